@@ -1,0 +1,85 @@
+"""Write a measurement with everything needed to believe it: n, machine, versions, date."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def record(
+    name: str, figures: dict[str, Any], *, peers: tuple[str, ...] = (), **context: Any
+) -> Path:
+    """Write ``results/NAME.json`` and print it."""
+    packages = ("torch", "numpy", "convscope", *peers)
+    found = {}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    content = {
+        "benchmark": name,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": machine(),
+        "versions": {"python": platform.python_version(), **found},
+        **context,
+        "figures": figures,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(json.dumps(content["figures"], indent=2, ensure_ascii=False))
+    print(f"wrote {path}")
+    return path
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores and load: what a ratio depends on."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {"processor": model, "cores": os.cpu_count(), "load_1_minute": load}
+
+
+def interleaved(
+    contestants: dict[str, Callable[[], Any]], *, repeats: int = 5, warmup: int = 1
+) -> dict[str, dict[str, float]]:
+    """Time contestants in turns, so that a noisy neighbor hits all of them.
+
+    Returns:
+        For each: median wall-clock seconds, median CPU seconds of the process, the spread
+        (largest minus smallest wall-clock time) and n.
+    """
+    wall: dict[str, list[float]] = {name: [] for name in contestants}
+    cpu: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(warmup + repeats):
+        for name, run in contestants.items():
+            start, start_cpu = time.perf_counter(), time.process_time()
+            run()
+            if turn >= warmup:
+                wall[name].append(time.perf_counter() - start)
+                cpu[name].append(time.process_time() - start_cpu)
+    return {
+        name: {
+            "seconds": statistics.median(wall[name]),
+            "cpu_seconds": statistics.median(cpu[name]),
+            "spread": max(wall[name]) - min(wall[name]),
+            "n": repeats,
+        }
+        for name in contestants
+    }

@@ -1,0 +1,189 @@
+"""Listening to layers while a network runs, by hooks that always leave."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convscope.errors import ModelContractError, UnknownLayer
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerInfo:
+    """One call of one module.
+
+    Attributes:
+        name: Path of the module, such as ``"features.conv1"``; ``"relu#1"`` is the second call
+            of a module that is used more than once.
+        kind: Class of the module.
+        output_shape: Shape of its output without the batch axis.
+        parameters: How many numbers it holds itself (children not counted).
+        is_leaf: True if it has no children.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    is_leaf: bool
+
+
+class _Enough(BaseException):
+    """Raised in a hook when the deepest wanted layer has been seen."""
+
+
+class Taps:
+    """Hooks on some layers for the length of a ``with`` block.
+
+    Args:
+        module: The network.
+        calls: Wanted layers: name to (module path, which call of it).
+        stop: Leave the network when all wanted layers were seen.
+        cut: Put a fresh leaf in place of each wanted output: a graph that starts there.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        calls: Mapping[str, tuple[str, int]],
+        *,
+        stop: bool = False,
+        cut: bool = False,
+    ) -> None:
+        self.module = module
+        self.calls = calls
+        self.stop = stop
+        self.cut = cut
+        self.seen: dict[str, Tensor] = {}
+        self.leaves: dict[str, Tensor] = {}
+        self._handles: list[Any] = []
+        self._counts: Counter[str] = Counter()
+
+    def __enter__(self) -> Taps:
+        """Attach; nothing stays attached if that fails half-way."""
+        modules = dict(self.module.named_modules())
+        try:
+            for path in dict.fromkeys(path for path, _ in self.calls.values()):
+                hook = self._hook(path)
+                self._handles.append(modules[path].register_forward_hook(hook))
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Detach."""
+        self._remove()
+
+    def run(self, x: Tensor) -> object:
+        """Run the network; its output, or ``None`` if it was left early.
+
+        Raises:
+            ModelContractError: M17 if a wanted layer was not called.
+        """
+        returned = None
+        try:
+            returned = self.module(x)
+        except _Enough:
+            pass
+        missing = [name for name in self.calls if name not in self.seen]
+        if missing:
+            raise ModelContractError(f"layer {missing[0]!r} was not called", code="M17")
+        return returned
+
+    def survey(self, x: Tensor) -> tuple[LayerInfo, ...]:
+        """Run once with a hook on every module, and list the calls in order of completion."""
+        found: list[tuple[str, nn.Module, tuple[int, ...]]] = []
+
+        def note(path: str) -> Any:
+            def hook(module: nn.Module, inputs: object, output: object) -> None:
+                if isinstance(output, Tensor):
+                    found.append((path, module, tuple(output.shape[1:])))
+
+            return hook
+
+        for path, child in self.module.named_modules():
+            if path:
+                self._handles.append(child.register_forward_hook(note(path)))
+        self.module(x)
+        total = Counter(path for path, _, _ in found)
+        number: Counter[str] = Counter()
+        infos = []
+        for path, child, shape in found:
+            name = path if total[path] == 1 else f"{path}#{number[path]}"
+            number[path] += 1
+            own = sum(p.numel() for p in child.parameters(recurse=False))
+            infos.append(
+                LayerInfo(
+                    name=name,
+                    kind=type(child).__name__,
+                    output_shape=shape,
+                    parameters=own,
+                    is_leaf=not any(child.children()),
+                )
+            )
+        return tuple(infos)
+
+    def _hook(self, path: str) -> Any:
+        wanted = {number: name for name, (where, number) in self.calls.items() if where == path}
+
+        def hook(module: nn.Module, inputs: object, output: object) -> Tensor | None:
+            name = wanted.get(self._counts[path])
+            self._counts[path] += 1
+            if name is None:
+                return None
+            if not isinstance(output, Tensor):
+                raise ModelContractError(
+                    f"layer {name!r} returns a {type(output).__name__}, not a tensor", code="M15"
+                )
+            if self.cut:
+                # The clone that goes on may be changed in place; the leaf and `seen` may not.
+                leaf = output.detach().clone().requires_grad_(True)
+                self.seen[name] = self.leaves[name] = leaf
+                torch.set_grad_enabled(True)
+                return leaf.clone()
+            self.seen[name] = output.clone()
+            if self.stop and len(self.seen) == len(self.calls):
+                raise _Enough
+            return None
+
+        return hook
+
+    def _remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+
+def find_layer(layers: Sequence[LayerInfo], name: str) -> tuple[str, int]:
+    """The module path and call number that `name` stands for.
+
+    A module that is called several times needs its number; without one, the last call is meant.
+
+    Raises:
+        UnknownLayer: M15, with the closest names and all of them.
+    """
+    for info in reversed(layers):
+        if name in (info.name, info.name.rpartition("#")[0]):
+            path, _, number = info.name.partition("#")
+            return path, int(number) if number else 0
+    names = [info.name for info in layers]
+    close = get_close_matches(name, names, n=5, cutoff=0.4)
+    shown = names if len(names) <= 30 else [*names[:30], "..."]
+    raise UnknownLayer(
+        f"no layer named {name!r}; this network has {', '.join(shown)}",
+        code="M15",
+        hint=f"did you mean {', '.join(close)}?" if close else "",
+    )

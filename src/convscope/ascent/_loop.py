@@ -1,0 +1,262 @@
+"""The loop: paint, run, score, gradient, step, project, repeat. Rows that are done leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from convscope.ascent._regions import Region
+from convscope.ascent._steps import Step
+from convscope.errors import UsageError
+from convscope.probe import Objective, Paint, Probe
+from convscope.types import Counts, Curves, Logits, Mask, Values
+
+Stop = Callable[[Tensor, Tensor], Tensor]
+"""``stop(outputs, rows) -> done``, one bool per row."""
+
+Between = Callable[[Tensor, int, Tensor], Tensor]
+"""``between(x, k, rows) -> x``: done to images after the step, before the projection."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ascent:
+    """Where an ascent ended, and how it went.
+
+    Attributes:
+        images: The kept point of each row, shaped as the start.
+        outputs: What the network returned for it.
+        values: Objective of the kept point.
+        history: Objective before each step and at the end, ``(step + 1, batch)``; NaN after a
+            row has left.
+        steps: How many steps each row took to its kept point.
+        stopped: Rows for which `stop` came true.
+        nonfinite: Rows that were given up because a value or gradient was NaN or infinite.
+        zero_gradients: At how many steps each row's gradient was exactly zero.
+    """
+
+    images: Tensor
+    outputs: Logits
+    values: Values
+    history: Curves
+    steps: Counts
+    stopped: Mask
+    nonfinite: Mask
+    zero_gradients: Counts
+
+
+def ascend(
+    images: Tensor,
+    probe: Probe,
+    objective: Objective,
+    *,
+    step: Step,
+    region: Region,
+    steps: int,
+    stop: Stop | None = None,
+    keep: Literal["first", "best", "last"] = "first",
+    paint: Callable[[Tensor, int, Tensor], Tensor] | None = None,
+    between: Sequence[Between] = (),
+    until: str | None = None,
+    copies: int = 1,
+    fallback: Objective | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Ascent:
+    """Move `images` uphill on `objective`, each row on its own.
+
+    Args:
+        images: Where to start, ``(batch, ...)``: images, or latents if `paint` is given.
+        probe: An open probe; it counts every pass.
+        objective: ``(x, outputs, rows) -> values``. `rows` are positions in `images`.
+        step: How far to move; see `sign_step`, `l2_step`, `std_step`, `adam_step`.
+        region: Where rows may be; the start is projected onto it first.
+        steps: How many times to move.
+        stop: Rows for which it is true leave the batch, which makes the rest cheaper.
+        keep: ``"first"``: the point at which a row stopped, else its last; ``"best"``: the point
+            of the highest objective seen (rows still leave at `stop`); ``"last"``: the last point,
+            whatever `stop` said (then no row leaves).
+        paint: ``(x, k, rows) -> images``, differentiable; may give `copies` views per row.
+        between: Done after each step, before the projection.
+        until: Stop the network at this layer; `objective` and `stop` see its output.
+        copies: Views per row that `paint` makes.
+        fallback: Objective for rows whose gradient is exactly zero, such as the margin where
+            cross-entropy saturates.
+        on_step: Called with (step number, rows still active) for progress displays.
+
+    Returns:
+        The kept points and the history. No row's result depends on another row, up to the
+        rounding of batched arithmetic.
+
+    Raises:
+        UsageError: U05 if `steps` is negative.
+    """
+    if steps < 0:
+        raise UsageError(f"steps must be at least 0, got {steps}", code="U05")
+    everyone = torch.arange(len(images), device=images.device)
+    x = region.project(images.detach().clone(), everyone)
+    step.start(x)
+    record = _Record(x, steps, keep)
+    rows = everyone
+    for k in range(steps):
+        if len(rows) == 0:
+            break
+        if on_step is not None:
+            on_step(k, len(rows))
+        leaving: list[Tensor] = []
+
+        def wanted(outputs: Tensor, part: Tensor, now: Tensor = rows, out: list[Tensor] = leaving):  # type: ignore[no-untyped-def]
+            done = _finite_rows(outputs).logical_not()
+            if stop is not None and keep != "last":
+                done = done | (stop(outputs, now[part]) & ~done)
+            out.append(done)
+            return ~done
+
+        found = probe.gradient(
+            x,
+            _for_rows(objective, rows),
+            paint=_at_step(paint, k, rows),
+            until=until,
+            copies=copies,
+            wanted=wanted if copies == 1 else None,
+        )
+        gradient = found.gradients
+        done = torch.cat(leaving) if leaving else torch.zeros_like(rows, dtype=torch.bool)
+        if copies != 1 and stop is not None and keep != "last":
+            done = stop(found.outputs, rows)
+        bad = ~(found.values.isfinite() & _finite_rows(gradient)) & ~done
+        if copies == 1:
+            bad |= ~_finite_rows(found.outputs)
+        zero = (gradient.flatten(1) == 0).all(dim=1) & ~done & ~bad
+        record.note(k, rows, x, found.values, found.outputs, copies, done & ~bad, bad, zero)
+        if fallback is not None and bool(zero.any()):
+            again = probe.gradient(
+                x[zero],
+                _for_rows(fallback, rows[zero]),
+                paint=_at_step(paint, k, rows[zero]),
+                until=until,
+                copies=copies,
+            )
+            gradient = gradient.clone()
+            gradient[zero] = again.gradients.nan_to_num(0.0)
+        going = ~(done | bad)
+        if not bool(going.all()):
+            x, gradient, rows = x[going], gradient[going], rows[going]
+            if len(rows) == 0:
+                break
+        moved = x + step(gradient, k, rows)
+        for change in between:
+            moved = change(moved, k, rows)
+        x = region.project(moved, rows)
+    if len(rows) > 0:
+        if on_step is not None:
+            on_step(steps, len(rows))
+        _look_at_the_end(x, rows, probe, objective, paint, steps, until, copies, stop, keep, record)
+    return record.result()
+
+
+def _look_at_the_end(
+    x: Tensor,
+    rows: Tensor,
+    probe: Probe,
+    objective: Objective,
+    paint: Callable[[Tensor, int, Tensor], Tensor] | None,
+    steps: int,
+    until: str | None,
+    copies: int,
+    stop: Stop | None,
+    keep: str,
+    record: _Record,
+) -> None:
+    """One forward pass without gradients: the last point counts too."""
+    nobody = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    found = probe.gradient(
+        x,
+        _for_rows(objective, rows),
+        paint=_at_step(paint, steps, rows),
+        until=until,
+        copies=copies,
+        wanted=lambda outputs, part: nobody[part],
+    )
+    bad = ~found.values.isfinite()
+    if copies == 1:
+        bad |= ~_finite_rows(found.outputs)
+    done = nobody if stop is None else stop(found.outputs, rows) & ~bad
+    record.note(steps, rows, x, found.values, found.outputs, copies, done, bad, nobody)
+
+
+class _Record:
+    """What is kept of each row."""
+
+    def __init__(self, x: Tensor, steps: int, keep: str) -> None:
+        count = len(x)
+        self.keep = keep
+        self.images = x.clone()
+        self.outputs: Tensor | None = None
+        self.values = x.new_full((count,), -torch.inf)
+        self.history = x.new_full((steps + 1, count), torch.nan)
+        self.steps = torch.zeros(count, dtype=torch.int64, device=x.device)
+        self.stopped = torch.zeros(count, dtype=torch.bool, device=x.device)
+        self.nonfinite = self.stopped.clone()
+        self.zeros = self.steps.clone()
+
+    def note(
+        self,
+        k: int,
+        rows: Tensor,
+        x: Tensor,
+        values: Tensor,
+        outputs: Tensor,
+        copies: int,
+        done: Tensor,
+        bad: Tensor,
+        zero: Tensor,
+    ) -> None:
+        """Write down step `k` of `rows`; a point with NaN is never kept over an earlier one."""
+        first = outputs[::copies] if copies > 1 else outputs
+        if self.outputs is None:
+            self.outputs = first.new_full((len(self.images), *first.shape[1:]), torch.nan)
+        self.history[k, rows] = values
+        better = values > self.values[rows] if self.keep == "best" else torch.ones_like(done)
+        take = (better | done) & ~bad if k > 0 else torch.ones_like(done)
+        chosen = rows[take]
+        self.images[chosen] = x[take]
+        self.outputs[chosen] = first[take]
+        self.values[chosen] = values[take]
+        self.steps[chosen] = k
+        self.stopped[rows] |= done
+        self.nonfinite[rows] |= bad
+        self.zeros[rows] += zero.long()
+
+    def result(self) -> Ascent:
+        """Freeze."""
+        outputs = self.outputs if self.outputs is not None else self.images.new_zeros(0, 0)
+        return Ascent(
+            images=self.images,
+            outputs=outputs,
+            values=self.values,
+            history=self.history,
+            steps=self.steps,
+            stopped=self.stopped,
+            nonfinite=self.nonfinite,
+            zero_gradients=self.zeros,
+        )
+
+
+def _for_rows(objective: Objective, rows: Tensor) -> Objective:
+    """`objective` with positions in the shrunken batch turned into the caller's rows."""
+    return lambda x, outputs, part: objective(x, outputs, rows[part])
+
+
+def _at_step(
+    paint: Callable[[Tensor, int, Tensor], Tensor] | None, k: int, rows: Tensor
+) -> Paint | None:
+    if paint is None:
+        return None
+    return lambda x, part: paint(x, k, rows[part])
+
+
+def _finite_rows(x: Tensor) -> Tensor:
+    return x.flatten(1).isfinite().all(dim=1)

@@ -1,0 +1,141 @@
+"""How far to move. Steps keep their state per row, because rows leave the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from convscope.ascent._regions import l2_norm
+
+Size = float | Tensor | Callable[[int], float]
+"""A length in pixel units: one for all, one per row, or a function of the step number."""
+
+
+class Step(Protocol):
+    """A rule that turns gradients into updates."""
+
+    def start(self, x: Tensor) -> None:
+        """Begin anew for a batch shaped like `x` (all rows)."""
+        ...
+
+    def __call__(self, gradient: Tensor, k: int, rows: Tensor) -> Tensor:
+        """The update at step `k` for `rows` of the batch."""
+        ...
+
+
+class Stateless:
+    """A step that is a function of the gradient alone."""
+
+    def __init__(self, rule: Callable[[Tensor, int, Tensor], Tensor]) -> None:
+        self.rule = rule
+
+    def start(self, x: Tensor) -> None:
+        """Nothing to prepare."""
+
+    def __call__(self, gradient: Tensor, k: int, rows: Tensor) -> Tensor:
+        """Apply the rule."""
+        return self.rule(gradient, k, rows)
+
+
+def plain_step(size: Size) -> Step:
+    """Move along the gradient itself, times `size`."""
+    return Stateless(lambda gradient, k, rows: _sized(size, k, rows, gradient) * gradient)
+
+
+def sign_step(size: Size) -> Step:
+    """Move every pixel by `size` in the direction of its gradient's sign."""
+    return Stateless(lambda gradient, k, rows: _sized(size, k, rows, gradient) * gradient.sign())
+
+
+def l2_step(size: Size) -> Step:
+    """Move every image an L2 distance of `size` along its gradient; a zero gradient: nowhere."""
+
+    def rule(gradient: Tensor, k: int, rows: Tensor) -> Tensor:
+        return _sized(size, k, rows, gradient) * _unit(gradient, l2_norm(gradient))
+
+    return Stateless(rule)
+
+
+def std_step(size: Size) -> Step:
+    """Scale each image's gradient to a standard deviation of `size`; constant ones: nowhere."""
+
+    def rule(gradient: Tensor, k: int, rows: Tensor) -> Tensor:
+        spread = gradient.flatten(1).std(dim=1).view(-1, *[1] * (gradient.ndim - 1))
+        return _sized(size, k, rows, gradient) * _unit(gradient, spread)
+
+    return Stateless(rule)
+
+
+class Momentum:
+    """Accumulate gradients, each scaled to a mean absolute value of 1, before stepping."""
+
+    def __init__(self, then: Step, decay: float) -> None:
+        self.then = then
+        self.decay = decay
+        self.velocity = torch.empty(0)
+
+    def start(self, x: Tensor) -> None:
+        """No velocity yet."""
+        self.velocity = torch.zeros_like(x)
+        self.then.start(x)
+
+    def __call__(self, gradient: Tensor, k: int, rows: Tensor) -> Tensor:
+        """Step along the velocity."""
+        size = gradient.flatten(1).abs().mean(dim=1).view(-1, *[1] * (gradient.ndim - 1))
+        velocity = self.decay * self.velocity[rows] + _unit(gradient, size)
+        self.velocity[rows] = velocity
+        return self.then(velocity, k, rows)
+
+
+def momentum_step(then: Step, decay: float = 1.0) -> Step:
+    """Let `then` see an accumulated gradient.
+
+    Source:
+        Dong et al., "Boosting Adversarial Attacks with Momentum", CVPR 2018, eq. 6: gradients
+        are divided by their L1 norm; ours by their mean absolute value, which gives the same
+        direction and does not depend on the number of pixels.
+    """
+    return Momentum(then, decay)
+
+
+class Adam:
+    """Adam (Kingma and Ba, ICLR 2015, algorithm 1), uphill, with moments per row."""
+
+    def __init__(self, size: Size, betas: tuple[float, float], eps: float) -> None:
+        self.size = size
+        self.betas = betas
+        self.eps = eps
+        self.first = self.second = torch.empty(0)
+
+    def start(self, x: Tensor) -> None:
+        """Moments are zero."""
+        self.first, self.second = torch.zeros_like(x), torch.zeros_like(x)
+
+    def __call__(self, gradient: Tensor, k: int, rows: Tensor) -> Tensor:
+        """Update both moments and move by their bias-corrected ratio."""
+        b1, b2 = self.betas
+        first = b1 * self.first[rows] + (1 - b1) * gradient
+        second = b2 * self.second[rows] + (1 - b2) * gradient.square()
+        self.first[rows], self.second[rows] = first, second
+        root = (second / (1 - b2 ** (k + 1))).sqrt() + self.eps
+        return _sized(self.size, k, rows, gradient) * (first / (1 - b1 ** (k + 1))) / root
+
+
+def adam_step(size: Size, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> Step:
+    """Adam's update with step size `size`; all rows count the same steps."""
+    return Adam(size, betas, eps)
+
+
+def _unit(gradient: Tensor, size: Tensor) -> Tensor:
+    """``gradient / size``, and zero where the size is zero or the quotient has no meaning."""
+    usable = size > 0
+    return torch.where(usable, gradient / torch.where(usable, size, 1), 0)
+
+
+def _sized(size: Size, k: int, rows: Tensor, like: Tensor) -> float | Tensor:
+    if isinstance(size, Tensor):
+        return size.to(like)[rows].view(-1, *[1] * (like.ndim - 1)) if size.ndim else size.to(like)
+    return size(k) if callable(size) else size

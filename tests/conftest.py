@@ -1,0 +1,58 @@
+"""Fixtures: networks small enough to reason about, images that do not change."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+from torch import nn
+
+install_import_hook(
+    [
+        "convscope.classifier",
+        "convscope.probe",
+        "convscope.ascent",
+        "convscope.attacks",
+        "convscope.explanations",
+        "convscope.visualizations",
+        "convscope.robustness",
+        "convscope.defenses",
+    ],
+    "beartype.beartype",
+).__enter__()
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real data and foreign weights beside the checkout, if this machine has it."""
+    here = Path(__file__).resolve().parents[1]
+    folder = Path(os.environ.get("CONVSCOPE_SHARED", here.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip("needs the folder of shared data (set CONVSCOPE_SHARED)")
+    return folder
+
+
+@pytest.fixture(params=[1, 3], ids=["gray", "color"])
+def case(request):
+    """A small network with batch norm, images of coprime sizes, and labels."""
+    return make_case(request.param)
+
+
+def make_case(channels):
+    from convscope.classifier import Classifier
+
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(channels, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(4 * 3 * 4, 5),
+    )
+    images, labels = torch.rand(7, channels, 6, 8), torch.arange(7) % 5
+    classifier = Classifier(module=module, class_names=tuple("abcde"), input_shape=(channels, 6, 8))
+    return classifier, images, labels
