@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,10 +95,8 @@ class Taps:
             ModelContractError: M17 if a wanted layer was not called.
         """
         returned = None
-        try:
+        with contextlib.suppress(_Enough):
             returned = self.module(x)
-        except _Enough:
-            pass
         missing = [name for name in self.calls if name not in self.seen]
         if missing:
             raise ModelContractError(f"layer {missing[0]!r} was not called", code="M17")

@@ -6,7 +6,7 @@ and a perturbation size means the same everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -100,7 +100,7 @@ class Classifier:
         """The floating-point type that the network computes in."""
         return next((t.dtype for t in self._tensors() if t.is_floating_point()), torch.float32)
 
-    def _tensors(self):  # type: ignore[no-untyped-def]
+    def _tensors(self) -> Iterator[Tensor]:
         yield from self.module.parameters()
         yield from self.module.buffers()
         yield torch.zeros(())
@@ -192,7 +192,7 @@ class Classifier:
             )
         if images.shape[1] != self.input_shape[0]:
             raise ImageError(
-                f"images have {images.shape[1]} channels, the network expects {self.input_shape[0]}",
+                f"images have {images.shape[1]} channels, not {self.input_shape[0]}",
                 code="M14",
                 hint="replicate a grey image with images.expand(-1, 3, -1, -1), or average colors",
             )
@@ -227,7 +227,7 @@ class Classifier:
                 expected=f"{count} whole numbers, one per image",
             )
         if count and not (int(labels.min()) >= 0 and int(labels.max()) < self.num_classes):
-            wrong = [v for v in labels.tolist() if not 0 <= v < self.num_classes][0]
+            wrong = next(v for v in labels.tolist() if not 0 <= v < self.num_classes)
             raise UsageError(
                 f"{name} contain {wrong}", code="U08", expected=f"0 to {self.num_classes - 1}"
             )

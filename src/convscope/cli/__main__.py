@@ -1,0 +1,7 @@
+"""``python -m convscope.cli`` is ``convscope``."""
+
+import sys
+
+from convscope.cli._app import main
+
+sys.exit(main())

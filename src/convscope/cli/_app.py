@@ -1,0 +1,193 @@
+"""The program ``convscope``: commands, global options, and errors turned into exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import cyclopts
+
+from convscope.cli._output import VOICE
+from convscope.errors import ConvscopeError, UsageError, printable
+
+# Order of the help page: a first visit from top to bottom.
+COMMANDS = (
+    "doctor",
+    "demo",
+    "data",
+    "models",
+    "train",
+    "eval",
+    "inspect",
+    "attack",
+    "audit",
+    "scratch",
+    "adder",
+)
+
+HELP = """See what a convolutional network learned, where it looks, and how it is fooled.
+
+First steps: `convscope doctor`, then `convscope demo`."""
+
+EPILOGUE = """Everywhere: --quiet (only results and errors), --no-progress, --threads N (CPU
+threads), --debug (tracebacks). MODEL is a name from `convscope models list`, a run folder, a
+.safetensors file, hf:DIRECTORY, torchvision:NAME, timm:NAME or package.module:factory. Fractions
+such as 8/255 are numbers."""
+
+
+@dataclass
+class Everywhere:
+    """Options that every command takes, wherever they stand."""
+
+    debug: bool = False
+    threads: int | None = None
+
+
+def build_app() -> cyclopts.App:
+    """The whole command line. Nothing heavy is imported before a command runs."""
+    from convscope import __version__
+
+    app = cyclopts.App(
+        name="convscope",
+        help=HELP,
+        help_epilogue=EPILOGUE,
+        version=__version__,
+        result_action="return_value",
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+        help_format="markdown",
+        config=cyclopts.config.Env("CONVSCOPE_"),
+    )
+    for name in COMMANDS:
+        import_module(f"convscope.cli._{name}").register(app)
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code.
+
+    Codes: 0 ok, 1 a gate failed, 2 usage, 3 data or image, 4 model or checkpoint, 5 numerical,
+    6 environment, 7 run folder busy, 8 finished with refused items, 70 our bug, 130 / 143
+    interrupted.
+    """
+    everywhere = Everywhere()
+    try:
+        words = _take_global_options(list(sys.argv[1:] if argv is None else argv), everywhere)
+        _prepare_streams()
+        if everywhere.threads is not None:
+            _set_threads(everywhere.threads)
+        result = build_app()(words)
+        sys.stdout.flush()
+        return result if isinstance(result, int) and not isinstance(result, bool) else 0
+    except cyclopts.CycloptsError as error:
+        return _say_error(UsageError(_first_lines(error)), everywhere)
+    except ConvscopeError as error:
+        return _say_error(error, everywhere)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader has gone (`| head`): not an error, but nothing may be flushed at exit either.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError as error:
+        return _say_bare("out of memory", "use fewer images at once", 6, error, everywhere)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    except Exception as error:
+        return _crash(error, everywhere)
+
+
+def _take_global_options(words: list[str], everywhere: Everywhere) -> list[str]:
+    """Remove the options that every command takes; a lone ``--`` ends them."""
+    VOICE.quiet, VOICE.progress = False, True
+    rest: list[str] = []
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        if word == "--":
+            rest += [word, *queue]
+            break
+        if word == "--debug":
+            everywhere.debug = True
+        elif word in ("--quiet", "-q"):
+            VOICE.quiet = True
+        elif word == "--no-progress":
+            VOICE.progress = False
+        elif word == "--threads" or word.startswith("--threads="):
+            value = word.partition("=")[2] or (queue.pop(0) if queue else "")
+            if not value.isdigit() or int(value) < 1:
+                raise UsageError(f"--threads {value!r}", expected="a number of at least 1")
+            everywhere.threads = int(value)
+        else:
+            rest.append(word)
+    return rest
+
+
+def _set_threads(count: int) -> None:
+    """Remember the wish; torch is imported by commands that need it, and reads this."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(count)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+def _prepare_streams() -> None:
+    """Names from files may hold anything; writing them must not fail."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _say_error(error: ConvscopeError, everywhere: Everywhere) -> int:
+    if everywhere.debug:
+        traceback.print_exception(error)
+    tag = f"error[{error.code}]" if error.code else "error"
+    print(f"{tag}: {error}", file=sys.stderr)
+    code: Any = getattr(error, "exit_code", 70)
+    return int(code)
+
+
+def _say_bare(what: str, hint: str, code: int, error: BaseException, everywhere: Everywhere) -> int:
+    if everywhere.debug:
+        traceback.print_exception(error)
+    print(f"error: {what}\n  fix: {hint}", file=sys.stderr)
+    return code
+
+
+def _crash(error: Exception, everywhere: Everywhere) -> int:
+    """Our bug: the traceback goes to a file, three lines go to the person."""
+    if everywhere.debug:
+        traceback.print_exception(error)
+    text = "".join(traceback.format_exception(error))
+    where = "(could not be written)"
+    with contextlib.suppress(OSError):
+        path = Path(tempfile.gettempdir()) / f"convscope-crash-{time.time_ns()}.txt"
+        path.write_text(
+            f"convscope {' '.join(sys.argv[1:])}\n\n{text}", encoding="utf-8", errors="replace"
+        )
+        where = str(path)
+    first = printable(f"{type(error).__name__}: {error}", limit=300)
+    print(
+        f"error: this is a bug in convscope: {first}\n  details: {where}\n"
+        "  fix: please report it with that file; --debug shows it here",
+        file=sys.stderr,
+    )
+    return 70
+
+
+def _first_lines(error: cyclopts.CycloptsError) -> str:
+    return " ".join(str(error).split())
