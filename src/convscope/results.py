@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import shutil
 import tempfile
 import types
@@ -72,7 +71,7 @@ def save(result: Any, folder: Path | str, *, force: bool = False) -> Path:
             temporary.chmod(0o755)
             if folder.exists():
                 shutil.rmtree(folder)
-            os.replace(temporary, folder)
+            temporary.replace(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
@@ -177,7 +176,7 @@ def _unpack(tree: Any, kind: Any, arrays: dict[str, np.ndarray]) -> Any:
     if "tuple" in tree or "list" in tree:
         many = tuple if "tuple" in tree else list
         inner = [a for a in typing.get_args(kind) if a is not Ellipsis]
-        items = tree.get("tuple", tree.get("list"))
+        items: list[Any] = tree["tuple"] if "tuple" in tree else tree["list"]
         each = inner * len(items) if len(inner) == 1 else inner
         each = each if len(each) == len(items) else [Any] * len(items)
         return many(_unpack(v, k, arrays) for v, k in zip(items, each, strict=True))

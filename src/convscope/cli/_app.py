@@ -70,6 +70,8 @@ def build_app() -> cyclopts.App:
         config=cyclopts.config.Env("CONVSCOPE_"),
     )
     for name in COMMANDS:
+        if not (Path(__file__).parent / f"_{name}.py").exists():
+            continue
         import_module(f"convscope.cli._{name}").register(app)
     return app
 
@@ -176,9 +178,8 @@ def _crash(error: Exception, everywhere: Everywhere) -> int:
     where = "(could not be written)"
     with contextlib.suppress(OSError):
         path = Path(tempfile.gettempdir()) / f"convscope-crash-{time.time_ns()}.txt"
-        path.write_text(
-            f"convscope {' '.join(sys.argv[1:])}\n\n{text}", encoding="utf-8", errors="replace"
-        )
+        command = f"convscope {' '.join(sys.argv[1:])}"
+        path.write_text(f"{command}\n\n{text}", encoding="utf-8", errors="replace")
         where = str(path)
     first = printable(f"{type(error).__name__}: {error}", limit=300)
     print(
