@@ -1,0 +1,207 @@
+"""What explanations give back: numbers with names. Pictures are made of them elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from convscope.classifier import Classifier
+from convscope.errors import UsageError
+from convscope.explanations._targets import Targets, choose_targets
+from convscope.probe import Cost
+from convscope.types import ClassHeatmaps, Images, Logits
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OcclusionTable:
+    """What the network said at every position of an occluding window.
+
+    Attributes:
+        windows: ``(position, 4)``: top, left, bottom, right in pixels (bottom and right are one
+            past the window); left to right, then top to bottom.
+        probabilities: ``(batch, position, class)``, softmax with the window occluded.
+        clean: ``(batch, class)``, softmax of the whole images.
+        labels: ``(batch,)``, the class that `of_label` follows: the first target.
+        window: Height and width of the window in pixels.
+        stride: How far the window moves, in pixels.
+        fill: What the window is filled with, in words.
+    """
+
+    windows: Int[Tensor, "position 4"]
+    probabilities: Float[Tensor, "batch position class"]
+    clean: Float[Tensor, "batch class"]
+    labels: Int[Tensor, " batch"]
+    window: tuple[int, int]
+    stride: tuple[int, int]
+    fill: str
+
+    @property
+    def of_label(self) -> Float[Tensor, "batch position"]:
+        """Probability of each image's label at every position."""
+        index = self.labels[:, None, None].expand(-1, self.probabilities.shape[1], 1)
+        return self.probabilities.gather(2, index)[:, :, 0]
+
+    @property
+    def predicted(self) -> Int[Tensor, "batch position"]:
+        """The most probable class at every position."""
+        return self.probabilities.argmax(dim=2)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Explanation:
+    """Where a network looked: one map per image and target.
+
+    Maps of other libraries are welcome: see `wrap`.
+
+    Attributes:
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        maps: ``(batch, target, height, width)``, raw: signed where the method is, never scaled.
+        targets: ``(batch, target)``, the class that each map is about.
+        method: Name of the method, such as ``"grad-cam"`` or ``"captum.LRP"``.
+        class_names: One name per class.
+        logits: ``(batch, class)`` of the images, where the method saw them.
+        layer: The layer that was looked at, for methods that look at one.
+        settings: What the method was asked for, for captions.
+        evidence: What the method knows beyond the map, by name: ``"completeness"`` (relative
+            error, ``(batch, target)``), ``"steps"`` ``(batch, target)``, ``"coarse"`` (maps at
+            the layer's own size).
+        table: Per-position probabilities, for occlusion.
+        cost: Forwards, backwards, seconds.
+    """
+
+    images: Images
+    maps: ClassHeatmaps
+    targets: Int[Tensor, "batch target"]
+    method: str
+    class_names: tuple[str, ...]
+    logits: Logits | None = None
+    layer: str | None = None
+    settings: dict[str, float | int | str | bool] = field(default_factory=dict)
+    evidence: dict[str, Tensor] = field(default_factory=dict)
+    table: OcclusionTable | None = None
+    cost: Cost | None = None
+
+    @classmethod
+    def wrap(
+        cls,
+        classifier: Classifier,
+        images: Images,
+        maps: object,
+        *,
+        method: str,
+        targets: Targets = None,
+    ) -> Explanation:
+        """Take maps that another library made, so that they can be drawn and judged.
+
+        Args:
+            classifier: The classifier that they are about.
+            images: ``(batch, channel, height, width)``.
+            maps: An array or tensor ``(batch, height, width)``, or with a target or channel axis
+                before the last two. With one target, several channels are added up.
+            method: What to call it, such as ``"captum.LRP"``.
+            targets: Whom the maps are about, as for the methods of this package.
+
+        Raises:
+            UsageError: U11 if shapes do not fit or maps hold NaN.
+
+        Example:
+            >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+            >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+            >>> images = torch.rand(3, 1, 2, 2)
+            >>> foreign = Explanation.wrap(classifier, images, images[:, 0], method="own")
+            >>> foreign.maps.shape
+            torch.Size([3, 1, 2, 2])
+        """
+        found, logits, _ = choose_targets(classifier, images, targets)
+        tensor = torch.as_tensor(maps, dtype=torch.float32).detach()
+        if tensor.ndim == 3:
+            tensor = tensor[:, None]
+        if tensor.ndim == 4 and found.shape[1] == 1 and tensor.shape[1] == images.shape[1]:
+            tensor = tensor.sum(dim=1, keepdim=True)
+        expected = (*found.shape, *images.shape[2:])
+        if tuple(tensor.shape) != expected or not bool(tensor.isfinite().all()):
+            raise UsageError(
+                f"maps have shape {tuple(tensor.shape)}"
+                + ("" if bool(tensor.isfinite().all()) else " and hold NaN or infinity"),
+                code="U11",
+                expected=f"finite numbers of shape {expected}: (image, target, height, width)",
+            )
+        return cls(
+            images=images,
+            maps=tensor,
+            targets=found,
+            method=method,
+            class_names=classifier.class_names,
+            logits=logits,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Filters:
+    """The weights of one convolution as small pictures.
+
+    Attributes:
+        layer: Name of the convolution.
+        weights: ``(filter, channel, height, width)``, the raw weights that are shown.
+        pictures: ``(filter, 1 or 3, height, width)``, each stretched to [0, 1] by itself.
+        low: ``(filter,)``, the weight that is black.
+        high: ``(filter,)``, the weight that is white.
+        seen_map: The input map whose weights are shown, for layers that are not seen in color.
+        columns: Pictures per row that make a pleasant grid, such as 16 for 64 filters.
+    """
+
+    layer: str
+    weights: Float[Tensor, "filter channel height width"]
+    pictures: Float[Tensor, "filter color height width"]
+    low: Float[Tensor, " filter"]
+    high: Float[Tensor, " filter"]
+    seen_map: int | None
+    columns: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerMaps:
+    """Feature maps of one layer for a batch of images.
+
+    Attributes:
+        layer: Name of the layer.
+        maps: ``(batch, map, height, width)``, raw activations.
+        low: ``(map,)``, smallest activation over the batch.
+        high: ``(map,)``, largest.
+        dead: ``(map,)``, True where a map is the same number everywhere for every image.
+        selectivity: ``(map,)``, between -1 and 1: (m - r) / (|m| + |r|), with m the mean activation
+            for the image that a map likes best and r its mean for the others; 0 for a dead map or
+            a single image.
+        most_selective: ``(map,)``, indices of maps from most to least selective.
+    """
+
+    layer: str
+    maps: Float[Tensor, "batch map height width"]
+    low: Float[Tensor, " map"]
+    high: Float[Tensor, " map"]
+    dead: Bool[Tensor, " map"]
+    selectivity: Float[Tensor, " map"]
+    most_selective: Int[Tensor, " map"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureMaps:
+    """What the layers of a network answer to a batch of images.
+
+    Attributes:
+        images: ``(batch, channel, height, width)``.
+        layers: One entry per layer, in the order of the network.
+        cost: Forwards, backwards, seconds.
+    """
+
+    images: Images
+    layers: tuple[LayerMaps, ...]
+    cost: Cost | None = None
+
+    def named(self) -> Mapping[str, LayerMaps]:
+        """The layers by name."""
+        return {entry.layer: entry for entry in self.layers}
