@@ -1,0 +1,278 @@
+"""A network layer by layer: sizes, weights, work, and how much of the image each value sees."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convscope._traceless import Traceless
+from convscope.errors import ConvscopeError, ModelContractError
+from convscope.models._receptive_field import ReceptiveFields
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSummary:
+    """One row of a `NetworkSummary`.
+
+    Attributes:
+        name: Path of the module, as ``--show``, ``--units`` and error texts use it.
+        kind: Class of the module.
+        output_shape: Shape of its output without the batch axis; ``None`` if it was not called
+            or returned no tensor.
+        parameters: Trainable and fixed weights that it holds itself; shared ones count once.
+        share: `parameters` as a fraction of the network's.
+        multiply_adds: Products summed up for one image, all calls together.
+        receptive_field: Rows and columns of the input that one value depends on. Positions that
+            fall into zero padding are counted, as usual; for values without a position (dense
+            layers, global pooling) it is the part of the image that they see. ``None``: cannot be
+            derived.
+        neurons: Values that the layer computes, if it is a convolution or a dense layer.
+        document_neurons: The count one of the course documents prints, see `NetworkSummary`.
+        calls: How often one forward pass calls it.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...] | None
+    parameters: int
+    share: float
+    multiply_adds: int
+    receptive_field: tuple[int, int] | None
+    neurons: int
+    document_neurons: int
+    calls: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSummary:
+    """A network as a table, in the order of the forward pass.
+
+    Two neuron counts are in use. `neurons` is the field's: every value that a convolution or a
+    dense layer computes is one neuron (31,870 for mnist-conv2-fc on 28x28 images: 25,088 + 6,272
+    + 500 + 10). `document_neurons` is the one a course document prints: a convolution counts one
+    per filter tap, *filters x kernel rows x kernel columns*, whatever its input channels and
+    positions (288 + 288 + 500 + 10 = 1,086).
+
+    Attributes:
+        rows: The layers.
+        input_shape: Channels, height, width.
+        parameters: All weights of the network, each counted once.
+        trainable: Those with ``requires_grad``.
+        multiply_adds: For one image.
+        neurons: Outputs of convolutions and dense layers.
+        document_neurons: The documents' count.
+    """
+
+    rows: tuple[LayerSummary, ...]
+    input_shape: tuple[int, int, int]
+    parameters: int
+    trainable: int
+    multiply_adds: int
+    neurons: int
+    document_neurons: int
+
+    def __str__(self) -> str:
+        """A plain text table with a line of totals."""
+        cells = [_HEADINGS, *map(_cells, self.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if i < 2 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in cells
+        ]
+        return "\n".join([*lines, self.totals()])
+
+    def totals(self) -> str:
+        """One line: input, parameters, work and both neuron counts."""
+        return (
+            f"input {'x'.join(map(str, self.input_shape))} · {self.parameters:,} parameters"
+            f" · {self.multiply_adds:,} multiply-adds · {self.neurons:,} neurons"
+            f" ({self.document_neurons:,} as the documents count)"
+        )
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{escape(cell)}</th>" for cell in _HEADINGS)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(row)) + "</tr>"
+            for row in self.rows
+        )
+        return f"<table><tr>{head}</tr>{body}</table><p>{escape(self.totals())}</p>"
+
+
+_HEADINGS = ("layer", "kind", "output", "parameters", "share", "multiply-adds", "sees", "neurons")
+
+
+def _cells(row: LayerSummary) -> tuple[str, ...]:
+    field = row.receptive_field
+    return (
+        row.name,
+        row.kind if row.calls == 1 else f"{row.kind} x{row.calls}",
+        "-" if row.output_shape is None else "x".join(map(str, row.output_shape)),
+        f"{row.parameters:,}",
+        f"{row.share:.1%}",
+        f"{row.multiply_adds:,}",
+        "unknown" if field is None else f"{field[0]}x{field[1]}",
+        f"{row.neurons:,}",
+    )
+
+
+def summarize(module: nn.Module, input_shape: tuple[int, int, int]) -> NetworkSummary:
+    """Run `module` once on a blank image and describe every layer it calls.
+
+    Works for any ``nn.Module``; its modes, weights, buffers, hooks and torch's random state are
+    afterwards as they were. Receptive fields are exact for networks of convolutions, poolings,
+    element-by-element operations, sums, concatenations and dense layers (sequential or not), and
+    ``None`` after anything else.
+
+    Args:
+        module: The network.
+        input_shape: Channels, height and width of one image.
+
+    Returns:
+        One row per module that computes something or holds weights, in the order of the first
+        call; modules that are never called come last.
+
+    Raises:
+        ModelContractError: M14, the network cannot be run on images of this shape.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+        >>> summary = summarize(net, (1, 8, 8))
+        >>> summary.parameters, summary.rows[-1].receptive_field, summary.rows[-1].output_shape
+        (114, (5, 5), (2, 4, 4))
+
+    Source:
+        The recursion for sliding windows: Araujo, Norris, Sim, "Computing Receptive Fields of
+        Convolutional Neural Networks", Distill 2019. Ours keeps both ends of the interval, so
+        that asymmetric padding and residual sums come out exactly.
+    """
+    names = {child: name or type(child).__name__ for name, child in module.named_modules()}
+    record = _Record(module)
+    frozen = Traceless(module, channels_last=False)
+    frozen.enter()
+    try:
+        image = _blank(module, input_shape)
+        record.fields = ReceptiveFields(image, record.add_work)
+        with record.listening(), torch.no_grad(), record.fields:
+            module(image)
+    except ConvscopeError:
+        raise
+    except Exception as error:
+        shape = "x".join(map(str, input_shape))
+        raise ModelContractError(
+            f"the network cannot run on a {shape} image: {error}",
+            code="M14",
+            hint="give the size it was made for: (channels, height, width)",
+        ) from error
+    finally:
+        frozen.leave()
+    return _table(module, names, record, input_shape)
+
+
+def _blank(module: nn.Module, shape: tuple[int, int, int]) -> Tensor:
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_floating_point():
+            return torch.zeros(1, *shape, dtype=tensor.dtype, device=tensor.device)
+    return torch.zeros(1, *shape)
+
+
+class _Record:
+    """What hooks hear during one forward pass."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.fields: ReceptiveFields
+        self.running: list[nn.Module] = []
+        self.calls: Counter[nn.Module] = Counter()
+        self.work: Counter[nn.Module] = Counter()
+        self.neurons: Counter[nn.Module] = Counter()
+        self.shapes: dict[nn.Module, tuple[int, ...]] = {}
+        self.seen: dict[nn.Module, tuple[int, int] | None] = {}
+
+    def add_work(self, products: int) -> None:
+        self.work[self.running[-1]] += products
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        handles: list[Any] = []
+        try:
+            for child in self.module.modules():
+                handles.append(child.register_forward_pre_hook(self._before))
+                handles.append(child.register_forward_hook(self._after, always_call=True))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _before(self, module: nn.Module, inputs: object) -> None:
+        self.running.append(module)
+        self.calls[module] += 1
+
+    def _after(self, module: nn.Module, inputs: object, output: object) -> None:
+        self.running.pop()
+        if isinstance(output, Tensor):
+            self.shapes[module] = tuple(output.shape[1:])
+            field = self.fields.of(output)
+            self.seen[module] = None if field is None else (field[0].size, field[1].size)
+            if _is_layer(module):
+                self.neurons[module] += math.prod(output.shape[1:])
+
+
+def _is_layer(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
+
+
+def _table(
+    module: nn.Module,
+    names: dict[nn.Module, str],
+    record: _Record,
+    input_shape: tuple[int, int, int],
+) -> NetworkSummary:
+    counted: set[int] = set()
+    total = sum(p.numel() for p in module.parameters())
+    rows = []
+    # A hook hears a container before its children; `calls` is in that order.
+    for child in (*record.calls, *(m for m in names if m not in record.calls)):
+        own = [p for p in child.parameters(recurse=False) if id(p) not in counted]
+        counted.update(map(id, own))
+        parameters = sum(p.numel() for p in own)
+        if any(child.children()) and not parameters and not record.work[child]:
+            continue
+        documented = 0
+        if isinstance(child, nn.Conv2d):
+            documented = child.out_channels * child.kernel_size[0] * child.kernel_size[1]
+        elif isinstance(child, nn.Linear):
+            documented = child.out_features
+        rows.append(
+            LayerSummary(
+                name=names[child],
+                kind=type(child).__name__,
+                output_shape=record.shapes.get(child),
+                parameters=parameters,
+                share=parameters / total if total else 0.0,
+                multiply_adds=record.work[child],
+                receptive_field=record.seen.get(child),
+                neurons=record.neurons[child],
+                document_neurons=documented,
+                calls=record.calls[child],
+            )
+        )
+    return NetworkSummary(
+        rows=tuple(rows),
+        input_shape=input_shape,
+        parameters=total,
+        trainable=sum(p.numel() for p in module.parameters() if p.requires_grad),
+        multiply_adds=record.work.total(),
+        neurons=sum(row.neurons for row in rows),
+        document_neurons=sum(row.document_neurons for row in rows),
+    )
