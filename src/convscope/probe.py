@@ -300,12 +300,15 @@ class Probe:
             values=torch.cat(values), gradients=torch.cat(gradients), outputs=torch.cat(outputs)
         )
 
-    def gradients_of_classes(self, images: Images, classes: Sequence[int]) -> tuple[Tensor, Logits]:
+    def gradients_of_classes(
+        self, images: Images, classes: Sequence[int] | Tensor | None
+    ) -> tuple[Tensor, Logits]:
         """Gradients of several logits from one forward pass.
 
         Args:
             images: ``(batch, channel, height, width)``.
-            classes: Indices of K logits.
+            classes: Indices of K logits for all images, a tensor ``(batch, K)`` of each image's
+                own, or ``None``: each image's largest logit (K = 1).
 
         Returns:
             Gradients ``(batch, K, channel, height, width)`` and logits ``(batch, class)``.
@@ -317,11 +320,12 @@ class Probe:
                 part = images[rows].detach().clone().requires_grad_(True)
                 out = self.run(part)
                 logits.append(out.detach().to(images.device))
-                gradients.append(self._each_class(out, part, classes))
+                mine = classes[rows] if isinstance(classes, Tensor) else classes
+                gradients.append(self._each_class(out, part, mine))
         return torch.cat(gradients), torch.cat(logits)
 
     def from_layer(
-        self, layer: str, images: Images, classes: Sequence[int] | Tensor
+        self, layer: str, images: Images, classes: Sequence[int] | Tensor | None
     ) -> LayerGradient:
         """Activations of `layer`, and gradients of logits with respect to them.
 
@@ -330,8 +334,8 @@ class Probe:
         Args:
             layer: A name as in `layers`.
             images: ``(batch, channel, height, width)``.
-            classes: Indices of K logits for all images, or a tensor ``(batch, K)`` of each
-                image's own.
+            classes: Indices of K logits for all images, a tensor ``(batch, K)`` of each image's
+                own, or ``None``: each image's largest logit (K = 1).
         """
         self._require_open()
         calls = self._calls([layer])
@@ -388,9 +392,14 @@ class Probe:
         size = max(1, rows_per_chunk(self.classifier.input_shape, self.classifier.device) // copies)
         return [slice(start, min(start + size, len(x))) for start in range(0, len(x), size)]
 
-    def _each_class(self, out: Tensor, x: Tensor, classes: Sequence[int] | Tensor) -> Tensor:
+    def _each_class(self, out: Tensor, x: Tensor, classes: Sequence[int] | Tensor | None) -> Tensor:
+        if classes is None:
+            classes = out.detach().argmax(dim=1, keepdim=True)
         picks: list[int | Tensor]
-        picks = list(classes.unbind(1)) if isinstance(classes, Tensor) else list(classes)
+        if isinstance(classes, Tensor):
+            picks = list(classes.to(out.device).unbind(1))
+        else:
+            picks = list(classes)
         if not picks:
             raise UsageError("no classes given", code="U08")
         found = []
