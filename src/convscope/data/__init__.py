@@ -1,7 +1,23 @@
-"""Data sets as uint8 tensors in memory, image files, and augmentation of batches."""
+"""Data sets as bytes in memory, image files, and augmentation of whole batches.
+
+`open_dataset` gives a `Dataset` of three `Split`s; `select_images` and `read_image` give float
+images for the methods; `augment` varies a batch. `DATASETS` is the registry.
+"""
 
 from convscope.data._augment import Augmentation, Draws, augment
 from convscope.data._augment import apply as apply_augmentation
 from convscope.data._augment import draw as draw_augmentation
+from convscope.data._dataset import Dataset, Split
+from convscope.data._open import DATASETS, open_dataset
 
-__all__ = ["Augmentation", "Draws", "apply_augmentation", "augment", "draw_augmentation"]
+__all__ = [
+    "DATASETS",
+    "Augmentation",
+    "Dataset",
+    "Draws",
+    "Split",
+    "apply_augmentation",
+    "augment",
+    "draw_augmentation",
+    "open_dataset",
+]

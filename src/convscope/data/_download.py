@@ -1,0 +1,174 @@
+"""Downloads: several mirrors in order, resumed where they stopped, checked, then put in place.
+
+A file appears under its final name only when its SHA-256 is right. What arrived before a broken
+connection stays as ``.NAME.part`` and the next attempt, at this mirror or the next one, asks only
+for the rest (HTTP Range).
+"""
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convscope.errors import ResourceError
+
+Progress = Callable[[str, int, int], None]
+TIMEOUT_SECONDS = 15
+CHUNK = 1 << 17
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """A file that somebody serves.
+
+    Args:
+        file: Where it goes, relative to the data folder.
+        urls: Mirrors, the first one is asked first.
+        sha256: What it must hash to.
+        size: Its length in bytes.
+    """
+
+    file: str
+    urls: tuple[str, ...]
+    sha256: str
+    size: int
+
+
+def fetch(download: Download, folder: Path, *, progress: Progress | None = None) -> Path:
+    """The file, from the first mirror that has it.
+
+    Args:
+        download: What to get.
+        folder: Data folder.
+        progress: Called with (file, bytes so far, bytes in all).
+
+    Returns:
+        Path of the complete, checked file.
+
+    Raises:
+        ResourceError: No mirror gave the right file (the text says what each of them did), or the
+            folder cannot be written.
+    """
+    import pooch
+
+    target = folder / download.file
+    pooch.get_logger().setLevel("ERROR")
+    failures = []
+    for url in download.urls:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            pooch.retrieve(
+                url,
+                known_hash=f"sha256:{download.sha256}",
+                fname=target.name,
+                path=target.parent,
+                downloader=_Resuming(download, target, progress),
+            )
+            target.chmod(0o644)
+        except _Refused as error:
+            failures.append(f"{_host(url)}: {error}")
+        except OSError as error:
+            raise ResourceError(
+                f"cannot write: {error.strerror or error}",
+                code="D26",
+                where=error.filename or target,
+                hint="free some space, or choose another folder with --data-dir",
+            ) from None
+        else:
+            return target
+    raise ResourceError(
+        f"could not download {target.name}: {'; '.join(failures)}",
+        code="D24" if "checksum" in failures[-1] else "",
+        where=folder,
+        expected="a connection to one of these servers",
+        hint=_offline_hint(download.file.split("/")[0]),
+    )
+
+
+class _Refused(Exception):
+    """A mirror did not give the file."""
+
+
+class _Resuming:
+    """What pooch calls to fill its temporary file."""
+
+    def __init__(self, download: Download, target: Path, progress: Progress | None) -> None:
+        self.download = download
+        self.part = target.with_name(f".{target.name}.part")
+        self.progress = progress
+
+    def __call__(self, url: str, output_file: Any, pooch: Any) -> None:
+        """Continue the part file from `url`, check it, and move it over `output_file`."""
+        have = self.part.stat().st_size if self.part.exists() else 0
+        if have >= self.download.size:
+            self.part.unlink()
+            have = 0
+        try:
+            have = self._receive(url, have)
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            raise _Refused(getattr(error, "reason", None) or error) from None
+        except (ValueError, EOFError) as error:
+            raise _Refused(error) from None
+        if have < self.download.size:
+            raise _Refused(f"stopped after {have:,} of {self.download.size:,} bytes")
+        digest = hashlib.sha256(self.part.read_bytes()).hexdigest()
+        if digest != self.download.sha256:
+            self.part.unlink()
+            raise _Refused(f"wrong checksum {digest}")
+        with self.part.open("rb") as file:
+            os.fsync(file.fileno())
+        self.part.replace(output_file)
+
+    def _receive(self, url: str, have: int) -> int:
+        """Append to the part file until the size is right or the server stops; bytes held."""
+        import http.client
+
+        if not url.startswith(("https://", "http://")):
+            raise ValueError(f"not a web address: {url}")
+        request = urllib.request.Request(url, headers={"User-Agent": "convscope"})
+        if have:
+            request.add_header("Range", f"bytes={have}-")
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+            resumed = answer.status == 206 and str(
+                answer.headers.get("Content-Range", "")
+            ).startswith(f"bytes {have}-")
+            with self.part.open("ab" if resumed else "wb") as file:
+                have = have if resumed else 0
+                while have < self.download.size:
+                    try:
+                        block = answer.read(min(CHUNK, self.download.size - have))
+                    except http.client.HTTPException:
+                        break
+                    if not block:
+                        break
+                    file.write(block)
+                    have += len(block)
+                    if self.progress is not None:
+                        self.progress(self.download.file, have, self.download.size)
+        return have
+
+
+def missing(name: str, files: Sequence[str], *, folder: Path) -> ResourceError:
+    """The error for data that are not here while the network is off."""
+    return ResourceError(
+        f"{name} is not on this machine ({', '.join(files)}) and downloading is off",
+        code="",
+        where=folder,
+        expected=f"the files in {folder} or {folder / name} (--data-dir, $CONVSCOPE_DATA)",
+        hint=_offline_hint(name),
+    )
+
+
+def _offline_hint(name: str) -> str:
+    return (
+        f"on a connected machine `convscope data get {name} --to {name}.tar`, here `convscope data "
+        f"add {name}.tar`; or --data digits, which needs no download"
+    )
+
+
+def _host(url: str) -> str:
+    return url.split("/")[2]

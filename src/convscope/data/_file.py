@@ -1,0 +1,132 @@
+"""Reading files that nobody vouches for: regular files only, bounded, hashed as read."""
+
+import errno
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from convscope.errors import DataError, ResourceError
+
+SIGNATURES: tuple[tuple[bytes, str], ...] = (
+    (b"\x1f\x8b", "a gzip file"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"BM", "a BMP image"),
+    (b"PK\x03\x04", "a zip archive (or .npz, .docx, .pt)"),
+    (b"\x93NUMPY", "a NumPy array file"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself (run: git lfs pull)"),
+    (b"%PDF", "a PDF document"),
+    (b"%!PS", "a PostScript document"),
+    (b"\xc5\xd0\xd3\xc6", "an EPS document"),
+    (b"8BPS", "a Photoshop document"),
+    (b"II*\x00", "a TIFF image"),
+    (b"MM\x00*", "a TIFF image"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ", "an xz file"),
+    (b"\x80\x02", "a Python pickle"),
+    (b"\x80\x04", "a Python pickle"),
+    (b"\x80\x05", "a Python pickle"),
+)
+
+
+@dataclass(frozen=True)
+class FileBytes:
+    """What was read from one file.
+
+    Args:
+        path: Where.
+        data: The bytes.
+        sha256: Hash of exactly these bytes, whatever happens to the file later.
+    """
+
+    path: Path
+    data: bytes
+    sha256: str
+
+
+def read_file(path: Path, *, limit: int, code: str = "U02", irregular: str = "I22") -> FileBytes:
+    """The whole content of a regular file of at most `limit` bytes.
+
+    Devices, pipes, sockets and folders are refused before they are opened, so nothing hangs.
+
+    Args:
+        path: File to read.
+        limit: Largest size in bytes.
+        code: Catalogue row for a missing file or one that is too large.
+        irregular: Catalogue row for something that is not a file.
+
+    Returns:
+        The bytes and their SHA-256.
+
+    Raises:
+        DataError: Missing, not a regular file, or larger than `limit`.
+        ResourceError: No permission, or the disk fails.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DataError("not a regular file", code=irregular, where=path)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | _NONBLOCK)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no Path
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError("not a regular file", code=irregular, where=path)
+            if status.st_size > limit:
+                raise DataError(
+                    f"file has {status.st_size:,} bytes",
+                    code=code,
+                    where=path,
+                    expected=f"at most {limit:,} bytes",
+                )
+            data = file.read(limit + 1)
+    except FileNotFoundError:
+        raise DataError("no such file", code="U02", where=path) from None
+    except PermissionError:
+        raise ResourceError(
+            "no permission to read", code="I23", where=path, hint="check the file's owner and mode"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    if len(data) > limit:
+        raise DataError("file grew while it was read", code="D26", where=path)
+    return FileBytes(path, data, hashlib.sha256(data).hexdigest())
+
+
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> DataError | ResourceError:
+    if isinstance(error, ValueError) or error.errno in (
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+        errno.ELOOP,
+    ):
+        reason = str(error) if isinstance(error, ValueError) else os.strerror(error.errno or 0)
+        return DataError(f"not a usable path: {reason}", code="U02", where=path)
+    return ResourceError(f"cannot read: {error.strerror or error}", code="D26", where=path)
+
+
+def sniff(data: bytes) -> str:
+    """What a file looks like from its first bytes, as a phrase; empty when unknown.
+
+    Example:
+        >>> sniff(bytes.fromhex("1f8b0800"))
+        'a gzip file'
+        >>> sniff(b"  <!DOCTYPE html><title>404</title>")
+        'an HTML page (a failed download?)'
+    """
+    for signature, kind in SIGNATURES:
+        if data.startswith(signature):
+            return kind
+    start = data[:512].lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return "an HTML page (a failed download?)"
+    if b"<svg" in start:
+        return "an SVG drawing"
+    if start.startswith(b"<?xml"):
+        return "an XML document"
+    if start.startswith(b"%!ps") or start.startswith(b"%pdf"):
+        return "a PostScript or PDF document"
+    return ""

@@ -1,0 +1,184 @@
+"""MNIST: 70,000 handwritten digits of 28x28.
+
+Split of the course documents: the first 50,000 images of the training file to fit, its last 10,000
+to choose with, the test file to look at once.
+
+Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits"; licence
+CC BY-SA 3.0. Hashes are those of the uncompressed files, so re-compressed copies are known too;
+the hashes of the original ``.gz`` files guard downloads.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from convscope.data._dataset import Dataset, Split
+from convscope.data._download import Download, Progress, fetch, missing
+from convscope.data._idx import IdxFile, read_idx
+from convscope.data._places import data_folder, find_file
+from convscope.data._split import content_warnings
+from convscope.errors import DataError
+
+PLACES = ("mnist", ".", "MNIST/raw", "mnist/MNIST/raw")
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://yann.lecun.com/exdb/mnist/",
+)
+CONTENT_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+GZIP_SHA256 = {
+    "train-images-idx3-ubyte": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+GZIP_BYTES = {
+    "train-images-idx3-ubyte": 9_912_422,
+    "train-labels-idx1-ubyte": 28_881,
+    "t10k-images-idx3-ubyte": 1_648_877,
+    "t10k-labels-idx1-ubyte": 4_542,
+}
+DOWNLOADS = tuple(
+    Download(
+        file=f"mnist/{stem}.gz",
+        urls=tuple(f"{mirror}{stem}.gz" for mirror in MIRRORS),
+        sha256=GZIP_SHA256[stem],
+        size=GZIP_BYTES[stem],
+    )
+    for stem in CONTENT_SHA256
+)
+
+
+def find(data_dir: Path | None = None) -> dict[str, Path | None]:
+    """Where the four files lie, None for those that are not there.
+
+    Looks in ``mnist/``, the folder itself and torchvision's ``MNIST/raw/``, for plain and ``.gz``
+    files.
+    """
+    folder = data_folder(data_dir)
+    return {stem: find_file(folder, PLACES, _spellings(stem)) for stem in CONTENT_SHA256}
+
+
+def _spellings(stem: str) -> tuple[str, ...]:
+    dotted = stem.replace("-idx", ".idx")
+    return stem, f"{stem}.gz", dotted, f"{dotted}.gz"
+
+
+def open_mnist(
+    *,
+    data_dir: Path | None = None,
+    offline: bool = False,
+    accept_modified: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """MNIST from the data folder, downloaded first if it is not there.
+
+    Args:
+        data_dir: Data folder; else ``$CONVSCOPE_DATA``, else the user's cache.
+        offline: Never use the network.
+        accept_modified: Use files that are not the original ones (or another data set in the same
+            format); their hashes are recorded.
+        progress: Called with (file, bytes so far, bytes in all) during a download.
+
+    Returns:
+        50,000 / 10,000 / 10,000 images of 1x28x28.
+
+    Raises:
+        DataError: A file is damaged (``D01`` to ``D13``) or modified (``D24``).
+        ResourceError: Not on this machine, and offline or no mirror answers.
+    """
+    paths = find(data_dir)
+    if None in paths.values():
+        if offline:
+            lost = [stem for stem, path in paths.items() if path is None]
+            raise missing("mnist", lost, folder=data_folder(data_dir))
+        for download, path in zip(DOWNLOADS, paths.values(), strict=True):
+            if path is None:
+                fetch(download, data_folder(data_dir), progress=progress)
+        paths = find(data_dir)
+    files = {
+        stem: read_idx(path, dimensions=3 if "images" in stem else 1)
+        for stem, path in paths.items()
+        if path is not None
+    }
+    fit = _images_and_labels(files, paths, "train")
+    test = _images_and_labels(files, paths, "t10k")
+    if fit[0].shape[1:] != test[0].shape[1:]:
+        raise DataError(
+            f"training images are {fit[0].shape[2:]}, test images {test[0].shape[2:]}",
+            code="D09",
+            where=paths["t10k-images-idx3-ubyte"] or "",
+        )
+    changed = [stem for stem in files if files[stem].sha256 != CONTENT_SHA256[stem]]
+    if changed and not accept_modified:
+        stem = changed[0]
+        raise DataError(
+            f"checksum differs from the original's: sha256 of the content is {files[stem].sha256}",
+            code="D24",
+            where=paths[stem] or "",
+            expected=CONTENT_SHA256[stem],
+            hint="download it again, or use --accept-modified-data to go on with this file",
+        )
+    first = len(fit[0]) - max(1, len(fit[0]) // 6)
+    splits = (
+        Split(name="train", images=fit[0][:first], labels=fit[1][:first]),
+        Split(name="validation", images=fit[0][first:], labels=fit[1][first:]),
+        Split(name="test", images=test[0], labels=test[1]),
+    )
+    notes = tuple(
+        f"D24: {stem} is not the original file (sha256 of the content: {files[stem].sha256})"
+        for stem in changed
+    )
+    return Dataset(
+        name="mnist",
+        class_names=tuple("0123456789"),
+        train=splits[0],
+        validation=splits[1],
+        test=splits[2],
+        source=f"MNIST{' (modified files)' if changed else ''}: the first {first:,} images of the "
+        f"training file to fit, its last {len(fit[0]) - first:,} to choose, the test file's "
+        f"{len(test[0]):,} to judge",
+        hashes={stem: file.sha256 for stem, file in files.items()},
+        warnings=notes + content_warnings(*splits),
+    )
+
+
+def _images_and_labels(
+    files: dict[str, IdxFile], paths: dict[str, Path | None], part: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    images = files[f"{part}-images-idx3-ubyte"].values
+    labels = files[f"{part}-labels-idx1-ubyte"].values
+    where = paths[f"{part}-labels-idx1-ubyte"] or ""
+    if len(images) != len(labels):
+        raise DataError(
+            f"counts differ: {len(images):,} images, {len(labels):,} labels",
+            code="D09",
+            where=where,
+            hint="the image and label files must come from the same set",
+        )
+    check_labels(labels, where=where)
+    if part == "train" and len(images) < 2:
+        raise DataError("one image cannot be split into train and validation", code="D11",
+                        where=where)  # fmt: skip
+    return torch.from_numpy(images[:, None].copy()), torch.from_numpy(labels.astype(np.int64))
+
+
+def check_labels(labels: np.ndarray, *, where: object, classes: int = 10) -> None:
+    """Refuse the first label that is not a class number.
+
+    Raises:
+        DataError: ``D10``, with the value and its index.
+    """
+    wrong = np.flatnonzero(labels >= classes)
+    if len(wrong):
+        raise DataError(
+            f"label {labels[wrong[0]]} at index {wrong[0]}, expected 0..{classes - 1}",
+            code="D10",
+            where=where,
+        )

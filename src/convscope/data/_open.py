@@ -1,0 +1,69 @@
+"""open_dataset: a data set from its name on the command line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from convscope.data._cifar10 import open_cifar10
+from convscope.data._dataset import Dataset
+from convscope.data._digits import open_digits
+from convscope.data._download import Progress
+from convscope.data._folder import open_folder
+from convscope.data._mnist import open_mnist
+from convscope.errors import UsageError, choose
+
+
+def _digits(**_unneeded: object) -> Dataset:
+    return open_digits()
+
+
+DATASETS: dict[str, Callable[..., Dataset]] = {
+    "digits": _digits,
+    "mnist": open_mnist,
+    "cifar10": open_cifar10,
+}
+
+
+def open_dataset(
+    spec: str,
+    *,
+    data_dir: Path | None = None,
+    offline: bool = False,
+    accept_modified: bool = False,
+    skip_bad: bool = False,
+    input_shape: tuple[int, int, int] | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """A data set, complete in memory as bytes.
+
+    Args:
+        spec: ``"digits"`` (built in), ``"mnist"``, ``"cifar10"`` or ``"folder:DIRECTORY"``.
+        data_dir: Data folder; else ``$CONVSCOPE_DATA``, else the user's cache.
+        offline: Never use the network.
+        accept_modified: Go on with files whose checksum is not the registered one.
+        skip_bad: Leave unreadable images of a folder out; they are listed in `Dataset.refused`.
+        input_shape: (C, H, W) to bring the images of a folder to; by default the folder decides
+            (see `open_folder`).
+        progress: Called with (file, bytes so far, bytes in all) while something is downloaded.
+
+    Returns:
+        The data set with its three splits.
+
+    Raises:
+        UsageError: No data set of that name.
+        DataError: Files are damaged, modified or not what they should be.
+        ResourceError: Data are not on this machine and cannot be downloaded, or do not fit into
+            memory.
+
+    Example:
+        >>> open_dataset("digits").class_names
+        ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
+    """
+    if spec.startswith("folder:"):
+        folder = spec.removeprefix("folder:")
+        if not folder:
+            raise UsageError("folder: names no directory", code="U02", expected="folder:DIRECTORY")
+        return open_folder(Path(folder), skip_bad=skip_bad, input_shape=input_shape)
+    opener = DATASETS[choose("data set", spec, [*DATASETS, "folder:DIRECTORY"])]
+    return opener(
+        data_dir=data_dir, offline=offline, accept_modified=accept_modified, progress=progress
+    )
