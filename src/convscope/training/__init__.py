@@ -1,0 +1,36 @@
+"""Training: settings in, a run folder and a classifier out; killed and resumed without a trace."""
+
+from convscope.training._allocator import tune_allocator
+from convscope.training._events import Event, Measured, Saved, Started, Stepped, Warned
+from convscope.training._folder import check_run_folder
+from convscope.training._history import read_history
+from convscope.training._muon import Muon
+from convscope.training._recipes import PRESETS, RECIPES, recipe
+from convscope.training._settings import TrainSettings
+from convscope.training._signals import Interrupted, Terminated
+from convscope.training._toml import read_settings, settings_from_toml, settings_to_toml
+from convscope.training._train import TrainResult, train
+
+__all__ = [
+    "PRESETS",
+    "RECIPES",
+    "Event",
+    "Interrupted",
+    "Measured",
+    "Muon",
+    "Saved",
+    "Started",
+    "Stepped",
+    "Terminated",
+    "TrainResult",
+    "TrainSettings",
+    "Warned",
+    "check_run_folder",
+    "read_history",
+    "read_settings",
+    "recipe",
+    "settings_from_toml",
+    "settings_to_toml",
+    "train",
+    "tune_allocator",
+]

@@ -1,0 +1,97 @@
+"""From uint8 images in memory to batches: one gather and a few tensor operations, no workers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convscope.data import Split, apply_augmentation, draw_augmentation
+from convscope.errors import UsageError
+from convscope.training import _faults
+from convscope.training._settings import TrainSettings
+from convscope.training._streams import number, order, stream
+from convscope.training._world import World
+
+
+class Batches:
+    """The training images in the order of a run.
+
+    Batch `position` of `epoch` is a function of (seed, epoch, position) alone: it does not depend
+    on what was drawn before, nor on how many processes share it.
+
+    Args:
+        split: The training images.
+        settings: Seed, batch size, augmentation, noise.
+        world: This process takes every `size`-th row of each batch.
+
+    Raises:
+        UsageError: The batch is larger than the data set, or does not divide among the processes.
+    """
+
+    def __init__(self, split: Split, settings: TrainSettings, world: World) -> None:
+        size = settings.batch_size
+        if size > len(split):
+            raise UsageError(
+                f"batch_size is {size}, the training split has {len(split)} images",
+                code="T19",
+                expected=f"1 to {len(split)}",
+            )
+        if size % world.size:
+            raise UsageError(
+                f"batch_size {size} does not divide among {world.size} processes",
+                code="T19",
+                expected=f"a multiple of {world.size}",
+            )
+        self.split, self.settings, self.world = split, settings, world
+        self.steps_per_epoch = len(split) // size
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    def rows(self, epoch: int, position: int) -> Tensor:
+        """(batch_size,) row numbers of the whole batch."""
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, order(self.settings.seed, epoch, len(self.split))
+        start = position * self.settings.batch_size
+        return self._order[start : start + self.settings.batch_size]
+
+    def load(self, epoch: int, position: int) -> tuple[Tensor, Tensor]:
+        """This process's images of a batch, augmented, in [0, 1], and their labels."""
+        _faults.hit("data.read")
+        rows = self.rows(epoch, position)
+        mine = self.world.share(len(rows))
+        images = self.split.images[rows[mine]].float().div_(255)
+        augment = self.settings.augment
+        draws = draw_augmentation(
+            augment,
+            len(rows),
+            generator=stream(self.settings.seed, "augment", epoch, position),
+            epoch=epoch,
+            rows=rows,
+            flip_seed=number(self.settings.seed, "flip") % 2**31,
+        )
+        images = apply_augmentation(images, augment, draws[mine])
+        if self.settings.noise:
+            shape = (len(rows), *images.shape[1:])
+            generator = stream(self.settings.seed, "noise", epoch, position)
+            noise = torch.randn(shape, generator=generator)[mine]
+            images = images + self.settings.noise * noise
+        return images, self.split.labels[rows[mine]]
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """Pixels to network input: subtract the mean, divide by the standard deviation, channels last.
+
+    Args:
+        mean: Per channel, of the training images in [0, 1].
+        std: Per channel.
+    """
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) in [0, 1] to (N, C, H, W), differentiable."""
+        mean = images.new_tensor(self.mean).view(1, -1, 1, 1)
+        std = images.new_tensor(self.std).view(1, -1, 1, 1)
+        return ((images - mean) / std).contiguous(memory_format=torch.channels_last)

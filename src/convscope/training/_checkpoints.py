@@ -1,0 +1,254 @@
+"""A checkpoint is a folder that appears whole or not at all.
+
+``checkpoints/step-00000042/`` holds the network, the optimizer, the moving average, the numbers and
+the metrics of one step, and a MANIFEST with the SHA-256 of each. It is written under a temporary
+name, every file and the folder are flushed to the disk, and one rename commits it. Only then are
+older ones removed; two are always kept, and a damaged newest one is passed over.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from convscope.errors import CheckpointError, ResourceError
+from convscope.training import _faults
+
+SCHEMA = 1
+KEPT = 2
+_MANIFEST = "MANIFEST.json"
+_STEP = re.compile(r"step-(\d{8})")
+
+
+@dataclass
+class Snapshot:
+    """The state of a run between two steps.
+
+    Args:
+        step: Updates done.
+        tensors: By file (``"model"``, ``"optimizer"``, ``"average"``), tensors by name.
+        numbers: Everything that is not a tensor, as JSON can hold it.
+        metrics: The text of ``metrics.csv`` up to this step.
+    """
+
+    step: int
+    tensors: dict[str, dict[str, Tensor]]
+    numbers: dict[str, Any] = field(default_factory=dict)
+    metrics: str = ""
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: ``checkpoints`` inside the run folder; made when the first one is saved.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, snapshot: Snapshot, *, kept: int = KEPT) -> Path:
+        """Commit `snapshot`, then remove all but the newest `kept`.
+
+        Raises:
+            ResourceError: The disk is full or says no; older checkpoints are untouched.
+        """
+        final = self.folder / f"step-{snapshot.step:08d}"
+        draft = self.folder / f".tmp-{final.name}-{os.getpid()}"
+        with disk_errors(self.folder, cleanup=draft):
+            _faults.hit("ckpt.mkdir")
+            draft.mkdir(parents=True)
+            manifest = {"schema": SCHEMA, "files": {}}
+            for name, content in _files(snapshot):
+                _write(draft / name, content, f"ckpt.write.{Path(name).stem}")
+                manifest["files"][name] = hashlib.sha256(content).hexdigest()  # type: ignore[index]
+            text = json.dumps(manifest, indent=2).encode()
+            _write(draft / _MANIFEST, text, "ckpt.write.manifest")
+            _faults.hit("ckpt.fsync")
+            _flush_folder(draft)
+            _faults.hit("ckpt.rename")
+            if final.exists():
+                _set_aside(final, "old")
+            draft.rename(final)
+            _flush_folder(self.folder)
+            _faults.hit("ckpt.prune")
+            for old in self._newest_first()[kept:]:
+                shutil.rmtree(_set_aside(old, "old"), ignore_errors=True)
+        return final
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half-written. Call it with the folder locked."""
+        for stale in self.folder.glob(".tmp-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+
+    def newest(self) -> tuple[Snapshot | None, list[str]]:
+        """The newest checkpoint that is whole, and a sentence about each that is not.
+
+        Damaged ones are renamed to ``damaged-...`` when an older one can be used in their place.
+
+        Returns:
+            None if there has never been a checkpoint.
+
+        Raises:
+            CheckpointError: There are checkpoints and all of them are damaged.
+        """
+        notes: list[str] = []
+        damaged: list[Path] = []
+        for path in self._newest_first():
+            try:
+                snapshot = read_checkpoint(path)
+            except CheckpointError as error:
+                notes.append(f"{path.name} is damaged ({error.what}); the one before it is used")
+                damaged.append(path)
+                continue
+            for broken in damaged:
+                _set_aside(broken, "damaged", hidden=False)
+            return snapshot, notes
+        if damaged:
+            raise CheckpointError(
+                f"no usable checkpoint: {notes[0]}",
+                code="C20",
+                where=self.folder,
+                hint="delete the run folder, or train into another one",
+            )
+        return None, []
+
+    def _newest_first(self) -> list[Path]:
+        if not self.folder.is_dir():
+            return []
+        return sorted((p for p in self.folder.iterdir() if _STEP.fullmatch(p.name)), reverse=True)
+
+
+def read_checkpoint(path: Path) -> Snapshot:
+    """Read one checkpoint folder, checking every byte against its manifest.
+
+    Raises:
+        CheckpointError: A file is missing, changed, or of a newer version of convscope.
+    """
+    manifest = _json(_content(path / _MANIFEST), path / _MANIFEST)
+    schema, files = manifest.get("schema"), manifest.get("files")
+    if not isinstance(schema, int) or not isinstance(files, dict):
+        raise CheckpointError("not a manifest", code="C08", where=path / _MANIFEST)
+    if schema > SCHEMA:
+        raise CheckpointError(
+            f"written by a newer convscope (schema {schema})", code="C17", where=path
+        )
+    contents: dict[str, bytes] = {}
+    for name, digest in files.items():
+        if not re.fullmatch(r"[a-z0-9_-]+\.(safetensors|json|csv)", name):
+            raise CheckpointError(f"the manifest names {name!r}", code="C19", where=path)
+        contents[name] = _content(path / name)
+        if hashlib.sha256(contents[name]).hexdigest() != digest:
+            raise CheckpointError(f"{name} does not match its SHA-256", code="C08", where=path)
+    try:
+        state = _json(contents["state.json"], path / "state.json")
+        tensors = {
+            name.removesuffix(".safetensors"): safetensors.torch.load(content)
+            for name, content in contents.items()
+            if name.endswith(".safetensors")
+        }
+        return Snapshot(
+            step=int(state["step"]),
+            tensors=tensors,
+            numbers=state["numbers"],
+            metrics=contents["metrics.csv"].decode(),
+        )
+    except (KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"unreadable: {error}", code="C09", where=path) from None
+
+
+@contextmanager
+def disk_errors(where: Path, *, cleanup: Path | None = None) -> Iterator[None]:
+    """Turn what the disk says no to into a `ResourceError`, and remove the half-written `cleanup`.
+
+    Raises:
+        ResourceError: Disk full, read-only, no permission, a file where a folder should be.
+    """
+    try:
+        yield
+    except OSError as error:
+        if cleanup is not None:
+            shutil.rmtree(cleanup, ignore_errors=True)
+        raise ResourceError(
+            f"cannot write: {error.strerror or error}",
+            code="T04",
+            where=where,
+            hint="free space or permissions; a started run goes on with --resume",
+        ) from error
+
+
+def write_atomically(path: Path, content: bytes, failpoint: str = "report.write") -> None:
+    """Replace a file by `content`: a reader sees the old bytes or the new ones, never a mixture."""
+    draft = path.with_name(f".tmp-{path.name}")
+    try:
+        _write(draft, content, failpoint)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _files(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
+    for name, tensors in snapshot.tensors.items():
+        whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        yield f"{name}.safetensors", safetensors.torch.save(whole)
+    state = {"step": snapshot.step, "numbers": snapshot.numbers}
+    yield "state.json", json.dumps(state, indent=2, sort_keys=True).encode()
+    yield "metrics.csv", snapshot.metrics.encode()
+
+
+def _write(path: Path, content: bytes, failpoint: str) -> None:
+    with path.open("wb") as file:
+        file.write(content[: len(content) // 2])
+        _faults.hit(failpoint)
+        file.write(content[len(content) // 2 :])
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _set_aside(path: Path, why: str, *, hidden: bool = True) -> Path:
+    """Give a checkpoint folder a name under which it is not found again."""
+    for i in range(1000):
+        aside = path.with_name(f"{'.tmp-' if hidden else ''}{why}-{path.name}-{i}")
+        if not aside.exists():
+            break
+    return path.rename(aside)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"{path.name}: {error.strerror}", code="C07", where=path.parent
+        ) from None
+
+
+def _json(content: bytes, where: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{where.name} is not JSON", code="C08", where=where.parent)
+    return found

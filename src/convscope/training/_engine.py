@@ -1,0 +1,150 @@
+"""The training loop: load, run, score, gradient, check, step, average. It yields what happened."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convscope.training import _faults
+from convscope.training._adversarial import Adversary
+from convscope.training._batches import Batches, Normalize
+from convscope.training._events import Event, Measured, Stepped, Warned
+from convscope.training._numbers import NotFinite
+from convscope.training._optimizers import set_learning_rate
+from convscope.training._precision import arithmetic
+from convscope.training._schedule import learning_rate_factor
+from convscope.training._settings import TrainSettings
+from convscope.training._state import State, Tally
+from convscope.training._streams import number
+from convscope.training._validation import Validation, count_wrong
+from convscope.training._world import World
+
+
+@dataclass
+class Engine:
+    """One run, ready to go.
+
+    Args:
+        settings: What to compute.
+        batches: The training images in order.
+        normalize: Pixels to network input.
+        validation: The validation images.
+        precision: ``"fp32"`` or ``"bf16"``.
+        world: This process among how many.
+        stop: Whether somebody asked to end; looked at once per step.
+    """
+
+    settings: TrainSettings
+    batches: Batches
+    normalize: Normalize
+    validation: Validation
+    precision: str
+    world: World
+    stop: Callable[[], bool]
+
+    @property
+    def steps(self) -> int:
+        """Updates of the whole run."""
+        return self.settings.epochs * self.batches.steps_per_epoch
+
+    def run(self, state: State) -> Iterator[Event]:
+        """Train from where `state` is to the end, in place.
+
+        Yields:
+            `Measured` for every row of metrics, then `Stepped`, after each update. The state is
+            whole whenever `Stepped` arrives: that is the moment to save it.
+
+        Raises:
+            NotFinite: Loss or gradient is NaN or infinite; the update was not made.
+        """
+        adversary = Adversary(self.settings, self.normalize, self.batches.steps_per_epoch)
+        per_epoch = self.batches.steps_per_epoch
+        interval = max(1, math.ceil(per_epoch / self.settings.points_per_epoch))
+        with torch.random.fork_rng(devices=[]):
+            while state.step < self.steps:
+                epoch, position = divmod(state.step, per_epoch)
+                loss, rate, stopping = self._update(state, adversary, epoch, position)
+                ended = position + 1 == per_epoch
+                progress = state.step / per_epoch
+                if ended or (position + 1) % interval == 0:
+                    yield self._measure(state, progress, rate, everything=ended)
+                if note := adversary.look(state, epoch, position):
+                    yield Warned(text=note)
+                yield Stepped(
+                    step=state.step,
+                    epoch=progress,
+                    loss=loss,
+                    learning_rate=rate,
+                    epoch_ended=ended,
+                    stopping=stopping,
+                )
+                if stopping:
+                    return
+
+    def _update(
+        self, state: State, adversary: Adversary, epoch: int, position: int
+    ) -> tuple[float, float, bool]:
+        """One step: the mean loss, the learning rate, and whether to stop after it."""
+        settings, module = self.settings, state.module
+        # Dropout draws from torch's default generator: give it this step's numbers (restored later).
+        torch.default_generator.manual_seed(number(settings.seed, "dropout", epoch, position))
+        images, labels = self.batches.load(epoch, position)
+        factor = learning_rate_factor(
+            state.step, self.steps, schedule=settings.schedule, warm_up=settings.warm_up
+        )
+        rate = set_learning_rate(state.optimizers, factor)
+        _faults.hit("step.forward")
+        with arithmetic(self.precision):
+            loss, logits = adversary.loss(state, images, labels, epoch, position, self.world)
+        if _faults.hit("step.loss"):
+            loss = loss * math.nan
+        module.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        if _faults.hit("step.grad"):
+            gradients[-1].fill_(math.inf)
+        wrong = count_wrong(logits.detach(), labels) / len(labels)
+        shared = torch.tensor([loss.detach().item(), wrong, float(self.stop())])
+        self.world.average([*gradients, *_statistics(state), shared])
+        norm = torch.nn.utils.get_total_norm(gradients)
+        mean_loss, mean_wrong, wishes = shared.tolist()
+        if not (math.isfinite(mean_loss) and math.isfinite(norm.item())):
+            raise NotFinite(state, mean_loss, epoch, position, self.batches.rows(epoch, position))
+        if settings.clip:
+            torch.nn.utils.clip_grads_with_norm_(list(module.parameters()), settings.clip, norm)
+        _faults.hit("step.update")
+        for optimizer in state.optimizers:
+            optimizer.step()
+        state.step += 1
+        if state.average:
+            state.average.after_step(module, state.step)
+        state.tally.loss += mean_loss
+        state.tally.wrong += mean_wrong
+        state.tally.batches += 1
+        return mean_loss, rate, wishes > 0
+
+    def _measure(
+        self, state: State, progress: float, rate: float, *, everything: bool
+    ) -> Measured:
+        """A row of metrics; the tally starts anew."""
+        tally, state.tally = state.tally, Tally()
+        loss, error, images = self.validation.measure(state.delivered, everything=everything)
+        return Measured(
+            step=state.step,
+            epoch=progress,
+            learning_rate=rate,
+            train_loss=tally.loss / tally.batches,
+            train_error=tally.wrong / tally.batches,
+            train_accuracy=1 - tally.wrong / tally.batches,
+            validation_loss=loss,
+            validation_error=error,
+            validation_accuracy=1 - error,
+            validation_images=images,
+        )
+
+
+def _statistics(state: State) -> list[Tensor]:
+    """Batch-norm statistics: every process sees other images, so they are averaged too."""
+    return [buffer for buffer in state.module.buffers() if buffer.is_floating_point()]

@@ -1,0 +1,133 @@
+"""env.json: on what a run was computed, and whether a resumed run may promise the same bits."""
+
+import hashlib
+import json
+import platform
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from convscope.data import Dataset
+from convscope.errors import DataError
+from convscope.training._checkpoints import write_atomically
+
+NAME = "env.json"
+
+
+def fingerprint(*, precision: str, processes: int) -> dict[str, str | int]:
+    """Everything that the bits of a run depend on, besides settings and data."""
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "processes": processes,
+        "precision": precision,
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+    }
+
+
+def data_digest(dataset: Dataset) -> str:
+    """SHA-256 over the pixels and labels that training and validation read."""
+    digest = hashlib.sha256()
+    for split in (dataset.train, dataset.validation):
+        digest.update(np.ascontiguousarray(split.images.numpy()))
+        digest.update(np.ascontiguousarray(split.labels.numpy()))
+    return digest.hexdigest()
+
+
+@dataclass
+class Environment:
+    """The contents of ``env.json``.
+
+    Args:
+        path: The file.
+        content: What it holds.
+    """
+
+    path: Path
+    content: dict[str, Any]
+
+    @classmethod
+    def open(
+        cls, folder: Path, dataset: Dataset, *, precision: str, processes: int, step: int
+    ) -> tuple["Environment", list[str]]:
+        """Start a session: read the file of earlier ones, compare, write.
+
+        Returns:
+            The environment, and one sentence for each difference that voids the bitwise promise.
+
+        Raises:
+            DataError: D24, the data set is not the one the run began with.
+        """
+        now = fingerprint(precision=precision, processes=processes)
+        digest = data_digest(dataset)
+        path = folder / NAME
+        before = _read(path) if step else {}
+        sessions = list(before.get("sessions", []))
+        drift: list[str] = []
+        if before:
+            found = before.get("data", {}).get("sha256")
+            if found != digest:
+                raise DataError(
+                    "the images or labels changed since this run began",
+                    code="D24",
+                    where=dataset.source,
+                    expected=f"data with SHA-256 {str(found)[:16]}...",
+                    hint="bring the old data back, or train into another folder",
+                )
+            last = sessions[-1] if sessions else {}
+            drift = [
+                f"{key} {last.get(key)} -> {value}: not bit-exact from here on"
+                for key, value in now.items()
+                if last.get(key) != value
+            ]
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        sessions.append({**now, "from_step": step, "started": started, "drift": drift})
+        content = {
+            "schema": 1,
+            "convscope": _version("convscope"),
+            "python": sys.version.split()[0],
+            "numpy": np.__version__,
+            "system": platform.system(),
+            "data": {
+                "name": dataset.name,
+                "source": dataset.source,
+                "sha256": digest,
+                "files": dict(dataset.hashes),
+            },
+            "bit_exact": not drift and bool(before.get("bit_exact", True)),
+            "sessions": sessions,
+        }
+        environment = cls(path, content)
+        environment.write()
+        return environment, drift
+
+    def finish(self, seconds: float) -> None:
+        """Note how long this session took."""
+        self.content["sessions"][-1]["seconds"] = round(seconds, 3)
+        self.write()
+
+    def write(self) -> None:
+        """Replace the file."""
+        write_atomically(self.path, json.dumps(self.content, indent=2).encode())
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,139 @@
+"""TrainSettings: everything that decides what a training run computes, in one place."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from convscope.data import Augmentation
+from convscope.errors import UsageError, choose
+
+OPTIMIZERS = ("adamw", "adam", "sgd", "muon")
+SCHEDULES = ("one-cycle", "constant")
+PRECISIONS = ("auto", "fp32", "bf16")
+ADVERSARIES = ("none", "pgd", "fgsm-rs", "trades")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """The one config object. Equal settings, data and machine give bitwise equal weights.
+
+    Most people start from `recipe`, which fills every field for a network and a preset.
+
+    Args:
+        model: Name of the network, as in ``convscope models list``.
+        data: Name of the data set, as in ``convscope data list``.
+        preset: Name of the recipe these settings came from; only a label.
+        seed: Decides initial weights, order, augmentation and noise; 0 to 2^63 - 1.
+        epochs: Times every training image is shown; 0 saves the untrained network.
+        batch_size: Images per update. The rest of an epoch that does not fill a batch is left out
+            (other images each epoch).
+        optimizer: ``"adamw"``, ``"adam"``, ``"sgd"`` (Nesterov) or ``"muon"`` (filters by Muon, the
+            rest by SGD).
+        learning_rate: Peak learning rate.
+        other_learning_rate: For ``"muon"``: the rate of everything that is not a filter; 0 means
+            the same.
+        weight_decay: Decay of weights; biases and normalisation are never decayed.
+        momentum: For ``"sgd"`` and ``"muon"``.
+        schedule: ``"one-cycle"`` (linear up, linear down to 0) or ``"constant"``.
+        warm_up: Share of the run in which the one-cycle schedule climbs.
+        clip: Largest gradient norm (L2, all parameters); 0 does not clip.
+        label_smoothing: Share of the target spread over all classes. 0 for networks that are
+            attacked or explained later: smoothing changes logits and confidences.
+        ema: Share of the moving average kept per step; 0 delivers the raw weights.
+        precision: ``"fp32"``, ``"bf16"`` or ``"auto"`` (bf16 where the processor has it). Training
+            only: evaluation is always float32.
+        augment: What may happen to a training image.
+        noise: Standard deviation of Gaussian noise on training images, in pixel units of [0, 1];
+            for randomized smoothing.
+        adversary: ``"none"``, ``"pgd"``, ``"fgsm-rs"`` or ``"trades"``.
+        epsilon: L-infinity budget of the adversary, in pixel units of [0, 1].
+        adversary_steps: Gradient steps of ``"pgd"`` and ``"trades"``.
+        adversary_step: Size of one of them, in pixel units; 0 means epsilon / 3 (pgd and trades)
+            or 1.25 epsilon (fgsm-rs).
+        adversary_ramp: Epochs over which epsilon grows from 0.
+        trades_weight: Weight of the divergence term of ``"trades"``.
+        points_per_epoch: Rows that ``metrics.csv`` gets per epoch.
+        validation_images: Validation images behind the points inside an epoch; the last point of
+            each epoch uses all of them.
+        checkpoint_seconds: Save when this much time has passed (and at the end of every epoch).
+        checkpoint_steps: Also save every so many steps; 0 does not.
+
+    Raises:
+        UsageError: A value makes no sense; the text names it and says what would.
+
+    Example:
+        >>> TrainSettings(model="mnist-conv1", data="mnist", epochs=3).optimizer
+        'adamw'
+    """
+
+    model: str
+    data: str
+    preset: str = "fast"
+    seed: int = 0
+    epochs: int = 2
+    batch_size: int = 256
+    optimizer: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
+    learning_rate: float = 0.004
+    other_learning_rate: float = 0.0
+    weight_decay: float = 0.01
+    momentum: float = 0.9
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    warm_up: float = 0.25
+    clip: float = 0.0
+    label_smoothing: float = 0.0
+    ema: float = 0.99
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    augment: Augmentation = field(default_factory=Augmentation)
+    noise: float = 0.0
+    adversary: Literal["none", "pgd", "fgsm-rs", "trades"] = "none"
+    epsilon: float = 0.0
+    adversary_steps: int = 7
+    adversary_step: float = 0.0
+    adversary_ramp: float = 1.0
+    trades_weight: float = 6.0
+    points_per_epoch: int = 5
+    validation_images: int = 1000
+    checkpoint_seconds: float = 20.0
+    checkpoint_steps: int = 0
+
+    def __post_init__(self) -> None:
+        choose("optimizer", self.optimizer, OPTIMIZERS)
+        choose("schedule", self.schedule, SCHEDULES)
+        choose("precision", self.precision, PRECISIONS)
+        choose("adversary", self.adversary, ADVERSARIES)
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed is {self.seed}", code="U12", expected="0 to 2^63 - 1")
+        for name in ("batch_size", "points_per_epoch", "validation_images"):
+            _check(name, getattr(self, name), 1, None)
+        for name in ("epochs", "adversary_steps", "checkpoint_steps"):
+            _check(name, getattr(self, name), 0, None)
+        for name in ("other_learning_rate", "weight_decay", "clip", "noise", "adversary_step"):
+            _check(name, getattr(self, name), 0, None)
+        for name in ("adversary_ramp", "trades_weight", "checkpoint_seconds"):
+            _check(name, getattr(self, name), 0, None)
+        for name in ("momentum", "warm_up", "label_smoothing", "ema"):
+            _check(name, getattr(self, name), 0, 1)
+        if not 0 < self.learning_rate < float("inf"):
+            raise UsageError(
+                f"learning_rate is {self.learning_rate}", code="T19", expected="a number above 0"
+            )
+        if not 0 <= self.epsilon <= 1:
+            raise UsageError(
+                f"epsilon is {self.epsilon}",
+                code="U03",
+                expected="0 to 1: images have pixels in [0, 1]",
+                hint=f"did you mean {self.epsilon:g}/255?" if self.epsilon > 1 else "",
+            )
+        if self.adversary != "none" and self.epsilon == 0:
+            raise UsageError(
+                f"adversary is {self.adversary} but epsilon is 0",
+                code="U03",
+                hint="give a budget, such as epsilon = 0.3 for MNIST",
+            )
+
+
+def _check(name: str, value: float, low: float, below: float | None) -> None:
+    """Refuse numbers outside [low, below), NaN and infinity."""
+    right = low <= value < (float("inf") if below is None else below)
+    if not right:
+        expected = f"{low} or more" if below is None else f"{low} <= {name} < {below}"
+        raise UsageError(f"{name} is {value}", code="T19", expected=expected)

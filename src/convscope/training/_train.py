@@ -1,0 +1,296 @@
+"""train(): settings and data in, a run folder and a classifier out."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from convscope.classifier import Classifier
+from convscope.data import Dataset
+from convscope.errors import ResourceError
+from convscope.models import build, load, save_model
+from convscope.training import _faults
+from convscope.training._batches import Batches, Normalize
+from convscope.training._card import model_card
+from convscope.training._checkpoints import Checkpoints, disk_errors, write_atomically
+from convscope.training._engine import Engine
+from convscope.training._environment import Environment
+from convscope.training._events import Event, Measured, Saved, Started, Stepped, Warned
+from convscope.training._folder import (
+    CHECKPOINTS,
+    METRICS,
+    check_run_folder,
+    settle_config,
+    sweep,
+)
+from convscope.training._history import append, history_text, parse_history
+from convscope.training._lock import locked
+from convscope.training._numbers import NotFinite
+from convscope.training._precision import resolve_precision
+from convscope.training._settings import TrainSettings
+from convscope.training._signals import Wish, watched
+from convscope.training._state import State
+from convscope.training._streams import stream
+from convscope.training._validation import Validation
+from convscope.training._world import World, joined
+
+EXPLODED = 1e4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainResult:
+    """What a run delivers.
+
+    Args:
+        classifier: The trained classifier (moving average where the settings keep one).
+        run_folder: Where it is kept.
+        history: The rows of ``metrics.csv``.
+        seconds: Wall time of this call.
+    """
+
+    classifier: Classifier
+    run_folder: Path
+    history: tuple[Measured, ...]
+    seconds: float
+
+
+def train(
+    settings: TrainSettings,
+    dataset: Dataset,
+    *,
+    out: Path,
+    resume: bool = False,
+    on_event: Callable[[Event], None] | None = None,
+) -> TrainResult:
+    """Train a classifier and keep everything about it in a run folder.
+
+    Killed at any instant and called again with ``resume=True``, it ends with bitwise the same
+    weights, moving average and metrics as a run that was left alone, on the same machine with the
+    same number of threads. Under ``torchrun`` the processes share every batch.
+
+    The test split is never looked at; validation images are only measured on.
+
+    Args:
+        settings: What to compute.
+        dataset: Training and validation images.
+        out: The run folder: new, empty, or with ``resume`` one that holds this run.
+        resume: Go on where the run in `out` stopped; start if it has not begun.
+        on_event: Called with every event, in order, on the process of rank 0.
+
+    Returns:
+        The classifier in evaluation mode, the folder, the curves, the seconds.
+
+    Raises:
+        UsageError: `out` holds something else (U13); a setting does not fit the data (T19).
+        RunBusyError: Another process trains in `out` (T10).
+        ResourceError: The disk or the memory says no (T04, T11, T16).
+        CheckpointError: The run in `out` has other settings (C16) or no usable checkpoint (C20).
+        DataError: The data changed since the run began (D24).
+        NumericalError: Loss or gradient is not finite (T01, T02); ``nan-report.json`` says where.
+        Interrupted: SIGINT or SIGTERM came; the state is saved.
+
+    Example:
+        >>> from convscope.data import open_dataset
+        >>> from convscope.training import recipe
+        >>> import tempfile
+        >>> settings = recipe("mnist-conv1", data="digits", epochs=1)
+        >>> folder = Path(tempfile.mkdtemp()) / "run"
+        >>> train(settings, open_dataset("digits"), out=folder).classifier.num_classes
+        10
+    """
+    began = time.monotonic()
+    tell = on_event or (lambda event: None)
+    with ExitStack() as stack:
+        world = stack.enter_context(joined())
+        if world.speaks:
+            check_run_folder(out, resume=resume)
+            if note := stack.enter_context(locked(out)):
+                tell(Warned(text=note))
+        else:
+            tell = lambda event: None  # noqa: E731
+        stack.enter_context(_memory_errors())
+        wish = stack.enter_context(watched())
+        run = _Run(settings, dataset, out, world, wish, tell)
+        run.go()
+        seconds = time.monotonic() - began
+        if world.speaks:
+            run.deliver(seconds)
+        world.wait()
+    return TrainResult(
+        classifier=load(str(out)), run_folder=out, history=tuple(run.points), seconds=seconds
+    )
+
+
+class _Run:
+    """One call of `train`: the engine, and the consumers that write what it does."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        dataset: Dataset,
+        out: Path,
+        world: World,
+        wish: Wish,
+        tell: Callable[[Event], None],
+    ) -> None:
+        self.settings, self.dataset, self.out = settings, dataset, out
+        self.world, self.wish, self.tell = world, wish, tell
+        self.mean, self.std = dataset.mean_std()
+        normalize = Normalize(self.mean, self.std)
+        precision = resolve_precision(settings.precision)
+        self.engine = Engine(
+            settings=settings,
+            batches=Batches(dataset.train, settings, world),
+            normalize=normalize,
+            validation=Validation(
+                dataset.validation,
+                normalize,
+                seed=settings.seed,
+                subset=settings.validation_images,
+            ),
+            precision=precision,
+            world=world,
+            stop=lambda: bool(wish),
+        )
+        module = build(
+            settings.model,
+            num_classes=len(dataset.class_names),
+            input_shape=dataset.input_shape,
+            generator=stream(settings.seed, "weights"),
+        )
+        self.state = State.fresh(module, settings)
+        self.points: list[Measured] = []
+        self.checkpoints = Checkpoints(out / CHECKPOINTS)
+        self.saved_at = -1
+        if world.speaks:
+            self._open()
+        world.wait()
+        self._restore()
+
+    def _open(self) -> None:
+        """Put the folder in order (rank 0)."""
+        sweep(self.out)
+        self.checkpoints.sweep()
+        with disk_errors(self.out):
+            settle_config(self.out, self.settings)
+
+    def _restore(self) -> None:
+        """Take up the newest checkpoint, if there is one."""
+        snapshot, notes = self.checkpoints.newest()
+        if snapshot is not None:
+            self.state.restore(snapshot)
+            self.points = list(parse_history(snapshot.metrics))
+            self.saved_at = snapshot.step
+        if not self.world.speaks:
+            return
+        with disk_errors(self.out):
+            self.environment, drift = Environment.open(
+                self.out,
+                self.dataset,
+                precision=self.engine.precision,
+                processes=self.world.size,
+                step=self.state.step,
+            )
+            write_atomically(self.out / METRICS, history_text(self.points).encode())
+        for note in [*notes, *drift]:
+            self.tell(Warned(text=note))
+
+    def go(self) -> None:
+        """Run to the end, writing metrics and checkpoints on the way."""
+        self.tell(
+            Started(
+                steps=self.engine.steps,
+                steps_per_epoch=self.engine.batches.steps_per_epoch,
+                step=self.state.step,
+                precision=self.engine.precision,
+            )
+        )
+        exploded = EXPLODED * math.log(max(2, len(self.dataset.class_names)))
+        last_save = time.monotonic()
+        try:
+            for event in self.engine.run(self.state):
+                if isinstance(event, Measured):
+                    self._keep(event)
+                self.tell(event)
+                if not isinstance(event, Stepped):
+                    continue
+                if event.loss > exploded:
+                    self.tell(Warned(text=f"the loss is {event.loss:.3g} at step {event.step}"))
+                    exploded = math.inf
+                if event.stopping or self._due(event, time.monotonic() - last_save):
+                    self._save()
+                    last_save = time.monotonic()
+                if event.stopping:
+                    raise self.wish.error(event.step, self.engine.steps)
+        except NotFinite as found:
+            raise found.error(self.out, self.settings) from None
+        if self.saved_at != self.state.step:
+            self._save()
+
+    def _due(self, event: Stepped, waited: float) -> bool:
+        every = self.settings.checkpoint_steps
+        return (
+            event.epoch_ended
+            or waited >= self.settings.checkpoint_seconds
+            or bool(every and event.step % every == 0)
+        )
+
+    def _keep(self, point: Measured) -> None:
+        self.points.append(point)
+        if self.world.speaks:
+            with disk_errors(self.out / METRICS):
+                append(self.out / METRICS, point)
+
+    def _save(self) -> None:
+        self.saved_at = self.state.step
+        if not self.world.speaks:
+            return
+        began = time.monotonic()
+        self.checkpoints.save(self.state.capture(history_text(self.points)))
+        self.tell(Saved(step=self.state.step, seconds=time.monotonic() - began))
+
+    def deliver(self, seconds: float) -> None:
+        """Write the classifier, the model card and the time (rank 0); doing it twice is harmless."""
+        settings, dataset = self.settings, self.dataset
+        draft = self.out / ".tmp-model"
+        with disk_errors(self.out, cleanup=draft):
+            draft.mkdir(exist_ok=True)
+            save_model(
+                draft,
+                module=self.state.delivered,
+                architecture=settings.model,
+                class_names=dataset.class_names,
+                input_shape=dataset.input_shape,
+                mean=self.mean,
+                std=self.std,
+                source=f"{settings.model} trained on {dataset.name} "
+                f"(preset {settings.preset}, seed {settings.seed})",
+            )
+            _faults.hit("model.write")
+            for path in sorted(draft.iterdir(), reverse=True):
+                path.replace(self.out / path.name)
+            draft.rmdir()
+            card = model_card(
+                settings, dataset, self.points, bit_exact=self.environment.content["bit_exact"]
+            )
+            write_atomically(self.out / "README.md", card.encode())
+            self.environment.finish(seconds)
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Running out of memory is the machine's no, not a bug."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            raise
+        raise ResourceError(
+            "not enough memory",
+            code="T16",
+            hint="a smaller batch_size needs less; a started run goes on with --resume",
+        ) from error
