@@ -11,7 +11,7 @@ from torch import Tensor
 
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
-from convscope.explanations._targets import Targets, choose_targets
+from convscope.explanations._targets import Targets, known_targets, targets_of
 from convscope.probe import Cost
 from convscope.types import ClassHeatmaps, Images, Logits
 
@@ -116,7 +116,10 @@ class Explanation:
             >>> foreign.maps.shape
             torch.Size([3, 1, 2, 2])
         """
-        found, logits, _ = choose_targets(classifier, images, targets)
+        known = known_targets(classifier, images, targets)
+        with classifier.probe() as probe:
+            logits = probe.logits(images)
+        found = targets_of(known, logits)
         tensor = torch.as_tensor(maps, dtype=torch.float32).detach()
         if tensor.ndim == 3:
             tensor = tensor[:, None]

@@ -1,0 +1,104 @@
+"""What the layers of a network answer to images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from convscope.classifier import Classifier
+from convscope.errors import ModelContractError
+from convscope.explanations._result import FeatureMaps, LayerMaps
+from convscope.explanations._targets import known_targets
+from convscope.probe import LayerInfo
+from convscope.types import Images
+
+RECTIFIERS = ("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "SiLU", "GELU", "Hardswish", "Mish")
+
+
+def feature_maps(
+    classifier: Classifier, images: Images, layers: Sequence[str] | str | None = None
+) -> FeatureMaps:
+    """Activations of layers, with dead and selective maps pointed out.
+
+    Args:
+        classifier: The classifier to look into.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        layers: Names; or ``None``: an early, a middle and a late one (of the activation
+            functions if the network has such modules, else of the convolutions).
+
+    Returns:
+        Raw maps per layer, from one forward pass that stops at the deepest.
+
+    Raises:
+        UnknownLayer: If there is no such layer.
+        ModelContractError: M15 if a layer's output is not a stack of maps.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten())
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 5, 5))
+        >>> [(entry.layer, entry.maps.shape[1:]) for entry in
+        ...     feature_maps(classifier, torch.rand(2, 1, 5, 5)).layers]
+        [('1', torch.Size([4, 3, 3]))]
+    """
+    known_targets(classifier, images, None)
+    with classifier.probe() as probe:
+        if layers is None:
+            names = default_layers(probe.layers())
+        else:
+            names = [layers] if isinstance(layers, str) else list(layers)
+        found = probe.at_many(names, images)
+    for name, maps in found.items():
+        if maps.ndim != 4:
+            raise ModelContractError(
+                f"layer {name!r} has outputs of shape {tuple(maps.shape[1:])}",
+                code="M15",
+                expected="a layer of maps: (map, height, width)",
+            )
+    return FeatureMaps(
+        images=images,
+        layers=tuple(_described(name, found[name]) for name in names),
+        cost=probe.cost(),
+    )
+
+
+def default_layers(infos: Sequence[LayerInfo]) -> list[str]:
+    """An early, a middle and a late layer of maps.
+
+    Raises:
+        ModelContractError: M15 if the network has no layer of maps.
+    """
+    spatial = [x for x in infos if x.is_leaf and len(x.output_shape) == 3]
+    spatial = [x for x in spatial if max(x.output_shape[1:]) > 1] or spatial
+    for kinds in (RECTIFIERS, ("Conv2d",)):
+        names = [x.name for x in spatial if x.kind in kinds]
+        if names:
+            break
+    else:
+        names = [x.name for x in spatial]
+    if not names:
+        raise ModelContractError("the network has no layer of maps", code="M15")
+    return list(dict.fromkeys([names[0], names[(len(names) - 1) // 2], names[-1]]))
+
+
+def _described(layer: str, maps: Tensor) -> LayerMaps:
+    low, high = maps.amin(dim=(0, 2, 3)), maps.amax(dim=(0, 2, 3))
+    means = maps.mean(dim=(2, 3))
+    best = means.amax(dim=0)
+    rest = (means.sum(dim=0) - best) / max(len(means) - 1, 1)
+    size = best.abs() + rest.abs()
+    dead = high == low
+    if len(means) == 1:
+        selectivity = torch.zeros_like(best)
+    else:
+        selectivity = torch.where(dead | (size == 0), 0, (best - rest) / size.clamp_min(1e-30))
+    return LayerMaps(
+        layer=layer,
+        maps=maps,
+        low=low,
+        high=high,
+        dead=dead,
+        selectivity=selectivity,
+        most_selective=selectivity.argsort(descending=True, stable=True),
+    )

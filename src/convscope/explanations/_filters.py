@@ -1,0 +1,87 @@
+"""The weights of a convolution as small pictures."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from convscope.classifier import Classifier
+from convscope.errors import ModelContractError, UnknownLayer, UsageError
+from convscope.explanations._result import Filters
+
+
+def filters(
+    classifier: Classifier, layer: str | None = None, *, seen_map: int | None = None
+) -> Filters:
+    """The filters of a convolution, each stretched to the full range of grey or color.
+
+    Filters that see three color channels become color pictures. Deeper ones see many maps; their
+    picture is the slice that looks at one of them.
+
+    Args:
+        classifier: The classifier to look into.
+        layer: Name of a convolution; by default the first.
+        seen_map: Which input map's weights to show; by default map 0 where a choice is needed.
+
+    Returns:
+        Raw weights, and pictures ``(filter, 1 or 3, height, width)``.
+
+    Raises:
+        UnknownLayer: If `layer` is not a 2-D convolution of the network.
+        UsageError: If the filters do not see a map of that number.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten())
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 5, 5))
+        >>> filters(classifier).pictures.shape
+        torch.Size([4, 1, 3, 3])
+    """
+    convolutions = {
+        name: module
+        for name, module in classifier.module.named_modules()
+        if isinstance(module, nn.Conv2d)
+    }
+    if not convolutions:
+        raise ModelContractError("the network has no 2-D convolution", code="M15")
+    name = next(iter(convolutions)) if layer is None else layer
+    if name not in convolutions:
+        raise UnknownLayer(
+            f"no convolution named {name!r}; this network has {', '.join(convolutions)}",
+            code="M15",
+        )
+    weights = convolutions[name].weight.detach().float().cpu().clone()
+    seen = weights.shape[1]
+    colored = seen == 3 and classifier.input_shape[0] == 3 and name == next(iter(convolutions))
+    if seen_map is None and not colored and seen > 1:
+        seen_map = 0
+    if seen_map is not None:
+        if not 0 <= seen_map < seen:
+            raise UsageError(
+                f"the filters of {name!r} see no map {seen_map}",
+                code="U05",
+                expected=f"0 to {seen - 1}",
+            )
+        weights = weights[:, seen_map : seen_map + 1]
+    low, high = weights.flatten(1).amin(dim=1), weights.flatten(1).amax(dim=1)
+    return Filters(
+        layer=name,
+        weights=weights,
+        pictures=_stretched(weights, low, high),
+        low=low,
+        high=high,
+        seen_map=seen_map,
+        columns=_columns(len(weights)),
+    )
+
+
+def _stretched(weights: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Each filter to [0, 1]; a constant one to mid-grey."""
+    spread = (high - low)[:, None, None, None]
+    stretched = (weights - low[:, None, None, None]) / torch.where(spread > 0, spread, 1)
+    return torch.where(spread > 0, stretched, torch.full_like(stretched, 0.5))
+
+
+def _columns(count: int) -> int:
+    """The widest row of at most 16 that divides `count` evenly, else 8."""
+    even = [columns for columns in range(4, 17) if count % columns == 0]
+    return max(even) if even else min(count, 8)
