@@ -20,6 +20,7 @@ from convscope.ascent._regions import (
 )
 from convscope.ascent._steps import (
     Step,
+    Watching,
     adam_step,
     l2_step,
     momentum_step,
@@ -32,6 +33,7 @@ __all__ = [
     "Ascent",
     "Region",
     "Step",
+    "Watching",
     "adam_step",
     "anywhere",
     "ascend",

@@ -10,13 +10,17 @@ import torch
 from torch import Tensor
 
 from convscope.ascent._regions import Region
-from convscope.ascent._steps import Step
+from convscope.ascent._steps import Step, Watching
 from convscope.errors import UsageError
 from convscope.probe import Objective, Paint, Probe
 from convscope.types import Counts, Curves, Logits, Mask, Values
 
 Stop = Callable[[Tensor, Tensor], Tensor]
 """``stop(outputs, rows) -> done``, one bool per row."""
+
+Keep = Literal["first", "best", "last"] | Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""Which point of a row is the result; a function ``(x, values, outputs, rows) -> score`` keeps the
+point of the highest score (-inf: never better than the start)."""
 
 Between = Callable[[Tensor, int, Tensor], Tensor]
 """``between(x, k, rows) -> x``: done to images after the step, before the projection."""
@@ -29,6 +33,7 @@ class Ascent:
     Attributes:
         images: The kept point of each row, shaped as the start.
         outputs: What the network returned for it.
+        first_outputs: What it returned for the start.
         values: Objective of the kept point.
         history: Objective before each step and at the end, ``(step + 1, batch)``; NaN after a
             row has left.
@@ -40,6 +45,7 @@ class Ascent:
 
     images: Tensor
     outputs: Logits
+    first_outputs: Logits
     values: Values
     history: Curves
     steps: Counts
@@ -57,7 +63,7 @@ def ascend(
     region: Region,
     steps: int,
     stop: Stop | None = None,
-    keep: Literal["first", "best", "last"] = "first",
+    keep: Keep = "first",
     paint: Callable[[Tensor, int, Tensor], Tensor] | None = None,
     between: Sequence[Between] = (),
     until: str | None = None,
@@ -77,7 +83,7 @@ def ascend(
         stop: Rows for which it is true leave the batch, which makes the rest cheaper.
         keep: ``"first"``: the point at which a row stopped, else its last; ``"best"``: the point
             of the highest objective seen (rows still leave at `stop`); ``"last"``: the last point,
-            whatever `stop` said (then no row leaves).
+            whatever `stop` said (then no row leaves). A function scores points itself.
         paint: ``(x, k, rows) -> images``, differentiable; may give `copies` views per row.
         between: Done after each step, before the projection.
         until: Stop the network at this layer; `objective` and `stop` see its output.
@@ -146,6 +152,9 @@ def ascend(
             x, gradient, rows = x[going], gradient[going], rows[going]
             if len(rows) == 0:
                 break
+        if isinstance(step, Watching):
+            outputs = found.outputs[::copies][going]
+            step.observe(x, gradient, found.values[going], outputs, k, rows)
         moved = x + step(gradient, k, rows)
         for change in between:
             moved = change(moved, k, rows)
@@ -167,7 +176,7 @@ def _look_at_the_end(
     until: str | None,
     copies: int,
     stop: Stop | None,
-    keep: str,
+    keep: Keep,
     record: _Record,
 ) -> None:
     """One forward pass without gradients: the last point counts too."""
@@ -190,12 +199,14 @@ def _look_at_the_end(
 class _Record:
     """What is kept of each row."""
 
-    def __init__(self, x: Tensor, steps: int, keep: str) -> None:
+    def __init__(self, x: Tensor, steps: int, keep: Keep) -> None:
         count = len(x)
         self.keep = keep
         self.images = x.clone()
         self.outputs: Tensor | None = None
+        self.first_outputs: Tensor | None = None
         self.values = x.new_full((count,), -torch.inf)
+        self.scores = self.values.clone()
         self.history = x.new_full((steps + 1, count), torch.nan)
         self.steps = torch.zeros(count, dtype=torch.int64, device=x.device)
         self.stopped = torch.zeros(count, dtype=torch.bool, device=x.device)
@@ -218,10 +229,15 @@ class _Record:
         first = outputs[::copies] if copies > 1 else outputs
         if self.outputs is None:
             self.outputs = first.new_full((len(self.images), *first.shape[1:]), torch.nan)
+            self.first_outputs = first.clone()
         self.history[k, rows] = values
-        better = values > self.values[rows] if self.keep == "best" else torch.ones_like(done)
-        take = (better | done) & ~bad if k > 0 else torch.ones_like(done)
+        scores = self.keep(x, values, outputs, rows) if callable(self.keep) else values
+        choosy = callable(self.keep) or self.keep == "best"
+        better = scores > self.scores[rows] if choosy else torch.ones_like(done)
+        better |= done & (not callable(self.keep))
+        take = better & ~bad if k > 0 else torch.ones_like(done)
         chosen = rows[take]
+        self.scores[chosen] = scores[take]
         self.images[chosen] = x[take]
         self.outputs[chosen] = first[take]
         self.values[chosen] = values[take]
@@ -232,10 +248,11 @@ class _Record:
 
     def result(self) -> Ascent:
         """Freeze."""
-        outputs = self.outputs if self.outputs is not None else self.images.new_zeros(0, 0)
+        nothing = self.images.new_zeros(0, 0)
         return Ascent(
             images=self.images,
-            outputs=outputs,
+            outputs=nothing if self.outputs is None else self.outputs,
+            first_outputs=nothing if self.first_outputs is None else self.first_outputs,
             values=self.values,
             history=self.history,
             steps=self.steps,

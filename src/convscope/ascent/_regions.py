@@ -27,6 +27,10 @@ class Region(Protocol):
         """Which of all rows of `x` lie inside, ``(batch,)``, judged in float64."""
         ...
 
+    def nearest_bytes(self, x: Tensor) -> Tensor:
+        """The 8-bit image (uint8) nearest to each row of `x` that lies inside, if there is one."""
+        ...
+
 
 class Anywhere:
     """No constraint: for latents."""
@@ -38,6 +42,10 @@ class Anywhere:
     def contains(self, x: Tensor) -> Tensor:
         """True for finite rows."""
         return x.flatten(1).isfinite().all(dim=1)
+
+    def nearest_bytes(self, x: Tensor) -> Tensor:
+        """Plain rounding."""
+        return _levels(x).to(torch.uint8)
 
 
 class Box:
@@ -55,6 +63,12 @@ class Box:
         """True where every pixel is within its bounds."""
         inside = (x >= self.low) & (x <= self.high)
         return inside.flatten(1).all(dim=1)
+
+    def nearest_bytes(self, x: Tensor) -> Tensor:
+        """Round; pixels that rounding would move out of their bounds go to the next level in."""
+        levels = _levels(x)
+        pixels = levels / 255
+        return (levels - (pixels > self.high).to(x) + (pixels < self.low).to(x)).to(torch.uint8)
 
     def random_point(self, generator: Generator | None = None) -> Tensor:
         """A uniform point of the box, one per row; needs bounds with rows."""
@@ -95,6 +109,14 @@ class L2Ball:
         """True where the float64 norm is at most the radius and pixels are in [0, 1]."""
         pixels = ((x >= 0) & (x <= 1)).flatten(1).all(dim=1)
         return pixels & (_norm64(x - self.center, self.center, x) <= self.radius)
+
+    def nearest_bytes(self, x: Tensor) -> Tensor:
+        """Round; in rows that would leave the ball no pixel may move away from the center."""
+        levels = _levels(x)
+        away = (levels / 255 - self.center).abs() > (x - self.center).abs()
+        inward = levels + torch.where(away, (self.center * 255 - levels).sign(), 0.0)
+        inside = _column(self.contains(levels / 255), x)
+        return torch.where(inside, levels, inward).to(torch.uint8)
 
     def random_point(self, generator: Generator | None = None) -> Tensor:
         """A uniform point of the ball (before clamping to [0, 1]), one per row."""
@@ -193,6 +215,11 @@ def _toward(center: Tensor, x: Tensor, scale: Tensor) -> Tensor:
     offset = x.double() - center.double()
     moved = (center.double() + offset * _column(scale, x)).to(x.dtype)
     return torch.where(_column(scale, x) == 0, center, moved).clamp(0, 1)
+
+
+def _levels(x: Tensor) -> Tensor:
+    """Grey levels 0 to 255, as floats."""
+    return (x.nan_to_num(0.0) * 255).round().clamp(0, 255)
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,6 +23,17 @@ class Step(Protocol):
 
     def __call__(self, gradient: Tensor, k: int, rows: Tensor) -> Tensor:
         """The update at step `k` for `rows` of the batch."""
+        ...
+
+
+@runtime_checkable
+class Watching(Step, Protocol):
+    """A step whose rule needs feedback: it is shown each point before it is asked to move."""
+
+    def observe(
+        self, x: Tensor, gradient: Tensor, values: Tensor, outputs: Tensor, k: int, rows: Tensor
+    ) -> None:
+        """Look at the points of `rows`, their gradients, objective values and outputs."""
         ...
 
 
