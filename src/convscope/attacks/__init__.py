@@ -1,0 +1,34 @@
+"""Ways to fool a classifier.
+
+An attack on given images is a function
+
+    attack(classifier, images, labels, *, targets=None, ...settings) -> AttackResult
+
+To add one: write it in its own file here, name it in `ATTACKS`, add an equation test, an example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from convscope.attacks._goal import Goal
+from convscope.attacks._projected_gradient import fast_gradient, momentum, projected_gradient
+from convscope.attacks._result import AttackResult
+from convscope.attacks._until_fooled import until_fooled
+
+__all__ = [
+    "ATTACKS",
+    "AttackResult",
+    "Goal",
+    "fast_gradient",
+    "momentum",
+    "projected_gradient",
+    "until_fooled",
+]
+
+ATTACKS: dict[str, Callable[..., AttackResult]] = {
+    "fast-gradient": fast_gradient,
+    "projected-gradient": projected_gradient,
+    "momentum": momentum,
+    "until-fooled": until_fooled,
+}

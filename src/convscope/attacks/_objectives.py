@@ -1,0 +1,74 @@
+"""What an attack can try to raise. Each gives one value per image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from convscope.attacks._goal import Goal
+from convscope.errors import choose
+from convscope.probe import Objective
+
+
+def objective_of(name: str, goal: Goal) -> Objective:
+    """The objective called `name` for `goal`.
+
+    Raises:
+        UsageError: U01 for another name.
+    """
+    rule = OBJECTIVES[choose("objective", name, OBJECTIVES)]
+    return lambda x, logits, rows: rule(goal, logits, rows)
+
+
+def cross_entropy(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+    """Minus log p(label), or log p(target)."""
+    return goal.cross_entropy(logits, rows)
+
+
+def margin(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+    """Best other logit minus the label's, or the target's minus the best other."""
+    return goal.margin(logits, rows)
+
+
+def logit(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+    """Minus the label's logit, or the target's."""
+    return goal.sign * logits.gather(1, goal.aims[rows][:, None])[:, 0]
+
+
+def probability(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+    """Minus p(label), or p(target). Its gradient vanishes where the network is sure."""
+    return goal.sign * logits.softmax(dim=1).gather(1, goal.aims[rows][:, None])[:, 0]
+
+
+def logit_ratio(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+    """The difference of logits ratio, which does not change when logits are scaled or shifted.
+
+    Untargeted ``(max_other - z_label) / (z_1 - z_3)``; targeted
+    ``(z_target - z_label) / (z_1 - (z_3 + z_4) / 2)``, with logits sorted downwards.
+
+    Source:
+        Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of
+        Diverse Parameter-free Attacks", ICML 2020, equations 6 and 7. With fewer than three
+        (four) classes the smallest logits stand in for the missing ones.
+    """
+    ordered = logits.sort(dim=1, descending=True).values
+    third = ordered[:, min(2, logits.shape[1] - 1)]
+    if goal.targets is None:
+        spread = ordered[:, 0] - third
+        return goal.margin(logits, rows) / spread.clamp_min(torch.finfo(logits.dtype).tiny)
+    fourth = ordered[:, min(3, logits.shape[1] - 1)]
+    own = logits.gather(1, goal.labels[rows][:, None])[:, 0]
+    aim = logits.gather(1, goal.targets[rows][:, None])[:, 0]
+    spread = ordered[:, 0] - (third + fourth) / 2
+    return (aim - own) / spread.clamp_min(torch.finfo(logits.dtype).tiny)
+
+
+OBJECTIVES: dict[str, Callable[[Goal, Tensor, Tensor], Tensor]] = {
+    "cross-entropy": cross_entropy,
+    "margin": margin,
+    "logit": logit,
+    "probability": probability,
+    "dlr": logit_ratio,
+}
