@@ -159,8 +159,9 @@ class Dataset:
         count = images[:, 0].numel()
         total = torch.zeros(images.shape[1], dtype=torch.float64, device=images.device)
         squares = torch.zeros_like(total)
-        for first in range(0, len(images), 256):
-            chunk = images[first : first + 256].to(torch.float64)
+        step = max(1, 200_000 // images[0].numel())  # doubles that stay in the cache
+        for first in range(0, len(images), step):
+            chunk = images[first : first + step].to(torch.float64)
             total += chunk.sum(dim=(0, 2, 3))
             squares += chunk.square_().sum(dim=(0, 2, 3))
         means = [value / count for value in total.tolist()]

@@ -60,8 +60,8 @@ def open_digits(*, seed: int = 0) -> Dataset:
         validation=splits[1],
         test=splits[2],
         source="digits: 1,797 handwritten digits of scikit-learn (8x8, up-sampled and centered in "
-        f"28x28), {len(train):,} to fit, {len(validation)} to choose, {len(test)} to judge; stratified "
-        f"split, seed {seed}",
+        f"28x28), {len(train):,} to fit, {len(validation)} to choose, {len(test)} to judge; "
+        f"stratified split, seed {seed}",
         hashes={"digits": hashlib.sha256(images.numpy().tobytes()).hexdigest()},
         warnings=content_warnings(*splits),
     )

@@ -16,6 +16,7 @@ import torch
 from convscope.data._dataset import Dataset, Split
 from convscope.data._download import Download, Progress, fetch, missing
 from convscope.data._idx import IdxFile, read_idx
+from convscope.data._labels import check_labels
 from convscope.data._places import data_folder, find_file
 from convscope.data._split import content_warnings
 from convscope.errors import DataError
@@ -167,18 +168,3 @@ def _images_and_labels(
         raise DataError("one image cannot be split into train and validation", code="D11",
                         where=where)  # fmt: skip
     return torch.from_numpy(images[:, None].copy()), torch.from_numpy(labels.astype(np.int64))
-
-
-def check_labels(labels: np.ndarray, *, where: object, classes: int = 10) -> None:
-    """Refuse the first label that is not a class number.
-
-    Raises:
-        DataError: ``D10``, with the value and its index.
-    """
-    wrong = np.flatnonzero(labels >= classes)
-    if len(wrong):
-        raise DataError(
-            f"label {labels[wrong[0]]} at index {wrong[0]}, expected 0..{classes - 1}",
-            code="D10",
-            where=where,
-        )
