@@ -4,25 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from convscope.probe import Cost
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Control:
-    """The same recipe on the network with random weights: what the recipe draws by itself.
-
-    Attributes:
-        images: ``(unit, channel, height, width)``.
-        judge_probabilities: ``(unit,)``, what the judge gives to the unit's class.
-        judge_labels: ``(unit,)``, what the judge reads.
-    """
-
-    images: Float[Tensor, "unit channel height width"]
-    judge_probabilities: Float[Tensor, " unit"] | None = None
-    judge_labels: Int[Tensor, " unit"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +25,19 @@ class Judgement:
     probabilities: Float[Tensor, " unit"]
     labels: Int[Tensor, " unit"]
     right: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Control:
+    """The same recipe on the network with random weights: what the recipe draws by itself.
+
+    Attributes:
+        images: ``(unit, channel, height, width)``.
+        judgement: What the judge reads in them, for logits.
+    """
+
+    images: Float[Tensor, "unit channel height width"]
+    judgement: Judgement | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,6 +69,7 @@ class Visualization:
         activations: ``(unit,)``, activation that the shown image reaches.
         logits: ``(unit, class)``, what the network says of the shown image.
         class_names: One name per class.
+        stuck: ``(unit,)``, True where no step found a gradient: a dead unit.
         natural: ``(unit,)``, largest activation on the reference images.
         natural_images: The reference images that reach it.
         effect: ``(unit, class)``, logits of the image minus mean logits of the reference images
@@ -91,6 +90,7 @@ class Visualization:
     activations: Float[Tensor, " unit"]
     logits: Float[Tensor, "unit class"]
     class_names: tuple[str, ...]
+    stuck: Bool[Tensor, " unit"] | None = None
     natural: Float[Tensor, " unit"] | None = None
     natural_images: Float[Tensor, "unit channel height width"] | None = None
     effect: Float[Tensor, "unit class"] | None = None

@@ -1,0 +1,151 @@
+"""Images of classes and of neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Generator, Tensor
+
+from convscope.classifier import Classifier
+from convscope.errors import choose
+from convscope.types import Images
+from convscope.visualizations._maximize import maximize
+from convscope.visualizations._recipes import (
+    Recipe,
+    gaussian_gradient,
+    l2_blur,
+    noise_adam,
+    zero_l2,
+)
+from convscope.visualizations._result import Visualization
+from convscope.visualizations._units import LOGITS, At, units_of
+
+RECIPES: dict[str, Callable[..., Recipe]] = {
+    "gaussian-gradient": gaussian_gradient,
+    "l2-blur": l2_blur,
+    "zero-l2": zero_l2,
+    "noise-adam": noise_adam,
+}
+"""Recipes by name. Each is a function of its settings: ``RECIPES["l2-blur"](steps=50)``."""
+
+
+def class_images(
+    classifier: Classifier,
+    targets: int | Sequence[int] | Tensor | str | None = None,
+    *,
+    recipe: str | Recipe | None = None,
+    reference: Images | None = None,
+    judge: Classifier | None = None,
+    control: bool = True,
+    generator: Generator | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Visualization:
+    """Images that raise one logit each: what the network takes for a typical member of a class.
+
+    All images of a call are one batch.
+
+    Args:
+        classifier: The classifier to look into.
+        targets: Classes; ``None`` or ``"all"``: every class.
+        recipe: Name in `RECIPES`, or a recipe with settings of your own. By default a prior
+            fitted on `reference`; without reference images, ``"l2-blur"``.
+        reference: Real (training) images, ``(batch, channel, height, width)``: for priors, the
+            largest natural activation and the nearest image. At most 5,000 are used.
+        judge: An independently trained classifier of the same classes that reads the images.
+        control: Whether to repeat the recipe on the same network with random weights.
+        generator: Source of every draw; by default one with seed 0.
+        on_step: Called with (step number, images) for progress displays.
+
+    Raises:
+        UsageError: For unknown recipes or classes, or a recipe that lacks its reference images.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> class_images(classifier, recipe="zero-l2").images.shape
+        torch.Size([2, 1, 2, 2])
+
+    Source:
+        Simonyan, Vedaldi, Zisserman, "Deep Inside Convolutional Networks", 2013, section 2;
+        Yosinski et al., "Understanding Neural Networks Through Deep Visualization", 2015.
+    """
+    if targets is None or isinstance(targets, str):
+        choose("targets", targets or "all", ("all",))
+        spec = LOGITS
+    else:
+        numbers = [targets] if isinstance(targets, int) else [int(t) for t in targets]
+        spec = f"{LOGITS}:{','.join(map(str, numbers))}"
+    return maximize(
+        classifier,
+        units_of(classifier, spec, "mean"),
+        chosen_recipe(recipe, reference),
+        reference=reference,
+        judge=judge,
+        control=control,
+        generator=generator,
+        on_step=on_step,
+    )
+
+
+def neuron_images(
+    classifier: Classifier,
+    units: str,
+    *,
+    at: At = "center",
+    recipe: str | Recipe | None = None,
+    reference: Images | None = None,
+    judge: Classifier | None = None,
+    control: bool = True,
+    generator: Generator | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Visualization:
+    """Images that raise units of any layer: ``neuron_images(classifier, "pool2:0-9")``.
+
+    The network runs only up to the layer.
+
+    Args:
+        classifier: The classifier to look into.
+        units: Layer and channels: ``"pool2:0-9"``, ``"conv1:3,5"``, ``"fc1"`` or ``"logits"``.
+        at: Where in a map: its ``"center"`` neuron, the ``"mean"``, or (row, column).
+        recipe: As for `class_images`.
+        reference: As for `class_images`.
+        judge: As for `class_images`; it is asked about logits only.
+        control: As for `class_images`.
+        generator: As for `class_images`.
+        on_step: As for `class_images`.
+
+    Raises:
+        UnknownLayer: If there is no such layer.
+        UsageError: If a channel or position does not exist.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.Flatten(),
+        ...                           torch.nn.Linear(27, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 5, 5))
+        >>> neuron_images(classifier, "0:0-1", recipe="noise-adam").units
+        ('0:0 at 1, 1', '0:1 at 1, 1')
+    """
+    return maximize(
+        classifier,
+        units_of(classifier, units, at),
+        chosen_recipe(recipe, reference),
+        reference=reference,
+        judge=judge,
+        control=control,
+        generator=generator,
+        on_step=on_step,
+    )
+
+
+def chosen_recipe(recipe: str | Recipe | None, reference: Images | None) -> Recipe:
+    """The recipe that was asked for, or the best that the data allow.
+
+    Raises:
+        UsageError: If there is no recipe of that name.
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    name = "l2-blur" if recipe is None else recipe
+    return RECIPES[choose("recipe", name, RECIPES)]()

@@ -1,0 +1,175 @@
+"""Draw units by a recipe, then gather what is needed to believe the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+from convscope._random_weights import with_random_weights
+from convscope.classifier import Classifier
+from convscope.errors import ModelContractError, UsageError
+from convscope.probe import Probe
+from convscope.types import Images
+from convscope.visualizations._recipes import Drawing, Problem, Recipe
+from convscope.visualizations._result import Control, Judgement, Nearest, Visualization
+from convscope.visualizations._units import LOGITS, Units
+
+MOST_REFERENCES = 5000
+"""Reference images looked at: enough for priors and maxima, and seconds on one core."""
+
+
+def maximize(
+    classifier: Classifier,
+    units: Units,
+    recipe: Recipe,
+    *,
+    reference: Images | None,
+    judge: Classifier | None,
+    control: bool,
+    generator: Generator | None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Visualization:
+    """All units of a call in one batch; see `class_images` for the arguments."""
+    if reference is not None:
+        classifier.check_images(reference)
+        reference = reference[:MOST_REFERENCES]
+    if recipe.needs_reference and (reference is None or len(reference) < 2):
+        raise UsageError(
+            f"recipe {recipe.name!r} learns from images",
+            expected="reference=, some hundred training images",
+            hint="or choose recipe='l2-blur', which needs none",
+        )
+    if judge is not None and judge.class_names != classifier.class_names:
+        raise UsageError(
+            "the judge knows other classes", code="M21", expected=", ".join(classifier.class_names)
+        )
+    source = generator if generator is not None else torch.Generator().manual_seed(0)
+    with classifier.probe() as probe:
+        drawing = _draw(probe, units, recipe, reference, source, on_step)
+        logits = probe.logits(drawing.images)
+        activations = _own(probe, units, drawing.images, logits)
+        natural, best = _natural(probe, units, reference)
+        usual = _usual_logits(probe, reference, drawing.images)
+    about_classes = units.layer == LOGITS
+    return Visualization(
+        images=drawing.images,
+        units=units.names,
+        layer=units.layer,
+        channels=units.channels,
+        recipe=recipe.name,
+        history=drawing.history,
+        activations=activations,
+        logits=logits,
+        class_names=classifier.class_names,
+        stuck=drawing.stuck,
+        natural=natural,
+        natural_images=None if reference is None or best is None else reference[best],
+        effect=logits - usual,
+        judgement=_judged(judge, drawing.images, units) if judge and about_classes else None,
+        nearest=None if reference is None else nearest(drawing.images, reference),
+        control=_control(classifier, units, recipe, reference, judge, source) if control else None,
+        settings=recipe.settings,
+        cost=probe.cost(),
+    )
+
+
+def nearest(images: Images, reference: Images) -> Nearest:
+    """The reference images nearest to each image by L2 distance.
+
+    Example:
+        >>> found = nearest(torch.ones(1, 1, 2, 2), torch.stack([torch.zeros(1, 2, 2),
+        ...                                                       torch.ones(1, 2, 2)]))
+        >>> found.rows.item(), found.distances.item()
+        (1, 0.0)
+    """
+    distances = torch.cdist(
+        images.flatten(1), reference.flatten(1), compute_mode="donot_use_mm_for_euclid_dist"
+    )
+    least = distances.min(dim=1)
+    return Nearest(images=reference[least.indices], rows=least.indices, distances=least.values)
+
+
+def _draw(
+    probe: Probe,
+    units: Units,
+    recipe: Recipe,
+    reference: Images | None,
+    generator: Generator,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Drawing:
+    return recipe.draw(
+        Problem(
+            probe=probe,
+            units=units,
+            shape=probe.classifier.input_shape,
+            reference=reference,
+            generator=generator,
+            on_step=on_step,
+        )
+    )
+
+
+def _own(probe: Probe, units: Units, images: Images, logits: Tensor) -> Tensor:
+    outputs = logits if units.until is None else probe.at(units.until, images)
+    return units.own(outputs, torch.arange(len(images)))
+
+
+def _natural(
+    probe: Probe, units: Units, reference: Images | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """The largest activation on real images, and where."""
+    if reference is None:
+        return None, None
+    scores = scores_on(probe, units, reference)
+    best = scores.max(dim=0)
+    return best.values, best.indices
+
+
+def scores_on(probe: Probe, units: Units, images: Images) -> Tensor:
+    """Activation of every unit for every image, ``(batch, unit)``, in bounded memory."""
+    parts = []
+    for start in range(0, len(images), 256):
+        chunk = images[start : start + 256]
+        outputs = probe.logits(chunk) if units.until is None else probe.at(units.until, chunk)
+        parts.append(units.scores(outputs))
+    return torch.cat(parts)
+
+
+def _usual_logits(probe: Probe, reference: Images | None, like: Images) -> Tensor:
+    """Mean logits of real images, or those of plain mid-grey."""
+    if reference is None:
+        return probe.logits(torch.full_like(like[:1], 0.5))
+    return probe.logits(reference[:256]).mean(dim=0, keepdim=True)
+
+
+def _judged(judge: Classifier, images: Images, units: Units) -> Judgement:
+    with judge.probe() as probe:
+        probabilities = probe.logits(images).softmax(dim=1)
+    classes = units.channels.to(images.device)
+    labels = probabilities.argmax(dim=1)
+    return Judgement(
+        source=judge.source,
+        probabilities=probabilities.gather(1, classes[:, None])[:, 0],
+        labels=labels,
+        right=int((labels == classes).sum()),
+    )
+
+
+def _control(
+    classifier: Classifier,
+    units: Units,
+    recipe: Recipe,
+    reference: Images | None,
+    judge: Classifier | None,
+    generator: Generator,
+) -> Control | None:
+    try:
+        untrained = with_random_weights(classifier, generator=generator)
+    except ModelContractError:
+        return None
+    with untrained.probe() as probe:
+        images = _draw(probe, units, recipe, reference, generator).images
+    judged = _judged(judge, images, units) if judge and units.layer == LOGITS else None
+    return Control(images=images, judgement=judged)

@@ -1,0 +1,143 @@
+"""Which units a call is about: logits, the maps of a layer, or one neuron of each map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from convscope.classifier import Classifier
+from convscope.errors import UsageError
+from convscope.probe import LayerInfo
+
+LOGITS = "logits"
+
+At = Literal["mean", "center"] | tuple[int, int]
+"""Where in a map: its mean, its central neuron, or the neuron at (row, column)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Units:
+    """Some channels of one layer, and where to look in each.
+
+    Attributes:
+        layer: ``"logits"`` or the name of a layer.
+        channels: ``(unit,)``.
+        names: One per unit, for captions.
+        position: (row, column) of the neuron, or ``None``: the mean of the map.
+    """
+
+    layer: str
+    channels: Tensor
+    names: tuple[str, ...]
+    position: tuple[int, int] | None
+
+    @property
+    def until(self) -> str | None:
+        """Where the network may stop."""
+        return None if self.layer == LOGITS else self.layer
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Activation of every unit for every image, ``(batch, unit)``."""
+        chosen = outputs[:, self.channels.to(outputs.device)]
+        if chosen.ndim == 2:
+            return chosen
+        if self.position is None:
+            return chosen.flatten(2).mean(dim=2)
+        return chosen[:, :, self.position[0], self.position[1]]
+
+    def own(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """Activation of unit ``rows[i]`` for image i, ``(batch,)``."""
+        index = torch.arange(len(rows), device=outputs.device)
+        chosen = outputs[index, self.channels.to(outputs.device)[rows.to(outputs.device)]]
+        if chosen.ndim == 1:
+            return chosen
+        if self.position is None:
+            return chosen.flatten(1).mean(dim=1)
+        return chosen[:, self.position[0], self.position[1]]
+
+
+def units_of(
+    classifier: Classifier, spec: str, at: At, layers: tuple[LayerInfo, ...] | None = None
+) -> Units:
+    """Read ``"logits"``, ``"logits:3"``, ``"pool2:0-9"`` or ``"conv1:0,4,7"``.
+
+    Args:
+        classifier: The classifier that has the units.
+        spec: Layer, and after a colon the channels; without one, all of them.
+        at: Where in a map; see `At`.
+        layers: What ``classifier.layers()`` gives, if it is known already.
+
+    Raises:
+        UnknownLayer: If there is no such layer.
+        UsageError: If channels or position do not exist.
+    """
+    layer, _, which = spec.rpartition(":") if ":" in spec else (spec, "", "")
+    if layer == LOGITS:
+        shape: tuple[int, ...] = (classifier.num_classes,)
+    else:
+        shape = _shape_of(layers or classifier.layers(), layer)
+    channels = _numbers(which, shape[0], spec)
+    position = None
+    if len(shape) == 3:
+        position = _position(at, shape)
+    if layer == LOGITS:
+        names = tuple(classifier.class_names[number] for number in channels)
+    else:
+        where = "" if position is None else f" at {position[0]}, {position[1]}"
+        names = tuple(f"{layer}:{number}{where}" for number in channels)
+    return Units(layer=layer, channels=torch.tensor(channels), names=names, position=position)
+
+
+def _shape_of(layers: tuple[LayerInfo, ...], name: str) -> tuple[int, ...]:
+    from convscope._taps import find_layer
+
+    find_layer(layers, name)
+    for info in reversed(layers):
+        if name in (info.name, info.name.rpartition("#")[0]):
+            if len(info.output_shape) not in (1, 3):
+                break
+            return info.output_shape
+    raise UsageError(
+        f"layer {name!r} has outputs of shape {info.output_shape}",
+        expected="a layer of channels: (channel,) or (channel, height, width)",
+    )
+
+
+def _numbers(which: str, count: int, spec: str) -> list[int]:
+    if not which:
+        return list(range(count))
+    found: list[int] = []
+    for part in which.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UsageError(
+                f"cannot read {part!r} in units {spec!r}",
+                code="U05",
+                expected="channels such as pool2:3, pool2:0-9 or pool2:0,4,7",
+            )
+        found.extend(range(int(first), int(last or first) + 1))
+    wrong = [number for number in found if number >= count]
+    if wrong or not found:
+        raise UsageError(
+            f"no unit {wrong[0] if wrong else which} in {spec!r}",
+            code="U05",
+            expected=f"0 to {count - 1}",
+        )
+    return found
+
+
+def _position(at: At, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    if at == "mean":
+        return None
+    if at == "center":
+        return shape[1] // 2, shape[2] // 2
+    if isinstance(at, tuple) and len(at) == 2 and 0 <= at[0] < shape[1] and 0 <= at[1] < shape[2]:
+        return at
+    raise UsageError(
+        f"at={at!r}",
+        code="U05",
+        expected=f"'mean', 'center' or (row, column) within {shape[1]} x {shape[2]}",
+    )
