@@ -1,0 +1,168 @@
+"""Is a gradient right? Compare it with central differences."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from convscope.scratch._geometry import Array
+from convscope.scratch._layers._layer import Layer
+
+TOLERANCE = 1e-7
+"""Largest relative error that central differences in float64 may show."""
+
+VISIBLE = 1e-3
+"""Smaller gradients are noise to central differences: the rounding error of a sum around 10,
+divided by the step, is 1e-10. A bias before batch normalization, for one, has the gradient 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientCheck:
+    """One comparison.
+
+    Attributes:
+        name: Which layer, with its settings.
+        quantity: Whose gradient: "inputs", "weight", "bias", "conv1.weight", ...
+        numbers: How many numbers are compared.
+        error: max |found - differences| / max |either|; see `relative_error`.
+    """
+
+    name: str
+    quantity: str
+    numbers: int
+    error: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is small enough; NaN is not."""
+        return self.error <= TOLERANCE
+
+
+def numerical_gradient(
+    function: Callable[[], float], variable: Array, *, step: float = 1e-5
+) -> Array:
+    """The gradient of a function by central differences: (f(x + h) - f(x - h)) / 2h.
+
+    The error is of the order h^2 times the third derivative, plus the rounding error of f divided
+    by h; in float64 with h = 1e-5 and numbers around 1, about 1e-10.
+
+    Args:
+        function: Reads `variable` whenever it is called.
+        variable: A float64 array that is changed one number at a time, and restored.
+        step: h, in units of the variable.
+
+    Returns:
+        An array of the variable's shape.
+
+    Example:
+        >>> x = np.array([3.0, 5.0])
+        >>> numerical_gradient(lambda: float(x[0] * x[1]), x).round(6)
+        array([5., 3.])
+
+    Source:
+        Nocedal and Wright, "Numerical Optimization" (2006), chapter 8.1.
+    """
+    gradient = np.zeros_like(variable)
+    for index in np.ndindex(variable.shape):
+        middle = variable[index]
+        variable[index] = middle + step
+        above = function()
+        variable[index] = middle - step
+        below = function()
+        variable[index] = middle
+        gradient[index] = (above - below) / (2 * step)
+    return gradient
+
+
+def relative_error(found: Array, expected: Array) -> float:
+    """Max |found - expected| / max(|found|, |expected|), over the whole array.
+
+    Args:
+        found: Any shape.
+        expected: The same shape.
+
+    Returns:
+        0 for equal arrays (also if both are zero or empty), NaN if either holds NaN.
+
+    Example:
+        >>> relative_error(np.array([1.0, 0.0]), np.array([1.0, 0.001]))
+        0.001
+    """
+    scale = max(np.abs(found).max(initial=0.0), np.abs(expected).max(initial=0.0), floor)
+    difference = np.abs(found - expected).max(initial=0.0)
+    return float(difference / scale) if scale != 0 else float(difference)
+
+
+def compare_with_differences(
+    name: str, quantity: str, found: Array, function: Callable[[], float], variable: Array
+) -> GradientCheck:
+    """One line of a table: a gradient against that of central differences.
+
+    Args:
+        name: Of the layer, for the result.
+        quantity: Of the variable, for the result.
+        found: The gradient to check.
+        function: Reads `variable` whenever it is called.
+        variable: A float64 array.
+
+    Returns:
+        The largest relative error, with its names.
+    """
+    return GradientCheck(
+        name=name,
+        quantity=quantity,
+        numbers=variable.size,
+        error=relative_error(found, numerical_gradient(function, variable), floor=VISIBLE),
+    )
+
+
+def check_layer(
+    name: str, layer: Layer, inputs: Array, generator: np.random.Generator
+) -> list[GradientCheck]:
+    """Compare a layer's backward pass with central differences.
+
+    The number that is differentiated is a random weighted sum of the layer's outputs.
+
+    Args:
+        name: For the result.
+        layer: With float64 parameters.
+        inputs: float64, not within 1e-5 of a kink.
+        generator: Source of the weights of the sum.
+
+    Returns:
+        A line for the inputs and one per parameter.
+    """
+    weights = generator.standard_normal(layer.forward(inputs, training=True).shape)
+
+    def weighted_sum() -> float:
+        return float((layer.forward(inputs, training=True) * weights).sum())
+
+    layer.forward(inputs, training=True)
+    found = {"inputs": layer.backward(weights), **layer.gradients}
+    variables = {"inputs": inputs, **layer.parameters}
+    return [
+        compare_with_differences(name, quantity, found[quantity], weighted_sum, variable)
+        for quantity, variable in variables.items()
+    ]
+
+
+def apart(shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+    """Numbers between -1 and 1 in random order, no two closer than 1 / size, and none near 0.
+
+    So no step of a difference quotient crosses the kink of a ReLU or changes the winner of a
+    max-pool.
+
+    Args:
+        shape: Of the result.
+        generator: Source of the order.
+
+    Returns:
+        float64 numbers.
+
+    Example:
+        >>> np.sort(apart((4,), np.random.default_rng(0)))
+        array([-0.75, -0.25,  0.25,  0.75])
+    """
+    size = int(np.prod(shape))
+    odd = 2 * generator.permutation(size) + 1 - size + (size % 2)
+    return (odd / (size + 1 if size % 2 else size)).reshape(shape)

@@ -1,0 +1,1 @@
+"""Layers: functions that remember what their backward pass needs."""
