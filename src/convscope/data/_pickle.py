@@ -10,6 +10,7 @@ import io
 import math
 import pickle
 import pickletools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ PLAIN_OPCODES = frozenset(
         *("GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD"),
     )
 )
-MOST_OPCODES = 2_000_000
+MOST_OPCODES = 400_000
+MOST_TUPLES = 20_000  # hashing a few hundred thousand nested ones would overflow the C stack
 
 
 @dataclass
@@ -79,14 +81,32 @@ def _encode(text: object, encoding: object) -> bytes:
     return text.encode("latin1")
 
 
-STAND_INS: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy.core.numeric", "_frombuffer"): _frombuffer,
-    ("numpy._core.numeric", "_frombuffer"): _frombuffer,
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _datatype,
-    ("_codecs", "encode"): _encode,
+class _StandIn:
+    """A callable that a pickle cannot alter: no dictionary, no assignment."""
+
+    __slots__ = ("make",)
+    make: Callable[..., Any]
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        object.__setattr__(self, "make", make)
+
+    def __call__(self, *arguments: object) -> Any:
+        """What stands for the call of the real thing."""
+        return self.make(*arguments)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse: a pickle can ask for it."""
+        raise pickle.UnpicklingError("stand-ins do not change")
+
+
+STAND_INS: dict[tuple[str, str], _StandIn] = {
+    ("numpy.core.multiarray", "_reconstruct"): _StandIn(_reconstruct),
+    ("numpy._core.multiarray", "_reconstruct"): _StandIn(_reconstruct),
+    ("numpy.core.numeric", "_frombuffer"): _StandIn(_frombuffer),
+    ("numpy._core.numeric", "_frombuffer"): _StandIn(_frombuffer),
+    ("numpy", "ndarray"): _StandIn(_reconstruct),
+    ("numpy", "dtype"): _StandIn(_datatype),
+    ("_codecs", "encode"): _StandIn(_encode),
 }
 
 
@@ -150,21 +170,24 @@ def read_pickle(data: bytes, *, where: Path) -> dict[str, Any]:
 
 def _inspect(data: bytes, where: Path) -> None:
     """Look at every opcode before one runs."""
+    tuples = 0
     for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-        if opcode.name not in PLAIN_OPCODES:
-            raise _hostile(f"pickle uses the instruction {opcode.name}", where)
-        if opcode.name == "GLOBAL":
-            module, _, name = str(argument).partition(" ")
-            if (module, name) not in STAND_INS:
-                raise _hostile(f"pickle asks for {module}.{name}", where)
-        elif opcode.name in ("LONG_BINPUT", "PUT", "FRAME") and int(argument or 0) > len(data):
-            raise DataError(
-                f"pickle declares {int(argument or 0):,} entries in {len(data):,} bytes",
-                code="D18",
-                where=where,
-            )
-        if count > MOST_OPCODES:
-            raise DataError("pickle has too many instructions", code="D18", where=where)
+        name = opcode.name
+        if name not in PLAIN_OPCODES:
+            raise _hostile(f"pickle uses the instruction {name}", where)
+        if name == "GLOBAL":
+            module, _, function = str(argument).partition(" ")
+            if (module, function) not in STAND_INS:
+                raise _hostile(f"pickle asks for {module}.{function}", where)
+        elif name in ("LONG_BINPUT", "PUT", "FRAME") and int(argument or 0) > len(data):
+            raise _exaggerated(f"declares {int(argument or 0):,} entries", data, where)
+        tuples += name.startswith("TUPLE")
+        if count > MOST_OPCODES or tuples > MOST_TUPLES:
+            raise _exaggerated("has too many instructions", data, where)
+
+
+def _exaggerated(what: str, data: bytes, where: Path) -> DataError:
+    return DataError(f"pickle of {len(data):,} bytes {what}", code="D18", where=where)
 
 
 def _array(value: object, where: Path) -> Any:

@@ -44,7 +44,7 @@ def read_members(
         >>> read_members(buffer.getvalue(), {"a.bin"}, where=Path("set.tar"))
         {'a.bin': b'abc'}
     """
-    stream: IO[bytes] = io.BytesIO(archive)
+    stream: Any = io.BytesIO(archive)
     if archive.startswith(b"\x1f\x8b"):
         stream = gzip.GzipFile(fileobj=stream)
     found: dict[str, bytes] = {}
