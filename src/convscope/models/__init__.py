@@ -1,14 +1,23 @@
-"""Networks: how they are built and described."""
+"""Networks: how they are built, described, saved and loaded."""
 
 from convscope.models._architecture import Architecture
+from convscope.models._load import load
+from convscope.models._matching import KeyTable, compare_keys
 from convscope.models._registry import MODELS, build
+from convscope.models._saving import save_model
+from convscope.models._shipped import shipped
 from convscope.models._summary import LayerSummary, NetworkSummary, summarize
 
 __all__ = [
     "MODELS",
     "Architecture",
+    "KeyTable",
     "LayerSummary",
     "NetworkSummary",
     "build",
+    "compare_keys",
+    "load",
+    "save_model",
+    "shipped",
     "summarize",
 ]

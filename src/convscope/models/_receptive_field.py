@@ -73,7 +73,7 @@ class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def of(self, tensor: Tensor) -> Field | None:
         """The field of `tensor`, ``None`` if it is unknown or nothing of the image is in it."""
-        return self.fields[tensor] if tensor in self.fields else None
+        return self.fields.get(tensor)  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(
         self,

@@ -1,0 +1,175 @@
+"""Reading our own weight files: a run folder, a .safetensors or a state_dict."""
+
+import hashlib
+import tomllib
+from pathlib import Path
+
+from torch import Tensor
+
+from convscope.classifier import Classifier
+from convscope.errors import CheckpointError
+from convscope.models._architecture import Architecture
+from convscope.models._config import ModelConfig, parse_config
+from convscope.models._files import read_whole, refuse_impostors
+from convscope.models._matching import adopt, closest, fit, recognize, without_prefix
+from convscope.models._registry import MODELS
+from convscope.models._safetensors import read_tensors
+from convscope.models._saving import beside
+from convscope.models._torch_file import read_state_dict
+
+TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
+
+
+def load_folder(folder: Path, *, allow_nonfinite: bool = False) -> Classifier:
+    """The network of a run folder.
+
+    Raises:
+        CheckpointError: See `convscope.models.load`.
+    """
+    described = folder / "config.json"
+    if not described.is_file():
+        unfinished = (folder / "checkpoints").is_dir()
+        raise CheckpointError(
+            "no config.json in this folder",
+            code="C07",
+            where=folder,
+            expected="a run folder: config.json and model.safetensors",
+            hint="training has not finished: convscope train --resume --out " + str(folder)
+            if unfinished
+            else "name the folder that `convscope train --out` wrote",
+        )
+    config, flags = _read_config(described)
+    _check_same_run(folder / "config.toml", config)
+    path = folder / config.weights
+    return _assemble(path, described, config, flags, allow_nonfinite=allow_nonfinite)
+
+
+def load_file(path: Path, *, allow_nonfinite: bool = False) -> Classifier:
+    """The network of a weight file, described by a config beside it or by its own header.
+
+    Raises:
+        CheckpointError: See `convscope.models.load`.
+    """
+    for described in (path.with_suffix(".json"), path.with_name("config.json")):
+        if described.is_file():
+            config, flags = _read_config(described)
+            if config.weights == path.name:
+                return _assemble(path, described, config, flags, allow_nonfinite=allow_nonfinite)
+    return _assemble(path, None, None, (), allow_nonfinite=allow_nonfinite)
+
+
+def _read_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
+    data = read_whole(path)
+    if data[:64].lstrip()[:1] != b"{":
+        refuse_impostors(data, path)
+    if b'"schema"' not in data and b'"model_type"' in data:
+        raise CheckpointError(
+            "a transformers model, not a run of convscope",
+            code="C17",
+            where=path,
+            hint=f"load it as hf:{path.parent}",
+        )
+    config, as_written = parse_config(data, path)
+    return config, () if as_written else (f"{path.name} was edited after it was written",)
+
+
+def _check_same_run(path: Path, config: ModelConfig) -> None:
+    """A config.toml that trains another network means that files of two runs were mixed."""
+    try:
+        planned = tomllib.loads(path.read_text(encoding="utf-8")).get("model")
+    except (OSError, ValueError):
+        return
+    if isinstance(planned, str) and planned != config.architecture:
+        raise CheckpointError(
+            f'config.toml says model = "{planned}", config.json says'
+            f' architecture = "{config.architecture}"',
+            code="C16",
+            where=path.parent,
+            hint="the folder holds files of two runs; keep one",
+        )
+
+
+def _assemble(
+    path: Path,
+    described: Path | None,
+    config: ModelConfig | None,
+    flags: tuple[str, ...],
+    *,
+    allow_nonfinite: bool,
+) -> Classifier:
+    data = read_whole(path)
+    digest = hashlib.sha256(data).hexdigest()
+    if config is not None and described is not None:
+        config = _check_digest(path, described, config, digest)
+    tensors, note = _read_weights(data, path)
+    if config is None and "convscope" in note:
+        config, _ = parse_config(note["convscope"].encode(), path)
+    tensors, stripped = without_prefix(tensors)
+    if stripped:
+        flags += (stripped,)
+    if config is None:
+        config = _guess(tensors, path)
+        flags += ("no description: class names and normalization are unknown",)
+    if not config.sha256:
+        flags += (f"no checksum: {path.name} cannot be checked for damage",)
+    network = _architecture(config, tensors, path).outline(
+        len(config.class_names), config.input_shape
+    )
+    ready, odd = fit(tensors, network, path=path, allow_nonfinite=allow_nonfinite)
+    words = config.source or "weights"
+    return Classifier(
+        module=adopt(network, ready),
+        class_names=config.class_names,
+        input_shape=config.input_shape,
+        mean=config.mean,
+        std=config.std,
+        source=f"{config.architecture}, {words} ({path}, sha256 {digest[:12]})",
+        flags=(*flags, *odd),
+    )
+
+
+def _check_digest(path: Path, described: Path, config: ModelConfig, digest: str) -> ModelConfig:
+    """The config that belongs to the bytes: `described`, or one whose renaming was cut off."""
+    if config.sha256 in ("", digest):
+        return config
+    pending = beside(described)
+    if pending.is_file():
+        try:
+            newer, _ = parse_config(read_whole(pending), pending)
+        except CheckpointError:
+            newer = config
+        if newer.sha256 == digest:
+            return newer
+    raise CheckpointError(
+        f"damaged or from another run: its SHA-256 is {digest[:12]}...,"
+        f" {described.name} says {config.sha256[:12]}...",
+        code="C08",
+        where=path,
+        hint="copy the whole folder again; nothing was loaded",
+    )
+
+
+def _read_weights(data: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if path.suffix.lower() in TORCH_SUFFIXES:
+        return read_state_dict(data, path), {}
+    weights = read_tensors(data, path)
+    return weights.tensors, weights.notes
+
+
+def _guess(tensors: dict[str, Tensor], path: Path) -> ModelConfig:
+    name, classes, shape = recognize(tensors, path)
+    names = tuple(f"class {index}" for index in range(classes))
+    return ModelConfig(architecture=name, class_names=names, input_shape=shape)
+
+
+def _architecture(config: ModelConfig, tensors: dict[str, Tensor], path: Path) -> Architecture:
+    if config.architecture in MODELS:
+        return MODELS[config.architecture]
+    near, share = closest(tensors)
+    raise CheckpointError(
+        f"unknown architecture {config.architecture!r}",
+        code="C11",
+        where=path,
+        expected=f"one of {', '.join(MODELS)}",
+        hint=f"the weights look like {near}" if share >= 0.5 else "needs a newer convscope?",
+    )

@@ -1,0 +1,184 @@
+"""Reading a foreign .pt file: a zip archive with a pickle inside, so everything is checked first.
+
+A pickle is a program. torch's own reader with ``weights_only=True`` runs only an allowed few of
+its instructions; before it sees the file, this module makes sure that the archive is neither cut,
+damaged nor a decompression bomb, and that the pickle consists of the few instructions that naming
+tensors takes. Both would have to fail.
+"""
+
+import io
+import pickletools
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.errors import CheckpointError
+from convscope.models._files import refuse_impostors
+
+SAFE_HINT = "export the state_dict with safetensors.torch.save_file and load that file"
+LARGEST_PICKLE = 64_000_000
+
+# The instructions that torch.save uses for a table of tensors, and the names it asks for.
+_INSTRUCTIONS = {
+    *("PROTO", "FRAME", "STOP", "MARK", "BUILD", "GLOBAL", "REDUCE", "BINPERSID", "NONE"),
+    *("EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_LIST", "APPEND", "APPENDS"),
+    *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
+    *("BINUNICODE", "SHORT_BINUNICODE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
+    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "NEWTRUE", "NEWFALSE"),
+}
+_NUMBERS = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+_NAMES = {
+    "collections OrderedDict",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_parameter",
+    *(f"torch {number}Storage" for number in _NUMBERS),
+}
+
+
+def read_state_dict(data: bytes, path: Path) -> dict[str, Tensor]:
+    """The tensors of a state_dict that was written by ``torch.save``.
+
+    Args:
+        data: The whole file.
+        path: Where it came from, for error texts.
+
+    Raises:
+        CheckpointError: C01 and C02 a pickle that asks for more than tensors, C03 a program, C04 a
+            compressed archive, C05 and C06 tensors that share or invent memory, C07 cut short, C08
+            a damaged entry, C18 another kind of file.
+    """
+    refuse_impostors(data, path)
+    _check_archive(data, path)
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            "more than tensors, or tensors that do not fit their memory",
+            code="C02",
+            where=path,
+            hint=SAFE_HINT,
+        ) from error
+    return _check_tensors(_unwrap(state, path), path)
+
+
+def _check_archive(data: bytes, path: Path) -> None:
+    if data[:4] != b"PK\x03\x04":
+        raise CheckpointError(
+            "not a torch archive of version 1.6 or later; a bare pickle is a program",
+            code="C01",
+            where=path,
+            hint=SAFE_HINT,
+        )
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            sizes = sum(entry.file_size for entry in entries)
+            if sizes > len(data) or any(e.compress_type != zipfile.ZIP_STORED for e in entries):
+                raise CheckpointError(
+                    f"a compressed archive: {len(data):,} bytes that unpack to {sizes:,}",
+                    code="C04",
+                    where=path,
+                    expected="stored entries, as torch.save writes them",
+                    hint=SAFE_HINT,
+                )
+            names = [entry.filename for entry in entries]
+            pickles = [name for name in names if name.endswith("data.pkl")]
+            if len(pickles) != 1 or any(_is_program(name) for name in names):
+                raise CheckpointError(
+                    "contains a program, not weights (TorchScript or torch.export)",
+                    code="C03",
+                    where=path,
+                    hint=SAFE_HINT,
+                )
+            # Reading checks the CRC of each entry, which torch's reader does not.
+            damaged = archive.testzip()
+            if damaged is not None:
+                raise CheckpointError(f"damaged entry {damaged!r}", code="C08", where=path)
+            if archive.getinfo(pickles[0]).file_size > LARGEST_PICKLE:
+                raise CheckpointError("a table of contents over 64 MB", code="C04", where=path)
+            _check_pickle(archive.read(pickles[0]), path)
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
+        raise CheckpointError(
+            "file incomplete or damaged: its archive cannot be opened",
+            code="C07",
+            where=path,
+            hint="copy or download it again",
+        ) from error
+
+
+def _is_program(name: str) -> bool:
+    parts = name.split("/")
+    return "code" in parts or "models" in parts or parts[-1] == "constants.pkl"
+
+
+def _check_pickle(program: bytes, path: Path) -> None:
+    """Only the instructions and names that a table of tensors takes."""
+    try:
+        for instruction, argument, _ in pickletools.genops(program):
+            if instruction.name == "GLOBAL" and argument not in _NAMES:
+                wanted = str(argument).replace(" ", ".")
+                program_like = ".nn." in wanted or wanted.startswith("__main__")
+                raise CheckpointError(
+                    f"the pickle asks for {wanted}: "
+                    + ("it contains a program, not weights" if program_like else "not loaded"),
+                    code="C03" if program_like else "C01",
+                    where=path,
+                    hint=SAFE_HINT,
+                )
+            if instruction.name not in _INSTRUCTIONS:
+                raise CheckpointError(
+                    f"the pickle uses the instruction {instruction.name}, which no table of tensors"
+                    " needs: not loaded",
+                    code="C02",
+                    where=path,
+                    hint=SAFE_HINT,
+                )
+    except ValueError as error:
+        raise CheckpointError(f"its pickle is damaged: {error}", code="C07", where=path) from error
+
+
+def _unwrap(state: Any, path: Path) -> dict[str, Tensor]:
+    """The table of tensors, or the one inside a training checkpoint."""
+    if isinstance(state, dict):
+        for key in ("state_dict", "model_state_dict", "model"):
+            if isinstance(state.get(key), dict):
+                state = state[key]
+                break
+        if state and all(
+            isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+        ):
+            return dict(state)
+    raise CheckpointError(
+        "not a table of named tensors",
+        code="C03",
+        where=path,
+        expected="a state_dict, or a checkpoint with a state_dict in it",
+        hint=SAFE_HINT,
+    )
+
+
+def _check_tensors(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    owners: dict[int, str] = {}
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            raise CheckpointError(f"{name} is not a plain tensor", code="C14", where=path)
+        storage = tensor.untyped_storage()
+        if storage.nbytes() < tensor.numel() * tensor.element_size():
+            raise CheckpointError(
+                f"{name} claims {tensor.numel():,} numbers in {storage.nbytes():,} bytes",
+                code="C05",
+                where=path,
+            )
+        if tensor.numel():
+            owner = owners.setdefault(storage.data_ptr(), name)
+            if owner != name:
+                raise CheckpointError(
+                    f"{name} and {owner} share memory; no registered network ties weights",
+                    code="C06",
+                    where=path,
+                    hint="save clones of the tensors",
+                )
+    return state
