@@ -20,7 +20,7 @@ class DenseGradients(NamedTuple):
 
 
 def dense(inputs: Array, weights: Array, bias: Array) -> Array:
-    """Y = x W^T + b, that is y(n, k) = b_k + sum_d x(n, d) W(k, d).
+    """Weighted sums of all inputs: y = x W^T + b, that is y(n, k) = b_k + sum_d x(n, d) W(k, d).
 
     Args:
         inputs: x (N, D).

@@ -74,12 +74,13 @@ def numerical_gradient(
     return gradient
 
 
-def relative_error(found: Array, expected: Array) -> float:
-    """Max |found - expected| / max(|found|, |expected|), over the whole array.
+def relative_error(found: Array, expected: Array, *, floor: float = 0.0) -> float:
+    """The largest difference, relative to the largest number: max |a - b| / max(|a|, |b|, floor).
 
     Args:
         found: Any shape.
         expected: The same shape.
+        floor: Numbers that are all smaller than this are compared as if they were this large.
 
     Returns:
         0 for equal arrays (also if both are zero or empty), NaN if either holds NaN.

@@ -6,7 +6,7 @@ from convscope.scratch._geometry import Array, need_shape
 
 
 def relu(inputs: Array) -> Array:
-    """Y = max(x, 0).
+    """The rectifier: y = max(x, 0).
 
     Args:
         inputs: x, of any shape.
@@ -22,7 +22,7 @@ def relu(inputs: Array) -> Array:
 
 
 def relu_gradient(inputs: Array, output_gradient: Array) -> Array:
-    """Dx = dy where x > 0, else 0. At the kink x = 0 the gradient is 0, as in PyTorch.
+    """The gradient of `relu`: dx = dy where x > 0, else 0; also 0 at the kink, as in PyTorch.
 
     Args:
         inputs: x, as given to `relu`.

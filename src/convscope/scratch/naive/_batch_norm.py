@@ -14,7 +14,7 @@ def batch_norm(
     statistics: Moments | None = None,
     epsilon: float = 1e-5,
 ) -> Array:
-    """Y = gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta, channel by channel.
+    """Normalize channels: y = gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta.
 
     Args:
         images: x (N, C, H, W).

@@ -6,7 +6,7 @@ from convscope.scratch._geometry import Array
 
 
 def relu(inputs: Array) -> Array:
-    """Y = x if x > 0, else 0.
+    """The rectifier: y = x if x > 0, else 0.
 
     Args:
         inputs: x, of any shape.
@@ -26,7 +26,7 @@ def relu(inputs: Array) -> Array:
 
 
 def relu_gradient(inputs: Array, output_gradient: Array) -> Array:
-    """Dx = dy if x > 0, else 0.
+    """The gradient of `relu`: dx = dy if x > 0, else 0.
 
     Args:
         inputs: x, as given to `relu`.
