@@ -92,7 +92,9 @@ class Adversary:
                 lambda z: F.cross_entropy(z, labels),
             )  # fmt: skip
             with evaluating(state.module), torch.no_grad():
-                return float((state.module(self.normalize(worst)).argmax(1) == labels).float().mean())
+                return float(
+                    (state.module(self.normalize(worst)).argmax(1) == labels).float().mean()
+                )
 
         once, often = robust(1, epsilon), robust(GUARD_STEPS, epsilon / 3)
         if once - often < GUARD_GAP:
@@ -164,7 +166,7 @@ def _random_start(
     return (images + epsilon * (2 * mine - 1)).clamp_(0, 1)
 
 
-class evaluating:  # noqa: N801
+class evaluating:
     """The network in evaluation mode, without gradients of its weights, for a block."""
 
     def __init__(self, module: nn.Module) -> None:

@@ -3,7 +3,7 @@
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 EVERY = 5
 
@@ -41,11 +41,12 @@ class Average:
             return
         kept = min(self.decay**EVERY, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        slow, fast = list(self.module.parameters()), list(module.parameters())
+        slow: list[Tensor] = list(self.module.parameters())
+        fast: list[Tensor] = list(module.parameters())
         for mine, theirs in zip(self.module.buffers(), module.buffers(), strict=True):
             if mine.is_floating_point():
-                slow.append(mine)  # type: ignore[arg-type]
-                fast.append(theirs)  # type: ignore[arg-type]
+                slow.append(mine)
+                fast.append(theirs)
             else:
                 mine.copy_(theirs)
         torch._foreach_lerp_(slow, fast, 1 - kept)

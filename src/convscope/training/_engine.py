@@ -88,7 +88,7 @@ class Engine:
     ) -> tuple[float, float, bool]:
         """One step: the mean loss, the learning rate, and whether to stop after it."""
         settings, module = self.settings, state.module
-        # Dropout draws from torch's default generator: give it this step's numbers (restored later).
+        # Dropout draws from torch's default generator: give it this step's numbers.
         torch.default_generator.manual_seed(number(settings.seed, "dropout", epoch, position))
         images, labels = self.batches.load(epoch, position)
         factor = learning_rate_factor(
@@ -125,9 +125,7 @@ class Engine:
         state.tally.batches += 1
         return mean_loss, rate, wishes > 0
 
-    def _measure(
-        self, state: State, progress: float, rate: float, *, everything: bool
-    ) -> Measured:
+    def _measure(self, state: State, progress: float, rate: float, *, everything: bool) -> Measured:
         """A row of metrics; the tally starts anew."""
         tally, state.tally = state.tally, Tally()
         loss, error, images = self.validation.measure(state.delivered, everything=everything)

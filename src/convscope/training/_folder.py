@@ -70,7 +70,9 @@ def settle_config(folder: Path, settings: TrainSettings) -> None:
     before = settings_to_toml(read_settings(path)).splitlines()
     now = settings_to_toml(settings).splitlines()
     if before != now:
-        changed = [f"{a} -> {b.partition('= ')[2]}" for a, b in zip(before, now, strict=True) if a != b]
+        changed = [
+            f"{a} -> {b.partition('= ')[2]}" for a, b in zip(before, now, strict=True) if a != b
+        ]
         raise CheckpointError(
             f"this run has other settings: {'; '.join(changed[:4])}",
             code="C16",

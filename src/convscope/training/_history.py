@@ -4,6 +4,7 @@ import csv
 import io
 from dataclasses import astuple, fields
 from pathlib import Path
+from typing import Any
 
 from convscope.training import _faults
 from convscope.training._events import Measured
@@ -48,8 +49,10 @@ def read_history(path: Path) -> tuple[Measured, ...]:
 def parse_history(text: str) -> tuple[Measured, ...]:
     """The rows of the text of a ``metrics.csv``."""
     whole = text[: text.rfind("\n") + 1]
-    kinds = {"step": int, "validation_images": int}
-    return tuple(
-        Measured(**{name: kinds.get(name, float)(row[name]) for name in COLUMNS})
-        for row in csv.DictReader(io.StringIO(whole))
-    )
+    return tuple(map(_point, csv.DictReader(io.StringIO(whole))))
+
+
+def _point(row: dict[str, str]) -> Measured:
+    numbers: dict[str, Any] = {name: float(row[name]) for name in COLUMNS}
+    whole = {name: int(row[name]) for name in ("step", "validation_images")}
+    return Measured(**{**numbers, **whole})

@@ -30,7 +30,7 @@ def orthogonalize(matrices: Tensor, steps: int = 3) -> Tensor:
     coefficients 3.4445, -4.7750, 2.0315.
     """
     a, b, c = _QUINTIC
-    x = matrices / matrices.norm().clamp_min(1e-7)
+    x: Tensor = matrices / matrices.norm().clamp_min(1e-7)
     wide = x.shape[0] <= x.shape[1]
     x = x if wide else x.T
     for _ in range(steps):

@@ -26,9 +26,7 @@ class NotFinite(Exception):
         rows: The images of the batch.
     """
 
-    def __init__(
-        self, state: State, loss: float, epoch: int, position: int, rows: Tensor
-    ) -> None:
+    def __init__(self, state: State, loss: float, epoch: int, position: int, rows: Tensor) -> None:
         super().__init__(f"loss {loss} at step {state.step}")
         self.loss = loss
         bad = {

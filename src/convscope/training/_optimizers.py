@@ -21,8 +21,8 @@ def build_optimizers(module: nn.Module, settings: TrainSettings) -> list[Optimiz
     Returns:
         One optimizer, or two for ``"muon"`` (filters by Muon, the rest by SGD).
     """
-    weights = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
-    others = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
+    weights: list[Tensor] = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
+    others: list[Tensor] = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
     rate, decay = settings.learning_rate, settings.weight_decay
     built: list[Optimizer]
     if settings.optimizer == "muon":

@@ -6,7 +6,7 @@ import torch
 
 
 def resolve_precision(wanted: str) -> str:
-    """``"auto"`` becomes ``"bf16"`` where the processor multiplies bfloat16 itself, else ``"fp32"``.
+    """``"auto"`` becomes ``"bf16"`` where the processor has instructions for it, else ``"fp32"``.
 
     Example:
         >>> resolve_precision("fp32")

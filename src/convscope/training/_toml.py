@@ -93,18 +93,18 @@ def with_values(settings: TrainSettings, table: Mapping[str, Any]) -> TrainSetti
 
 
 def settings_from_toml(text: str, *, where: object = "") -> TrainSettings:
-    """The settings that a complete TOML text describes.
+    r"""The settings that a complete TOML text describes.
 
     Raises:
         UsageError: As `table_from_toml`; also when ``model`` or ``data`` is missing.
 
     Example:
-        >>> settings_from_toml('model = "mnist-conv1"\\ndata = "mnist"\\nepochs = 3').epochs
+        >>> settings_from_toml('model = "mnist-conv1"\ndata = "mnist"\nepochs = 3').epochs
         3
-        >>> settings_from_toml('model = "m"\\ndata = "d"\\nepoch = 3')
+        >>> settings_from_toml('model = "m"\ndata = "d"\nepoch = 3')
         Traceback (most recent call last):
         convscope.errors.UsageError: line 3: unknown setting 'epoch'
-          fix: did you mean epochs?
+          fix: did you mean epochs or epsilon?
     """
     table = table_from_toml(text, where=where)
     for name in ("model", "data"):
@@ -150,7 +150,11 @@ def _converted(value: Any, wanted: Any, name: str, place: str) -> Any:
 
 def _place(where: object, text: str, key: str) -> str:
     line = next(
-        (i for i, line in enumerate(text.splitlines(), 1) if re.match(rf'\s*"?{re.escape(key)}\b', line)),
+        (
+            i
+            for i, line in enumerate(text.splitlines(), 1)
+            if re.match(rf'\s*"?{re.escape(key)}\b', line)
+        ),
         None,
     )
     return ", ".join(filter(None, [str(where), f"line {line}" if line else ""]))

@@ -121,7 +121,10 @@ def train(
             run.deliver(seconds)
         world.wait()
     return TrainResult(
-        classifier=load(str(out)), run_folder=out, history=tuple(run.points), seconds=seconds
+        classifier=load(str(out)),
+        run_folder=out,
+        history=parse_history(history_text(run.points)),
+        seconds=seconds,
     )
 
 
@@ -254,7 +257,7 @@ class _Run:
         self.tell(Saved(step=self.state.step, seconds=time.monotonic() - began))
 
     def deliver(self, seconds: float) -> None:
-        """Write the classifier, the model card and the time (rank 0); doing it twice is harmless."""
+        """Write the classifier, the model card and the time (rank 0); twice does no harm."""
         settings, dataset = self.settings, self.dataset
         draft = self.out / ".tmp-model"
         with disk_errors(self.out, cleanup=draft):

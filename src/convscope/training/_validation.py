@@ -34,7 +34,7 @@ class Validation:
         was_training = module.training
         module.eval()
         loss = wrong = 0.0
-        for chunk in rows.split(CHUNK):
+        for chunk in torch.split(rows, CHUNK):
             logits = module(self.normalize(self.split.images[chunk].float().div_(255)))
             labels = self.split.labels[chunk]
             loss += F.cross_entropy(logits, labels, reduction="sum").item()

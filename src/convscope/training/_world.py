@@ -38,7 +38,9 @@ class World:
         flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
         dist.all_reduce(flat)
         flat /= self.size
-        for tensor, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        for tensor, mean in zip(
+            tensors, torch.split(flat, [t.numel() for t in tensors]), strict=True
+        ):
             tensor.detach().copy_(mean.view(tensor.shape))
 
     def wait(self) -> None:

@@ -1,0 +1,104 @@
+"""TrainSettings and its TOML form."""
+
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convscope.data import Augmentation
+from convscope.errors import UsageError
+from convscope.models import MODELS
+from convscope.training import (
+    PRESETS,
+    TrainSettings,
+    read_settings,
+    recipe,
+    settings_from_toml,
+    settings_to_toml,
+)
+
+BASE = TrainSettings(model="mnist-conv1", data="digits")
+
+
+@given(
+    seed=st.integers(0, 2**63 - 1),
+    rate=st.floats(1e-12, 1e12),
+    name=st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable()),
+    shift=st.integers(0, 100),
+    degrees=st.floats(0, 1e6),
+)
+def test_toml_gives_back_the_same_settings(seed, rate, name, shift, degrees):
+    settings = TrainSettings(
+        model=name,
+        data="folder:/tmp/a b",
+        seed=seed,
+        learning_rate=rate,
+        augment=Augmentation(shift=shift, degrees=degrees),
+    )
+    assert settings_from_toml(settings_to_toml(settings)) == settings
+
+
+def test_toml_names_every_field():
+    text = settings_to_toml(BASE)
+    assert all(f"{field.name} = " in text or f"[{field.name}]" in text for field in fields(BASE))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("epoch = 3", "line 3: unknown setting 'epoch'\n  fix: did you mean epochs or epsilon\\?"),
+        ("learning_rate = '1e-3'", "line 3: learning_rate is '1e-3'\n  expected: a number"),
+        ("epochs = 2.0", "epochs is 2.0\n  expected: a whole number"),
+        ("epochs = true", "epochs is True"),
+        ("optimizer = 'adamm'", "expected: one of adamw, adam, sgd, muon"),
+        ("augment = 3", r"expected: \[augment\] table"),
+        ("[augment]\ndegree = 3", "unknown setting 'augment.degree'\n  fix: did you mean degrees"),
+        ("seed = 1\nseed = 2", "not valid TOML"),
+        ("seed = -1", "seed is -1"),
+        ("ema = 1.0", "ema is 1.0\n  expected: 0 <= ema < 1"),
+        ("learning_rate = nan", "learning_rate is nan"),
+        ("weight_decay = inf", "weight_decay is inf"),
+        ("epsilon = 8", "did you mean 8/255"),
+        ("adversary = 'pgd'", "epsilon is 0"),
+    ],
+)
+def test_wrong_toml_is_refused_with_the_line_and_the_closest_name(line, words):
+    with pytest.raises(UsageError, match=words):
+        settings_from_toml(f'model = "mnist-conv1"\ndata = "digits"\n{line}')
+
+
+def test_config_that_is_missing_a_folder_or_not_text(tmp_path):
+    with pytest.raises(UsageError, match="No such file"):
+        read_settings(tmp_path / "none.toml")
+    with pytest.raises(UsageError, match="directory"):
+        read_settings(tmp_path)
+    (tmp_path / "latin.toml").write_bytes(b"model = '\xff'")
+    with pytest.raises(UsageError, match="UTF-8"):
+        read_settings(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_network_has_every_preset(model, preset):
+    settings = recipe(model, data="mnist", preset=preset, seed=3)
+    assert (settings.model, settings.preset, settings.seed) == (model, preset, 3)
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS if name.startswith("mnist")])
+def test_digit_networks_are_never_trained_with_label_smoothing(model):
+    assert all(recipe(model, preset=preset).label_smoothing == 0 for preset in PRESETS)
+
+
+def test_overrides_reach_into_tables():
+    settings = recipe("mnist-conv1", preset="long", overrides={"augment": {"degrees": 5}})
+    assert settings.augment == Augmentation(shift=1, degrees=5.0)
+    with pytest.raises(UsageError, match="did you mean batch_size"):
+        recipe("mnist-conv1", batchsize=3)
+    with pytest.raises(UsageError, match="unknown preset 'quick'"):
+        recipe("mnist-conv1", preset="quick")
+
+
+def test_settings_are_values():
+    assert replace(BASE, seed=0) == BASE
+    assert replace(BASE, seed=1) != BASE
