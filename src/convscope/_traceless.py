@@ -34,7 +34,7 @@ class Traceless:
 
     def enter(self) -> None:
         """Freeze; if that fails half-way, what was done is undone."""
-        with _uninterrupted():
+        with _uninterrupted(), torch.inference_mode(False):
             try:
                 self._freeze()
             except BaseException:

@@ -177,7 +177,7 @@ class Classifier:
         with self.probe() as probe:
             return probe.layers()
 
-    def check_images(self, images: Images) -> None:
+    def check_images(self, images: Tensor) -> None:
         """Refuse what is not a batch of this classifier's images.
 
         Raises:
@@ -214,7 +214,7 @@ class Classifier:
                 hint=cause,
             )
 
-    def check_labels(self, labels: Labels, count: int, name: str = "labels") -> Labels:
+    def check_labels(self, labels: Tensor, count: int, name: str = "labels") -> Labels:
         """`labels` as int64, one per image.
 
         Raises:

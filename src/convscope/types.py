@@ -12,7 +12,7 @@ from torch import Tensor
 
 Images = Float[Tensor, "batch channel height width"]
 ByteImages = UInt8[Tensor, "batch channel height width"]
-Activations = Float[Tensor, "batch channel height width"]
+Activations = Float[Tensor, "batch *activation"]
 Heatmaps = Float[Tensor, "batch height width"]
 ClassHeatmaps = Float[Tensor, "batch target height width"]
 Logits = Float[Tensor, "batch class"]

@@ -8,7 +8,7 @@ max and one min. The L2 ball shrinks what rounding left outside until its float6
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from convscope.errors import UsageError
 
 
+@runtime_checkable
 class Region(Protocol):
     """A set of images, one per row of a batch."""
 
@@ -88,27 +89,29 @@ class L2Ball:
         """Clamp to [0, 1], then scale towards the center until the norm fits.
 
         The box is convex and holds the center, so scaling cannot leave it. Scaled offsets are
-        added in float32, which rounds; rows that are still outside shrink by one part in 2^22.
+        added in float32, which rounds; rows that are still outside shrink by one part in 2^22,
+        then 2^21, and so on: a radius below the pixels' spacing ends at the center.
         """
         center, radius = _of(self.center, rows, x), self.radius[rows]
         x = x.clamp(0, 1)
-        norm = _norm64(x - center, center, x)
+        norm = _norm64(center, x)
         outside = norm > radius
         if not bool(outside.any()):
             return x
         scale = torch.where(outside, radius / norm.clamp_min(1e-300), torch.ones_like(norm))
+        shrink = 2.0**-22
         while True:
             moved = _toward(center, x, scale)
-            still = outside & (_norm64(moved - center, center, moved) > radius)
+            still = outside & (_norm64(center, moved) > radius)
             if not bool(still.any()):
                 return torch.where(_column(outside, x), moved, x)
-            scale = torch.where(still, scale * (1 - 2.0**-22), scale)
-            scale = torch.where(still & (radius == 0), torch.zeros_like(scale), scale)
+            scale = torch.where(still, scale * max(0.0, 1 - shrink), scale)
+            shrink *= 2
 
     def contains(self, x: Tensor) -> Tensor:
         """True where the float64 norm is at most the radius and pixels are in [0, 1]."""
         pixels = ((x >= 0) & (x <= 1)).flatten(1).all(dim=1)
-        return pixels & (_norm64(x - self.center, self.center, x) <= self.radius)
+        return pixels & (_norm64(self.center, x) <= self.radius)
 
     def nearest_bytes(self, x: Tensor) -> Tensor:
         """Round; in rows that would leave the ball no pixel may move away from the center."""
@@ -206,8 +209,8 @@ def _radii(radius: float | Tensor, center: Tensor) -> Tensor:
     return radii.expand(len(center)) if radii.ndim == 0 else radii
 
 
-def _norm64(rough: Tensor, center: Tensor, x: Tensor) -> Tensor:
-    """Norms of ``x - center`` computed in float64; `rough` only gives the shape."""
+def _norm64(center: Tensor, x: Tensor) -> Tensor:
+    """L2 norm of ``x - center`` of each image, computed in float64."""
     return torch.linalg.vector_norm((x.double() - center.double()).flatten(1), dim=1)
 
 

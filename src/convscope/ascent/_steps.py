@@ -14,6 +14,7 @@ Size = float | Tensor | Callable[[int], float]
 """A length in pixel units: one for all, one per row, or a function of the step number."""
 
 
+@runtime_checkable
 class Step(Protocol):
     """A rule that turns gradients into updates."""
 

@@ -1,0 +1,147 @@
+import pytest
+import torch
+from torch import nn
+
+from convscope.classifier import Classifier
+from convscope.errors import ImageError, ModelContractError, UsageError
+
+
+class Returns(nn.Module):
+    """A network that returns whatever `make` builds from its logits."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+        self.make = make
+
+    def forward(self, x):
+        return self.make(self.fc(x.flatten(1)))
+
+
+SHAPE = (1, 2, 2)
+wrap = lambda make, **more: Classifier.wrap(Returns(make), input_shape=SHAPE, **more)
+
+
+def test_any_module_becomes_a_classifier_with_names():
+    classifier = wrap(lambda z: z, class_names=["a", "b", "c"])
+    predictions = classifier.predict(torch.rand(5, *SHAPE), top=2)
+    assert predictions.labels.shape == (5, 2)
+    assert set(predictions.names(0)) <= {"a", "b", "c"}
+    assert torch.all(predictions.probabilities[:, 0] >= predictions.probabilities[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda z: (z, z), "a tuple of 2"),
+        (lambda z: {"logits": z}, "keys logits"),
+        (lambda z: [z], "a list of 1"),
+    ],
+)
+def test_m01_other_containers_are_named_and_a_way_out_is_shown(make, words):
+    with pytest.raises(ModelContractError, match=words) as caught:
+        wrap(make)
+    assert caught.value.code == "M01" and "wrap(..., output=" in caught.value.hint
+
+
+def test_m01_the_way_out_works():
+    classifier = wrap(lambda z: (z, z), output=lambda returned: returned[0])
+    assert classifier.predict(torch.rand(2, *SHAPE)).labels.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda z: z[:, :, None, None], lambda z: z[0], lambda z: z[:, 0], lambda z: z.argmax(1)],
+)
+def test_m02_other_shapes_are_refused_with_the_shape(make):
+    with pytest.raises(ModelContractError) as caught:
+        wrap(make)
+    assert caught.value.code == "M02" and "shape" in str(caught.value)
+
+
+def test_m03_a_softmax_at_the_end_is_noticed_and_can_be_undone():
+    assert "softmax-output" in wrap(lambda z: z.softmax(1)).flags
+    assert "softmax-output" not in wrap(lambda z: z).flags
+    module = Returns(lambda z: z.softmax(1))
+    undone = Classifier.wrap(module, input_shape=SHAPE, probabilities=True)
+    images = torch.rand(4, *SHAPE)
+    assert torch.allclose(
+        undone.logits(images), module.fc(images.flatten(1)).log_softmax(1), atol=1e-6
+    )
+
+
+def test_m14_a_wrong_input_shape_is_one_sentence():
+    with pytest.raises(ModelContractError, match="shape \\(2, 1, 3, 3\\)") as caught:
+        Classifier.wrap(Returns(lambda z: z), input_shape=(1, 3, 3))
+    assert caught.value.code == "M14" and "4 values" in caught.value.expected
+
+
+def test_m21_too_few_names():
+    with pytest.raises(ModelContractError, match="3 classes, class_names has 2"):
+        wrap(lambda z: z, class_names=["a", "b"])
+
+
+def test_normalization_is_inside():
+    classifier = wrap(lambda z: z, mean=(0.5,), std=(0.25,))
+    images = torch.rand(3, *SHAPE)
+    by_hand = classifier.module.fc(((images - 0.5) / 0.25).flatten(1))
+    assert torch.allclose(classifier.logits(images), by_hand)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_m13_images_are_cast_to_the_networks_type_and_logits_back(dtype):
+    module = Returns(lambda z: z).to(dtype)
+    classifier = Classifier.wrap(module, input_shape=SHAPE)
+    images = torch.rand(2, *SHAPE)
+    assert classifier.logits(images).dtype == torch.float32
+    with classifier.probe() as probe:
+        found = probe.gradient(images, lambda x, logits, rows: logits[:, 0])
+    assert found.gradients.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (torch.full((1, 1, 2, 2), 255.0), "divide by 255"),
+        (torch.full((1, 1, 2, 2), -1.5), "normalized"),
+        (torch.full((1, 1, 2, 2), torch.nan), "nan"),
+        (torch.zeros(1, 2, 2), "batch"),
+        (torch.zeros(1, 1, 2, 2, dtype=torch.uint8), "uint8"),
+        (torch.zeros(1, 3, 2, 2), "3 channels"),
+    ],
+)
+def test_i24_images_that_are_none_are_refused_with_the_likely_cause(images, words):
+    with pytest.raises(ImageError, match=words):
+        wrap(lambda z: z).check_images(images)
+
+
+def test_images_a_rounding_away_from_the_range_pass():
+    wrap(lambda z: z).check_images(torch.tensor([[[[1 + 1e-7, -1e-7], [0.0, 1.0]]]]))
+
+
+def test_u08_labels_are_checked():
+    classifier = wrap(lambda z: z)
+    with pytest.raises(UsageError, match="labels contain 3"):
+        classifier.check_labels(torch.tensor([0, 3]), 2)
+    with pytest.raises(UsageError, match="one per image"):
+        classifier.check_labels(torch.tensor([0]), 2)
+
+
+def test_shows_itself_in_a_notebook_with_hostile_names_escaped():
+    classifier = wrap(lambda z: z, source="<script>alert(1)</script>")
+    html = classifier._repr_html_()
+    assert "<script>" not in html and "fc" in html
+
+
+def test_wrapping_leaves_the_network_as_it_was():
+    module = Returns(lambda z: z).train()
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    state = torch.get_rng_state()
+    Classifier.wrap(module, input_shape=SHAPE)
+    assert module.training and torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+
+
+def test_two_classifiers_compare_by_identity():
+    one, two = wrap(lambda z: z), wrap(lambda z: z)
+    assert one == one and one != two and len({one, two}) == 2
