@@ -1,5 +1,6 @@
 """The one way from a MODEL as users write it to a classifier."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from convscope.classifier import Classifier
@@ -73,9 +74,10 @@ def load(spec: str | Path, *, allow_nonfinite: bool = False) -> Classifier:
         return load_file(path, allow_nonfinite=allow_nonfinite)
     if rest and all(part.isidentifier() for part in (*prefix.split("."), rest)):
         return load_factory(text)
+    near = get_close_matches(text, MODELS, n=2, cutoff=0.6)
     raise CheckpointError(
         f"no model {text!r}",
         code="C11",
         expected=FORMS,
-        hint="convscope models list shows the networks of the registry",
+        hint=f"did you mean {' or '.join(near)}?" if near else "convscope models list",
     )

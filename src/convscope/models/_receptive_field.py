@@ -108,6 +108,10 @@ class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
             rows, columns = known[0]
             seen = rows.window(*geometry[0]), columns.window(*geometry[1])
             return self._whole(seen, out) if _is_global(source, out) else seen
+        if base in _BATCH_NORMS:
+            # With statistics of the input itself (instance normalization) all of it is seen.
+            fresh = any(value is True for value in args[3:6])
+            return self._whole(known[0], source) if fresh and source.ndim == 4 else known[0]
         if base is aten.constant_pad_nd:
             return _padded(known[0], args[1])
         if base is aten.slice and source.ndim == 4:
@@ -204,17 +208,22 @@ _WINDOWS: dict[Any, Callable[[tuple[Any, ...], Tensor, Tensor], Geometry | None]
     aten.adaptive_max_pool2d: _adaptive,
 }
 _SAME_PLACE = {
-    aten.native_batch_norm,
-    aten._native_batch_norm_legit,
     aten._native_batch_norm_legit_no_training,
-    aten.cudnn_batch_norm,
-    aten.miopen_batch_norm,
+    aten.hardswish,
+    aten.log_sigmoid_forward,
+    aten._prelu_kernel,
     aten._to_copy,
     aten.clone,
     aten.detach,
     aten.lift_fresh,
     aten.expand,
     aten.native_dropout,
+}
+_BATCH_NORMS = {
+    aten.native_batch_norm,
+    aten._native_batch_norm_legit,
+    aten.cudnn_batch_norm,
+    aten.miopen_batch_norm,
 }
 _VIEWS = {
     aten.view,

@@ -81,7 +81,7 @@ class NetworkSummary:
 
     def __str__(self) -> str:
         """A plain text table with a line of totals."""
-        cells = [_HEADINGS, *map(_cells, self.rows)]
+        cells = [_HEADINGS, *self.cells()]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [
             "  ".join(
@@ -91,6 +91,10 @@ class NetworkSummary:
             for row in cells
         ]
         return "\n".join([*lines, self.totals()])
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """The rows as texts: layer, kind, output, parameters, share, work, field, neurons."""
+        return [_cells(row) for row in self.rows]
 
     def totals(self) -> str:
         """One line: input, parameters, work and both neuron counts."""

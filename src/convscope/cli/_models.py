@@ -1,0 +1,120 @@
+"""``convscope models``: which networks there are, and what they are made of."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from fnmatch import fnmatchcase
+from typing import Annotated, Any
+
+import cyclopts
+
+from convscope.cli._output import emit, next_step, table, warn
+from convscope.errors import UsageError
+
+
+def list_models(
+    pattern: str = "*", /, *, as_json: Annotated[bool, cyclopts.Parameter(name="--json")] = False
+) -> None:
+    """List the networks that can be trained by name.
+
+    Args:
+        pattern: Only names like this, such as "mnist*".
+        as_json: Print JSON.
+    """
+    from convscope.models import MODELS, shipped
+
+    ready = shipped()
+    names = [name for name in MODELS if fnmatchcase(name, pattern)]
+    if not names:
+        raise UsageError(
+            f"no network is called like {pattern!r}", expected=f"for example {', '.join(MODELS)}"
+        )
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        architecture = MODELS[name]
+        weights = architecture.outline().parameters()
+        rows.append(
+            {
+                "name": name,
+                "input_shape": architecture.input_shape,
+                "parameters": sum(weight.numel() for weight in weights),
+                "shipped": name in ready,
+                "description": architecture.description,
+            }
+        )
+    if as_json:
+        emit(rows, as_json=True)
+        return
+    table(
+        ["network", "input", "parameters", "weights", "layers"],
+        [
+            [
+                row["name"],
+                "x".join(map(str, row["input_shape"])),
+                f"{row['parameters']:,}",
+                "shipped" if row["shipped"] else "train it",
+                row["description"],
+            ]
+            for row in rows
+        ],
+    )
+    next_step(f"convscope models show {names[0]}")
+
+
+def show_model(
+    model: str,
+    /,
+    *,
+    allow_nonfinite: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    as_json: Annotated[bool, cyclopts.Parameter(name="--json")] = False,
+) -> None:
+    """Show a network layer by layer: shapes, weights, work, what each layer sees of the image.
+
+    Args:
+        model: Any MODEL; a name of `convscope models list` also works without weights.
+        allow_nonfinite: Load weights with NaN or infinity.
+        as_json: Print JSON.
+    """
+    from convscope.models import MODELS, load, shipped, summarize
+
+    facts: dict[str, Any] = {"model": model}
+    if model in MODELS and model not in shipped():
+        architecture = MODELS[model]
+        module, shape = architecture.build(), architecture.input_shape
+        facts |= {"source": "fresh weights (none are shipped)", "num_classes": 10}
+    else:
+        classifier = load(model, allow_nonfinite=allow_nonfinite)
+        module, shape = classifier.module, classifier.input_shape
+        facts |= {
+            "source": classifier.source,
+            "num_classes": classifier.num_classes,
+            "class_names": classifier.class_names,
+            "mean": classifier.mean,
+            "std": classifier.std,
+            "flags": classifier.flags,
+        }
+        for flag in classifier.flags:
+            warn(flag)
+    summary = summarize(module, shape)
+    if as_json:
+        emit({**facts, **asdict(summary)}, as_json=True)
+        return
+    table(
+        ["layer", "kind", "output", "parameters", "share", "multiply-adds", "sees", "neurons"],
+        summary.cells(),
+        title=f"{model}: {facts['source']}",
+    )
+    emit(None, text=summary.totals())
+    if names := facts.get("class_names"):
+        shown = [str(name) for name in names[:12]] + (["..."] if len(names) > 12 else [])
+        emit(None, text=f"{len(names)} classes: {' | '.join(shown)}")
+        if facts["mean"] is not None:
+            emit(None, text=f"pixels in [0, 1], minus {facts['mean']}, divided by {facts['std']}")
+
+
+def register(app: cyclopts.App) -> None:
+    """Add the command."""
+    models = cyclopts.App(name="models", help="Which networks there are, and their layers.")
+    models.command(list_models, name="list")
+    models.command(show_model, name="show")
+    app.command(models)

@@ -1,0 +1,187 @@
+"""The documents' networks, to the letter, and their second opinions."""
+
+import pytest
+import torch
+from torch import nn
+
+from convscope.errors import UsageError
+from convscope.models import MODELS, build
+from convscope.models._resnet import residual_network
+
+PARAMETERS = {
+    "mnist-conv1": 63_050,
+    "mnist-conv1-bn": 63_050 + 64,
+    "mnist-conv2": 25_258,
+    "mnist-conv2-bn": 25_258 + 128,
+    "mnist-conv2-fc": 799_078,
+    "mnist-conv2-fc-bn": 799_078 + 128,
+    "cifar-11x11": 246_026,
+    "cifar-11x11-bn": 246_026 + 640,
+    "cifar-11x11-same": 246_026,
+    "cifar-11x11-same-bn": 246_026 + 640,
+    "cifar-resnet20": 269_722,
+    "cifar-vgg": 1_148_874,
+}
+NAMES = {
+    "mnist-conv1": "conv1 relu1 pool1 fc1",
+    "mnist-conv1-bn": "conv1 bn1 relu1 pool1 fc1",
+    "mnist-conv2": "conv1 relu1 pool1 conv2 relu2 pool2 fc1",
+    "mnist-conv2-bn": "conv1 bn1 relu1 pool1 conv2 bn2 relu2 pool2 fc1",
+    "mnist-conv2-fc": "conv1 relu1 pool1 conv2 relu2 pool2 fc1 relu3 fc2",
+    "mnist-conv2-fc-bn": "conv1 bn1 relu1 pool1 conv2 bn2 relu2 pool2 fc1 relu3 fc2",
+    "cifar-11x11": "conv1 relu1 pool1 conv2 relu2 conv3 relu3 pool2 fc1",
+}
+
+
+def numbered(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_every_registered_network_is_pinned():
+    assert set(PARAMETERS) == set(MODELS)
+    assert all(name == architecture.name for name, architecture in MODELS.items())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parameter_counts(name):
+    assert sum(p.numel() for p in build(name).parameters()) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_layers_are_called_as_the_documents_call_them(name):
+    assert [child for child, _ in build(name).named_children()] == NAMES[name].split()
+
+
+def test_second_convolution_has_9248_parameters_not_320():
+    conv2 = build("mnist-conv2").conv2
+    assert sum(p.numel() for p in conv2.parameters()) == 32 * 32 * 9 + 32 == 9_248
+
+
+def test_convolutions_and_poolings_of_the_documents():
+    net = build("mnist-conv2-fc")
+    for conv in (net.conv1, net.conv2):
+        assert (conv.out_channels, conv.kernel_size, conv.stride, conv.padding) == (
+            32,
+            (3, 3),
+            (1, 1),
+            (1, 1),
+        )
+    for pool in (net.pool1, net.pool2):
+        assert (pool.kernel_size, pool.stride, pool.padding) == (2, 2, 0)
+    assert (net.fc1.out_features, net.fc2.out_features) == (500, 10)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (2, 41, 24)])
+@pytest.mark.parametrize("num_classes", [2, 7])
+def test_other_sizes_channels_and_class_numbers(name, shape, num_classes):
+    net = build(name, num_classes=num_classes, input_shape=shape).eval()
+    assert net(torch.zeros(3, *shape)).shape == (3, num_classes)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_smallest_images_are_really_the_smallest(name):
+    architecture = MODELS[name]
+    side = architecture.smallest
+    assert build(name, input_shape=(1, side, side)).eval()(torch.ones(1, 1, side, side)).ndim == 2
+    with pytest.raises(UsageError, match=f"at least {side}x{side}|at least one"):
+        build(name, input_shape=(1, side, side - 1))
+    if side > 1:
+        with pytest.raises((RuntimeError, UserWarning)):
+            architecture.network(10, (1, side - 1, side - 1)).eval()(
+                torch.ones(1, 1, side - 1, side - 1)
+            )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_same_seed_same_weights_other_seed_others(name):
+    first, again, other = (build(name, generator=numbered(seed)).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+def test_building_leaves_the_global_generator_alone():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    build("cifar-resnet20", generator=numbered(0))
+    MODELS["mnist-conv2-fc"].outline()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_without_generator_the_global_one_decides():
+    def draw():
+        torch.manual_seed(5)
+        return build("mnist-conv1").conv1.weight
+
+    assert torch.equal(draw(), draw())
+
+
+def test_first_weights_have_the_spread_of_he():
+    net = build("mnist-conv2-fc", generator=numbered(0))
+    for layer, power in ((net.conv2, 2.0), (net.fc1, 2.0), (net.fc2, 1.0)):
+        fan_in = layer.weight[0].numel()
+        assert layer.weight.std().item() == pytest.approx((power / fan_in) ** 0.5, rel=0.05)
+        assert layer.bias.abs().max() == 0
+
+
+def test_signal_keeps_its_size_through_a_fresh_deep_network():
+    net = build("cifar-resnet20", generator=numbered(0)).eval()
+    x = torch.randn(8, 3, 32, 32, generator=numbered(1))
+    assert 0.1 < net(x).std().item() < 30
+
+
+def test_batch_normalization_starts_as_the_identity():
+    net = build("mnist-conv1-bn", generator=numbered(0))
+    assert net.bn1.weight.min() == net.bn1.weight.max() == 1
+    assert net.bn1.running_var.min() == 1 and net.bn1.running_mean.abs().max() == 0
+
+
+def test_normalized_and_plain_networks_have_the_same_layers_otherwise():
+    plain, normalized = build("mnist-conv2-fc"), build("mnist-conv2-fc-bn")
+    shared = {n: p.shape for n, p in normalized.named_parameters() if not n.startswith("bn")}
+    assert shared == {n: p.shape for n, p in plain.named_parameters()}
+
+
+def test_residual_shortcut_option_a_has_no_weights_and_option_b_has():
+    count = {
+        option: sum(
+            p.numel() for p in residual_network(10, (3, 32, 32), option=option).parameters()
+        )
+        for option in ("A", "B")
+    }
+    # 1x1 convolutions 16 -> 32 and 32 -> 64, and their batch normalization.
+    assert count["B"] - count["A"] == 16 * 32 + 32 * 64 + 2 * (32 + 64)
+
+
+def test_residual_block_adds_its_input():
+    from convscope.models._resnet import ResidualBlock
+
+    block = ResidualBlock(4, 4, stride=1, option="A").eval()
+    nn.init.zeros_(block.conv2.weight)
+    x = torch.rand(2, 4, 5, 5)
+    assert torch.equal(block(x), x)
+
+
+def test_residual_shortcut_subsamples_and_pads():
+    from convscope.models._resnet import PaddedShortcut
+
+    x = torch.arange(32.0).reshape(1, 2, 4, 4)
+    y = PaddedShortcut(2, 4)(x)
+    assert torch.equal(y[:, 1:3], x[:, :, ::2, ::2])
+    assert y[:, [0, 3]].abs().max() == 0
+
+
+def test_unknown_network_names_the_closest():
+    with pytest.raises(UsageError, match="mnist-conv2-fc"):
+        build("mnist-conv2-cf")
+
+
+@pytest.mark.parametrize("settings", [{"num_classes": 0}, {"input_shape": (0, 28, 28)}])
+def test_nonsense_is_refused(settings):
+    with pytest.raises(UsageError, match="at least one"):
+        build("mnist-conv1", **settings)
+
+
+@pytest.mark.parametrize("name", ["mnist-conv2-fc-bn", "cifar-vgg", "cifar-resnet20"])
+def test_outline_takes_no_memory(name):
+    assert {p.device.type for p in MODELS[name].outline().parameters()} == {"meta"}
