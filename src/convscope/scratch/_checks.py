@@ -16,6 +16,7 @@ from convscope.scratch._layers._convolution import Convolution
 from convscope.scratch._layers._dense import Dense
 from convscope.scratch._layers._inception import Inception
 from convscope.scratch._layers._layer import Layer
+from convscope.scratch._layers._normalize import Normalize
 from convscope.scratch._layers._pooling import AveragePool, MaxPool
 from convscope.scratch._layers._relu import ReLU
 from convscope.scratch._layers._sequential import Sequential
@@ -113,6 +114,7 @@ CASES: Mapping[str, Build] = {
     "dense": lambda g: (Dense(12, 5, generator=g, dtype=np.float64), (3, 12)),
     "relu": lambda g: (ReLU(), (3, 4, 5)),
     "batch normalization": lambda g: (BatchNorm(3, dtype=np.float64), (4, 3, 3, 2)),
+    "normalization": lambda g: (Normalize((0.5, 0.4), (0.2, 0.3)), (3, 2, 3, 3)),
     "inception block": lambda g: (_inception(g), (2, 3, 4, 4)),
     "dense, relu, dense": lambda g: (
         Sequential(

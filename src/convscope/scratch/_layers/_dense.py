@@ -1,5 +1,7 @@
 """The fully connected layer, and the step from images to rows of numbers before it."""
 
+import math
+
 import numpy as np
 
 from convscope.scratch._dense import dense, dense_gradients
@@ -43,7 +45,7 @@ class Dense(Layer):
     def forward(self, inputs: Array, *, training: bool = False) -> Array:
         """Rows (N, D), or images (N, C, H, W) with C * H * W = D, to rows (N, K)."""
         self._shape = inputs.shape
-        rows = inputs.reshape(len(inputs), -1)
+        rows = inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))
         self._remember(rows)
         return dense(rows, self.parameters["weight"], self.parameters["bias"])
 
