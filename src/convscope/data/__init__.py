@@ -8,16 +8,25 @@ from convscope.data._augment import Augmentation, Draws, augment
 from convscope.data._augment import apply as apply_augmentation
 from convscope.data._augment import draw as draw_augmentation
 from convscope.data._dataset import Dataset, Split
+from convscope.data._folder import open_folder
+from convscope.data._image import ImageNotice, read_image
 from convscope.data._open import DATASETS, open_dataset
+from convscope.data._select import Selection, check_images, select_images
 
 __all__ = [
     "DATASETS",
     "Augmentation",
     "Dataset",
     "Draws",
+    "ImageNotice",
+    "Selection",
     "Split",
     "apply_augmentation",
     "augment",
+    "check_images",
     "draw_augmentation",
     "open_dataset",
+    "open_folder",
+    "read_image",
+    "select_images",
 ]

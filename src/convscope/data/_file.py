@@ -47,7 +47,7 @@ class FileBytes:
     sha256: str
 
 
-def read_file(path: Path, *, limit: int, code: str = "U02", irregular: str = "I22") -> FileBytes:
+def read_file(path: Path, *, limit: int, code: str, kind: type[DataError] = DataError) -> FileBytes:
     """The whole content of a regular file of at most `limit` bytes.
 
     Devices, pipes, sockets and folders are refused before they are opened, so nothing hangs.
@@ -55,26 +55,26 @@ def read_file(path: Path, *, limit: int, code: str = "U02", irregular: str = "I2
     Args:
         path: File to read.
         limit: Largest size in bytes.
-        code: Catalogue row for a missing file or one that is too large.
-        irregular: Catalogue row for something that is not a file.
+        code: Catalogue row for a file that is too large.
+        kind: The error to raise.
 
     Returns:
         The bytes and their SHA-256.
 
     Raises:
-        DataError: Missing, not a regular file, or larger than `limit`.
+        DataError: Missing, not a regular file, or larger than `limit`; of the given kind.
         ResourceError: No permission, or the disk fails.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise DataError("not a regular file", code=irregular, where=path)
+            raise kind("not a regular file", code="I22", where=path)
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | _NONBLOCK)
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no Path
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise DataError("not a regular file", code=irregular, where=path)
+                raise kind("not a regular file", code="I22", where=path)
             if status.st_size > limit:
-                raise DataError(
+                raise kind(
                     f"file has {status.st_size:,} bytes",
                     code=code,
                     where=path,
@@ -82,29 +82,31 @@ def read_file(path: Path, *, limit: int, code: str = "U02", irregular: str = "I2
                 )
             data = file.read(limit + 1)
     except FileNotFoundError:
-        raise DataError("no such file", code="U02", where=path) from None
+        raise kind("no such file", code="U02", where=path) from None
     except PermissionError:
         raise ResourceError(
             "no permission to read", code="I23", where=path, hint="check the file's owner and mode"
         ) from None
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, error, kind) from None
     if len(data) > limit:
-        raise DataError("file grew while it was read", code="D26", where=path)
+        raise kind("file grew while it was read", code="D26", where=path)
     return FileBytes(path, data, hashlib.sha256(data).hexdigest())
 
 
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
-def _unreadable(path: Path, error: OSError | ValueError) -> DataError | ResourceError:
+def _unreadable(
+    path: Path, error: OSError | ValueError, kind: type[DataError]
+) -> DataError | ResourceError:
     if isinstance(error, ValueError) or error.errno in (
         errno.ENAMETOOLONG,
         errno.ENOTDIR,
         errno.ELOOP,
     ):
         reason = str(error) if isinstance(error, ValueError) else os.strerror(error.errno or 0)
-        return DataError(f"not a usable path: {reason}", code="U02", where=path)
+        return kind(f"not a usable path: {reason}", code="U02", where=path)
     return ResourceError(f"cannot read: {error.strerror or error}", code="D26", where=path)
 
 

@@ -42,7 +42,7 @@ def open_dataset(
         accept_modified: Go on with files whose checksum is not the registered one.
         skip_bad: Leave unreadable images of a folder out; they are listed in `Dataset.refused`.
         input_shape: (C, H, W) to bring the images of a folder to; by default the folder decides
-            (see `open_folder`).
+            (see `open_folder`), or ``folder:DIRECTORY@64`` says the side of a square.
         progress: Called with (file, bytes so far, bytes in all) while something is downloaded.
 
     Returns:
@@ -59,11 +59,23 @@ def open_dataset(
         ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
     """
     if spec.startswith("folder:"):
-        folder = spec.removeprefix("folder:")
-        if not folder:
-            raise UsageError("folder: names no directory", code="U02", expected="folder:DIRECTORY")
-        return open_folder(Path(folder), skip_bad=skip_bad, input_shape=input_shape)
+        folder, side = _folder_and_side(spec.removeprefix("folder:"))
+        if side:
+            input_shape = (input_shape[0] if input_shape else 3, side, side)
+        return open_folder(folder, skip_bad=skip_bad, input_shape=input_shape, progress=progress)
     opener = DATASETS[choose("data set", spec, [*DATASETS, "folder:DIRECTORY"])]
     return opener(
         data_dir=data_dir, offline=offline, accept_modified=accept_modified, progress=progress
     )
+
+
+def _folder_and_side(text: str) -> tuple[Path, int]:
+    """``DIRECTORY`` or ``DIRECTORY@64``; a folder that really has such a name wins."""
+    folder, _, side = text.rpartition("@")
+    if folder and side.isascii() and side.isdigit() and not Path(text).expanduser().exists():
+        if not 1 <= int(side[:5]) <= 4096:
+            raise UsageError(f"images of side {side}", code="U10", expected="1 to 4096 pixels")
+        return Path(folder), int(side)
+    if not text:
+        raise UsageError("folder: names no directory", code="U02", expected="folder:DIRECTORY")
+    return Path(text), 0
