@@ -112,8 +112,15 @@ def test_nan_logits_are_not_success():
 
     classifier = Classifier.wrap(Broken(), input_shape=(1, 2, 2))
     with classifier.probe() as probe:
-        ascent = ascend(start, probe, lambda x, z, rows: z[:, 0], step=plain_step(0.005),
-                        region=box(), steps=8, stop=lambda z, rows: ~(z[:, 1] > 9e9) & (z[:, 0] > 0.6))  # fmt: skip
+        ascent = ascend(
+            start,
+            probe,
+            lambda x, logits, rows: logits[:, 0],
+            step=plain_step(0.005),
+            region=box(),
+            steps=8,
+            stop=lambda logits, rows: logits[:, 0].isnan() | (logits[:, 0] > 0.6),
+        )
     assert not ascent.stopped.any() and ascent.outputs.isfinite().all(dim=1)[0]
 
 

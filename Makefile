@@ -1,0 +1,53 @@
+# `make` alone lists what there is. Everything runs in .venv, which is made on first use.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+JOBS ?= 2
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all check fix bench docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The stamp lives inside .venv, so that removing .venv is a clean start.
+.venv/.installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || { echo "making .venv"; $(PYTHON) -m venv .venv; }
+	@echo "installing the pinned versions into .venv (a few minutes on the first run)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "setuptools>=77" wheel
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,hub,search]"
+	@touch $@
+
+install: .venv/.installed ## make .venv with the pinned versions
+
+demo: .venv/.installed ## train, judge, inspect and attack real digits; write runs/demo/report.html
+	@$(BIN)/convscope demo --out runs/demo
+
+test: .venv/.installed ## the fast test suite (under 8 minutes on two cores)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+
+test-all: .venv/.installed ## also the slow tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m ""
+
+check: .venv/.installed ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fix: .venv/.installed ## let ruff mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: .venv/.installed ## how to repeat the measurements
+	@echo "each file in benchmarks/ is one measurement; results are in benchmarks/results/"
+	@echo "peers: $(BIN)/pip install -e '.[bench]' (torchattacks and grad-cam with --no-deps where torchvision does not import)"
+	@for file in benchmarks/*.py; do \
+	  test $$file = benchmarks/record.py || \
+	  printf "  %-40s %s\n" $$file "$$(head -n 1 $$file | tr -d '"')"; \
+	done
+
+docs: .venv/.installed ## run every example in the documentation and in docstrings
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_doctests.py tests/test_documentation.py
+
+clean: ## remove .venv, caches and runs
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist src/*.egg-info

@@ -1,0 +1,122 @@
+"""What every entry of ATTACKS promises."""
+
+import inspect
+
+import pytest
+import torch
+
+from convscope.attacks import ATTACKS
+from convscope.errors import UsageError
+from tests.contracts.traces import accidents, snapshot, with_accident
+
+each_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+
+# Fewer steps than by default, where an attack has them: promises do not depend on their number.
+FAST = {
+    "steps": 4,
+    "queries": 8,
+    "restarts": 1,
+    "search_steps": 2,
+    "samples": 2,
+}
+
+
+def settings_for(attack, labels):
+    parameters = inspect.signature(attack).parameters
+    chosen = {name: value for name, value in FAST.items() if name in parameters}
+    if "generator" in parameters:
+        chosen["generator"] = torch.Generator().manual_seed(3)
+    if "targets" in parameters and parameters["targets"].default is inspect.Parameter.empty:
+        chosen["targets"] = (labels + 1) % 5
+    if "toward" in parameters:
+        chosen["toward"] = torch.rand(len(labels), 3, 6, 8)
+    return chosen
+
+
+def run(attack, case, **more):
+    classifier, images, labels = case
+    chosen = settings_for(attack, labels)
+    if "toward" in chosen:
+        chosen["toward"] = chosen["toward"][:, : images.shape[1]]
+    return attack(classifier, images, labels, **(chosen | more))
+
+
+@each_attack
+def test_gives_images_in_the_box_and_leaves_the_inputs_alone(attack, case):
+    _, images, labels = case
+    kept, kept_labels = images.clone(), labels.clone()
+    result = run(attack, case)
+    assert result.adversarials.shape == images.shape
+    assert result.adversarials.dtype == torch.float32
+    assert result.adversarials.min() >= 0 and result.adversarials.max() <= 1
+    assert result.adversarials.isfinite().all()
+    assert torch.equal(images, kept) and torch.equal(labels, kept_labels)
+    assert images.grad is None and not images.requires_grad
+
+
+@each_attack
+def test_success_is_what_the_network_says_of_the_returned_image(attack, case):
+    classifier, _, labels = case
+    result = run(attack, case)
+    with classifier.probe() as probe:
+        said = probe.logits(result.adversarials).argmax(1)
+    expected = said != labels if result.targets is None else said == result.targets
+    assert torch.equal(result.fooled, expected)
+
+
+@each_attack
+def test_same_seed_same_images(attack, case):
+    assert torch.equal(run(attack, case).adversarials, run(attack, case).adversarials)
+
+
+@each_attack
+def test_counts_its_passes(attack, case):
+    result = run(attack, case)
+    assert result.cost.forwards > 0 and result.cost.seconds > 0
+
+
+@each_attack
+def test_a_class_that_does_not_exist_is_refused(attack, case):
+    classifier, images, labels = case
+    wrong = labels.clone()
+    wrong[0] = 5
+    with pytest.raises(UsageError):
+        attack(classifier, images, wrong, **settings_for(attack, labels))
+
+
+@each_attack
+@pytest.mark.parametrize("epsilon", [-0.1, float("nan"), float("inf")])
+def test_u03_nonsense_budgets_are_refused(attack, case, epsilon):
+    if "epsilon" not in inspect.signature(attack).parameters:
+        pytest.skip("has no budget")
+    with pytest.raises(UsageError) as caught:
+        run(attack, case, epsilon=epsilon)
+    assert caught.value.code == "U03"
+
+
+@each_attack
+def test_an_empty_batch_is_no_error(attack, case):
+    classifier, images, labels = case
+    chosen = settings_for(attack, labels[:0])
+    if "toward" in chosen:
+        chosen["toward"] = images[:0]
+    assert len(attack(classifier, images[:0], labels[:0], **chosen).adversarials) == 0
+
+
+@each_attack
+@accidents
+def test_leaves_no_trace(attack, case, accident):
+    classifier, *_ = case
+    before = snapshot(classifier.module)
+    with_accident(classifier.module, accident, lambda: run(attack, case))
+    assert snapshot(classifier.module) == before
+
+
+@each_attack
+def test_settings_are_keyword_only_and_documented(attack):
+    parameters = list(inspect.signature(attack).parameters.values())
+    assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters[3:])
+    words = inspect.getdoc(attack)
+    assert "Source:" in words, "no source"
+    missing = [p.name for p in parameters if f"{p.name}:" not in words]
+    assert not missing or "Args:" not in words, f"undocumented: {missing}"

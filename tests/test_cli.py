@@ -1,0 +1,78 @@
+"""The program itself, in a process of its own where that matters."""
+
+import subprocess
+import sys
+
+import pytest
+
+from convscope.cli import main
+from convscope.cli._app import COMMANDS
+
+
+def run(*words, **more):
+    return subprocess.run(
+        [sys.executable, "-m", "convscope", *words], capture_output=True, text=True, timeout=120, **more
+    )
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), *((name, "--help") for name in COMMANDS)])
+def test_every_command_explains_itself(words, capsys):
+    assert main(list(words)) == 0
+    text = capsys.readouterr().out
+    assert "Usage: convscope" in text
+    if len(words) == 2:
+        assert "Example" in text, f"{words[0]} --help shows no example"
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from convscope.cli import main; main(['--help']); "
+        "heavy = {'torch', 'matplotlib', 'sklearn', 'numpy'} & set(sys.modules); sys.exit(bool(heavy))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_version_is_one_line(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip().count(".") == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["trian"],
+        ["train", "--epochz", "3"],
+        ["models", "show"],
+        ["--threads", "none", "doctor"],
+        ["attack"],
+    ],
+)
+def test_wrong_words_are_usage_errors_in_three_lines(words, capsys):
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("error") and len(err.splitlines()) <= 3 and "Traceback" not in err
+
+
+def test_a_typo_in_a_command_gets_a_suggestion(capsys):
+    main(["trian"])
+    assert "train" in capsys.readouterr().err
+
+
+def test_a_bug_of_ours_is_code_70_with_a_crash_file(monkeypatch, capsys):
+    monkeypatch.setattr("convscope.cli._app.build_app", lambda: 1 / 0)
+    assert main(["doctor"]) == 70
+    err = capsys.readouterr().err
+    assert "bug in convscope: ZeroDivisionError" in err and len(err.splitlines()) == 3
+    path = err.splitlines()[1].split("details: ")[1]
+    assert "Traceback" in open(path).read()  # noqa: PTH123
+
+
+def test_a_closed_pipe_is_no_error():
+    code = f"{sys.executable} -m convscope models list | head -c 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.endswith("0\n") and "Traceback" not in done.stderr
+
+
+def test_odd_locales_work():
+    done = run("--help", env={"PATH": "/usr/bin", "LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"})
+    assert done.returncode == 0, done.stderr
