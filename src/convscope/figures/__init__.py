@@ -1,0 +1,91 @@
+"""Results become pictures: matplotlib figures, or PNG mosaics with one pixel per number.
+
+`draw` takes any result. The other functions draw one aspect, for reports and papers.
+"""
+
+from convscope.figures._attacks import (
+    attack_title,
+    budget,
+    difference_tile,
+    draw_attack,
+    objective_curve,
+    verdict,
+)
+from convscope.figures._curve import curve
+from convscope.figures._draw import FIGURES, draw
+from convscope.figures._evaluation import (
+    calibration_diagram,
+    confusion_matrix,
+    draw_evaluation,
+    draw_mistakes,
+    per_class_bars,
+    top_confusions,
+)
+from convscope.figures._explanations import (
+    draw_explanation,
+    explanation_tile,
+    explanation_title,
+)
+from convscope.figures._feature_maps import draw_feature_maps, map_caption, map_sheet
+from convscope.figures._filters import draw_filters, filter_caption, filter_sheet
+from convscope.figures._mosaic import (
+    colored,
+    enlarged,
+    heat,
+    mosaic,
+    overlay,
+    photo,
+    pixels,
+    png,
+    stretched,
+)
+from convscope.figures._svg import svg
+from convscope.figures._text import class_label, label
+from convscope.figures._training import accuracy_curve, draw_history, draw_training, loss_curve
+from convscope.figures._visualizations import ascent_curve, draw_visualization, unit_tile
+
+__all__ = [
+    "FIGURES",
+    "accuracy_curve",
+    "ascent_curve",
+    "attack_title",
+    "budget",
+    "calibration_diagram",
+    "class_label",
+    "colored",
+    "confusion_matrix",
+    "curve",
+    "difference_tile",
+    "draw",
+    "draw_attack",
+    "draw_evaluation",
+    "draw_explanation",
+    "draw_feature_maps",
+    "draw_filters",
+    "draw_history",
+    "draw_mistakes",
+    "draw_training",
+    "draw_visualization",
+    "enlarged",
+    "explanation_tile",
+    "explanation_title",
+    "filter_caption",
+    "filter_sheet",
+    "heat",
+    "label",
+    "loss_curve",
+    "map_caption",
+    "map_sheet",
+    "mosaic",
+    "objective_curve",
+    "overlay",
+    "per_class_bars",
+    "photo",
+    "pixels",
+    "png",
+    "stretched",
+    "svg",
+    "top_confusions",
+    "unit_tile",
+    "verdict",
+]

@@ -1,0 +1,99 @@
+"""Lines through measured points, whatever was measured: gaps for NaN, millions of points, one point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike, NDArray
+
+from convscope.figures._theme import DASHES, MARKERS, SERIES, note
+
+MOST = 1200
+"""Points of one drawn line. A screen has not many more columns."""
+
+
+def curve(
+    drawn: Axes,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    series: int = 0,
+    name: str = "",
+    markers: bool = False,
+    log: bool = False,
+    **more: Any,
+) -> int:
+    """Draw one line.
+
+    Args:
+        drawn: Where.
+        x: Positions.
+        y: Values; NaN and infinity leave a gap.
+        series: 0, 1, 2, ...: color, dashes and marker.
+        name: Safe text for the legend.
+        markers: Also mark the points.
+        log: The axis will be logarithmic: values of zero and less leave a gap, too.
+        **more: For ``Axes.plot``.
+
+    Returns:
+        How many values could not be drawn.
+    """
+    xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    bad = ~np.isfinite(ys) | ~np.isfinite(xs)
+    if log:
+        bad |= ~(ys > 0)
+    missing = int(bad.sum())
+    ys = np.where(bad, np.nan, ys)
+    xs, ys = decimated(xs, ys, MOST)
+    alone = len(ys) - int(np.isnan(ys).sum()) == 1
+    drawn.plot(
+        xs,
+        ys,
+        color=SERIES[series % len(SERIES)],
+        linestyle=DASHES[series % len(DASHES)],
+        marker=MARKERS[series % len(MARKERS)] if markers or alone else None,
+        markersize=4,
+        label=name or None,
+        **more,
+    )
+    return missing
+
+
+def remark(drawn: Axes, counts: Sequence[int], total: int) -> None:
+    """Say what a figure leaves out."""
+    if total == 0:
+        note(drawn, "nothing was measured")
+    elif sum(counts) >= total:
+        note(drawn, "no finite value was measured")
+    elif sum(counts):
+        drawn.text(
+            0.99, 0.02, f"{sum(counts):,} values that cannot be drawn (NaN, infinite) are left out",
+            transform=drawn.transAxes, ha="right", va="bottom", fontsize=7, color=SERIES[1],
+        )  # fmt: skip
+
+
+def decimated(
+    x: NDArray[np.floating], y: NDArray[np.floating], most: int
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """At most about `most` points that keep every peak: the smallest and largest of each bucket.
+
+    Example:
+        >>> x, y = decimated(np.arange(1e5), np.sin(np.arange(1e5)), 100)
+        >>> len(y) <= 102, bool(y.max() > 0.999)
+        (True, True)
+    """
+    if len(y) <= most:
+        return x, y
+    edges = np.linspace(0, len(y), most // 2 + 1).astype(int)
+    keep = {0, len(y) - 1}
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        part = y[low:high]
+        if not np.isnan(part).all():
+            keep.update((low + int(np.nanargmin(part)), low + int(np.nanargmax(part))))
+        elif len(part):
+            keep.add(int(low))
+    rows = np.array(sorted(keep))
+    return x[rows], y[rows]

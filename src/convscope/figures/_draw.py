@@ -1,0 +1,62 @@
+"""One door for all results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from convscope.attacks import AttackResult
+from convscope.errors import UsageError
+from convscope.explanations import Explanation, FeatureMaps, Filters
+from convscope.figures._attacks import draw_attack
+from convscope.figures._evaluation import draw_evaluation
+from convscope.figures._explanations import draw_explanation
+from convscope.figures._feature_maps import draw_feature_maps
+from convscope.figures._filters import draw_filters
+from convscope.figures._training import draw_training
+from convscope.figures._visualizations import draw_visualization
+from convscope.training import TrainResult
+from convscope.training._evaluate import Evaluation
+from convscope.visualizations import Visualization
+
+FIGURES: dict[type, Callable[[Any], Figure]] = {
+    TrainResult: draw_training,
+    Evaluation: draw_evaluation,
+    Filters: draw_filters,
+    FeatureMaps: draw_feature_maps,
+    Explanation: draw_explanation,
+    Visualization: draw_visualization,
+    AttackResult: draw_attack,
+}
+
+
+def draw(result: Any) -> Figure:
+    """The figure of any result of this package.
+
+    Args:
+        result: An instance of a class in `FIGURES`.
+
+    Returns:
+        A figure that belongs to no window: ``.savefig("x.png")`` writes it, a notebook shows it.
+
+    Raises:
+        UsageError: U01 if there is no figure for such a thing.
+
+    Example:
+        >>> import torch
+        >>> from convscope.explanations import Filters
+        >>> result = Filters(layer="conv1", weights=torch.rand(4, 1, 3, 3),
+        ...     pictures=torch.rand(4, 1, 3, 3), low=torch.zeros(4), high=torch.ones(4),
+        ...     seen_map=None, columns=4)
+        >>> len(draw(result).axes)
+        1
+    """
+    for kind in type(result).__mro__:
+        if kind in FIGURES:
+            return FIGURES[kind](result)
+    known = ", ".join(sorted(kind.__name__ for kind in FIGURES))
+    raise UsageError(
+        f"there is no figure for a {type(result).__name__}", code="U01", expected=f"one of {known}"
+    )

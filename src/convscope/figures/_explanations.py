@@ -1,0 +1,88 @@
+"""Where a network looked: images beside their maps, on a scale that says what the colors mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from convscope.explanations import Explanation
+from convscope.figures._mosaic import Pixels, heat, pixels
+from convscope.figures._text import class_label, label
+from convscope.figures._theme import POSITIVE, SIGNED, axes, bare, figure, look
+
+MOST_IMAGES = 8
+MOST_TARGETS = 10
+
+
+def draw_explanation(result: Explanation) -> Figure:
+    """Images in rows; each with its maps, one column per target, all of a row on one scale."""
+    rows = min(len(result.images), MOST_IMAGES)
+    targets = min(result.maps.shape[1], MOST_TARGETS)
+    signed = is_signed(result)
+    with look():
+        drawn = figure(1.5 * (targets + 1) + 0.9, 1.55 * rows + 0.5)
+        drawn.suptitle(label(explanation_title(result), 100), fontsize=10, fontweight="bold")
+        grid = drawn.add_gridspec(rows, targets + 1)
+        for row in range(rows):
+            made = axes(drawn, grid[row, 0])
+            made.imshow(pixels(result.images[row]), cmap="gray", vmin=0, vmax=255)
+            bare(made)
+            top = row_limit(result, row)
+            shown: list[Any] = [made]
+            for column in range(targets):
+                made = axes(drawn, grid[row, column + 1])
+                made.imshow(explanation_tile(result, row, column, limit=top))
+                name = class_label(result.class_names, int(result.targets[row, column]), 14)
+                made.set_title(name, fontsize=8, fontweight="normal", loc="center", pad=2)
+                bare(made)
+                shown.append(made)
+            scale = Normalize(-top if signed else 0, top)
+            colors = matplotlib.colormaps[SIGNED if signed else POSITIVE]
+            bar = drawn.colorbar(
+                ScalarMappable(scale, colors), ax=shown, fraction=0.03, pad=0.01, aspect=12
+            )
+            bar.outline.set_visible(False)  # type: ignore[operator]
+            bar.ax.tick_params(labelsize=6.5, length=2)
+    return drawn
+
+
+def explanation_tile(
+    result: Explanation, row: int, target: int = 0, *, limit: float | None = None
+) -> Pixels:
+    """One map as native pixels; blue against, red for, or dark to bright for unsigned methods."""
+    top = row_limit(result, row) if limit is None else limit
+    return heat(result.maps[row, target], signed=is_signed(result), limit=top)
+
+
+def row_limit(result: Explanation, row: int) -> float:
+    """The magnitude that gets the strongest color: the largest among the maps of an image."""
+    values = np.abs(np.nan_to_num(result.maps[row].numpy()))
+    return float(values.max()) or 1.0
+
+
+def is_signed(result: Explanation) -> bool:
+    """Whether any map has values below zero."""
+    return bool((result.maps < 0).any())
+
+
+def explanation_title(result: Explanation) -> str:
+    """Method, layer and settings in one line."""
+    parts = [result.method]
+    if result.layer:
+        parts.append(f"at {result.layer}")
+    named = ", ".join(f"{k} {_short(v)}" for k, v in result.settings.items())
+    if named:
+        parts.append(f"({named})")
+    if "completeness" in result.evidence:
+        worst = float(result.evidence["completeness"].abs().max())
+        parts.append(f"completeness error at most {worst:.1%}")
+    return " ".join(parts)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

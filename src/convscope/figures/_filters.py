@@ -1,0 +1,41 @@
+"""The weights of a convolution, each stretched to the full range."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from convscope.explanations import Filters
+from convscope.figures._mosaic import Pixels, mosaic, pixels
+from convscope.figures._text import label
+from convscope.figures._theme import axes, bare, figure, look
+
+MOST = 256
+"""Filters of one sheet."""
+
+
+def draw_filters(result: Filters) -> Figure:
+    """All filters of a layer on one sheet."""
+    data = filter_sheet(result, between=(255, 255, 255))
+    with look():
+        width = 7.0
+        drawn = figure(width, 0.5 + width * data.shape[0] / data.shape[1])
+        made = axes(drawn, title=label(filter_caption(result), 90))
+        made.imshow(data, cmap="gray", vmin=0, vmax=255)
+        bare(made)
+        made.spines[:].set_visible(False)
+    return drawn
+
+
+def filter_sheet(result: Filters, *, between: tuple[int, int, int] | None = None) -> Pixels:
+    """The filters as a native-resolution mosaic."""
+    tiles = [pixels(picture) for picture in result.pictures[:MOST]]
+    more = {} if between is None else {"between": between}
+    return mosaic(tiles, columns=result.columns, **more)
+
+
+def filter_caption(result: Filters) -> str:
+    """What the sheet shows, in one line."""
+    count, channels, height, width = result.weights.shape
+    shown = f"{min(count, MOST)} of {count}" if count > MOST else f"{count}"
+    slice_ = f", the part that sees map {result.seen_map}" if result.seen_map is not None else ""
+    return f"{shown} filters of {result.layer}, {channels} x {height} x {width}{slice_}"

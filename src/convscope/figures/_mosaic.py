@@ -1,0 +1,203 @@
+"""Tensors to native-resolution PNG: one pixel of data is one pixel of the file.
+
+A page enlarges such a file without blurring and a 32-map mosaic costs 20 KB, a tenth of what a
+plotted figure would.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from convscope.errors import UsageError
+from convscope.figures._theme import POSITIVE, SIGNED
+
+Pixels = NDArray[np.uint8]
+"""``(height, width)`` gray or ``(height, width, 3)`` color, 8 bits."""
+
+GAP = (161, 160, 161)
+"""Color of the lines between tiles, which `png` turns transparent; no tile keeps it."""
+
+
+def pixels(image: Tensor | NDArray[np.floating]) -> Pixels:
+    """An image ``(1 or 3, height, width)`` in [0, 1] as 8-bit pixels; NaN becomes mid-gray.
+
+    Example:
+        >>> import torch
+        >>> pixels(torch.ones(1, 2, 2)).tolist()
+        [[255, 255], [255, 255]]
+    """
+    array = np.asarray(image, dtype=np.float32)
+    if array.ndim != 3 or array.shape[0] not in (1, 3):
+        raise UsageError(
+            f"cannot draw an image of shape {array.shape}", expected="(1 or 3, height, width)"
+        )
+    array = np.nan_to_num(array, nan=0.5, posinf=1.0, neginf=0.0)
+    data = (array.clip(0, 1) * 255).round().astype(np.uint8)
+    return data[0] if data.shape[0] == 1 else np.ascontiguousarray(data.transpose(1, 2, 0))
+
+
+def stretched(values: Tensor | NDArray[np.floating]) -> Pixels:
+    """A map ``(height, width)`` as gray pixels, its smallest value black, its largest white."""
+    array = _finite(values)
+    low, high = float(array.min()), float(array.max())
+    scaled = (array - low) / (high - low) if high > low else np.zeros_like(array)
+    return (scaled * 255).round().astype(np.uint8)
+
+
+def heat(
+    values: Tensor | NDArray[np.floating], *, signed: bool | None = None, limit: float | None = None
+) -> Pixels:
+    """A map ``(height, width)`` as colors.
+
+    Args:
+        values: Raw map.
+        signed: Blue below zero, red above, white at zero; otherwise dark to bright. ``None``:
+            signed if a value is negative.
+        limit: The value that gets the strongest color; by default the largest magnitude here.
+
+    Returns:
+        ``(height, width, 3)``.
+    """
+    array = _finite(values)
+    top = float(np.abs(array).max()) if limit is None else limit
+    top = top if top > 0 and math.isfinite(top) else 1.0
+    if (array.min() < 0) if signed is None else signed:
+        scaled, name = array / (2 * top) + 0.5, SIGNED
+    else:
+        scaled, name = array / top, POSITIVE
+    return colored(scaled, name)
+
+
+def colored(scaled: NDArray[np.floating], colors: str) -> Pixels:
+    """Values in [0, 1] through one of matplotlib's color maps, ``(height, width, 3)``."""
+    table = (matplotlib.colormaps[colors](np.linspace(0, 1, 256))[:, :3] * 255).round()
+    index = (np.clip(scaled, 0, 1) * 255).round().astype(np.intp)
+    return table.astype(np.uint8)[index]
+
+
+def overlay(
+    image: Tensor | NDArray[np.floating],
+    values: Tensor | NDArray[np.floating],
+    *,
+    strength: float = 0.55,
+) -> Pixels:
+    """A heat map laid over the gray version of its image."""
+    gray = pixels(image)
+    gray = gray if gray.ndim == 2 else gray.mean(axis=2).astype(np.uint8)
+    mixed = (1 - strength) * gray[:, :, None] + strength * heat(values)
+    return mixed.round().astype(np.uint8)
+
+
+def mosaic(
+    tiles: Sequence[Pixels],
+    *,
+    columns: int,
+    gap: int = 1,
+    between: tuple[int, int, int] = GAP,
+) -> Pixels:
+    """Equal tiles on a grid, left to right, top to bottom.
+
+    Args:
+        tiles: Gray or color, all of one size.
+        columns: Tiles per row.
+        gap: Pixels between tiles.
+        between: Color of the gaps; by default they become transparent in a PNG.
+
+    Example:
+        >>> mosaic([np.zeros((2, 2), np.uint8)] * 3, columns=2).shape
+        (5, 5)
+    """
+    if not tiles:
+        raise UsageError("a mosaic needs at least one tile")
+    color = any(tile.ndim == 3 for tile in tiles)
+    height, width = tiles[0].shape[:2]
+    columns = max(1, min(columns, len(tiles)))
+    rows = math.ceil(len(tiles) / columns)
+    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap)
+    sheet = np.empty((*shape, 3) if color else shape, dtype=np.uint8)
+    sheet[:] = between if color else between[0]
+    for i, tile in enumerate(tiles):
+        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        if color and tile.ndim == 2:
+            tile = np.repeat(tile[:, :, None], 3, axis=2)
+        taken = tile == GAP[0] if not color else (tile == np.array(GAP, np.uint8)).all(axis=2)
+        if taken.any():
+            tile = tile.copy()
+            tile[taken] = GAP[1]
+        sheet[top : top + height, left : left + width] = tile
+    return sheet
+
+
+def enlarged(data: Pixels, times: int) -> Pixels:
+    """Every pixel as a square of `times` x `times` pixels."""
+    return data.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def png(data: Pixels) -> bytes:
+    """The bytes of a PNG file without any metadata, as small as its colors allow.
+
+    Pixels of the color `GAP`, which only mosaics hold, are transparent.
+    """
+    image = Image.fromarray(data)
+    options: dict[str, Any] = {}
+    if data.ndim == 3:
+        image, options = _with_palette(image)
+        if not options and bool((data == np.array(GAP, np.uint8)).all(axis=2).any()):
+            options = {"transparency": GAP}
+    elif bool((data == GAP[0]).any()) and min(data.shape) > 1 and _has_gap(data):
+        options = {"transparency": GAP[0]}
+    out = io.BytesIO()
+    image.save(out, format="PNG", **{"optimize": True, **options})
+    return out.getvalue()
+
+
+def photo(data: Pixels, *, quality: int = 85) -> tuple[bytes, str]:
+    """The smaller of PNG and WebP for large pictures; PNG, which loses nothing, for small ones.
+
+    Returns:
+        The bytes and the file extension, ``"png"`` or ``"webp"``.
+    """
+    exact = png(data)
+    if min(data.shape[:2]) < 64 or len(exact) < 20_000:
+        return exact, "png"
+    out = io.BytesIO()
+    Image.fromarray(data).save(out, format="WEBP", quality=quality, method=4)
+    return (out.getvalue(), "webp") if len(out.getvalue()) < len(exact) else (exact, "png")
+
+
+def _has_gap(data: Pixels) -> bool:
+    """Whether a gray sheet has whole lines of the gap's level: then it is a mosaic."""
+    gap = data == GAP[0]
+    return bool(gap.all(axis=0).any() or gap.all(axis=1).any())
+
+
+def _with_palette(image: Image.Image) -> tuple[Image.Image, dict[str, Any]]:
+    """Heat maps have at most 256 colors: one byte per pixel instead of three, nothing lost."""
+    found = image.getcolors(256)
+    if found is None:
+        return image, {}
+    colors: list[Any] = sorted((color for _, color in found), key=lambda color: color != GAP)
+    packed = [(r << 16) | (g << 8) | b for r, g, b in colors]
+    data = np.asarray(image).astype(np.uint32)
+    keys = (data[..., 0] << 16) | (data[..., 1] << 8) | data[..., 2]
+    order = np.argsort(packed)
+    index = order[np.searchsorted(np.array(packed)[order], keys)]
+    out = Image.frombytes("P", image.size, index.astype(np.uint8).tobytes())
+    out.putpalette([v for color in colors for v in color])
+    return out, {"transparency": 0} if colors[0] == GAP else {"optimize": True}
+
+
+def _finite(values: Tensor | NDArray[np.floating]) -> NDArray[np.float32]:
+    array = np.asarray(values, dtype=np.float32)
+    if array.ndim != 2:
+        raise UsageError(f"cannot draw a map of shape {array.shape}", expected="(height, width)")
+    return np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0)

@@ -1,0 +1,129 @@
+"""A figure as a small SVG text: the same bytes every time, themed by its colors, readable as text.
+
+Matplotlib repeats a style string of 200 bytes for every tick and adds metadata; here styles become
+short attributes, which (unlike a style) a page's style sheet may override for its dark theme and a
+printing engine without style sheets still understands.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from xml.etree import ElementTree
+
+from matplotlib.figure import Figure
+
+from convscope.figures._theme import look
+
+_SVG = "http://www.w3.org/2000/svg"
+_LINK = "http://www.w3.org/1999/xlink"
+_KEPT_STYLE = {
+    "fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "fill-opacity",
+    "opacity", "font-size", "font-weight", "font-style", "text-anchor", "fill-rule", "stroke-linejoin",
+    "stroke-linecap", "image-rendering", "stroke-dashoffset",
+}  # fmt: skip
+_DULL = {"fill-opacity": "1", "stroke-opacity": "1", "opacity": "1", "stroke-dashoffset": "0"}
+
+
+def svg(figure: Figure, *, alt: str = "") -> str:
+    """The figure as one SVG element, without XML header, script, style sheet or date.
+
+    Args:
+        figure: What to draw.
+        alt: One sentence for those who cannot see it; becomes the title of the SVG.
+
+    Returns:
+        Text that starts with ``<svg``. Sizes are in the ``viewBox``, so the page scales it.
+    """
+    raw = io.StringIO()
+    with look():
+        figure.savefig(raw, format="svg", metadata={"Date": None})
+    return compact(raw.getvalue(), alt=alt)
+
+
+def compact(text: str, *, alt: str = "") -> str:
+    """Matplotlib's SVG text, rewritten short."""
+    root = ElementTree.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", text))
+    used = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text))
+    out = _element(root, used, _short_names(used))
+    for child in list(out):
+        if _tag(child) in ("metadata", "title"):
+            out.remove(child)
+    box = root.get("viewBox", "0 0 100 100")
+    out.attrib.clear()
+    out.set("viewBox", box)
+    out.set("role", "img")
+    out.set("stroke-linejoin", "round")
+    out.set("font-family", "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif")
+    if alt:
+        title = ElementTree.Element(f"{{{_SVG}}}title")
+        title.text = alt
+        out.insert(0, title)
+    ElementTree.register_namespace("", _SVG)
+    return ElementTree.tostring(out, encoding="unicode")
+
+
+def _tag(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _short_names(used: set[str]) -> dict[str, str]:
+    return {name: f"a{i}" for i, name in enumerate(sorted(used))}
+
+
+def _element(
+    element: ElementTree.Element, used: set[str], names: dict[str, str]
+) -> ElementTree.Element:
+    out = ElementTree.Element(f"{{{_SVG}}}{_tag(element)}")
+    out.text = element.text.strip() if element.text and element.text.strip() else None
+    for key, value in element.attrib.items():
+        _set(out, key.rpartition("}")[2], value, names)
+    for child in element:
+        if _tag(child) in ("metadata", "style"):
+            continue
+        made = _element(child, used, names)
+        if _tag(made) == "defs" and len(made) == 0:
+            continue
+        if _tag(made) == "g" and not made.attrib:
+            out.extend(list(made))
+        elif _tag(made) == "g" and len(made) == 0:
+            continue
+        else:
+            out.append(made)
+    return out
+
+
+def _set(out: ElementTree.Element, key: str, value: str, names: dict[str, str]) -> None:
+    if key == "style":
+        for part in value.split(";"):
+            name, _, setting = (piece.strip() for piece in part.partition(":"))
+            if name in _KEPT_STYLE and _DULL.get(name) != setting:
+                out.set(name, setting.removesuffix("px"))
+    elif key == "id":
+        if value in names:
+            out.set("id", names[value])
+    elif key == "href" and value.startswith("#"):
+        out.set("href", f"#{names[value[1:]]}")
+    elif key == "href":
+        out.set("href", re.sub(r"\s+", "", value))
+    elif key == "clip-path":
+        out.set("clip-path", re.sub(r"#([^)]+)", lambda m: f"#{names[m[1]]}", value))
+    elif key == "d":
+        out.set("d", _short_path(value))
+    elif key == "transform":
+        turned = _round(value)
+        if not re.fullmatch(r"rotate\(-?0 .*\)", turned):
+            out.set("transform", turned)
+    elif key in ("x", "y", "width", "height", "points"):
+        out.set(key, _round(value))
+    elif key in ("preserveAspectRatio", "viewBox"):
+        out.set(key, value)
+
+
+def _short_path(path: str) -> str:
+    path = re.sub(r"\s+", " ", _round(path)).strip()
+    return re.sub(r"([MLCQHVZmlcqhvz]) ", r"\1", re.sub(r" ([MLCQHVZmlcqhvz])", r"\1", path))
+
+
+def _round(text: str) -> str:
+    return re.sub(r"-?\d+\.\d+", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), text)

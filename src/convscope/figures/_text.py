@@ -1,0 +1,54 @@
+"""Names that came from files, made safe to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+from convscope.errors import printable
+
+
+def label(text: str, limit: int = 22) -> str:
+    r"""`text` as one short line that matplotlib draws letter by letter.
+
+    Dollar signs would start mathematics (and an unfinished formula stops the whole figure), line
+    breaks and direction marks would move the text, and characters that the font lacks would each
+    print a warning.
+
+    Args:
+        text: Anything: class names are hostile.
+        limit: Longest result in characters; the rest becomes an ellipsis.
+
+    Example:
+        >>> label("a name that is much too long for an axis", limit=12)
+        'a name that…'
+        >>> print(label("$x$"))
+        \$x\$
+    """
+    line = printable(str(text)[: 4 * limit + 4], limit=4 * limit + 40)
+    if len(line) > limit:
+        line = line[: limit - 1].rstrip() + "…"
+    known = _drawable()
+    return "".join(c if ord(c) in known else "□" for c in line).replace("$", r"\$")
+
+
+def class_label(class_names: Sequence[str], index: int, limit: int = 22) -> str:
+    """The name of class `index`, led by its number where the font cannot draw the name.
+
+    Example:
+        >>> class_label(["cat", "\u732b"], 0), class_label(["cat", "\u732b"], 1)
+        ('cat', '1: □')
+    """
+    if not 0 <= index < len(class_names):
+        return f"class {index}"
+    drawn = label(class_names[index], limit)
+    return f"{index}: {drawn}" if "□" in drawn or not drawn.strip() else drawn
+
+
+@cache
+def _drawable() -> frozenset[int]:
+    """The characters of matplotlib's own font, which is everywhere the same."""
+    from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap())

@@ -1,0 +1,84 @@
+"""How a run went: loss and accuracy on training and validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from convscope.figures._curve import curve, remark
+from convscope.figures._theme import axes, figure, look, note
+from convscope.training import Measured, TrainResult
+
+
+def draw_training(result: TrainResult) -> Figure:
+    """Loss and accuracy over the epochs of a run."""
+    return draw_history(result.history)
+
+
+def draw_history(points: Sequence[Measured]) -> Figure:
+    """Loss and accuracy side by side over the epochs.
+
+    Args:
+        points: Rows of ``metrics.csv``; none is a figure that says so.
+    """
+    with look():
+        drawn = figure(8.6, 3.2)
+        grid = drawn.add_gridspec(1, 2)
+        _loss(drawn, grid[0, 0], points)
+        _accuracy(drawn, grid[0, 1], points)
+    return drawn
+
+
+def loss_curve(points: Sequence[Measured]) -> Figure:
+    """Cross-entropy over the epochs, logarithmic."""
+    with look():
+        drawn = figure(5.2, 3.0)
+        _loss(drawn, 111, points)
+    return drawn
+
+
+def accuracy_curve(points: Sequence[Measured]) -> Figure:
+    """Accuracy and error over the epochs."""
+    with look():
+        drawn = figure(5.2, 3.0)
+        _accuracy(drawn, 111, points)
+    return drawn
+
+
+def _loss(drawn: Figure, where: object, points: Sequence[Measured]) -> None:
+    made = axes(drawn, where, title="Loss", x="epoch", y="cross-entropy (nats)", grid="y")
+    epochs = [p.epoch for p in points]
+    train, validation = [p.train_loss for p in points], [p.validation_loss for p in points]
+    log = any(value > 0 for value in (*train, *validation))
+    missing = [
+        curve(made, epochs, train, series=0, name="training", log=log),
+        curve(made, epochs, validation, series=1, name="validation", markers=True, log=log),
+    ]
+    if log:
+        made.set_yscale("log")
+    if points:
+        made.legend()
+    remark(made, missing, 2 * len(points))
+
+
+def _accuracy(drawn: Figure, where: object, points: Sequence[Measured]) -> None:
+    made = axes(drawn, where, title="Error", x="epoch", y="images read wrongly, %", grid="y")
+    epochs = [p.epoch for p in points]
+    train = [100 * p.train_error for p in points]
+    validation = [100 * p.validation_error for p in points]
+    missing = [
+        curve(made, epochs, train, series=0, name="training", log=True),
+        curve(made, epochs, validation, series=1, name="validation", markers=True, log=True),
+    ]
+    drawable = 2 * len(points) - sum(missing)
+    if drawable:
+        made.set_yscale("log")
+        made.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        made.yaxis.set_minor_formatter(lambda value, _: "")
+        made.legend()
+    if points and not drawable:
+        note(made, "no error above zero was measured")
+    else:
+        zero = sum(value == 0 for value in (*train, *validation))
+        remark(made, [sum(missing) - zero], 2 * len(points))

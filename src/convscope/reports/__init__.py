@@ -1,0 +1,15 @@
+"""A report folder on disk to one HTML file or a PDF. Needs neither torch nor the network."""
+
+from convscope.reports._pdf import print_pdf
+from convscope.reports._render import Rendered, read_report, render
+from convscope.reports._write import Report, Section, refuse_taken
+
+__all__ = [
+    "Rendered",
+    "Report",
+    "Section",
+    "print_pdf",
+    "read_report",
+    "refuse_taken",
+    "render",
+]

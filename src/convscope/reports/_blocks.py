@@ -1,0 +1,253 @@
+"""From the blocks of `report.json` to what the templates print; a broken block becomes a remark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from convscope.errors import printable
+from convscope.reports._images import inside, read_picture
+from convscope.reports._show import TONES, cell, cut, number, runs
+from convscope.reports._svg import harmless
+from convscope.reports._write import LARGEST_MATRIX, LONGEST_TABLE
+
+Shown = dict[str, Any]
+STEPS = 8
+"""Shades of a matrix."""
+
+DEEPEST = 4
+"""Details inside details."""
+
+
+@dataclass
+class Reader:
+    """Reads the files that blocks name, and remembers what could not be shown.
+
+    Attributes:
+        folder: The report folder.
+        enlarge: See `read_picture`.
+        limit: See `read_picture`.
+        refused: One sentence per block or picture that is missing.
+    """
+
+    folder: Path
+    enlarge: int = 1
+    limit: int = 0
+    refused: list[str] = field(default_factory=list)
+    figures: int = 0
+
+    def blocks(self, raw: Any, depth: int = 0) -> list[Shown]:
+        """All blocks of a section, adjacent figures side by side."""
+        shown: list[Shown] = []
+        for block in raw if isinstance(raw, list) else []:
+            made = self.block(block, depth)
+            pair = made["type"] == "figure" and not made["wide"]
+            if pair and shown and shown[-1]["type"] == "figures":
+                shown[-1]["figures"].append(made)
+            elif pair:
+                shown.append({"type": "figures", "figures": [made]})
+            else:
+                shown.append(made)
+        return shown
+
+    def block(self, raw: Any, depth: int = 0) -> Shown:
+        """One block; never fails."""
+        kind = raw.get("type") if isinstance(raw, dict) else None
+        try:
+            if kind == "details" and depth < DEEPEST:
+                return {
+                    "type": "details",
+                    "summary": cut(str(raw["summary"]), 200),
+                    "blocks": self.blocks(raw["blocks"], depth + 1),
+                }
+            make = _MAKERS.get(str(kind))
+            if make is None:
+                raise ValueError(f"this convscope knows no block of type {kind!r}")
+            return {"type": kind, "caption": "", **make(self, raw)}
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            what = f"needs {error}" if isinstance(error, KeyError) else str(error)
+            return self.missing(f"A block ({printable(str(kind), 40)}) cannot be shown: {what}")
+
+    def missing(self, why: str) -> Shown:
+        """A remark in the place of a block."""
+        text = printable(why, limit=300)
+        self.refused.append(text)
+        return {"type": "note", "caption": "", "level": "failure", "paragraphs": [[(text, False)]]}
+
+    def picture(self, raw: Any, scale: float) -> Shown:
+        """An image with its size on screen, or the reason why there is none."""
+        found = read_picture(
+            self.folder, raw.get("file"), enlarge=self.enlarge, limit=self.limit
+        )
+        if found.problem:
+            self.refused.append(f"{printable(str(raw.get('file')), 80)}: {found.problem}")
+        return {
+            "uri": found.uri,
+            "problem": found.problem,
+            "width": max(1, round(found.width * scale)),
+            "height": max(1, round(found.height * scale)),
+            "alt": cut(str(raw.get("alt", "")), 400),
+            "title": cut(str(raw.get("title", "")), 40),
+            "full_title": str(raw.get("title", ""))[:1000],
+            "detail": cut(str(raw.get("detail", "")), 60),
+            "tone": raw.get("tone") if raw.get("tone") in TONES else "",
+        }
+
+
+def _text(reader: Reader, raw: Any) -> Shown:
+    return {"paragraphs": runs(str(raw["text"]))}
+
+
+def _note(reader: Reader, raw: Any) -> Shown:
+    level = raw.get("level", "info")
+    return {
+        "paragraphs": runs(str(raw["text"])),
+        "level": level if level in ("info", "warning", "failure") else "info",
+    }
+
+
+def _facts(reader: Reader, raw: Any) -> Shown:
+    return {
+        "items": [
+            {"label": cut(str(item["label"]), 60), "value": cell(item["value"], limit=300)}
+            for item in raw["items"]
+        ]
+    }
+
+
+def _code(reader: Reader, raw: Any) -> Shown:
+    return {"text": str(raw["text"]), "caption": str(raw.get("caption", ""))}
+
+
+def _table(reader: Reader, raw: Any) -> Shown:
+    columns = [
+        {"title": cut(str(c["title"])), "kind": str(c.get("kind", "text"))} for c in raw["columns"]
+    ]
+    rows = []
+    for row in raw["rows"][:LONGEST_TABLE]:
+        if len(row) != len(columns):
+            raise ValueError(f"a row has {len(row)} cells for {len(columns)} columns")
+        rows.append([cell(c, head["kind"]) for c, head in zip(row, columns, strict=True)])
+    total = max(int(raw.get("total", len(raw["rows"]))), len(raw["rows"]))
+    return {
+        "columns": columns,
+        "rows": rows,
+        "caption": str(raw.get("caption", "")),
+        "rest": total - len(rows),
+        "csv": str(raw.get("csv", "")),
+    }
+
+
+def _matrix(reader: Reader, raw: Any) -> Shown:
+    names, heads, values = raw["rows"], raw["columns"], raw["values"]
+    if len(values) != len(names) or any(len(row) != len(heads) for row in values):
+        raise ValueError(f"a matrix of {len(names)} x {len(heads)} names has other values")
+    if max(len(names), len(heads)) > LARGEST_MATRIX:
+        raise ValueError(f"{len(names)} x {len(heads)} cells are too many to print")
+    kind = raw.get("kind", "share")
+    flat = [v for row in values for v in row if isinstance(v, int | float)]
+    top = max((abs(v) for v in flat), default=1) or 1
+    wrong = [v for i, row in enumerate(values) for j, v in enumerate(row) if i != j and v]
+    most_wrong = max(wrong, default=1) or 1
+    rows = []
+    for i, (name, row) in enumerate(zip(names, values, strict=True)):
+        total = sum(v for v in row if v) or 1
+        cells = []
+        for j, value in enumerate(row):
+            if kind == "confusion":
+                share = (value or 0) / (total if i == j else most_wrong)
+                tone = "d" if i == j else "e"
+            else:
+                share = abs(value or 0) / (1 if kind == "share" else top)
+                tone = "d" if (value or 0) >= 0 else "e"
+            shade = 0 if not value else 1 + round(min(max(share, 0), 1) ** 0.7 * (STEPS - 1))
+            cells.append({"text": _matrix_text(value, kind), "shade": f"{tone}{shade}"})
+        rows.append({"name": cut(str(name), 24), "full": str(name)[:1000], "cells": cells})
+    return {
+        "columns": [{"name": cut(str(h), 12), "full": str(h)[:1000]} for h in heads],
+        "rows": rows,
+        "row_title": str(raw.get("row_title", "")),
+        "column_title": str(raw.get("column_title", "")),
+        "caption": str(raw.get("caption", "")),
+        "csv": str(raw.get("csv", "")),
+    }
+
+
+def _matrix_text(value: Any, kind: str) -> str:
+    if value is None:
+        return "–"
+    if kind == "confusion":
+        return number(int(value)) if value else "·"
+    return f"{100 * value:.0f}" if kind == "share" else number(float(f"{value:.3g}"))
+
+
+def _figure(reader: Reader, raw: Any) -> Shown:
+    path = inside(reader.folder, raw["file"])
+    alt = cut(str(raw.get("alt", "")), 400)
+    reader.figures += 1
+    shown: Shown = {
+        "svg": "",
+        "problem": "",
+        "alt": alt,
+        "caption": str(raw.get("caption", "")),
+        "wide": bool(raw.get("wide", False)),
+    }
+    try:
+        if path is None:
+            raise ValueError("the file name points outside the report")
+        text = path.read_text(encoding="utf-8")
+        shown["svg"] = harmless(text, prefix=f"f{reader.figures}-", title=alt)
+    except FileNotFoundError:
+        shown["problem"] = "the file is missing"
+    except (OSError, ValueError) as error:
+        shown["problem"] = printable(f"the file is damaged: {error}", 120)
+    if shown["problem"]:
+        reader.refused.append(f"{printable(str(raw['file']), 80)}: {shown['problem']}")
+    return shown
+
+
+def _picture(reader: Reader, raw: Any) -> Shown:
+    shown = reader.picture(raw, _scale(raw))
+    smooth = raw.get("kind") == "smooth"
+    return {"image": shown, "caption": str(raw.get("caption", "")), "smooth": smooth}
+
+
+def _gallery(reader: Reader, raw: Any) -> Shown:
+    scale = _scale(raw)
+    items = [reader.picture(item, scale) for item in raw["items"]]
+    return {"items": items, "caption": str(raw.get("caption", ""))}
+
+
+def _grid(reader: Reader, raw: Any) -> Shown:
+    scale = _scale(raw)
+    rows = []
+    for row in raw["rows"]:
+        cells = [None if c is None else reader.picture(c, scale) for c in row["cells"]]
+        if len(cells) != len(raw["columns"]):
+            raise ValueError(f"a row has {len(cells)} cells for {len(raw['columns'])} columns")
+        rows.append({"title": cut(str(row.get("title", "")), 60), "cells": cells})
+    columns = [cut(str(c), 60) for c in raw["columns"]]
+    return {"columns": columns, "rows": rows, "caption": str(raw.get("caption", ""))}
+
+
+def _scale(raw: Any) -> float:
+    scale = float(raw.get("scale", 1))
+    if not 0.05 <= scale <= 40:
+        raise ValueError(f"scale {scale} is not between 0.05 and 40")
+    return scale
+
+
+_MAKERS: dict[str, Callable[[Reader, Any], Shown]] = {
+    "text": _text,
+    "note": _note,
+    "facts": _facts,
+    "code": _code,
+    "table": _table,
+    "matrix": _matrix,
+    "figure": _figure,
+    "picture": _picture,
+    "gallery": _gallery,
+    "grid": _grid,
+}

@@ -1,0 +1,125 @@
+"""Pictures as data URIs: checked, freed of metadata, and replaced by a box with words if missing."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from convscope.errors import printable
+
+LARGEST = 64_000_000
+"""Pixels. A file that claims more is not decoded."""
+
+PRINTED = 4
+"""Screen pixels per pixel of the copy made for PDF, whose viewers would blur small pictures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """What a page needs of one image.
+
+    Attributes:
+        uri: ``data:image/...``, or empty.
+        width: In pixels of the file.
+        height: Likewise.
+        problem: Why there is no picture; empty if there is one.
+    """
+
+    uri: str = ""
+    width: int = 0
+    height: int = 0
+    problem: str = ""
+
+
+def read_picture(folder: Path, name: object, *, enlarge: int = 1, limit: int = 0) -> Picture:
+    """The picture in file `name` of the report folder, or the reason why it cannot be shown.
+
+    Args:
+        folder: The report folder; files outside it are never opened.
+        name: Path relative to it.
+        enlarge: Repeat every pixel so often in both directions, if the result stays small.
+        limit: If positive, shrink pictures to at most so many pixels a side.
+    """
+    path = inside(folder, name)
+    if path is None:
+        return Picture(problem="the file name points outside the report")
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return Picture(problem="the file is missing")
+    except OSError as error:
+        return Picture(problem=f"the file cannot be read: {error.strerror}")
+    try:
+        return _encode(data, enlarge=enlarge, limit=limit)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
+        return Picture(problem=f"the file is damaged: {printable(str(error), limit=80)}")
+
+
+def inside(folder: Path, name: object) -> Path | None:
+    """The file, if it lies inside the folder."""
+    if not isinstance(name, str) or not name or "\0" in name:
+        return None
+    root = folder.resolve()
+    try:
+        path = (root / name).resolve()
+    except (OSError, RuntimeError):
+        return None
+    return path if path.is_relative_to(root) and path != root else None
+
+
+def _encode(data: bytes, *, enlarge: int, limit: int) -> Picture:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(io.BytesIO(data), formats=("PNG", "WEBP", "JPEG"))
+        except Image.DecompressionBombWarning as error:
+            raise ValueError("too many pixels") from error
+    with image:
+        kind = image.format or ""
+        if image.width * image.height > LARGEST:
+            raise ValueError("too many pixels")
+        image.load()
+        width, height = image.size
+        times = enlarge if max(width, height) * enlarge <= 1200 else 1
+        if limit and max(width, height) > limit:
+            image.thumbnail((limit, limit))
+            data = _save(image, kind)
+        elif times > 1:
+            grown = image.resize((width * times, height * times), Image.Resampling.NEAREST)
+            data, kind = _save(grown, "PNG"), "PNG"
+        elif kind == "PNG":
+            data = _bare_png(data)
+        elif image.info.keys() & {"exif", "xmp", "icc_profile", "comment"} or image.getexif():
+            data = _save(image, kind)
+    text = base64.b64encode(data).decode()
+    return Picture(uri=f"data:image/{kind.lower()};base64,{text}", width=width, height=height)
+
+
+def _save(image: Image.Image, kind: str) -> bytes:
+    out = io.BytesIO()
+    clean = image.copy()
+    clean.info = {k: v for k, v in image.info.items() if k == "transparency"}
+    if kind == "PNG":
+        clean.save(out, format="PNG", optimize=True)
+    else:
+        clean.save(out, format=kind, quality=85, exif=b"")
+    return out.getvalue()
+
+
+def _bare_png(data: bytes) -> bytes:
+    """Only the chunks that make the picture: no text, time, place or profile."""
+    out, at = [data[:8]], 8
+    while at + 12 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        kind = data[at + 4 : at + 8]
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            out.append(data[at : at + 12 + length])
+        at += 12 + length
+        if kind == b"IEND":
+            break
+    return b"".join(out)

@@ -1,0 +1,195 @@
+"""A report folder to one HTML file that needs nothing else: no network, no script, no server."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from convscope.errors import DataError, ResourceError
+from convscope.reports._blocks import Reader, Shown
+from convscope.reports._safe_text import clean
+from convscope.reports._show import TONES, cut, runs
+from convscope.reports._write import FILE, SCHEMA
+
+LARGEST = 20_000_000
+"""Bytes. Above, pictures are shrunk, with a remark."""
+
+LEVELS = ("good", "notice", "warning")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """What `render` made.
+
+    Attributes:
+        path: The HTML file.
+        size: Its bytes.
+        refused: One sentence per picture or block that could not be shown; the page has a box in
+            its place.
+    """
+
+    path: Path
+    size: int
+    refused: tuple[str, ...]
+
+
+def render(folder: Path | str, out: Path | str | None = None, *, enlarge: int = 1) -> Rendered:
+    """Turn a report folder into one HTML file. The same folder gives the same bytes, always.
+
+    Args:
+        folder: Holds ``report.json`` (see ``docs/report.md``) and the files it names.
+        out: The HTML file; by default ``report.html`` inside the folder. It is replaced whole.
+        enlarge: Repeat the pixels of small pictures, for PDF viewers that blur them.
+
+    Returns:
+        Where it is, how large it is, and what could not be shown.
+
+    Raises:
+        DataError: If there is no readable ``report.json``.
+        ResourceError: If the disk refuses.
+    """
+    folder = Path(folder)
+    out = folder / "report.html" if out is None else Path(out)
+    text, refused = page(folder, enlarge=enlarge)
+    data = text.encode("utf-8", errors="backslashreplace")
+    _write_whole(out, data)
+    return Rendered(path=out, size=len(data), refused=refused)
+
+
+def page(folder: Path, *, enlarge: int = 1) -> tuple[str, tuple[str, ...]]:
+    """The HTML text of a report folder, and what could not be shown."""
+    tree = read_report(folder)
+    text, refused = _page(folder, tree, Reader(folder, enlarge=enlarge), "")
+    if len(text) > LARGEST:
+        remark = "Pictures were shrunk to at most 96 pixels a side to keep this file below 20 MB."
+        text, refused = _page(folder, tree, Reader(folder, limit=96), remark)
+    return text, refused
+
+
+def read_report(folder: Path | str) -> dict[str, Any]:
+    """The checked content of ``report.json``.
+
+    Raises:
+        DataError: If it is missing, is no JSON, or comes from a newer version.
+    """
+    folder = Path(folder)
+    path = folder / FILE
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(
+            f"holds no {FILE}",
+            code="U02",
+            where=folder,
+            hint="give the folder that `convscope audit` wrote beside its HTML file",
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"is damaged: {error}", where=path) from error
+    if not isinstance(tree, dict) or not isinstance(tree.get("sections"), list):
+        raise DataError("is not a report", where=path, expected="an object with sections")
+    if not isinstance(tree.get("schema"), int) or tree["schema"] > SCHEMA:
+        raise DataError("was written by a newer convscope", where=path, hint="update convscope")
+    return clean(tree)
+
+
+def _page(folder: Path, tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, Any]:
+    sections = [
+        _section(raw, i, reader) for i, raw in enumerate(tree["sections"]) if isinstance(raw, dict)
+    ]
+    known = {section["id"] for section in sections}
+    css = _asset("report.css")
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    text = _environment().get_template("report.html").render(
+        title=cut(str(tree.get("title", "Report")), 200),
+        subtitle=cut(str(tree.get("subtitle", "")), 400),
+        created=cut(str(tree.get("created", "")), 100),
+        generator=cut(str(tree.get("generator", "")), 100),
+        remark=remark,
+        tiles=[_tile(tile) for tile in _dicts(tree.get("tiles"))],
+        alerts=[_alert(alert, known) for alert in _dicts(tree.get("alerts"))],
+        sections=sections,
+        css=Markup(css),
+        digest=digest,
+    )
+    return text, tuple(reader.refused)
+
+
+def _section(raw: dict[str, Any], index: int, reader: Reader) -> Shown:
+    name = str(raw.get("id", ""))
+    return {
+        "id": name if re.fullmatch(r"[a-z][a-z0-9-]{0,60}", name) else f"section-{index + 1}",
+        "title": cut(str(raw.get("title", "")), 120),
+        "lead": runs(str(raw.get("lead", ""))),
+        "failed": raw.get("status") == "failed",
+        "blocks": reader.blocks(raw.get("blocks")),
+    }
+
+
+def _tile(raw: dict[str, Any]) -> Shown:
+    tone = raw.get("tone")
+    return {
+        "label": cut(str(raw.get("label", "")), 40),
+        "value": cut(str(raw.get("value", "")), 24),
+        "detail": cut(str(raw.get("detail", "")), 80),
+        "tone": tone if tone in TONES else "",
+    }
+
+
+def _alert(raw: dict[str, Any], known: set[str]) -> Shown:
+    level, section = raw.get("level"), raw.get("section")
+    return {
+        "text": cut(str(raw.get("text", "")), 400),
+        "level": level if level in LEVELS else "notice",
+        "section": section if section in known else "",
+    }
+
+
+def _dicts(raw: Any) -> list[dict[str, Any]]:
+    return [entry for entry in raw if isinstance(entry, dict)] if isinstance(raw, list) else []
+
+
+@cache
+def _asset(name: str) -> str:
+    return (resources.files("convscope.reports") / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FunctionLoader(_asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """The old file or the new one, never half of it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ResourceError(f"cannot write: {error.strerror or error}", where=path) from error

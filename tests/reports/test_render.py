@@ -1,0 +1,203 @@
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from convscope.errors import DataError, UsageError
+from convscope.reports import Report, read_report, render
+
+from .conftest import full_report, png
+
+
+def edit(folder, change):
+    path = folder / "report.json"
+    tree = json.loads(path.read_text())
+    change(tree)
+    path.write_text(json.dumps(tree))
+
+
+def test_the_same_folder_gives_the_same_bytes(folder, tmp_path):
+    first = render(folder, tmp_path / "a.html").path.read_bytes()
+    assert render(folder, tmp_path / "b.html").path.read_bytes() == first
+
+
+def test_rendering_needs_neither_torch_nor_matplotlib(folder):
+    code = (
+        "import sys; from convscope.reports import render; render(sys.argv[1]);"
+        "print(sorted({'torch', 'matplotlib', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_block_is_shown_and_nothing_is_refused(folder):
+    made = render(folder)
+    text = made.path.read_text()
+    assert made.refused == () and made.size == len(text.encode())
+    for word in ("<table>", "<svg", "data:image/png", "<details>", "<dl class=\"facts\">", "<pre"):
+        assert word in text
+
+
+def test_a_page_allows_itself_nothing(folder):
+    text = render(folder).path.read_text()
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)[1]
+    assert "default-src &#39;none&#39;" in policy or "default-src 'none'" in policy
+    assert "script" not in policy and "http" not in policy and "unsafe" not in policy
+    assert "<script" not in text
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "text", "bomb"])
+def test_a_lost_picture_becomes_a_box_with_the_reason(folder, damage):
+    path = next((folder / "images").iterdir())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:50])
+    elif damage == "text":
+        path.write_text("not a picture")
+    else:
+        path.write_bytes(png()[:16] + (60_000).to_bytes(4, "big") * 2 + png()[24:])
+    made = render(folder)
+    assert made.refused and path.name in made.refused[0]
+    assert 'class="missing"' in made.path.read_text()
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "images/../../secret", "\0"])
+def test_files_outside_the_folder_are_never_read(folder, tmp_path, name):
+    (tmp_path / "secret").write_bytes(png(33))
+
+    def change(tree):
+        for block in tree["sections"][0]["blocks"]:
+            if block["type"] in ("picture", "figure"):
+                block["file"] = name
+
+    edit(folder, change)
+    made = render(folder)
+    assert len(made.refused) == 2 and all(
+        "outside" in text or "missing" in text for text in made.refused
+    )
+    assert "root:" not in made.path.read_text()
+
+
+def test_a_link_out_of_the_folder_is_not_followed(folder, tmp_path):
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(png(33))
+    path = next((folder / "images").iterdir())
+    path.unlink()
+    path.symlink_to(secret)
+    assert "outside" in render(folder).refused[0]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "hologram"}, {"type": "table"}, {"type": "table", "columns": [{"title": 1}],
+        "rows": [[1, 2]]}, {"type": "matrix", "rows": ["a"], "columns": ["b"], "values": []},
+        {"type": "gallery", "items": 3}, {"type": "picture", "file": 3, "scale": 1e9}, 7, None,
+        {"type": "grid", "columns": ["a"], "rows": [{"cells": []}]}, {"type": "text"},
+        {"type": "figure", "file": None}, {"type": "details", "summary": "x", "blocks": [None]},
+        {"type": "matrix", "rows": ["a"] * 99, "columns": ["b"] * 99, "values": [[1] * 99] * 99},
+    ],
+)  # fmt: skip
+def test_a_broken_block_is_a_remark_and_the_rest_stays(folder, block):
+    edit(folder, lambda tree: tree["sections"][0]["blocks"].insert(0, block))
+    made = render(folder)
+    assert made.refused
+    text = made.path.read_text()
+    assert "data:image/png" in text and 'class="note failure"' in text or 'class="missing"' in text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "damaged"), ("[]", "not a report"), ("{}", "not a report"), ("[" * 99_999, "damaged"),
+        ('{"sections": [], "schema": 99}', "newer convscope"), ('{"sections": [], "sch', "damaged"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_is_no_report_is_refused_in_words(folder, text, words):
+    (folder / "report.json").write_text(text)
+    with pytest.raises(DataError, match=words):
+        render(folder)
+
+
+def test_a_missing_folder_says_what_to_give(tmp_path):
+    with pytest.raises(DataError, match="holds no report.json") as found:
+        read_report(tmp_path / "nothing")
+    assert "convscope audit" in found.value.hint
+
+
+def test_a_refused_render_writes_nothing(tmp_path):
+    out = tmp_path / "x.html"
+    with pytest.raises(DataError):
+        render(tmp_path, out)
+    assert not out.exists() and not list(tmp_path.iterdir())
+
+
+def test_nan_and_infinity_become_a_dash(tmp_path):
+    report = Report(title="numbers")
+    section = report.section("n", "Numbers")
+    section.table(["x"], [[float("nan")], [float("inf")], [None]])
+    section.matrix([[float("nan")]], rows=["a"], columns=["b"])
+    text = render(report.write(tmp_path / "r")).path.read_text()
+    assert text.count("–") == 4 and "nan" not in text.lower()
+
+
+def test_writing_again_needs_force_and_keeps_foreign_files(folder):
+    with pytest.raises(UsageError, match="already exists"):
+        full_report().write(folder)
+    (folder / "notes.md").write_text("mine")
+    full_report("other").write(folder, force=True)
+    assert read_report(folder)["title"] == "other"
+    assert (folder / "notes.md").read_text() == "mine"
+    assert len(list((folder / "images").iterdir())) == 2
+
+
+def test_a_folder_that_is_no_report_is_never_replaced(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(UsageError, match="already exists"):
+        full_report().write(tmp_path / "mine", force=True)
+
+
+def test_a_failed_section_says_why(tmp_path):
+    report = Report(title="t")
+    section = report.section("s", "Section")
+    section.text("kept")
+    report.fail(section, ValueError("it broke"))
+    text = render(report.write(tmp_path / "r")).path.read_text()
+    assert "kept" in text and "ValueError: it broke" in text and "incomplete" in text
+
+
+def test_small_pictures_are_enlarged_for_paper_without_blur(folder, tmp_path):
+    import base64
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    text = render(folder, tmp_path / "big.html", enlarge=4).path.read_text()
+    data = re.search(r"data:image/png;base64,([^\"]*)", text)[1]
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    assert image.shape == (16, 16) and set(image.flatten()) == {128}
+
+
+def test_large_reports_are_shrunk_with_a_remark(tmp_path, monkeypatch):
+    import numpy as np
+    from convscope.reports import _render
+    from PIL import Image
+
+    report = Report(title="t")
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300), dtype=np.uint8)
+    import io
+
+    out = io.BytesIO()
+    Image.fromarray(noise).save(out, format="PNG")
+    section = report.section("s", "S")
+    section.picture("noise", out.getvalue(), alt="noise")
+    folder = report.write(tmp_path / "r")
+    monkeypatch.setattr(_render, "LARGEST", 60_000)
+    made = render(folder)
+    assert made.size < 60_000 and "were shrunk" in made.path.read_text()
