@@ -7,11 +7,13 @@ images for the methods; `augment` varies a batch. `DATASETS` is the registry.
 from convscope.data._augment import Augmentation, Draws, augment
 from convscope.data._augment import apply as apply_augmentation
 from convscope.data._augment import draw as draw_augmentation
+from convscope.data._check import check_images
 from convscope.data._dataset import Dataset, Split
 from convscope.data._folder import open_folder
 from convscope.data._image import ImageNotice, read_image
 from convscope.data._open import DATASETS, open_dataset
-from convscope.data._select import Selection, check_images, select_images
+from convscope.data._select import select_images
+from convscope.data._selection import Selection, TakesImages
 
 __all__ = [
     "DATASETS",
@@ -21,6 +23,7 @@ __all__ = [
     "ImageNotice",
     "Selection",
     "Split",
+    "TakesImages",
     "apply_augmentation",
     "augment",
     "check_images",

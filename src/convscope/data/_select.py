@@ -1,63 +1,20 @@
 """select_images: the images that a command is about, from one short specification."""
 
-import glob
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
-from torch import Tensor
 
-from convscope.data._dataset import Split
+from convscope.data._dataset import Dataset
 from convscope.data._download import Progress
-from convscope.data._image import read_pixels
-from convscope.data._memory import check_memory
 from convscope.data._open import DATASETS, open_dataset
-from convscope.data._picture import ENDINGS, Fit
-from convscope.data._tree import class_order
-from convscope.errors import ConvscopeError, DataError, ImageError, UsageError
-from convscope.types import Images, Labels
+from convscope.data._picture import Fit
+from convscope.data._select_files import select_files
+from convscope.data._selection import Selection, TakesImages
+from convscope.errors import DataError, UsageError
 
 DATASET_SPEC = re.compile(r"(?P<data>[\w-]+|folder:.+):(?P<split>[a-z]+)(?:/(?P<rows>[^/]*))?")
-
-
-class TakesImages(Protocol):
-    """Anything that says which images it takes: a `Classifier`, for example."""
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        ...
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """One name per class."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Selection:
-    """Images chosen for a method.
-
-    Args:
-        images: (N, C, H, W) float32 in [0, 1].
-        labels: (N,) true classes, or None if they are not known for every image.
-        names: What to call each image: ``"mnist:test/7"`` or the file's path.
-        notes: What was done to some of them on the way (colors, transparency, orientation).
-        refused: Files left out, with the reason.
-    """
-
-    images: Images
-    labels: Labels | None
-    names: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.images)
 
 
 def select_images(
@@ -99,11 +56,15 @@ def select_images(
         >>> chosen.names
         ('digits:test/0', 'digits:test/1', 'digits:test/2', 'digits:test/7')
     """
+    opened: dict[str, Dataset] = {}
     parts = []
     for one in [spec] if isinstance(spec, str | Path) else spec:
         match = None if isinstance(one, Path) else DATASET_SPEC.fullmatch(one)
-        if match and (match["data"] in DATASETS or match["data"].startswith("folder:")):
-            data = open_dataset(
+        if not match or not (match["data"] in DATASETS or match["data"].startswith("folder:")):
+            parts.append(select_files(str(one), like=like, fit=fit))
+            continue
+        if match["data"] not in opened:
+            opened[match["data"]] = open_dataset(
                 match["data"],
                 data_dir=data_dir,
                 offline=offline,
@@ -111,11 +72,9 @@ def select_images(
                 input_shape=like.input_shape,
                 progress=progress,
             )
-            split = data.split(match["split"])
-            rows = parse_rows(match["rows"], len(split), where=str(one))
-            parts.append(_from_split(split, rows, data.name, data.warnings, like))
-        else:
-            parts.append(_from_files(str(one), like, fit))
+        data = opened[match["data"]]
+        rows = parse_rows(match["rows"], len(data.split(match["split"])), where=str(one))
+        parts.append(_from_dataset(data, match["split"], rows, like))
     return _joined(parts)
 
 
@@ -150,115 +109,22 @@ def parse_rows(text: str | None, count: int, *, where: str) -> list[int]:
     return rows
 
 
-def check_images(images: Tensor, *, where: str = "images") -> None:
-    """Refuse tensors that are not float images in [0, 1] (row I24).
-
-    Raises:
-        ImageError: With the smallest and largest value and the likely cause.
-
-    Example:
-        >>> check_images(torch.tensor([[[[0.0, 254.96]]]]))
-        Traceback (most recent call last):
-        convscope.errors.ImageError: images: pixels reach from 0 to 254.96
-          expected: float values in [0, 1]
-          fix: divide by 255
-    """
-    if images.ndim != 4 or not images.is_floating_point():
-        kind = str(images.dtype).removeprefix("torch.")
-        raise ImageError(
-            f"got {kind} of shape {tuple(images.shape)}",
-            code="I24",
-            where=where,
-            expected="floats of shape (N, C, H, W) in [0, 1]",
-            hint="divide by 255" if images.dtype == torch.uint8 else "",
-        )
-    if not images.numel():
-        return
-    low, high = images.min().item(), images.max().item()
-    if not (low >= 0 and high <= 1):
-        numbers = f"pixels reach from {low:g} to {high:g}"
-        hint = "divide by 255" if high > 5 else "normalization belongs into the Classifier"
-        if low != low or high != high or abs(low) == float("inf") or high == float("inf"):
-            numbers, hint = "some pixels are NaN or infinite", ""
-        raise ImageError(
-            numbers, code="I24", where=where, expected="float values in [0, 1]", hint=hint
-        )
-
-
-def _from_split(
-    split: Split, rows: list[int], data: str, notes: tuple[str, ...], like: TakesImages
-) -> Selection:
-    shape = tuple(split.images.shape[1:])
-    if shape != tuple(like.input_shape):
+def _from_dataset(data: Dataset, split: str, rows: list[int], like: TakesImages) -> Selection:
+    if data.input_shape != tuple(like.input_shape):
         raise DataError(
-            f"images of {data} are {_times(shape)}",
+            f"images of {data.name} are {_times(data.input_shape)}",
             code="U10",
             expected=f"{_times(like.input_shape)}, which is what this network takes",
             hint="choose the data set that the network was trained on",
         )
+    images = data.split(split)
     return Selection(
-        images=split.floats(rows),
-        labels=split.labels[torch.tensor(rows, dtype=torch.int64)],
-        names=tuple(f"{data}:{split.name}/{row}" for row in rows),
-        notes=notes,
+        images=images.floats(rows),
+        labels=images.labels[torch.tensor(rows, dtype=torch.int64)],
+        names=tuple(f"{data.name}:{split}/{row}" for row in rows),
+        notes=data.warnings,
+        refused=data.refused,
     )
-
-
-def _from_files(spec: str, like: TakesImages, fit: Fit) -> Selection:
-    """Images of one file, or those of a folder or pattern that can be read."""
-    path = Path(spec).expanduser()
-    several = path.is_dir() or (not path.exists() and glob.has_magic(spec))
-    files = _expand(path, spec) if several else [path]
-    if several and not files:
-        kinds = "PNG, JPEG, GIF, BMP or WebP files"
-        raise DataError("no images here", code="U02", where=spec, expected=kinds)
-    channels, height, width = like.input_shape
-    check_memory(4 * len(files) * channels * height * width, f"{len(files):,} images", where=spec)
-    images, labels, names, notes, refused = [], [], [], [], []
-    for file in files:
-        try:
-            pixels, remarks = read_pixels(file, channels=channels, size=(height, width), fit=fit)
-        except ConvscopeError as error:
-            if not several:
-                raise _with_specs(error, spec) from None
-            refused.append(f"{file}: {error.code} {error.what}")
-            continue
-        images.append(pixels)
-        names.append(str(file))
-        notes.extend(f"{file}: {remark}" for remark in remarks)
-        if several and file.parent != path and file.parent.name in like.class_names:
-            labels.append(like.class_names.index(file.parent.name))
-    if not images:
-        what = f"none of {len(files)} files can be read: {refused[0]}"
-        raise ImageError(what, code="I21", where=spec)
-    return Selection(
-        images=torch.stack(images).to(torch.float32).div_(255),
-        labels=torch.tensor(labels) if len(labels) == len(images) else None,
-        names=tuple(names),
-        notes=tuple(notes),
-        refused=tuple(refused),
-    )
-
-
-def _expand(path: Path, spec: str) -> list[Path]:
-    """Files of a folder (or of its class folders) or of a pattern, in a stable order."""
-    if not path.is_dir():
-        found = [Path(name) for name in sorted(glob.glob(str(path)))]
-    else:
-        found = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-        folders = [one for one in found if one.is_dir()]
-        folders.sort(key=lambda one: class_order(one.name))
-        if folders and not any(one.is_file() for one in found):
-            found = [file for folder in folders for file in sorted(folder.iterdir())]
-    return [file for file in found if file.suffix.lower() in ENDINGS and not file.is_dir()]
-
-
-def _with_specs(error: ConvscopeError, spec: str) -> ConvscopeError:
-    """A missing file may have been meant as the name of a data set."""
-    if error.code == "U02" and ":" in spec:
-        error.expected = f"an image file, or DATA:SPLIT/ROWS with one of {', '.join(DATASETS)}"
-        error.hint = "for example mnist:test/7"
-    return error
 
 
 def _joined(parts: list[Selection]) -> Selection:
