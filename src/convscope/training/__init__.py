@@ -1,6 +1,7 @@
 """Training: settings in, a run folder and a classifier out; killed and resumed without a trace."""
 
 from convscope.training._allocator import tune_allocator
+from convscope.training._evaluate import Evaluation, Examples, evaluate
 from convscope.training._events import Event, Measured, Saved, Started, Stepped, Warned
 from convscope.training._folder import check_run_folder
 from convscope.training._history import read_history
@@ -14,7 +15,9 @@ from convscope.training._train import TrainResult, train
 __all__ = [
     "PRESETS",
     "RECIPES",
+    "Evaluation",
     "Event",
+    "Examples",
     "Interrupted",
     "Measured",
     "Muon",
@@ -26,6 +29,7 @@ __all__ = [
     "TrainSettings",
     "Warned",
     "check_run_folder",
+    "evaluate",
     "read_history",
     "read_settings",
     "recipe",

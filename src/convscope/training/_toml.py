@@ -4,7 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -20,13 +20,19 @@ def settings_to_toml(settings: TrainSettings) -> str:
         >>> text.splitlines()[:2]
         ['model = "mnist-conv1"', 'data = "mnist"']
     """
-    plain = {k: v for k, v in asdict(settings).items() if not isinstance(v, dict)}
-    tables = {k: v for k, v in asdict(settings).items() if isinstance(v, dict)}
-    lines = [f"{name} = {_written(value)}" for name, value in plain.items()]
-    for table, values in tables.items():
-        lines += ["", f"[{table}]"]
-        lines += [f"{name} = {_written(value)}" for name, value in values.items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join(_lines(settings)) + "\n"
+
+
+def _lines(settings: Any) -> list[str]:
+    hints = get_type_hints(type(settings))
+    plain, tables = [], []
+    for name, kind in hints.items():
+        value = getattr(settings, name)
+        if is_dataclass(kind):
+            tables += ["", f"[{name}]", *_lines(value)]
+        else:
+            plain.append(f"{name} = {_written(float(value) if kind is float else value)}")
+    return plain + tables
 
 
 def _written(value: object) -> str:

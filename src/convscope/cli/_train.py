@@ -1,0 +1,294 @@
+"""``convscope train``: a recipe, a data set, a run folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import cyclopts
+
+from convscope.cli._output import VOICE, Fraction, emit, next_step, progress, say, warn, wrote
+from convscope.errors import UsageError
+
+if TYPE_CHECKING:
+    from convscope.training import Event, Measured, TrainResult, TrainSettings
+
+SETTINGS = cyclopts.Group("Settings", help="The preset fills these in; a flag changes one.")
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Flags for the [augment] table."""
+
+    shift: int | None = None
+    "Whole-pixel shifts, each axis uniform in [-shift, shift]."
+    flip: Literal["none", "random", "alternating"] | None = None
+    "Mirror images left to right."
+    degrees: float | None = None
+    "Rotation, uniform in [-degrees, degrees]."
+    scale: float | None = None
+    "Zoom, uniform in [1 - scale, 1 + scale]."
+    shear: float | None = None
+    "Horizontal shear, pixels per pixel."
+    translate: float | None = None
+    "Sub-pixel shift in pixels."
+    crop: float | None = None
+    "Smallest side of a random window, as a share of the image."
+    padding: Literal["zeros", "reflection"] | None = None
+    "What comes in from outside."
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """A flag for every field of `TrainSettings` that is not an argument of the command itself."""
+
+    seed: int | None = None
+    "Decides initial weights, order, augmentation and noise."
+    epochs: int | None = None
+    "Times every training image is shown."
+    batch_size: int | None = None
+    "Images per update."
+    optimizer: Literal["adamw", "adam", "sgd", "muon"] | None = None
+    "Who moves the weights."
+    learning_rate: float | None = None
+    "Peak learning rate."
+    other_learning_rate: float | None = None
+    "muon: the rate of everything that is not a filter."
+    weight_decay: float | None = None
+    "Decay of weights (never of biases or normalization)."
+    momentum: float | None = None
+    "sgd and muon."
+    schedule: Literal["one-cycle", "constant"] | None = None
+    "How the learning rate changes."
+    warm_up: float | None = None
+    "Share of the run in which the rate climbs."
+    clip: float | None = None
+    "Largest gradient norm; 0 does not clip."
+    label_smoothing: float | None = None
+    "Share of the target spread over all classes."
+    ema: float | None = None
+    "Share of the moving average kept per step; 0: none."
+    precision: Literal["auto", "fp32", "bf16"] | None = None
+    "Arithmetic of training; evaluation is always float32."
+    augment: Augment | None = None
+    "What may happen to a training image."
+    noise: Fraction | None = None
+    "Gaussian noise on training images, in pixel units of [0, 1]."
+    adversary: Literal["none", "pgd", "fgsm-rs", "trades"] | None = None
+    "Train against an attacker."
+    epsilon: Fraction | None = None
+    "Its L-infinity budget, such as 0.3 or 8/255."
+    adversary_steps: int | None = None
+    "Its gradient steps."
+    adversary_step: Fraction | None = None
+    "Size of one of them; 0: chosen from epsilon."
+    adversary_ramp: float | None = None
+    "Epochs over which epsilon grows."
+    trades_weight: float | None = None
+    "trades: weight of the divergence."
+    points_per_epoch: int | None = None
+    "Rows of metrics.csv per epoch."
+    validation_images: int | None = None
+    "Validation images of points inside an epoch."
+    checkpoint_seconds: float | None = None
+    "Save when so much time has passed."
+    checkpoint_steps: int | None = None
+    "Also save every so many steps."
+
+    def table(self) -> dict[str, Any]:
+        """The flags that were given, as a table of settings."""
+        given = {k: v for k, v in asdict(self).items() if v is not None}
+        if isinstance(given.get("augment"), dict):
+            given["augment"] = {k: v for k, v in given["augment"].items() if v is not None}
+        return given
+
+
+NONE = Overrides()
+
+
+def train_model(
+    model: str | None = None,
+    /,
+    *,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    preset: str | None = None,
+    out: Path | None = None,
+    resume: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    config: Path | None = None,
+    print_config: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    offline: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    accept_modified_data: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+    overrides: Annotated[Overrides, cyclopts.Parameter(name="*", group=SETTINGS)] = NONE,
+) -> None:
+    """Train a network into a run folder. Stopped or killed, it goes on with --resume, bit by bit.
+
+    Args:
+        model: Name of a network, see `convscope models list`.
+        data: digits, mnist, cifar10 or folder:DIRECTORY.
+        data_dir: Folder that holds the data files.
+        preset: fast (default), long or faithful.
+        out: Run folder; runs/MODEL-DATA-SEED by default.
+        resume: Go on with the run in --out; without a model, with the settings it has.
+        config: TOML file with settings, such as the config.toml of a run. Flags win over it.
+        print_config: Print the settings as TOML and do nothing else.
+        offline: Never download.
+        accept_modified_data: Go on with data files whose checksum is not the known one.
+        as_json: Print the result as JSON.
+        overrides: Single settings.
+    """
+    from convscope.training import check_run_folder, settings_to_toml, train, tune_allocator
+
+    settings = choose_settings(
+        model, data, preset, config, overrides.table(), out if resume else None
+    )
+    if print_config:
+        emit(None, text=settings_to_toml(settings).rstrip("\n"))
+        return
+    folder = out or Path("runs") / _default_name(settings)
+    tune_allocator()
+    speaks = os.environ.get("RANK", "0") == "0"
+    if speaks:
+        check_run_folder(folder, resume=resume)
+    else:
+        VOICE.quiet = True
+    from convscope.data import open_dataset
+
+    dataset = open_dataset(
+        settings.data, data_dir=data_dir, offline=offline, accept_modified=accept_modified_data
+    )
+    if speaks:
+        for warning in dataset.warnings:
+            warn(warning)
+    steps = settings.epochs * (len(dataset.train) // settings.batch_size)
+    with shown(settings, steps) as on_event:
+        result = train(settings, dataset, out=folder, resume=resume, on_event=on_event)
+    if speaks:
+        _finish(settings, result, as_json=as_json, data_dir=data_dir)
+
+
+def choose_settings(
+    model: str | None,
+    data: str | None,
+    preset: str | None,
+    config: Path | None,
+    flags: dict[str, Any],
+    resumed: Path | None,
+) -> TrainSettings:
+    """Settings from, in rising order: the preset, the config file, the flags.
+
+    Args:
+        model: From the command line.
+        data: From the command line.
+        preset: From the command line.
+        config: A TOML file.
+        flags: A table of single settings.
+        resumed: The run folder to go on with, if any: its settings are the default.
+    """
+    from convscope.training import read_settings, recipe
+    from convscope.training._toml import read_text, table_from_toml, with_values
+
+    named = {"model": model, "data": data, "preset": preset}
+    table = {key: value for key, value in named.items() if value is not None} | flags
+    if resumed is not None and config is None and (resumed / "config.toml").is_file():
+        before = read_settings(resumed / "config.toml")
+        if model is None and preset is None:
+            return with_values(before, table)
+        table = {"data": before.data} | table
+    written = {} if config is None else table_from_toml(read_text(config), where=config)
+    name = table.get("model", written.get("model"))
+    if name is None:
+        raise UsageError(
+            "no network named",
+            code="U01",
+            expected="convscope train MODEL --data DATA, or --config FILE.toml",
+            hint="convscope models list shows the networks",
+        )
+    on = table.get("data", written.get("data", "digits"))
+    chosen = table.get("preset", written.get("preset", "fast"))
+    return with_values(recipe(name, data=on, preset=chosen, overrides=written), table)
+
+
+def _default_name(settings: TrainSettings) -> str:
+    data = "".join(c if c.isalnum() else "-" for c in settings.data)
+    return f"{settings.model}-{data}-{settings.seed}"
+
+
+@contextmanager
+def shown(settings: TrainSettings, steps: int) -> Iterator[Callable[[Event], None]]:
+    """A consumer of events: a bar on a terminal, one line per epoch elsewhere."""
+    from convscope.training import Measured, Started, Stepped, Warned
+
+    terminal = sys.stderr.isatty() and VOICE.progress
+    title = f"{settings.model} on {settings.data}"
+    with progress(title, total=steps) if terminal else _no_bar() as bar:
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, Warned):
+                warn(event.text)
+            elif isinstance(event, Started):
+                if bar is not None:
+                    bar.advance(event.step)
+                elif event.step:
+                    say(f"resumed at step {event.step} of {event.steps}")
+            elif isinstance(event, Stepped) and bar is not None:
+                bar.advance(1)
+            elif isinstance(event, Measured):
+                line = f"{title}: {_summary(event, settings)}"
+                if bar is not None:
+                    bar.describe(line)
+                elif event.epoch == int(event.epoch):
+                    say(line)
+
+        yield on_event
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    yield None
+
+
+def _summary(point: Measured, settings: TrainSettings) -> str:
+    return (
+        f"epoch {point.epoch:.3g}/{settings.epochs}, training loss {point.train_loss:.4f}, "
+        f"validation accuracy {point.validation_accuracy:.2%}"
+    )
+
+
+def _finish(
+    settings: TrainSettings, result: TrainResult, *, as_json: bool, data_dir: Path | None
+) -> None:
+    last = result.history[-1] if result.history else None
+    facts = {
+        "run_folder": str(result.run_folder),
+        "model": settings.model,
+        "data": settings.data,
+        "preset": settings.preset,
+        "seed": settings.seed,
+        "epochs": settings.epochs,
+        "validation_accuracy": last.validation_accuracy if last else None,
+        "validation_loss": last.validation_loss if last else None,
+        "validation_images": last.validation_images if last else 0,
+        "seconds": round(result.seconds, 2),
+    }
+    shown_accuracy = f"{last.validation_accuracy:.2%}" if last else "not trained"
+    emit(
+        facts,
+        as_json=as_json,
+        text=f"validation accuracy {shown_accuracy} after {settings.epochs} epochs "
+        f"in {result.seconds:.1f} s",
+    )
+    wrote(result.run_folder)
+    where = f" --data-dir {data_dir}" if data_dir else ""
+    next_step(f"convscope eval {result.run_folder} --data {settings.data}{where}")
+
+
+def register(app: cyclopts.App) -> None:
+    """Add the command."""
+    app.command(train_model, name="train")
