@@ -1,0 +1,135 @@
+"""Accuracy against epsilon, by bisection of each image's own epsilon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from convscope.attacks import ATTACKS
+from convscope.attacks._goal import goal_of
+from convscope.attacks._settings import check_norm, check_radius
+from convscope.classifier import Classifier
+from convscope.errors import UsageError, choose
+from convscope.probe import Cost
+from convscope.robustness._results import RobustnessCurve
+from convscope.types import Images, Labels, Norm
+
+DEFAULT_EPSILONS = (0.03, 0.06, 0.09, 0.12, 0.15, 0.18, 0.21, 0.24, 0.27, 0.3)
+"""Ten radii up to the one that published MNIST results use."""
+
+
+def curve(
+    classifier: Classifier,
+    images: Images,
+    labels: Labels,
+    *,
+    epsilons: Sequence[float] = DEFAULT_EPSILONS,
+    norm: Norm = "linf",
+    attack: str = "projected-gradient",
+    generator: Generator | None = None,
+    **settings: Any,
+) -> RobustnessCurve:
+    """For each image, the smallest epsilon of a grid at which the attack fools it.
+
+    Images share batches but not radii: each is attacked at the middle of what is still open for
+    it, so K epsilons take about log2(K + 1) attacks instead of K. Where an adversarial turns out
+    nearer than the radius that was allowed, all larger epsilons are closed at once. The curve
+    cannot rise: an image that is fooled at one epsilon is fooled at all larger ones.
+
+    Args:
+        classifier: The network.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        labels: ``(batch,)``, the true classes.
+        epsilons: Radii in pixel units; sorted, and 0 is added.
+        norm: ``"linf"`` or ``"l2"``.
+        attack: Name in `ATTACKS`; one that takes `epsilon` per image.
+        generator: Source of randomness, if the attack takes one.
+        **settings: Further settings of the attack, such as ``steps=40``.
+
+    Returns:
+        Accuracies over epsilons and the smallest epsilon of each image.
+
+    Raises:
+        UsageError: U03 for an impossible epsilon, U01 for an unknown attack.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images = torch.rand(8, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+        >>> labels = classifier.predict(images, top=1).labels[:, 0]
+        >>> result = curve(classifier, images, labels, epsilons=[0.5, 1.0], steps=4)
+        >>> result.accuracies[0].item(), len(result.epsilons)
+        (1.0, 3)
+
+    Source:
+        The curve itself: Carlini et al., "On Evaluating Adversarial Robustness", 2019, section
+        4.3. Bisection per image: ours.
+    """
+    goal = goal_of(classifier, images, labels, None)
+    run = ATTACKS[choose("attack", attack, ATTACKS)]
+    grid = _grid(epsilons, check_norm(norm), images)
+    count = len(images)
+    if generator is not None:
+        settings["generator"] = generator
+    with classifier.probe() as probe:
+        logits = probe.logits(images)
+    forwards, backwards, seconds = probe.forwards, 0, probe.cost().seconds
+    wrong = goal.reached(logits, torch.arange(count, device=images.device))
+    # Positions in the grid: below `low` nothing fools, at `high` something does (len: unknown).
+    low = torch.ones(count, dtype=torch.int64, device=images.device)
+    high = torch.where(wrong, 0, len(grid)).to(low)
+    distances = torch.where(wrong, 0.0, torch.inf).to(images)
+    flags: set[str] = set()
+    while True:
+        open_rows = torch.nonzero(low < high)[:, 0]
+        if len(open_rows) == 0:
+            break
+        middle = (low[open_rows] + high[open_rows]) // 2
+        result = run(
+            classifier,
+            images[open_rows],
+            goal.labels[open_rows],
+            epsilon=grid.to(images.device)[middle],
+            norm=norm,
+            **settings,
+        )
+        forwards += result.cost.forwards
+        backwards += result.cost.backwards
+        seconds += result.cost.seconds
+        flags |= {flag for flag in result.flags if "budget" not in flag}
+        fooled, moved = result.fooled, result.distance(norm)
+        # Rounding must not send a point at the border of one ball to the next larger radius.
+        reached = torch.searchsorted(grid.to(images.device), moved.double() * (1 - 1e-6))
+        high[open_rows] = torch.where(fooled, torch.minimum(middle, reached), high[open_rows])
+        low[open_rows] = torch.where(fooled, low[open_rows], middle + 1)
+        nearest = torch.minimum(distances[open_rows], moved)
+        distances[open_rows] = torch.where(fooled, nearest, distances[open_rows])
+    last = torch.cat([grid, grid.new_tensor([torch.inf])]).to(images.device)
+    smallest = last[high]
+    standing = smallest[None, :] > grid.to(images.device)[:, None]
+    return RobustnessCurve(
+        attack=attack,
+        norm=norm,
+        epsilons=grid,
+        accuracies=standing.double().mean(dim=1).cpu()
+        if count
+        else torch.full_like(grid, torch.nan),
+        smallest=smallest.to(images.dtype),
+        distances=distances,
+        labels=goal.labels,
+        cost=Cost(forwards=forwards, backwards=backwards, seconds=seconds),
+        settings={name: value for name, value in settings.items() if name != "generator"},
+        flags=tuple(sorted(flags)),
+        class_names=classifier.class_names,
+    )
+
+
+def _grid(epsilons: Sequence[float], norm: Norm, images: Tensor) -> Tensor:
+    if len(epsilons) == 0:
+        raise UsageError("no epsilons given", code="U03", expected="for example 0.1, 0.2, 0.3")
+    for epsilon in epsilons:
+        check_radius(float(epsilon), norm, images)
+    return torch.tensor(sorted({0.0, *map(float, epsilons)}), dtype=torch.float64)
