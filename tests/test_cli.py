@@ -1,17 +1,24 @@
 """The program itself, in a process of its own where that matters."""
 
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from convscope.cli import main
-from convscope.cli._app import COMMANDS
+from convscope.cli._app import COMMANDS, build_app
+from convscope.cli._examples import EXAMPLES
 
 
 def run(*words, **more):
     return subprocess.run(
-        [sys.executable, "-m", "convscope", *words], capture_output=True, text=True, timeout=120, **more
+        [sys.executable, "-m", "convscope", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **more,
     )
 
 
@@ -24,10 +31,18 @@ def test_every_command_explains_itself(words, capsys):
         assert "Example" in text, f"{words[0]} --help shows no example"
 
 
+@pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines])
+def test_examples_are_commands_that_exist(line):
+    program, *words = shlex.split(line)
+    assert program == "convscope"
+    build_app().parse_args(words, exit_on_error=False, print_error=False)
+
+
 def test_help_imports_nothing_heavy():
     code = (
         "import sys; from convscope.cli import main; main(['--help']); "
-        "heavy = {'torch', 'matplotlib', 'sklearn', 'numpy'} & set(sys.modules); sys.exit(bool(heavy))"
+        "heavy = {'torch', 'matplotlib', 'sklearn', 'numpy'} & set(sys.modules); "
+        "sys.exit(bool(heavy))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
@@ -49,7 +64,7 @@ def test_version_is_one_line(capsys):
 )
 def test_wrong_words_are_usage_errors_in_three_lines(words, capsys):
     assert main(words) == 2
-    out, err = capsys.readouterr()
+    err = capsys.readouterr().err
     assert err.startswith("error") and len(err.splitlines()) <= 3 and "Traceback" not in err
 
 
@@ -64,7 +79,7 @@ def test_a_bug_of_ours_is_code_70_with_a_crash_file(monkeypatch, capsys):
     err = capsys.readouterr().err
     assert "bug in convscope: ZeroDivisionError" in err and len(err.splitlines()) == 3
     path = err.splitlines()[1].split("details: ")[1]
-    assert "Traceback" in open(path).read()  # noqa: PTH123
+    assert "Traceback" in Path(path).read_text()
 
 
 def test_a_closed_pipe_is_no_error():

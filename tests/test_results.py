@@ -52,7 +52,9 @@ def test_what_is_saved_is_what_is_loaded(tmp_path):
 @pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan")])
 def test_infinity_and_nan_survive_in_valid_json(tmp_path, value):
     folder = results.save(example(value), tmp_path / "r")
-    json.loads((folder / "result.json").read_text(errors="surrogatepass"), parse_constant=pytest.fail)
+    json.loads(
+        (folder / "result.json").read_text(errors="surrogatepass"), parse_constant=pytest.fail
+    )
     again = results.load(Outer, folder).share
     assert again == value or (again != again and value != value)
 
@@ -118,5 +120,10 @@ def test_row_is_what_fits_into_a_table():
 
 
 def test_finite_json_is_always_valid():
-    value = {"a": float("nan"), "b": [torch.tensor([1.0, torch.inf])], "c": Path("x"), "d": example()}
+    value = {
+        "a": float("nan"),
+        "b": [torch.tensor([1.0, torch.inf])],
+        "c": Path("x"),
+        "d": example(),
+    }
     json.dumps(results.finite_json(value), allow_nan=False)

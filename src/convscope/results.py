@@ -90,12 +90,10 @@ def load(kind: type[Result], folder: Path | str) -> Result:
         tree = json.loads(
             (folder / "result.json").read_text(encoding="utf-8", errors="surrogatepass")
         )
-        with np.load(folder / "arrays.npz", allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with (folder / "arrays.npz").open("rb") as file, np.load(file, allow_pickle=False) as found:
+            arrays = {name: found[name] for name in found.files}
     except FileNotFoundError as error:
         raise DataError("holds no result", where=folder, code="U02") from error
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(f"is damaged: {error}", where=folder) from error
     except Exception as error:  # zipfile and zlib raise their own kinds
         raise DataError(f"is damaged: {error}", where=folder) from error
     if not isinstance(tree, dict) or tree.get("type") != kind.__name__:

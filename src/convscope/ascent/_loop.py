@@ -104,7 +104,7 @@ def ascend(
     everyone = torch.arange(len(images), device=images.device)
     x = region.project(images.detach().clone(), everyone)
     step.start(x)
-    record = _Record(x, steps, keep)
+    record = _Record(x, steps, keep, probe.classifier.num_classes)
     rows = everyone
     for k in range(steps):
         if len(rows) == 0:
@@ -199,9 +199,10 @@ def _look_at_the_end(
 class _Record:
     """What is kept of each row."""
 
-    def __init__(self, x: Tensor, steps: int, keep: Keep) -> None:
+    def __init__(self, x: Tensor, steps: int, keep: Keep, classes: int) -> None:
         count = len(x)
         self.keep = keep
+        self.classes = classes
         self.images = x.clone()
         self.outputs: Tensor | None = None
         self.first_outputs: Tensor | None = None
@@ -248,7 +249,7 @@ class _Record:
 
     def result(self) -> Ascent:
         """Freeze."""
-        nothing = self.images.new_zeros(0, 0)
+        nothing = self.images.new_zeros(0, self.classes)
         return Ascent(
             images=self.images,
             outputs=nothing if self.outputs is None else self.outputs,

@@ -17,6 +17,7 @@ from typing import Any
 
 import cyclopts
 
+from convscope.cli._examples import epilogue
 from convscope.cli._output import VOICE
 from convscope.errors import ConvscopeError, UsageError, printable
 
@@ -42,7 +43,8 @@ First steps: `convscope doctor`, then `convscope demo`."""
 EPILOGUE = """Everywhere: --quiet (only results and errors), --no-progress, --threads N (CPU
 threads), --debug (tracebacks). MODEL is a name from `convscope models list`, a run folder, a
 .safetensors file, hf:DIRECTORY, torchvision:NAME, timm:NAME or package.module:factory. Fractions
-such as 8/255 are numbers."""
+such as 8/255 are numbers. An option --NAME of COMMAND can also be set by the environment variable
+CONVSCOPE_COMMAND_NAME."""
 
 
 @dataclass
@@ -68,11 +70,13 @@ def build_app() -> cyclopts.App:
         suppress_keyboard_interrupt=False,
         help_format="markdown",
         config=cyclopts.config.Env("CONVSCOPE_"),
+        default_parameter=cyclopts.Parameter(show_env_var=False, negative=()),
     )
     for name in COMMANDS:
         if not (Path(__file__).parent / f"_{name}.py").exists():
             continue
         import_module(f"convscope.cli._{name}").register(app)
+        app[name].help_epilogue = epilogue(name)
     return app
 
 

@@ -1,0 +1,91 @@
+"""What every entry of DATASETS and MODELS promises."""
+
+import pytest
+import torch
+
+from convscope.classifier import Classifier
+from convscope.data import DATASETS, open_dataset
+from convscope.errors import ConvscopeError
+from convscope.models import MODELS, build
+
+each_dataset = pytest.mark.parametrize("name", DATASETS)
+each_model = pytest.mark.parametrize("name", MODELS)
+
+
+@pytest.fixture(scope="module")
+def opened(shared_or_none):
+    def open_it(name):
+        try:
+            return open_dataset(name, data_dir=shared_or_none, offline=True)
+        except ConvscopeError as error:
+            pytest.skip(f"not on this machine: {error}")
+
+    return open_it
+
+
+@pytest.fixture(scope="module")
+def shared_or_none(request):
+    try:
+        return request.getfixturevalue("shared") / "data"
+    except pytest.skip.Exception:
+        return None
+
+
+@each_dataset
+def test_splits_are_bytes_with_labels_of_the_named_classes(name, opened):
+    dataset = opened(name)
+    for split in (dataset.train, dataset.validation, dataset.test):
+        assert split.images.dtype == torch.uint8 and split.images.ndim == 4
+        assert split.images.shape[1:] == dataset.input_shape
+        assert len(split.labels) == len(split.images) > 0
+        assert 0 <= int(split.labels.min()) <= int(split.labels.max()) < len(dataset.class_names)
+
+
+@each_dataset
+def test_opening_twice_gives_the_same_images(name, opened):
+    one, two = opened(name), opened(name)
+    for split in ("train", "validation", "test"):
+        a, b = one.split(split), two.split(split)
+        assert torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels)
+
+
+@each_dataset
+def test_floats_are_in_the_unit_interval(name, opened):
+    images = opened(name).test.floats(torch.arange(5))
+    assert images.dtype == torch.float32 and images.min() >= 0 and images.max() <= 1
+
+
+@each_model
+def test_gives_logits_and_can_be_frozen(name):
+    architecture = MODELS[name]
+    module = build(name, generator=torch.Generator().manual_seed(0))
+    classifier = Classifier.wrap(module, input_shape=architecture.input_shape)
+    assert classifier.num_classes == 10
+    images = torch.rand(3, *architecture.input_shape)
+    assert classifier.predict(images).labels.shape == (3, 3)
+
+
+@each_model
+def test_same_seed_same_weights_and_another_seed_others(name):
+    def weights(seed):
+        module = build(name, generator=torch.Generator().manual_seed(seed))
+        return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+    assert torch.equal(weights(1), weights(1)) and not torch.equal(weights(1), weights(2))
+
+
+@each_model
+def test_other_sizes_channels_and_class_numbers(name):
+    module = build(name, num_classes=3, input_shape=(2, 40, 36))
+    assert module.eval()(torch.rand(2, 2, 40, 36)).shape == (2, 3)
+
+
+@each_model
+def test_in_place_layers_do_not_hide_activations(name):
+    architecture = MODELS[name]
+    module = build(name, generator=torch.Generator().manual_seed(0))
+    classifier = Classifier.wrap(module, input_shape=architecture.input_shape)
+    with classifier.probe() as probe:
+        convolutions = [i.name for i in probe.layers() if i.kind == "Conv2d"]
+        seen = probe.at_many(convolutions, torch.rand(2, *architecture.input_shape))
+    assert all(maps.min() < 0 for maps in seen.values())
