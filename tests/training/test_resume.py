@@ -80,9 +80,13 @@ def test_same_seed_same_bytes_in_every_file_but_env(
 def test_a_finished_run_resumes_to_itself(tmp_path, dataset, settings, digest):
     first = train(settings, dataset, out=tmp_path / "run")
     before = digest(tmp_path / "run")
+    env = json.loads((tmp_path / "run" / "env.json").read_text())
+    env["sessions"][-1]["threads"] = 64
+    (tmp_path / "run" / "env.json").write_text(json.dumps(env))
     again = train(settings, dataset, out=tmp_path / "run", resume=True)
     assert digest(tmp_path / "run") == before
     assert again.history == first.history
+    assert json.loads((tmp_path / "run" / "env.json").read_text()) == env
 
 
 SAVED = [

@@ -1,0 +1,108 @@
+"""``convscope train``: words in, a run folder and two last lines out."""
+
+import json
+from dataclasses import fields
+
+import pytest
+
+from convscope.cli import main
+from convscope.cli._train import Augment, Overrides
+from convscope.data import Augmentation
+from convscope.training import TrainSettings, read_settings, settings_from_toml
+
+QUICK = ["train", "mnist-conv1", "--data", "digits", "--epochs", "1"]
+
+
+def test_every_setting_has_a_flag():
+    arguments = {"model", "data", "preset"}
+    assert {f.name for f in fields(TrainSettings)} - arguments == {
+        f.name for f in fields(Overrides)
+    }
+    assert {f.name for f in fields(Augmentation)} == {f.name for f in fields(Augment)}
+
+
+def test_train_resume_and_say_what_to_do_next(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main([*QUICK, "--out", str(out), "--json"]) == 0
+    said = capsys.readouterr()
+    facts = json.loads(said.out)
+    assert facts["epochs"] == 1
+    assert 0 <= facts["validation_accuracy"] <= 1
+    assert said.err.splitlines()[-2:] == [
+        f"wrote {out}",
+        f"next: convscope eval {out} --data digits",
+    ]
+    assert sum("epoch 1/1" in line for line in said.err.splitlines()) == 1
+    before = (out / "model.safetensors").read_bytes()
+    assert main([*QUICK, "--out", str(out)]) == 2
+    assert "--resume goes on with it" in capsys.readouterr().err
+    assert main(["train", "--out", str(out), "--resume"]) == 0
+    assert main([*QUICK, "--out", str(out), "--resume"]) == 0
+    assert (out / "model.safetensors").read_bytes() == before
+    capsys.readouterr()
+    assert main(["train", "--out", str(out), "--resume", "--seed", "5"]) == 4
+    assert "seed = 0 -> 5" in capsys.readouterr().err
+
+
+def test_settings_come_from_preset_then_file_then_flags(tmp_path, capsys):
+    file = tmp_path / "mine.toml"
+    file.write_text('model = "mnist-conv2"\nepochs = 7\nseed = 3\n[augment]\ndegrees = 5\n')
+    words = ["train", "--config", str(file), "--preset", "long", "--seed", "4", "--print-config"]
+    assert main([*words, "--augment.shear", "0.5", "--epsilon", "8/255"]) == 0
+    settings = settings_from_toml(capsys.readouterr().out)
+    assert (settings.model, settings.preset, settings.epochs) == ("mnist-conv2", "long", 7)
+    assert settings.seed == 4
+    assert settings.augment.degrees == 5
+    assert settings.augment.shear == 0.5
+    assert settings.epsilon == 8 / 255
+
+
+def test_a_stored_config_repeats_the_run(tmp_path, capsys):
+    assert main([*QUICK, "--seed", "1", "--out", str(tmp_path / "a")]) == 0
+    config = str(tmp_path / "a" / "config.toml")
+    assert main(["train", "--config", config, "--out", str(tmp_path / "b")]) == 0
+    assert read_settings(tmp_path / "b" / "config.toml").seed == 1
+    for name in ("model.safetensors", "metrics.csv", "README.md", "config.toml"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["train"], 2, "no network named"),
+        (["train", "mnist-conf1"], 2, "did you mean mnist-conv1"),
+        (["train", "mnist-conv1", "--preset", "quick"], 2, "unknown preset"),
+        (["train", "mnist-conv1", "--epoch", "3"], 2, "--epochs"),
+        (["train", "mnist-conv1", "--epochs", "-3"], 2, "epochs is -3"),
+        (["train", "mnist-conv1", "--config", "none.toml"], 2, "none.toml"),
+        (["train", "mnist-conv1", "--batch-size", "100000"], 2, "batch_size is 100000"),
+    ],
+)
+def test_refusals_are_short_and_coded(tmp_path, monkeypatch, capsys, words, code, text):
+    monkeypatch.chdir(tmp_path)
+    assert main([*words, *(["--data", "digits"] if len(words) > 1 else [])]) == code
+    said = capsys.readouterr().err
+    assert text in said
+    assert len(said.splitlines()) <= 3
+    assert "Traceback" not in said
+
+
+def test_a_full_disk_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    from convscope.training import _faults
+
+    _faults.arm("ckpt.write.model:1:enospc")
+    assert main([*QUICK, "--out", str(tmp_path / "run")]) == 6
+    assert "No space left" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_with_130_and_resumes(tmp_path, capsys):
+    from convscope.training import _faults
+
+    _faults.arm("step.forward:3:sigint")
+    assert main([*QUICK, "--out", str(tmp_path / "run")]) == 130
+    said = capsys.readouterr().err
+    assert "everything is saved" in said
+    assert "--resume" in said
+    _faults.arm("")
+    assert main([*QUICK, "--out", str(tmp_path / "run"), "--resume"]) == 0
+    assert "resumed at step 3" in capsys.readouterr().err
