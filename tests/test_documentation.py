@@ -1,0 +1,62 @@
+"""What the documentation shows works: commands exist, links lead somewhere, snippets run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from convscope.cli._app import build_app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + sorted(
+    (ROOT / "docs").glob("*.md")
+)
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)
+
+
+def commands():
+    for page in PAGES:
+        for language in ("bash", "sh", "console"):
+            for block in blocks(page, language):
+                for line in block.replace("\\\n", " ").splitlines():
+                    line = line.removeprefix("$ ")
+                    if line.startswith("convscope "):
+                        yield pytest.param(line, id=f"{page.name}: {line[:60]}")
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_shown_exist(line):
+    words = shlex.split(line, comments=True)[1:]
+    for sign in (">", "|", "&&"):
+        words = words[: words.index(sign)] if sign in words else words
+    words = [w for w in words if w not in ("--quiet", "-q", "--debug", "--no-progress")]
+    if "--threads" in words:
+        where = words.index("--threads")
+        del words[where : where + 2]
+    if words[-1:] == ["--help"] or not words:
+        return
+    build_app().parse_args(words, exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_project_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)\)?", page.read_text()):
+        if "://" not in target and not target.startswith("mailto:"):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_snippets_run(page, tmp_path, monkeypatch):
+    snippets = blocks(page, "python")
+    if not snippets:
+        pytest.skip("shows no Python")
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    for snippet in snippets:
+        if "# not run" in snippet:
+            continue
+        exec(compile(snippet, str(page), "exec"), scope)
