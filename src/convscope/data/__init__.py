@@ -12,8 +12,10 @@ from convscope.data._dataset import Dataset, Split
 from convscope.data._folder import open_folder
 from convscope.data._image import ImageNotice, read_image
 from convscope.data._open import DATASETS, open_dataset
+from convscope.data._places import data_folder
 from convscope.data._select import select_images
 from convscope.data._selection import Selection, TakesImages
+from convscope.data._store import Stored, add, get, pack, stored
 
 __all__ = [
     "DATASETS",
@@ -23,13 +25,19 @@ __all__ = [
     "ImageNotice",
     "Selection",
     "Split",
+    "Stored",
     "TakesImages",
+    "add",
     "apply_augmentation",
     "augment",
     "check_images",
+    "data_folder",
     "draw_augmentation",
+    "get",
     "open_dataset",
     "open_folder",
+    "pack",
     "read_image",
     "select_images",
+    "stored",
 ]

@@ -84,6 +84,13 @@ class Layout:
         """Whether the batches are in an archive."""
         return self.place.name in ARCHIVE_SHA256
 
+    def files(self) -> tuple[Path, ...]:
+        """The archive, or the batch files that are there."""
+        if self.packed:
+            return (self.place,)
+        paths = [self.place / f"{batch}{self.suffix}" for batch in BATCHES]
+        return tuple(path for path in paths if path.exists())
+
 
 def find(data_dir: Path | None = None) -> Layout | None:
     """Binary folder, python folder, binary archive, python archive: the first one that is there."""

@@ -154,8 +154,9 @@ class _Resuming:
 
 def missing(name: str, files: Sequence[str], *, folder: Path) -> ResourceError:
     """The error for data that are not here while the network is off."""
+    listed = f" ({', '.join(files)})" if files else ""
     return ResourceError(
-        f"{name} is not on this machine ({', '.join(files)}) and downloading is off",
+        f"{name} is not on this machine{listed} and downloading is off",
         code="",
         where=folder,
         expected=f"the files in {folder} or {folder / name} (--data-dir, $CONVSCOPE_DATA)",

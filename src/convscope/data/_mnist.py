@@ -63,10 +63,11 @@ def find(data_dir: Path | None = None) -> dict[str, Path | None]:
     files.
     """
     folder = data_folder(data_dir)
-    return {stem: find_file(folder, PLACES, _spellings(stem)) for stem in CONTENT_SHA256}
+    return {stem: find_file(folder, PLACES, spellings(stem)) for stem in CONTENT_SHA256}
 
 
-def _spellings(stem: str) -> tuple[str, ...]:
+def spellings(stem: str) -> tuple[str, ...]:
+    """The names under which a file is served and unpacked."""
     dotted = stem.replace("-idx", ".idx")
     return stem, f"{stem}.gz", dotted, f"{dotted}.gz"
 

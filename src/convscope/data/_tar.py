@@ -49,7 +49,7 @@ def read_members(
         stream = gzip.GzipFile(fileobj=stream)
     found: dict[str, bytes] = {}
     try:
-        bounded: Any = _Bounded(stream, where)
+        bounded: Any = _Bounded(stream, where, max(largest, LARGEST_READ))
         with tarfile.open(fileobj=bounded, mode="r:") as tar:
             for count, entry in enumerate(tar):
                 if count >= MOST_ENTRIES:
@@ -100,15 +100,16 @@ def _hostile(what: str, where: Path) -> DataError:
 
 
 class _Bounded:
-    """A stream that gives no more than `MOST_BYTES` in all and `LARGEST_READ` at once."""
+    """A stream that gives no more than `MOST_BYTES` in all and `largest` at once."""
 
-    def __init__(self, stream: IO[bytes], where: Path) -> None:
+    def __init__(self, stream: IO[bytes], where: Path, largest: int) -> None:
         self.stream = stream
         self.where = where
+        self.largest = largest
 
     def read(self, size: int = -1) -> bytes:
         """Read, or refuse what an honest archive never asks for."""
-        if size < 0 or size > LARGEST_READ:
+        if size < 0 or size > self.largest:
             raise _hostile(f"archive asks for {size:,} bytes at once", self.where)
         data = self.stream.read(size)
         if self.stream.tell() > MOST_BYTES:
@@ -117,7 +118,7 @@ class _Bounded:
 
     def seek(self, position: int, whence: int = 0) -> int:
         """Go on; inflating what lies between is bounded too."""
-        if whence != 0 or position > MOST_BYTES + LARGEST_READ:
+        if whence != 0 or position > MOST_BYTES:
             raise _hostile("archive leads beyond its end", self.where)
         return self.stream.seek(position)
 
