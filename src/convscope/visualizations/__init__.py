@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from convscope.visualizations._images import RECIPES, class_images, neuron_images
 from convscope.visualizations._maximize import nearest
+from convscope.visualizations._prior_recipes import fourier, pca, spectrum
+from convscope.visualizations._priors import stationarity
 from convscope.visualizations._recipes import (
     Recipe,
     gaussian_gradient,
@@ -13,6 +15,7 @@ from convscope.visualizations._recipes import (
 )
 from convscope.visualizations._result import Control, Judgement, Nearest, Visualization
 from convscope.visualizations._units import At, Units
+from convscope.visualizations._views import Jitter
 
 VISUALIZATIONS: dict[str, Callable[..., Visualization]] = {
     "class-images": class_images,
@@ -24,16 +27,21 @@ __all__ = [
     "VISUALIZATIONS",
     "At",
     "Control",
+    "Jitter",
     "Judgement",
     "Nearest",
     "Recipe",
     "Units",
     "Visualization",
     "class_images",
+    "fourier",
     "gaussian_gradient",
     "l2_blur",
     "nearest",
     "neuron_images",
     "noise_adam",
+    "pca",
+    "spectrum",
+    "stationarity",
     "zero_l2",
 ]

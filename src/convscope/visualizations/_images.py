@@ -10,6 +10,8 @@ from convscope.classifier import Classifier
 from convscope.errors import choose
 from convscope.types import Images
 from convscope.visualizations._maximize import maximize
+from convscope.visualizations._prior_recipes import fourier, pca, spectrum
+from convscope.visualizations._priors import ALIGNED, stationarity
 from convscope.visualizations._recipes import (
     Recipe,
     gaussian_gradient,
@@ -25,8 +27,15 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "l2-blur": l2_blur,
     "zero-l2": zero_l2,
     "noise-adam": noise_adam,
+    "pca": pca,
+    "spectrum": spectrum,
+    "fourier": fourier,
 }
 """Recipes by name. Each is a function of its settings: ``RECIPES["l2-blur"](steps=50)``."""
+
+
+ENOUGH = 50
+"""Fewer reference images than this make no prior."""
 
 
 def class_images(
@@ -147,5 +156,10 @@ def chosen_recipe(recipe: str | Recipe | None, reference: Images | None) -> Reci
     """
     if isinstance(recipe, Recipe):
         return recipe
-    name = "l2-blur" if recipe is None else recipe
+    if recipe is not None:
+        name = recipe
+    elif reference is None or len(reference) < ENOUGH:
+        name = "l2-blur"
+    else:
+        name = "pca" if stationarity(reference[:1000]) > ALIGNED else "spectrum"
     return RECIPES[choose("recipe", name, RECIPES)]()

@@ -14,6 +14,7 @@ from convscope.probe import Probe
 from convscope.types import Images
 from convscope.visualizations._recipes import Drawing, Problem, Recipe
 from convscope.visualizations._result import Control, Judgement, Nearest, Visualization
+from convscope.visualizations._scores import scores_on
 from convscope.visualizations._units import LOGITS, Units
 
 MOST_REFERENCES = 5000
@@ -125,16 +126,6 @@ def _natural(
     scores = scores_on(probe, units, reference)
     best = scores.max(dim=0)
     return best.values, best.indices
-
-
-def scores_on(probe: Probe, units: Units, images: Images) -> Tensor:
-    """Activation of every unit for every image, ``(batch, unit)``, in bounded memory."""
-    parts = []
-    for start in range(0, len(images), 256):
-        chunk = images[start : start + 256]
-        outputs = probe.logits(chunk) if units.until is None else probe.at(units.until, chunk)
-        parts.append(units.scores(outputs))
-    return torch.cat(parts)
 
 
 def _usual_logits(probe: Probe, reference: Images | None, like: Images) -> Tensor:
