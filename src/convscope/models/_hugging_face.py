@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from convscope.classifier import Classifier
-from convscope.errors import CheckpointError, ResourceError, printable
+from convscope.errors import CheckpointError, ModelContractError, ResourceError, printable
 from convscope.models._adapters import numbers, require
 from convscope.models._files import read_whole
 from convscope.models._matching import check_finite
@@ -32,7 +32,7 @@ def pick_logits(returned: object) -> Tensor:
     """The logits of a transformers output object."""
     logits = getattr(returned, "logits", None)
     if not isinstance(logits, Tensor):
-        raise CheckpointError(f"{type(returned).__name__} has no logits", code="M01")
+        raise ModelContractError(f"{type(returned).__name__} has no logits", code="M01")
     return logits
 
 

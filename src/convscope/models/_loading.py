@@ -11,7 +11,7 @@ from convscope.errors import CheckpointError
 from convscope.models._architecture import Architecture
 from convscope.models._config import ModelConfig, parse_config
 from convscope.models._files import read_whole, refuse_impostors
-from convscope.models._matching import adopt, closest, fit, recognize, without_prefix
+from convscope.models._matching import LIKELY, adopt, closest, fit, recognize, without_prefix
 from convscope.models._registry import MODELS
 from convscope.models._safetensors import read_tensors
 from convscope.models._saving import beside
@@ -171,5 +171,5 @@ def _architecture(config: ModelConfig, tensors: dict[str, Tensor], path: Path) -
         code="C11",
         where=path,
         expected=f"one of {', '.join(MODELS)}",
-        hint=f"the weights look like {near}" if share >= 0.5 else "needs a newer convscope?",
+        hint=f"the weights look like {near}" if share >= LIKELY else "needs a newer convscope?",
     )

@@ -1,6 +1,6 @@
 """Whether the tensors of a file are the weights of a network, and if not, of which."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from convscope.models._registry import MODELS
 Shapes = Mapping[str, tuple[int, ...]]
 _PREFIXES = ("module.", "_orig_mod.")
 _SIDES = (28, 32)
+LIKELY = 0.3
+"""Share of agreeing names and shapes from which a network is worth naming."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +161,9 @@ def check_finite(name: str, value: Tensor, path: Path | str) -> None:
 def _mismatch(
     table: KeyTable, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path
 ) -> CheckpointError:
-    head = {name for name in list(wanted)[-2:]}
-    if not table.missing and not table.extra and {n for n, _, _ in table.reshaped} <= head:
+    head = set(list(wanted)[-2:])
+    only_classes = all(n in head and file[1:] == here[1:] for n, file, here in table.reshaped)
+    if not table.missing and not table.extra and only_classes:
         _, file, here = table.reshaped[0]
         return CheckpointError(
             f"the weights are for {file[0]} classes, the configuration names {here[0]}",
@@ -172,7 +175,7 @@ def _mismatch(
         table.sentence(),
         code="C10" if table.equal else "C11",
         where=path,
-        hint=f"the weights look like {near}" if share >= 0.5 else "no registered network fits",
+        hint=f"the weights look like {near}" if share >= LIKELY else "no registered network fits",
     )
     error.add_note(str(table))
     return error
@@ -185,7 +188,7 @@ def closest(tensors: Mapping[str, Tensor]) -> tuple[str, float]:
         Its name and the share of agreeing entries, 0 to 1.
     """
     best = ("", 0.0)
-    for name, _, table in _candidates(tensors):
+    for name, _, _, table in _candidates(tensors):
         total = table.equal + len(table.missing) + len(table.extra) + len(table.reshaped)
         if total and table.equal / total > best[1]:
             best = (name, table.equal / total)
@@ -198,13 +201,13 @@ def recognize(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, int, Inpu
     Raises:
         CheckpointError: C11 if none or several registered networks have these names and shapes.
     """
-    fitting: dict[str, InputShape] = {}
-    for name, shape, table in _candidates(tensors):
+    fitting: dict[str, tuple[int, InputShape]] = {}
+    for name, classes, shape, table in _candidates(tensors):
         if not table:
-            fitting.setdefault(name, shape)
+            fitting.setdefault(name, (classes, shape))
     if len(fitting) == 1:
-        name, shape = next(iter(fitting.items()))
-        return name, _count_classes(tensors), shape
+        name, (classes, shape) = next(iter(fitting.items()))
+        return name, classes, shape
     if fitting:
         raise CheckpointError(
             f"the weights fit {' and '.join(fitting)}",
@@ -224,25 +227,23 @@ def recognize(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, int, Inpu
 
 def _candidates(
     tensors: Mapping[str, Tensor],
-) -> list[tuple[str, InputShape, KeyTable]]:
+) -> Iterator[tuple[str, int, InputShape, KeyTable]]:
     """Every registered network, laid out for the classes and channels that the tensors show."""
     shapes = shapes_of(tensors)
-    channels = next((shape[1] for shape in shapes.values() if len(shape) == 4), 1)
-    found = []
+    first = shapes.get("conv1.weight", ())
+    channels = first[1] if len(first) == 4 else 1
+    # A file keeps no order, so any dense layer may be the last one.
+    rows = sorted({shape[0] for shape in shapes.values() if len(shape) == 2 and shape[0]})
     for name, architecture in MODELS.items():
-        for side in dict.fromkeys((architecture.input_shape[1], *_SIDES)):
-            shape = (channels, side, side)
-            try:
-                outline = architecture.outline(_count_classes(tensors), shape)
-            except (UsageError, RuntimeError):
-                continue
-            found.append((name, shape, compare_keys(shapes, shapes_of(outline.state_dict()))))
-    return found
-
-
-def _count_classes(tensors: Mapping[str, Tensor]) -> int:
-    dense = [tensor for tensor in tensors.values() if tensor.ndim == 2]
-    return max(1, min(len(dense[-1]), 1_000_000)) if dense else 10
+        for classes in rows[:8] or [10]:
+            for side in dict.fromkeys((architecture.input_shape[1], *_SIDES)):
+                shape = (channels, side, side)
+                try:
+                    outline = architecture.outline(classes, shape)
+                except (UsageError, RuntimeError):
+                    continue
+                table = compare_keys(shapes, shapes_of(outline.state_dict()))
+                yield name, classes, shape, table
 
 
 def adopt(network: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:

@@ -48,7 +48,7 @@ def read_state_dict(data: bytes, path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: C01 and C02 a pickle that asks for more than tensors, C03 a program, C04 a
             compressed archive, C05 and C06 tensors that share or invent memory, C07 cut short, C08
-            a damaged entry, C18 another kind of file.
+            a damaged entry, C18 another kind of file, C19 names that lead out of the archive.
     """
     refuse_impostors(data, path)
     _check_archive(data, path)
@@ -85,6 +85,8 @@ def _check_archive(data: bytes, path: Path) -> None:
                     hint=SAFE_HINT,
                 )
             names = [entry.filename for entry in entries]
+            if any(name.startswith("/") or ".." in name.split("/") for name in names):
+                raise CheckpointError("entries outside the archive", code="C19", where=path)
             pickles = [name for name in names if name.endswith("data.pkl")]
             if len(pickles) != 1 or any(_is_program(name) for name in names):
                 raise CheckpointError(
@@ -116,28 +118,37 @@ def _is_program(name: str) -> bool:
 
 def _check_pickle(program: bytes, path: Path) -> None:
     """Only the instructions and names that a table of tensors takes."""
+    names, instructions = set(), set()
     try:
         for instruction, argument, _ in pickletools.genops(program):
-            if instruction.name == "GLOBAL" and argument not in _NAMES:
-                wanted = str(argument).replace(" ", ".")
-                program_like = ".nn." in wanted or wanted.startswith("__main__")
-                raise CheckpointError(
-                    f"the pickle asks for {wanted}: "
-                    + ("it contains a program, not weights" if program_like else "not loaded"),
-                    code="C03" if program_like else "C01",
-                    where=path,
-                    hint=SAFE_HINT,
-                )
-            if instruction.name not in _INSTRUCTIONS:
-                raise CheckpointError(
-                    f"the pickle uses the instruction {instruction.name}, which no table of tensors"
-                    " needs: not loaded",
-                    code="C02",
-                    where=path,
-                    hint=SAFE_HINT,
-                )
+            instructions.add(instruction.name)
+            if instruction.name == "GLOBAL":
+                names.add(str(argument))
     except ValueError as error:
         raise CheckpointError(f"its pickle is damaged: {error}", code="C07", where=path) from error
+    unwanted = sorted(name.replace(" ", ".") for name in names - _NAMES)
+    if any(name.startswith("torch.nn.modules.") for name in unwanted):
+        raise CheckpointError(
+            "contains a program, not weights: a whole network was saved",
+            code="C03",
+            where=path,
+            hint=SAFE_HINT,
+        )
+    if unwanted:
+        raise CheckpointError(
+            f"the pickle asks for {', '.join(unwanted[:3])}: not loaded",
+            code="C01",
+            where=path,
+            hint=SAFE_HINT,
+        )
+    if strange := sorted(instructions - _INSTRUCTIONS):
+        raise CheckpointError(
+            f"the pickle uses {', '.join(strange[:3])}, which no table of tensors needs:"
+            " not loaded",
+            code="C02",
+            where=path,
+            hint=SAFE_HINT,
+        )
 
 
 def _unwrap(state: Any, path: Path) -> dict[str, Tensor]:

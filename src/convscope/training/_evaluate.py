@@ -162,11 +162,10 @@ def evaluate(
                     where=classifier.source,
                 )
             likelihood = logits.double().log_softmax(dim=1)
-            best = likelihood.topk(max(top), dim=1).indices
-            predicted[rows] = best[:, 0]
-            confidences[rows] = likelihood.gather(1, best[:, :1])[:, 0].exp().float()
-            right = best == labels[rows, None]
-            hits += torch.stack([right[:, :k].any(dim=1).sum() for k in top])
+            best, predicted[rows] = likelihood.max(dim=1)
+            confidences[rows] = best.exp().float()
+            places = _places(likelihood, labels[rows])
+            hits += torch.stack([(places < k).sum() for k in top])
             loss -= likelihood.gather(1, labels[rows, None]).sum().item()
             if on_progress is not None:
                 on_progress(rows.stop, n)
@@ -225,6 +224,13 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     half = Z95 / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
     low = 0.0 if successes == 0 else max(0.0, center - half)
     return low, 1.0 if successes == n else min(1.0, center + half)
+
+
+def _places(scores: Tensor, labels: Tensor) -> Tensor:
+    """How many classes come before the true one; of equal scores the lower class comes first."""
+    own = scores.gather(1, labels[:, None])
+    earlier = torch.arange(scores.shape[1]) < labels[:, None]
+    return ((scores > own) | ((scores == own) & earlier)).sum(dim=1)
 
 
 def _calibration(confidences: Tensor, correct: Tensor) -> tuple[Tensor, Tensor, Tensor]:
