@@ -39,8 +39,18 @@ from convscope.figures._mosaic import (
     png,
     stretched,
 )
+from convscope.figures._networks import draw_network
+from convscope.figures._robustness import (
+    draw_certification,
+    draw_defenses,
+    draw_model_transfer,
+    draw_noise_transfer,
+    draw_robustness_curve,
+    draw_robustness_evaluation,
+    draw_survival,
+)
 from convscope.figures._svg import svg
-from convscope.figures._text import class_label, label
+from convscope.figures._text import class_label, label, percent
 from convscope.figures._training import accuracy_curve, draw_history, draw_training, loss_curve
 from convscope.figures._visualizations import ascent_curve, draw_visualization, unit_tile
 
@@ -58,12 +68,20 @@ __all__ = [
     "difference_tile",
     "draw",
     "draw_attack",
+    "draw_certification",
+    "draw_defenses",
     "draw_evaluation",
     "draw_explanation",
     "draw_feature_maps",
     "draw_filters",
     "draw_history",
     "draw_mistakes",
+    "draw_model_transfer",
+    "draw_network",
+    "draw_noise_transfer",
+    "draw_robustness_curve",
+    "draw_robustness_evaluation",
+    "draw_survival",
     "draw_training",
     "draw_visualization",
     "enlarged",
@@ -80,6 +98,7 @@ __all__ = [
     "objective_curve",
     "overlay",
     "per_class_bars",
+    "percent",
     "photo",
     "pixels",
     "png",

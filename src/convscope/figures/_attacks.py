@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from convscope.attacks import AttackResult
 from convscope.figures._curve import curve, remark
 from convscope.figures._mosaic import Pixels, heat, pixels
-from convscope.figures._text import class_label, label
+from convscope.figures._text import class_label, label, percent
 from convscope.figures._theme import GREEN, RED, axes, bare, figure, look
 
 MOST = 8
@@ -75,7 +75,7 @@ def verdict(result: AttackResult, row: int, limit: int = 14) -> tuple[str, str, 
     before, after = result.logits_before[row], result.logits_after[row]
     texts = [
         f"{class_label(result.class_names, int(logits.argmax()), limit)}"
-        f" {float(logits.softmax(dim=0).max()):.1%}"
+        f" {percent(float(logits.softmax(dim=0).max()))}"
         for logits in (before, after)
     ]
     return texts[0], texts[1], bool(result.fooled[row])
@@ -89,7 +89,7 @@ def attack_title(result: AttackResult) -> str:
         parts.append(f"{sign} ≤ {budget(result.epsilon)}")
     rate = result.success_rate
     if rate == rate:
-        parts.append(f"{rate:.1%} of {int((~result.trivial).sum())} fooled")
+        parts.append(f"{percent(rate)} of {int((~result.trivial).sum())} fooled")
     return ", ".join(parts)
 
 

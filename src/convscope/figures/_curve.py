@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from convscope.figures._theme import DASHES, MARKERS, SERIES, note
@@ -53,13 +54,23 @@ def curve(
         xs,
         ys,
         color=SERIES[series % len(SERIES)],
-        linestyle=DASHES[series % len(DASHES)],
+        linestyle=DASHES[(series + series // len(SERIES)) % len(DASHES)],
         marker=MARKERS[series % len(MARKERS)] if markers or alone else None,
         markersize=4,
         label=name or None,
         **more,
     )
     return missing
+
+
+def logarithmic(drawn: Axes) -> None:
+    """A logarithmic vertical axis with plain numbers: 0.01, 0.02, 0.05, 0.1."""
+    drawn.set_yscale("log")
+    low, high = drawn.get_ylim()
+    wide = high > 300 * low
+    drawn.yaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
+    drawn.yaxis.set_minor_locator(NullLocator())
+    drawn.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def remark(drawn: Axes, counts: Sequence[int], total: int) -> None:

@@ -15,8 +15,28 @@ from convscope.figures._evaluation import draw_evaluation
 from convscope.figures._explanations import draw_explanation
 from convscope.figures._feature_maps import draw_feature_maps
 from convscope.figures._filters import draw_filters
+from convscope.figures._networks import draw_network
+from convscope.figures._robustness import (
+    draw_certification,
+    draw_defenses,
+    draw_model_transfer,
+    draw_noise_transfer,
+    draw_robustness_curve,
+    draw_robustness_evaluation,
+    draw_survival,
+)
 from convscope.figures._training import draw_training
 from convscope.figures._visualizations import draw_visualization
+from convscope.models import NetworkSummary
+from convscope.robustness import (
+    Certification,
+    DefenseComparison,
+    ModelTransfer,
+    NoiseTransfer,
+    RobustnessCurve,
+    RobustnessEvaluation,
+    Survival,
+)
 from convscope.training import TrainResult
 from convscope.training._evaluate import Evaluation
 from convscope.visualizations import Visualization
@@ -29,6 +49,14 @@ FIGURES: dict[type, Callable[[Any], Figure]] = {
     Explanation: draw_explanation,
     Visualization: draw_visualization,
     AttackResult: draw_attack,
+    NetworkSummary: draw_network,
+    RobustnessCurve: draw_robustness_curve,
+    RobustnessEvaluation: draw_robustness_evaluation,
+    Survival: draw_survival,
+    NoiseTransfer: draw_noise_transfer,
+    ModelTransfer: draw_model_transfer,
+    Certification: draw_certification,
+    DefenseComparison: draw_defenses,
 }
 
 

@@ -9,20 +9,21 @@ import torch
 from matplotlib.figure import Figure
 
 from convscope.figures._mosaic import mosaic, pixels
-from convscope.figures._text import class_label
+from convscope.figures._text import class_label, percent
 from convscope.figures._theme import (
     BLUE,
     GRID,
     INK,
     MUTED,
     RED,
+    SKY,
     axes,
     bare,
     figure,
     look,
     note,
 )
-from convscope.training._evaluate import Evaluation
+from convscope.training._evaluate import Evaluation, wilson
 from convscope.types import Images
 
 LARGEST = 24
@@ -95,17 +96,18 @@ def draw_mistakes(result: Evaluation, images: Images, *, columns: int = 8) -> Fi
     with look():
         rows = max(1, -(-count // columns))
         drawn = figure(1.25 * columns, 1.55 * rows)
+        grid = drawn.add_gridspec(rows, columns)
         if not count:
             note(axes(drawn), "no image was read wrongly")
         for i in range(count):
-            made = axes(drawn, (rows, columns, i + 1))
+            made = axes(drawn, grid[i // columns, i % columns])
             picture = pixels(images[i])
             made.imshow(picture, cmap="gray", vmin=0, vmax=255)
             bare(made)
             true = class_label(result.class_names, int(found.labels[i]), 12)
             read = class_label(result.class_names, int(found.predicted[i]), 12)
             made.set_title(
-                f"{true} → {read}\n{float(found.confidences[i]):.1%}",
+                f"{true} → {read}\n{percent(float(found.confidences[i]))}",
                 fontsize=7.5,
                 fontweight="normal",
                 loc="center",
@@ -170,23 +172,26 @@ def _per_class(drawn: Figure, where: Any, result: Evaluation) -> None:
     order = known[values[known].argsort(stable=True)][:LARGEST] if many else known
     title = f"The {len(order)} weakest classes" if many else "Classes"
     made = axes(drawn, where, title=title, y="read rightly, %", grid="y")
-    shown = values[order].numpy()
-    if not len(shown):
+    if not len(order):
         note(made, "no class has images")
         return
-    low = max(0.0, float(shown.min()) - max(0.5, 0.35 * (100 - float(shown.min()))))
-    made.bar(range(len(shown)), shown - low, bottom=low, width=0.72, color=BLUE)
+    totals = result.confusion.sum(dim=1)[order].tolist()
+    hits = result.confusion.diagonal()[order].tolist()
+    bounds = [wilson(hit, total) for hit, total in zip(hits, totals, strict=True)]
+    low, high = ([100 * bound[side] for bound in bounds] for side in (0, 1))
+    made.vlines(range(len(order)), low, high, color=SKY, linewidth=2.2)
+    made.plot(range(len(order)), values[order].numpy(), "o", color=BLUE, markersize=5)
     made.axhline(100 * result.mean_per_class, color=RED, linewidth=1.1, linestyle=(0, (5, 2)))
     made.text(
         1.0, 100 * result.mean_per_class, "mean", transform=made.get_yaxis_transform(),
-        ha="right", va="bottom", fontsize=7, color=RED,
+        ha="left", va="center", fontsize=7, color=RED,
     )  # fmt: skip
     names = [class_label(result.class_names, i, 12) for i in order.tolist()]
     turned = max(map(len, names)) > 3
     made.set_xticks(range(len(names)), names, rotation=45 if turned else 0,
                     ha="right" if turned else "center", rotation_mode="anchor",
                     fontsize=7 if turned else 8)  # fmt: skip
-    made.set_ylim(low, 100)
+    made.set_xlim(-0.6, len(order) - 0.4)
     made.tick_params(axis="x", length=0)
 
 

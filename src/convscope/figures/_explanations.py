@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from convscope.explanations import Explanation
 from convscope.figures._mosaic import Pixels, heat, pixels
-from convscope.figures._text import class_label, label
+from convscope.figures._text import class_label, label, percent
 from convscope.figures._theme import POSITIVE, SIGNED, axes, bare, figure, look
 
 MOST_IMAGES = 8
@@ -80,7 +80,7 @@ def explanation_title(result: Explanation) -> str:
         parts.append(f"({named})")
     if "completeness" in result.evidence:
         worst = float(result.evidence["completeness"].abs().max())
-        parts.append(f"completeness error at most {worst:.1%}")
+        parts.append(f"completeness error at most {percent(worst)}")
     return " ".join(parts)
 
 

@@ -49,6 +49,7 @@ def compact(text: str, *, alt: str = "") -> str:
     for child in list(out):
         if _tag(child) in ("metadata", "title"):
             out.remove(child)
+    _thin_uses(out)
     box = root.get("viewBox", "0 0 100 100")
     out.attrib.clear()
     out.set("viewBox", box)
@@ -61,6 +62,20 @@ def compact(text: str, *, alt: str = "") -> str:
         out.insert(0, title)
     ElementTree.register_namespace("", _SVG)
     return ElementTree.tostring(out, encoding="unicode")
+
+
+def _thin_uses(root: ElementTree.Element) -> None:
+    """Ticks and markers repeat the style of the shape that they use; the shape's own is enough."""
+    styled = {
+        f"#{element.get('id')}": set(element.attrib) & _KEPT_STYLE
+        for element in root.iter()
+        if element.get("id")
+    }
+    for element in root.iter(f"{{{_SVG}}}use"):
+        for key in styled.get(element.get("href", ""), ()):
+            element.attrib.pop(key, None)
+        if styled.get(element.get("href", "")) and element.get("fill"):
+            element.attrib.pop("fill")
 
 
 def _tag(element: ElementTree.Element) -> str:

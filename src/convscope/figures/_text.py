@@ -45,6 +45,16 @@ def class_label(class_names: Sequence[str], index: int, limit: int = 22) -> str:
     return f"{index}: {drawn}" if "□" in drawn or not drawn.strip() else drawn
 
 
+def percent(share: float, digits: int = 1) -> str:
+    """A share between 0 and 1 in percent.
+
+    Example:
+        >>> percent(0.98765), percent(float("nan"))
+        ('98.8 %', '–')
+    """
+    return f"{100 * share:.{digits}f} %" if share == share else "–"
+
+
 @cache
 def _drawable() -> frozenset[int]:
     """The characters of matplotlib's own font, which is everywhere the same."""

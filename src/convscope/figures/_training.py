@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from convscope.figures._curve import curve, remark
-from convscope.figures._theme import axes, figure, look, note
+from convscope.figures._curve import curve, logarithmic, remark
+from convscope.figures._theme import MUTED, axes, figure, look, note
 from convscope.training import Measured, TrainResult
 
 
@@ -56,7 +56,7 @@ def _loss(drawn: Figure, where: object, points: Sequence[Measured]) -> None:
         curve(made, epochs, validation, series=1, name="validation", markers=True, log=log),
     ]
     if log:
-        made.set_yscale("log")
+        logarithmic(made)
     if points:
         made.legend()
     remark(made, missing, 2 * len(points))
@@ -73,12 +73,15 @@ def _accuracy(drawn: Figure, where: object, points: Sequence[Measured]) -> None:
     ]
     drawable = 2 * len(points) - sum(missing)
     if drawable:
-        made.set_yscale("log")
-        made.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        made.yaxis.set_minor_formatter(lambda value, _: "")
+        logarithmic(made)
         made.legend()
+    zero = sum(value == 0 for value in (*train, *validation))
     if points and not drawable:
         note(made, "no error above zero was measured")
     else:
-        zero = sum(value == 0 for value in (*train, *validation))
         remark(made, [sum(missing) - zero], 2 * len(points))
+    if drawable and zero:
+        made.text(
+            0.0, 0.02, f" {zero} points at 0 % lie below", transform=made.transAxes, fontsize=7,
+            color=MUTED,
+        )  # fmt: skip

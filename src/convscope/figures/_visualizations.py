@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from convscope.figures._curve import curve, remark
 from convscope.figures._mosaic import Pixels, pixels
-from convscope.figures._text import class_label, label
+from convscope.figures._text import class_label, label, percent
 from convscope.figures._theme import MUTED, axes, bare, figure, look
 from convscope.visualizations import Visualization
 
@@ -68,7 +68,7 @@ def unit_caption(result: Visualization, unit: int) -> str:
         lines[1] += f" (real {float(result.natural[unit]):.3g})"
     if result.judgement is not None:
         read = class_label(result.class_names, int(result.judgement.labels[unit]), 10)
-        lines.append(f"judge: {read} {float(result.judgement.probabilities[unit]):.0%}")
+        lines.append(f"judge: {read} {percent(float(result.judgement.probabilities[unit]), 0)}")
     return "\n".join(lines)
 
 

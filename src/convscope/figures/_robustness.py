@@ -1,0 +1,221 @@
+"""How much it takes to fool a classifier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from convscope.figures._attacks import budget
+from convscope.figures._curve import curve
+from convscope.figures._mosaic import pixels
+from convscope.figures._text import class_label, label, percent
+from convscope.figures._theme import (
+    BLUE,
+    GREEN,
+    INK,
+    MUTED,
+    RED,
+    SKY,
+    axes,
+    bare,
+    figure,
+    look,
+    note,
+)
+from convscope.robustness import (
+    Certification,
+    DefenseComparison,
+    ModelTransfer,
+    NoiseTransfer,
+    RobustnessCurve,
+    RobustnessEvaluation,
+    Survival,
+)
+from convscope.training._evaluate import wilson
+
+SIGNS = {"linf": "L∞", "l2": "L2"}
+WORST = 24
+"""Rows or columns up to which a matrix is drawn cell by cell."""
+
+
+def draw_robustness_curve(result: RobustnessCurve) -> Figure:
+    """Accuracy against the size of the perturbation, with its 95 % interval."""
+    with look():
+        drawn = figure(5.2, 3.2)
+        x = f"largest change of a pixel, {SIGNS.get(result.norm, '')} ε"
+        if result.norm == "l2":
+            x = "size of the change, L2 ε"
+        made = axes(drawn, x=x, y="read rightly, %", grid="y", title=label(result.attack, 60))
+        n = len(result.labels)
+        if not n:
+            note(made, "no images")
+            return drawn
+        values = result.epsilons.double().numpy()
+        shares = result.accuracies.double().numpy()
+        bounds = np.array([wilson(round(share * n), n) for share in shares])
+        made.fill_between(
+            values, 100 * bounds[:, 0], 100 * bounds[:, 1], color=SKY, alpha=0.3, lw=0
+        )
+        curve(made, values, 100 * shares, markers=True, name=f"{n:,} images, 95 % interval")
+        made.set_ylim(-2, 102)
+        made.legend()
+    return drawn
+
+
+def draw_robustness_evaluation(result: RobustnessEvaluation) -> Figure:
+    """The ladder: what is left standing after each attack."""
+    with look():
+        drawn = figure(6.4, 0.42 * (len(result.ladder) + 1) + 1.1)
+        sign = SIGNS.get(result.norm, "")
+        title = f"{sign} ≤ {budget(result.epsilon)}, effort {label(result.effort)}"
+        made = axes(drawn, title=title, x="images still read rightly, %", grid="x")
+        names = ["no attack", *(label(rung.attack, 26) for rung in result.ladder)]
+        shares = [result.clean_accuracy, *(rung.standing for rung in result.ladder)]
+        places = range(len(names))
+        made.barh(places, [100 * s for s in shares], height=0.62, color=[SKY] + [BLUE] * 99)
+        last = len(names) - 1
+        made.hlines(last, 100 * result.low, 100 * result.high, color=INK, linewidth=1.4)
+        for place, share in zip(places, shares, strict=True):
+            made.text(101, place, percent(share), va="center", fontsize=8)
+        made.set_yticks(places, names)
+        made.invert_yaxis()
+        made.set_xlim(0, 112)
+        made.set_xticks([0, 20, 40, 60, 80, 100])
+        made.tick_params(axis="y", length=0)
+    return drawn
+
+
+def draw_survival(result: Survival) -> Figure:
+    """Do adversarials still fool when the image is mirrored, cropped, turned, grayed?"""
+    rows = min(len(result.labels), 4)
+    columns = len(result.names)
+    with look():
+        drawn = figure(1.35 * columns + 0.4, 1.6 * rows + 2.3)
+        grid = drawn.add_gridspec(rows + 1, columns, height_ratios=[1.0] * rows + [1.3])
+        for row in range(rows):
+            for column, name in enumerate(result.names):
+                made = axes(drawn, grid[row, column])
+                made.imshow(pixels(result.views_batch[column, row]), cmap="gray", vmin=0, vmax=255)
+                bare(made)
+                read = class_label(
+                    result.class_names, int(result.adversarials_predicted[column, row]), 12
+                )
+                share = percent(float(result.adversarials_probabilities[column, row]), 0)
+                head = f"{label(name, 16)}\n" if row == 0 else ""
+                made.set_title(
+                    f"{head}{read} {share}", fontsize=7.5, fontweight="normal", loc="center", pad=3,
+                    color=RED if bool(result.still_fooled[column, row]) else GREEN,
+                )  # fmt: skip
+        made = axes(drawn, grid[rows, :], y="still fooled, %", grid="y")
+        made.bar(range(columns), 100 * result.rates.numpy(), width=0.6, color=RED)
+        made.set_xticks(range(columns), [label(name, 16) for name in result.names])
+        made.set_ylim(0, 105)
+        made.tick_params(axis="x", length=0)
+    return drawn
+
+
+def draw_noise_transfer(result: NoiseTransfer) -> Figure:
+    """Each noise, and how often other images with it are read as its target or wrongly."""
+    count = min(len(result.noises), 12)
+    with look():
+        drawn = figure(max(4.5, 0.95 * count + 0.6), 3.6)
+        grid = drawn.add_gridspec(2, count, height_ratios=(1, 1.5))
+        top = float(result.noises.abs().max()) or 1.0
+        for i in range(count):
+            made = axes(drawn, grid[0, i])
+            made.imshow(pixels(result.noises[i] / (2 * top) + 0.5), cmap="gray", vmin=0, vmax=255)
+            bare(made)
+            target = int(result.noise_targets[i])
+            name = "away" if target < 0 else class_label(result.class_names, target, 9)
+            made.set_title(name, fontsize=7.5, fontweight="normal", loc="center", pad=3)
+        made = axes(drawn, grid[1, :], y="images, %", grid="y")
+        places = np.arange(count)
+        made.bar(places - 0.2, 100 * result.target_rates[:count].numpy(), 0.38, color=RED,
+                 label="read as the target")  # fmt: skip
+        made.bar(places + 0.2, 100 * result.error_rates[:count].numpy(), 0.38, color=SKY,
+                 label="read wrongly")  # fmt: skip
+        made.set_xticks([])
+        made.set_ylim(0, 105)
+        made.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2)
+    return drawn
+
+
+def draw_model_transfer(result: ModelTransfer) -> Figure:
+    """Made on one network, shown to another: the share fooled."""
+    with look():
+        size = len(result.names)
+        drawn = figure(min(9.0, 2.6 + 0.75 * size), min(8.0, 1.6 + 0.6 * size))
+        title = label(f"{result.attack}, {result.images:,} images", 60)
+        made = axes(drawn, title=title, x="shown to", y="made on")
+        if size > WORST:
+            note(made, f"{size} networks are too many to draw")
+            return drawn
+        _shares(made, result.rates, [label(n, 18) for n in result.names],
+                [label(n, 18) for n in result.names])  # fmt: skip
+    return drawn
+
+
+def draw_certification(result: Certification) -> Figure:
+    """Certified accuracy: the share that provably keeps its right answer within a radius."""
+    with look():
+        drawn = figure(5.2, 3.2)
+        title = f"noise σ = {result.sigma:g}, n = {result.draws:,}, α = {result.alpha:g}"
+        made = axes(drawn, title=title, x="radius, L2", y="certified and right, %", grid="y")
+        if not len(result.labels):
+            note(made, "no images")
+            return drawn
+        top = float(result.radii.max()) or 1.0
+        radii = torch.linspace(0, 1.02 * top, 160, dtype=torch.float64)
+        curve(made, radii.numpy(), 100 * result.curve(radii).double().numpy(),
+              name=f"{len(result.labels):,} images", drawstyle="steps-post")  # fmt: skip
+        made.set_ylim(-2, 102)
+        made.legend()
+    return drawn
+
+
+def draw_defenses(result: DefenseComparison) -> Figure:
+    """Defenses side by side: without attack, attacked around them, attacked through them."""
+    with look():
+        count = len(result.rows)
+        drawn = figure(max(4.8, 1.15 * count + 1.2), 3.4)
+        title = (
+            f"{label(result.attack, 30)}, {SIGNS.get(result.norm, '')} ≤ {budget(result.epsilon)}"
+        )
+        made = axes(drawn, title=title, y="read rightly, %", grid="y")
+        places = np.arange(count)
+        bars = (
+            ("no attack", [r.clean for r in result.rows], SKY, ""),
+            (
+                "attack ignores it (do not trust)",
+                [r.around for r in result.rows],
+                "#ffffff",
+                "////",
+            ),
+            ("attack knows it", [r.through for r in result.rows], BLUE, ""),
+        )
+        for i, (name, values, color, hatch) in enumerate(bars):
+            made.bar(places + 0.27 * (i - 1), [100 * v for v in values], 0.25, color=color,
+                     edgecolor=MUTED if hatch else color, hatch=hatch, label=name)  # fmt: skip
+        made.set_xticks(places, [label(r.defense, 16) for r in result.rows])
+        made.set_ylim(0, 105)
+        made.tick_params(axis="x", length=0)
+        made.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3, fontsize=7.5)
+    return drawn
+
+
+def _shares(made: Axes, values: Any, rows: list[str], columns: list[str]) -> None:
+    """Cells shaded by a share between 0 and 1, with its percent."""
+    array = np.asarray(values, dtype=float)
+    made.imshow(np.nan_to_num(array), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (i, j), share in np.ndenumerate(array):
+        text = "–" if np.isnan(share) else f"{100 * share:.0f}"
+        color = "#ffffff" if share > 0.6 else INK
+        made.text(j, i, text, ha="center", va="center", fontsize=8, color=color)
+    made.set_xticks(range(len(columns)), columns, rotation=30, ha="right", rotation_mode="anchor")
+    made.set_yticks(range(len(rows)), rows)
+    made.tick_params(length=0)
+    made.spines[:].set_visible(False)

@@ -1,0 +1,73 @@
+"""What is the network made of?"""
+
+from __future__ import annotations
+
+from convscope.figures import draw_network, svg
+from convscope.models import LayerSummary, summarize
+from convscope.reports import Section
+from convscope.studies._context import Audit
+
+
+def architecture(audit: Audit, section: Section) -> None:
+    """The layer table, totals, and where weights and work are."""
+    classifier = audit.classifier
+    found = summarize(classifier.module, classifier.input_shape)
+    number = {"kind": "number"}
+    section.table(
+        [
+            {"title": "layer", "kind": "code"},
+            "kind",
+            number | {"title": "output"},
+            number | {"title": "weights"},
+            {"title": "share", "kind": "percent"},
+            number | {"title": "multiply-adds"},
+            number | {"title": "sees"},
+            number | {"title": "neurons"},
+        ],
+        [_row(row) for row in found.rows],
+        caption="Layers in the order of the forward pass. “Sees” is the part of the image that "
+        "one value depends on, in pixels.",
+        name="layers",
+    )
+    section.facts(
+        {
+            "Network": classifier.source,
+            "Input": f"{' x '.join(map(str, classifier.input_shape))}, pixels in [0, 1]"
+            + _normalization(classifier.mean, classifier.std),
+            "Classes": len(classifier.class_names),
+            "Weights": f"{found.parameters:,}, {found.trainable:,} of them trainable",
+            "Multiply-adds": f"{found.multiply_adds:,} per image",
+            "Neurons": f"{found.neurons:,} values computed by convolutions and dense layers; "
+            f"{found.document_neurons:,} if a convolution counts one per filter tap",
+        }
+    )
+    section.figure(
+        "network",
+        svg(draw_network(found)),
+        alt="Share of weights and multiply-adds per layer",
+        caption="Where the weights are, and where the work is.",
+    )
+    audit.numbers["parameters"] = found.parameters
+
+
+def _row(row: LayerSummary) -> list[object]:
+    shape = "–" if row.output_shape is None else " x ".join(map(str, row.output_shape))
+    field = row.receptive_field
+    return [
+        row.name,
+        row.kind if row.calls == 1 else f"{row.kind}, {row.calls} calls",
+        shape,
+        row.parameters,
+        row.share if row.parameters else None,
+        row.multiply_adds or None,
+        "unknown" if field is None else f"{field[0]} x {field[1]}",
+        row.neurons or None,
+    ]
+
+
+def _normalization(mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> str:
+    if mean is None and std is None:
+        return ""
+    means = ", ".join(f"{value:.3g}" for value in mean or (0,))
+    deviations = ", ".join(f"{value:.3g}" for value in std or (1,))
+    return f"; normalized inside: mean {means}, deviation {deviations}"

@@ -1,0 +1,299 @@
+"""Audit one classifier: everything worth knowing about it, in one report."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from convscope.classifier import Classifier
+from convscope.data import Dataset
+from convscope.errors import ModelContractError, UsageError, choose
+from convscope.reports import Report, Section, refuse_taken
+from convscope.studies._architecture import architecture
+from convscope.studies._context import Audit
+from convscope.studies._fooling import fooling
+from convscope.studies._honesty import limits, reproduce
+from convscope.studies._inside import filter_pictures, maps
+from convscope.studies._looking import looking
+from convscope.studies._performance import percent, performance
+from convscope.studies._robustness import robustness
+from convscope.studies._training import training
+from convscope.studies._visualizations import class_pictures
+
+Step = Callable[[Audit, Section], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chapter:
+    """One section of an audit: its heading, how to read it, and who fills it.
+
+    Args:
+        title: Heading.
+        lead: A sentence or two for readers who see such a thing for the first time.
+        fill: Computes and adds blocks.
+    """
+
+    title: str
+    lead: str
+    fill: Step
+
+
+AUDIT_SECTIONS: dict[str, Chapter] = {
+    "performance": Chapter(
+        title="How well it reads",
+        lead="The network on test images that it has never seen, where it is wrong, and whether "
+        "it knows.",
+        fill=performance,
+    ),
+    "architecture": Chapter(
+        title="Architecture",
+        lead="Layer by layer: what comes out, how many weights, how much work.",
+        fill=architecture,
+    ),
+    "training": Chapter(
+        title="Training", lead="How loss and error fell during the run.", fill=training
+    ),
+    "filters": Chapter(
+        title="Filters",
+        lead="The weights of the convolutions as small pictures: what each looks for.",
+        fill=filter_pictures,
+    ),
+    "feature-maps": Chapter(
+        title="Feature maps",
+        lead="What the layers answer to an image: bright where a filter finds what it looks for.",
+        fill=maps,
+    ),
+    "looking": Chapter(
+        title="Where it looks",
+        lead="Which pixels speak for the class? Several methods, because each has blind spots.",
+        fill=looking,
+    ),
+    "class-images": Chapter(
+        title="What it learned",
+        lead="Images grown from nothing until the network is as sure of a class as it can be.",
+        fill=class_pictures,
+    ),
+    "fooling": Chapter(
+        title="Attacks",
+        lead="Small changes that make the network read something else.",
+        fill=fooling,
+    ),
+    "robustness": Chapter(
+        title="Robustness",
+        lead="How accuracy falls when every pixel may change a little.",
+        fill=robustness,
+    ),
+    "limits": Chapter(
+        title="Limits", lead="What this report does not say.", fill=limits
+    ),
+    "reproduce": Chapter(
+        title="Reproduce", lead="Everything needed to make this report again.", fill=reproduce
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditResult:
+    """What an audit found.
+
+    Attributes:
+        folder: The report folder; `convscope.reports.render` makes it a page.
+        numbers: Headline numbers by name: ``accuracy``, ``robust``, ...
+        alerts: Sentences worth reading first.
+        failed: Titles of the sections that stopped; the report says why.
+        seconds: Wall-clock time.
+    """
+
+    folder: Path
+    numbers: dict[str, float]
+    alerts: tuple[str, ...]
+    failed: tuple[str, ...]
+    seconds: float
+
+    def summary(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            **self.numbers,
+            "alerts": list(self.alerts),
+            "failed_sections": list(self.failed),
+            "seconds": self.seconds,
+        }
+
+
+def audit(
+    classifier: Classifier,
+    dataset: Dataset,
+    *,
+    out_folder: Path | str,
+    images_per_section: int = 8,
+    attacked_images: int = 200,
+    epsilon: float | None = None,
+    effort: str = "quick",
+    run_folder: Path | str | None = None,
+    judge: Classifier | None = None,
+    sections: Sequence[str] | None = None,
+    seed: int = 0,
+    command: str = "",
+    about: dict[str, Any] | None = None,
+    force: bool = False,
+    on_progress: Callable[[int, int, str], None] | None = None,
+) -> AuditResult:
+    """Judge, look into and attack a classifier, and write all of it to a report folder.
+
+    A section that cannot be computed says why; the others go on.
+
+    Args:
+        classifier: Any classifier.
+        dataset: Test images judge it, training images serve as reference.
+        out_folder: New folder for the report.
+        images_per_section: How many images to show where images are shown.
+        attacked_images: How many test images attacks are measured on.
+        epsilon: L-infinity budget of the headline number, in pixel units; by default 0.1 for gray
+            images, 8/255 for color.
+        effort: How hard the attacks of the final judgment try: ``"quick"``, ``"standard"`` or
+            ``"full"``.
+        run_folder: Where it was trained, for curves and settings.
+        judge: An independently trained classifier of the same classes that reads grown images.
+        sections: Names from `AUDIT_SECTIONS`; all by default.
+        seed: Of every random choice.
+        command: The command line, for the reader who wants to do it again.
+        about: Further facts for the last section.
+        force: Replace an earlier report in `out_folder`.
+        on_progress: Called before each section with (sections done, sections in all, title).
+
+    Returns:
+        Where the report is, and its headline numbers.
+
+    Raises:
+        UsageError: U13 if the folder is taken, U01 for an unknown section, U03 for a bad epsilon.
+        ModelContractError: M14, M21 if the classifier cannot read these images at all.
+        ResourceError: If the disk refuses.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from convscope.data import open_dataset
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 28, 28))
+        >>> result = audit(classifier, open_dataset("digits"), sections=["architecture"],
+        ...     out_folder=Path(tempfile.mkdtemp()) / "audit")
+        >>> result.numbers["parameters"]
+        7850
+    """
+    folder = Path(out_folder)
+    refuse_taken(folder, force=force)
+    _check(classifier, dataset, epsilon)
+    names = [choose("section", name, AUDIT_SECTIONS) for name in sections or AUDIT_SECTIONS]
+    start = time.perf_counter()
+    report = Report(title=_title(classifier, dataset), generator=f"convscope {_version()}")
+    work = Audit(
+        classifier=classifier,
+        dataset=dataset,
+        report=report,
+        count=max(1, images_per_section),
+        attacked=max(1, attacked_images),
+        epsilon=epsilon if epsilon is not None else default_epsilon(classifier),
+        seed=seed,
+        effort=effort,
+        run_folder=None if run_folder is None else Path(run_folder),
+        about=about or {},
+        command=command,
+        judge=judge,
+    )
+    failed = []
+    for done, name in enumerate(names):
+        chapter = AUDIT_SECTIONS[name]
+        if on_progress is not None:
+            on_progress(done, len(names), chapter.title)
+        section = report.section(name, chapter.title, chapter.lead)
+        try:
+            chapter.fill(work, section)
+        except Exception as error:
+            report.fail(section, error)
+            failed.append(chapter.title)
+    if on_progress is not None:
+        on_progress(len(names), len(names), "writing")
+    _finish(work, names)
+    seconds = time.perf_counter() - start
+    report.subtitle = _subtitle(work, seconds)
+    report.created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    report.write(folder, force=force)
+    return AuditResult(
+        folder=folder,
+        numbers=dict(work.numbers),
+        alerts=tuple(alert["text"] for alert in report.alerts),
+        failed=tuple(failed),
+        seconds=seconds,
+    )
+
+
+def default_epsilon(classifier: Classifier) -> float:
+    """0.1 for gray images, 8/255 for color: changes that hardly anybody sees."""
+    return 0.1 if classifier.input_shape[0] == 1 else 8 / 255
+
+
+def _check(classifier: Classifier, dataset: Dataset, epsilon: float | None) -> None:
+    if epsilon is not None and not 0 < epsilon <= 1:
+        raise UsageError(
+            f"epsilon is {epsilon}",
+            code="U03",
+            expected="above 0 and at most 1: images have pixels in [0, 1]",
+            hint=f"did you mean {epsilon:g}/255?" if epsilon > 1 else "",
+        )
+    if len(dataset.class_names) != classifier.num_classes:
+        raise ModelContractError(
+            f"the network has {classifier.num_classes} classes, {dataset.name} has "
+            f"{len(dataset.class_names)}",
+            code="M21",
+            hint="audit it on data with the classes it was trained for",
+        )
+    if dataset.input_shape != classifier.input_shape:
+        raise ModelContractError(
+            f"{dataset.name} has images of {_by(dataset.input_shape)}, the network takes "
+            f"{_by(classifier.input_shape)}",
+            code="M14",
+            hint="choose data of that size, or folder:DIRECTORY, which is resized",
+        )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _title(classifier: Classifier, dataset: Dataset) -> str:
+    kind = classifier.source.split(" trained on ")[0].split(" (")[0].split(",")[0]
+    return f"{kind[:60]} on {dataset.name}"
+
+
+def _subtitle(work: Audit, seconds: float) -> str:
+    parts = [work.classifier.source]
+    if "parameters" in work.numbers:
+        parts.append(f"{int(work.numbers['parameters']):,} weights")
+    parts.append(f"{len(work.test):,} test images")
+    parts.append(f"audited in {seconds:.0f} s")
+    return " · ".join(parts)
+
+
+def _finish(work: Audit, names: list[str]) -> None:
+    """Good news last, and only if there is any; then the most serious alerts first."""
+    report, numbers = work.report, work.numbers
+    if "accuracy" in numbers and numbers["calibration-error"] < 0.02:
+        report.alert(
+            f"Confidence can be taken at its word: calibration error "
+            f"{percent(numbers['calibration-error'], 1)}.",
+            level="good",
+            section="performance",
+        )
+    order = {"warning": 0, "notice": 1, "good": 2}
+    report.alerts.sort(key=lambda alert: order[alert["level"]])
+
+
+def _version() -> str:
+    try:
+        return version("convscope")
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,140 @@
+"""What every section of an audit may look at, computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from convscope.classifier import Classifier
+from convscope.data import Dataset, Split
+from convscope.figures import photo, pixels
+from convscope.reports import Report, Section
+from convscope.training import Evaluation, evaluate
+from convscope.types import Images, Labels
+
+MOST_TESTED = 20_000
+"""Test images read for the accuracy; of larger splits, a random part."""
+
+
+@dataclass
+class Audit:
+    """One audit in progress.
+
+    Attributes:
+        classifier: The network that is looked at.
+        dataset: What it is judged on.
+        report: Where tiles, alerts and sections go.
+        count: Images per section of pictures.
+        attacked: Images that attacks are measured on.
+        epsilon: L-infinity budget of the headline, pixel units.
+        seed: Of everything random here.
+        effort: ``"quick"``, ``"standard"`` or ``"full"``: how hard attacks try.
+        run_folder: Where the network was trained, if known.
+        about: What the caller wants under "Reproduce": names and values.
+        command: The command line that made this, if one did.
+        judge: An independently trained classifier of the same classes, if there is one.
+        numbers: What gates and machines ask for.
+    """
+
+    classifier: Classifier
+    dataset: Dataset
+    report: Report
+    count: int
+    attacked: int
+    epsilon: float
+    seed: int
+    effort: str
+    run_folder: Path | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    command: str = ""
+    judge: Classifier | None = None
+    numbers: dict[str, float] = field(default_factory=dict)
+
+    def generator(self, purpose: int = 0) -> Generator:
+        """A stream of its own for each purpose: sections do not disturb each other."""
+        return torch.Generator().manual_seed(self.seed * 1009 + purpose)
+
+    @cached_property
+    def test(self) -> Split:
+        """The test images, or a random part of very many."""
+        split = self.dataset.test
+        if len(split) <= MOST_TESTED:
+            return split
+        rows = torch.randperm(len(split), generator=self.generator(1))[:MOST_TESTED]
+        return split.subset(rows.sort().values)
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The classifier on the test images."""
+        return evaluate(self.classifier, self.test, generator=self.generator(2))
+
+    @cached_property
+    def shown_rows(self) -> Tensor:
+        """A few test images to look at closely: read rightly, of classes as different as possible."""
+        right = (self.evaluation.predicted == self.test.labels).nonzero()[:, 0]
+        return spread(self.test.labels, right, self.count, self.generator(3))
+
+    @property
+    def shown(self) -> tuple[Images, Labels]:
+        """The images of `shown_rows`, and their classes."""
+        return self.test.floats(self.shown_rows), self.test.labels[self.shown_rows]
+
+    @cached_property
+    def attacked_rows(self) -> Tensor:
+        """Random test images for attacks."""
+        order = torch.randperm(len(self.test), generator=self.generator(4))
+        return order[: self.attacked].sort().values
+
+    @cached_property
+    def reference(self) -> Images:
+        """Training images for priors and comparisons, at most 2,000."""
+        train = self.dataset.train
+        order = torch.randperm(len(train), generator=self.generator(5))[:2000]
+        return train.floats(order.sort().values)
+
+    @property
+    def scale(self) -> float:
+        """Screen pixels per pixel for single images."""
+        return screen_scale(max(self.classifier.input_shape[1:]))
+
+    @property
+    def source(self) -> str:
+        """What the images are called."""
+        return f"{self.dataset.name}:{self.test.name}"
+
+
+def spread(labels: Labels, rows: Tensor, count: int, generator: Generator) -> Tensor:
+    """`count` of `rows`, one class after the other, random within a class."""
+    rows = rows[torch.randperm(len(rows), generator=generator)]
+    rank = torch.zeros(len(rows), dtype=torch.int64)
+    seen: dict[int, int] = {}
+    for i, label in enumerate(labels[rows].tolist()):
+        rank[i] = seen[label] = seen.get(label, -1) + 1
+    order = (rank * (int(labels.max()) + 1 if len(labels) else 1) + labels[rows]).argsort()
+    return rows[order[:count]]
+
+
+def screen_scale(side: int, wanted: int = 84) -> float:
+    """Whole numbers for small images, so that every pixel stays a square; large ones shrink.
+
+    Example:
+        >>> screen_scale(28), screen_scale(32), screen_scale(224)
+        (3, 3, 0.75)
+    """
+    return max(1, round(wanted / side)) if side <= 112 else round(168 / side, 3)
+
+
+def keep_image(section: Section, name: str, image: Tensor) -> str:
+    """Add one image to a section's files; the path to show it by."""
+    data, _ = photo(pixels(image))
+    return section.image(name, data)
+
+
+def name_of(class_names: tuple[str, ...], index: int) -> str:
+    """The name of a class, whatever the data say."""
+    return class_names[index] if 0 <= index < len(class_names) else f"class {index}"

@@ -1,0 +1,174 @@
+"""What does it take to fool it?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from convscope.attacks import ATTACKS, AttackResult
+from convscope.errors import ConvscopeError
+from convscope.figures import budget, difference_tile, png, verdict
+from convscope.reports import Section
+from convscope.studies._context import Audit, keep_image, name_of
+from convscope.studies._performance import percent
+
+BOUNDED: dict[str, dict[str, Any]] = {
+    "fast-gradient": {},
+    "projected-gradient": {"steps": 40},
+    "momentum": {"steps": 20},
+    "apgd": {"steps": 50},
+    "square": {"steps": 500},
+    "linf-iterative": {},
+}
+"""Attacks that stay within epsilon, weak before strong; those that the registry has."""
+
+MINIMAL: dict[str, dict[str, Any]] = {
+    "until-fooled": {},
+    "deepfool": {},
+    "ddn": {"steps": 100},
+}
+"""Attacks that look for the smallest change."""
+
+MOST = 6
+
+
+def fooling(audit: Audit, section: Section) -> None:
+    """A table of attacks on many images, then a few images in pictures."""
+    rows = audit.attacked_rows
+    images, labels = audit.test.floats(rows), audit.test.labels[rows]
+    done = list(_run(audit, section, images, labels))
+    _table(audit, section, done)
+    shown, shown_labels = audit.shown
+    few = list(_run(audit, section, shown[:MOST], shown_labels[:MOST], say=False))
+    _grid(audit, section, few)
+    _differences(audit, section, few)
+    _alerts(audit, done)
+
+
+def _run(
+    audit: Audit, section: Section, images: Tensor, labels: Tensor, *, say: bool = True
+) -> list[AttackResult]:
+    done = []
+    for method, settings in {**BOUNDED, **MINIMAL}.items():
+        if method not in ATTACKS:
+            continue
+        more = {"epsilon": audit.epsilon} if method in BOUNDED else {}
+        try:
+            done.append(ATTACKS[method](audit.classifier, images, labels, **settings, **more))
+        except ConvscopeError as error:
+            if say:
+                section.note(f"`{method}` stopped: {error}", level="warning")
+    return done
+
+
+def _table(audit: Audit, section: Section, done: list[AttackResult]) -> None:
+    rows = []
+    for found in done:
+        s = found.summary()
+        rows.append(
+            [
+                found.method,
+                "none" if found.epsilon is None else f"L∞ ≤ {budget(found.epsilon)}",
+                s["fooled"],
+                s["median_l2"],
+                s["median_linf"],
+                s["lost_by_saving"],
+                f"{s['forwards_per_image']:.1f} + {s['backwards_per_image']:.1f}",
+                s["seconds"],
+            ]
+        )
+    number = {"kind": "number"}
+    section.table(
+        [
+            {"title": "attack", "kind": "code"},
+            "budget",
+            {"title": "fooled", "kind": "percent"},
+            number | {"title": "median L2"},
+            number | {"title": "median L∞"},
+            number | {"title": "lost by saving"},
+            number | {"title": "forwards + backwards"},
+            number | {"title": "seconds"},
+        ],
+        rows,
+        caption=f"Untargeted attacks on {audit.attacked_rows.numel()} random test images. “Fooled” "
+        "counts images that were read rightly before. “Lost by saving” fool as floats but not as "
+        "8-bit images. Passes are per image; images that are done cost nothing more.",
+        name="attacks",
+    )
+
+
+def _grid(audit: Audit, section: Section, few: list[AttackResult]) -> None:
+    if not few:
+        return
+    names = audit.classifier.class_names
+    first, rows = few[0], []
+    for row in range(len(first)):
+        true = name_of(names, int(first.labels[row]))
+        cells: list[dict[str, Any]] = [
+            {
+                "file": keep_image(section, f"original-{row}", first.originals[row]),
+                "alt": f"Test image, {true}",
+                "detail": verdict(first, row, 40)[0].replace("\\$", "$"),
+            }
+        ]
+        for found in few:
+            after, fooled = read(found, row), bool(found.fooled[row])
+            cells.append(
+                {
+                    "file": keep_image(
+                        section, f"{found.method}-{row}", found.saved[row].float() / 255
+                    ),
+                    "alt": f"{true} after {found.method}, read as {after}",
+                    "detail": after,
+                    "tone": "bad" if fooled else "good",
+                }
+            )
+        rows.append({"title": true, "cells": cells})
+    section.grid(
+        ["original", *(found.method for found in few)],
+        rows,
+        scale=audit.scale,
+        caption=f"What the images look like afterwards (as saved in 8 bits) and what they are read "
+        f"as. Bounded attacks stay within L∞ ≤ {budget(audit.epsilon)}; the others take what "
+        "they need.",
+    )
+
+
+def _differences(audit: Audit, section: Section, few: list[AttackResult]) -> None:
+    names = audit.classifier.class_names
+    chosen = [f for f in few if f.method in ("projected-gradient", "ddn", "until-fooled")]
+    if not chosen:
+        return
+    rows = []
+    for row in range(min(3, len(chosen[0]))):
+        cells: list[dict[str, Any]] = []
+        for found in chosen:
+            size = float(found.distance("linf")[row])
+            for times in (1.0, 10.0):
+                tile = png(difference_tile(found, row, times))
+                cells.append(
+                    {
+                        "file": section.image(f"{found.method}-{row}-{times:g}", tile),
+                        "alt": f"Difference made by {found.method}, {times:g} times",
+                        "detail": f"L∞ {size:.3g}" if times == 1 else "",
+                    }
+                )
+        rows.append({"title": name_of(names, int(chosen[0].labels[row])), "cells": cells})
+    heads = [h for f in chosen for h in (f"{f.method}: difference", "10 times")]
+    section.grid(heads, rows, scale=audit.scale, caption="What was added to the first images, as "
+                 "it is and ten times as strong. Red is brighter, blue is darker.")  # fmt: skip
+
+
+def read(found: AttackResult, row: int) -> str:
+    """The class that the attacked image is read as, with its probability."""
+    logits = found.logits_after[row]
+    share = float(logits.softmax(dim=0).max())
+    return f"{name_of(found.class_names, int(logits.argmax()))} {percent(share, 0)}"
+
+
+def _alerts(audit: Audit, done: list[AttackResult]) -> None:
+    for found in done:
+        for flag in found.flags:
+            if "not counted" not in flag:
+                audit.report.alert(f"{found.method}: {flag}.", section="fooling")

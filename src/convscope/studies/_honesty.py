@@ -1,0 +1,93 @@
+"""What should a reader not conclude, and how can the report be made again?"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from convscope.reports import Section
+from convscope.studies._context import Audit
+
+PACKAGES = ("convscope", "torch", "numpy", "pillow", "scikit-learn", "matplotlib")
+
+
+def limits(audit: Audit, section: Section) -> None:
+    """Plain words about what the figures do not say."""
+    n = len(audit.test)
+    attacked = audit.attacked_rows.numel()
+    section.text(
+        f"Accuracy was measured on {n:,} images of `{audit.source}`. It says nothing about images "
+        "from elsewhere: other cameras, other hands, other backgrounds."
+    )
+    section.text(
+        f"Robustness was measured on {attacked} images with the attacks listed above. Attacks give "
+        "an upper bound: another attack may find changes that these did not."
+    )
+    section.text(
+        "Maps of where a network looks are hypotheses, not proofs. Methods disagree; where they "
+        "agree, the hypothesis is better. Grown images show what excites a class most, which is "
+        "not what a typical member looks like."
+    )
+    for warning in audit.dataset.warnings:
+        section.note(warning, level="warning")
+        audit.report.alert(warning, section="limits")
+    for flag in audit.classifier.flags:
+        section.note(f"The network: {flag}.", level="warning")
+        audit.report.alert(f"The network: {flag}.", section="limits")
+    if audit.classifier.class_names != audit.dataset.class_names:
+        text = "The class names of the network and of the data differ; they are matched by number."
+        section.note(text, level="warning")
+        audit.report.alert(text, section="limits")
+
+
+def reproduce(audit: Audit, section: Section) -> None:
+    """Command, hashes, versions, seed, and the settings of the run."""
+    if audit.command:
+        section.code(audit.command, caption="The command that made this report.")
+    section.facts(
+        {
+            "Network": audit.classifier.source,
+            "Weights": f"SHA-256 of all tensors {weights_digest(audit)[:32]}…",
+            "Data": audit.dataset.source,
+            "Seed": audit.seed,
+            "Images per section": audit.count,
+            "Images attacked": audit.attacked,
+            "Processor": f"{platform.machine()}, {torch.get_num_threads()} threads, "
+            f"{torch.backends.cpu.get_cpu_capability()}",
+            "Python": platform.python_version(),
+            **{name: _version(name) for name in PACKAGES},
+            **audit.about,
+        }
+    )
+    if audit.dataset.hashes:
+        section.table(
+            [{"title": "file", "kind": "code"}, {"title": "SHA-256", "kind": "code"}],
+            [[name, digest] for name, digest in audit.dataset.hashes.items()],
+            caption="The data that were read.",
+        )
+    folder = audit.run_folder
+    config = folder / "config.toml" if folder is not None else None
+    if config is not None and config.is_file():
+        with section.details("Settings of the training run"):
+            text = config.read_text(encoding="utf-8", errors="replace")
+            section.code(text[:20_000], caption="config.toml: convscope train --config repeats it.")
+
+
+def weights_digest(audit: Audit) -> str:
+    """SHA-256 over the names and values of all weights and buffers."""
+    digest = hashlib.sha256()
+    for name, value in sorted(audit.classifier.module.state_dict().items()):
+        if isinstance(value, torch.Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

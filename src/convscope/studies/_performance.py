@@ -1,0 +1,237 @@
+"""How well does it read the test images?"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+
+from convscope.figures import calibration_diagram, per_class_bars, svg, top_confusions
+from convscope.reports import Section
+from convscope.studies._context import Audit, keep_image, name_of
+from convscope.training import Evaluation, Examples
+from convscope.training._evaluate import wilson
+
+LARGEST = 24
+"""Classes up to which the confusion matrix is shown cell by cell."""
+
+
+def performance(audit: Audit, section: Section) -> None:
+    """Accuracy with its interval, confusions, classes, calibration, mistakes, a random sample."""
+    found = audit.evaluation
+    _tiles(audit, found)
+    section.text(
+        f"{percent(found.accuracy)} of {found.n:,} images of `{audit.source}` are read rightly; "
+        f"with 95 % confidence the true share lies between {percent(found.interval[0])} and "
+        f"{percent(found.interval[1])}. "
+        + " ".join(
+            f"Top {k}: {percent(share)}."
+            for k, share in zip(found.top, found.top_accuracy, strict=True)
+            if k > 1
+        )
+    )
+    confusions(section, found)
+    section.figure("classes", svg(per_class_bars(found)), alt="Accuracy of each class with its "
+                   "95 % interval", caption="Share of each class that is read rightly, with 95 % "
+                   "intervals.")  # fmt: skip
+    section.figure(
+        "calibration",
+        svg(calibration_diagram(found)),
+        alt="Accuracy against confidence",
+        caption="Does confidence mean what it says? Dots on the diagonal do; their size is the "
+        "number of images. The calibration error is the mean distance.",
+    )
+    _classes(audit, section, found)
+    _mistakes(audit, section, found)
+    _sample(audit, section, found)
+    _alerts(audit, found)
+
+
+def confusions(section: Section, found: Evaluation) -> None:
+    """The matrix, or the most frequent confusions of many classes."""
+    names = found.class_names
+    if len(names) <= LARGEST:
+        section.matrix(
+            found.confusion.tolist(),
+            rows=names,
+            columns=names,
+            row_title="true class",
+            column_title="read as",
+            kind="confusion",
+            caption="Confusion matrix: images per true class (row) and class read (column). "
+            "Stronger color: a larger share of the row on the diagonal, more images off it.",
+            name="confusion",
+        )
+        return
+    rows = [
+        [name_of(names, true), name_of(names, read), count]
+        for true, read, count in top_confusions(found, 10_000)
+    ]
+    section.table(
+        ["true class", "read as", {"title": "images", "kind": "number"}],
+        rows[:50],
+        caption=f"The {min(50, len(rows))} most frequent confusions of {len(names):,} classes.",
+        name="confusions",
+    )
+
+
+def percent(share: float, digits: int = 2) -> str:
+    """A share in percent, a dash for NaN."""
+    return f"{100 * share:.{digits}f} %" if share == share else "–"
+
+
+def _tiles(audit: Audit, found: Evaluation) -> None:
+    low, high = found.interval
+    audit.numbers["accuracy"] = found.accuracy
+    audit.numbers["mean-per-class"] = found.mean_per_class
+    audit.numbers["calibration-error"] = found.calibration_error
+    audit.report.tile(
+        "Test accuracy",
+        percent(found.accuracy),
+        detail=f"95 % interval {100 * low:.2f} to {100 * high:.2f}, n = {found.n:,}",
+    )
+    known = found.per_class.nan_to_num(2.0)
+    worst = int(known.argmin())
+    audit.numbers["worst-class"] = float(known[worst])
+    audit.report.tile(
+        "Mean per class",
+        percent(found.mean_per_class),
+        detail=f"least: {name_of(found.class_names, worst)}, {percent(float(known[worst]), 1)}",
+    )
+    audit.report.tile(
+        "Calibration error",
+        percent(found.calibration_error),
+        detail="mean distance of confidence and accuracy",
+    )
+    seconds, spread = time_per_image(audit)
+    audit.numbers["seconds-per-image"] = seconds
+    threads = torch.get_num_threads()
+    audit.report.tile(
+        "Time per image",
+        f"{1000 * seconds:.2g} ms",
+        detail=f"one at a time, median of 30, up to {1000 * spread:.2g} ms; "
+        f"{threads} {'thread' if threads == 1 else 'threads'}",
+    )
+
+
+def time_per_image(audit: Audit) -> tuple[float, float]:
+    """Median and ninth-decile seconds of one forward pass of one image."""
+    image = audit.test.floats([0])
+    taken = []
+    with audit.classifier.probe() as probe:
+        for _ in range(35):
+            start = time.perf_counter()
+            probe.logits(image)
+            taken.append(time.perf_counter() - start)
+    taken = sorted(taken[5:])
+    return statistics.median(taken), taken[int(0.9 * len(taken))]
+
+
+def _classes(audit: Audit, section: Section, found: Evaluation) -> None:
+    totals, hits = found.confusion.sum(dim=1), found.confusion.diagonal()
+    order = range(len(totals))
+    if len(totals) > LARGEST:
+        order = found.per_class.nan_to_num(2.0).argsort(stable=True).tolist()
+    favorite = dict[int, tuple[int, int]]()
+    for true, read, count in top_confusions(found, 10**7):
+        favorite.setdefault(true, (read, count))
+    rows = []
+    for i in order:
+        total, hit = int(totals[i]), int(hits[i])
+        low, high = wilson(hit, total) if total else (float("nan"), float("nan"))
+        most = favorite.get(i)
+        rows.append(
+            [
+                name_of(found.class_names, i),
+                total,
+                hit / total if total else None,
+                f"{100 * low:.1f} to {100 * high:.1f}" if total else "–",
+                f"{name_of(found.class_names, most[0])} ({most[1]})" if most else "–",
+            ]
+        )
+    number, share = {"kind": "number"}, {"kind": "percent"}
+    with section.details("Every class in numbers"):
+        section.table(
+            [
+                "class",
+                number | {"title": "images"},
+                share | {"title": "read rightly"},
+                number | {"title": "95 % interval, %"},
+                "most often mistaken for",
+            ],
+            rows,
+            name="classes",
+        )
+
+
+def _mistakes(audit: Audit, section: Section, found: Evaluation) -> None:
+    wrong = found.n - int(found.confusion.diagonal().sum())
+    if not wrong:
+        section.text("No test image was read wrongly.")
+        return
+    items = _pictures(audit, section, "mistake", found.mistakes, found)
+    section.gallery(
+        items,
+        scale=audit.scale,
+        caption=f"The most confident of {wrong:,} mistakes: true class, class read, confidence.",
+    )
+
+
+def _sample(audit: Audit, section: Section, found: Evaluation) -> None:
+    items = _pictures(audit, section, "sample", found.sample, found)
+    section.gallery(
+        items, scale=audit.scale, caption="Random test images: true class, class read, confidence."
+    )
+
+
+def _pictures(
+    audit: Audit, section: Section, name: str, chosen: Examples, found: Evaluation
+) -> list[dict[str, str]]:
+    images = audit.test.floats(chosen.rows)
+    items = []
+    for i, row in enumerate(chosen.rows.tolist()):
+        true = name_of(found.class_names, int(chosen.labels[i]))
+        read = name_of(found.class_names, int(chosen.predicted[i]))
+        items.append(
+            {
+                "file": keep_image(section, f"{name}-{i}", images[i]),
+                "alt": f"{audit.source}/{row}: {true}, read as {read}",
+                "title": f"{true} → {read}",
+                "detail": percent(float(chosen.confidences[i]), 1),
+                "tone": "" if true == read else "bad",
+            }
+        )
+    return items
+
+
+def _alerts(audit: Audit, found: Evaluation) -> None:
+    totals, hits = found.confusion.sum(dim=1), found.confusion.diagonal()
+    weak = []
+    for i, (total, hit) in enumerate(zip(totals.tolist(), hits.tolist(), strict=True)):
+        if total and wilson(hit, total)[1] < found.accuracy:
+            weak.append((hit / total, i))
+    for share, i in sorted(weak)[:3]:
+        audit.report.alert(
+            f"Class {name_of(found.class_names, i)} is read rightly in {percent(share, 1)} of its "
+            f"images, less than the average by more than chance explains.",
+            section="performance",
+        )
+    if len(weak) > 3:
+        audit.report.alert(f"{len(weak) - 3} more classes are weaker than average.",
+                           section="performance")  # fmt: skip
+    gap = float(found.confidences.double().mean()) - found.accuracy
+    error = found.calibration_error
+    if error > 0.03:
+        word = "overconfident" if gap > 0 else "underconfident"
+        audit.report.alert(
+            f"The network is {word}: confidence and accuracy differ by {percent(error, 1)} "
+            "on average.",
+            level="warning",
+            section="performance",
+        )
+    missing = int((totals == 0).sum())
+    if missing:
+        audit.report.alert(
+            f"{missing} of {len(totals)} classes have no test image.", section="performance"
+        )

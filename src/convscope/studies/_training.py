@@ -1,0 +1,103 @@
+"""How was it trained, and how did that go?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from convscope.errors import ConvscopeError
+from convscope.figures import accuracy_curve, loss_curve, svg
+from convscope.reports import Section
+from convscope.studies._context import Audit
+from convscope.training import Measured, read_history, read_settings
+
+RISEN = 1.25
+"""A validation loss so much above its lowest is worth a remark."""
+
+
+def training(audit: Audit, section: Section) -> None:
+    """Curves, settings and duration of the run folder."""
+    folder = audit.run_folder
+    points = read_history(folder) if folder is not None else ()
+    if folder is None or not points:
+        section.text(
+            "The network did not come from a run folder with a `metrics.csv`, so nothing is known "
+            "about its training."
+        )
+        return
+    section.figure("loss", svg(loss_curve(points)), alt="Training and validation loss over the "
+                   "epochs", caption="Cross-entropy. Training loss is as optimized, with "
+                   "augmentation if there is any.")  # fmt: skip
+    section.figure("error", svg(accuracy_curve(points)), alt="Training and validation error over "
+                   "the epochs", caption="Share of images read wrongly, in percent.")  # fmt: skip
+    last, best = points[-1], min(points, key=_loss)
+    section.facts(
+        {
+            "Last point": _words(last),
+            "Lowest validation loss": _words(best),
+            **_settings(folder),
+            **_environment(folder),
+        }
+    )
+    section.table(
+        [{"title": name.replace("_", " "), "kind": "number"} for name in _COLUMNS],
+        [[getattr(point, name) for name in _COLUMNS] for point in _few(points)],
+        caption=f"{len(points)} points were measured.",
+        name="curve",
+    )
+    if last.validation_loss > RISEN * best.validation_loss:
+        audit.report.alert(
+            f"Validation loss rose from {best.validation_loss:.3g} at epoch {best.epoch:.3g} to "
+            f"{last.validation_loss:.3g} at the end: the network has begun to overfit.",
+            section="training",
+        )
+
+
+_COLUMNS = (
+    "step", "epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss",
+    "validation_accuracy",
+)  # fmt: skip
+
+
+def _loss(point: Measured) -> float:
+    value = point.validation_loss
+    return value if value == value else float("inf")
+
+
+def _words(point: Measured) -> str:
+    return (
+        f"epoch {point.epoch:.3g}: training loss {point.train_loss:.4g}, validation loss "
+        f"{point.validation_loss:.4g}, validation accuracy {100 * point.validation_accuracy:.2f} %"
+    )
+
+
+def _few(points: tuple[Measured, ...], most: int = 12) -> list[Measured]:
+    step = max(1, -(-len(points) // most))
+    chosen = list(points[step - 1 :: step])
+    return chosen if chosen and chosen[-1] is points[-1] else [*chosen, points[-1]]
+
+
+def _settings(folder: Path) -> dict[str, object]:
+    try:
+        s = read_settings(folder / "config.toml")
+    except (ConvscopeError, OSError):
+        return {"Settings": "config.toml is missing or damaged"}
+    return {
+        "Recipe": f"{s.model} on {s.data}, preset {s.preset}, seed {s.seed}",
+        "Optimizer": f"{s.optimizer}, learning rate {s.learning_rate:g} ({s.schedule}), weight "
+        f"decay {s.weight_decay:g}, batch {s.batch_size}, {s.epochs} epochs",
+        "Moving average": f"{s.ema:g} per step" if s.ema else "none",
+        "Adversary": f"{s.adversary}, epsilon {s.epsilon:g}" if s.adversary != "none" else "none",
+    }
+
+
+def _environment(folder: Path) -> dict[str, object]:
+    try:
+        sessions = json.loads((folder / "env.json").read_text(encoding="utf-8"))["sessions"]
+        seconds = sum(float(s.get("seconds") or 0) for s in sessions)
+        last = sessions[-1]
+        words = f"torch {last['torch']}, {last['threads']} threads, {last['precision']}"
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return {}
+    many = f" in {len(sessions)} sessions" if len(sessions) > 1 else ""
+    return {"Duration": f"{seconds:.0f} s{many}", "Computed with": words}

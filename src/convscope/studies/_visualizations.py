@@ -1,0 +1,107 @@
+"""What did it learn?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convscope.figures import ascent_curve, pixels, png, svg
+from convscope.reports import Section
+from convscope.studies._context import Audit, name_of
+from convscope.studies._performance import percent
+from convscope.visualizations import Visualization, class_images
+
+MOST = 10
+
+
+def class_pictures(audit: Audit, section: Section) -> None:
+    """An image per class that the network likes best, with controls and the ascent."""
+    classes = list(range(min(MOST, audit.classifier.num_classes)))
+    found = class_images(
+        audit.classifier,
+        classes,
+        reference=audit.reference,
+        judge=audit.judge,
+        generator=audit.generator(20),
+    )
+    picture_rows(section, found, audit.scale)
+    section.figure(
+        "ascent",
+        svg(ascent_curve(found)),
+        alt="Objective over the steps of the ascent",
+        caption="The objective that was climbed, step by step.",
+    )
+    rows = []
+    for i, unit in enumerate(found.units):
+        natural = float(found.natural[i]) if found.natural is not None else None
+        top = int(found.logits[i].argmax())
+        share = float(found.logits[i].softmax(dim=0)[int(found.channels[i])])
+        rows.append(
+            [
+                unit,
+                float(found.activations[i]),
+                natural,
+                share,
+                name_of(found.class_names, top),
+            ]
+        )
+    number = {"kind": "number"}
+    section.table(
+        [
+            "class",
+            number | {"title": "logit reached"},
+            number | {"title": "largest on real images"},
+            {"title": "probability", "kind": "percent"},
+            "read as",
+        ],
+        rows,
+        caption="A logit far above that of any real image means: this is not a typical member of "
+        "the class, but an exaggeration.",
+        name="classes",
+    )
+    section.facts({"recipe": found.recipe, **{k: str(v) for k, v in found.settings.items()}})
+    judged(audit, section, found)
+
+
+def picture_rows(section: Section, found: Visualization, scale: float) -> None:
+    """One column per unit: the image, the same from random weights, the nearest real ones."""
+    bands: list[tuple[str, Any]] = [("image", found.images)]
+    if found.control is not None:
+        bands.append(("random weights", found.control.images))
+    if found.natural_images is not None:
+        bands.append(("best real image", found.natural_images))
+    if found.nearest is not None:
+        bands.append(("nearest real image", found.nearest.images))
+    rows = []
+    for title, images in bands:
+        cells = [
+            {
+                "file": section.image(f"{found.layer}-{title}-{i}", png(pixels(image))),
+                "alt": f"{title} of {unit}",
+            }
+            for i, (unit, image) in enumerate(zip(found.units, images, strict=True))
+        ]
+        rows.append({"title": title, "cells": cells})
+    section.grid(
+        list(found.units),
+        rows,
+        scale=scale if len(found.units) < 10 else max(0.05, scale * 0.8),
+        caption="Row by row: the image that was grown; the same recipe on the network with random "
+        "weights, which shows what the recipe draws by itself; real images that excite the unit "
+        "most; the training image nearest to the picture, to see whether it was memorized.",
+    )
+
+
+def judged(audit: Audit, section: Section, found: Visualization) -> None:
+    """What an independent network makes of the pictures."""
+    verdict = found.judgement
+    if verdict is None:
+        section.text(
+            "No second, independently trained network was given as a judge, so nothing here says "
+            "whether others recognize these images."
+        )
+        return
+    count = len(found.units)
+    section.text(
+        f"A judge ({verdict.source}) reads {verdict.right} of {count} as the class they were grown "
+        f"for, with a mean probability of {percent(float(verdict.probabilities.mean()), 0)}."
+    )
