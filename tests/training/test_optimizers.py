@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.training import Muon, TrainSettings
+from convscope.training import TrainSettings
 from convscope.training._average import Average
-from convscope.training._muon import orthogonalize
-from convscope.training._optimizers import build_optimizers, set_learning_rate
+from convscope.training._optimizers import build_rules, memory_of, remember
+from convscope.training._rules import Muon, orthogonalize
 from convscope.training._schedule import learning_rate_factor
 
 
@@ -16,7 +16,7 @@ def network():
     return nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 3))
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "muon"])
 def test_only_weights_are_decayed(optimizer):
     module = network()
     for parameter in module.parameters():
@@ -25,45 +25,79 @@ def test_only_weights_are_decayed(optimizer):
     settings = TrainSettings(
         model="m", data="d", optimizer=optimizer, learning_rate=0.1, weight_decay=0.1
     )
-    for built in build_optimizers(module, settings):
-        built.step()
+    for rule in build_rules(module, settings):
+        rule.step(1.0)
     for parameter in module.parameters():
-        shrunk = bool((parameter < 0.5).all())
-        assert shrunk == (parameter.ndim >= 2)
+        if not (optimizer == "muon" and parameter.ndim == 4):
+            assert bool((parameter < 0.5).all()) == (parameter.ndim >= 2)
+
+
+REFERENCES = {
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.05, weight_decay=0.1),
+    "adam": lambda p: torch.optim.Adam(p, lr=0.05, weight_decay=0.1),
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.05, weight_decay=0.1, momentum=0.9, nesterov=True),
+}
+
+
+@pytest.mark.parametrize("optimizer", REFERENCES)
+def test_rules_move_like_those_of_torch(optimizer):
+    ours, theirs = (nn.Linear(5, 4, bias=False) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    settings = TrainSettings(
+        model="m", data="d", optimizer=optimizer, learning_rate=0.05, weight_decay=0.1
+    )
+    (rule,) = build_rules(ours, settings)
+    reference = REFERENCES[optimizer](theirs.parameters())
+    images = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+    for _ in range(10):
+        for module in (ours, theirs):
+            module.zero_grad()
+            module(images).square().mean().backward()
+        rule.step(1.0)
+        reference.step()
+    torch.testing.assert_close(ours.weight, theirs.weight)
 
 
 def test_muon_moves_filters_and_sgd_the_rest():
-    module = network()
     settings = TrainSettings(
         model="m", data="d", optimizer="muon", learning_rate=0.1, other_learning_rate=0.02
     )
-    muon, sgd = build_optimizers(module, settings)
-    assert [p.ndim for group in muon.param_groups for p in group["params"]] == [4]
-    assert sorted(p.ndim for group in sgd.param_groups for p in group["params"]) == [1, 1, 1, 1, 2]
-    assert set_learning_rate([muon, sgd], 0.5) == 0.05
-    assert {group["lr"] for group in sgd.param_groups} == {0.01}
+    rules = build_rules(network(), settings)
+    assert [type(rule).__name__ for rule in rules] == ["Muon", "Sgd", "Sgd"]
+    assert [sorted(p.ndim for p in rule.parameters) for rule in rules] == [[4], [2], [1, 1, 1, 1]]
+    assert [rule.peak for rule in rules] == [0.1, 0.02, 0.02]
 
 
 def test_muon_steps_against_the_gradient_and_keeps_the_norm():
     bank = nn.Parameter(torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(0)))
     target = torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(1))
-    optimizer = Muon([bank], lr=0.05)
-    gaps = []
+    rule = Muon([bank], rate=0.05, momentum=0.6)
+    losses = []
     for _ in range(40):
-        optimizer.zero_grad()
+        bank.grad = None
         loss = -(bank / bank.norm() * target).sum()
         loss.backward()
-        gaps.append(loss.item())
-        optimizer.step()
-    assert gaps[-1] < gaps[0] - 5
+        losses.append(loss.item())
+        rule.step(1.0)
+    assert losses[-1] < losses[0] - 5
     assert bank.norm().item() == pytest.approx(8**0.5, rel=0.1)
+
+
+def test_memory_goes_out_and_comes_back():
+    settings = TrainSettings(model="m", data="d")
+    first, second = build_rules(network(), settings), build_rules(network(), settings)
+    for i, value in enumerate(memory_of(first).values()):
+        value.fill_(i)
+    remember(second, memory_of(first))
+    assert memory_of(second).keys() == memory_of(first).keys()
+    assert all(torch.equal(v, memory_of(first)[k]) for k, v in memory_of(second).items())
 
 
 @pytest.mark.parametrize("shape", [(4, 9), (9, 4), (5, 5)])
 def test_orthogonalize_keeps_singular_vectors_and_levels_values(shape):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-    inside = left.T @ orthogonalize(matrix, steps=5) @ right.T
+    inside = left.T @ orthogonalize(matrix, iterations=5) @ right.T
     values = inside.diagonal()
     assert (inside - torch.diag(values)).abs().max() < 0.05
     assert values.min() > 0.5

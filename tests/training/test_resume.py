@@ -113,7 +113,7 @@ def fresh_instead(snapshot, item, settings):
             tensors["model"][name] = fresh.tensors["model"][name]
     elif item in ("momentum", "optimizer-steps"):
         for name, value in tensors["optimizer"].items():
-            if name.endswith(".step") == (item == "optimizer-steps"):
+            if (".steps." in name) == (item == "optimizer-steps"):
                 tensors["optimizer"][name] = torch.zeros_like(value)
     elif item == "average":
         tensors["average"] = fresh.tensors["average"]

@@ -272,3 +272,21 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path, dataset, settings):
     with pytest.raises(UsageError, match="is no run folder"):
         train(settings, dataset, out=tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_training_does_not_import_the_compiler(tmp_path):
+    """`torch.optim` would: more than a second for nothing."""
+    import subprocess
+    import sys
+
+    program = (
+        "import sys; from convscope.cli import main;"
+        "main(['train', 'mnist-conv1', '--data', 'digits', '--epochs', '1', '--out', sys.argv[1]]);"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / "run")], capture_output=True
+        ).returncode
+        == 0
+    )

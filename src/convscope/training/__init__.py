@@ -5,7 +5,6 @@ from convscope.training._evaluate import Evaluation, Examples, evaluate
 from convscope.training._events import Event, Measured, Saved, Started, Stepped, Warned
 from convscope.training._folder import check_run_folder
 from convscope.training._history import read_history
-from convscope.training._muon import Muon
 from convscope.training._recipes import PRESETS, RECIPES, recipe
 from convscope.training._settings import TrainSettings
 from convscope.training._signals import Interrupted, Terminated
@@ -20,7 +19,6 @@ __all__ = [
     "Examples",
     "Interrupted",
     "Measured",
-    "Muon",
     "Saved",
     "Started",
     "Stepped",

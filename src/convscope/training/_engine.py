@@ -12,7 +12,6 @@ from convscope.training._adversarial import Adversary
 from convscope.training._batches import Batches, Normalize
 from convscope.training._events import Event, Measured, Stepped, Warned
 from convscope.training._numbers import NotFinite
-from convscope.training._optimizers import set_learning_rate
 from convscope.training._precision import arithmetic
 from convscope.training._schedule import learning_rate_factor
 from convscope.training._settings import TrainSettings
@@ -94,7 +93,7 @@ class Engine:
         factor = learning_rate_factor(
             state.step, self.steps, schedule=settings.schedule, warm_up=settings.warm_up
         )
-        rate = set_learning_rate(state.optimizers, factor)
+        rate = state.rules[0].peak * factor
         _faults.hit("step.forward")
         with arithmetic(self.precision):
             loss, logits = adversary.loss(state, images, labels, epoch, position, self.world)
@@ -111,12 +110,13 @@ class Engine:
         norm = torch.nn.utils.get_total_norm(gradients)
         mean_loss, mean_wrong, wishes = shared.tolist()
         if not (math.isfinite(mean_loss) and math.isfinite(norm.item())):
-            raise NotFinite(state, mean_loss, epoch, position, self.batches.rows(epoch, position))
+            rows = self.batches.rows(epoch, position)
+            raise NotFinite(state, mean_loss, rate, epoch, position, rows)
         if settings.clip:
             torch.nn.utils.clip_grads_with_norm_(list(module.parameters()), settings.clip, norm)
         _faults.hit("step.update")
-        for optimizer in state.optimizers:
-            optimizer.step()
+        for rule in state.rules:
+            rule.step(factor)
         state.step += 1
         if state.average:
             state.average.after_step(module, state.step)

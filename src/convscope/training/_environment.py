@@ -55,9 +55,24 @@ class Environment:
 
     @classmethod
     def open(
-        cls, folder: Path, dataset: Dataset, *, precision: str, processes: int, step: int
+        cls,
+        folder: Path,
+        dataset: Dataset,
+        *,
+        precision: str,
+        processes: int,
+        step: int,
+        total: int,
     ) -> tuple["Environment", list[str]]:
         """Start a session: read the file of earlier ones, compare, write.
+
+        Args:
+            folder: The run folder.
+            dataset: What the run reads now.
+            precision: Arithmetic of this session.
+            processes: How many share the work.
+            step: Updates done before this session.
+            total: Updates of the whole run; a session without work leaves no mark.
 
         Returns:
             The environment, and one sentence for each difference that voids the bitwise promise.
@@ -81,6 +96,8 @@ class Environment:
                     expected=f"data with SHA-256 {str(found)[:16]}...",
                     hint="bring the old data back, or train into another folder",
                 )
+            if step == total:
+                return cls(path, before), []
             last = sessions[-1] if sessions else {}
             drift = [
                 f"{key} {last.get(key)} -> {value}: not bit-exact from here on"
@@ -110,7 +127,7 @@ class Environment:
 
     def finish(self, seconds: float) -> None:
         """Note how long this session took."""
-        self.content["sessions"][-1]["seconds"] = round(seconds, 3)
+        self.content["sessions"][-1].setdefault("seconds", round(seconds, 3))
         self.write()
 
     def write(self) -> None:

@@ -21,12 +21,15 @@ class NotFinite(Exception):
     Args:
         state: The run, unchanged since its last good step but for the gradients.
         loss: Mean loss of the batch.
+        rate: Learning rate of the update that was not made.
         epoch: Epoch, from 0.
         position: Batch within the epoch, from 0.
         rows: The images of the batch.
     """
 
-    def __init__(self, state: State, loss: float, epoch: int, position: int, rows: Tensor) -> None:
+    def __init__(
+        self, state: State, loss: float, rate: float, epoch: int, position: int, rows: Tensor
+    ) -> None:
         super().__init__(f"loss {loss} at step {state.step}")
         self.loss = loss
         bad = {
@@ -39,7 +42,7 @@ class NotFinite(Exception):
             "epoch": epoch,
             "batch": position,
             "loss": loss if math.isfinite(loss) else str(loss),
-            "learning_rate": state.optimizers[0].param_groups[0]["lr"],
+            "learning_rate": rate,
             "non_finite_gradients": bad,
             "rows": rows.tolist(),
         }

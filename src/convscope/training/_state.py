@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from convscope.errors import CheckpointError
 from convscope.training._average import Average
 from convscope.training._checkpoints import Snapshot
-from convscope.training._optimizers import build_optimizers, optimizer_tensors, restore_optimizers
+from convscope.training._optimizers import build_rules, memory_of, remember
+from convscope.training._rules import Rule
 from convscope.training._settings import TrainSettings
 
 
@@ -34,7 +34,7 @@ class State:
 
     Args:
         module: The network.
-        optimizers: They share its parameters.
+        rules: Who moves which of its parameters.
         average: The moving average, if the run keeps one.
         step: Updates done.
         tally: Sums for the next row of ``metrics.csv``.
@@ -42,7 +42,7 @@ class State:
     """
 
     module: nn.Module
-    optimizers: list[Optimizer]
+    rules: list[Rule]
     average: Average | None
     step: int = 0
     tally: Tally = field(default_factory=Tally)
@@ -53,7 +53,7 @@ class State:
         """The state before the first step."""
         module = module.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         average = Average(module, decay=settings.ema) if settings.ema else None
-        return cls(module, build_optimizers(module, settings), average)
+        return cls(module, build_rules(module, settings), average)
 
     @property
     def delivered(self) -> nn.Module:
@@ -64,7 +64,7 @@ class State:
         """Everything needed to go on from here."""
         tensors = {
             "model": _detached(self.module.state_dict()),
-            "optimizer": optimizer_tensors(self.optimizers),
+            "optimizer": memory_of(self.rules),
         }
         numbers = {
             "tally": [self.tally.loss, self.tally.wrong, self.tally.batches],
@@ -83,7 +83,7 @@ class State:
         """
         try:
             self.module.load_state_dict(snapshot.tensors["model"])
-            restore_optimizers(self.optimizers, snapshot.tensors["optimizer"])
+            remember(self.rules, snapshot.tensors["optimizer"])
             if self.average:
                 self.average.module.load_state_dict(snapshot.tensors["average"])
                 self.average.updates = int(snapshot.numbers["average_updates"])

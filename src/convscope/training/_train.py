@@ -197,6 +197,7 @@ class _Run:
                 precision=self.engine.precision,
                 processes=self.world.size,
                 step=self.state.step,
+                total=self.engine.steps,
             )
             write_atomically(self.out / METRICS, history_text(self.points).encode())
         for note in [*notes, *drift]:
