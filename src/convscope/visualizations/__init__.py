@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from convscope.visualizations._images import RECIPES, class_images, neuron_images
+from convscope.visualizations._images import RECIPES, chosen_recipe, class_images, neuron_images
 from convscope.visualizations._maximize import nearest
 from convscope.visualizations._prior_recipes import fourier, pca, spectrum
 from convscope.visualizations._priors import stationarity
@@ -33,6 +33,7 @@ __all__ = [
     "Recipe",
     "Units",
     "Visualization",
+    "chosen_recipe",
     "class_images",
     "fourier",
     "gaussian_gradient",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Generator, Tensor
 
@@ -148,8 +149,13 @@ def neuron_images(
     )
 
 
-def chosen_recipe(recipe: str | Recipe | None, reference: Images | None) -> Recipe:
+def chosen_recipe(recipe: str | Recipe | None, reference: Images | None, **settings: Any) -> Recipe:
     """The recipe that was asked for, or the best that the data allow.
+
+    Args:
+        recipe: A name in `RECIPES`, a recipe, or ``None``.
+        reference: Real images, if there are any.
+        settings: Of the recipe, if it is not given whole.
 
     Raises:
         UsageError: If there is no recipe of that name.
@@ -162,4 +168,4 @@ def chosen_recipe(recipe: str | Recipe | None, reference: Images | None) -> Reci
         name = "l2-blur"
     else:
         name = "pca" if stationarity(reference[:1000]) > ALIGNED else "spectrum"
-    return RECIPES[choose("recipe", name, RECIPES)]()
+    return RECIPES[choose("recipe", name, RECIPES)](**settings)
