@@ -133,7 +133,7 @@ def train_model(
         model: Name of a network, see `convscope models list`.
         data: digits, mnist, cifar10 or folder:DIRECTORY.
         data_dir: Folder that holds the data files.
-        preset: fast (default), long or faithful.
+        preset: fast (default), long, faithful, robust or smooth.
         out: Run folder; runs/MODEL-DATA-SEED by default.
         resume: Go on with the run in --out; without a model, with the settings it has.
         config: TOML file with settings, such as the config.toml of a run. Flags win over it.

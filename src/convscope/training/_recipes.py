@@ -5,6 +5,7 @@ were found on the validation split (see ``docs/training.md`` and ``benchmarks/mn
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from convscope.data import Augmentation
@@ -12,7 +13,7 @@ from convscope.errors import choose
 from convscope.training._settings import TrainSettings
 from convscope.training._toml import checked_table, with_values
 
-PRESETS = ("fast", "long", "faithful")
+PRESETS = ("fast", "long", "faithful", "robust", "smooth")
 
 _AFFINE = Augmentation(degrees=12, scale=0.1, shear=0.15, translate=2.5)
 
@@ -26,7 +27,31 @@ _FAITHFUL: dict[str, Any] = {
     "ema": 0.0,
     "precision": "fp32",
 }
-_QUICK: dict[str, Any] = {"epochs": 3, "learning_rate": 0.01}
+_SHIFTED = Augmentation(shift=1)
+_QUICK: dict[str, Any] = {
+    "epochs": 4,
+    "batch_size": 128,
+    "learning_rate": 0.01,
+    "ema": 0.97,
+    "augment": _SHIFTED,
+}
+_ROBUST: dict[str, Any] = {
+    "epochs": 10,
+    "batch_size": 128,
+    "learning_rate": 0.003,
+    "weight_decay": 0.0,
+    "ema": 0.995,
+    "adversary": "pgd",
+    "epsilon": 0.3,
+    "adversary_steps": 7,
+    "adversary_ramp": 3.0,
+}
+_SMOOTH: dict[str, Any] = {
+    "epochs": 10,
+    "batch_size": 128,
+    "learning_rate": 0.003,
+    "noise": 0.5,
+}
 _DIGITS: dict[str, Any] = {
     "epochs": 30,
     "batch_size": 64,
@@ -53,10 +78,17 @@ _CIFAR_MUON: dict[str, Any] = {
     "augment": Augmentation(flip="alternating", shift=2, padding="reflection"),
 }
 
+_HARDENED: dict[str, dict[str, Any]] = {"robust": _ROBUST, "smooth": _SMOOTH}
+
+_COLOR: dict[str, dict[str, Any]] = {
+    "robust": {"epsilon": 8 / 255, "augment": _CIFAR["augment"]},
+    "smooth": {"noise": 0.25, "augment": _CIFAR["augment"]},
+}
+
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "mnist-conv1": {
         "fast": _QUICK,
-        "long": {**_QUICK, "epochs": 10, "augment": Augmentation(shift=1)},
+        "long": {**_QUICK, "epochs": 10},
         "faithful": _FAITHFUL,
     },
     "mnist-conv2": {
@@ -65,12 +97,12 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         "faithful": _FAITHFUL,
     },
     "mnist-conv2-fc": {
-        "fast": {"epochs": 2, "learning_rate": 0.004},
+        "fast": {**_QUICK, "epochs": 2, "learning_rate": 0.004},
         "long": {"epochs": 12, "learning_rate": 0.004, "augment": _AFFINE},
         "faithful": _FAITHFUL,
     },
     "mnist-conv2-fc-bn": {
-        "fast": {"epochs": 2, "learning_rate": 0.01},
+        "fast": {**_QUICK, "epochs": 2},
         "long": {"epochs": 12, "learning_rate": 0.01, "augment": _AFFINE},
         "faithful": _FAITHFUL,
     },
@@ -106,8 +138,10 @@ def recipe(
         model: Name of the network. Networks without a recipe of their own get a careful general
             one.
         data: Name of the data set; ``digits`` has few images and gets more epochs.
-        preset: ``"fast"`` (seconds to a minute), ``"long"`` (more accurate) or ``"faithful"`` (as
-            in the course documents).
+        preset: ``"fast"`` (seconds to a minute), ``"long"`` (more accurate), ``"faithful"`` (as in
+            the course documents), ``"robust"`` (against PGD in an L-infinity ball: 0.3 for
+            digits, 8/255 for color) or ``"smooth"`` (with noise of 0.5 or 0.25, for randomized
+            smoothing).
         overrides: Fields of `TrainSettings` to change; fields of nested tables too, as in
             ``{"augment": {"degrees": 5}}``.
         **more: The same as `overrides`.
@@ -124,9 +158,16 @@ def recipe(
     """
     choose("preset", preset, PRESETS)
     base = RECIPES.get(model) or RECIPES.get(model.removesuffix("-bn")) or _GENERAL
-    values = dict(base[preset])
+    if preset in _HARDENED:
+        values = {**_GENERAL["fast"], **_HARDENED[preset]}
+        if model.startswith("cifar"):
+            values.update(_COLOR[preset])
+    else:
+        values = dict(base[preset])
     if data == "digits" and preset != "faithful":
-        values.update(_DIGITS, epochs=_DIGITS["epochs"] * (2 if preset == "long" else 1))
+        values.update(_DIGITS, epochs=_DIGITS["epochs"] * (1 if preset == "fast" else 2))
     settings = TrainSettings(model=model, data=data, preset=preset, **values)
-    wanted = checked_table({**(overrides or {}), **more}, TrainSettings)
+    changes = {**(overrides or {}), **more}
+    plain = {k: asdict(v) if isinstance(v, Augmentation) else v for k, v in changes.items()}
+    wanted = checked_table(plain, TrainSettings)
     return with_values(settings, wanted)
