@@ -1,8 +1,9 @@
-"""Lines through measured points, whatever was measured: gaps for NaN, millions of points, one point."""
+"""Lines through whatever was measured: with gaps for NaN, from one point or from millions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,7 @@ def decimated(
         return x, y
     edges = np.linspace(0, len(y), most // 2 + 1).astype(int)
     keep = {0, len(y) - 1}
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         part = y[low:high]
         if not np.isnan(part).all():
             keep.update((low + int(np.nanargmin(part)), low + int(np.nanargmax(part))))

@@ -37,8 +37,7 @@ from convscope.robustness import (
     RobustnessEvaluation,
     Survival,
 )
-from convscope.training import TrainResult
-from convscope.training._evaluate import Evaluation
+from convscope.training import Evaluation, TrainResult
 from convscope.visualizations import Visualization
 
 FIGURES: dict[type, Callable[[Any], Figure]] = {

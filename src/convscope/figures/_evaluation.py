@@ -23,7 +23,8 @@ from convscope.figures._theme import (
     look,
     note,
 )
-from convscope.training._evaluate import Evaluation, wilson
+from convscope.training import Evaluation
+from convscope.training._evaluate import wilson
 from convscope.types import Images
 
 LARGEST = 24

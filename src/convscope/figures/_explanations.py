@@ -46,7 +46,7 @@ def draw_explanation(result: Explanation) -> Figure:
             bar = drawn.colorbar(
                 ScalarMappable(scale, colors), ax=shown, fraction=0.03, pad=0.01, aspect=12
             )
-            bar.outline.set_visible(False)  # type: ignore[operator]
+            bar.outline.set_visible(False)
             bar.ax.tick_params(labelsize=6.5, length=2)
     return drawn
 

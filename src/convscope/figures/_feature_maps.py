@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from convscope.explanations import FeatureMaps, LayerMaps
-from convscope.figures._mosaic import Pixels, mosaic, pixels, stretched
+from convscope.figures._mosaic import GAP, Pixels, mosaic, pixels, stretched
 from convscope.figures._text import label
 from convscope.figures._theme import axes, bare, figure, look
 
@@ -38,12 +38,11 @@ def draw_feature_maps(result: FeatureMaps, row: int = 0) -> Figure:
 
 
 def map_sheet(
-    layer: LayerMaps, row: int, *, columns: int = 16, between: tuple[int, int, int] | None = None
+    layer: LayerMaps, row: int, *, columns: int = 16, between: tuple[int, int, int] = GAP
 ) -> Pixels:
     """The maps of one image as a native-resolution mosaic, each stretched by itself."""
     tiles = [stretched(values) for values in layer.maps[row, :MOST]]
-    more = {} if between is None else {"between": between}
-    return mosaic(tiles, columns=columns, **more)
+    return mosaic(tiles, columns=columns, between=between)
 
 
 def map_caption(layer: LayerMaps) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from convscope.explanations import Filters
-from convscope.figures._mosaic import Pixels, mosaic, pixels
+from convscope.figures._mosaic import GAP, Pixels, mosaic, pixels
 from convscope.figures._text import label
 from convscope.figures._theme import axes, bare, figure, look
 
@@ -26,11 +26,10 @@ def draw_filters(result: Filters) -> Figure:
     return drawn
 
 
-def filter_sheet(result: Filters, *, between: tuple[int, int, int] | None = None) -> Pixels:
+def filter_sheet(result: Filters, *, between: tuple[int, int, int] = GAP) -> Pixels:
     """The filters as a native-resolution mosaic."""
     tiles = [pixels(picture) for picture in result.pictures[:MOST]]
-    more = {} if between is None else {"between": between}
-    return mosaic(tiles, columns=result.columns, **more)
+    return mosaic(tiles, columns=result.columns, between=between)
 
 
 def filter_caption(result: Filters) -> str:

@@ -19,8 +19,8 @@ _SVG = "http://www.w3.org/2000/svg"
 _LINK = "http://www.w3.org/1999/xlink"
 _KEPT_STYLE = {
     "fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "fill-opacity",
-    "opacity", "font-size", "font-weight", "font-style", "text-anchor", "fill-rule", "stroke-linejoin",
-    "stroke-linecap", "image-rendering", "stroke-dashoffset",
+    "opacity", "font-size", "font-weight", "font-style", "text-anchor", "fill-rule",
+    "stroke-linejoin", "stroke-linecap", "image-rendering", "stroke-dashoffset",
 }  # fmt: skip
 _DULL = {"fill-opacity": "1", "stroke-opacity": "1", "opacity": "1", "stroke-dashoffset": "0"}
 
@@ -65,17 +65,22 @@ def compact(text: str, *, alt: str = "") -> str:
 
 
 def _thin_uses(root: ElementTree.Element) -> None:
-    """Ticks and markers repeat the style of the shape that they use; the shape's own is enough."""
-    styled = {
-        f"#{element.get('id')}": set(element.attrib) & _KEPT_STYLE
-        for element in root.iter()
-        if element.get("id")
-    }
+    """Move what all copies of a tick or marker have in common to the shape that they copy."""
+    shapes = {f"#{element.get('id')}": element for element in root.iter() if element.get("id")}
+    copies: dict[str, list[ElementTree.Element]] = {}
     for element in root.iter(f"{{{_SVG}}}use"):
-        for key in styled.get(element.get("href", ""), ()):
-            element.attrib.pop(key, None)
-        if styled.get(element.get("href", "")) and element.get("fill"):
-            element.attrib.pop("fill")
+        copies.setdefault(element.get("href", ""), []).append(element)
+    for name, uses in copies.items():
+        if name not in shapes:
+            continue
+        for key in _KEPT_STYLE:
+            values = {use.get(key) for use in uses}
+            if len(values) == 1 and (value := values.pop()) is not None:
+                if shapes[name].get(key, value) != value:
+                    continue
+                shapes[name].set(key, value)
+                for use in uses:
+                    del use.attrib[key]
 
 
 def _tag(element: ElementTree.Element) -> str:
@@ -136,9 +141,12 @@ def _set(out: ElementTree.Element, key: str, value: str, names: dict[str, str]) 
 
 
 def _short_path(path: str) -> str:
-    path = re.sub(r"\s+", " ", _round(path)).strip()
+    path = re.sub(r"\s+", " ", _round(path, 1)).strip()
     return re.sub(r"([MLCQHVZmlcqhvz]) ", r"\1", re.sub(r" ([MLCQHVZmlcqhvz])", r"\1", path))
 
 
-def _round(text: str) -> str:
-    return re.sub(r"-?\d+\.\d+", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), text)
+def _round(text: str, digits: int = 2) -> str:
+    def short(found: re.Match[str]) -> str:
+        return f"{float(found[0]):.{digits}f}".rstrip("0").rstrip(".")
+
+    return re.sub(r"-?\d+\.\d+", short, text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -89,7 +89,7 @@ SETTINGS: dict[str, Any] = {
 @contextmanager
 def look() -> Iterator[None]:
     """Everything created inside has the look of this package; the user's settings come back."""
-    with matplotlib.rc_context(SETTINGS):
+    with matplotlib.rc_context(cast(Any, SETTINGS)):
         yield
 
 

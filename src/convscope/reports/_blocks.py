@@ -78,9 +78,7 @@ class Reader:
 
     def picture(self, raw: Any, scale: float) -> Shown:
         """An image with its size on screen, or the reason why there is none."""
-        found = read_picture(
-            self.folder, raw.get("file"), enlarge=self.enlarge, limit=self.limit
-        )
+        found = read_picture(self.folder, raw.get("file"), enlarge=self.enlarge, limit=self.limit)
         if found.problem:
             self.refused.append(f"{printable(str(raw.get('file')), 80)}: {found.problem}")
         return {

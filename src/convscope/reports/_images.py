@@ -1,4 +1,4 @@
-"""Pictures as data URIs: checked, freed of metadata, and replaced by a box with words if missing."""
+"""Pictures as data URIs: checked, freed of metadata, replaced by words if they are missing."""
 
 from __future__ import annotations
 

@@ -121,6 +121,6 @@ def _move(made: Path, out: Path) -> None:
         os.close(descriptor)
         shutil.copyfile(made, temporary)
         Path(temporary).chmod(0o644)
-        os.replace(temporary, out)
+        Path(temporary).replace(out)
     except OSError as error:
         raise ResourceError(f"cannot write: {error.strerror or error}", where=out) from error

@@ -111,17 +111,21 @@ def _page(folder: Path, tree: dict[str, Any], reader: Reader, remark: str) -> tu
     known = {section["id"] for section in sections}
     css = _asset("report.css")
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    text = _environment().get_template("report.html").render(
-        title=cut(str(tree.get("title", "Report")), 200),
-        subtitle=cut(str(tree.get("subtitle", "")), 400),
-        created=cut(str(tree.get("created", "")), 100),
-        generator=cut(str(tree.get("generator", "")), 100),
-        remark=remark,
-        tiles=[_tile(tile) for tile in _dicts(tree.get("tiles"))],
-        alerts=[_alert(alert, known) for alert in _dicts(tree.get("alerts"))],
-        sections=sections,
-        css=Markup(css),
-        digest=digest,
+    text = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            title=cut(str(tree.get("title", "Report")), 200),
+            subtitle=cut(str(tree.get("subtitle", "")), 400),
+            created=cut(str(tree.get("created", "")), 100),
+            generator=cut(str(tree.get("generator", "")), 100),
+            remark=remark,
+            tiles=[_tile(tile) for tile in _dicts(tree.get("tiles"))],
+            alerts=[_alert(alert, known) for alert in _dicts(tree.get("alerts"))],
+            sections=sections,
+            css=Markup(css),
+            digest=digest,
+        )
     )
     return text, tuple(reader.refused)
 
@@ -187,7 +191,7 @@ def _write_whole(path: Path, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).chmod(0o644)
-            os.replace(temporary, path)
+            Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise

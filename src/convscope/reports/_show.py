@@ -32,7 +32,7 @@ def number(value: float | int | None, kind: str = "number") -> str:
         return "–"
     if kind == "percent":
         return f"{100 * value:.2f} %" if abs(value) < 1 else f"{100 * value:.1f} %"
-    if isinstance(value, int) or float(value).is_integer() and abs(value) < 1e9:
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e9):
         return f"{int(value):,}"
     return f"{value:.4g}"
 
@@ -56,7 +56,9 @@ def cell(raw: Any, kind: str = "text", limit: int = LONGEST) -> dict[str, str]:
         "text": short,
         "title": cut(whole, 1000) if short != whole else "",
         "tone": tone if tone in TONES else "",
-        "kind": "n" if numeric or kind in ("number", "percent") else ("c" if kind == "code" else ""),
+        "kind": "n"
+        if numeric or kind in ("number", "percent")
+        else ("c" if kind == "code" else ""),
     }
 
 

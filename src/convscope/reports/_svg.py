@@ -81,9 +81,9 @@ def _copy(element: ElementTree.Element, prefix: str) -> ElementTree.Element:
             out.set(key, kept)
     for child in element:
         tag = child.tag
-        if isinstance(tag, str) and tag.startswith(f"{{{_SVG}}}"):
-            if tag.rpartition("}")[2] in _ELEMENTS:
-                out.append(_copy(child, prefix))
+        ours = isinstance(tag, str) and tag.startswith(f"{{{_SVG}}}")
+        if ours and tag.rpartition("}")[2] in _ELEMENTS:
+            out.append(_copy(child, prefix))
     return out
 
 

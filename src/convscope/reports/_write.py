@@ -11,7 +11,6 @@ import csv
 import io
 import json
 import math
-import os
 import re
 import shutil
 import tempfile
@@ -28,7 +27,7 @@ SCHEMA = 1
 FILE = "report.json"
 Block = dict[str, Any]
 Cell = Any
-"""A text, a number, a truth value, ``None``, or ``{"value": ..., "tone": "good" | "bad" | "warn"}``."""
+"""Text, number, truth value, ``None``, or ``{"value": ..., "tone": "good" | "bad" | "warn"}``."""
 
 LONGEST_TABLE = 60
 """Rows shown of a table; all rows are in the CSV file beside it."""
@@ -153,7 +152,9 @@ class Section:
             block["csv"] = self._keep_csv(name, [row_title or "row", *columns], table)
         self.add(block)
 
-    def figure(self, name: str, svg: str, *, alt: str, caption: str = "", wide: bool = False) -> None:
+    def figure(
+        self, name: str, svg: str, *, alt: str, caption: str = "", wide: bool = False
+    ) -> None:
         """A curve or chart as SVG text.
 
         Args:
@@ -167,7 +168,14 @@ class Section:
         self.add({"type": "figure", "file": path, "alt": alt, "caption": caption, "wide": wide})
 
     def picture(
-        self, name: str, data: bytes, *, alt: str, caption: str = "", scale: float = 1, kind: str = ""
+        self,
+        name: str,
+        data: bytes,
+        *,
+        alt: str,
+        caption: str = "",
+        scale: float = 1,
+        kind: str = "",
     ) -> None:
         """One picture at `scale` screen pixels per pixel.
 
@@ -387,12 +395,12 @@ def refuse_taken(folder: Path, *, force: bool) -> None:
 
 def _replace(folder: Path, temporary: Path) -> None:
     if not folder.exists():
-        os.replace(temporary, folder)
+        temporary.replace(folder)
         return
     for part in ("images", "figures", "tables"):
         shutil.rmtree(folder / part, ignore_errors=True)
-    for part in sorted(temporary.iterdir(), key=lambda p: p.name == FILE):
-        os.replace(part, folder / part.name)
+    for fresh in sorted(temporary.iterdir(), key=lambda path: path.name == FILE):
+        fresh.replace(folder / fresh.name)
 
 
 def _slug(name: str) -> str:

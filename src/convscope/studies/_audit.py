@@ -270,7 +270,7 @@ def _title(classifier: Classifier, dataset: Dataset) -> str:
 
 
 def _subtitle(work: Audit, seconds: float) -> str:
-    parts = [work.classifier.source]
+    parts = []
     if "parameters" in work.numbers:
         parts.append(f"{int(work.numbers['parameters']):,} weights")
     parts.append(f"{len(work.test):,} test images")

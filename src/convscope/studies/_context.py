@@ -75,7 +75,7 @@ class Audit:
 
     @cached_property
     def shown_rows(self) -> Tensor:
-        """A few test images to look at closely: read rightly, of classes as different as possible."""
+        """A few test images to look at closely: read rightly, of many different classes."""
         right = (self.evaluation.predicted == self.test.labels).nonzero()[:, 0]
         return spread(self.test.labels, right, self.count, self.generator(3))
 

@@ -30,6 +30,8 @@ MINIMAL: dict[str, dict[str, Any]] = {
 }
 """Attacks that look for the smallest change."""
 
+SERIOUS = ("zero gradient", "NaN", "exceeded")
+
 MOST = 6
 
 
@@ -43,7 +45,7 @@ def fooling(audit: Audit, section: Section) -> None:
     few = list(_run(audit, section, shown[:MOST], shown_labels[:MOST], say=False))
     _grid(audit, section, few)
     _differences(audit, section, few)
-    _alerts(audit, done)
+    _alerts(audit, section, done)
 
 
 def _run(
@@ -167,8 +169,12 @@ def read(found: AttackResult, row: int) -> str:
     return f"{name_of(found.class_names, int(logits.argmax()))} {percent(share, 0)}"
 
 
-def _alerts(audit: Audit, done: list[AttackResult]) -> None:
+def _alerts(audit: Audit, section: Section, done: list[AttackResult]) -> None:
+    """What a method noticed; what casts doubt on its figures goes to the top of the report."""
     for found in done:
         for flag in found.flags:
-            if "not counted" not in flag:
-                audit.report.alert(f"{found.method}: {flag}.", section="fooling")
+            if "not counted" in flag:
+                continue
+            section.note(f"`{found.method}`: {flag}.")
+            if any(word in flag for word in SERIOUS):
+                audit.report.alert(f"{found.method}: {flag}.", level="warning", section="fooling")

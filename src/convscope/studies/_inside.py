@@ -45,13 +45,14 @@ def maps(audit: Audit, section: Section) -> None:
             scale=audit.scale,
         )
         for layer in found.layers:
-            sheet = map_sheet(layer, row)
+            side = max(layer.maps.shape[2:])
+            sheet = map_sheet(layer, row, columns=16 if side <= 16 else 8)
             section.picture(
                 f"{layer.layer}-{row}",
                 png(sheet),
                 alt=f"Feature maps of {layer.layer} for {true}",
                 caption=map_caption(layer) + ", each stretched from black to white.",
-                scale=max(1, min(4, 860 // sheet.shape[1])),
+                scale=max(1, min(4, 700 // sheet.shape[1])),
             )
     _dead(audit, section, [layer.layer for layer in found.layers])
 

@@ -17,10 +17,6 @@ SHOWN = (
 )  # fmt: skip
 """Columns, the most trustworthy first; those that the registry has."""
 
-REMARKS = {
-    "saliency": "saliency is noisy",
-    "grad-cam": "Grad-CAM is as coarse as the layer it looks at",
-}
 MOST = 6
 
 
@@ -44,7 +40,9 @@ def looking(audit: Audit, section: Section) -> None:
         for found in done:
             cells.append(
                 {
-                    "file": section.image(f"{found.method}-{row}", png(explanation_tile(found, row))),
+                    "file": section.image(
+                        f"{found.method}-{row}", png(explanation_tile(found, row))
+                    ),
                     "alt": f"{found.method} map of {true}",
                     "detail": f"max {float(found.maps[row].abs().max()):.3g}",
                 }
@@ -58,7 +56,13 @@ def looking(audit: Audit, section: Section) -> None:
         "Unsigned maps: dark is nothing, yellow is most. Each map has its own scale; its largest "
         "magnitude stands below.",
     )
-    section.facts({found.method: explanation_title(found) for found in done if found.settings})
+    settings = {
+        found.method: explanation_title(found).removeprefix(found.method).strip(" ()")
+        for found in done
+        if found.settings or found.layer
+    }
+    if settings:
+        section.facts(settings)
     _completeness(audit, section, done)
     _occlusion_table(audit, section, 0)
 
@@ -100,12 +104,11 @@ def _occlusion_table(audit: Audit, section: Section, row: int) -> None:
         section.table(
             ["rows, columns hidden", share, "read as"],
             rows,
-            caption=f"A window of {table.window[0]} x {table.window[1]} pixels ({table.fill}) moves "
-            f"by {table.stride[0]} pixels. Without it: {percent(clean)}.",
+            caption=f"A window of {table.window[0]} x {table.window[1]} pixels ({table.fill}) "
+            f"moves by {table.stride[0]} pixels. Without it: {percent(clean)}.",
             name="occlusion",
         )
-    lost = sum(1 for entry in rows if entry[2]["tone"])  # type: ignore[index]
-    if lost == 0 and clean > 0.5:
+    if bool((table.predicted[0] == int(labels[row])).all()):
         section.text(
             f"No position of the window changes the class of this image ({len(rows)} positions)."
         )

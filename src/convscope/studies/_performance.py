@@ -89,7 +89,7 @@ def _tiles(audit: Audit, found: Evaluation) -> None:
     audit.report.tile(
         "Test accuracy",
         percent(found.accuracy),
-        detail=f"95 % interval {100 * low:.2f} to {100 * high:.2f}, n = {found.n:,}",
+        detail=f"95 % interval {100 * low:.2f} to {100 * high:.2f}, n = {found.n:,}",
     )
     known = found.per_class.nan_to_num(2.0)
     worst = int(known.argmin())
@@ -130,7 +130,7 @@ def time_per_image(audit: Audit) -> tuple[float, float]:
 
 def _classes(audit: Audit, section: Section, found: Evaluation) -> None:
     totals, hits = found.confusion.sum(dim=1), found.confusion.diagonal()
-    order = range(len(totals))
+    order = list(range(len(totals)))
     if len(totals) > LARGEST:
         order = found.per_class.nan_to_num(2.0).argsort(stable=True).tolist()
     favorite = dict[int, tuple[int, int]]()
@@ -181,7 +181,9 @@ def _mistakes(audit: Audit, section: Section, found: Evaluation) -> None:
 def _sample(audit: Audit, section: Section, found: Evaluation) -> None:
     items = _pictures(audit, section, "sample", found.sample, found)
     section.gallery(
-        items, scale=audit.scale, caption="Random test images: true class, class read, confidence."
+        items,
+        scale=audit.scale,
+        caption="Random test images: true class, class read if it is another, confidence.",
     )
 
 
@@ -197,7 +199,7 @@ def _pictures(
             {
                 "file": keep_image(section, f"{name}-{i}", images[i]),
                 "alt": f"{audit.source}/{row}: {true}, read as {read}",
-                "title": f"{true} → {read}",
+                "title": true if true == read else f"{true} → {read}",
                 "detail": percent(float(chosen.confidences[i]), 1),
                 "tone": "" if true == read else "bad",
             }
@@ -209,12 +211,12 @@ def _alerts(audit: Audit, found: Evaluation) -> None:
     totals, hits = found.confusion.sum(dim=1), found.confusion.diagonal()
     weak = []
     for i, (total, hit) in enumerate(zip(totals.tolist(), hits.tolist(), strict=True)):
-        if total and wilson(hit, total)[1] < found.accuracy:
+        if total and wilson(hit, total)[1] < found.interval[0]:
             weak.append((hit / total, i))
     for share, i in sorted(weak)[:3]:
         audit.report.alert(
             f"Class {name_of(found.class_names, i)} is read rightly in {percent(share, 1)} of its "
-            f"images, less than the average by more than chance explains.",
+            f"images, less than the average, and not by chance.",
             section="performance",
         )
     if len(weak) > 3:

@@ -40,12 +40,18 @@ def training(audit: Audit, section: Section) -> None:
         }
     )
     section.table(
-        [{"title": name.replace("_", " "), "kind": "number"} for name in _COLUMNS],
+        [
+            {
+                "title": name.replace("_", " "),
+                "kind": "percent" if name.endswith("accuracy") else "number",
+            }
+            for name in _COLUMNS
+        ],
         [[getattr(point, name) for name in _COLUMNS] for point in _few(points)],
         caption=f"{len(points)} points were measured.",
         name="curve",
     )
-    if last.validation_loss > RISEN * best.validation_loss:
+    if last.validation_loss > max(RISEN * best.validation_loss, best.validation_loss + 0.01):
         audit.report.alert(
             f"Validation loss rose from {best.validation_loss:.3g} at epoch {best.epoch:.3g} to "
             f"{last.validation_loss:.3g} at the end: the network has begun to overfit.",

@@ -1,0 +1,227 @@
+"""``convscope audit``: everything about one classifier in one file; ``convscope report``: again."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import cyclopts
+
+from convscope.cli._output import (
+    Fraction,
+    emit,
+    next_step,
+    parse_gates,
+    progress,
+    say,
+    warn,
+    wrote,
+)
+from convscope.errors import GateFailed, PartlyRefused, ResourceError, choose
+
+if TYPE_CHECKING:
+    from convscope.studies import AuditResult
+
+SHORT = {"acc": "accuracy", "robust-accuracy": "robust", "ece": "calibration-error"}
+AT_MOST = ("calibration-error", "seconds-per-image", "parameters")
+GATES = ("accuracy", "mean-per-class", "worst-class", "robust", *AT_MOST)
+
+
+def audit_model(
+    model: str,
+    /,
+    *,
+    data: str,
+    data_dir: Path | None = None,
+    out: Path = Path("report.html"),
+    pdf: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    fail_under: list[str] | None = None,
+    epsilon: Fraction | None = None,
+    effort: Literal["quick", "standard", "full"] = "quick",
+    images: int = 8,
+    attacked: int = 200,
+    judge: str | None = None,
+    only: list[str] | None = None,
+    seed: int = 0,
+    force: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    offline: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    accept_modified_data: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Judge, look into and attack a classifier; write one self-contained HTML report.
+
+    Args:
+        model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
+        data: digits, mnist, cifar10 or folder:DIRECTORY.
+        data_dir: Folder that holds the data files.
+        out: The HTML file. Numbers, pictures and tables go to a folder of the same name beside it.
+        pdf: Also print a PDF.
+        fail_under: Exit with 1 unless reached: accuracy=0.98, robust=0.4 (at --epsilon),
+            mean-per-class, worst-class; calibration-error, seconds-per-image and parameters are
+            upper limits. Several with commas.
+        epsilon: L-infinity budget of the headline robust accuracy; 0.1 for gray images and 8/255
+            for color by default.
+        effort: How hard attacks try.
+        images: How many images to show where images are shown.
+        attacked: How many test images attacks are measured on.
+        judge: An independently trained MODEL of the same classes that reads the grown images.
+        only: Only these sections, such as performance,robustness.
+        seed: Of every random choice.
+        force: Replace an earlier report.
+        offline: Never download.
+        accept_modified_data: Go on with data files whose checksum is not the known one.
+        as_json: Print the headline numbers as JSON.
+    """
+    gates = {SHORT.get(name, name): value for name, value in parse_gates(fail_under or []).items()}
+    for name in gates:
+        choose("gate", name, GATES)
+    from convscope.data import open_dataset
+    from convscope.models import load
+    from convscope.reports import refuse_taken
+    from convscope.studies import audit
+
+    out = html_path(out)
+    folder = out.with_suffix("")
+    refuse_taken(folder, force=force)
+    if out.exists() and not force:
+        refuse_taken(out, force=False)
+    classifier = load(model)
+    dataset = open_dataset(
+        data,
+        data_dir=data_dir,
+        offline=offline,
+        accept_modified=accept_modified_data,
+        input_shape=classifier.input_shape,
+    )
+    sections = [part for text in only or [] for part in text.split(",") if part]
+    with announced("auditing") as on_progress:
+        result = audit(
+            classifier,
+            dataset,
+            out_folder=folder,
+            images_per_section=images,
+            attacked_images=attacked,
+            epsilon=epsilon,
+            effort=effort,
+            run_folder=model if (Path(model) / "metrics.csv").is_file() else None,
+            judge=None if judge is None else load(judge),
+            sections=sections or None,
+            seed=seed,
+            command=shlex.join(["convscope", *sys.argv[1:]]),
+            force=force,
+            on_progress=on_progress,
+        )
+    refused = write_pages(folder, out, pdf=pdf)
+    if as_json:
+        emit({"model": model, "data": data, "report": str(out), **result.summary()}, as_json=True)
+    else:
+        emit(headline(result))
+    for alert in result.alerts:
+        say(f"- {alert}")
+    next_step(f"open {out} in a browser")
+    _judge(result, gates, refused)
+
+
+def html_path(out: Path) -> Path:
+    """``report`` and ``report.html`` both mean ``report.html``."""
+    return out if out.suffix in (".html", ".htm") else out.with_name(out.name + ".html")
+
+
+@contextmanager
+def announced(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress display for `audit`."""
+    from convscope.studies import AUDIT_SECTIONS
+
+    with progress(title, total=len(AUDIT_SECTIONS)) as bar:
+        state = {"done": 0}
+
+        def on_progress(done: int, total: int, what: str) -> None:
+            bar.advance((done - state["done"]) * len(AUDIT_SECTIONS) / total)
+            state["done"] = done
+            bar.describe(f"{title}: {what}")
+
+        yield on_progress
+
+
+def write_pages(folder: Path, out: Path, *, pdf: bool) -> tuple[str, ...]:
+    """Render a report folder to HTML, and to PDF if asked; what could not be shown."""
+    from convscope.reports import print_pdf, render
+
+    made = render(folder, out)
+    wrote(made.path)
+    say(f"wrote {folder}{'/'} (numbers, tables and pictures)")
+    if made.size > 10_000_000:
+        warn(f"the report has {made.size / 1e6:.0f} MB; fewer images make it smaller")
+    if pdf:
+        paper = out.with_suffix(".pdf")
+        try:
+            print_pdf(folder, paper)
+            wrote(paper)
+        except ResourceError as error:
+            warn(f"no PDF: {error.what}. {error.hint}")
+    return made.refused
+
+
+def headline(result: AuditResult) -> dict[str, object]:
+    """The numbers a person wants to see in the terminal."""
+    n = result.numbers
+    shown: dict[str, object] = {}
+    for name in ("accuracy", "mean-per-class", "worst-class", "robust"):
+        if name in n:
+            shown[name] = f"{100 * n[name]:.2f} %"
+    if "calibration-error" in n:
+        shown["calibration-error"] = f"{100 * n['calibration-error']:.2f} %"
+    if "seconds-per-image" in n:
+        shown["per image"] = f"{1000 * n['seconds-per-image']:.2g} ms"
+    return shown | {"audited in": f"{result.seconds:.0f} s"}
+
+
+def _judge(result: AuditResult, gates: dict[str, float], refused: tuple[str, ...]) -> None:
+    failed = []
+    for name, limit in gates.items():
+        value = result.numbers.get(name)
+        if value is None:
+            failed.append(f"{name} was not measured")
+        elif (value > limit) if name in AT_MOST else not value >= limit:
+            word = "above" if name in AT_MOST else "under"
+            failed.append(f"{name} is {value:.4g}, {word} {limit:g}")
+    if failed:
+        raise GateFailed("; ".join(failed))
+    if result.failed or refused:
+        parts = [f"section {title!r} is incomplete" for title in result.failed]
+        parts += [text for text in refused[:3]]
+        raise PartlyRefused("; ".join(parts), hint="the report says why, where it happened")
+
+
+def render_report(
+    folder: Path,
+    /,
+    *,
+    out: Path | None = None,
+    pdf: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+) -> None:
+    """Render a report folder again: HTML from JSON, pictures and tables, without computing.
+
+    Args:
+        folder: What `convscope audit` wrote beside its HTML file.
+        out: The HTML file; by default FOLDER.html beside the folder.
+        pdf: Also print a PDF.
+    """
+    target = html_path(out) if out is not None else folder.with_name(folder.name + ".html")
+    refused = write_pages(folder, target, pdf=pdf)
+    next_step(f"open {target} in a browser")
+    if refused:
+        raise PartlyRefused(
+            f"{len(refused)} items could not be shown: {'; '.join(refused[:3])}",
+            hint="the report has a box with the reason in their place",
+        )
+
+
+def register(app: cyclopts.App) -> None:
+    """Add both commands."""
+    app.command(audit_model, name="audit")
+    app.command(render_report, name="report")

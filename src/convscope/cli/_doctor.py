@@ -1,0 +1,281 @@
+"""``convscope doctor``: is everything here that is needed, and what to do if not."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+
+from convscope.cli._output import emit, table
+from convscope.errors import GateFailed, printable
+
+OK, MISSING, BROKEN = "ok", "optional", "broken"
+PATIENCE = 60.0
+"""Seconds for a library to be imported in a process of its own."""
+
+EXTRAS = {
+    "transformers": ("hub", "hf: networks"),
+    "optuna": ("search", "parameter search"),
+    "weasyprint": ("pdf", "PDF without a browser"),
+}
+NEEDED = {
+    "sklearn": "scikit-learn",
+    "PIL": "pillow",
+    "numpy": "numpy",
+    "matplotlib": "matplotlib",
+    "safetensors": "safetensors",
+    "jinja2": "jinja2",
+    "pooch": "pooch",
+    "jaxtyping": "jaxtyping",
+    "rich": "rich",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the examination.
+
+    Args:
+        what: What was looked at.
+        state: ``"ok"``, ``"optional"`` (not here, not needed) or ``"broken"``.
+        found: What is there.
+        fix: What to do, if anything.
+    """
+
+    what: str
+    state: str
+    found: str
+    fix: str = ""
+
+
+def doctor(
+    *,
+    data_dir: Path | None = None,
+    as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Check Python, torch, device, threads, libraries, data and disk; print what to do.
+
+    Exit code 1 if something that is needed is broken.
+
+    Args:
+        data_dir: Folder that holds the data files.
+        as_json: Print JSON.
+    """
+    findings = [finding for check in CHECKS for finding in check(data_dir)]
+    broken = [f for f in findings if f.state == BROKEN]
+    if as_json:
+        emit({"ok": not broken, "findings": [vars(f) for f in findings]}, as_json=True)
+    else:
+        table(["", "what", "found"], [[f.state, f.what, f.found] for f in findings])
+        for finding in findings:
+            if finding.fix:
+                print(f"{finding.what}: {finding.fix}")
+    if broken:
+        names = ", ".join(f.what for f in broken)
+        raise GateFailed(f"broken: {names}", hint=broken[0].fix)
+    if not as_json:
+        print("all that is needed is here; next: convscope demo")
+
+
+def check_python(data_dir: Path | None) -> list[Finding]:
+    """Version of the interpreter."""
+    fine = sys.version_info >= (3, 11)
+    fix = "" if fine else "install Python 3.11 or newer"
+    return [
+        Finding(
+            what="python", state=OK if fine else BROKEN, found=platform.python_version(), fix=fix
+        )
+    ]
+
+
+def check_torch(data_dir: Path | None) -> list[Finding]:
+    """Torch, device, threads and bf16, asked in a process of its own."""
+    code = (
+        "import json, torch;"
+        "bf16 = getattr(torch.cpu, '_is_avx512_bf16_supported', lambda: False)();"
+        "cuda = torch.cuda.is_available();"
+        "mps = hasattr(torch.backends, 'mps') and torch.backends.mps.is_available();"
+        "device = torch.cuda.get_device_name(0) if cuda else 'mps' if mps else 'cpu';"
+        "x = torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 3, 3));"
+        "print(json.dumps({'version': torch.__version__, 'device': device, 'bf16': bool(bf16),"
+        " 'threads': torch.get_num_threads(), 'right': x.flatten().tolist() == [9.0] * 4}))"
+    )
+    done = _ask(code)
+    if isinstance(done, str):
+        fix = "pip install --force-reinstall torch (see pytorch.org for the build of your machine)"
+        return [Finding(what="torch", state=BROKEN, found=done, fix=fix)]
+    right = bool(done["right"])
+    cores = os.cpu_count() or 1
+    return [
+        Finding(
+            what="torch",
+            state=OK if right else BROKEN,
+            found=f"{done['version']}" + ("" if right else ", and a convolution comes out wrong"),
+            fix="" if right else "pip install --force-reinstall torch",
+        ),
+        Finding(what="device", state=OK, found=str(done["device"])),
+        Finding(what="threads", state=OK, found=f"{done['threads']} of {cores} cores"),
+        Finding(
+            what="bf16",
+            state=OK if done["bf16"] else MISSING,
+            found="fast on this processor"
+            if done["bf16"]
+            else "not fast on this processor; training uses float32",
+        ),
+    ]
+
+
+def check_torchvision(data_dir: Path | None) -> list[Finding]:
+    """A torchvision built for another torch breaks other packages by being there."""
+    if find_spec("torchvision") is None:
+        return [Finding(what="torchvision", state=MISSING, found="not installed, not needed")]
+    done = _ask("import json, torchvision; print(json.dumps({'version': torchvision.__version__}))")
+    if isinstance(done, str):
+        return [
+            Finding(
+                what="torchvision",
+                state=BROKEN,
+                found=f"{_version('torchvision')}, built for another torch: {done}",
+                fix="pip uninstall torchvision (convscope does not need it; while it is there, "
+                "transformers, timm and torchmetrics fail), or install the build of your torch",
+            )
+        ]
+    return [Finding(what="torchvision", state=OK, found=str(done["version"]))]
+
+
+def check_libraries(data_dir: Path | None) -> list[Finding]:
+    """What convscope needs besides torch, and what it can use."""
+    lost = [name for module, name in NEEDED.items() if find_spec(module) is None]
+    found = [
+        Finding(
+            what="libraries",
+            state=BROKEN if lost else OK,
+            found=f"missing: {', '.join(lost)}" if lost else f"{len(NEEDED)} found",
+            fix=f"pip install {' '.join(lost)}" if lost else "",
+        )
+    ]
+    for module, (extra, purpose) in EXTRAS.items():
+        there = find_spec(module) is not None
+        found.append(
+            Finding(
+                what=module,
+                state=OK if there else MISSING,
+                found=_version(module) if there else f"not installed (for {purpose})",
+                fix="" if there else f'pip install "convscope[{extra}]" if you want {purpose}',
+            )
+        )
+    return found
+
+
+def check_browser(data_dir: Path | None) -> list[Finding]:
+    """Who would print a PDF."""
+    from convscope.reports._pdf import find_browser
+
+    browser = find_browser()
+    there = browser or (find_spec("weasyprint") and "weasyprint")
+    return [
+        Finding(
+            what="pdf",
+            state=OK if there else MISSING,
+            found=Path(str(there)).name if there else "no browser found for --pdf",
+            fix="" if there else 'install Chromium, or pip install "convscope[pdf]"',
+        )
+    ]
+
+
+def check_data(data_dir: Path | None) -> list[Finding]:
+    """Which data sets could be opened without a network."""
+    code = (
+        "import json, sys; from pathlib import Path;"
+        "from convscope.data import DATASETS, open_dataset;"
+        "from convscope.errors import ConvscopeError;"
+        "where = Path(sys.argv[1]) if sys.argv[1] else None; out = {};\n"
+        "for name in DATASETS:\n"
+        "    try:\n"
+        "        found = open_dataset(name, data_dir=where, offline=True)\n"
+        "        sizes = tuple(len(split) for split in found.splits)\n"
+        "        out[name] = '%d / %d / %d images' % sizes\n"
+        "    except ConvscopeError as error:\n"
+        "        out[name] = 'no: ' + error.what\n"
+        "print(json.dumps(out))"
+    )
+    done = _ask(code, str(data_dir or ""))
+    if isinstance(done, str):
+        fix = "pip install --force-reinstall convscope"
+        return [Finding(what="data", state=BROKEN, found=done, fix=fix)]
+    found = []
+    for name, words in done.items():
+        here = not str(words).startswith("no: ")
+        needed = name == "digits"
+        found.append(
+            Finding(
+                what=f"data {name}",
+                state=OK if here else BROKEN if needed else MISSING,
+                found=str(words) if here else printable(str(words)[4:], 90),
+                fix="" if here or needed else f"convscope data get {name}",
+            )
+        )
+    return found
+
+
+def check_disk(data_dir: Path | None) -> list[Finding]:
+    """Whether the working folder can be written, and how much room there is."""
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    allowed = os.access(Path.cwd(), os.W_OK)
+    state = OK if allowed and free > 0.2 else BROKEN
+    words = f"{free:.1f} GB free here" + ("" if allowed else ", and no permission to write")
+    fix = "" if state == OK else "go to a folder with room that you may write to"
+    return [Finding(what="disk", state=state, found=words, fix=fix)]
+
+
+CHECKS: tuple[Callable[[Path | None], list[Finding]], ...] = (
+    check_python,
+    check_torch,
+    check_torchvision,
+    check_libraries,
+    check_browser,
+    check_data,
+    check_disk,
+)
+
+
+def _ask(code: str, *words: str) -> Any:
+    """What a fresh interpreter prints as JSON, or a sentence on why it could not."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {PATIENCE:.0f} s"
+    except OSError as error:
+        return f"cannot start Python: {error.strerror}"
+    if done.returncode != 0:
+        last = done.stderr.strip().splitlines()
+        return printable(last[-1] if last else f"exit code {done.returncode}", 160)
+    try:
+        return json.loads(done.stdout.strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        return "an answer that makes no sense"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown version"
+
+
+def register(app: cyclopts.App) -> None:
+    """Add the command."""
+    app.command(doctor, name="doctor")
