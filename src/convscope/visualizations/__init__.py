@@ -6,8 +6,8 @@ from convscope.visualizations._images import RECIPES, chosen_recipe, class_image
 from convscope.visualizations._maximize import nearest
 from convscope.visualizations._prior_recipes import fourier, pca, spectrum
 from convscope.visualizations._priors import stationarity
+from convscope.visualizations._problem import Recipe
 from convscope.visualizations._recipes import (
-    Recipe,
     gaussian_gradient,
     l2_blur,
     noise_adam,

@@ -13,8 +13,8 @@ from convscope.types import Images
 from convscope.visualizations._maximize import maximize
 from convscope.visualizations._prior_recipes import fourier, pca, spectrum
 from convscope.visualizations._priors import ALIGNED, stationarity
+from convscope.visualizations._problem import Recipe
 from convscope.visualizations._recipes import (
-    Recipe,
     gaussian_gradient,
     l2_blur,
     noise_adam,

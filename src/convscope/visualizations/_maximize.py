@@ -12,7 +12,7 @@ from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UsageError
 from convscope.probe import Probe
 from convscope.types import Images
-from convscope.visualizations._recipes import Drawing, Problem, Recipe
+from convscope.visualizations._problem import Drawing, Problem, Recipe
 from convscope.visualizations._result import Control, Judgement, Nearest, Visualization
 from convscope.visualizations._scores import scores_on
 from convscope.visualizations._units import LOGITS, Units

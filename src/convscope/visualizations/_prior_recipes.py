@@ -7,8 +7,9 @@ from torch import Tensor
 
 from convscope.ascent import adam_step, anywhere, ascend
 from convscope.visualizations._priors import PrincipalAxes, Prior, Spectrum
-from convscope.visualizations._recipes import Drawing, Problem, Recipe
+from convscope.visualizations._problem import Drawing, Problem, Recipe
 from convscope.visualizations._scores import scores_on
+from convscope.visualizations._start import lively
 from convscope.visualizations._views import Jitter, Views
 
 
@@ -111,7 +112,14 @@ def paint_by_prior(
     serves every unit of every layer.
     """
     count = len(problem.units.names)
-    latents = start * torch.randn(count, *prior.shape, generator=problem.generator)
+    latents, stuck = lively(
+        problem,
+        lambda factor: (
+            factor * start * torch.randn(count, *prior.shape, generator=problem.generator)
+        ),
+        anywhere(),
+        lambda z: prior.paint(z).clamp(0, 1),
+    )
     deviation = natural_deviation(problem)
     views = None if jitter is None else Views(jitter, count, steps, problem.generator)
 
@@ -138,7 +146,7 @@ def paint_by_prior(
     )
     with torch.no_grad():
         images = prior.paint(found.images).clamp(0, 1)
-    return Drawing(images=images, history=found.history, stuck=found.zero_gradients >= steps)
+    return Drawing(images=images, history=found.history, stuck=stuck)
 
 
 def natural_deviation(problem: Problem) -> Tensor:

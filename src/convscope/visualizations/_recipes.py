@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Literal
 
-import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from convscope.ascent import (
-    Ascent,
+    Step,
     adam_step,
     ascend,
     blurred,
@@ -20,64 +18,10 @@ from convscope.ascent import (
     std_step,
 )
 from convscope.errors import choose
-from convscope.probe import Objective, Probe
-from convscope.types import Images
-from convscope.visualizations._units import Units
+from convscope.visualizations._problem import Drawing, Problem, Recipe
+from convscope.visualizations._start import lively
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Problem:
-    """What a recipe has to draw.
-
-    Attributes:
-        probe: An open probe on the network.
-        units: What to maximize, one image each.
-        shape: ``(channel, height, width)`` of the images.
-        reference: Real images, for recipes that learn from them.
-        generator: Source of every draw.
-        on_step: Called with (step number, rows) for progress displays.
-    """
-
-    probe: Probe
-    units: Units
-    shape: tuple[int, int, int]
-    reference: Images | None
-    generator: Generator
-    on_step: Callable[[int, int], None] | None = None
-
-    def activation(self) -> Objective:
-        """Objective: what each image's own unit says."""
-        return lambda x, outputs, rows: self.units.own(outputs, rows)
-
-    def noise(self, mean: float, deviation: float) -> Images:
-        """Gaussian noise, clipped to [0, 1], one image per unit."""
-        draw = torch.randn(len(self.units.names), *self.shape, generator=self.generator)
-        return (mean + deviation * draw).clamp(0, 1)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Drawing:
-    """What a recipe drew.
-
-    Attributes:
-        images: ``(unit, channel, height, width)``.
-        history: ``(step + 1, unit)``.
-        stuck: ``(unit,)``, True where no step had a gradient.
-    """
-
-    images: Tensor
-    history: Tensor
-    stuck: Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """A named way to draw, with its settings for captions."""
-
-    name: str
-    draw: Callable[[Problem], Drawing]
-    settings: dict[str, float | int | str | bool] = field(default_factory=dict)
-    needs_reference: bool = False
+Between = Callable[[Tensor, int, Tensor], Tensor]
 
 
 def gaussian_gradient(
@@ -104,18 +48,13 @@ def gaussian_gradient(
         return 4 * (k + 1) / steps + 0.5 if usual else 4 * (k + 1) / (steps + 0.5)
 
     def draw(problem: Problem) -> Drawing:
-        found = ascend(
-            problem.noise(0.5, 0.1),
-            problem.probe,
-            problem.activation(),
+        return move_pixels(
+            problem,
+            start=lambda factor: problem.noise(0.5, 0.1 * factor),
             step=blurred(std_step(step_size), sigma=width),
             between=[lambda x, k, rows: (1 - weight_decay) * x],
-            region=box(),
             steps=steps,
-            until=problem.units.until,
-            on_step=problem.on_step,
         )
-        return drawn(found, steps)
 
     settings = {"steps": steps, "step_size": step_size, "weight_decay": weight_decay}
     return Recipe(name="gaussian-gradient", draw=draw, settings={**settings, "sigma": sigma})
@@ -146,18 +85,14 @@ def l2_blur(
 
     def draw(problem: Problem) -> Drawing:
         size = step_size * (problem.shape[1] * problem.shape[2] / 784) ** 0.5
-        found = ascend(
-            problem.noise(0.5, 0.1),
-            problem.probe,
-            lambda x, outputs, rows: problem.units.own(outputs, rows) - pull * _energy(x),
+        return move_pixels(
+            problem,
+            start=lambda factor: problem.noise(0.5, 0.1 * factor),
             step=l2_step(size),
+            pull=pull,
             between=[blur],
-            region=box(),
             steps=steps,
-            until=problem.units.until,
-            on_step=problem.on_step,
         )
-        return drawn(found, steps)
 
     settings = {"steps": steps, "step_size": step_size, "pull": pull, "every": every}
     return Recipe(name="l2-blur", draw=draw, settings={**settings, "sigma": sigma})
@@ -173,17 +108,13 @@ def zero_l2(*, steps: int = 200, step_size: float = 0.05, pull: float = 0.05) ->
     """
 
     def draw(problem: Problem) -> Drawing:
-        found = ascend(
-            torch.zeros(len(problem.units.names), *problem.shape),
-            problem.probe,
-            lambda x, outputs, rows: problem.units.own(outputs, rows) - pull * _energy(x),
+        return move_pixels(
+            problem,
+            start=lambda factor: problem.noise(0.0, 0.05 * (factor - 1)),
             step=adam_step(step_size),
-            region=box(),
+            pull=pull,
             steps=steps,
-            until=problem.units.until,
-            on_step=problem.on_step,
         )
-        return drawn(found, steps)
 
     settings = {"steps": steps, "step_size": step_size, "pull": pull}
     return Recipe(name="zero-l2", draw=draw, settings=dict(settings))
@@ -198,27 +129,41 @@ def noise_adam(*, steps: int = 200, step_size: float = 0.05) -> Recipe:
     """
 
     def draw(problem: Problem) -> Drawing:
-        found = ascend(
-            problem.noise(0.5, 0.05),
-            problem.probe,
-            problem.activation(),
+        return move_pixels(
+            problem,
+            start=lambda factor: problem.noise(0.5, 0.05 * factor),
             step=adam_step(step_size),
-            region=box(),
             steps=steps,
-            until=problem.units.until,
-            on_step=problem.on_step,
         )
-        return drawn(found, steps)
 
     return Recipe(name="noise-adam", draw=draw, settings={"steps": steps, "step_size": step_size})
 
 
-def drawn(found: Ascent, steps: int) -> Drawing:
-    """The end of an ascent that moved pixels."""
-    return Drawing(
-        images=found.images, history=found.history, stuck=found.zero_gradients >= max(steps, 1)
+def move_pixels(
+    problem: Problem,
+    *,
+    start: Callable[[float], Tensor],
+    step: Step,
+    steps: int,
+    pull: float = 0.0,
+    between: Sequence[Between] = (),
+) -> Drawing:
+    """Ascend activation - pull ||x||^2 over images in [0, 1]."""
+    begin, stuck = lively(problem, start, box())
+
+    def objective(x: Tensor, outputs: Tensor, rows: Tensor) -> Tensor:
+        activation = problem.units.own(outputs, rows)
+        return activation - pull * x.square().flatten(1).sum(dim=1) if pull else activation
+
+    found = ascend(
+        begin,
+        problem.probe,
+        objective,
+        step=step,
+        region=box(),
+        steps=steps,
+        between=between,
+        until=problem.units.until,
+        on_step=problem.on_step,
     )
-
-
-def _energy(x: Tensor) -> Tensor:
-    return x.square().flatten(1).sum(dim=1)
+    return Drawing(images=found.images, history=found.history, stuck=stuck)
