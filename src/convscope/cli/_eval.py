@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SHORT = {"acc": "accuracy", "ece": "calibration-error", "error": "calibration-error"}
 AT_MOST = ("calibration-error", "loss")
+GATES = ("accuracy", "mean-per-class", "worst-class", "top1", "top3", "top5", *AT_MOST)
 
 
 def evaluate_model(
@@ -48,6 +49,8 @@ def evaluate_model(
         as_json: Print JSON.
     """
     gates = {SHORT.get(name, name): least for name, least in parse_gates(fail_under or []).items()}
+    for name in gates:
+        choose("gate", name, GATES)
     from convscope.data import open_dataset
     from convscope.models import load
     from convscope.training import evaluate

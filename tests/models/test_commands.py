@@ -1,0 +1,124 @@
+"""``convscope models`` and ``convscope eval`` as typed."""
+
+import json
+
+import pytest
+import torch
+
+from convscope.cli import main
+from convscope.models import MODELS, build, save_model, shipped
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Conv1 with fresh weights for the built-in digits: about as good as chance."""
+    folder = tmp_path_factory.mktemp("runs") / "fresh"
+    save_model(
+        folder,
+        module=build("mnist-conv1", generator=torch.Generator().manual_seed(0)),
+        architecture="mnist-conv1",
+        class_names=tuple("0123456789"),
+        input_shape=(1, 28, 28),
+        mean=[0.1],
+        std=[0.3],
+    )
+    return str(folder)
+
+
+def test_models_list_names_every_network(capsys):
+    assert main(["models", "list"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in MODELS)
+    assert "799,078" in out
+
+
+def test_models_list_takes_a_pattern_and_gives_json(capsys):
+    assert main(["models", "list", "mnist*fc", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["name"] == "mnist-conv2-fc"
+    assert row["parameters"] == 799_078
+    assert row["shipped"] is ("mnist-conv2-fc" in shipped())
+
+
+def test_models_list_of_nothing_is_a_usage_error(capsys):
+    assert main(["models", "list", "alex*"]) == 2
+    assert "mnist-conv1" in capsys.readouterr().err
+
+
+def test_models_show_a_name(capsys):
+    assert main(["models", "show", "mnist-conv2-fc", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["parameters"] == 799_078
+    assert shown["neurons"] == 31_870 and shown["document_neurons"] == 1_086
+    assert [row["name"] for row in shown["rows"]][:3] == ["conv1", "relu1", "pool1"]
+    assert shown["rows"][0]["receptive_field"] == [3, 3]
+
+
+def test_models_show_a_run(run, capsys):
+    assert main(["models", "show", run]) == 0
+    out = capsys.readouterr().out
+    assert "63,050 parameters" in out and "10 classes" in out and "minus (0.1,)" in out
+
+
+def test_models_show_a_misspelled_name(capsys):
+    assert main(["models", "show", "mnist-conv2-cf"]) == 4
+    error = capsys.readouterr().err
+    assert "did you mean mnist-conv2-fc" in error and len(error.splitlines()) <= 3
+
+
+def test_eval_gives_every_number_as_json(run, capsys):
+    assert main(["eval", run, "--data", "digits", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["n"] > 100 and len(shown["per_class"]) == len(shown["confusion"]) == 10
+    assert shown["interval"][0] < shown["accuracy"] < shown["interval"][1]
+    assert sum(map(sum, shown["confusion"])) == shown["n"]
+    assert {"mean_per_class", "calibration_error", "loss", "top", "mistakes"} <= set(shown)
+
+
+def test_eval_for_people(run, capsys):
+    assert main(["eval", run, "--data", "digits", "--split", "validation", "--limit", "50"]) == 0
+    captured = capsys.readouterr()
+    assert "95 % interval" in captured.out and "mistaken for" in captured.out
+    assert "accuracy on 50 validation images" in captured.out
+    assert f"next: convscope audit {run}" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("gate", "code"),
+    [
+        ("accuracy=0", 0),
+        ("acc=0.98", 1),
+        ("mean-per-class=0,top3=0.999", 1),
+        ("ece=1", 0),
+        ("loss=0.001", 1),
+        ("worst-class=0", 0),
+        ("speed=3", 2),
+        ("accuracy", 2),
+        ("accuracy=high", 2),
+    ],
+)
+def test_eval_gates(gate, code, run, capsys):
+    assert main(["eval", run, "--data", "digits", "--limit", "40", "--fail-under", gate]) == code
+    captured = capsys.readouterr()
+    if code == 1:
+        assert "is 0." in captured.err or "is " in captured.err
+        assert "accuracy on 40" in captured.out, "the numbers are printed also when a gate fails"
+
+
+def test_eval_of_an_unknown_split_or_data_set(run, capsys):
+    assert main(["eval", run, "--data", "digits", "--split", "exam"]) == 2
+    assert main(["eval", run, "--data", "digit"]) == 2
+    assert main(["eval", run + "x", "--data", "digits"]) == 4
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_eval_on_images_of_another_shape(tmp_path, capsys):
+    save_model(
+        tmp_path,
+        module=build("cifar-resnet20"),
+        architecture="cifar-resnet20",
+        class_names=tuple("0123456789"),
+        input_shape=(3, 32, 32),
+    )
+    assert main(["eval", str(tmp_path), "--data", "digits"]) == 4
+    assert "1x28x28" in capsys.readouterr().err
