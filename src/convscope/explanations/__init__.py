@@ -9,6 +9,8 @@ from typing import Any
 
 from convscope.explanations._feature_maps import feature_maps
 from convscope.explanations._filters import filters
+from convscope.explanations._grad_cam import grad_cam
+from convscope.explanations._integrated_gradients import integrated_gradients
 from convscope.explanations._occlusion import OCCLUSION_PRESETS, occlusion
 from convscope.explanations._result import (
     Explanation,
@@ -17,13 +19,19 @@ from convscope.explanations._result import (
     LayerMaps,
     OcclusionTable,
 )
+from convscope.explanations._rise import rise
 from convscope.explanations._saliency import input_times_gradient, saliency
+from convscope.explanations._smooth_grad import smooth_grad
 from convscope.explanations._targets import Targets
 
 EXPLANATIONS: dict[str, Callable[..., Explanation]] = {
     "saliency": saliency,
     "input-times-gradient": input_times_gradient,
+    "smooth-grad": smooth_grad,
+    "integrated-gradients": integrated_gradients,
+    "grad-cam": grad_cam,
     "occlusion": occlusion,
+    "rise": rise,
 }
 
 LAYER_VIEWS: dict[str, Callable[..., Any]] = {
@@ -43,7 +51,11 @@ __all__ = [
     "Targets",
     "feature_maps",
     "filters",
+    "grad_cam",
     "input_times_gradient",
+    "integrated_gradients",
     "occlusion",
+    "rise",
     "saliency",
+    "smooth_grad",
 ]

@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from convscope.ascent import gaussian_blur
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
+from convscope.explanations._baselines import Fill, blank
 from convscope.explanations._painted import painted_logits
 from convscope.explanations._result import Explanation, OcclusionTable
 from convscope.explanations._targets import Targets, known_targets, picked, targets_of
@@ -20,9 +20,6 @@ OCCLUSION_PRESETS: dict[str, dict[str, int | float]] = {
     "14/7": {"window": 14, "stride": 7, "fill": 0.5},
 }
 """Windows of the course documents: side and stride in pixels, mid-grey."""
-
-Fill = float | Literal["mean", "blur"] | Tensor
-"""A grey level, each image's ``"mean"`` color, the image ``"blur"``-red, or images."""
 
 
 def occlusion(
@@ -87,7 +84,7 @@ def occlusion(
     steps = _pair(stride, (max(1, sides[0] // 2), max(1, sides[1] // 2)))
     windows = _windows((height, width), sides, steps)
     hidden = _masks(windows, (height, width)).to(images.device)
-    paints, words = _fill_of("mean" if fill is None else fill, images)
+    paints, words = blank("mean" if fill is None else fill, images)
     count, positions = len(images), len(windows)
 
     def paint(numbers: Tensor) -> Tensor:
@@ -157,18 +154,3 @@ def _masks(windows: Tensor, size: tuple[int, int]) -> Tensor:
     y, x = torch.arange(size[0]), torch.arange(size[1])
     top, left, bottom, right = (edge[:, None] for edge in windows.unbind(dim=1))
     return ((y >= top) & (y < bottom))[:, :, None] & ((x >= left) & (x < right))[:, None, :]
-
-
-def _fill_of(fill: Fill, images: Images) -> tuple[Tensor, str]:
-    """What hidden pixels show, broadcastable to the images by row, and its name."""
-    count = len(images)
-    if isinstance(fill, Tensor):
-        return fill.to(images).expand(count, *images.shape[1:]), "images"
-    if isinstance(fill, str):
-        choose("fill", fill, ("mean", "blur"))
-        if fill == "mean":
-            return images.mean(dim=(2, 3), keepdim=True), "mean color"
-        return gaussian_blur(images, max(images.shape[2:]) / 10), "blur"
-    if not 0 <= fill <= 1:
-        raise UsageError(f"fill is {fill}", code="U05", expected="a grey level from 0 to 1")
-    return images.new_full((count, 1, 1, 1), fill), f"grey {fill:g}"

@@ -1,0 +1,45 @@
+"""What an image without information looks like."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from convscope.ascent import gaussian_blur
+from convscope.errors import UsageError, choose
+from convscope.types import Images
+
+Fill = float | Literal["mean", "blur"] | Tensor
+"""A grey level, each image's ``"mean"`` color, the image ``"blur"``-red, or images."""
+
+
+def blank(fill: Fill, images: Images) -> tuple[Images, str]:
+    """The uninformative version of each image, and its name.
+
+    Args:
+        fill: See `Fill`.
+        images: ``(batch, channel, height, width)``.
+
+    Returns:
+        Images that broadcast to the shape of `images`, one row per image.
+
+    Raises:
+        UsageError: If there is no such fill.
+
+    Example:
+        >>> import torch
+        >>> blank("mean", torch.tensor([0.0, 1.0]).view(1, 1, 1, 2))
+        (tensor([[[[0.5000]]]]), 'mean color')
+    """
+    count = len(images)
+    if isinstance(fill, Tensor):
+        return fill.to(images).expand(count, *images.shape[1:]), "images"
+    if isinstance(fill, str):
+        choose("fill", fill, ("mean", "blur"))
+        if fill == "mean":
+            return images.mean(dim=(2, 3), keepdim=True), "mean color"
+        return gaussian_blur(images, max(images.shape[2:]) / 10), "blur"
+    if not 0 <= fill <= 1:
+        raise UsageError(f"fill is {fill}", code="U05", expected="a grey level from 0 to 1")
+    return images.new_full((count, 1, 1, 1), fill), f"grey {fill:g}"

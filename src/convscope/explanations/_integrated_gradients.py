@@ -1,0 +1,115 @@
+"""Gradients integrated along the straight line from an uninformative image."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convscope.classifier import Classifier
+from convscope.errors import UsageError
+from convscope.explanations._baselines import Fill, blank
+from convscope.explanations._painted import chunks
+from convscope.explanations._result import Explanation
+from convscope.explanations._targets import Targets, known_targets, picked, targets_of
+from convscope.probe import Probe
+from convscope.types import Images
+
+
+def integrated_gradients(
+    classifier: Classifier,
+    images: Images,
+    targets: Targets = None,
+    *,
+    baseline: Fill = "mean",
+    steps: int = 16,
+    tolerance: float | None = 0.02,
+    most_steps: int = 128,
+) -> Explanation:
+    """Share the change of a logit between two images out among the pixels.
+
+    The maps should add up to ``logit(image) - logit(baseline)``. Where they miss it by more than
+    `tolerance`, the integral is done again with twice the steps, for those images only.
+
+    Args:
+        classifier: The classifier to explain.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        targets: ``None``: the predicted class; a class; one per image; or ``"all"``.
+        baseline: Where the line starts: each image's ``"mean"`` color (a black image is nearly
+            useless: insertion minus deletion 0.03 against 0.24 on CIFAR-10), ``"blur"``, a grey
+            level, or images.
+        steps: Points of the Gauss-Legendre quadrature to begin with.
+        tolerance: Largest accepted relative error of the sum; ``None``: whatever it is.
+        most_steps: Where doubling ends.
+
+    Returns:
+        Signed maps ``(batch, target, height, width)`` in logits. ``evidence`` holds
+        ``"completeness"``, the relative error of each sum ``(batch, target)``, against the
+        largest change among the image's targets, and ``"steps"`` ``(batch,)``.
+
+    Raises:
+        UsageError: If `steps` is below 1.
+        ModelContractError: M10 if the network is not differentiable.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2, bias=False))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images = torch.rand(3, 1, 2, 2)
+        >>> found = integrated_gradients(classifier, images, "all", baseline=0.0)
+        >>> torch.allclose(found.maps.sum(dim=(2, 3)), net(images), atol=1e-5)
+        True
+
+    Source:
+        Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", 2017.
+    """
+    if steps < 1:
+        raise UsageError(f"steps is {steps}", code="U05", expected="at least 1")
+    known = known_targets(classifier, images, targets)
+    thin, words = blank(baseline, images)
+    origin = thin.expand_as(images)
+    with classifier.probe() as probe:
+        logits = probe.logits(images)
+        found = targets_of(known, logits)
+        change = picked(logits - probe.logits(origin), found)
+        size = change.abs().amax(dim=1, keepdim=True).clamp_min(1e-12)
+        maps = images.new_zeros(*found.shape, *images.shape[2:])
+        error = torch.full_like(change, torch.inf)
+        used = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        rows, points = torch.arange(len(images), device=images.device), steps
+        while len(rows) > 0:
+            maps[rows] = _integral(probe, images[rows], origin[rows], found[rows], points)
+            missed = maps[rows].sum(dim=(2, 3)) - change[rows]
+            error[rows] = missed.abs() / size[rows]
+            used[rows] = points
+            if tolerance is None or 2 * points > most_steps:
+                break
+            rows, points = rows[error[rows].amax(dim=1) > tolerance], 2 * points
+    return Explanation(
+        images=images,
+        maps=maps,
+        targets=found,
+        method="integrated-gradients",
+        class_names=classifier.class_names,
+        logits=logits,
+        settings={"baseline": words, "steps": steps},
+        evidence={"completeness": error, "steps": used},
+        cost=probe.cost(),
+    )
+
+
+def _integral(probe: Probe, images: Images, origin: Images, targets: Tensor, steps: int) -> Tensor:
+    """Gauss-Legendre: exact for polynomials of degree ``2 steps - 1`` along the line."""
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    where = torch.from_numpy((nodes + 1) / 2).to(images)
+    share = torch.from_numpy(weights / 2).to(images)
+    offset = images - origin
+    total = images.new_zeros(*targets.shape, *images.shape[2:])
+    for numbers in chunks(probe, len(images) * steps):
+        rows = (numbers // steps).to(images.device)
+        step = (numbers % steps).to(images.device)
+        moved = offset[rows]
+        points = origin[rows] + where[step, None, None, None] * moved
+        gradients, _ = probe.gradients_of_classes(points, targets[rows])
+        moved = moved * share[step, None, None, None]
+        total.index_add_(0, rows, torch.einsum("nkchw,nchw->nkhw", gradients, moved))
+    return total
