@@ -91,7 +91,7 @@ class Traceless:
     def _constant(self, value: Tensor) -> nn.Parameter:
         constant = value.detach()
         if self.channels_last and constant.ndim == 4 and constant.device.type == "cpu":
-            constant = constant.contiguous(memory_format=torch.channels_last)
+            constant = channels_last(constant)
         return nn.Parameter(constant, requires_grad=False)
 
     def _restore(self) -> None:
@@ -108,6 +108,20 @@ class Traceless:
                 torch.cuda.set_rng_state(state, device)
         self._parameters, self._buffers, self._frozen = [], [], []
         self._modes, self._random, self._versions = [], [], []
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """`x` in channels-last layout, also where it has one channel.
+
+    With one channel both layouts are the same bytes, and torch takes the strides of the other:
+    a network of gray images would then run its first layers, and pools ten times slower. So the
+    strides are spelled out.
+    """
+    x = x.contiguous(memory_format=torch.channels_last)
+    if x.shape[1] != 1:
+        return x
+    _, _, height, width = x.shape
+    return x.as_strided(x.shape, (height * width, 1, width, 1))
 
 
 @contextmanager
