@@ -15,14 +15,18 @@ from convscope.data._open import DATASETS, open_dataset
 from convscope.data._places import data_folder
 from convscope.data._select import select_images
 from convscope.data._selection import Selection, TakesImages
+from convscope.data._shapes import DIFFICULTIES, Difficulty, Scenes, open_shapes, shape_scenes
 from convscope.data._store import Stored, add, get, pack, stored
 
 __all__ = [
     "DATASETS",
+    "DIFFICULTIES",
     "Augmentation",
     "Dataset",
+    "Difficulty",
     "Draws",
     "ImageNotice",
+    "Scenes",
     "Selection",
     "Split",
     "Stored",
@@ -36,8 +40,10 @@ __all__ = [
     "get",
     "open_dataset",
     "open_folder",
+    "open_shapes",
     "pack",
     "read_image",
     "select_images",
+    "shape_scenes",
     "stored",
 ]

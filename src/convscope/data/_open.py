@@ -9,6 +9,7 @@ from convscope.data._digits import open_digits
 from convscope.data._download import Progress
 from convscope.data._folder import open_folder
 from convscope.data._mnist import open_mnist
+from convscope.data._shapes import open_shapes
 from convscope.errors import UsageError, choose
 
 
@@ -20,6 +21,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": _digits,
     "mnist": open_mnist,
     "cifar10": open_cifar10,
+    "shapes": open_shapes,
 }
 
 

@@ -1,0 +1,225 @@
+"""shapes: ten kinds of objects on cluttered backgrounds, drawn on the fly, with true masks.
+
+Made for judging explanations: the label depends on one object alone, whose pixels are known. Color,
+background and clutter say nothing about the class.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Generator, Tensor
+
+from convscope.data._dataset import Dataset, Split
+from convscope.data._outlines import OUTLINES
+from convscope.errors import UsageError
+
+CLASS_NAMES = tuple(OUTLINES)
+SIZES = {"train": 10_000, "validation": 1_000, "test": 2_000}
+_STREAMS = {"train": 1, "validation": 2, "test": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difficulty:
+    """How hard shapes are to see.
+
+    Args:
+        clutter: Lines and dots per image that belong to no object.
+        contrast: Least distance between the object's color and the background's mean, in pixel
+            units over the three channels.
+        noise: Standard deviation of pixel noise.
+        smallest: Least radius of the object, as a share of the side.
+        largest: Largest radius.
+        degrees: Largest rotation.
+    """
+
+    clutter: int = 4
+    contrast: float = 0.45
+    noise: float = 0.04
+    smallest: float = 0.2
+    largest: float = 0.3
+    degrees: float = 30.0
+
+
+DIFFICULTIES = {
+    "easy": Difficulty(clutter=0, contrast=0.7, noise=0.0),
+    "medium": Difficulty(),
+    "hard": Difficulty(clutter=8, contrast=0.3, noise=0.08, smallest=0.14, degrees=180.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scenes:
+    """Drawn images and the truth about them.
+
+    Args:
+        images: (N, 3, side, side) bytes.
+        labels: (N,) classes.
+        masks: (N, side, side), True on the object.
+    """
+
+    images: UInt8[Tensor, "batch 3 height width"]
+    labels: Int[Tensor, " batch"]
+    masks: Bool[Tensor, "batch height width"]
+
+
+def open_shapes(
+    *, side: int = 32, difficulty: str | Difficulty = "medium", **_unneeded: object
+) -> Dataset:
+    """The data set: 10,000 / 1,000 / 2,000 images of ten shapes.
+
+    Args:
+        side: Height and width in pixels.
+        difficulty: ``"easy"``, ``"medium"``, ``"hard"``, or settings of your own.
+
+    Returns:
+        The data set; `shape_scenes` gives the masks of any split.
+    """
+    scenes = {name: shape_scenes(name, side=side, difficulty=difficulty) for name in SIZES}
+    splits = [
+        Split(name=name, images=found.images, labels=found.labels) for name, found in scenes.items()
+    ]
+    digest = hashlib.sha256(b"".join(s.images.numpy().tobytes() for s in splits)).hexdigest()
+    return Dataset(
+        name="shapes",
+        class_names=CLASS_NAMES,
+        train=splits[0],
+        validation=splits[1],
+        test=splits[2],
+        source=f"shapes: ten kinds of objects drawn at {side}x{side}, difficulty {difficulty}; "
+        "color, background and clutter are independent of the class",
+        hashes={"shapes": digest},
+    )
+
+
+def shape_scenes(
+    split: str,
+    rows: int | None = None,
+    *,
+    side: int = 32,
+    difficulty: str | Difficulty = "medium",
+) -> Scenes:
+    """The images of a split with their masks; the same on every call.
+
+    Args:
+        split: ``"train"``, ``"validation"`` or ``"test"``.
+        rows: The first so many images; all by default.
+        side: Height and width in pixels, at least 16.
+        difficulty: As for `open_shapes`.
+
+    Raises:
+        UsageError: If there is no such split or difficulty.
+
+    Example:
+        >>> scenes = shape_scenes("test", 3)
+        >>> scenes.images.shape, scenes.masks.shape, scenes.labels.tolist()
+        (torch.Size([3, 3, 32, 32]), torch.Size([3, 32, 32]), [0, 1, 2])
+    """
+    if split not in SIZES:
+        raise UsageError(f"no split {split!r}", code="U01", expected=", ".join(SIZES))
+    if isinstance(difficulty, str):
+        if difficulty not in DIFFICULTIES:
+            raise UsageError(
+                f"no difficulty {difficulty!r}", code="U01", expected=", ".join(DIFFICULTIES)
+            )
+        difficulty = DIFFICULTIES[difficulty]
+    if side < 16:
+        raise UsageError(f"side {side}", code="U10", expected="at least 16 pixels")
+    wanted = SIZES[split] if rows is None else min(rows, SIZES[split])
+    parts = [
+        _draw(split, block, min(500, wanted - 500 * block), side, difficulty)
+        for block in range(-(-wanted // 500))
+    ]
+    return Scenes(
+        images=torch.cat([part.images for part in parts]),
+        labels=torch.cat([part.labels for part in parts]),
+        masks=torch.cat([part.masks for part in parts]),
+    )
+
+
+def _draw(split: str, block: int, count: int, side: int, settings: Difficulty) -> Scenes:
+    """The first `count` images of a block of 500, each block from a stream of its own."""
+    generator = torch.Generator().manual_seed(1000 * _STREAMS[split] + block)
+    full = 500
+    labels = torch.arange(full) % len(CLASS_NAMES)
+    ground = _background(full, side, generator)
+    canvas = _clutter(ground, settings.clutter, generator)
+    cover = _coverage(labels, side, settings, generator)
+    color = _color(ground.mean(dim=(2, 3)), settings.contrast, generator)
+    shade = 1 + 0.25 * (_smooth(full, side, 3, generator)[:, :1] - 0.5)
+    painted = (color[:, :, None, None] * shade).clamp(0, 1)
+    images = canvas + cover[:, None] * (painted - canvas)
+    images = images + settings.noise * torch.randn(images.shape, generator=generator)
+    return Scenes(
+        images=(images.clamp(0, 1) * 255).round().to(torch.uint8)[:count],
+        labels=labels[:count],
+        masks=(cover > 0.5)[:count],
+    )
+
+
+def _smooth(count: int, side: int, cells: int, generator: Generator) -> Tensor:
+    coarse = torch.rand(count, 3, cells, cells, generator=generator)
+    return F.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=False)
+
+
+def _background(count: int, side: int, generator: Generator) -> Tensor:
+    """A base color with soft patches."""
+    base = torch.rand(count, 3, 1, 1, generator=generator)
+    return (base + 0.5 * (_smooth(count, side, 5, generator) - 0.5)).clamp(0, 1)
+
+
+def _clutter(ground: Tensor, number: int, generator: Generator) -> Tensor:
+    """Thin lines and dots of random colors."""
+    count, _, side, _ = ground.shape
+    grid = _grid(side)
+    canvas = ground
+    for _ in range(number):
+        start = torch.rand(count, 2, generator=generator) * 2 - 1
+        way = (torch.rand(count, 2, generator=generator) * 2 - 1) * 0.5
+        dot = torch.rand(count, 1, generator=generator) < 0.5
+        way = torch.where(dot, way * 0.02, way)
+        color = torch.rand(count, 3, 1, 1, generator=generator)
+        offset = grid[None] - start[:, None, None]
+        length = way.square().sum(dim=1).clamp_min(1e-9)[:, None, None]
+        along = ((offset * way[:, None, None]).sum(dim=3) / length).clamp(0, 1)
+        away = (offset - along[..., None] * way[:, None, None]).square().sum(dim=3).sqrt()
+        width = torch.where(dot[:, :, None], 0.09, 0.045)
+        cover = ((width - away) * side / 2 + 0.5).clamp(0, 1)[:, None]
+        canvas = canvas + cover * (color - canvas)
+    return canvas
+
+
+def _coverage(labels: Tensor, side: int, settings: Difficulty, generator: Generator) -> Tensor:
+    """How much of each pixel the object covers, ``(batch, side, side)``, edges smooth."""
+    count = len(labels)
+    draw = torch.rand(count, 4, generator=generator)
+    radius = 2 * (settings.smallest + draw[:, 0] * (settings.largest - settings.smallest))
+    angle = (draw[:, 1] * 2 - 1) * settings.degrees * torch.pi / 180
+    center = (draw[:, 2:] * 2 - 1) * (1 - radius)[:, None]
+    offset = (_grid(side)[None] - center[:, None, None]) / radius[:, None, None, None]
+    cosine, sine = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    x = cosine * offset[..., 0] + sine * offset[..., 1]
+    y = cosine * offset[..., 1] - sine * offset[..., 0]
+    distance = torch.empty_like(x)
+    for label, name in enumerate(CLASS_NAMES):
+        rows = labels == label
+        distance[rows] = OUTLINES[name](x[rows], y[rows])
+    return (0.5 - distance * radius[:, None, None] * side / 2).clamp(0, 1)
+
+
+def _color(ground: Tensor, contrast: float, generator: Generator) -> Float[Tensor, "batch 3"]:
+    """A random color at least `contrast` away from the mean of the background."""
+    tried = torch.rand(len(ground), 16, 3, generator=generator)
+    distance = (tried - ground[:, None]).square().sum(dim=2).sqrt()
+    enough = distance >= contrast
+    first = torch.where(enough.any(dim=1), enough.float().argmax(dim=1), distance.argmax(dim=1))
+    return tried[torch.arange(len(ground)), first]
+
+
+def _grid(side: int) -> Tensor:
+    """Pixel centers from -1 to 1, ``(side, side, 2)``: x to the right, y down."""
+    axis = (torch.arange(side) + 0.5) / side * 2 - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack([x, y], dim=2)
