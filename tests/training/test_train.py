@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 from dataclasses import replace
 
 import pytest
@@ -129,8 +130,6 @@ def test_the_classifier_is_the_average_with_the_normalization_inside(done, datas
 
 
 def test_nothing_global_changes(tmp_path, dataset, settings):
-    import signal
-
     before = (
         torch.get_rng_state(),
         torch.get_num_threads(),
@@ -212,6 +211,21 @@ def test_signals_finish_the_step_and_save(tmp_path, dataset, settings, digest, a
     _faults.arm("")
     train(settings, dataset, out=folder, resume=True)
     assert digest(folder) == digest(tmp_path / "calm")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminals that hang up here")
+def test_a_closed_terminal_is_like_sigterm_unless_nohup(tmp_path, dataset, settings):
+    def hang_up(event):
+        if isinstance(event, Stepped) and event.step == 4:
+            signal.raise_signal(signal.SIGHUP)
+
+    with pytest.raises(Terminated):
+        train(settings, dataset, out=tmp_path / "run", on_event=hang_up)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        train(settings, dataset, out=tmp_path / "nohup", on_event=hang_up)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path, dataset, settings):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as wishes: finish the step, save, then leave."""
+"""Ctrl-C, SIGTERM and a closed terminal as wishes: finish the step, save, then leave."""
 
 import signal
 import threading
@@ -16,7 +16,7 @@ class Interrupted(ConvscopeError):
 
 
 class Terminated(Interrupted):
-    """The run was stopped by SIGTERM; its state is saved."""
+    """The run was stopped by SIGTERM or a closed terminal; its state is saved."""
 
     exit_code = 143
 
@@ -32,7 +32,7 @@ class Wish:
 
     def error(self, step: int, total: int) -> Interrupted:
         """The exception to leave with, once the state is saved."""
-        kind = Terminated if self.signal == signal.SIGTERM else Interrupted
+        kind = Interrupted if self.signal in (None, signal.SIGINT) else Terminated
         return kind(
             f"stopped after step {step} of {total}; everything is saved",
             hint="the same command with --resume goes on, with the same result to the bit",
@@ -55,7 +55,11 @@ def watched() -> Iterator[Wish]:
             raise KeyboardInterrupt
         wish.signal = number
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    # A closed terminal ends a run like SIGTERM, unless `nohup` said that it shall not.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield wish
     finally:

@@ -169,10 +169,13 @@ class _Run:
         self.points: list[Measured] = []
         self.checkpoints = Checkpoints(out / CHECKPOINTS)
         self.saved_at = -1
+        # Rank 0 tidies the folder first: it may rename what is damaged.
         if world.speaks:
             self._open()
+            self._restore()
         world.wait()
-        self._restore()
+        if not world.speaks:
+            self._restore()
 
     def _open(self) -> None:
         """Put the folder in order (rank 0)."""
