@@ -10,6 +10,7 @@ To add one: write it in its own file here, name it in `ATTACKS`, add an equation
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from convscope.attacks._goal import Goal
 from convscope.attacks._projected_gradient import fast_gradient, momentum, projected_gradient
@@ -18,6 +19,7 @@ from convscope.attacks._until_fooled import until_fooled
 
 __all__ = [
     "ATTACKS",
+    "SHARED",
     "AttackResult",
     "Goal",
     "fast_gradient",
@@ -32,3 +34,6 @@ ATTACKS: dict[str, Callable[..., AttackResult]] = {
     "momentum": momentum,
     "until-fooled": until_fooled,
 }
+
+SHARED: dict[str, Callable[..., Any]] = {}
+"""Methods whose one perturbation serves many images; same call, results of their own kind."""

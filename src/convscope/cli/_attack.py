@@ -1,0 +1,319 @@
+"""``convscope attack``: fool a classifier, and judge how much it takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import cyclopts
+
+from convscope.cli._output import emit, next_step, progress, say, table, warn, wrote
+from convscope.errors import PartlyRefused, UsageError, choose
+
+if TYPE_CHECKING:
+    from convscope.classifier import Classifier
+
+Flag = Annotated[bool, cyclopts.Parameter(negative="")]
+Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="")]
+
+
+def attack(
+    method: str,
+    model: str,
+    /,
+    *words: Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True)],
+    target: str | None = None,
+    data_dir: Path | None = None,
+    out: Path | None = None,
+    seed: int = 0,
+    offline: Flag = False,
+    force: Flag = False,
+    as_json: Json = False,
+) -> None:
+    """Attack images with a method of `convscope attack list`.
+
+    Example: convscope attack projected-gradient runs/m mnist:test/0-99 --epsilon 8/255 --steps 40.
+    `convscope attack settings METHOD` lists the settings that a method takes.
+
+    Args:
+        method: Such as projected-gradient, apgd, ddn, square.
+        model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
+        words: IMAGES (mnist:test/7, photo.png, a folder) and settings of the method as --name
+            value.
+        target: Class to reach, by number or name. By default any wrong class.
+        data_dir: Folder that holds the data files.
+        out: Folder, or FILE.html.
+        seed: Of every draw.
+        offline: Never download.
+        force: Write over what --out names.
+        as_json: Print JSON.
+    """
+    from convscope.attacks import ATTACKS, SHARED
+
+    methods: dict[str, Any] = {**ATTACKS, **SHARED}
+    chosen = choose("attack", method.replace("_", "-"), methods)
+    specs, options = _split(list(words))
+    from convscope.cli._attack_settings import read_settings
+
+    settings = read_settings(chosen, methods[chosen], options)
+    if not specs:
+        raise UsageError("no images given", expected="such as mnist:test/0-99 or photo.png")
+    if out is not None:
+        from convscope.studies._inspection import refuse_taken_file
+
+        refuse_taken_file(out, force=force)
+    import torch
+
+    from convscope.data import select_images
+    from convscope.models import load
+
+    classifier = load(model)
+    for flag in classifier.flags:
+        warn(flag)
+    images = select_images(specs, like=classifier, data_dir=data_dir, offline=offline)
+    for note in images.notes:
+        warn(note)
+    labels = images.labels
+    if labels is None:
+        labels = classifier.predict(images.images, top=1).labels[:, 0]
+        say("true classes are not known: what the network reads now stands for them")
+    _add_arguments(settings, methods[chosen], classifier, target, len(images), seed, chosen)
+    with progress(f"attacking {len(images)} images by {chosen}", total=None):
+        result = methods[chosen](classifier, images.images.to(torch.float32), labels, **settings)
+    summary = {**result.summary(), "model": classifier.source}
+    for flag in getattr(result, "flags", ()):
+        warn(flag)
+    emit(summary, as_json=as_json)
+    if out is not None:
+        from convscope.cli._attack_output import write
+
+        write(result, images.names, out, force=force)
+        wrote(out)
+    next_step(f"convscope attack evaluate {model} --data mnist --epsilon 0.1")
+    if images.refused:
+        for reason in images.refused:
+            warn(reason)
+        raise PartlyRefused(f"{len(images.refused)} images could not be read; the rest is done")
+
+
+def list_attacks(*, as_json: Json = False) -> None:
+    """List the attacks.
+
+    Args:
+        as_json: Print JSON.
+    """
+    from convscope.attacks import ATTACKS, SHARED
+
+    rows = [
+        {"attack": name, "does": (method.__doc__ or "").strip().splitlines()[0]}
+        for name, method in {**ATTACKS, **SHARED}.items()
+    ]
+    if as_json:
+        emit(rows, as_json=True)
+    else:
+        table(["attack", "what it does"], [list(row.values()) for row in rows])
+        next_step("convscope attack settings projected-gradient")
+
+
+def list_settings(method: str, /, *, as_json: Json = False) -> None:
+    """List the settings of one attack, with defaults.
+
+    Args:
+        method: Its name.
+        as_json: Print JSON.
+    """
+    import inspect
+
+    from convscope.attacks import ATTACKS, SHARED
+    from convscope.cli._attack_settings import settings_of
+
+    methods: dict[str, Any] = {**ATTACKS, **SHARED}
+    chosen = methods[choose("attack", method.replace("_", "-"), methods)]
+    rows = [
+        {
+            "setting": f"--{name}",
+            "type": str(parameter.annotation),
+            "default": "required"
+            if parameter.default is inspect.Parameter.empty
+            else parameter.default,
+            "meaning": _meaning(chosen, parameter.name),
+        }
+        for name, parameter in settings_of(chosen).items()
+    ]
+    if as_json:
+        emit(rows, as_json=True)
+    else:
+        table(["setting", "type", "default", "meaning"], [list(row.values()) for row in rows])
+
+
+def evaluate(
+    model: str,
+    /,
+    *,
+    data: str,
+    epsilon: str = "8/255",
+    norm: str = "linf",
+    effort: str = "standard",
+    split: str = "test",
+    count: int = 1000,
+    data_dir: Path | None = None,
+    out: Path | None = None,
+    seed: int = 0,
+    offline: Flag = False,
+    force: Flag = False,
+    as_json: Json = False,
+) -> None:
+    """Judge robustness: worst case over a ladder of attacks, with automatic checks.
+
+    Args:
+        model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
+        data: digits, mnist, cifar10 or folder:DIRECTORY.
+        epsilon: Radius in pixel units, such as 0.3 or 8/255.
+        norm: linf or l2.
+        effort: quick, standard or full.
+        split: train, validation or test.
+        count: How many images, from the start of the split.
+        data_dir: Folder that holds the data files.
+        out: Folder, or FILE.html.
+        seed: Of every draw.
+        offline: Never download.
+        force: Write over what --out names.
+        as_json: Print JSON.
+    """
+    from convscope.cli._output import fraction
+
+    radius = fraction(epsilon)
+    if out is not None:
+        from convscope.studies._inspection import refuse_taken_file
+
+        refuse_taken_file(out, force=force)
+    import torch
+
+    from convscope.data import open_dataset
+    from convscope.models import load
+    from convscope.robustness import evaluate as judge
+
+    classifier = load(model)
+    for flag in classifier.flags:
+        warn(flag)
+    dataset = open_dataset(
+        data, data_dir=data_dir, offline=offline, input_shape=classifier.input_shape
+    )
+    part = dataset.split(split)
+    rows = range(min(count, len(part)))
+    with progress(f"attacking {len(rows)} images, effort {effort}", total=None) as bar:
+        result = judge(
+            classifier,
+            part.floats(rows),
+            part.labels[: len(rows)],
+            epsilon=radius,
+            norm=norm,  # type: ignore[arg-type]
+            effort=effort,
+            generator=torch.Generator().manual_seed(seed),
+            on_rung=lambda name: bar.describe(f"now {name}"),
+        )
+    if as_json:
+        emit({**result.summary(), "model": classifier.source}, as_json=True)
+    else:
+        table(
+            ["attack", "attacked", "broken", "standing", "forwards", "backwards", "seconds"],
+            [
+                [r.attack, r.attacked, r.broken, r.standing, r.forwards, r.backwards, r.seconds]
+                for r in result.ladder
+            ],
+            title=f"{norm} {epsilon}",
+        )
+        table(["check", "verdict", "meaning"], [[c.name, c.verdict, c.sentence]
+              for c in result.checks])  # fmt: skip
+        say(
+            f"robust accuracy {result.robust_accuracy:.1%} ({result.low:.1%} to {result.high:.1%})"
+            f" of {len(part.labels[: len(rows)])} images; clean {result.clean_accuracy:.1%}"
+        )
+    for check in result.checks:
+        if check.verdict == "warn":
+            warn(f"{check.name}: {check.sentence}")
+    if out is not None:
+        from convscope.cli._attack_output import write
+
+        write(result, (), out, force=force)
+        wrote(out)
+    next_step(f"convscope audit {model} --data {data}")
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """Images before the first option, options after it."""
+    for position, word in enumerate(words):
+        if word.startswith("--"):
+            return words[:position], words[position:]
+    return words, []
+
+
+def _add_arguments(
+    settings: dict[str, Any],
+    method: Any,
+    classifier: Classifier,
+    target: str | None,
+    count: int,
+    seed: int,
+    name: str,
+) -> None:
+    """Targets and generator, where the method takes them."""
+    import inspect
+
+    import torch
+
+    parameters = inspect.signature(method).parameters
+    if target is not None:
+        if "targets" not in parameters:
+            raise UsageError(f"{name} has no target", code="U11", hint="leave --target out")
+        chosen = class_named(classifier, target)
+        settings["targets"] = torch.full((1 if count == 0 else count,), chosen)[:count]
+    elif "targets" in parameters and parameters["targets"].default is inspect.Parameter.empty:
+        raise UsageError(f"{name} needs --target", code="U08", expected=_classes(classifier))
+    if "generator" in parameters:
+        if not 0 <= seed < 2**63:
+            raise UsageError(f"--seed {seed}", code="U12", expected="0 to 2^63 - 1")
+        settings["generator"] = torch.Generator().manual_seed(seed)
+
+
+def class_named(classifier: Classifier, text: str) -> int:
+    """The class with this name or number.
+
+    Raises:
+        UsageError: U08 if there is none, or two with this name.
+    """
+    names = classifier.class_names
+    if names.count(text) > 1:
+        raise UsageError(f"{names.count(text)} classes are called {text!r}", code="U08",
+                         hint="give the class by its number")  # fmt: skip
+    if text in names:
+        return names.index(text)
+    if text.isdecimal() and int(text) < len(names):
+        return int(text)
+    if text.lstrip("-").isdecimal():
+        raise UsageError(f"no class {text}", code="U08", expected=f"0 to {len(names) - 1}")
+    return names.index(choose("class", text, names, code="U08"))
+
+
+def _classes(classifier: Classifier) -> str:
+    names = classifier.class_names
+    return f"0 to {len(names) - 1}, or a name such as {names[0]!r}"
+
+
+def _meaning(method: Any, name: str) -> str:
+    """First sentence of the argument's line in the docstring."""
+    lines = (method.__doc__ or "").splitlines()
+    for line in lines:
+        if line.strip().startswith(f"{name}:"):
+            return line.split(":", 1)[1].strip()
+    return ""
+
+
+def register(app: cyclopts.App) -> None:
+    """Add the command."""
+    group = cyclopts.App(name="attack", help="Fool a classifier, and judge what it takes.")
+    group.default(attack)
+    group.command(list_attacks, name="list")
+    group.command(list_settings, name="settings")
+    group.command(evaluate, name="evaluate")
+    app.command(group)
