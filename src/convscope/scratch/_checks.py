@@ -74,20 +74,29 @@ def _convolution(
         generator=g,
         dtype=np.float64,
     )
-    layer.parameters["bias"] += g.standard_normal(3)
+    return _with_biases(layer, g)
+
+
+def _with_biases(layer: Layer, g: np.random.Generator) -> Layer:
+    """With biases of 0, a window of zeros would lie exactly on the kink of the next ReLU."""
+    for array in layer.parameters.values():
+        if array.ndim == 1:
+            array += 0.1 * g.standard_normal(array.shape)
     return layer
 
 
 def _small_network(g: np.random.Generator, name: str) -> Layer:
-    return build_network(
+    network = build_network(
         name, generator=g, num_classes=3, input_shape=(1, 8, 8), filters=4, dtype=np.float64
     )
+    return _with_biases(network, g)
 
 
 def _inception(g: np.random.Generator) -> Layer:
-    return Inception(
+    block = Inception(
         3, ones=2, threes=3, fives=2, pool=2, reduce3=2, reduce5=2, generator=g, dtype=np.float64
     )
+    return _with_biases(block, g)
 
 
 Build = Callable[[np.random.Generator], tuple[Layer, tuple[int, ...]]]

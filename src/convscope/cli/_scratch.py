@@ -1,0 +1,244 @@
+"""``convscope scratch``: the NumPy network checks its gradients, and learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import cyclopts
+
+from convscope.cli._output import emit, next_step, progress, say, table, warn, wrote
+from convscope.errors import GateFailed, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from convscope.data import Dataset
+    from convscope.scratch import Sequential, TrainingCurve, TrainingStep
+
+
+def check(
+    *,
+    seed: int = 0,
+    figure: Path | None = None,
+    as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Compare every backward pass with central differences in float64; a table of the errors.
+
+    Args:
+        seed: Decides weights and inputs.
+        figure: Draw the errors into this file (.png, .svg or .pdf).
+        as_json: Print JSON.
+    """
+    from dataclasses import asdict
+
+    from convscope.scratch import check_gradients
+
+    checks = check_gradients(seed=seed)
+    if as_json:
+        emit([asdict(row) | {"passed": row.passed} for row in checks], as_json=True)
+    else:
+        table(
+            ["layer", "gradient of", "numbers", "max relative error", ""],
+            [
+                [row.name, row.quantity, row.numbers, f"{row.error:.1e}", _verdict(row.passed)]
+                for row in checks
+            ],
+            title="Backward passes against central differences",
+        )
+    if figure is not None:
+        from convscope.figures._scratch import draw_gradient_checks
+
+        save_figure(draw_gradient_checks(checks), figure)
+        wrote(figure)
+    failed = [row for row in checks if not row.passed]
+    if failed:
+        raise GateFailed(
+            f"{len(failed)} of {len(checks)} gradients are wrong, first {failed[0].quantity} of "
+            f"{failed[0].name}: {failed[0].error:.1e}"
+        )
+    say(f"all {len(checks)} agree; the largest error is {max(row.error for row in checks):.1e}")
+    next_step("convscope scratch train --data digits")
+
+
+def train(
+    network: str = "mnist-conv2",
+    /,
+    *,
+    data: str = "digits",
+    data_dir: Path | None = None,
+    offline: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    optimizer: Literal["adam", "sgd"] = "adam",
+    learning_rate: float | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Train a network with NumPy alone, and judge it on the test images.
+
+    Args:
+        network: One of the mnist-... names of `convscope models list`.
+        data: digits, mnist, cifar10 or folder:DIRECTORY.
+        data_dir: Folder that holds the data files.
+        offline: Never download.
+        epochs: Times every image is shown; default: as often as makes about 12,000 images.
+        batch_size: Images per step; default: 32, or 64 from 10,000 training images on.
+        optimizer: adam, or sgd with momentum 0.9.
+        learning_rate: The highest of one cycle; default: 0.005 for adam, 0.05 for sgd.
+        seed: Decides first weights and order.
+        out: Folder for weights, which every other command can load, and training curves.
+        as_json: Print the result as JSON.
+    """
+    import time
+
+    import numpy as np
+
+    from convscope.data import open_dataset
+    from convscope.scratch import SGD, Adam, accuracy, build_network, fit
+
+    dataset = open_dataset(data, data_dir=data_dir, offline=offline)
+    for warning in dataset.warnings:
+        warn(warning)
+    images, labels = dataset.train.images.numpy(), dataset.train.labels.numpy()
+    epochs = max(1, round(EPOCHS_OF_IMAGES / len(images))) if epochs is None else epochs
+    batch_size = (32 if len(images) < 10_000 else 64) if batch_size is None else batch_size
+    rate = {"adam": 0.005, "sgd": 0.05}[optimizer] if learning_rate is None else learning_rate
+    generator = np.random.default_rng(seed)
+    mean, std = dataset.mean_std()
+    built = build_network(
+        network,
+        generator=generator,
+        num_classes=len(dataset.class_names),
+        input_shape=dataset.input_shape,
+        mean=tuple(mean),
+        std=tuple(std),
+    )
+    say(f"{network}, {built.parameter_count:,} parameters, on {len(images):,} images of {data}")
+    started = time.perf_counter()
+    with progress(f"{network} on {data}", total=epochs * -(-len(images) // batch_size)) as bar:
+
+        def on_step(step: TrainingStep) -> None:
+            bar.advance(1)
+            if step.step % 20 == 0:
+                bar.describe(f"epoch {step.epoch}/{epochs}, loss {step.loss:.3f}")
+
+        curve = fit(
+            built,
+            images,
+            labels,
+            optimizer=Adam(rate) if optimizer == "adam" else SGD(rate),
+            epochs=epochs,
+            batch_size=batch_size,
+            generator=generator,
+            validation=(dataset.validation.images.numpy(), dataset.validation.labels.numpy()),
+            warm_up=0.3,
+            on_step=on_step,
+        )
+    seconds = time.perf_counter() - started
+    right = accuracy(built, dataset.test.images.numpy(), dataset.test.labels.numpy())
+    facts: dict[str, Any] = {
+        "network": network,
+        "data": data,
+        "parameters": built.parameter_count,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "optimizer": optimizer,
+        "learning_rate": rate,
+        "seed": seed,
+        "validation_accuracy": float(curve.accuracies[-1]),
+        "test_accuracy": right,
+        "test_images": len(dataset.test),
+        "seconds": round(seconds, 2),
+    }
+    if out is not None:
+        save_run(out, built, curve, dataset, facts)
+    emit(
+        facts,
+        as_json=as_json,
+        text=f"test accuracy {right:.2%} ({len(dataset.test):,} images) after {epochs} epochs in "
+        f"{seconds:.1f} s, with NumPy alone",
+    )
+    if out is not None:
+        wrote(out)
+        where = f" --data-dir {data_dir}" if data_dir else ""
+        next_step(f"convscope eval {out} --data {data}{where}")
+    else:
+        next_step(f"convscope scratch train {network} --data {data} --out runs/scratch")
+
+
+EPOCHS_OF_IMAGES = 12_000
+"""Images that a training shows by default: ten epochs of the built-in digits, one of MNIST."""
+
+
+def save_run(
+    folder: Path,
+    network: Sequential,
+    curve: TrainingCurve,
+    dataset: Dataset,
+    facts: dict[str, Any],
+) -> None:
+    """Write weights that the torch half can load, and the training curves.
+
+    Args:
+        folder: Made if it is not there.
+        network: What was trained.
+        curve: How.
+        dataset: On what.
+        facts: Settings and results, for the config.
+    """
+    import torch
+
+    from convscope.figures._scratch import draw_training_curve
+    from convscope.models import build, save_model
+
+    module = build(
+        facts["network"], num_classes=len(dataset.class_names), input_shape=dataset.input_shape
+    )
+    arrays = network.parameters | network.constants
+    module.load_state_dict(
+        {name: torch.from_numpy(array) for name, array in arrays.items()}, strict=False
+    )
+    mean, std = dataset.mean_std()
+    save_model(
+        folder,
+        module=module,
+        architecture=facts["network"],
+        class_names=dataset.class_names,
+        input_shape=dataset.input_shape,
+        mean=tuple(mean),
+        std=tuple(std),
+        source=f"trained with NumPy (convscope scratch train), seed {facts['seed']}, on "
+        f"{dataset.name}",
+        extra={"scratch": facts},
+    )
+    save_figure(draw_training_curve(curve), folder / "training.png")
+
+
+def save_figure(drawn: Figure, file: Path) -> None:
+    """Write a figure in the format of the file's ending.
+
+    Raises:
+        UsageError: U03 for an ending that is no picture format.
+    """
+    if file.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UsageError(
+            f"{file.name!r} is no picture file", code="U03", expected="a .png, .svg or .pdf file"
+        )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(file, dpi=150)
+
+
+def _verdict(passed: bool) -> str:
+    return "ok" if passed else "WRONG"
+
+
+def register(app: cyclopts.App) -> None:
+    """Add the command."""
+    scratch = cyclopts.App(
+        name="scratch", help="A convolutional network in NumPy: check its gradients, train it."
+    )
+    scratch.command(check)
+    scratch.command(train)
+    app.command(scratch)
