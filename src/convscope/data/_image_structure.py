@@ -9,6 +9,7 @@ import struct
 from dataclasses import dataclass
 
 from convscope.data._file import sniff
+from convscope.data._orientation import read_orientation
 from convscope.errors import ImageError
 
 SIGNATURES = {
@@ -19,7 +20,7 @@ SIGNATURES = {
     "WEBP": b"RIFF",
 }
 PNG_KEPT = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS")
-LARGEST_EXIF = 1 << 16
+JPEG_DROPPED = (*range(0xE1, 0xEE), 0xEF, 0xFE)  # all application data but JFIF's and Adobe's
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,10 @@ class Structure:
 
     Args:
         format: ``"PNG"``, ``"JPEG"``, ``"GIF"``, ``"BMP"`` or ``"WEBP"``.
-        data: What to decode: the file, for PNG without texts, profiles and further frames.
+        data: What to decode: the file; for PNG and JPEG without texts, profiles, camera data and
+            further frames.
         size: Width and height that the header declares; (0, 0) if it could not be found.
+        orientation: EXIF orientation 1 to 8; 0 if there is one that cannot be read.
         animated: Whether there is more than one frame.
         dropped: What was left out, in words.
     """
@@ -37,6 +40,7 @@ class Structure:
     format: str
     data: bytes
     size: tuple[int, int] = (0, 0)
+    orientation: int = 1
     animated: bool = False
     dropped: tuple[str, ...] = ()
 
@@ -91,10 +95,21 @@ def _bmp(data: bytes) -> Structure:
 
 
 def _webp(data: bytes) -> Structure:
-    if struct.unpack_from("<I", data, 4)[0] + 8 > len(data):
+    """Walk the chunks of the container, if it is of the kind that has several."""
+    end = struct.unpack_from("<I", data, 4)[0] + 8
+    if end > len(data):
         raise EOFError
-    animated = data[12:16] == b"VP8X" and bool(data[20] & 2)
-    return Structure("WEBP", data, _webp_size(data), animated)
+    size = _webp_size(data)
+    if data[12:16] != b"VP8X":
+        return Structure("WEBP", data, size)
+    orientation = 1
+    position = 12
+    while position + 8 <= end:
+        kind, length = struct.unpack_from("<4sI", data, position)
+        if kind == b"EXIF":
+            orientation = read_orientation(data[position + 8 : position + 8 + length])
+        position += 8 + length + length % 2
+    return Structure("WEBP", data, size, orientation, animated=bool(data[20] & 2))
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -119,14 +134,17 @@ def _png(data: bytes) -> Structure:
     kept = [SIGNATURES["PNG"]]
     dropped = set()
     animated = False
+    orientation = 1
     position = 8
     while True:
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if end > len(data):
             raise EOFError
-        if kind in PNG_KEPT or (kind == b"eXIf" and length <= LARGEST_EXIF):
+        if kind in PNG_KEPT:
             kept.append(data[position:end])
+        elif kind == b"eXIf":
+            orientation = read_orientation(data[position + 8 : end - 4])
         elif kind == b"acTL":
             animated = True
         elif kind in (b"iCCP", b"gAMA", b"cHRM"):
@@ -134,30 +152,41 @@ def _png(data: bytes) -> Structure:
         position = end
         if kind == b"IEND":
             size = struct.unpack_from(">II", data, 16)
-            return Structure("PNG", b"".join(kept), size, animated, tuple(sorted(dropped)))
+            parts = b"".join(kept)
+            return Structure("PNG", parts, size, orientation, animated, tuple(sorted(dropped)))
 
 
 def _jpeg(data: bytes) -> Structure:
     """Walk the segments up to the first scan, then look for the end marker behind it."""
+    kept = [data[:2]]
+    size, orientation = (0, 0), 1
+    dropped: tuple[str, ...] = ()
     position = 2
-    size = (0, 0)
     while True:
         while data[position] == 0xFF and data[position + 1] == 0xFF:
             position += 1
         marker = data[position + 1]
         if data[position] != 0xFF or marker == 0xD9:
             return Structure("JPEG", data, size)  # the decoder will say what is wrong
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, position + 5)
-            size = (max(size[0], width), max(size[1], height))
         (length,) = struct.unpack_from(">H", data, position + 2)
-        position += 2 + length
-        if position > len(data):
+        body, end = position + 4, position + 2 + length
+        if end > len(data):
             raise EOFError
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, body + 1)
+            size = (max(size[0], width), max(size[1], height))
+        if marker == 0xE1 and data[body : body + 6] == b"Exif\0\0":
+            orientation = read_orientation(data[body:end])
+        elif marker == 0xE2 and data[body : body + 4] == b"ICC_":
+            dropped = ("color profile",)
+        if marker not in JPEG_DROPPED:
+            kept.append(data[position:end])
+        position = end
         if marker == 0xDA:
             if data.rfind(b"\xff\xd9", position) < 0:
                 raise EOFError
-            return Structure("JPEG", data, size)
+            kept.append(data[position:])
+            return Structure("JPEG", b"".join(kept), size, orientation, dropped=dropped)
 
 
 def _gif(data: bytes) -> Structure:

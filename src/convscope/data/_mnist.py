@@ -113,7 +113,8 @@ def open_mnist(
     test = _images_and_labels(files, paths, "t10k")
     if fit[0].shape[1:] != test[0].shape[1:]:
         raise DataError(
-            f"training images are {tuple(fit[0].shape[2:])}, test images {tuple(test[0].shape[2:])}",
+            f"training images are {tuple(fit[0].shape[2:])}, "
+            f"test images {tuple(test[0].shape[2:])}",
             code="D09",
             where=paths["t10k-images-idx3-ubyte"] or "",
         )

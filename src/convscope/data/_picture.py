@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from convscope.data._image_structure import Structure, inspect_image
+from convscope.data._orientation import UNREADABLE
 from convscope.errors import ImageError
 
 MOST_PIXELS = 24_000_000
@@ -92,7 +93,7 @@ def decode(data: bytes, *, where: object, ending: str = "", background: int = 25
         try:
             image.load()
             profile = "icc_profile" in image.info
-            turned, turn_notes = _upright(image)
+            turned, turn_notes = _upright(image, structure.orientation)
             plain, plain_notes = to_plain(turned, background=background)
         except ImageError as error:
             error.where = str(where)
@@ -112,9 +113,10 @@ def read_header(data: bytes, *, where: object) -> PictureHeader:
     Raises:
         ImageError: As `decode`, but damage behind the header stays unseen.
     """
-    with _open(inspect_image(data, where=where), where) as image:
+    structure = inspect_image(data, where=where)
+    with _open(structure, where) as image:
         width, height = image.size
-        if _orientation(image) in (5, 6, 7, 8):
+        if structure.orientation >= 5:
             width, height = height, width
         return PictureHeader(width, height, image.mode in ("1", "L", "LA", "La", "I;16", "I;16B"))
 
@@ -161,18 +163,9 @@ def _damaged(error: Exception, where: object) -> ImageError:
     )
 
 
-def _orientation(image: Image.Image) -> int:
-    try:
-        value = image.getexif().get(0x0112, 1)
-    except Exception:
-        return 0
-    return value if isinstance(value, int) and 1 <= value <= 8 else 0
-
-
-def _upright(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+def _upright(image: Image.Image, orientation: int) -> tuple[Image.Image, tuple[str, ...]]:
     """The image as the camera was held."""
-    orientation = _orientation(image)
-    if orientation == 0:
+    if orientation == UNREADABLE:
         return image, ("I15: camera data unreadable, orientation unknown",)
     if orientation == 1:
         return image, ()
