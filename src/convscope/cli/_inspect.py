@@ -240,7 +240,48 @@ def _trust(
     force: bool,
     as_json: bool,
 ) -> None:
-    raise UsageError("--trust is not there yet")
+    import torch
+
+    from convscope.data import open_dataset, shape_scenes
+    from convscope.explanations import EXPLANATIONS, trust
+    from convscope.studies._inspection import trust_rows, write_trust
+
+    names = [n.strip().replace("_", "-") for n in (show or ",".join(EXPLANATIONS)).split(",")]
+    methods = {n: EXPLANATIONS[choose("explanation", n, EXPLANATIONS)] for n in names}
+    dataset = open_dataset(
+        data, data_dir=data_dir, offline=offline, input_shape=classifier.input_shape
+    )
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(dataset.test), generator=generator)[:count].sort().values
+    masks = shape_scenes("test").masks[rows] if dataset.name == "shapes" else None
+    with progress("judging explanations", total=len(methods)) as bar:
+        done = 0
+
+        def on_method(name: str) -> None:
+            nonlocal done
+            bar.advance(1 if done else 0)
+            bar.describe(f"judging {name}")
+            done += 1
+
+        found = trust(
+            classifier,
+            dataset.test.floats(rows),
+            dataset.test.labels[rows],
+            methods,
+            masks=masks,
+            generator=generator,
+            on_method=on_method,
+        )
+    lines = trust_rows(found)
+    if as_json:
+        emit({"images": found.images, "methods": lines, "notes": found.notes}, as_json=True)
+    else:
+        table(list(lines[0]), [list(line.values()) for line in lines], title="whom to believe")
+    for text in found.notes:
+        warn(text)
+    if out is not None:
+        write_trust(found, out, title=f"Whom to believe: {dataset.name}", force=force)
+        wrote(out)
 
 
 def _reference(

@@ -52,6 +52,7 @@ from convscope.figures._robustness import (
 from convscope.figures._svg import svg
 from convscope.figures._text import class_label, label, percent
 from convscope.figures._training import accuracy_curve, draw_history, draw_training, loss_curve
+from convscope.figures._trust import draw_trust
 from convscope.figures._visualizations import ascent_curve, draw_visualization, unit_tile
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "draw_robustness_evaluation",
     "draw_survival",
     "draw_training",
+    "draw_trust",
     "draw_visualization",
     "enlarged",
     "explanation_tile",

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from convscope.attacks import AttackResult
 from convscope.errors import UsageError
-from convscope.explanations import Explanation, FeatureMaps, Filters
+from convscope.explanations import Explanation, FeatureMaps, Filters, Trust
 from convscope.figures._attacks import draw_attack
 from convscope.figures._evaluation import draw_evaluation
 from convscope.figures._explanations import draw_explanation
@@ -26,6 +26,7 @@ from convscope.figures._robustness import (
     draw_survival,
 )
 from convscope.figures._training import draw_training
+from convscope.figures._trust import draw_trust
 from convscope.figures._visualizations import draw_visualization
 from convscope.models import NetworkSummary
 from convscope.robustness import (
@@ -46,6 +47,7 @@ FIGURES: dict[type, Callable[[Any], Figure]] = {
     Filters: draw_filters,
     FeatureMaps: draw_feature_maps,
     Explanation: draw_explanation,
+    Trust: draw_trust,
     Visualization: draw_visualization,
     AttackResult: draw_attack,
     NetworkSummary: draw_network,

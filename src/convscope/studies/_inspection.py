@@ -21,6 +21,7 @@ from convscope.explanations import (
     FeatureMaps,
     Filters,
     OcclusionTable,
+    Trust,
 )
 from convscope.figures import (
     ascent_curve,
@@ -181,6 +182,72 @@ def write_units(found: Visualization, out: Path, *, title: str, force: bool = Fa
     write_csv(folder / "units.csv", unit_rows(found))
     write_csv(folder / "effect.csv", effect_rows(found))
     results.save(found, folder / "results" / "units", force=force)
+
+
+def write_trust(found: Trust, out: Path, *, title: str, force: bool = False) -> None:
+    """The table of trust as a page or a folder."""
+    if out.suffix.lower() == ".html":
+        report = Report(title=title)
+        trust_section(report.section("trust", "Whom to believe", TRUST_LEAD), found)
+        write_page(report, out, force=force)
+        return
+    folder = fresh_folder(out, force=force)
+    draw(found).savefig(folder / "trust.png", dpi=150)
+    write_csv(folder / "trust.csv", trust_rows(found))
+    results.save(found, folder / "results" / "trust", force=force)
+
+
+TRUST_LEAD = (
+    "Every method is put to the same tests. A method that does not beat the random map "
+    "in the last row says nothing about this network."
+)
+
+
+def trust_section(section: Section, found: Trust) -> None:
+    """Curves and table of a `Trust` in a section of any report."""
+    section.figure(
+        "trust", svg(draw(found)), alt="Deletion, insertion and randomization curves", wide=True
+    )
+    rows = trust_rows(found)
+    number = {"kind": "number"}
+    section.table(
+        ["method", *(number | {"title": name} for name in list(rows[0])[1:])],
+        [list(row.values()) for row in rows],
+        caption=f"Judged on {found.images} images. Insertion and deletion: area under the "
+        "probability of the class while pixels are sharpened or blurred in the order of the map. "
+        "Random weights: rank correlation with the map of the same network with random weights, "
+        "0 is good. Pointing: share of positive relevance in the right quarter of 2 x 2 mosaics, "
+        "chance is 0.25"
+        + (" (mosaics were shrunk: this network takes one size only)" if found.shrunk else "")
+        + ". Stability: largest relative change under noise of 0.02, small is good."
+        + ("" if found.area is None else f" On object: chance is {found.area:.2f}."),
+        name="trust",
+    )
+    for text in found.notes:
+        section.note(text)
+
+
+def trust_rows(found: Trust) -> list[dict[str, Any]]:
+    """One line per method; tests that do not apply are ``None``."""
+    rows = []
+    for row in found.rows:
+        line: dict[str, Any] = {
+            "method": row.method,
+            "insertion - deletion": row.gap,
+            "insertion": row.insertion,
+            "deletion": row.deletion,
+            "random weights": row.randomized,
+            "pointing": row.pointing,
+        }
+        if found.area is not None:
+            line |= {"on object": row.inside, "hits": row.hit}
+        line |= {
+            "stability": row.stability,
+            "completeness error": row.completeness,
+            "seconds": row.seconds,
+        }
+        rows.append(line)
+    return rows
 
 
 def unit_rows(found: Visualization) -> list[dict[str, Any]]:
