@@ -9,7 +9,8 @@ import hashlib
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,30 +99,48 @@ class _Resuming:
 
     def __init__(self, download: Download, target: Path, progress: Progress | None) -> None:
         self.download = download
+        self.target = target
         self.part = target.with_name(f".{target.name}.part")
         self.progress = progress
 
     def __call__(self, url: str, output_file: Any, pooch: Any) -> None:
-        """Continue the part file from `url`, check it, and move it over `output_file`."""
+        """Continue the part file from `url`, check it, and move it over `output_file`.
+
+        A part that came from elsewhere may be wrong: then this mirror is asked for all of it.
+        """
+        with _lock(self.part) as mine:
+            if not mine:  # another process is filling it: fill one of our own
+                self.part = self.target.with_name(f".{self.target.name}.{os.getpid()}.part")
+            self._fill(url, output_file)
+
+    def _fill(self, url: str, output_file: Any) -> None:
         have = self.part.stat().st_size if self.part.exists() else 0
         if have >= self.download.size:
             self.part.unlink()
             have = 0
+        digest = self._attempt(url, have)
+        if digest != self.download.sha256 and have:
+            digest = self._attempt(url, 0)
+        if digest != self.download.sha256:
+            raise _Refused(f"wrong checksum {digest}")
+        self.part.replace(output_file)
+
+    def _attempt(self, url: str, have: int) -> str:
+        """Receive what is missing; the SHA-256 of it all. A wrong part is removed."""
         try:
             have = self._receive(url, have)
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             raise _Refused(getattr(error, "reason", None) or error) from None
-        except (ValueError, EOFError) as error:
+        except ValueError as error:
             raise _Refused(error) from None
         if have < self.download.size:
             raise _Refused(f"stopped after {have:,} of {self.download.size:,} bytes")
-        digest = hashlib.sha256(self.part.read_bytes()).hexdigest()
-        if digest != self.download.sha256:
-            self.part.unlink()
-            raise _Refused(f"wrong checksum {digest}")
         with self.part.open("rb") as file:
             os.fsync(file.fileno())
-        self.part.replace(output_file)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != self.download.sha256:
+            self.part.unlink()
+        return digest
 
     def _receive(self, url: str, have: int) -> int:
         """Append to the part file until the size is right or the server stops; bytes held."""
@@ -136,8 +155,11 @@ class _Resuming:
             resumed = answer.status == 206 and str(
                 answer.headers.get("Content-Range", "")
             ).startswith(f"bytes {have}-")
+            have = have if resumed else 0
+            announced = answer.headers.get("Content-Length")
+            if announced and have + int(announced) != self.download.size:
+                raise ValueError(f"offers {have + int(announced):,} bytes, not the file")
             with self.part.open("ab" if resumed else "wb") as file:
-                have = have if resumed else 0
                 while have < self.download.size:
                     try:
                         block = answer.read(min(CHUNK, self.download.size - have))
@@ -150,6 +172,26 @@ class _Resuming:
                     if self.progress is not None:
                         self.progress(self.download.file, have, self.download.size)
         return have
+
+
+@contextmanager
+def _lock(part: Path) -> Iterator[bool]:
+    """Hold the part file against other processes; False if one of them has it."""
+    try:
+        import fcntl
+    except ImportError:  # not a Unix system
+        yield True
+        return
+    with part.with_suffix(".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            part.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def missing(name: str, files: Sequence[str], *, folder: Path) -> ResourceError:

@@ -111,6 +111,7 @@ def _class_files(folder: Path, root: Path, tree: Tree) -> list[Path]:
             repeated += 1
         if len(files) > MOST_FILES:
             raise DataError(f"more than {MOST_FILES:,} files", code="D21", where=folder)
+    files.sort(key=lambda path: path.name)
     if not files:
         tree.problems.append(f"{shown}/: no images")
     if others:
@@ -121,7 +122,7 @@ def _class_files(folder: Path, root: Path, tree: Tree) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Everything in a folder that is not hidden, sorted by name."""
+    """Everything in a folder that is not hidden, by name; links last, so the real thing counts."""
     try:
         with os.scandir(folder) as entries:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
@@ -133,7 +134,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise ResourceError("no permission to list", code="I23", where=folder) from None
     except OSError as error:
         raise DataError(f"cannot list: {error.strerror}", code="D22", where=folder) from None
-    return sorted(visible, key=lambda entry: entry.name)
+    return sorted(visible, key=lambda entry: (entry.is_symlink(), entry.name))
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:
