@@ -12,9 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from convscope.attacks._apgd import apgd, apgd_targeted
+from convscope.attacks._auto_attack import auto_attack
+from convscope.attacks._carlini_wagner import carlini_wagner
+from convscope.attacks._ddn import ddn
+from convscope.attacks._deepfool import deepfool
+from convscope.attacks._fab import fab
 from convscope.attacks._goal import Goal
 from convscope.attacks._projected_gradient import fast_gradient, momentum, projected_gradient
 from convscope.attacks._result import AttackResult
+from convscope.attacks._square import square
 from convscope.attacks._until_fooled import until_fooled
 
 __all__ = [
@@ -22,9 +29,17 @@ __all__ = [
     "SHARED",
     "AttackResult",
     "Goal",
+    "apgd",
+    "apgd_targeted",
+    "auto_attack",
+    "carlini_wagner",
+    "ddn",
+    "deepfool",
+    "fab",
     "fast_gradient",
     "momentum",
     "projected_gradient",
+    "square",
     "until_fooled",
 ]
 
@@ -32,6 +47,14 @@ ATTACKS: dict[str, Callable[..., AttackResult]] = {
     "fast-gradient": fast_gradient,
     "projected-gradient": projected_gradient,
     "momentum": momentum,
+    "apgd": apgd,
+    "apgd-targeted": apgd_targeted,
+    "fab": fab,
+    "square": square,
+    "auto-attack": auto_attack,
+    "ddn": ddn,
+    "deepfool": deepfool,
+    "carlini-wagner": carlini_wagner,
     "until-fooled": until_fooled,
 }
 

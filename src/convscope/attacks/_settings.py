@@ -74,3 +74,16 @@ def check_positive(name: str, value: float, code: str = "U06") -> float:
     if not (math.isfinite(value) and value > 0):
         raise UsageError(f"{name} must be positive and finite, got {value}", code=code)
     return value
+
+
+def check_count(name: str, value: int, least: int = 1) -> int:
+    """`value` if it is a whole number of at least `least`.
+
+    Raises:
+        UsageError: U05 otherwise.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(
+            f"{name} must be a whole number of at least {least}, got {value}", code="U05"
+        )
+    return value

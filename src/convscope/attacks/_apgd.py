@@ -1,0 +1,298 @@
+"""APGD: projected gradient with momentum and a step size that halves itself."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from torch import Generator, Tensor
+
+from convscope.ascent import Region, l2_ball, l2_norm, linf_ball
+from convscope.attacks._by_ascent import attack_by_ascent
+from convscope.attacks._goal import Goal, goal_of
+from convscope.attacks._in_turns import in_turns
+from convscope.attacks._objectives import objective_of
+from convscope.attacks._result import AttackResult
+from convscope.attacks._settings import check_count, check_norm, check_radius, check_steps
+from convscope.attacks._start import random_start as random_point
+from convscope.attacks._views import View
+from convscope.classifier import Classifier
+from convscope.types import Images, Labels, Norm
+
+PULL = 0.75
+"""Weight of the new point against the last move (alpha in the paper)."""
+
+RISING = 0.75
+"""Share of steps that must improve for the step size to stay (rho)."""
+
+
+def apgd(
+    classifier: Classifier,
+    images: Images,
+    labels: Labels,
+    *,
+    targets: Labels | None = None,
+    epsilon: float | Tensor = 8 / 255,
+    norm: Norm = "linf",
+    steps: int = 100,
+    objective: str = "cross-entropy",
+    restarts: int = 1,
+    random_start: bool = False,
+    views: View | None = None,
+    draws: int = 8,
+    generator: Generator | None = None,
+) -> AttackResult:
+    """Projected gradient without a step size to choose: the judge among the attacks.
+
+    Starts with steps of two epsilon. At checkpoints that come ever closer, a row whose objective
+    rose too rarely halves its step and goes on from its best point. A row leaves when it fools.
+
+    Args:
+        classifier: The network to fool.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        labels: ``(batch,)``, the true classes.
+        targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
+        epsilon: Radius in pixel units, one or one per image.
+        norm: ``"linf"`` or ``"l2"``.
+        steps: At most so many per start.
+        objective: ``"cross-entropy"``, ``"dlr"`` (does not care about the scale of logits),
+            ``"margin"``, ``"logit"`` or ``"probability"``.
+        restarts: Starts; all but the first from random points, each only for rows that stand.
+        random_start: Begin the first start at a random point, too.
+        views: Draws transformations that the result has to survive.
+        draws: How many of them per step.
+        generator: Source of randomness.
+
+    Returns:
+        Images before and after.
+
+    Raises:
+        UsageError: U03, U05, U08.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images = torch.full((1, 1, 2, 2), 0.5)
+        >>> label = classifier.predict(images, top=1).labels[:, 0]
+        >>> apgd(classifier, images, label, epsilon=0.1, steps=5).distance("linf") <= 0.1
+        tensor([True])
+
+    Source:
+        Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
+        Parameter-free Attacks", ICML 2020, algorithm 1. Rows leave at success; the first start is
+        the image itself.
+    """
+    goal = goal_of(classifier, images, labels, targets)
+    radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
+    check_count("restarts", restarts)
+
+    def start(rows: Tensor, number: int) -> AttackResult:
+        return _ascend(
+            classifier,
+            images[rows],
+            goal.of(rows),
+            goal.of(rows),
+            radii=radii if radii.ndim == 0 else radii[rows],
+            norm=norm,
+            steps=steps,
+            objective=objective,
+            random=number > 0 or random_start,
+            views=views,
+            draws=draws,
+            generator=generator,
+            method="apgd",
+        )
+
+    everyone = torch.arange(len(images), device=images.device)
+    return in_turns(start(everyone, 0), [partial(start, number=n) for n in range(1, restarts)])
+
+
+def apgd_targeted(
+    classifier: Classifier,
+    images: Images,
+    labels: Labels,
+    *,
+    epsilon: float | Tensor = 8 / 255,
+    norm: Norm = "linf",
+    steps: int = 100,
+    classes: int = 9,
+    generator: Generator | None = None,
+) -> AttackResult:
+    """APGD towards each of the likeliest wrong classes in turn; any wrong class counts.
+
+    Args:
+        classifier: The network to fool.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        labels: ``(batch,)``, the true classes.
+        epsilon: Radius in pixel units.
+        norm: ``"linf"`` or ``"l2"``.
+        steps: Per class.
+        classes: How many wrong classes, likeliest first.
+        generator: Not used yet: starts are the images themselves.
+
+    Returns:
+        Images before and after, untargeted.
+
+    Raises:
+        UsageError: U03, U05, U08.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images, labels = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
+        >>> apgd_targeted(classifier, images, labels, epsilon=0.1, steps=3).method
+        'apgd-targeted'
+
+    Source:
+        Croce and Hein, ICML 2020, section 4: the targeted difference-of-logits ratio.
+    """
+    goal = goal_of(classifier, images, labels, None)
+    radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
+    order = likeliest_wrong(classifier, images, goal.labels, check_count("classes", classes))
+
+    def toward(rows: Tensor, number: int) -> AttackResult:
+        aim = Goal(labels=goal.labels[rows], targets=order[rows, number])
+        return _ascend(
+            classifier,
+            images[rows],
+            goal.of(rows),
+            aim,
+            radii=radii if radii.ndim == 0 else radii[rows],
+            norm=norm,
+            steps=steps,
+            objective="dlr",
+            random=False,
+            views=None,
+            draws=1,
+            generator=generator,
+            method="apgd-targeted",
+        )
+
+    everyone = torch.arange(len(images), device=images.device)
+    rest = [partial(toward, number=n) for n in range(1, order.shape[1])]
+    return in_turns(toward(everyone, 0), rest)
+
+
+def likeliest_wrong(classifier: Classifier, images: Tensor, labels: Tensor, count: int) -> Tensor:
+    """The `count` wrong classes of the largest logits, ``(batch, count)``, largest first."""
+    with classifier.probe() as probe:
+        logits = probe.logits(images)
+    others = logits.scatter(1, labels[:, None], -torch.inf)
+    return others.argsort(dim=1, descending=True)[:, : min(count, logits.shape[1] - 1)]
+
+
+def _ascend(
+    classifier: Classifier,
+    images: Tensor,
+    goal: Goal,
+    aim: Goal,
+    *,
+    radii: Tensor,
+    norm: Norm,
+    steps: int,
+    objective: str,
+    random: bool,
+    views: View | None,
+    draws: int,
+    generator: Generator | None,
+    method: str,
+) -> AttackResult:
+    region: Region = linf_ball(images, radii) if norm == "linf" else l2_ball(images, radii)
+    return attack_by_ascent(
+        classifier,
+        images,
+        goal,
+        method=method,
+        objective=objective_of(objective, aim),
+        step=SelfHalving(radii, region, norm, check_steps(steps)),
+        steps=steps,
+        region=region,
+        start=random_point(images, radii, norm, region, generator) if random else None,
+        keep="best" if views is not None else "first",
+        norm=norm,
+        epsilon=radii,
+        views=views,
+        draws=draws,
+        generator=generator,
+        settings={"steps": steps, "objective": objective},
+    )
+
+
+def checkpoints(steps: int) -> frozenset[int]:
+    """Steps at which step sizes are judged: 22 % of the way, then ever closer, at least 6 %.
+
+    Example:
+        >>> sorted(checkpoints(100))[:4]
+        [22, 41, 57, 70]
+    """
+    shares = [0.0, 0.22]
+    while shares[-1] < 1:
+        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
+    return frozenset(math.ceil(share * steps - 1e-9) for share in shares[1:] if share <= 1)
+
+
+class SelfHalving:
+    """The update of APGD; state per row."""
+
+    def __init__(self, radii: Tensor, region: Region, norm: str, steps: int) -> None:
+        self.radii = radii
+        self.region = region
+        self.norm = norm
+        self.judged_at = checkpoints(steps)
+
+    def start(self, x: Tensor) -> None:
+        """Step sizes are two epsilon; nothing has been seen."""
+        rows = (len(x),)
+        self.size = 2 * self.radii.to(x).expand(rows).clone()
+        self.best_x, self.best_gradient = x.clone(), torch.zeros_like(x)
+        self.best = x.new_full(rows, -torch.inf)
+        self.best_before = self.best.clone()
+        self.last_value = self.best.clone()
+        self.seen, self.now, self.before = x.clone(), x.clone(), x.clone()
+        self.direction = torch.zeros_like(x)
+        self.rises = x.new_zeros(rows)
+        self.halved = torch.zeros(rows, dtype=torch.bool, device=x.device)
+        self.judged = 0
+
+    def observe(
+        self, x: Tensor, gradient: Tensor, values: Tensor, outputs: Tensor, k: int, rows: Tensor
+    ) -> None:
+        """Keep the best point; at checkpoints, halve steps and go back to it."""
+        self.before[rows] = self.now[rows] if k else x
+        self.now[rows] = self.seen[rows] = x
+        self.rises[rows] += (values > self.last_value[rows]).to(x) if k else 0.0
+        self.last_value[rows] = values
+        mine = values > self.best[rows]
+        better = rows[mine]
+        self.best[better] = values[mine]
+        self.best_x[better], self.best_gradient[better] = x[mine], gradient[mine]
+        self.direction[rows] = gradient
+        if k in self.judged_at:
+            self._judge(k, rows)
+
+    def _judge(self, k: int, rows: Tensor) -> None:
+        rare = self.rises[rows] < RISING * (k - self.judged)
+        stuck = ~self.halved[rows] & (self.best[rows] <= self.best_before[rows])
+        failed = rare | stuck
+        back = rows[failed]
+        self.size[back] /= 2
+        self.now[back] = self.best_x[back]
+        self.direction[back] = self.best_gradient[back]
+        self.halved[rows] = failed
+        self.best_before[rows] = self.best[rows]
+        self.rises[rows] = 0
+        self.judged = k
+
+    def __call__(self, gradient: Tensor, k: int, rows: Tensor) -> Tensor:
+        """From the point seen (which a checkpoint may have replaced) to the next."""
+        here, direction = self.now[rows], self.direction[rows]
+        if self.norm == "linf":
+            direction = direction.sign()
+        else:
+            direction = direction / l2_norm(direction).clamp_min(1e-30)
+        size = self.size[rows].view(-1, 1, 1, 1)
+        ahead = self.region.project(here + size * direction, rows)
+        if k > 0:
+            ahead = here + PULL * (ahead - here) + (1 - PULL) * (here - self.before[rows])
+        return ahead - self.seen[rows]

@@ -1,0 +1,89 @@
+"""AutoAttack: four complementary attacks, each on what still stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Generator, Tensor
+
+from convscope.attacks._apgd import apgd, apgd_targeted
+from convscope.attacks._fab import fab
+from convscope.attacks._goal import goal_of
+from convscope.attacks._in_turns import in_turns
+from convscope.attacks._result import AttackResult
+from convscope.attacks._settings import check_norm, check_radius
+from convscope.attacks._square import square
+from convscope.classifier import Classifier
+from convscope.types import Images, Labels, Norm
+
+
+def auto_attack(
+    classifier: Classifier,
+    images: Images,
+    labels: Labels,
+    *,
+    epsilon: float | Tensor = 8 / 255,
+    norm: Norm = "linf",
+    steps: int = 100,
+    queries: int = 5000,
+    classes: int = 9,
+    generator: Generator | None = None,
+) -> AttackResult:
+    """APGD-CE, targeted APGD-DLR, Square and targeted FAB, in this order, on rows that stand.
+
+    Args:
+        classifier: The network to fool.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        labels: ``(batch,)``, the true classes.
+        epsilon: Radius in pixel units, one or one per image.
+        norm: ``"linf"`` or ``"l2"``; Square takes part for ``"linf"`` only.
+        steps: Of the gradient attacks, per start and class.
+        queries: Of Square.
+        classes: Of the targeted attacks.
+        generator: Source of randomness.
+
+    Returns:
+        Images before and after, untargeted.
+
+    Raises:
+        UsageError: U03, U05, U08.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images, labels = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
+        >>> auto_attack(classifier, images, labels, steps=2, queries=2).method
+        'auto-attack'
+
+    Source:
+        Croce and Hein, ICML 2020, section 5. The members are the standard ones; FAB comes last
+        because it is the dearest and rarely adds anything. APGD starts at the images.
+    """
+    goal = goal_of(classifier, images, labels, None)
+    radii = check_radius(epsilon, check_norm(norm), images)
+
+    def member(
+        attack: Callable[..., AttackResult], **settings: object
+    ) -> Callable[..., AttackResult]:
+        def run(rows: Tensor) -> AttackResult:
+            mine = radii if radii.ndim == 0 else radii[rows.cpu()]
+            return attack(classifier, images[rows], goal.labels[rows], epsilon=mine, **settings)
+
+        return run
+
+    turns = [
+        member(apgd, norm=norm, steps=steps, generator=generator),
+        member(apgd_targeted, norm=norm, steps=steps, classes=classes),
+    ]
+    if norm == "linf":
+        turns.append(member(square, queries=queries, generator=generator))
+    turns.append(member(fab, norm=norm, steps=steps, classes=classes))
+    everyone = torch.arange(len(images), device=images.device)
+    result = in_turns(turns[0](everyone), turns[1:])
+    return replace(
+        result,
+        method="auto-attack",
+        settings={"steps": steps, "queries": queries, "classes": classes},
+    )

@@ -1,0 +1,122 @@
+"""DeepFool: walk to the nearest of the linearized class boundaries until the class changes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from convscope.attacks._goal import Goal, goal_of
+from convscope.attacks._result import AttackResult, conclude
+from convscope.attacks._settings import check_count, check_norm, check_positive, check_steps
+from convscope.classifier import Classifier
+from convscope.probe import Probe
+from convscope.types import Images, Labels, Norm
+
+
+def deepfool(
+    classifier: Classifier,
+    images: Images,
+    labels: Labels,
+    *,
+    norm: Norm = "l2",
+    steps: int = 50,
+    overshoot: float = 0.02,
+    classes: int = 10,
+) -> AttackResult:
+    """Find a near adversarial image by linearizing all class boundaries, again and again.
+
+    Args:
+        classifier: The network to fool.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        labels: ``(batch,)``, the true classes.
+        norm: What shall be small, ``"l2"`` or ``"linf"``.
+        steps: At most so many.
+        overshoot: The way found so far is walked so much farther, to get across the boundary.
+        classes: How many of the likeliest classes are considered, the true one included.
+
+    Returns:
+        Images before and after, untargeted.
+
+    Raises:
+        UsageError: U05, U06, U08.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images = torch.full((1, 1, 2, 2), 0.5)
+        >>> label = classifier.predict(images, top=1).labels[:, 0]
+        >>> deepfool(classifier, images, label).steps.item() <= 50
+        True
+
+    Source:
+        Moosavi-Dezfooli, Fawzi, Frossard, "DeepFool: a simple and accurate method to fool deep
+        neural networks", CVPR 2016, algorithm 2. Overshoot applies to the whole way, as there;
+        iterates are clamped to [0, 1]; all class gradients of a step come from one forward pass.
+    """
+    goal = goal_of(classifier, images, labels, None)
+    check_norm(norm)
+    check_steps(steps)
+    further = 1 + check_positive("overshoot", overshoot)
+    count = len(images)
+    device = images.device
+    with classifier.probe() as probe:
+        before = probe.logits(images)
+        rivals = _rivals(before, goal, check_count("classes", classes, least=2))
+        found, taken = images.clone(), torch.zeros(count, dtype=torch.int64, device=device)
+        after = before.clone()
+        zeros = torch.zeros_like(taken)
+        way = torch.zeros_like(images)
+        rows = torch.nonzero(~goal.reached(before, torch.arange(count, device=device)))[:, 0]
+        for k in range(steps):
+            if len(rows) == 0:
+                break
+            move, dead = _toward_boundary(probe, found[rows], goal.labels[rows], rivals[rows], norm)
+            zeros[rows] += dead.long()
+            way[rows] += move
+            found[rows] = (images[rows] + further * way[rows]).clamp(0, 1)
+            after[rows] = probe.logits(found[rows])
+            taken[rows] = k + 1
+            going = ~goal.reached(after[rows], rows) & after[rows].isfinite().all(1) & ~dead
+            rows = rows[going]
+        return conclude(
+            probe,
+            images,
+            found,
+            goal,
+            method="deepfool",
+            settings={"steps": steps, "overshoot": overshoot, "classes": classes, "norm": norm},
+            logits_before=before,
+            logits_after=after,
+            steps=taken,
+            zero_gradients=zeros,
+        )
+
+
+def _rivals(logits: Tensor, goal: Goal, classes: int) -> Tensor:
+    """The label first, then the likeliest other classes, ``(batch, classes)``."""
+    others = logits.scatter(1, goal.labels[:, None], -torch.inf)
+    best = others.argsort(dim=1, descending=True)[:, : min(classes, logits.shape[1]) - 1]
+    return torch.cat([goal.labels[:, None], best], dim=1)
+
+
+def _toward_boundary(
+    probe: Probe, x: Tensor, labels: Tensor, rivals: Tensor, norm: str
+) -> tuple[Tensor, Tensor]:
+    """The shortest move to a linearized boundary, and rows without any gradient."""
+    gradients, logits = probe.gradients_of_classes(x, rivals)
+    normals = (gradients[:, 1:] - gradients[:, :1]).flatten(2)
+    scores = logits.gather(1, rivals)
+    gaps = (scores[:, :1] - scores[:, 1:]).clamp_min(0) + 1e-4
+    order = 2 if norm == "l2" else 1
+    sizes = torch.linalg.vector_norm(normals, ord=order, dim=2)
+    distances = torch.where(sizes > 0, gaps / sizes.clamp_min(1e-30), torch.inf)
+    nearest = distances.argmin(dim=1)
+    each = torch.arange(len(x), device=x.device)
+    normal, size, gap = normals[each, nearest], sizes[each, nearest], gaps[each, nearest]
+    dead = ~(size > 0) | ~normal.isfinite().all(dim=1)
+    length = torch.where(dead, 0.0, gap / size.clamp_min(1e-30))[:, None]
+    if norm == "l2":
+        move = length * normal / size.clamp_min(1e-30)[:, None]
+    else:
+        move = length * normal.sign()
+    return move.nan_to_num(0.0).view_as(x), dead

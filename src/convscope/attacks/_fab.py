@@ -1,0 +1,175 @@
+"""FAB: near adversarial images by steps along the decision boundary."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from convscope.ascent import Region, box, l2_ball, linf_ball
+from convscope.attacks._apgd import likeliest_wrong
+from convscope.attacks._boundary import onto_plane
+from convscope.attacks._goal import Goal, goal_of
+from convscope.attacks._in_turns import in_turns
+from convscope.attacks._result import AttackResult, conclude
+from convscope.attacks._settings import check_count, check_norm, check_radius, check_steps
+from convscope.classifier import Classifier
+from convscope.types import Images, Labels, Norm
+
+NEAR_ORIGINAL = 0.1
+"""Largest weight of the point next to the original (alpha_max)."""
+
+OVERSHOOT = 1.05
+"""How far each projection is walked (eta)."""
+
+BACKWARD = 0.9
+"""Share of the way kept after a success (beta)."""
+
+
+def fab(
+    classifier: Classifier,
+    images: Images,
+    labels: Labels,
+    *,
+    epsilon: float | Tensor | None = None,
+    norm: Norm = "linf",
+    steps: int = 100,
+    classes: int = 9,
+) -> AttackResult:
+    """Find near adversarial images by projections onto linearized boundaries, class by class.
+
+    Args:
+        classifier: The network to fool.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        labels: ``(batch,)``, the true classes.
+        epsilon: Stop at the first adversarial within this radius. ``None``: look for the
+            nearest, with all steps.
+        norm: ``"linf"`` or ``"l2"``.
+        steps: Per class.
+        classes: How many wrong classes are tried, likeliest first; a row leaves at success.
+
+    Returns:
+        Images before and after; rows without an adversarial within epsilon are as they were.
+
+    Raises:
+        UsageError: U03, U05, U08.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images = torch.full((1, 1, 2, 2), 0.5)
+        >>> label = classifier.predict(images, top=1).labels[:, 0]
+        >>> fab(classifier, images, label, steps=5).method
+        'fab'
+
+    Source:
+        Croce and Hein, "Minimally distorted Adversarial Examples with a Fast Adaptive Boundary
+        Attack", ICML 2020, algorithm 1, in its targeted form (one boundary per turn). Each
+        iterate is forwarded once; its gradient and its class come from the same pass.
+    """
+    goal = goal_of(classifier, images, labels, None)
+    radii = None if epsilon is None else check_radius(epsilon, check_norm(norm), images)
+    check_norm(norm)
+    check_steps(steps)
+    order = likeliest_wrong(classifier, images, goal.labels, check_count("classes", classes))
+
+    def toward(rows: Tensor, number: int) -> AttackResult:
+        return _toward(
+            classifier,
+            images[rows],
+            goal.of(rows),
+            order[rows, number],
+            radii if radii is None or radii.ndim == 0 else radii[rows.cpu()],
+            norm,
+            steps,
+        )
+
+    everyone = torch.arange(len(images), device=images.device)
+    rest = [partial(toward, number=n) for n in range(1, order.shape[1])]
+    return in_turns(toward(everyone, 0), rest)
+
+
+def _toward(
+    classifier: Classifier,
+    images: Tensor,
+    goal: Goal,
+    rivals: Tensor,
+    radii: Tensor | None,
+    norm: Norm,
+    steps: int,
+) -> AttackResult:
+    region: Region = box()
+    if radii is not None:
+        region = linf_ball(images, radii) if norm == "linf" else l2_ball(images, radii)
+    aim = Goal(labels=goal.labels, targets=rivals)
+    nearest, x = images.clone(), images.clone()
+    best = images.new_full((len(images),), torch.inf)
+    taken = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    zeros = torch.zeros_like(taken)
+    rows = torch.arange(len(images), device=images.device)
+    with classifier.probe() as probe:
+        before = None
+        for k in range(steps + 1):
+            if len(rows) == 0:
+                break
+            part = x[rows]
+            found = probe.gradient(
+                part, lambda a, z, i, r=rows: z.gather(1, aim.aims[r[i]][:, None])[:, 0]  # type: ignore[misc]
+                - z.gather(1, goal.labels[r[i]][:, None])[:, 0],
+            )  # fmt: skip
+            before = found.outputs if before is None else before
+            hit = goal.reached(found.outputs, rows)
+            moved = _size(part - images[rows], norm)
+            closer = rows[hit & (moved < best[rows])]
+            nearest[closer], best[closer] = x[closer], _size(x[closer] - images[closer], norm)
+            taken[closer] = k
+            if k == steps:
+                break
+            normal, gap = found.gradients, -found.values
+            dead = (normal.flatten(1) == 0).all(1) | ~normal.flatten(1).isfinite().all(1)
+            zeros[rows] += dead.long()
+            start = images[rows]
+            here = onto_plane(part, normal, gap, norm)
+            # From the original, <w, d> has to make up for the way to the iterate, too.
+            across = (normal * (part - start)).flatten(1).sum(1) + gap
+            there = onto_plane(start, normal, across, norm)
+            a, b = _size(here, norm), _size(there, norm)
+            weight = (a / (a + b).clamp_min(1e-30)).clamp(0, NEAR_ORIGINAL).view(-1, 1, 1, 1)
+            ahead = (1 - weight) * (part + OVERSHOOT * here) + weight * (start + OVERSHOOT * there)
+            back = start + BACKWARD * (part - start)
+            wide = hit.view(-1, 1, 1, 1)
+            x[rows] = torch.where(wide, back, ahead).clamp(0, 1)
+            going = ~dead
+            if radii is not None:
+                going &= ~(hit & region_of(images, radii, norm, rows).contains(part))
+            elif k == 0:
+                going &= ~hit
+            rows = rows[going]
+        inside = best.isfinite() & region.contains(nearest)
+        nearest = torch.where(inside.view(-1, 1, 1, 1), nearest, images)
+        return conclude(
+            probe,
+            images,
+            nearest,
+            goal,
+            method="fab",
+            settings={"steps": steps},
+            region=region,
+            norm=None if radii is None else norm,
+            epsilon=None if radii is None else float(radii.max()) if radii.numel() else 0.0,
+            logits_before=before,
+            steps=taken,
+            zero_gradients=zeros,
+        )
+
+
+def region_of(images: Tensor, radii: Tensor, norm: str, rows: Tensor) -> Region:
+    """The ball around some rows."""
+    mine = radii if radii.ndim == 0 else radii.to(images.device)[rows]
+    return linf_ball(images[rows], mine) if norm == "linf" else l2_ball(images[rows], mine)
+
+
+def _size(move: Tensor, norm: str) -> Tensor:
+    order = torch.inf if norm == "linf" else 2
+    return torch.linalg.vector_norm(move.flatten(1), ord=order, dim=1)
