@@ -304,3 +304,27 @@ def test_training_does_not_import_the_compiler(tmp_path):
         ).returncode
         == 0
     )
+
+
+def test_constant_images_and_no_validation_images_are_survived(tmp_path, dataset, settings):
+    import math
+
+    from convscope.data import Dataset
+
+    def gray(split, count):
+        rows = split.subset(range(count))
+        return replace(rows, images=torch.full_like(rows.images, 7))
+
+    odd = Dataset(
+        name="gray",
+        class_names=dataset.class_names,
+        train=gray(dataset.train, 64),
+        validation=gray(dataset.validation, 0),
+        test=dataset.test,
+        source="one gray",
+        hashes={},
+    )
+    result = train(settings, odd, out=tmp_path / "run")
+    assert result.classifier.std == (1.0,)
+    assert math.isnan(result.history[-1].validation_accuracy)
+    assert result.history[-1].validation_images == 0

@@ -79,6 +79,9 @@ def _take(file: IO[str]) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):
         return False
+    except OSError:
+        # A file system without locks: better to train unguarded than not at all.
+        return True
     return True

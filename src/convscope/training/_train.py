@@ -142,7 +142,9 @@ class _Run:
     ) -> None:
         self.settings, self.dataset, self.out = settings, dataset, out
         self.world, self.wish, self.tell = world, wish, tell
-        self.mean, self.std = dataset.mean_std()
+        self.mean, std = dataset.mean_std()
+        # A channel without variation is only shifted.
+        self.std = tuple(value or 1.0 for value in std)
         normalize = Normalize(self.mean, self.std)
         precision = resolve_precision(settings.precision)
         self.engine = Engine(

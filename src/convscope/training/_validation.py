@@ -1,5 +1,7 @@
 """Loss and errors on validation images, in float32."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,7 +31,7 @@ class Validation:
 
     @torch.no_grad()
     def measure(self, module: nn.Module, *, everything: bool) -> tuple[float, float, int]:
-        """Mean cross-entropy, share read wrongly, number of images; modes are put back."""
+        """Mean cross-entropy, share read wrongly, number of images (NaN for none)."""
         rows = self.everything if everything else self.subset
         was_training = module.training
         module.eval()
@@ -40,7 +42,8 @@ class Validation:
             loss += F.cross_entropy(logits, labels, reduction="sum").item()
             wrong += count_wrong(logits, labels)
         module.train(was_training)
-        return loss / max(len(rows), 1), wrong / max(len(rows), 1), len(rows)
+        count = len(rows)
+        return (loss / count, wrong / count, count) if count else (math.nan, math.nan, 0)
 
 
 def count_wrong(logits: Tensor, labels: Tensor) -> int:
