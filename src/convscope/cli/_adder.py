@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import cyclopts
 
 from convscope.cli._output import emit, next_step, say, wrote
+from convscope.cli._scratch import need_picture_name, save_figure
 
 if TYPE_CHECKING:
     from convscope.scratch import Addition
@@ -32,6 +33,7 @@ def add_numbers(
         figure: Draw the hidden units into this file (.png, .svg or .pdf).
         as_json: Print the sum, the hidden units and the outputs as JSON.
     """
+    need_picture_name(figure)
     from convscope.scratch import addition
 
     found = addition(first, second)
@@ -39,7 +41,6 @@ def add_numbers(
         for line in written_out(found):
             say(line)
     if figure is not None:
-        from convscope.cli._scratch import save_figure
         from convscope.figures._scratch import draw_addition
 
         save_figure(draw_addition(found), figure)

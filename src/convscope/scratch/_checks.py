@@ -104,7 +104,7 @@ Build = Callable[[np.random.Generator], tuple[Layer, tuple[int, ...]]]
 CASES: Mapping[str, Build] = {
     "convolution 3x3, same": lambda g: (_convolution(g, (3, 3), padding="same"), (2, 2, 6, 5)),
     "convolution 2x3, stride 2, valid": lambda g: (_convolution(g, (2, 3), stride=2), (2, 2, 6, 7)),
-    "convolution 8x8, stride 3, 2 zeros": lambda g: (
+    "convolution 4x4, stride 3, 2 zeros": lambda g: (
         _convolution(g, (4, 4), stride=3, padding=2),
         (2, 2, 6, 7),
     ),
