@@ -14,7 +14,7 @@ Fill = float | Literal["mean", "blur"] | Tensor
 """A grey level, each image's ``"mean"`` color, the image ``"blur"``-red, or images."""
 
 
-def blank(fill: Fill, images: Images) -> tuple[Images, str]:
+def blank(fill: Fill, images: Images) -> tuple[Tensor, str]:
     """The uninformative version of each image, and its name.
 
     Args:

@@ -29,7 +29,7 @@ def integrated_gradients(
     """Share the change of a logit between two images out among the pixels.
 
     The maps should add up to ``logit(image) - logit(baseline)``. Where they miss it by more than
-    `tolerance`, the integral is done again with twice the steps, for those images only.
+    `tolerance`, the integral is done again with twice the steps, for those only.
 
     Args:
         classifier: The classifier to explain.
@@ -44,8 +44,8 @@ def integrated_gradients(
 
     Returns:
         Signed maps ``(batch, target, height, width)`` in logits. ``evidence`` holds
-        ``"completeness"``, the relative error of each sum ``(batch, target)``, against the
-        largest change among the image's targets, and ``"steps"`` ``(batch,)``.
+        ``"completeness"``, the error of each sum ``(batch, target)`` as a share of the largest
+        change of any of the image's logits, and ``"steps"`` ``(batch, target)``.
 
     Raises:
         UsageError: If `steps` is below 1.
@@ -70,20 +70,24 @@ def integrated_gradients(
     with classifier.probe() as probe:
         logits = probe.logits(images)
         found = targets_of(known, logits)
-        change = picked(logits - probe.logits(origin), found)
-        size = change.abs().amax(dim=1, keepdim=True).clamp_min(1e-12)
-        maps = images.new_zeros(*found.shape, *images.shape[2:])
-        error = torch.full_like(change, torch.inf)
-        used = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-        rows, points = torch.arange(len(images), device=images.device), steps
-        while len(rows) > 0:
-            maps[rows] = _integral(probe, images[rows], origin[rows], found[rows], points)
-            missed = maps[rows].sum(dim=(2, 3)) - change[rows]
-            error[rows] = missed.abs() / size[rows]
-            used[rows] = points
-            if tolerance is None or 2 * points > most_steps:
+        changes = logits - probe.logits(origin)
+        size = changes.abs().amax(dim=1, keepdim=True).clamp_min(1e-12)
+        change = picked(changes, found)
+        maps = _integral(probe, images, origin, found, steps)
+        error = (maps.sum(dim=(2, 3)) - change).abs() / size
+        used, points = torch.full_like(found, steps), 2 * steps
+        while tolerance is not None and points <= most_steps:
+            poor = error > tolerance
+            rows = poor.any(dim=1).nonzero()[:, 0]
+            if len(rows) == 0:
                 break
-            rows, points = rows[error[rows].amax(dim=1) > tolerance], 2 * points
+            again = _integral(probe, images[rows], origin[rows], found[rows], points)
+            # Only what was poor is replaced, so that a map does not depend on the other targets.
+            redo = poor[rows]
+            maps[rows] = torch.where(redo[..., None, None], again, maps[rows])
+            used[rows] = torch.where(redo, points, used[rows])
+            error = (maps.sum(dim=(2, 3)) - change).abs() / size
+            points *= 2
     return Explanation(
         images=images,
         maps=maps,

@@ -45,7 +45,7 @@ def draw_trust(result: Trust) -> Figure:
             linestyle=":",
             label=label(result.rows[-1].method, 24),
         )
-        made.set_ylim(-0.25, 1.0)
+        made.set_ylim(min(-0.25, float(result.similarity.nan_to_num().min()) - 0.05), 1.0)
         names = [label(stage, 14) for stage in result.stages]
         made.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=7)
         made.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -76,7 +76,7 @@ def maximize(
     )
 
 
-def nearest(images: Images, reference: Images) -> Nearest:
+def nearest(images: Tensor, reference: Tensor) -> Nearest:
     """The reference images nearest to each image by L2 distance.
 
     Example:
@@ -128,14 +128,14 @@ def _natural(
     return best.values, best.indices
 
 
-def _usual_logits(probe: Probe, reference: Images | None, like: Images) -> Tensor:
+def _usual_logits(probe: Probe, reference: Images | None, like: Tensor) -> Tensor:
     """Mean logits of real images, or those of plain mid-grey."""
     if reference is None:
         return probe.logits(torch.full_like(like[:1], 0.5))
     return probe.logits(reference[:256]).mean(dim=0, keepdim=True)
 
 
-def _judged(judge: Classifier, images: Images, units: Units) -> Judgement:
+def _judged(judge: Classifier, images: Tensor, units: Units) -> Judgement:
     with judge.probe() as probe:
         probabilities = probe.logits(images).softmax(dim=1)
     classes = units.channels.to(images.device)

@@ -7,7 +7,7 @@ ones. What it draws is prior *and* network, so its results are shown beside rand
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ ALIGNED = 0.1
 """Above this share of pixel variance in the mean image, data count as aligned (see below)."""
 
 
+@runtime_checkable
 class Prior(Protocol):
     """A differentiable painter."""
 
