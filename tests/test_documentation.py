@@ -28,7 +28,7 @@ def commands():
                         yield pytest.param(line, id=f"{page.name}: {line[:60]}")
 
 
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", list(commands()))
 def test_commands_shown_exist(line):
     words = shlex.split(line, comments=True)[1:]
     for sign in (">", "|", "&&"):
