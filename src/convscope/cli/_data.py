@@ -177,7 +177,7 @@ def show_where(*names: str, data_dir: Path | None = None, as_json: Json = False)
         if files:
             emit(None, text="\n".join(files))
         else:
-            say(f"{name}: {'built in' if name == 'digits' else 'not here'}")
+            say(f"{name}: {'built in' if stored(name).ready else 'not here'}")
 
 
 def add_data(

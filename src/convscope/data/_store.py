@@ -11,12 +11,17 @@ from pathlib import Path
 from convscope.data import _cifar10, _mnist
 from convscope.data._download import Progress, fetch, missing
 from convscope.data._file import read_file
-from convscope.data._open import open_dataset
+from convscope.data._open import DATASETS, open_dataset
 from convscope.data._places import data_folder
 from convscope.data._tar import read_members
 from convscope.errors import DataError, ResourceError, UsageError, choose
 
 LARGEST_PACKAGE = 1 << 29
+DOWNLOADED = ("mnist", "cifar10")
+BUILT_IN = {
+    "digits": "1,797 handwritten digits, 28x28 gray, 10 classes; built in",
+    "shapes": "13,000 drawn shapes with true masks, 32x32 color, 10 classes; built in",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +47,7 @@ def stored(name: str, data_dir: Path | None = None) -> Stored:
     """What this machine has of a data set; files are looked for, not read.
 
     Args:
-        name: ``"digits"``, ``"mnist"`` or ``"cifar10"``.
+        name: One of `DATASETS`.
         data_dir: Data folder; else ``$CONVSCOPE_DATA``, else the user's cache.
 
     Returns:
@@ -55,9 +60,9 @@ def stored(name: str, data_dir: Path | None = None) -> Stored:
         >>> stored("digits").ready
         True
     """
-    choose("data set", name, ("digits", "mnist", "cifar10"))
-    if name == "digits":
-        about = "1,797 handwritten digits, 28x28 gray, 10 classes; built in"
+    choose("data set", name, DATASETS)
+    if name not in DOWNLOADED:
+        about = BUILT_IN.get(name, "comes with convscope")
         return Stored(name=name, about=about, files=(), ready=True, download_bytes=0)
     if name == "mnist":
         found = [path for path in _mnist.find(data_dir).values() if path is not None]
@@ -89,7 +94,7 @@ def get(
     """Make a data set available: nothing if it is here, a checked download otherwise.
 
     Args:
-        name: ``"digits"``, ``"mnist"`` or ``"cifar10"``.
+        name: One of `DATASETS`.
         data_dir: Where to look and to write.
         offline: Refuse instead of downloading.
         progress: Called with (file, bytes so far, bytes in all).
@@ -132,8 +137,8 @@ def pack(name: str, target: Path, *, data_dir: Path | None = None) -> Path:
     """
     here = stored(name, data_dir)
     if not here.ready or not here.files:
-        if name == "digits":
-            raise UsageError("digits is built in: there is nothing to pack")
+        if name not in DOWNLOADED:
+            raise UsageError(f"{name} is built in: there is nothing to pack", code="U01")
         raise missing(name, [], folder=data_folder(data_dir))
     part = target.with_name(f".{target.name}.part")
     try:
@@ -188,7 +193,7 @@ def add(
 def _stage(source: Path, staging: Path) -> tuple[str, list[Path]]:
     """Put what is to be added into a folder of its own, looking like a data folder."""
     if source.is_dir():
-        for name in ("mnist", "cifar10"):
+        for name in DOWNLOADED:
             here = stored(name, source)
             if here.ready:
                 copies = [staging / name / path.name for path in here.files]
@@ -203,7 +208,7 @@ def _stage(source: Path, staging: Path) -> tuple[str, list[Path]]:
         copy.write_bytes(read_file(source, limit=LARGEST_PACKAGE, code="D20").data)
         return "cifar10", [copy]
     package = read_file(source, limit=LARGEST_PACKAGE, code="D20")
-    known = {name: _names(name) for name in ("mnist", "cifar10")}
+    known = {name: _names(name) for name in DOWNLOADED}
     wanted = {file for files in known.values() for file in files}
     members = read_members(package.data, wanted, where=source, largest=_cifar10.LARGEST_ARCHIVE)
     for name, files in known.items():
