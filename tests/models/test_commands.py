@@ -122,3 +122,50 @@ def test_eval_on_images_of_another_shape(tmp_path, capsys):
     )
     assert main(["eval", str(tmp_path), "--data", "digits"]) == 4
     assert "1x28x28" in capsys.readouterr().err
+
+
+def named_run(folder, names):
+    save_model(
+        folder,
+        module=build("mnist-conv1", num_classes=len(names)),
+        architecture="mnist-conv1",
+        class_names=names,
+        input_shape=(1, 28, 28),
+    )
+    return str(folder)
+
+
+def test_eval_matches_classes_by_name(tmp_path, capsys):
+    """The same network with its outputs in another order is as good as before."""
+    run = named_run(tmp_path / "a", tuple("0123456789"))
+    from convscope.models import load
+
+    net = load(run).module
+    order = [3, 1, 4, 5, 9, 2, 6, 8, 7, 0]
+    with torch.no_grad():
+        net.fc1.weight.copy_(net.fc1.weight[order].clone())
+        net.fc1.bias.copy_(net.fc1.bias[order].clone())
+    save_model(
+        tmp_path / "b",
+        module=net,
+        architecture="mnist-conv1",
+        class_names=tuple(str(digit) for digit in order),
+        input_shape=(1, 28, 28),
+    )
+    found = []
+    for folder in ("a", "b"):
+        assert main(["eval", str(tmp_path / folder), "--data", "digits", "--json"]) == 0
+        captured = capsys.readouterr()
+        found.append(json.loads(captured.out)["accuracy"])
+        assert ("matched by name" in captured.err) == (folder == "b")
+    assert found[0] == found[1]
+
+
+def test_eval_with_other_names_matches_by_number_and_says_so(tmp_path, capsys):
+    assert main(["eval", named_run(tmp_path, tuple("abcdefghij")), "--data", "digits"]) == 0
+    assert "matched by number" in capsys.readouterr().err
+
+
+def test_eval_with_too_few_classes(tmp_path, capsys):
+    assert main(["eval", named_run(tmp_path, ("a", "b")), "--data", "digits"]) == 3
+    assert "10 classes, the network 2" in capsys.readouterr().err

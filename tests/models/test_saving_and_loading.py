@@ -473,6 +473,20 @@ def test_shipped_weights_load(monkeypatch, tmp_path):
     assert torch.equal(load("mnist-conv1").module.fc1.weight, net.fc1.weight)
 
 
+def test_shipping_takes_a_run_as_it_is(monkeypatch, tmp_path):
+    from convscope.models import _shipped
+
+    monkeypatch.setattr(_shipped, "weights_folder", lambda: tmp_path / "weights")
+    net = save(tmp_path / "run", seed=9, mean=[0.13], std=[0.31])
+    _shipped.ship(tmp_path / "run", source="two epochs, 98.6 % on the test images")
+    classifier = load("mnist-conv1")
+    assert torch.equal(classifier.module.fc1.weight, net.fc1.weight.half().float())
+    assert classifier.mean == (0.13,) and "98.6 %" in classifier.source
+    save(tmp_path / "odd", change=lambda net: net.fc1.weight.zero_())
+    with pytest.raises(CheckpointError, match="all zero"):
+        _shipped.ship(tmp_path / "odd", source="")
+
+
 @pytest.mark.parametrize("name", shipped())
 def test_each_shipped_network_reads_without_a_flag(name):
     classifier = load(name)

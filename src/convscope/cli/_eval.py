@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
 from convscope.cli._output import emit, next_step, parse_gates, progress, table, warn
-from convscope.errors import GateFailed, choose
+from convscope.errors import DataError, GateFailed, choose
 
 if TYPE_CHECKING:
+    from convscope.classifier import Classifier
+    from convscope.data import Split
     from convscope.training import Evaluation
 
 SHORT = {"acc": "accuracy", "ece": "calibration-error", "error": "calibration-error"}
@@ -67,7 +70,7 @@ def evaluate_model(
     )
     for warning in dataset.warnings:
         warn(warning)
-    part = dataset.split(split)
+    part = match_labels(dataset.split(split), dataset.class_names, classifier)
     if limit is not None:
         part = part.subset(range(min(limit, len(part))))
     with progress(f"reading {len(part):,} {split} images", total=len(part)) as bar:
@@ -91,6 +94,31 @@ def evaluate_model(
     if failed:
         raise GateFailed("; ".join(failed))
     next_step(f"convscope audit {model} --data {data}")
+
+
+def match_labels(part: Split, names: tuple[str, ...], classifier: Classifier) -> Split:
+    """The split with the classifier's class numbers, matched by name where names allow it.
+
+    Raises:
+        DataError: The data have other classes, and more of them than the network.
+    """
+    known = {name: index for index, name in enumerate(classifier.class_names)}
+    if names == classifier.class_names:
+        return part
+    if all(name in known for name in names) and len(known) == classifier.num_classes:
+        import torch
+
+        warn(f"the data have other class numbers; matched by name: {', '.join(names[:5])}, ...")
+        return replace(part, labels=torch.tensor([known[name] for name in names])[part.labels])
+    if len(names) > classifier.num_classes:
+        raise DataError(
+            f"the data have {len(names)} classes, the network {classifier.num_classes}",
+            code="M21",
+            expected=f"classes such as {', '.join(classifier.class_names[:5])}",
+        )
+    ours, theirs = ", ".join(classifier.class_names[:3]), ", ".join(names[:3])
+    warn(f"class names differ (network: {ours}, ...; data: {theirs}, ...); matched by number")
+    return part
 
 
 def report(result: Evaluation) -> dict[str, Any]:

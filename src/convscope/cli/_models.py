@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Any
 
 import cyclopts
@@ -78,7 +79,8 @@ def show_model(
     from convscope.models import MODELS, load, shipped, summarize
 
     facts: dict[str, Any] = {"model": model}
-    if model in MODELS and model not in shipped():
+    is_run = (Path(model) / "config.json").is_file()
+    if model in MODELS and model not in shipped() and not is_run:
         architecture = MODELS[model]
         module, shape = architecture.build(), architecture.input_shape
         facts |= {"source": "fresh weights (none are shipped)", "num_classes": 10}

@@ -3,9 +3,14 @@
 from importlib.resources import files
 from pathlib import Path
 
+import torch
+
 from convscope.classifier import Classifier
 from convscope.errors import CheckpointError
-from convscope.models._loading import load_file
+from convscope.models._config import parse_config
+from convscope.models._files import read_whole
+from convscope.models._loading import load_file, load_folder
+from convscope.models._saving import save_model
 
 
 def weights_folder() -> Path:
@@ -33,3 +38,36 @@ def load_shipped(name: str, *, allow_nonfinite: bool = False) -> Classifier:
             hint=f"train it: convscope train {name} --data digits --out runs/{name}",
         )
     return load_file(weights_folder() / f"{name}.safetensors", allow_nonfinite=allow_nonfinite)
+
+
+def ship(run: Path | str, *, source: str, dtype: torch.dtype = torch.float16) -> Path:
+    """For maintainers: put the network of a run among the shipped weights, under its own name.
+
+    Args:
+        run: A run folder; it must load without a flag.
+        source: The sentence that reports will show: recipe, data, accuracy.
+        dtype: How to store the weights; ``float16`` halves the file.
+
+    Returns:
+        The folder of shipped weights.
+
+    Raises:
+        CheckpointError: The run does not load, or something about it is odd.
+    """
+    classifier = load_folder(Path(run))
+    if classifier.flags:
+        raise CheckpointError(f"not shipped: {'; '.join(classifier.flags)}", where=run)
+    described = Path(run) / "config.json"
+    config, _ = parse_config(read_whole(described), described)
+    return save_model(
+        weights_folder(),
+        module=classifier.module,
+        architecture=config.architecture,
+        class_names=config.class_names,
+        input_shape=config.input_shape,
+        mean=config.mean,
+        std=config.std,
+        source=source,
+        name=config.architecture,
+        dtype=dtype,
+    )
