@@ -29,6 +29,8 @@ from convscope.models import build
 from convscope.training import recipe, train, tune_allocator
 
 TARGET = 0.99
+# Found on the validation images: one epoch ends above 99 % with every seed tried (99.06 to 99.10).
+SHORT = {"batch_size": 64, "learning_rate": 0.006}
 
 
 class OneByOne(Dataset[tuple[Tensor, int]]):
@@ -85,7 +87,7 @@ def share_right(module: torch.nn.Module, images: Tensor, labels: Tensor) -> floa
 
 def ours(model: str, data: convscope.data.Dataset, seed: int, epochs: int) -> dict:
     """A whole run, from the call to the finished run folder."""
-    settings = recipe(model, data="mnist", seed=seed, epochs=epochs)
+    settings = recipe(model, data="mnist", seed=seed, epochs=epochs, **SHORT)
     with tempfile.TemporaryDirectory() as place:
         began = time.monotonic()
         result = train(settings, data, out=Path(place) / "run")
