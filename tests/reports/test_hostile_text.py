@@ -4,6 +4,7 @@ import json
 from html.parser import HTMLParser
 
 import pytest
+
 from convscope.reports import render
 
 from .conftest import SVG, full_report, png
@@ -170,7 +171,8 @@ def test_formulas_do_not_reach_a_spreadsheet(tmp_path):
 
 
 def test_where_it_was_made_stays_private(tmp_path):
-    secret = "/home/ada-lovelace/secret/net.py and C:\\Users\\ada-lovelace\\net.py and /Users/ada-lovelace"
+    home = "/home/ada-lovelace/secret/net.py"
+    secret = f"{home} and C:\\Users\\ada-lovelace\\net.py and /Users/ada-lovelace"
     folder = full_report(secret).write(tmp_path / "r")
     text = (folder / "report.json").read_text() + render(folder).path.read_text()
     assert "ada-lovelace" not in text and str(tmp_path) not in text

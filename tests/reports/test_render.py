@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from convscope.errors import DataError, UsageError
 from convscope.reports import Report, read_report, render
 
@@ -37,7 +38,7 @@ def test_every_block_is_shown_and_nothing_is_refused(folder):
     made = render(folder)
     text = made.path.read_text()
     assert made.refused == () and made.size == len(text.encode())
-    for word in ("<table>", "<svg", "data:image/png", "<details>", "<dl class=\"facts\">", "<pre"):
+    for word in ("<table>", "<svg", "data:image/png", "<details>", '<dl class="facts">', "<pre"):
         assert word in text
 
 
@@ -107,7 +108,9 @@ def test_a_broken_block_is_a_remark_and_the_rest_stays(folder, block):
     made = render(folder)
     assert made.refused
     text = made.path.read_text()
-    assert "data:image/png" in text and 'class="note failure"' in text or 'class="missing"' in text
+    assert (
+        "data:image/png" in text and 'class="note failure"' in text
+    ) or 'class="missing"' in text
 
 
 @pytest.mark.parametrize(
@@ -124,7 +127,7 @@ def test_a_folder_that_is_no_report_is_refused_in_words(folder, text, words):
 
 
 def test_a_missing_folder_says_what_to_give(tmp_path):
-    with pytest.raises(DataError, match="holds no report.json") as found:
+    with pytest.raises(DataError, match=r"holds no report\.json") as found:
         read_report(tmp_path / "nothing")
     assert "convscope audit" in found.value.hint
 
@@ -186,8 +189,9 @@ def test_small_pictures_are_enlarged_for_paper_without_blur(folder, tmp_path):
 
 def test_large_reports_are_shrunk_with_a_remark(tmp_path, monkeypatch):
     import numpy as np
-    from convscope.reports import _render
     from PIL import Image
+
+    from convscope.reports import _render
 
     report = Report(title="t")
     noise = np.random.default_rng(0).integers(0, 256, (300, 300), dtype=np.uint8)

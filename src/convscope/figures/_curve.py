@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from convscope.figures._theme import DASHES, MARKERS, SERIES, note
 
-MOST = 1200
+MOST = 600
 """Points of one drawn line. A screen has not many more columns."""
 
 

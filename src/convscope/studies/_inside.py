@@ -52,7 +52,7 @@ def maps(audit: Audit, section: Section) -> None:
                 png(sheet),
                 alt=f"Feature maps of {layer.layer} for {true}",
                 caption=map_caption(layer) + ", each stretched from black to white.",
-                scale=max(1, min(4, 700 // sheet.shape[1])),
+                scale=max(1, min(4, 760 // sheet.shape[1])),
             )
     _dead(audit, section, [layer.layer for layer in found.layers])
 

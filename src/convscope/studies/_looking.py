@@ -6,7 +6,7 @@ from typing import Any
 
 from convscope.errors import ConvscopeError
 from convscope.explanations import EXPLANATIONS, Explanation, occlusion
-from convscope.figures import explanation_tile, explanation_title, png
+from convscope.figures import explanation_tile, png
 from convscope.reports import Section
 from convscope.studies._context import Audit, keep_image, name_of
 from convscope.studies._performance import percent
@@ -56,15 +56,15 @@ def looking(audit: Audit, section: Section) -> None:
         "Unsigned maps: dark is nothing, yellow is most. Each map has its own scale; its largest "
         "magnitude stands below.",
     )
-    settings = {
-        found.method: explanation_title(found).removeprefix(found.method).strip(" ()")
-        for found in done
-        if found.settings or found.layer
-    }
-    if settings:
-        section.facts(settings)
+    section.facts({found.method: _settings(found) for found in done if _settings(found)})
     _completeness(audit, section, done)
     _occlusion_table(audit, section, 0)
+
+
+def _settings(found: Explanation) -> str:
+    parts = [f"at {found.layer}"] if found.layer else []
+    parts += [f"{key.replace('_', ' ')} {value}" for key, value in found.settings.items()]
+    return ", ".join(parts)
 
 
 def _completeness(audit: Audit, section: Section, done: list[Explanation]) -> None:

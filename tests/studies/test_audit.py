@@ -1,0 +1,190 @@
+import json
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from convscope.classifier import Classifier
+from convscope.data import Dataset, Split
+from convscope.errors import ModelContractError, UsageError
+from convscope.reports import read_report, render
+from convscope.studies import AUDIT_SECTIONS, STUDIES, audit
+from convscope.studies import _audit as module
+
+
+def split(name, n, seed, channels=1, size=12, classes=4):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 90, (n, channels, size, size), generator=generator)
+    labels = torch.arange(n) % classes
+    for i, label in enumerate(labels.tolist()):
+        images[i, :, 3 * label : 3 * label + 3] += 120
+    return Split(name=name, images=images.to(torch.uint8), labels=labels)
+
+
+def dataset(channels=1, names=("bar", "$5_{x}$", "<b>cat</b>", "猫")):
+    parts = {n: split(n, k, i, channels) for i, (n, k) in enumerate(
+        (("train", 40), ("validation", 8), ("test", 24)))}  # fmt: skip
+    return Dataset(name="bars", class_names=names, source="made here", hashes={"a": "b"}, **parts)
+
+
+def classifier(data):
+    """Trained for a moment: a bar's row decides."""
+    torch.manual_seed(0)
+    channels, height, width = data.input_shape
+    net = nn.Sequential(
+        nn.Conv2d(channels, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(6 * (height // 2) * (width // 2), 4),
+    )  # fmt: skip
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
+    x, y = data.train.floats(), data.train.labels
+    for _ in range(30):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    return Classifier(
+        module=net, class_names=data.class_names, input_shape=data.input_shape, source="a net"
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """One whole audit, shared by the tests that only read it."""
+    data = dataset()
+    folder = tmp_path_factory.mktemp("audit") / "report"
+    steps = []
+    result = audit(
+        classifier(data), data, out_folder=folder, images_per_section=3, attacked_images=8,
+        on_progress=lambda *step: steps.append(step), command="convscope audit x",
+    )  # fmt: skip
+    return result, steps
+
+
+def test_every_section_succeeds(made):
+    result, _ = made
+    assert result.failed == ()
+    tree = read_report(result.folder)
+    assert [section["id"] for section in tree["sections"]] == list(AUDIT_SECTIONS)
+    assert all(section["blocks"] for section in tree["sections"])
+
+
+def test_the_page_is_complete_and_small(made):
+    result, _ = made
+    page = render(result.folder)
+    text = page.path.read_text()
+    assert page.refused == () and page.size < 300_000
+    assert "<b>cat</b>" not in text and "&lt;b&gt;cat&lt;/b&gt;" in text
+    assert "http://" not in text.replace("http://www.w3.org", "") and "https://" not in text
+
+
+def test_headline_numbers_are_in_tiles_and_for_machines(made):
+    result, _ = made
+    assert result.numbers["accuracy"] >= 0.9
+    assert 0 <= result.numbers["robust"] <= result.numbers["accuracy"]
+    labels = [tile["label"] for tile in read_report(result.folder)["tiles"]]
+    assert labels[:2] == ["Test accuracy", "Mean per class"] and "Robust accuracy" in labels
+    assert json.dumps(result.summary())
+
+
+def test_alerts_point_to_sections_that_exist(made):
+    result, _ = made
+    tree = read_report(result.folder)
+    known = {section["id"] for section in tree["sections"]}
+    assert tree["alerts"] and all(a["section"] in known for a in tree["alerts"])
+
+
+def test_progress_names_every_section(made):
+    _, steps = made
+    assert [done for done, _, _ in steps] == list(range(len(AUDIT_SECTIONS) + 1))
+    assert {title for _, _, title in steps} >= {c.title for c in AUDIT_SECTIONS.values()}
+
+
+def test_colors_of_figures_adapt_to_dark_pages(made):
+    """Figures and reports know nothing of each other; the colors are their contract."""
+    from importlib import resources
+
+    from convscope.figures._theme import DARK
+
+    css = (resources.files("convscope.reports") / "report.css").read_text()
+    for light, dark in DARK.items():
+        for role in ("fill", "stroke"):
+            assert f'svg [{role}="{light}"]{{{role}:{dark}}}' in css
+    result, _ = made
+    used = set()
+    for path in (result.folder / "figures").iterdir():
+        used |= set(re.findall(r'(?:fill|stroke)="(#[0-9a-f]{6})"', path.read_text()))
+    assert used <= set(DARK), used - set(DARK)
+
+
+def test_color_images_are_audited(tmp_path):
+    data = dataset(channels=3)
+    result = audit(
+        classifier(data), data, out_folder=tmp_path / "r", images_per_section=2, attacked_images=4
+    )
+    assert result.failed == ()
+
+
+def test_a_section_that_fails_says_why_and_the_others_go_on(tmp_path, monkeypatch):
+    def fails(work, section):
+        section.text("so far")
+        raise RuntimeError("the disk of /home/ada/net.py ate it")
+
+    chapter = module.Chapter(title="Filters", lead="", fill=fails)
+    monkeypatch.setitem(module.AUDIT_SECTIONS, "filters", chapter)
+    data = dataset()
+    result = audit(
+        classifier(data), data, out_folder=tmp_path / "r", sections=["filters", "architecture"]
+    )
+    assert result.failed == ("Filters",)
+    text = render(result.folder).path.read_text()
+    assert "so far" in text and "ate it" in text and "ada" not in text
+    assert "Layer by layer" in text
+
+
+def test_the_classifier_is_left_as_it_was(tmp_path):
+    data = dataset()
+    net = classifier(data)
+    net.module.train()
+    before = {k: v.clone() for k, v in net.module.state_dict().items()}
+    state = torch.get_rng_state()
+    audit(net, data, out_folder=tmp_path / "r", images_per_section=2, attacked_images=4)
+    assert net.module.training
+    assert all(torch.equal(v, before[k]) for k, v in net.module.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(p.grad is None or p.grad.shape == p.shape for p in net.module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"epsilon": 8}, UsageError, "did you mean 8/255"),
+        ({"epsilon": float("nan")}, UsageError, "above 0"),
+        ({"sections": ["performanse"]}, UsageError, "did you mean performance"),
+    ],
+)
+def test_bad_settings_are_refused_before_any_work(tmp_path, change, error, words):
+    data = dataset()
+    with pytest.raises(error) as found:
+        audit(classifier(data), data, out_folder=tmp_path / "r", **change)
+    assert words in str(found.value)
+    assert not (tmp_path / "r").exists()
+
+
+def test_data_of_other_classes_or_sizes_are_refused(tmp_path):
+    data = dataset()
+    net = classifier(data)
+    with pytest.raises(ModelContractError, match="4 classes, bars has 3"):
+        audit(net, dataset(names=("a", "b", "c")), out_folder=tmp_path / "r")
+    with pytest.raises(ModelContractError, match="the network takes"):
+        audit(net, dataset(channels=3), out_folder=tmp_path / "r")
+
+
+def test_a_taken_folder_is_refused_before_any_work(tmp_path):
+    (tmp_path / "mine.txt").write_text("x")
+    data = dataset()
+    with pytest.raises(UsageError, match="already exists"):
+        audit(classifier(data), data, out_folder=tmp_path, force=True)
+
+
+def test_the_registry_names_the_audit():
+    assert STUDIES["audit"] is audit
