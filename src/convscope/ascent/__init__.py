@@ -11,6 +11,7 @@
 from convscope.ascent._filters import blurred, gaussian_blur, normalized
 from convscope.ascent._loop import Ascent, ascend
 from convscope.ascent._regions import (
+    Box,
     Region,
     anywhere,
     box,
@@ -31,6 +32,7 @@ from convscope.ascent._steps import (
 
 __all__ = [
     "Ascent",
+    "Box",
     "Region",
     "Step",
     "Watching",
