@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from convscope.ascent import Region, Step, ascend
-from convscope.ascent._loop import Keep
+from convscope.ascent._loop import Keep, Stop
 from convscope.attacks._goal import Goal
 from convscope.attacks._result import AttackResult, conclude
 from convscope.attacks._views import View, fused
@@ -29,12 +29,13 @@ def attack_by_ascent(
     settings: dict[str, Any],
     start: Tensor | None = None,
     keep: Keep = "first",
-    stop: bool = True,
+    stop: bool | Stop = True,
     norm: str | None = None,
     epsilon: Tensor | float | None = None,
     views: View | None = None,
     draws: int = 1,
     generator: torch.Generator | None = None,
+    fallback: bool = True,
     flags: tuple[str, ...] = (),
 ) -> AttackResult:
     """Ascend from `start` and look at both ends with the classifier.
@@ -51,14 +52,17 @@ def attack_by_ascent(
         settings: Plain values for the result.
         start: Another first point.
         keep: See `ascend`.
-        stop: Let rows leave as soon as they fool.
+        stop: Let rows leave as soon as they fool, or when a function says so.
         norm: Of the declared ball.
         epsilon: Of the declared ball.
         views: Random transformations that the result has to survive.
         draws: How many of them per step.
         generator: Source of randomness for `views`.
+        fallback: Rows without a gradient follow the margin.
         flags: What to say in the result.
     """
+    helped = fallback and views is None
+    leave = stop if callable(stop) else goal.reached
     with classifier.probe() as probe:
         if views is None:
             score, paint = objective, None
@@ -71,11 +75,11 @@ def attack_by_ascent(
             step=step,
             region=region,
             steps=steps,
-            stop=goal.reached if stop and views is None else None,
+            stop=None if views is not None or stop is False else leave,
             keep=keep,
             paint=paint,
             copies=1 if views is None else draws,
-            fallback=None if views is not None else lambda x, z, rows: goal.margin(z, rows),
+            fallback=(lambda x, z, rows: goal.margin(z, rows)) if helped else None,
         )
         untouched = start is None and views is None
         return conclude(
@@ -93,6 +97,7 @@ def attack_by_ascent(
             steps=ascent.steps,
             history=ascent.history,
             zero_gradients=ascent.zero_gradients,
+            helped=helped,
             flags=flags,
         )
 

@@ -181,6 +181,7 @@ def conclude(
     steps: Counts | None = None,
     history: Curves | None = None,
     zero_gradients: Counts | None = None,
+    helped: bool = False,
     flags: tuple[str, ...] = (),
 ) -> AttackResult:
     """Look at both ends and at the 8-bit images with the classifier, and say what was noticed.
@@ -200,6 +201,7 @@ def conclude(
         steps: Per row; by default 0.
         history: ``(step + 1, batch)``; by default empty.
         zero_gradients: Per row; by default 0.
+        helped: Rows without a gradient followed the margin instead.
         flags: Sentences of the method itself.
     """
     region = anywhere() if region is None else region
@@ -229,16 +231,21 @@ def conclude(
         flags=(),
         class_names=probe.classifier.class_names,
     )
-    noticed = (*flags, *_notice(result, region, readable))
+    noticed = (*flags, *_notice(result, region, readable, helped))
     object.__setattr__(result, "flags", noticed)
     return result
 
 
-def _notice(result: AttackResult, region: Region, readable: Images) -> tuple[str, ...]:
+def _notice(
+    result: AttackResult, region: Region, readable: Images, helped: bool
+) -> tuple[str, ...]:
     found = []
     zero = int((result.zero_gradients > 0).sum())
     if zero:
-        found.append(f"zero gradient in {zero} of {len(result)} rows: margin used instead")
+        found.append(
+            f"zero gradient in {zero} of {len(result)} rows"
+            + (": margin used instead" if helped else "")
+        )
     nonfinite = int((~result.logits_after.isfinite().all(dim=1)).sum())
     if nonfinite:
         found.append(f"NaN or infinite logits in {nonfinite} rows: counted as not fooled")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convscope.attacks import NoiseTransfer
 from convscope.robustness._curve import curve
 from convscope.robustness._results import (
     Certification,
@@ -9,7 +10,6 @@ from convscope.robustness._results import (
     DefenseComparison,
     DefenseRow,
     ModelTransfer,
-    NoiseTransfer,
     RobustnessCurve,
     RobustnessEvaluation,
     Rung,

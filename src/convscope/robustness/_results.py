@@ -228,54 +228,6 @@ class Survival:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class NoiseTransfer:
-    """Noises that were made for some images, added to others.
-
-    Attributes:
-        noises: ``(noise, channel, height, width)``.
-        noise_targets: ``(noise,)``, the class each noise was made for; -1: away from the label.
-        images: ``(batch, channel, height, width)``, the images they were added to.
-        labels: Their true classes.
-        predicted_before: ``(batch,)``, without noise.
-        predicted: ``(noise, batch)``, class of each image with each noise.
-        probabilities: ``(noise, batch)``, of that class.
-        class_names: One name per class.
-    """
-
-    noises: Images
-    noise_targets: Labels
-    images: Images
-    labels: Labels
-    predicted_before: Labels
-    predicted: Tensor
-    probabilities: Tensor
-    class_names: tuple[str, ...]
-
-    @property
-    def target_rates(self) -> Tensor:
-        """``(noise,)``: share of images of other classes that are read as the noise's target."""
-        wanted = self.noise_targets[:, None]
-        others = self.labels != wanted
-        hits = (self.predicted == wanted) & others
-        return hits.sum(1).float() / others.sum(1).clamp_min(1)
-
-    @property
-    def error_rates(self) -> Tensor:
-        """``(noise,)``: share of images that were right and are wrong with the noise."""
-        right = self.predicted_before == self.labels
-        return ((self.predicted != self.labels) & right).sum(1) / right.sum().clamp_min(1)
-
-    def summary(self) -> dict[str, Any]:
-        """Numbers for tables and JSON."""
-        return {
-            "images": len(self.labels),
-            "noises": len(self.noises),
-            "target_rates": self.target_rates.tolist(),
-            "error_rates": self.error_rates.tolist(),
-        }
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class ModelTransfer:
     """Adversarials made on one network, shown to others.
 

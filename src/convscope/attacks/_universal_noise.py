@@ -1,0 +1,238 @@
+"""One noise per class that makes any image be read as that class."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from convscope.ascent import Box, ascend, momentum_step, sign_step
+from convscope.attacks._goal import goal_of
+from convscope.attacks._settings import check_count, check_positive, check_radius, check_steps
+from convscope.classifier import Classifier
+from convscope.errors import UsageError
+from convscope.probe import Cost, Probe
+from convscope.types import Images, Labels
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UniversalNoise:
+    """Noises that turn any image into their class, and how they came about.
+
+    Attributes:
+        noises: ``(target, channel, height, width)``.
+        targets: ``(target,)``, the class of each.
+        epsilon: L-infinity radius; ``None``: only the pixel range.
+        training_error: ``(step, target)``, mean ``-log p(target)`` on the step's images.
+        training_rates: ``(step, target)``, share of these images read as the target.
+        validation_steps: ``(point,)``, the steps at which held-out images were read.
+        validation_error: ``(point, target)``.
+        validation_rates: ``(point, target)``, share of held-out images of other classes that are
+            read as the target; the last point is the result.
+        images_used: Training images.
+        cost: Passes and seconds.
+        settings: Plain values.
+        flags: What a reader must know.
+        class_names: One name per class.
+    """
+
+    noises: Images
+    targets: Labels
+    epsilon: float | None
+    training_error: Tensor
+    training_rates: Tensor
+    validation_steps: Tensor
+    validation_error: Tensor
+    validation_rates: Tensor
+    images_used: int
+    cost: Cost
+    settings: dict[str, Any]
+    flags: tuple[str, ...]
+    class_names: tuple[str, ...]
+
+    @property
+    def rates(self) -> Tensor:
+        """``(target,)``: final share of held-out images of other classes read as the target."""
+        return self.validation_rates[-1]
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers for tables and JSON."""
+        names = [self.class_names[target] for target in self.targets.tolist()]
+        return {
+            "images": self.images_used,
+            "fooled": float(self.rates.mean()),
+            "rates": dict(zip(names, self.rates.tolist(), strict=True)),
+            "epsilon": self.epsilon,
+            "forwards_per_image": self.cost.forwards / max(self.images_used, 1),
+            "backwards_per_image": self.cost.backwards / max(self.images_used, 1),
+            "seconds": self.cost.seconds,
+            "flags": list(self.flags),
+            "settings": self.settings,
+        }
+
+
+def universal_noise(
+    classifier: Classifier,
+    images: Images,
+    labels: Labels,
+    *,
+    targets: Tensor | None = None,
+    validation: tuple[Tensor, Tensor] | None = None,
+    epsilon: float | None = 0.3,
+    steps: int = 100,
+    samples: int = 64,
+    step_size: float | None = None,
+    decay: float = 0.9,
+    generator: Generator | None = None,
+) -> UniversalNoise:
+    """Find, for each class, one noise that makes any image be read as that class.
+
+    All noises start at zero and are moved at once. A step adds them to `samples` images drawn
+    from all, clamps the sums to [0, 1], and moves each noise along the sign of the accumulated
+    gradient of the mean ``log p(target)``; step sizes fall to zero along a cosine.
+
+    Args:
+        classifier: The network; it stays as it is.
+        images: ``(batch, channel, height, width)``, training images.
+        labels: ``(batch,)``, their true classes.
+        targets: Classes to make noises for, each once; ``None``: all.
+        validation: Images and labels that are only read. By default a fifth of `images` is
+            held out.
+        epsilon: L-infinity radius of the noise in pixel units; ``None``: -1 to 1.
+        steps: How many.
+        samples: Images per noise and step.
+        step_size: First step in pixel units. By default a tenth of the radius.
+        decay: Of the accumulated gradient.
+        generator: Draws the images.
+
+    Returns:
+        Noises and the course of error and success on training and held-out images.
+
+    Raises:
+        UsageError: U03, U05, U06, U08, or fewer than two images.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images, labels = torch.rand(8, 1, 2, 2), torch.arange(8) % 3
+        >>> universal_noise(classifier, images, labels, steps=3).noises.shape
+        torch.Size([3, 1, 2, 2])
+
+    Source:
+        A course assignment (CNN on MNIST, part 2), which ascends the *cost* of the wanted label:
+        taken literally that drives images away from it. Ours ascends its log-probability. It
+        uses raw gradients; momentum and sign reach the same in a tenth of the steps. Compare
+        Moosavi-Dezfooli et al., "Universal adversarial perturbations", CVPR 2017.
+    """
+    goal = goal_of(classifier, images, labels, None)
+    kept, held = _held_out(images, goal.labels, validation)
+    chosen = _classes(classifier, targets, images.device)
+    radius = 1.0 if epsilon is None else float(check_radius(epsilon, "linf", images))
+    first = 0.1 * radius if step_size is None else check_positive("step_size", step_size)
+    check_steps(steps)
+    check_count("samples", samples)
+    samples = min(samples, len(kept))
+    draws = [torch.randint(0, len(kept), (samples,), generator=generator) for _ in range(steps + 1)]
+    errors = images.new_full((steps + 1, len(chosen)), torch.nan)
+    rates = errors.clone()
+    now = [0]
+
+    def paint(noises: Tensor, k: int, rows: Tensor) -> Tensor:
+        now[0] = k
+        batch = kept[draws[k]]
+        return (batch[None] + noises[:, None]).clamp(0, 1).flatten(0, 1)
+
+    def objective(noises: Tensor, logits: Tensor, rows: Tensor) -> Tensor:
+        aims = chosen[rows].repeat_interleave(samples)
+        likelihood = logits.log_softmax(1).gather(1, aims[:, None])[:, 0].view(-1, samples)
+        read = (logits.argmax(1) == aims).view(-1, samples)
+        errors[now[0], rows] = -likelihood.detach().mean(dim=1)
+        rates[now[0], rows] = read.to(errors).mean(dim=1)
+        return likelihood.mean(dim=1)
+
+    points = sorted({round(steps * share / 10) for share in range(11)})
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def look(noises: Tensor, k: int, rows: Tensor) -> Tensor:
+        if k in points:
+            seen.append(_read(probe, noises, chosen, *held))
+        return noises
+
+    with classifier.probe() as probe:
+        ascent = ascend(
+            torch.zeros((len(chosen), *images.shape[1:])).to(images),
+            probe,
+            objective,
+            step=momentum_step(
+                sign_step(lambda k: first * (1 + math.cos(math.pi * k / max(steps, 1))) / 2),
+                decay=decay,
+            ),
+            region=Box(torch.tensor(-radius), torch.tensor(radius)),
+            steps=steps,
+            keep="last",
+            paint=paint,
+            copies=samples,
+            between=[look],
+        )
+        seen.append(_read(probe, ascent.images, chosen, *held))
+        cost = probe.cost()
+    looked = [*points[: len(seen) - 1], steps]
+    return UniversalNoise(
+        noises=ascent.images,
+        targets=chosen,
+        epsilon=epsilon,
+        training_error=errors,
+        training_rates=rates,
+        validation_steps=torch.tensor(looked),
+        validation_error=torch.stack([error for error, _ in seen]),
+        validation_rates=torch.stack([rate for _, rate in seen]),
+        images_used=len(kept),
+        cost=cost,
+        settings={"steps": steps, "samples": samples, "step_size": first, "decay": decay},
+        flags=_flags(ascent.zero_gradients),
+        class_names=classifier.class_names,
+    )
+
+
+def _held_out(
+    images: Tensor, labels: Tensor, validation: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    if validation is not None:
+        return images, validation
+    if len(images) < 2:
+        raise UsageError(
+            f"{len(images)} images are too few to learn from and to judge on",
+            expected="at least 2, better hundreds",
+        )
+    apart = torch.arange(len(images)) % 5 == (4 if len(images) > 4 else 1)
+    return images[~apart], (images[apart], labels[apart])
+
+
+def _classes(classifier: Classifier, targets: Tensor | None, device: torch.device) -> Tensor:
+    if targets is None:
+        return torch.arange(classifier.num_classes, device=device)
+    return classifier.check_labels(targets, len(targets), "targets").unique().to(device)  # type: ignore[no-untyped-call]
+
+
+def _read(
+    probe: Probe, noises: Tensor, targets: Tensor, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean error on all, and the share of images of other classes read as the target."""
+    errors, rates = [], []
+    for noise, target in zip(noises, targets.tolist(), strict=True):
+        logits = probe.logits((images + noise).clamp(0, 1))
+        errors.append(-logits.log_softmax(1)[:, target].mean())
+        others = labels != target
+        hits = (logits.argmax(1) == target) & others
+        rates.append(hits.sum().to(noises) / others.sum().clamp_min(1))
+    if not errors:
+        return noises.new_zeros(0), noises.new_zeros(0)
+    return torch.stack(errors), torch.stack(rates)
+
+
+def _flags(zeros: Tensor) -> tuple[str, ...]:
+    count = int((zeros > 0).sum())
+    return (f"zero gradient at some step for {count} of {len(zeros)} noises",) if count else ()
