@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor
 
 from convscope.ascent import gaussian_blur
 from convscope.errors import UsageError, choose
 from convscope.types import Images
 
-Fill = float | Literal["mean", "blur"] | Tensor
+Fill = float | str | Tensor
 """A grey level, each image's ``"mean"`` color, the image ``"blur"``-red, or images."""
 
 

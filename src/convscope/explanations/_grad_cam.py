@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,7 +13,7 @@ from convscope.explanations._result import Explanation
 from convscope.explanations._targets import Targets, known_targets, targets_of
 from convscope.types import Images
 
-Variant = Literal["grad-cam", "hires", "layer"]
+VARIANTS = ("grad-cam", "hires", "layer")
 
 
 def grad_cam(
@@ -24,7 +22,7 @@ def grad_cam(
     targets: Targets = None,
     *,
     layer: str | None = None,
-    variant: Variant = "grad-cam",
+    variant: str = "grad-cam",
 ) -> Explanation:
     """Activations of a layer, weighted by what the logit owes to them.
 
@@ -59,7 +57,7 @@ def grad_cam(
         Selvaraju et al., "Grad-CAM", 2017; Draelos and Carin, "Use HiResCAM instead of Grad-CAM",
         2020; Jiang et al., "LayerCAM", 2021.
     """
-    choose("variant", variant, ("grad-cam", "hires", "layer"))
+    choose("variant", variant, VARIANTS)
     known = known_targets(classifier, images, targets)
     coarse, logits, classes = [], [], []
     with classifier.probe() as probe:
@@ -91,7 +89,7 @@ def grad_cam(
     )
 
 
-def _weighted(activations: Tensor, gradients: Tensor, variant: Variant) -> Tensor:
+def _weighted(activations: Tensor, gradients: Tensor, variant: str) -> Tensor:
     """``(batch, target, height, width)`` from maps and ``(batch, target, map, ...)`` gradients."""
     if variant == "grad-cam":
         weights = gradients.mean(dim=(3, 4))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
@@ -31,7 +29,7 @@ def occlusion(
     window: int | tuple[int, int] | None = None,
     stride: int | tuple[int, int] | None = None,
     fill: Fill | None = None,
-    score: Literal["logit", "probability"] = "logit",
+    score: str = "logit",
 ) -> Explanation:
     """Slide a window over the image and watch the scores fall.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +26,7 @@ def rise(
     cells: int | None = None,
     keep: float = 0.5,
     fill: Fill = "mean",
-    score: Literal["logit", "probability"] = "probability",
+    score: str = "probability",
     generator: Generator | None = None,
 ) -> Explanation:
     """Show random soft pieces of the image and credit the pixels that were in sight.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
@@ -11,7 +9,7 @@ from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.types import Images, Logits
 
-Targets = int | Tensor | Literal["all"] | None
+Targets = int | Tensor | str | None
 """``None``: each image's predicted class; an int; one per image; or ``"all"`` classes."""
 
 

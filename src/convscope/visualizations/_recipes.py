@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from torch import Tensor
 
@@ -29,7 +28,7 @@ def gaussian_gradient(
     steps: int = 200,
     step_size: float = 1 / 255,
     weight_decay: float = 1e-4,
-    sigma: Literal["printed", "usual"] = "printed",
+    sigma: str = "printed",
 ) -> Recipe:
     """Ascend a blurred gradient from noise around mid-grey; the blur grows.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from convscope.probe import LayerInfo
 
 LOGITS = "logits"
 
-At = Literal["mean", "center"] | tuple[int, int]
+At = str | tuple[int, int]
 """Where in a map: its mean, its central neuron, or the neuron at (row, column)."""
 
 
