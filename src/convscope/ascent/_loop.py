@@ -13,7 +13,7 @@ from convscope.ascent._regions import Region
 from convscope.ascent._steps import Step, Watching
 from convscope.errors import UsageError
 from convscope.probe import Objective, Paint, Probe
-from convscope.types import Counts, Curves, Logits, Mask, Values
+from convscope.types import Counts, Curves, Mask, Values
 
 Stop = Callable[[Tensor, Tensor], Tensor]
 """``stop(outputs, rows) -> done``, one bool per row."""
@@ -44,8 +44,8 @@ class Ascent:
     """
 
     images: Tensor
-    outputs: Logits
-    first_outputs: Logits
+    outputs: Tensor
+    first_outputs: Tensor
     values: Values
     history: Curves
     steps: Counts
