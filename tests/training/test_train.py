@@ -328,3 +328,18 @@ def test_constant_images_and_no_validation_images_are_survived(tmp_path, dataset
     assert result.classifier.std == (1.0,)
     assert math.isnan(result.history[-1].validation_accuracy)
     assert result.history[-1].validation_images == 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_run_learns_and_resumes(tmp_path, dataset, settings, crash_after):
+    longer = replace(settings, device="cuda", epochs=6)
+    with pytest.raises(RuntimeError, match="crash"):
+        train(longer, dataset, out=tmp_path / "run", on_event=crash_after(8))
+    result = train(longer, dataset, out=tmp_path / "run", resume=True)
+    assert result.history[-1].validation_accuracy > 0.8
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_missing_gpu_is_said(tmp_path, dataset, settings):
+    with pytest.raises(ResourceError, match="no GPU"):
+        train(replace(settings, device="cuda"), dataset, out=tmp_path / "run")

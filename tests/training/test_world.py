@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from convscope.training import read_history
 from convscope.training._world import World, joined
@@ -15,7 +16,7 @@ FLAGS = ["--data", "digits", "--epochs", "1", "--precision", "fp32", "--checkpoi
 
 def test_alone_is_a_world_of_one(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with joined() as world:
+    with joined(torch.device("cpu")) as world:
         assert world == World(0, 1)
         assert world.speaks
 

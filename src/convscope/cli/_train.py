@@ -75,6 +75,8 @@ class Overrides:
     "Share of the moving average kept per step; 0: none."
     precision: Literal["auto", "fp32", "bf16"] | None = None
     "Arithmetic of training; evaluation is always float32."
+    device: Literal["auto", "cpu", "cuda"] | None = None
+    "Where training happens; auto: a GPU if there is one."
     augment: Augment | None = None
     "What may happen to a training image."
     noise: Fraction | None = None

@@ -162,7 +162,7 @@ def _random_start(
     """A uniform point of the ball around each image, drawn for the whole batch of all processes."""
     shape = (len(images) * world.size, *images.shape[1:])
     numbers = torch.rand(shape, generator=stream(seed, "adversary", epoch, position))
-    mine = numbers[world.share(len(numbers))]
+    mine = numbers[world.share(len(numbers))].to(images.device)
     return (images + epsilon * (2 * mine - 1)).clamp_(0, 1)
 
 

@@ -13,6 +13,8 @@ from convscope.training._settings import TrainSettings
 from convscope.training._streams import number, order, stream
 from convscope.training._world import World
 
+CPU = torch.device("cpu")
+
 
 class Batches:
     """The training images in the order of a run.
@@ -24,12 +26,15 @@ class Batches:
         split: The training images.
         settings: Seed, batch size, augmentation, noise.
         world: This process takes every `size`-th row of each batch.
+        device: Where batches are needed.
 
     Raises:
         UsageError: The batch is larger than the data set, or does not divide among the processes.
     """
 
-    def __init__(self, split: Split, settings: TrainSettings, world: World) -> None:
+    def __init__(
+        self, split: Split, settings: TrainSettings, world: World, device: torch.device = CPU
+    ) -> None:
         size = settings.batch_size
         if size > len(split):
             raise UsageError(
@@ -43,7 +48,7 @@ class Batches:
                 code="T19",
                 expected=f"a multiple of {world.size}",
             )
-        self.split, self.settings, self.world = split, settings, world
+        self.split, self.settings, self.world, self.device = split, settings, world, device
         self.steps_per_epoch = len(split) // size
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
@@ -59,7 +64,7 @@ class Batches:
         _faults.hit("data.read")
         rows = self.rows(epoch, position)
         mine = self.world.share(len(rows))
-        images = self.split.images[rows[mine]].float().div_(255)
+        images = self.split.images[rows[mine]].to(self.device).float().div_(255)
         augment = self.settings.augment
         draws = draw_augmentation(
             augment,
@@ -74,8 +79,8 @@ class Batches:
             shape = (len(rows), *images.shape[1:])
             generator = stream(self.settings.seed, "noise", epoch, position)
             noise = torch.randn(shape, generator=generator)[mine]
-            images = images + self.settings.noise * noise
-        return images, self.split.labels[rows[mine]]
+            images = images + self.settings.noise * noise.to(self.device)
+        return images, self.split.labels[rows[mine]].to(self.device)
 
 
 @dataclass(frozen=True)

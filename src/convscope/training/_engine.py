@@ -31,6 +31,7 @@ class Engine:
         normalize: Pixels to network input.
         validation: The validation images.
         precision: ``"fp32"`` or ``"bf16"``.
+        device: Where the network is.
         world: This process among how many.
         stop: Whether somebody asked to end; looked at once per step.
     """
@@ -40,6 +41,7 @@ class Engine:
     normalize: Normalize
     validation: Validation
     precision: str
+    device: torch.device
     world: World
     stop: Callable[[], bool]
 
@@ -61,7 +63,7 @@ class Engine:
         adversary = Adversary(self.settings, self.normalize, self.batches.steps_per_epoch)
         per_epoch = self.batches.steps_per_epoch
         interval = max(1, math.ceil(per_epoch / self.settings.points_per_epoch))
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             while state.step < self.steps:
                 epoch, position = divmod(state.step, per_epoch)
                 loss, rate, stopping = self._update(state, adversary, epoch, position)
@@ -87,15 +89,15 @@ class Engine:
     ) -> tuple[float, float, bool]:
         """One step: the mean loss, the learning rate, and whether to stop after it."""
         settings, module = self.settings, state.module
-        # Dropout draws from torch's default generator: give it this step's numbers.
-        torch.default_generator.manual_seed(number(settings.seed, "dropout", epoch, position))
+        # Dropout draws from torch's own generators: give them this step's numbers.
+        _seed(number(settings.seed, "dropout", epoch, position), self.device)
         images, labels = self.batches.load(epoch, position)
         factor = learning_rate_factor(
             state.step, self.steps, schedule=settings.schedule, warm_up=settings.warm_up
         )
         rate = state.rules[0].peak * factor
         _faults.hit("step.forward")
-        with arithmetic(self.precision):
+        with arithmetic(self.precision, self.device):
             loss, logits = adversary.loss(state, images, labels, epoch, position, self.world)
         if _faults.hit("step.loss"):
             loss = loss * math.nan
@@ -105,7 +107,7 @@ class Engine:
         if _faults.hit("step.grad"):
             gradients[-1].fill_(math.inf)
         wrong = count_wrong(logits.detach(), labels) / len(labels)
-        shared = torch.tensor([loss.detach().item(), wrong, float(self.stop())])
+        shared = torch.tensor([loss.detach().item(), wrong, float(self.stop())], device=self.device)
         self.world.average([*gradients, *_statistics(state), shared])
         norm = torch.nn.utils.get_total_norm(gradients)
         mean_loss, mean_wrong, wishes = shared.tolist()
@@ -141,6 +143,14 @@ class Engine:
             validation_accuracy=1 - error,
             validation_images=images,
         )
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Seed the generator of `device` alone: `torch.manual_seed` would change others, too."""
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 def _statistics(state: State) -> list[Tensor]:

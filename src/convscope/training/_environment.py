@@ -20,13 +20,14 @@ from convscope.training._checkpoints import write_atomically
 NAME = "env.json"
 
 
-def fingerprint(*, precision: str, processes: int) -> dict[str, str | int]:
+def fingerprint(*, precision: str, device: str, processes: int) -> dict[str, str | int]:
     """Everything that the bits of a run depend on, besides settings and data."""
     return {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "processes": processes,
         "precision": precision,
+        "device": device if device == "cpu" else torch.cuda.get_device_name(),
         "processor": torch.backends.cpu.get_cpu_capability(),
         "machine": platform.machine(),
     }
@@ -60,6 +61,7 @@ class Environment:
         dataset: Dataset,
         *,
         precision: str,
+        device: str,
         processes: int,
         step: int,
         total: int,
@@ -70,6 +72,7 @@ class Environment:
             folder: The run folder.
             dataset: What the run reads now.
             precision: Arithmetic of this session.
+            device: ``"cpu"`` or ``"cuda"``.
             processes: How many share the work.
             step: Updates done before this session.
             total: Updates of the whole run; a session without work leaves no mark.
@@ -80,7 +83,7 @@ class Environment:
         Raises:
             DataError: D24, the data set is not the one the run began with.
         """
-        now = fingerprint(precision=precision, processes=processes)
+        now = fingerprint(precision=precision, device=device, processes=processes)
         digest = data_digest(dataset)
         path = folder / NAME
         before = _read(path) if step else {}

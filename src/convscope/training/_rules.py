@@ -49,7 +49,7 @@ class Adam:
         self.memory = {
             "mean": _zeros_like(parameters),
             "square": _zeros_like(parameters),
-            "steps": [torch.zeros(()) for _ in parameters],
+            "steps": [torch.zeros((), device=p.device) for p in parameters],
         }
 
     @torch.no_grad()

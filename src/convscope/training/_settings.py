@@ -9,6 +9,7 @@ from convscope.errors import UsageError, choose
 OPTIMIZERS = ("adamw", "adam", "sgd", "muon")
 SCHEDULES = ("one-cycle", "constant")
 PRECISIONS = ("auto", "fp32", "bf16")
+DEVICES = ("auto", "cpu", "cuda")
 ADVERSARIES = ("none", "pgd", "fgsm-rs", "trades")
 
 
@@ -41,6 +42,8 @@ class TrainSettings:
         ema: Share of the moving average kept per step; 0 delivers the raw weights.
         precision: ``"fp32"``, ``"bf16"`` or ``"auto"`` (bf16 where the processor has it). Training
             only: evaluation is always float32.
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (cuda where there is one). Bitwise promises hold
+            on a CPU.
         augment: What may happen to a training image.
         noise: Standard deviation of Gaussian noise on training images, in pixel units of [0, 1];
             for randomized smoothing.
@@ -82,6 +85,7 @@ class TrainSettings:
     label_smoothing: float = 0.0
     ema: float = 0.99
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     augment: Augmentation = field(default_factory=Augmentation)
     noise: float = 0.0
     adversary: Literal["none", "pgd", "fgsm-rs", "trades"] = "none"
@@ -99,6 +103,7 @@ class TrainSettings:
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("schedule", self.schedule, SCHEDULES)
         choose("precision", self.precision, PRECISIONS)
+        choose("device", self.device, DEVICES)
         choose("adversary", self.adversary, ADVERSARIES)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed is {self.seed}", code="U12", expected="0 to 2^63 - 1")

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from convscope.errors import CheckpointError
 from convscope.training._average import Average
+from convscope.training._batches import CPU
 from convscope.training._checkpoints import Snapshot
 from convscope.training._optimizers import build_rules, memory_of, remember
 from convscope.training._rules import Rule
@@ -49,9 +50,11 @@ class State:
     guard: int = 0
 
     @classmethod
-    def fresh(cls, module: nn.Module, settings: TrainSettings) -> "State":
+    def fresh(
+        cls, module: nn.Module, settings: TrainSettings, device: torch.device = CPU
+    ) -> "State":
         """The state before the first step."""
-        module = module.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        module = module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         average = Average(module, decay=settings.ema) if settings.ema else None
         return cls(module, build_rules(module, settings), average)
 

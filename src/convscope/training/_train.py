@@ -30,7 +30,7 @@ from convscope.training._folder import (
 from convscope.training._history import append, history_text, parse_history
 from convscope.training._lock import locked
 from convscope.training._numbers import NotFinite
-from convscope.training._precision import resolve_precision
+from convscope.training._precision import resolve_device, resolve_precision
 from convscope.training._settings import TrainSettings
 from convscope.training._signals import Wish, watched
 from convscope.training._state import State
@@ -105,7 +105,8 @@ def train(
     began = time.monotonic()
     tell = on_event or (lambda event: None)
     with ExitStack() as stack:
-        world = stack.enter_context(joined())
+        device = resolve_device(settings.device)
+        world = stack.enter_context(joined(device))
         if world.speaks:
             check_run_folder(out, resume=resume)
             if note := stack.enter_context(locked(out)):
@@ -114,7 +115,7 @@ def train(
             tell = lambda event: None  # noqa: E731
         stack.enter_context(_memory_errors())
         wish = stack.enter_context(watched())
-        run = _Run(settings, dataset, out, world, wish, tell)
+        run = _Run(settings, dataset, out, device, world, wish, tell)
         run.go()
         seconds = time.monotonic() - began
         if world.speaks:
@@ -136,6 +137,7 @@ class _Run:
         settings: TrainSettings,
         dataset: Dataset,
         out: Path,
+        device: torch.device,
         world: World,
         wish: Wish,
         tell: Callable[[Event], None],
@@ -146,18 +148,20 @@ class _Run:
         # A channel without variation is only shifted.
         self.std = tuple(value or 1.0 for value in std)
         normalize = Normalize(self.mean, self.std)
-        precision = resolve_precision(settings.precision)
+        precision = resolve_precision(settings.precision, device)
         self.engine = Engine(
             settings=settings,
-            batches=Batches(dataset.train, settings, world),
+            batches=Batches(dataset.train, settings, world, device),
             normalize=normalize,
             validation=Validation(
                 dataset.validation,
                 normalize,
                 seed=settings.seed,
                 subset=settings.validation_images,
+                device=device,
             ),
             precision=precision,
+            device=device,
             world=world,
             stop=lambda: bool(wish),
         )
@@ -167,7 +171,7 @@ class _Run:
             input_shape=dataset.input_shape,
             generator=stream(settings.seed, "weights"),
         )
-        self.state = State.fresh(module, settings)
+        self.state = State.fresh(module, settings, device)
         self.points: list[Measured] = []
         self.checkpoints = Checkpoints(out / CHECKPOINTS)
         self.saved_at = -1
@@ -200,6 +204,7 @@ class _Run:
                 self.out,
                 self.dataset,
                 precision=self.engine.precision,
+                device=self.engine.device.type,
                 processes=self.world.size,
                 step=self.state.step,
                 total=self.engine.steps,
@@ -270,7 +275,7 @@ class _Run:
             draft.mkdir(exist_ok=True)
             save_model(
                 draft,
-                module=self.state.delivered,
+                module=self.state.delivered.cpu(),
                 architecture=settings.model,
                 class_names=dataset.class_names,
                 input_shape=dataset.input_shape,

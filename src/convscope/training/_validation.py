@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convscope.data import Split
-from convscope.training._batches import Normalize
+from convscope.training._batches import CPU, Normalize
 from convscope.training._streams import stream
 
 CHUNK = 500
@@ -21,10 +21,19 @@ class Validation:
         normalize: As in training.
         seed: Chooses the fixed subset that points inside an epoch use.
         subset: Size of that subset.
+        device: Where the network is.
     """
 
-    def __init__(self, split: Split, normalize: Normalize, *, seed: int, subset: int) -> None:
-        self.split, self.normalize = split, normalize
+    def __init__(
+        self,
+        split: Split,
+        normalize: Normalize,
+        *,
+        seed: int,
+        subset: int,
+        device: torch.device = CPU,
+    ) -> None:
+        self.split, self.normalize, self.device = split, normalize, device
         shuffled = torch.randperm(len(split), generator=stream(seed, "validation"))
         self.subset = shuffled[:subset].sort().values
         self.everything = torch.arange(len(split))
@@ -37,8 +46,11 @@ class Validation:
         module.eval()
         loss = wrong = 0.0
         for chunk in torch.split(rows, CHUNK):
-            logits = module(self.normalize(self.split.images[chunk].float().div_(255)))
-            labels = self.split.labels[chunk]
+            images = self.split.images[chunk].to(self.device).float().div_(255)
+            logits, labels = (
+                module(self.normalize(images)),
+                self.split.labels[chunk].to(self.device),
+            )
             loss += F.cross_entropy(logits, labels, reduction="sum").item()
             wrong += count_wrong(logits, labels)
         module.train(was_training)

@@ -50,14 +50,16 @@ class World:
 
 
 @contextmanager
-def joined() -> Iterator[World]:
+def joined(device: torch.device) -> Iterator[World]:
     """The world that ``torchrun`` announced in the environment, or a world of one."""
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
         yield World()
         return
     ours = not dist.is_initialized()
     if ours:
-        dist.init_process_group("gloo")
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield World(rank=dist.get_rank(), size=dist.get_world_size())
     finally:
