@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from convscope.attacks import NoiseTransfer
+from convscope.robustness import _smoothing as smoothing
+from convscope.robustness._compare_defenses import compare_defenses
 from convscope.robustness._curve import curve
+from convscope.robustness._evaluate import evaluate
 from convscope.robustness._results import (
     Certification,
     Check,
@@ -15,6 +18,9 @@ from convscope.robustness._results import (
     Rung,
     Survival,
 )
+from convscope.robustness._smoothing import certify
+from convscope.robustness._survival import survival
+from convscope.robustness._transfer import model_transfer, noise_transfer
 
 __all__ = [
     "Certification",
@@ -27,5 +33,12 @@ __all__ = [
     "RobustnessEvaluation",
     "Rung",
     "Survival",
+    "certify",
+    "compare_defenses",
     "curve",
+    "evaluate",
+    "model_transfer",
+    "noise_transfer",
+    "smoothing",
+    "survival",
 ]

@@ -1,0 +1,250 @@
+"""Signs that a robustness figure is not to be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from convscope.ascent import Region
+from convscope.attacks import Goal, projected_gradient
+from convscope.attacks._start import random_start
+from convscope.classifier import Classifier
+from convscope.errors import ModelContractError
+from convscope.robustness._results import Check
+from convscope.types import Norm
+
+SAMPLE = 200
+"""Images that the dearer checks look at."""
+
+
+def ok(name: str, number: float | None, sentence: str) -> Check:
+    """A check that found nothing."""
+    return Check(name=name, verdict="ok", number=number, sentence=sentence)
+
+
+def warn(name: str, number: float | None, sentence: str) -> Check:
+    """A check that found something."""
+    return Check(name=name, verdict="warn", number=number, sentence=sentence)
+
+
+def skipped(name: str, why: str) -> Check:
+    """A check that would say nothing."""
+    return Check(name=name, verdict="n.a.", number=None, sentence=why)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anatomy:
+    """What the network looks like to an attack, before any is run.
+
+    Attributes:
+        checks: The findings.
+        differentiable: Gradients exist.
+        deterministic: Two forward passes agree.
+        masked: Gradients are missing or zero, so that gradient attacks say little.
+        forwards: Passes that it took.
+        backwards: Gradients that it took.
+    """
+
+    checks: tuple[Check, ...]
+    differentiable: bool
+    deterministic: bool
+    masked: bool
+    forwards: int
+    backwards: int
+
+
+def anatomy(classifier: Classifier, images: Tensor, goal: Goal, right: Tensor) -> Anatomy:
+    """Look at outputs and gradients of the images that are read rightly."""
+    rows = torch.nonzero(right)[:SAMPLE, 0]
+    x, mine = images[rows], goal.of(rows)
+    found = []
+    with classifier.probe() as probe:
+        runs = [probe.logits(x) for _ in range(3)]
+        found.append(_logits_check(classifier, runs[0]))
+        spread = _spread(runs)
+        if spread > 1e-4:
+            found.append(
+                warn(
+                    "randomized",
+                    spread,
+                    "the same image gets different logits: single passes prove nothing; "
+                    "averaged gradients and votes are used",
+                )
+            )
+        else:
+            found.append(ok("randomized", spread, "the same image gets the same logits"))
+        try:
+            entropy = probe.gradient(x, lambda a, z, i: mine.cross_entropy(z, i)).gradients
+            margin = probe.gradient(x, lambda a, z, i: mine.margin(z, i)).gradients
+            differentiable = True
+        except ModelContractError as error:
+            if error.code != "M10":
+                raise
+            differentiable = False
+    softmax = found[0].verdict == "warn"
+    if not differentiable:
+        found.append(
+            warn(
+                "not-differentiable",
+                None,
+                "no gradient reaches the pixels: only gradient-free attacks are run, which are "
+                "weak; attack an approximation of the layer that cuts it",
+            )
+        )
+        masked = True
+    else:
+        found.append(ok("not-differentiable", None, "gradients reach the pixels"))
+        dead, flat = _zero_share(margin), _zero_share(entropy)
+        masked = dead > 0.05
+        if masked:
+            found.append(
+                warn(
+                    "zero-gradient",
+                    dead,
+                    f"{dead:.0%} of the images have no gradient at all: gradient attacks cannot "
+                    "move there",
+                )
+            )
+        else:
+            found.append(ok("zero-gradient", dead, "margins have gradients"))
+        if flat > max(dead, 0.05) and not softmax:
+            found.append(
+                warn(
+                    "saturated-logits",
+                    flat,
+                    f"cross-entropy has no gradient for {flat:.0%} of the images: logits are so "
+                    "large that softmax saturates; attacks follow the margin there",
+                )
+            )
+        else:
+            found.append(ok("saturated-logits", flat, "cross-entropy has gradients"))
+    return Anatomy(
+        checks=tuple(found),
+        differentiable=differentiable,
+        deterministic=spread <= 1e-4,
+        masked=masked,
+        forwards=probe.forwards,
+        backwards=probe.backwards,
+    )
+
+
+def overfitting(
+    classifier: Classifier,
+    images: Tensor,
+    goal: Goal,
+    radii: Tensor,
+    norm: Norm,
+    region: Region,
+    *,
+    single_step: float,
+    worst: float,
+    generator: Generator | None,
+) -> tuple[Check, int, int]:
+    """Does the network withstand one step only because its surface is crumpled there?
+
+    A network that learned from single steps may bend so sharply near the images that single
+    steps miss, while many small ones do not. Two signs together: one step leaves far more
+    standing than many, and gradients at the image and at a random neighbor point elsewhere.
+    """
+    with classifier.probe() as probe:
+        rows = torch.arange(min(len(images), SAMPLE))
+        start = random_start(images, radii, norm, region, generator)[rows]
+        here = probe.gradient(images[rows], lambda a, z, i: goal.cross_entropy(z, i)).gradients
+        there = probe.gradient(start, lambda a, z, i: goal.cross_entropy(z, i)).gradients
+    cosine = torch.cosine_similarity(here.flatten(1), there.flatten(1), dim=1)
+    alignment = float(cosine.nan_to_num(0.0).median()) if len(rows) else 1.0
+    gap = single_step - worst
+    if single_step > 0.5 and gap > 0.25 and alignment < 0.2:
+        check = warn(
+            "catastrophic-overfitting",
+            alignment,
+            f"one step leaves {single_step:.0%} standing, many steps {worst:.0%}, and gradients "
+            f"nearby point elsewhere (cosine {alignment:.2f}): it was trained on single steps",
+        )
+    else:
+        check = ok(
+            "catastrophic-overfitting", alignment, f"gradients nearby agree, cosine {alignment:.2f}"
+        )
+    return check, probe.forwards, probe.backwards
+
+
+def unbounded(classifier: Classifier, images: Tensor, labels: Tensor) -> tuple[Check, int, int]:
+    """Without a limit, every image must fall."""
+    few = slice(0, 100)
+    result = projected_gradient(
+        classifier, images[few], labels[few], epsilon=1.0, steps=40, objective="margin"
+    )
+    left = float((~result.fooled).double().mean()) if len(result) else 0.0
+    chance = 1 / classifier.num_classes
+    if left > chance:
+        check = warn(
+            "unbounded-attack-fails",
+            left,
+            f"{left:.0%} withstand any change at all: gradients do not lead to the class boundary",
+        )
+    else:
+        check = ok("unbounded-attack-fails", left, "without a limit, images fall")
+    return check, result.cost.forwards, result.cost.backwards
+
+
+def random_noise(
+    classifier: Classifier,
+    images: Tensor,
+    goal: Goal,
+    radii: Tensor,
+    norm: Norm,
+    region: Region,
+    standing: Tensor,
+    generator: Generator | None,
+    draws: int = 20,
+) -> tuple[Check, int]:
+    """Random noise must not do what gradients did not."""
+    rows = torch.nonzero(standing)[:, 0]
+    fallen = torch.zeros_like(standing)
+    with classifier.probe() as probe:
+        for _ in range(draws if len(rows) else 0):
+            trial = random_start(images, radii, norm, region, generator)[rows]
+            fallen[rows] |= goal.reached(probe.logits(trial), rows)
+    share = float(fallen.double().mean()) if len(standing) else 0.0
+    if int(fallen.sum()) > max(0.005 * len(standing), 1):
+        check = warn(
+            "noise-beats-gradients",
+            share,
+            f"random noise fools {share:.1%} that gradients did not: gradients are not to be "
+            "trusted",
+        )
+    else:
+        check = ok("noise-beats-gradients", share, "random noise is weaker than gradients")
+    return check, probe.forwards
+
+
+def _logits_check(classifier: Classifier, logits: Tensor) -> Check:
+    rows = logits.double()
+    total = rows.sum(dim=1)
+    probable = (
+        bool(((rows >= 0) & (rows <= 1)).all()) and bool(((total - 1).abs() < 1e-3).all())
+        if len(rows) and logits.shape[1] > 1
+        else False
+    )
+    if probable or "softmax-output" in classifier.flags:
+        return warn(
+            "softmax-output",
+            None,
+            "the network returns probabilities, not logits: load it with probabilities=True",
+        )
+    return ok("softmax-output", None, "the network returns logits")
+
+
+def _spread(runs: list[Tensor]) -> float:
+    if len(runs[0]) == 0:
+        return 0.0
+    scale = float(runs[0].abs().max().clamp_min(1e-12))
+    return max(float((run - runs[0]).abs().max()) for run in runs[1:]) / scale
+
+
+def _zero_share(gradients: Tensor) -> float:
+    if len(gradients) == 0:
+        return 0.0
+    return float((gradients.flatten(1) == 0).all(dim=1).double().mean())

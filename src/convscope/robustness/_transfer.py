@@ -1,0 +1,113 @@
+"""Do noises work on other images, and adversarials on other networks?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from convscope.attacks import ATTACKS, AttackResult, NoiseTransfer, apply_noise
+from convscope.classifier import Classifier
+from convscope.errors import UsageError, choose
+from convscope.robustness._results import ModelTransfer
+from convscope.types import Images, Labels
+
+
+def noise_transfer(
+    classifier: Classifier, images: Images, labels: Labels, *, made: AttackResult
+) -> NoiseTransfer:
+    """Add the noise that each image of an attack got to all the other images given.
+
+    Args:
+        classifier: The network.
+        images: ``(batch, channel, height, width)``, images that the noises were not made for.
+        labels: ``(batch,)``, their true classes.
+        made: Result of an attack.
+
+    Returns:
+        What every image is read as with every noise.
+
+    Example:
+        >>> from convscope.attacks import until_fooled
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images, labels = torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1])
+        >>> made = until_fooled(classifier, images, labels)
+        >>> noise_transfer(classifier, images, labels, made=made).predicted.shape
+        torch.Size([2, 2])
+
+    Source:
+        Two course reports on MNIST: the noise of one image added to test images.
+    """
+    return apply_noise(
+        classifier, images, labels, noises=made.perturbations, noise_targets=made.targets
+    )
+
+
+def model_transfer(
+    classifiers: Mapping[str, Classifier],
+    images: Images,
+    labels: Labels,
+    *,
+    attack: str = "momentum",
+    **settings: Any,
+) -> ModelTransfer:
+    """Make adversarials on each network and show them to all.
+
+    Args:
+        classifiers: Name to network; all take the same images and tell the same classes apart.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        labels: ``(batch,)``, the true classes.
+        attack: Name in `ATTACKS`; `momentum` is made for transfer.
+        **settings: Of the attack, such as ``epsilon=0.3``.
+
+    Returns:
+        A matrix: row = made on, column = shown to; shares among images both read rightly.
+
+    Raises:
+        UsageError: If networks differ in their classes.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images, labels = torch.rand(4, 1, 2, 2), torch.tensor([0, 1, 0, 1])
+        >>> model_transfer({"a": classifier, "b": classifier}, images, labels).rates.shape
+        torch.Size([2, 2])
+
+    Source:
+        Szegedy et al., "Intriguing properties of neural networks", ICLR 2014, section 4.2.
+    """
+    names = tuple(classifiers)
+    run = ATTACKS[choose("attack", attack, ATTACKS)]
+    nets = list(classifiers.values())
+    if len({net.num_classes for net in nets}) > 1:
+        raise UsageError("the networks have different numbers of classes", code="M21")
+    right = []
+    for net in nets:
+        with net.probe() as probe:
+            right.append(probe.logits(images).argmax(1) == labels)
+    rates = torch.zeros(len(nets), len(nets), dtype=torch.float64)
+    counts = torch.zeros(len(nets), len(nets), dtype=torch.int64)
+    epsilon: float | None = None
+    norm: str | None = None
+    for i, maker in enumerate(nets):
+        result = run(maker, images, labels, **settings)
+        epsilon, norm = result.epsilon, result.norm
+        for j, reader in enumerate(nets):
+            with reader.probe() as probe:
+                read = probe.logits(result.adversarials).argmax(1)
+            task = right[i] & right[j]
+            wrong = (read != labels) & task
+            counts[i, j] = int(task.sum())
+            rates[i, j] = float(wrong.sum()) / max(int(task.sum()), 1)
+    return ModelTransfer(
+        names=names,
+        attack=attack,
+        norm=norm,
+        epsilon=epsilon,
+        rates=rates,
+        counts=counts,
+        clean=torch.stack([mask.double().mean() for mask in right]),
+        images=len(images),
+    )
