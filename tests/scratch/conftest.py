@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from convscope import scratch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """One image is too little work for two BLAS threads: they would wait for each other."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def examples(number):

@@ -43,6 +43,14 @@ def test_a_wrong_gradient_is_noticed(broken, generator):
     assert not check.passed
 
 
+def test_a_kink_within_the_first_step_is_settled_by_the_second(generator):
+    inputs = np.array([[0.5, 4e-6]])
+    (check,) = scratch.check_layer("relu", scratch.ReLU(), inputs, generator)
+    assert check.passed
+    (check,) = scratch.check_layer("broken", AlmostReLU(), inputs, generator)
+    assert not check.passed
+
+
 @pytest.mark.parametrize("name", scratch.NETWORKS)
 @pytest.mark.parametrize("seed", range(3))
 def test_whole_networks_agree_with_central_differences(name, seed):

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from convscope.data import Dataset
     from convscope.scratch import Sequential, TrainingCurve, TrainingStep
 
+IMAGES_SHOWN = 12_000
+"""How many a training shows by default: ten epochs of the built-in digits, but one of MNIST."""
+
 
 def check(
     *,
@@ -105,7 +108,7 @@ def train(
     for warning in dataset.warnings:
         warn(warning)
     images, labels = dataset.train.images.numpy(), dataset.train.labels.numpy()
-    epochs = max(1, round(EPOCHS_OF_IMAGES / len(images))) if epochs is None else epochs
+    epochs = max(1, round(IMAGES_SHOWN / len(images))) if epochs is None else epochs
     batch_size = (32 if len(images) < 10_000 else 64) if batch_size is None else batch_size
     rate = {"adam": 0.005, "sgd": 0.05}[optimizer] if learning_rate is None else learning_rate
     generator = np.random.default_rng(seed)
@@ -169,10 +172,6 @@ def train(
         next_step(f"convscope eval {out} --data {data}{where}")
     else:
         next_step(f"convscope scratch train {network} --data {data} --out runs/scratch")
-
-
-EPOCHS_OF_IMAGES = 12_000
-"""Images that a training shows by default: ten epochs of the built-in digits, one of MNIST."""
 
 
 def save_run(
