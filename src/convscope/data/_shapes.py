@@ -148,7 +148,7 @@ def _draw(split: str, block: int, count: int, side: int, settings: Difficulty) -
     canvas = _clutter(ground, settings.clutter, generator)
     cover = _coverage(labels, side, settings, generator)
     color = _color(ground.mean(dim=(2, 3)), settings.contrast, generator)
-    shade = 1 + 0.25 * (_smooth(full, side, 3, generator)[:, :1] - 0.5)
+    shade = 1 + 0.25 * (_smooth((full, 1, 3, 3), side, generator) - 0.5)
     painted = (color[:, :, None, None] * shade).clamp(0, 1)
     images = canvas + cover[:, None] * (painted - canvas)
     images = images + settings.noise * torch.randn(images.shape, generator=generator)
@@ -159,15 +159,15 @@ def _draw(split: str, block: int, count: int, side: int, settings: Difficulty) -
     )
 
 
-def _smooth(count: int, side: int, cells: int, generator: Generator) -> Tensor:
-    coarse = torch.rand(count, 3, cells, cells, generator=generator)
+def _smooth(shape: tuple[int, int, int, int], side: int, generator: Generator) -> Tensor:
+    coarse = torch.rand(shape, generator=generator)
     return F.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=False)
 
 
 def _background(count: int, side: int, generator: Generator) -> Tensor:
     """A base color with soft patches."""
     base = torch.rand(count, 3, 1, 1, generator=generator)
-    return (base + 0.5 * (_smooth(count, side, 5, generator) - 0.5)).clamp(0, 1)
+    return (base + 0.5 * (_smooth((count, 3, 5, 5), side, generator) - 0.5)).clamp(0, 1)
 
 
 def _clutter(ground: Tensor, number: int, generator: Generator) -> Tensor:
@@ -176,18 +176,17 @@ def _clutter(ground: Tensor, number: int, generator: Generator) -> Tensor:
     grid = _grid(side)
     canvas = ground
     for _ in range(number):
-        start = torch.rand(count, 2, generator=generator) * 2 - 1
-        way = (torch.rand(count, 2, generator=generator) * 2 - 1) * 0.5
-        dot = torch.rand(count, 1, generator=generator) < 0.5
-        way = torch.where(dot, way * 0.02, way)
-        color = torch.rand(count, 3, 1, 1, generator=generator)
-        offset = grid[None] - start[:, None, None]
-        length = way.square().sum(dim=1).clamp_min(1e-9)[:, None, None]
-        along = ((offset * way[:, None, None]).sum(dim=3) / length).clamp(0, 1)
-        away = (offset - along[..., None] * way[:, None, None]).square().sum(dim=3).sqrt()
-        width = torch.where(dot[:, :, None], 0.09, 0.045)
-        cover = ((width - away) * side / 2 + 0.5).clamp(0, 1)[:, None]
-        canvas = canvas + cover * (color - canvas)
+        draw = torch.rand(count, 8, 1, 1, generator=generator)
+        dot = draw[:, 4] < 0.5
+        size = torch.where(dot, 0.01, 0.5)
+        start, way = draw[:, 0:2] * 2 - 1, (draw[:, 2:4] * 2 - 1) * size[:, None]
+        x, y = grid[..., 0] - start[:, 0], grid[..., 1] - start[:, 1]
+        length = way.square().sum(dim=1).clamp_min(1e-9)
+        along = ((x * way[:, 0] + y * way[:, 1]) / length).clamp_(0, 1)
+        away = torch.hypot(x - along * way[:, 0], y - along * way[:, 1])
+        width = torch.where(dot, 0.09, 0.045)
+        cover = ((width - away) * (side / 2) + 0.5).clamp_(0, 1)[:, None]
+        canvas = torch.lerp(canvas, draw[:, 5:8], cover)
     return canvas
 
 

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from convscope._random_weights import weighted_layers, with_random_weights
 from convscope.classifier import Classifier
+from convscope.errors import ModelContractError
 from convscope.explanations._result import Explanation
 from convscope.explanations._trust._similarity import spearman
 from convscope.types import Images
@@ -60,15 +61,17 @@ def weight_randomization(
         generator: Source of the weights; by default one with seed 0.
 
     Raises:
-        ModelContractError: If the network cannot be copied.
+        ModelContractError: If the network cannot be copied, or has no weights.
 
     Source:
         Adebayo et al., "Sanity Checks for Saliency Maps", 2018; Hedström et al., "Sanity Checks
         Revisited", 2023, for the direction.
     """
     source = generator if generator is not None else torch.Generator().manual_seed(0)
-    trained = method(classifier, images, targets)
     layers = weighted_layers(classifier.module)
+    if not layers:
+        raise ModelContractError("the network has no weights to randomize")
+    trained = method(classifier, images, targets)
     count = min(MOST_STAGES, len(layers))
     ends = [round((i + 1) * len(layers) / count) for i in range(count)]
     rows = []

@@ -1,0 +1,228 @@
+"""Class images: closed forms, controls, comparisons and priors."""
+
+import pytest
+import torch
+from torch import nn
+
+from convscope import results
+from convscope.classifier import Classifier
+from convscope.errors import UsageError
+from convscope.visualizations import (
+    RECIPES,
+    Jitter,
+    Visualization,
+    chosen_recipe,
+    class_images,
+    fourier,
+    gaussian_gradient,
+    nearest,
+    noise_adam,
+    pca,
+    spectrum,
+    stationarity,
+    zero_l2,
+)
+from convscope.visualizations._priors import PrincipalAxes, Spectrum
+from convscope.visualizations._views import Views
+from tests.explanations.nets import linear, pooled
+
+
+def test_zero_l2_of_a_linear_network_ends_at_weights_over_twice_the_pull():
+    classifier, weights = linear(shape=(1, 6, 6), classes=3)
+    found = class_images(classifier, recipe=zero_l2(pull=0.5, steps=300), control=False)
+    assert torch.allclose(found.images, weights.clamp(0, 1), atol=0.01)
+
+
+def test_the_blur_is_printed_or_usual():
+    for sigma, name in (("printed", "printed"), ("usual", "usual")):
+        assert gaussian_gradient(sigma=sigma).settings["sigma"] == name
+    with pytest.raises(UsageError, match="unknown sigma"):
+        gaussian_gradient(sigma="4k/n")
+
+
+def test_one_step_is_one_grey_level_per_deviation_of_the_gradient():
+    classifier, _ = linear(shape=(1, 6, 6), classes=2)
+    recipe = gaussian_gradient(steps=1, weight_decay=0.0)
+    moved = class_images(classifier, recipe=recipe, control=False).images
+    recipe = gaussian_gradient(steps=1, weight_decay=0.0, step_size=1e-12)
+    start = class_images(classifier, recipe=recipe, control=False).images
+    inside = ((moved > 0) & (moved < 1)).all(dim=1)
+    assert inside.float().mean() > 0.9
+    spread = (moved - start).flatten(1).std(dim=1)
+    assert torch.allclose(spread, torch.full_like(spread, 1 / 255), rtol=0.05)
+
+
+def test_a_constant_gradient_moves_nothing_and_is_not_nan():
+    class Mean(nn.Module):
+        def forward(self, x):
+            mean = x.mean(dim=(1, 2, 3))
+            return torch.stack([mean, -mean], dim=1)
+
+    classifier = Classifier.wrap(Mean(), input_shape=(1, 8, 8))
+    found = class_images(classifier, recipe=gaussian_gradient(steps=5), control=False)
+    assert found.images.isfinite().all() and found.history.isfinite().all()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_raises_the_logit(recipe):
+    torch.manual_seed(0)
+    classifier = pooled(channels=3)
+    reference = torch.rand(60, 3, 12, 12).cumsum(dim=3).remainder(1)
+    made = RECIPES[recipe](steps=40)
+    found = class_images(classifier, recipe=made, reference=reference)
+    assert found.history.shape == (41, 4) and found.recipe == recipe
+    assert (found.history[-1] > found.history[0]).all()
+    assert found.control.images.shape == found.images.shape
+    assert not torch.equal(found.control.images, found.images)
+
+
+def test_the_shown_activation_is_that_of_the_shown_image():
+    classifier = pooled()
+    found = class_images(classifier, [2, 0], recipe=fourier(steps=20), control=False)
+    logits = classifier.logits(found.images).detach()
+    assert torch.allclose(found.logits, logits, atol=1e-5)
+    assert torch.allclose(found.activations, logits[[0, 1], [2, 0]], atol=1e-5)
+    assert found.units == ("class 2", "class 0")
+
+
+def test_real_images_are_compared_with():
+    classifier = pooled()
+    reference = torch.rand(100, 1, 12, 12)
+    found = class_images(
+        classifier, recipe=noise_adam(steps=20), reference=reference, control=False
+    )
+    logits = classifier.logits(reference).detach()
+    assert torch.allclose(found.natural, logits.max(dim=0).values, atol=1e-5)
+    assert torch.equal(found.natural_images, reference[logits.argmax(dim=0)])
+    distances = (found.images[:, None] - reference).flatten(2).norm(dim=2)
+    assert torch.equal(found.nearest.rows, distances.argmin(dim=1))
+    assert torch.allclose(found.nearest.distances, distances.amin(dim=1), atol=1e-4)
+    assert torch.allclose(found.effect, found.logits - logits.mean(dim=0), atol=1e-5)
+
+
+def test_the_judge_reads_the_images_and_the_control():
+    classifier, judge = pooled(), pooled(seed=5)
+    found = class_images(classifier, recipe=noise_adam(steps=20), judge=judge)
+    shares = judge.logits(found.images).softmax(dim=1).detach()
+    assert torch.equal(found.judgement.labels, shares.argmax(dim=1))
+    assert torch.allclose(found.judgement.probabilities, shares.diagonal(), atol=1e-5)
+    assert found.judgement.right == int((shares.argmax(dim=1) == torch.arange(4)).sum())
+    assert found.control.judgement is not None
+    with pytest.raises(UsageError, match="other classes"):
+        class_images(classifier, judge=linear(shape=(1, 12, 12))[0])
+
+
+def test_one_call_is_the_same_as_one_call_per_class():
+    classifier = pooled()
+    recipe = zero_l2(steps=30)
+    together = class_images(classifier, recipe=recipe, control=False).images
+    for target in range(4):
+        alone = class_images(classifier, target, recipe=recipe, control=False).images
+        assert torch.allclose(together[target : target + 1], alone, atol=1e-4)
+
+
+def test_seeds_decide_everything():
+    classifier = pooled()
+    runs = [
+        class_images(
+            classifier, recipe=fourier(steps=8), generator=torch.Generator().manual_seed(seed)
+        ).images
+        for seed in (1, 1, 2)
+    ]
+    assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
+
+
+def test_a_prior_without_images_is_refused():
+    with pytest.raises(UsageError, match="learns from images"):
+        class_images(pooled(), recipe="pca")
+    with pytest.raises(UsageError, match="did you mean"):
+        class_images(pooled(), recipe="pcs")
+
+
+def test_the_data_choose_the_prior():
+    aligned = torch.zeros(80, 1, 12, 12)
+    aligned[:, :, 3:9, 3:9] = 0.8 + 0.2 * torch.rand(80, 1, 6, 6)
+    scattered = torch.rand(80, 1, 12, 12)
+    assert stationarity(aligned) > 0.5 and stationarity(scattered) < 0.05
+    assert chosen_recipe(None, aligned).name == "pca"
+    assert chosen_recipe(None, scattered).name == "spectrum"
+    assert chosen_recipe(None, scattered[:20]).name == chosen_recipe(None, None).name == "l2-blur"
+
+
+@pytest.mark.parametrize("count", [200, 30])
+def test_principal_axes_rebuild_the_variance(count):
+    images = torch.rand(count, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    prior = PrincipalAxes.fit(images, components=36)
+    axes = prior.axes.flatten(1)
+    gram = axes @ axes.T
+    assert torch.allclose(gram, torch.diag(gram.diagonal()), atol=1e-5)
+    centered = (images - images.mean(dim=0)).flatten(1)
+    covariance = centered.T @ centered / (count - 1)
+    assert torch.allclose(axes.T @ axes, covariance, atol=1e-5)
+    assert (gram.diagonal().diff() <= 1e-6).all(), "largest variance first"
+    assert torch.equal(prior.paint(torch.zeros(1, len(axes)))[0], prior.mean)
+
+
+def test_the_spectrum_prior_has_the_colors_and_the_mean_of_the_images():
+    torch.manual_seed(0)
+    images = 0.5 + 0.1 * torch.randn(300, 1, 8, 8) * torch.tensor([1.0, 0.5, 0.2])[:, None, None]
+    images = images + 0.05 * torch.randn(300, 3, 8, 8)
+    prior = Spectrum.fit(images)
+    assert prior.shape == (3, 8, 5, 2)
+    assert torch.allclose(prior.paint(torch.zeros(1, *prior.shape))[0, :, 0, 0], prior.mean)
+    painted = prior.paint(torch.randn(2000, *prior.shape))
+    there = torch.cov(images.transpose(0, 1).flatten(1))
+    here = torch.cov(painted.transpose(0, 1).flatten(1))
+    ratio = here.trace() / there.trace()
+    assert torch.allclose(here / ratio, there, atol=0.1 * there.max().item())
+
+
+def test_one_over_f_falls_with_frequency_and_mixes_colors():
+    prior = Spectrum.natural((3, 32, 32))
+    assert prior.magnitude[0, 1] > prior.magnitude[0, 8] > prior.magnitude[0, 16]
+    painted = prior.paint(0.01 * torch.randn(8, *prior.shape))
+    assert painted.min() > 0 and painted.max() < 1
+
+
+def test_views_without_jitter_are_the_image():
+    still = Jitter(degrees=0.0, scale=0.0, shift=0.0, flip=False)
+    images = torch.rand(3, 2, 9, 12)
+    views = Views(still, 3, 4, torch.Generator().manual_seed(0))
+    assert torch.allclose(views.look(images, 2, torch.arange(3)), images, atol=1e-5)
+    flipped = Views(Jitter(degrees=0.0, scale=0.0, shift=0.0), 40, 0, torch.Generator())
+    seen = flipped.look(torch.rand(1, 1, 5, 6).expand(40, 1, 5, 6), 0, torch.arange(40))
+    assert len({tuple(view.flatten().tolist()) for view in seen.round(decimals=4)}) == 2
+
+
+def test_views_stay_within_their_limits():
+    views = Views(Jitter(), 50, 3, torch.Generator().manual_seed(0))
+    size = views.matrices[..., :2, 0].norm(dim=-1)
+    assert size.min() >= 0.9 - 1e-5 and size.max() <= 1.1 + 1e-5
+    assert views.matrices[..., 2].abs().max() <= 0.2
+
+
+def test_nearest_finds_an_identical_image():
+    reference = torch.rand(20, 1, 5, 5)
+    found = nearest(reference[[7, 3]], reference)
+    assert found.rows.tolist() == [7, 3] and found.distances.abs().max() < 1e-6
+
+
+def test_results_are_saved_and_read_back(tmp_path):
+    found = class_images(
+        pooled(),
+        recipe=noise_adam(steps=5),
+        reference=torch.rand(60, 1, 12, 12),
+        judge=pooled(seed=3),
+    )
+    back = results.load(Visualization, results.save(found, tmp_path / "images"))
+    assert torch.equal(back.images, found.images) and back.units == found.units
+    assert back.judgement.right == found.judgement.right
+    assert torch.equal(back.control.images, found.control.images)
+
+
+def test_settings_of_recipes_reach_the_result():
+    found = class_images(pooled(), recipe=fourier(steps=7, jitter=None), control=False)
+    assert found.settings["steps"] == 7 and found.settings["views"] is False
+    assert len(found.history) == 8
+    assert pca(steps=3).settings["components"] == 60
+    assert spectrum(jitter=None).settings["views"] is False
