@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from convscope.attacks import projected_gradient
+from convscope.attacks import AdversarialPatch, UniversalNoise, projected_gradient
 from convscope.classifier import Classifier
 from convscope.explanations import Explanation, Filters, Trust, TrustRow, feature_maps, saliency
 from convscope.models import summarize
@@ -224,6 +224,39 @@ def trust(names):
     )
 
 
+def noises(names):
+    n = len(names)
+    return [
+        UniversalNoise(
+            noises=random(n, 1, 8, 8) - 0.5,
+            targets=torch.arange(n),
+            epsilon=0.3,
+            training_error=random(6, n).where(torch.arange(6)[:, None] > 0, torch.nan),
+            training_rates=random(6, n),
+            validation_steps=torch.tensor([0, 5]),
+            validation_error=random(2, n),
+            validation_rates=random(2, n),
+            images_used=4,
+            cost=COST,
+            settings={},
+            flags=(),
+            class_names=names,
+        ),
+        AdversarialPatch(
+            patches=random(n, 1, 3, 3),
+            targets=torch.arange(n),
+            training_rates=random(3, n),
+            rates=random(n),
+            plain_rates=random(n),
+            examples=random(n, 1, 8, 8),
+            cost=COST,
+            settings={},
+            flags=(),
+            class_names=names,
+        ),
+    ]
+
+
 def all_results(names=("cat", "dog", "emu", "fox")):
     """One of each, with these class names wherever names go."""
     net = classifier(names)
@@ -259,4 +292,5 @@ def all_results(names=("cat", "dog", "emu", "fox")):
         summarize(net.module, (1, 8, 8)),
         *robustness(names),
         trust(names),
+        *noises(names),
     ]

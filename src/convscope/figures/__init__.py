@@ -40,6 +40,13 @@ from convscope.figures._mosaic import (
     stretched,
 )
 from convscope.figures._networks import draw_network
+from convscope.figures._noises import (
+    draw_patch,
+    draw_universal_noise,
+    noise_error_curve,
+    noise_success_curve,
+    noise_tile,
+)
 from convscope.figures._robustness import (
     draw_certification,
     draw_defenses,
@@ -80,11 +87,13 @@ __all__ = [
     "draw_model_transfer",
     "draw_network",
     "draw_noise_transfer",
+    "draw_patch",
     "draw_robustness_curve",
     "draw_robustness_evaluation",
     "draw_survival",
     "draw_training",
     "draw_trust",
+    "draw_universal_noise",
     "draw_visualization",
     "enlarged",
     "explanation_tile",
@@ -97,6 +106,9 @@ __all__ = [
     "map_caption",
     "map_sheet",
     "mosaic",
+    "noise_error_curve",
+    "noise_success_curve",
+    "noise_tile",
     "objective_curve",
     "overlay",
     "per_class_bars",

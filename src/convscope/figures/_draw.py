@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from convscope.attacks import AttackResult
+from convscope.attacks import AdversarialPatch, AttackResult, UniversalNoise
 from convscope.errors import UsageError
 from convscope.explanations import Explanation, FeatureMaps, Filters, Trust
 from convscope.figures._attacks import draw_attack
@@ -16,6 +16,7 @@ from convscope.figures._explanations import draw_explanation
 from convscope.figures._feature_maps import draw_feature_maps
 from convscope.figures._filters import draw_filters
 from convscope.figures._networks import draw_network
+from convscope.figures._noises import draw_patch, draw_universal_noise
 from convscope.figures._robustness import (
     draw_certification,
     draw_defenses,
@@ -50,6 +51,8 @@ FIGURES: dict[type, Callable[[Any], Figure]] = {
     Trust: draw_trust,
     Visualization: draw_visualization,
     AttackResult: draw_attack,
+    UniversalNoise: draw_universal_noise,
+    AdversarialPatch: draw_patch,
     NetworkSummary: draw_network,
     RobustnessCurve: draw_robustness_curve,
     RobustnessEvaluation: draw_robustness_evaluation,

@@ -26,6 +26,9 @@ Pixels = NDArray[np.uint8]
 GAP = (161, 160, 161)
 """Color of the lines between tiles, which `png` turns transparent; no tile keeps it."""
 
+SHADES = 65
+"""Colors of a heat map: more cannot be told apart, and each costs bytes. Odd, so zero is one."""
+
 
 def pixels(image: Tensor | NDArray[np.floating]) -> Pixels:
     """An image ``(1 or 3, height, width)`` in [0, 1] as 8-bit pixels; NaN becomes mid-gray.
@@ -79,8 +82,8 @@ def heat(
 
 def colored(scaled: NDArray[np.floating], colors: str) -> Pixels:
     """Values in [0, 1] through one of matplotlib's color maps, ``(height, width, 3)``."""
-    table = (matplotlib.colormaps[colors](np.linspace(0, 1, 256))[:, :3] * 255).round()
-    index = (np.clip(scaled, 0, 1) * 255).round().astype(np.intp)
+    table = (matplotlib.colormaps[colors](np.linspace(0, 1, SHADES))[:, :3] * 255).round()
+    index = (np.clip(scaled, 0, 1) * (SHADES - 1)).round().astype(np.intp)
     return table.astype(np.uint8)[index]
 
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from matplotlib.figure import Figure
 
-from convscope.figures._theme import look
+from convscope.figures._theme import INK, look
 
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "http://www.w3.org/1999/xlink"
@@ -55,6 +55,7 @@ def compact(text: str, *, alt: str = "") -> str:
     out.set("viewBox", box)
     out.set("role", "img")
     out.set("stroke-linejoin", "round")
+    _inherit(out, "fill", INK)
     out.set("font-family", "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif")
     if alt:
         title = ElementTree.Element(f"{{{_SVG}}}title")
@@ -81,6 +82,14 @@ def _thin_uses(root: ElementTree.Element) -> None:
                 shapes[name].set(key, value)
                 for use in uses:
                     del use.attrib[key]
+
+
+def _inherit(root: ElementTree.Element, key: str, value: str) -> None:
+    """What most texts say, the root says for all."""
+    root.set(key, value)
+    for element in root.iter():
+        if _tag(element) in ("text", "tspan") and element.get(key) == value:
+            del element.attrib[key]
 
 
 def _tag(element: ElementTree.Element) -> str:

@@ -12,6 +12,7 @@ from convscope.visualizations import Visualization
 
 COLUMNS = 10
 MOST_CURVES = 12
+MOST_POINTS = 40
 
 
 def draw_visualization(result: Visualization) -> Figure:
@@ -75,12 +76,14 @@ def unit_caption(result: Visualization, unit: int) -> str:
 def _ascent(drawn: Figure, where: object, result: Visualization) -> None:
     made = axes(drawn, where, title="Ascent", x="step", y="objective", grid="y")
     history = result.history
-    steps = range(len(history))
+    steps = list(range(0, len(history), max(1, len(history) // MOST_POINTS)))
+    if len(history) and steps[-1] != len(history) - 1:
+        steps.append(len(history) - 1)
     missing = [
-        curve(made, steps, history[:, unit].numpy(), series=unit, name=label(name, 14))
+        curve(made, steps, history[steps, unit].numpy(), series=unit, name=label(name, 14))
         for unit, name in enumerate(result.units[:MOST_CURVES])
     ]
     if len(result.units) <= MOST_CURVES and len(history):
         made.legend(ncols=2 if len(result.units) > 5 else 1, fontsize=6.5, loc="center left",
                     bbox_to_anchor=(1.0, 0.5))  # fmt: skip
-    remark(made, missing, len(history) * len(missing))
+    remark(made, missing, len(steps) * len(missing))

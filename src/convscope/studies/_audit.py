@@ -20,9 +20,12 @@ from convscope.studies._fooling import fooling
 from convscope.studies._honesty import limits, reproduce
 from convscope.studies._inside import filter_pictures, maps
 from convscope.studies._looking import looking
+from convscope.studies._neurons import neurons
+from convscope.studies._noises import noises
 from convscope.studies._performance import percent, performance
 from convscope.studies._robustness import robustness
 from convscope.studies._training import training
+from convscope.studies._trust import trusted
 from convscope.studies._visualizations import class_pictures
 
 Step = Callable[[Audit, Section], None]
@@ -73,15 +76,30 @@ AUDIT_SECTIONS: dict[str, Chapter] = {
         lead="Which pixels speak for the class? Several methods, because each has blind spots.",
         fill=looking,
     ),
+    "trust": Chapter(
+        title="Whom to believe",
+        lead="The maps above are put to tests that a meaningless map fails.",
+        fill=trusted,
+    ),
     "class-images": Chapter(
         title="What it learned",
         lead="Images grown from nothing until the network is as sure of a class as it can be.",
         fill=class_pictures,
     ),
+    "neurons": Chapter(
+        title="Neurons",
+        lead="Images grown for single neurons inside the network.",
+        fill=neurons,
+    ),
     "fooling": Chapter(
         title="Attacks",
         lead="Small changes that make the network read something else.",
         fill=fooling,
+    ),
+    "noises": Chapter(
+        title="Noises",
+        lead="One noise for all images, images grown from noise, noise carried to other images.",
+        fill=noises,
     ),
     "robustness": Chapter(
         title="Robustness",

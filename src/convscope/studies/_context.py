@@ -71,7 +71,10 @@ class Audit:
     @cached_property
     def evaluation(self) -> Evaluation:
         """The classifier on the test images."""
-        return evaluate(self.classifier, self.test, generator=self.generator(2))
+        few = 18 if self.effort == "quick" else 24
+        return evaluate(
+            self.classifier, self.test, mistakes=few, sample=few, generator=self.generator(2)
+        )
 
     @cached_property
     def shown_rows(self) -> Tensor:

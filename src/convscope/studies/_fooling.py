@@ -13,54 +13,74 @@ from convscope.reports import Section
 from convscope.studies._context import Audit, keep_image, name_of
 from convscope.studies._performance import percent
 
-BOUNDED: dict[str, dict[str, Any]] = {
+QUICK: dict[str, dict[str, Any]] = {
     "fast-gradient": {},
     "projected-gradient": {"steps": 40},
-    "momentum": {"steps": 20},
-    "apgd": {"steps": 50},
-    "square": {"steps": 500},
-    "linf-iterative": {},
-}
-"""Attacks that stay within epsilon, weak before strong; those that the registry has."""
-
-MINIMAL: dict[str, dict[str, Any]] = {
+    "apgd": {"steps": 30},
     "until-fooled": {},
     "deepfool": {},
-    "ddn": {"steps": 100},
+    "ddn": {"steps": 40},
 }
-"""Attacks that look for the smallest change."""
+"""Attacks of a quick audit and their settings, weak before strong."""
+
+MORE: dict[str, dict[str, Any]] = {
+    "momentum": {"steps": 20},
+    "linf-iterative": {},
+    "square": {"queries": 1000},
+    "apgd": {"steps": 100},
+    "fab": {},
+    "ddn": {"steps": 100},
+    "carlini-wagner": {"search_steps": 4},
+}
+"""What a longer audit adds or tries harder."""
+
+MINIMAL = ("until-fooled", "deepfool", "ddn", "carlini-wagner")
+"""Attacks that take as large a change as they need."""
+
+MINIMAL_IMAGES = 50
+"""They never stop early, so a quick audit gives them fewer images."""
 
 SERIOUS = ("zero gradient", "NaN", "exceeded")
 
-MOST = 6
+MOST = 5
 
 
 def fooling(audit: Audit, section: Section) -> None:
     """A table of attacks on many images, then a few images in pictures."""
     rows = audit.attacked_rows
     images, labels = audit.test.floats(rows), audit.test.labels[rows]
-    done = list(_run(audit, section, images, labels))
+    done = _run(audit, section, images, labels)
     _table(audit, section, done)
     shown, shown_labels = audit.shown
-    few = list(_run(audit, section, shown[:MOST], shown_labels[:MOST], say=False))
+    few = _run(audit, section, shown[:MOST], shown_labels[:MOST], chosen=tuple(QUICK))
     _grid(audit, section, few)
     _differences(audit, section, few)
     _alerts(audit, section, done)
 
 
 def _run(
-    audit: Audit, section: Section, images: Tensor, labels: Tensor, *, say: bool = True
+    audit: Audit,
+    section: Section,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    chosen: tuple[str, ...] | None = None,
 ) -> list[AttackResult]:
+    """Run the attacks of this effort, or the `chosen` ones; one that stops is noted."""
+    plan = QUICK if audit.effort == "quick" else {**QUICK, **MORE}
     done = []
-    for method, settings in {**BOUNDED, **MINIMAL}.items():
-        if method not in ATTACKS:
+    for method, settings in plan.items():
+        if method not in ATTACKS or (chosen is not None and method not in chosen):
             continue
-        more = {"epsilon": audit.epsilon} if method in BOUNDED else {}
+        more = {} if method in MINIMAL else {"epsilon": audit.epsilon}
+        count = MINIMAL_IMAGES if audit.effort == "quick" and method in MINIMAL else len(images)
         try:
-            done.append(ATTACKS[method](audit.classifier, images, labels, **settings, **more))
+            attack = ATTACKS[method]
+            done.append(
+                attack(audit.classifier, images[:count], labels[:count], **settings, **more)
+            )
         except ConvscopeError as error:
-            if say:
-                section.note(f"`{method}` stopped: {error}", level="warning")
+            section.note(f"`{method}` stopped: {error}", level="warning")
     return done
 
 
@@ -71,6 +91,7 @@ def _table(audit: Audit, section: Section, done: list[AttackResult]) -> None:
         rows.append(
             [
                 found.method,
+                len(found),
                 "none" if found.epsilon is None else f"L∞ ≤ {budget(found.epsilon)}",
                 s["fooled"],
                 s["median_l2"],
@@ -84,6 +105,7 @@ def _table(audit: Audit, section: Section, done: list[AttackResult]) -> None:
     section.table(
         [
             {"title": "attack", "kind": "code"},
+            number | {"title": "images"},
             "budget",
             {"title": "fooled", "kind": "percent"},
             number | {"title": "median L2"},
@@ -93,7 +115,7 @@ def _table(audit: Audit, section: Section, done: list[AttackResult]) -> None:
             number | {"title": "seconds"},
         ],
         rows,
-        caption=f"Untargeted attacks on {audit.attacked_rows.numel()} random test images. “Fooled” "
+        caption="Untargeted attacks on random test images. “Fooled” "
         "counts images that were read rightly before. “Lost by saving” fool as floats but not as "
         "8-bit images. Passes are per image; images that are done cost nothing more.",
         name="attacks",

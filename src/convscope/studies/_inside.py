@@ -31,7 +31,7 @@ def filter_pictures(audit: Audit, section: Section) -> None:
 
 
 def maps(audit: Audit, section: Section) -> None:
-    """Feature maps of two images in an early, a middle and a late layer; dead maps."""
+    """Feature maps in an early, a middle and a late layer (the late one twice); dead maps."""
     images, labels = audit.shown
     images, labels = images[:2], labels[:2]
     found = feature_maps(audit.classifier, images)
@@ -44,7 +44,7 @@ def maps(audit: Audit, section: Section) -> None:
             caption=f"Test image {int(audit.shown_rows[row])}: {true}.",
             scale=audit.scale,
         )
-        for layer in found.layers:
+        for layer in found.layers if row == 0 else found.layers[-1:]:
             side = max(layer.maps.shape[2:])
             sheet = map_sheet(layer, row, columns=16 if side <= 16 else 8)
             section.picture(

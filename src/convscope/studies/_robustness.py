@@ -1,22 +1,56 @@
-"""How does accuracy fall with the size of the change?"""
+"""How does accuracy fall with the size of the change, and can the figure be believed?"""
 
 from __future__ import annotations
 
-from convscope.figures import budget, draw_robustness_curve, svg
+from typing import Any
+
+from torch import Tensor
+
+from convscope.attacks import projected_gradient
+from convscope.defenses import DEFENSES
+from convscope.errors import ConvscopeError
+from convscope.figures import (
+    budget,
+    draw_defenses,
+    draw_robustness_curve,
+    draw_robustness_evaluation,
+    pixels,
+    png,
+    svg,
+)
 from convscope.reports import Section
-from convscope.robustness import RobustnessCurve, curve
-from convscope.studies._context import Audit
+from convscope.robustness import (
+    RobustnessCurve,
+    compare_defenses,
+    curve,
+    evaluate,
+    model_transfer,
+    survival,
+)
+from convscope.studies._context import Audit, name_of
 from convscope.studies._performance import percent
 from convscope.training._evaluate import wilson
 
 GRAY = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 COLOR = tuple(level / 255 for level in (0.5, 1, 2, 3, 4, 6, 8, 12))
+JUDGED = {"quick": 50, "standard": 200, "full": 1000}
+"""Images of the ladder and of the defenses."""
 
 
 def robustness(audit: Audit, section: Section) -> None:
-    """The curve of accuracy against epsilon, and its headline."""
+    """Curve, ladder with its checks, transformations, defenses, other networks."""
     rows = audit.attacked_rows
     images, labels = audit.test.floats(rows), audit.test.labels[rows]
+    _curve(audit, section, images, labels)
+    few = slice(0, JUDGED[audit.effort])
+    for part in (_ladder, _survival, _defenses, _networks):
+        try:
+            part(audit, section, images[few], labels[few])
+        except ConvscopeError as error:
+            section.note(f"A part of this section stopped: {error}", level="warning")
+
+
+def _curve(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
     grid = sorted({*(GRAY if audit.classifier.input_shape[0] == 1 else COLOR), audit.epsilon})
     found = curve(audit.classifier, images, labels, epsilons=grid, steps=40)
     section.figure(
@@ -27,6 +61,7 @@ def robustness(audit: Audit, section: Section) -> None:
         "that the attack found. A stronger attack can only lower it.",
     )
     count = len(labels)
+    points = zip(found.epsilons.tolist(), found.accuracies.tolist(), strict=True)
     section.table(
         [
             "budget",
@@ -39,9 +74,7 @@ def robustness(audit: Audit, section: Section) -> None:
                 share,
                 _interval(share, count),
             ]
-            for epsilon, share in zip(
-                found.epsilons.tolist(), found.accuracies.tolist(), strict=True
-            )
+            for epsilon, share in points
         ],
         caption=f"{count} random test images, {found.attack} with 40 steps; "
         f"{found.cost.forwards / max(count, 1):.0f} forward and "
@@ -76,3 +109,114 @@ def _headline(audit: Audit, found: RobustnessCurve) -> None:
         )
     for flag in found.flags:
         audit.report.alert(f"Robustness: {flag}.", section="robustness")
+
+
+def _ladder(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
+    """The worst case per image over several attacks, with the signs of a wrong figure."""
+    found = evaluate(
+        audit.classifier,
+        images,
+        labels,
+        epsilon=audit.epsilon,
+        effort=audit.effort,
+        generator=audit.generator(60),
+    )
+    section.figure(
+        "ladder",
+        svg(draw_robustness_evaluation(found)),
+        alt="Images still read rightly after each attack",
+        caption=f"The worst case per image over a ladder of attacks ({len(labels)} images): each "
+        "bar is what withstands this attack and all above it. The line is the 95 % interval.",
+    )
+    tones = {"ok": "good", "warn": "warn"}
+    with section.details("Can this figure be believed? Automatic checks"):
+        section.table(
+            [{"title": "check", "kind": "code"}, "verdict", "what it means"],
+            [
+                [check.name, {"value": check.verdict, "tone": tones.get(check.verdict, "")},
+                 check.sentence]
+                for check in found.checks
+            ],
+            name="checks",
+        )  # fmt: skip
+    for check in found.checks:
+        if check.verdict == "warn":
+            audit.report.alert(
+                f"The robustness figure may be wrong ({check.name}): {check.sentence}",
+                level="warning",
+                section="robustness",
+            )
+
+
+def _survival(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
+    """Do adversarials still fool when the image is mirrored, cropped, turned or grayed?"""
+    attacked = projected_gradient(audit.classifier, images, labels, epsilon=audit.epsilon, steps=40)
+    found = survival(audit.classifier, attacked)
+    rows: list[dict[str, Any]] = []
+    fooled = attacked.fooled_saved.nonzero()[:2, 0].tolist()
+    names = audit.classifier.class_names
+    for row in fooled:
+        cells = []
+        for i, title in enumerate(found.names):
+            read = int(found.adversarials_predicted[i, row])
+            still = bool(found.still_fooled[i, row])
+            cells.append(
+                {
+                    "file": section.image(f"{title}-{row}", png(pixels(found.views_batch[i, row]))),
+                    "alt": f"Adversarial, {title}: read as {name_of(names, read)}",
+                    "detail": f"{name_of(names, read)} "
+                    f"{percent(float(found.adversarials_probabilities[i, row]), 0)}",
+                    "tone": "bad" if still else "good",
+                }
+            )
+        rows.append({"title": name_of(names, int(labels[row])), "cells": cells})
+    if rows:
+        section.grid(
+            list(found.names), rows, scale=audit.scale,
+            caption="Adversarial images after a transformation, and what they are read as.",
+        )  # fmt: skip
+    right = (found.originals_predicted == found.labels).double().mean(dim=1)
+    section.table(
+        ["transformation", *({"title": t, "kind": "percent"} for t in ("still fooled",
+         "originals read rightly"))],
+        [[t, float(found.rates[i]), float(right[i])] for i, t in enumerate(found.names)],
+        caption="How many adversarials (of those that fool untransformed) still fool, and what the "
+        "transformation does to the originals.",
+        name="survival",
+    )  # fmt: skip
+
+
+def _defenses(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
+    """Simple defenses: attacked around them, and through them."""
+    defended = {name: make(audit.classifier) for name, make in DEFENSES.items()}
+    found = compare_defenses(
+        audit.classifier, defended, images, labels, epsilon=audit.epsilon, steps=20
+    )
+    section.figure(
+        "defenses",
+        svg(draw_defenses(found)),
+        alt="Accuracy of defended networks without attack, attacked around, attacked through",
+        caption=f"Defenses put before the network ({len(labels)} images, {found.attack}). Attacks "
+        "that ignore the defense flatter it; only those that know it count.",
+    )
+
+
+def _networks(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
+    """Do adversarials of this network fool the judge, and the other way round?"""
+    if audit.judge is None:
+        return
+    found = model_transfer(
+        {"this network": audit.classifier, "judge": audit.judge}, images, labels,
+        epsilon=audit.epsilon,
+    )  # fmt: skip
+    section.matrix(
+        found.rates.tolist(),
+        rows=found.names,
+        columns=found.names,
+        row_title="made on",
+        column_title="shown to",
+        kind="share",
+        caption=f"Percent fooled by {found.attack} (L∞ ≤ {budget(audit.epsilon)}), among images "
+        "that both networks read rightly.",
+        name="transfer",
+    )

@@ -63,14 +63,14 @@ def class_pictures(audit: Audit, section: Section) -> None:
 
 
 def picture_rows(section: Section, found: Visualization, scale: float) -> None:
-    """One column per unit: the image, the same from random weights, the nearest real ones."""
+    """One column per unit: the image, the same from random weights, and real ones."""
     bands: list[tuple[str, Any]] = [("image", found.images)]
     if found.control is not None:
         bands.append(("random weights", found.control.images))
-    if found.natural_images is not None:
-        bands.append(("best real image", found.natural_images))
-    if found.nearest is not None:
+    if found.nearest is not None and found.layer == "logits":
         bands.append(("nearest real image", found.nearest.images))
+    elif found.natural_images is not None:
+        bands.append(("best real image", found.natural_images))
     rows = []
     for title, images in bands:
         cells = [
@@ -86,8 +86,12 @@ def picture_rows(section: Section, found: Visualization, scale: float) -> None:
         rows,
         scale=scale if len(found.units) < 10 else max(0.05, scale * 0.8),
         caption="Row by row: the image that was grown; the same recipe on the network with random "
-        "weights, which shows what the recipe draws by itself; real images that excite the unit "
-        "most; the training image nearest to the picture, to see whether it was memorized.",
+        "weights, which shows what the recipe draws by itself; and "
+        + (
+            "the training image nearest to the picture, to see whether it was memorized."
+            if found.layer == "logits"
+            else "the real image that excites the neuron most."
+        ),
     )
 
 

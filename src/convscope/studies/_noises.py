@@ -1,0 +1,209 @@
+"""The experiments of the course documents: noise for all images, images from noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.attacks import (
+    AttackResult,
+    UniversalNoise,
+    added_noise,
+    apply_noise,
+    from_noise,
+    toward_image,
+    universal_noise,
+)
+from convscope.errors import ConvscopeError
+from convscope.figures import (
+    budget,
+    noise_error_curve,
+    noise_success_curve,
+    noise_tile,
+    pixels,
+    png,
+    svg,
+)
+from convscope.reports import Section
+from convscope.studies._context import Audit, keep_image, name_of, spread
+from convscope.studies._fooling import read
+from convscope.studies._performance import percent
+
+MOST_CLASSES = 10
+STEPS = {"quick": 30, "standard": 100, "full": 300}
+SAMPLES = {"quick": 24, "standard": 64, "full": 64}
+PULLED = {"quick": 120, "standard": 300, "full": 500}
+TESTED = 500
+
+
+def noises(audit: Audit, section: Section) -> None:
+    """Universal noises, images grown from noise, images pulled toward another, carried noise."""
+    for part in (_universal, _from_noise, _toward, _carried):
+        try:
+            part(audit, section)
+        except ConvscopeError as error:
+            section.note(f"A part of this section stopped: {error}", level="warning")
+
+
+def _classes(audit: Audit) -> Tensor:
+    return torch.arange(min(MOST_CLASSES, audit.classifier.num_classes))
+
+
+def _universal(audit: Audit, section: Section) -> None:
+    size = 0.3 if audit.classifier.input_shape[0] == 1 else 16 / 255
+    train = audit.dataset.train
+    rows = torch.randperm(len(train), generator=audit.generator(50))[:2000]
+    found = universal_noise(
+        audit.classifier,
+        train.floats(rows),
+        train.labels[rows],
+        targets=_classes(audit),
+        epsilon=size,
+        steps=STEPS[audit.effort],
+        samples=SAMPLES[audit.effort],
+        generator=audit.generator(51),
+    )
+    tested = audit.test.subset(range(min(TESTED, len(audit.test))))
+    carried = apply_noise(
+        audit.classifier,
+        tested.floats(),
+        tested.labels,
+        noises=found.noises,
+        noise_targets=found.targets,
+    )
+    _noise_gallery(audit, section, found, carried.target_rates)
+    section.figure("error", svg(noise_error_curve(found)), alt="Error over the steps",
+                   caption="Mean over the classes, on training and held-out images.")  # fmt: skip
+    section.figure(
+        "success",
+        svg(noise_success_curve(found)),
+        alt="Success over the steps",
+        caption="Share of held-out images of other classes read as the target.",
+    )
+    rate = float(carried.target_rates.mean())
+    audit.numbers["universal-noise"] = rate
+    if rate > 0.2:
+        audit.report.alert(
+            f"One noise per class, at most {budget(size)} per pixel, turns {percent(rate, 0)} of "
+            "unseen images into its class.",
+            section="noises",
+        )
+
+
+def _noise_gallery(audit: Audit, section: Section, found: UniversalNoise, rates: Tensor) -> None:
+    names = found.class_names
+    section.gallery(
+        [
+            {
+                "file": section.image(f"noise-{i}", png(noise_tile(found, i))),
+                "alt": f"Noise for {name_of(names, int(target))}",
+                "title": name_of(names, int(target)),
+                "detail": percent(float(rates[i]), 0),
+            }
+            for i, target in enumerate(found.targets.tolist())
+        ],
+        scale=audit.scale,
+        caption="For each class one noise that makes any image be read as that class "
+        f"(L∞ ≤ {budget(found.epsilon or 1)}, {found.settings.get('steps')} steps on training "
+        f"images), and the share of {min(TESTED, len(audit.test))} unseen test images of other "
+        "classes for which it works. Red is brighter, blue is darker.",
+    )
+
+
+def _from_noise(audit: Audit, section: Section) -> None:
+    targets = _classes(audit)
+    shape = (len(targets), *audit.classifier.input_shape)
+    found = from_noise(
+        audit.classifier,
+        torch.full(shape, 0.5),
+        (targets + 1) % audit.classifier.num_classes,
+        targets=targets,
+        generator=audit.generator(52),
+    )
+    section.gallery(
+        [
+            {
+                "file": keep_image(section, f"from-noise-{i}", found.adversarials[i]),
+                "alt": f"Noise read as {name_of(found.class_names, int(target))}",
+                "title": read(found, i),
+                "detail": f"{int(found.steps[i])} steps",
+                "tone": "bad" if bool(found.fooled[i]) else "good",
+            }
+            for i, target in enumerate(targets.tolist())
+        ],
+        scale=audit.scale,
+        caption="Images that began as noise around mid-gray and are read as a class with the "
+        "probability shown. Nobody would recognize them.",
+    )
+
+
+def _toward(audit: Audit, section: Section) -> None:
+    images, labels = audit.shown
+    images, labels = images[:4], labels[:4]
+    targets = (labels + 1) % audit.classifier.num_classes
+    results = {
+        f"pull {pull:g}": toward_image(
+            audit.classifier, images, labels, targets=targets, pull=pull,
+            generator=audit.generator(53), steps=PULLED[audit.effort],
+        )
+        for pull in (1.0, 1000.0)
+    }  # fmt: skip
+    names = audit.classifier.class_names
+    rows = []
+    for row in range(len(images)):
+        true, target = name_of(names, int(labels[row])), name_of(names, int(targets[row]))
+        cells: list[dict[str, Any]] = [
+            {"file": keep_image(section, f"pulled-{row}", images[row]), "alt": f"Image of {true}"}
+        ]
+        for title, found in results.items():
+            cells.append(
+                {
+                    "file": keep_image(section, f"{title}-{row}", found.adversarials[row]),
+                    "alt": f"{title}: read as {read(found, row)}",
+                    "detail": read(found, row),
+                    "tone": "bad" if bool(found.fooled[row]) else "good",
+                }
+            )
+        rows.append({"title": f"{true} as {target}", "cells": cells})
+    section.grid(
+        ["looks like", *results],
+        rows,
+        scale=audit.scale,
+        caption="Images from noise that should look like the left one and be read as another "
+        "class. A stronger pull weighs the likeness more.",
+    )
+
+
+def _carried(audit: Audit, section: Section) -> None:
+    """A noise made on one image of a class, added to one image of every other class."""
+    right = (audit.evaluation.predicted == audit.test.labels).nonzero()[:, 0]
+    rows = spread(audit.test.labels, right, 6, audit.generator(54))
+    images, labels = audit.test.floats(rows), audit.test.labels[rows]
+    targets = (labels + 1) % audit.classifier.num_classes
+    found: AttackResult = added_noise(audit.classifier, images[:1], labels[:1], targets=targets[:1])
+    carried = apply_noise(
+        audit.classifier, images, labels, noises=found.perturbations, noise_targets=targets[:1]
+    )
+    names = audit.classifier.class_names
+    target = name_of(names, int(targets[0]))
+    items = []
+    for i in range(len(images)):
+        sum_ = (images[i] + found.perturbations[0]).clamp(0, 1)
+        got = int(carried.predicted[0, i])
+        fooled = got == int(targets[0]) and int(labels[i]) != got
+        items.append(
+            {
+                "file": section.image(f"carried-{i}", png(pixels(sum_))),
+                "alt": f"{name_of(names, int(labels[i]))} with the noise",
+                "title": f"{name_of(names, int(labels[i]))} → {name_of(names, got)}",
+                "detail": percent(float(carried.probabilities[0, i]), 0),
+                "tone": "bad" if fooled else "",
+            }
+        )
+    section.gallery(
+        items,
+        scale=audit.scale,
+        caption=f"The noise that makes the first image be read as {target}, added to others.",
+    )

@@ -1,0 +1,69 @@
+"""Which maps of where it looks can be believed?"""
+
+from __future__ import annotations
+
+from convscope.explanations import EXPLANATIONS, trust
+from convscope.figures import draw_trust, svg
+from convscope.reports import Section
+from convscope.studies._context import Audit
+
+JUDGED = ("grad-cam", "occlusion", "integrated-gradients", "saliency")
+"""Methods put to the tests; those that the registry has."""
+
+IMAGES = {"quick": 8, "standard": 24, "full": 64}
+
+
+def trusted(audit: Audit, section: Section) -> None:
+    """Methods against tests, with a random map as the yardstick."""
+    rows = audit.attacked_rows[: IMAGES[audit.effort]]
+    methods = {name: EXPLANATIONS[name] for name in JUDGED if name in EXPLANATIONS}
+    found = trust(
+        audit.classifier,
+        audit.test.floats(rows),
+        audit.test.labels[rows],
+        methods,
+        generator=audit.generator(40),
+    )
+    number = {"kind": "number"}
+    shown = [
+        ("gap", "insertion − deletion"),
+        ("deletion", "deletion"),
+        ("insertion", "insertion"),
+        ("randomized", "random weights"),
+        ("completeness", "completeness error"),
+        ("pointing", "pointing"),
+        ("inside", "on the object"),
+        ("stability", "change under noise"),
+        ("seconds", "seconds"),
+    ]
+    known = [(k, title) for k, title in shown if any(getattr(r, k) is not None for r in found.rows)]
+    section.table(
+        [{"title": "method", "kind": "code"}, *(number | {"title": title} for _, title in known)],
+        [[row.method, *(_short(getattr(row, key)) for key, _ in known)] for row in found.rows],
+        caption=f"Judged on {found.images} test images; the last row is a random map. Deletion: "
+        "probability while the pixels that a map puts first are blurred away; low is good. "
+        "Insertion: while they are sharpened; high is good. Random weights: rank correlation with "
+        "the map of the same network with random weights; near 0 is good. Pointing: share of the "
+        "map on the right quarter of a 2 x 2 mosaic; chance is 0.25.",
+        name="trust",
+    )
+    section.figure(
+        "trust",
+        svg(draw_trust(found)),
+        alt="Deletion, insertion and randomization curves",
+        caption="The curves behind the table.",
+        wide=True,
+    )
+    for note in found.notes:
+        section.note(note[:1].upper() + note[1:] + ".")
+    yardstick = found.rows[-1].gap
+    weak = [row.method for row in found.rows[:-1] if row.gap <= yardstick]
+    if weak:
+        audit.report.alert(
+            f"No better than a random map on {found.images} images: {', '.join(weak)}.",
+            section="trust",
+        )
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.3g}")
