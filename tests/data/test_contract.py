@@ -46,22 +46,15 @@ def test_promises(dataset):
     data.split("train").floats([0])
 
 
-def test_opened_twice_it_is_the_same(dataset):
+def test_two_openings_are_equal_and_apart(dataset):
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     first, second = dataset(), dataset()
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
     assert first.hashes == second.hashes
     assert first.warnings == second.warnings
     for one, other in zip(first.splits, second.splits, strict=True):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)
-
-
-def test_opening_leaves_random_numbers_alone(dataset):
-    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    dataset()
-    assert torch.equal(torch.get_rng_state(), torch_state)
-    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
-
-
-def test_writing_into_one_opening_does_not_reach_the_next(dataset):
-    dataset().train.images.zero_()
-    assert dataset().train.images.max() > 0
+    first.train.images.zero_()
+    assert second.train.images.max() > 0
