@@ -16,6 +16,7 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
+from convscope._narrow import NarrowConvolutions
 from convscope._taps import LayerInfo, Taps, find_layer
 from convscope._traceless import Traceless, channels_last
 from convscope.classifier import Classifier
@@ -189,7 +190,8 @@ class Probe:
         with torch.autocast(device, enabled=False):
             prepared = self.classifier.prepare(images)
             if until is None:
-                returned = self.classifier.module(prepared)
+                with NarrowConvolutions():
+                    returned = self.classifier.module(prepared)
                 return self.classifier.read(returned, len(images)).to(images.dtype)
             with Taps(self.classifier.module, self._calls([until]), stop=True) as taps:
                 taps.run(prepared)
