@@ -327,7 +327,8 @@ def coin(rows: Tensor, seed: int = 0) -> Tensor:
         >>> coin(torch.arange(1000)).float().mean().sub(0.5).abs().item() < 0.05
         True
     """
-    mixed = (rows.to(torch.int64) + 1) * 0x1E3779B97F4A7C15 + seed * 0x3F58476D1CE4E5B9
+    salt = (seed * 0x3F58476D1CE4E5B9 + 2**63) % 2**64 - 2**63  # as int64 arithmetic would wrap
+    mixed = (rows.to(torch.int64) + 1) * 0x1E3779B97F4A7C15 + salt
     mixed = (mixed ^ ((mixed >> 30) & 0x3FFFFFFFF)) * 0x14D049BB133111EB
     mixed = (mixed ^ ((mixed >> 27) & 0x1FFFFFFFFF)) * 0x2545F4914F6CDD1D
     return (mixed >> 33) & 1
