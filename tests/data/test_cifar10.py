@@ -5,6 +5,8 @@ import time
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from convscope.data import open_dataset
 from convscope.data._cifar10 import CLASS_NAMES, read_binary, read_python
@@ -171,3 +173,56 @@ def test_a_record_is_a_label_and_three_planes(make_records):
     images, labels = read_binary(table.tobytes(), where="x")
     assert np.array_equal(images.reshape(3, -1), table[:, 1:])
     assert labels.tolist() == [0, 1, 2]
+
+
+def slow_records(data):
+    """An independent reader: byte by byte, None for whatever is not exactly right."""
+    if not data or len(data) % 3073:
+        return None
+    records = []
+    for start in range(0, len(data), 3073):
+        if data[start] > 9:
+            return None
+        records.append((data[start], list(data[start + 1 : start + 3073])))
+    return records
+
+
+@given(
+    st.integers(0, 3),
+    st.integers(-2, 2),
+    st.lists(st.tuples(st.integers(0, 9219), st.integers(0, 255))),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_records_are_read_as_the_slow_reader_does(count, extra, changes):
+    table = bytearray(np.zeros((count, 3073), np.uint8).tobytes())
+    for place, value in changes:
+        if place < len(table):
+            table[place] = value
+    data = bytes(table[: len(table) + extra] if extra < 0 else table + bytes(extra))
+    expected = slow_records(data)
+    try:
+        images, labels = read_binary(data, where="x")
+    except DataError as error:
+        assert expected is None
+        assert error.code in {"D01", "D10", "D14", "D16"}
+    else:
+        assert expected == list(
+            zip(labels.tolist(), images.reshape(len(labels), -1).tolist(), strict=True)
+        )
+
+
+@given(st.integers(1, 4), st.integers(0, 5), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_honest_pickles_are_read_as_pickle_reads_them(count, protocol, random):
+    pixels = np.frombuffer(random.randbytes(3072 * count), np.uint8).reshape(count, 3072)
+    content = {
+        b"data": pixels.copy(),
+        b"labels": [random.randrange(10) for _ in range(count)],
+        b"filenames": [b"image%d.png" % number for number in range(count)],
+        b"batch_label": b"one",
+    }
+    data = pickle.dumps(content, protocol=protocol)
+    images, labels = read_python(data, where="data_batch_1")
+    trusted = pickle.loads(data, encoding="bytes")
+    assert np.array_equal(images.reshape(count, 3072), trusted[b"data"])
+    assert labels.tolist() == trusted[b"labels"]
