@@ -1,7 +1,11 @@
 """Randomness is a function of (seed, purpose, position)."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 
+from convscope.data import Augmentation
 from convscope.training._batches import Batches
 from convscope.training._streams import number, order, stream
 from convscope.training._world import World
@@ -30,8 +34,6 @@ def test_an_epoch_shows_every_image_once_and_the_next_in_another_order():
 
 
 def test_two_processes_see_together_what_one_sees(dataset, settings):
-    from dataclasses import replace
-
     settings = replace(settings, noise=0.1)
     alone = Batches(dataset.train, settings, World())
     both = [Batches(dataset.train, settings, World(rank, 2)) for rank in (0, 1)]
@@ -41,6 +43,22 @@ def test_two_processes_see_together_what_one_sees(dataset, settings):
             mine, mine_labels = share.load(epoch, position)
             assert torch.equal(mine, images[rank::2])
             assert torch.equal(mine_labels, labels[rank::2])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 2**62 - 1])
+def test_alternating_flip_shows_both_sides_in_two_epochs(dataset, settings, seed):
+    settings = replace(settings, seed=seed, augment=Augmentation(flip="alternating"))
+    batches = Batches(dataset.train, settings, World())
+    seen = [{}, {}]
+    for epoch in (0, 1):
+        for position in range(batches.steps_per_epoch):
+            rows = batches.rows(epoch, position).tolist()
+            seen[epoch].update(zip(rows, batches.load(epoch, position)[0], strict=True))
+    both = seen[0].keys() & seen[1].keys()
+    assert len(both) > 100
+    assert all(torch.equal(seen[0][row], seen[1][row].flip(2)) for row in both)
+    mirrored = [not torch.equal(seen[0][row], dataset.train.floats([row])[0]) for row in both]
+    assert 0.3 < sum(mirrored) / len(mirrored) < 0.7
 
 
 def test_a_batch_does_not_depend_on_the_ones_before(dataset, settings):
