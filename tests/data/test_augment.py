@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convscope.data import Augmentation, augment, draw_augmentation
-from convscope.data._augment import apply, coin, flip, shift, warp
+from convscope.data._augment import apply, coin, sampling_matrices
+from convscope.data._moves import flip, shift
+from convscope.data._moves import warp as warp_by
 from convscope.errors import UsageError
 
 
@@ -15,6 +17,11 @@ def random_images(count=4, channels=3, height=9, width=7, seed=0):
     return torch.rand(
         (count, channels, height, width), generator=torch.Generator().manual_seed(seed)
     )
+
+
+def warp(images, settings_, numbers):
+    matrices = sampling_matrices(settings_, numbers, images.shape[2], images.shape[3])
+    return warp_by(images, matrices, padding=settings_.padding)
 
 
 def generator(seed=0):

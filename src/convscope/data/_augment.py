@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from convscope.data._moves import flip, shift, warp
 from convscope.errors import UsageError
 from convscope.types import Images
 
@@ -203,103 +203,25 @@ def apply(images: Images, settings: Augmentation, draws: Draws) -> Images:
     if settings.flip != "none":
         images = flip(images, draws.mirrored)
     if settings.warps:
-        images = warp(images, settings, draws.warp)
+        matrices = sampling_matrices(settings, draws.warp, images.shape[2], images.shape[3])
+        images = warp(images, matrices, padding=settings.padding)
     if settings.shift:
         images = shift(images, draws.shifts, padding=settings.padding)
     return images
 
 
-def flip(images: Images, mirrored: Tensor) -> Images:
-    """Mirror the images of which `mirrored` is true, left to right.
-
-    Example:
-        >>> flip(torch.tensor([[[[0.0, 1.0]]]]), torch.tensor([True]))
-        tensor([[[[1., 0.]]]])
-    """
-    rows = mirrored.to(images.device).nonzero()[:, 0]
-    return images.index_copy(0, rows, images.index_select(0, rows).flip(3))
-
-
-def shift(images: Images, shifts: Tensor, *, padding: str = "zeros") -> Images:
-    """Move every image by whole pixels: content goes down and right for positive numbers.
+def sampling_matrices(settings: Augmentation, numbers: Tensor, height: int, width: int) -> Tensor:
+    """The maps of a batch, for `warp`. Angles are true angles for images that are not square too.
 
     Args:
-        images: (N, C, H, W).
-        shifts: (N, 2) whole numbers, rows then columns.
-        padding: ``"zeros"`` or ``"reflection"`` (without repeating the border pixel).
-
-    Returns:
-        (N, C, H, W); every pixel is a pixel of the input or padding.
-
-    Example:
-        >>> shift(torch.tensor([[[[0.25, 0.75]]]]), torch.tensor([[0, 1]]))
-        tensor([[[[0.0000, 0.2500]]]])
-    """
-    height, width = images.shape[2:]
-    most = int(shifts.abs().max()) if len(shifts) else 0
-    if most == 0:
-        return images
-    limit = min(height, width) - 1 if padding == "reflection" else min(height, width)
-    if most > limit:
-        raise UsageError(f"cannot shift {height}x{width} images by {most} pixels", code="U07")
-    padded = _pad(images, most, padding)
-    plane = padded.shape[2] * padded.shape[3]
-    first = (most - shifts[:, 0]) * padded.shape[3] + (most - shifts[:, 1])
-    first = first + torch.arange(len(images)) * (images.shape[1] * plane)
-    corners = first[:, None] + torch.arange(images.shape[1]) * plane
-    starts = corners[:, :, None] + torch.arange(height) * padded.shape[3]
-    windows = padded.reshape(-1).unfold(0, width, 1)
-    return windows.index_select(0, starts.reshape(-1).to(images.device)).view(images.shape)
-
-
-def _pad(images: Images, margin: int, padding: str) -> Images:
-    """`images` with a margin, by slices: three times as fast as `torch.nn.functional.pad`."""
-    count, channels, height, width = images.shape
-    size = (count, channels, height + 2 * margin, width + 2 * margin)
-    out = images.new_zeros(size)
-    out[:, :, margin:-margin, margin:-margin] = images
-    if padding == "reflection":
-        inner = out[:, :, margin:-margin]
-        inner[..., :margin] = images[..., 1 : margin + 1].flip(3)
-        inner[..., -margin:] = images[..., -margin - 1 : -1].flip(3)
-        out[:, :, :margin] = out[:, :, margin + 1 : 2 * margin + 1].flip(2)
-        out[:, :, -margin:] = out[:, :, -2 * margin - 1 : -margin - 1].flip(2)
-    return out
-
-
-def warp(images: Images, settings: Augmentation, numbers: Tensor) -> Images:
-    """Rotate, zoom, shear, translate and crop by one bilinear sampling of the batch.
-
-    Angles are true angles for images that are not square too. Content that comes from outside is
-    black or reflected, as `settings.padding` says.
-
-    Args:
-        images: (N, C, H, W) floats in [0, 1].
         settings: How far each number reaches.
         numbers: (N, 8), as in `Draws.warp`.
+        height: Of the images, in pixels.
+        width: Of the images, in pixels.
 
     Returns:
-        (N, C, H, W) floats in [0, 1].
-
-    Example:
-        >>> still = torch.zeros(1, 8)
-        >>> image = torch.rand(1, 1, 5, 5, generator=torch.Generator().manual_seed(0))
-        >>> torch.allclose(warp(image, Augmentation(degrees=10), still), image, atol=1e-6)
-        True
+        (N, 2, 3): where in the input, in units of half an image, each output position looks.
     """
-    grid = F.affine_grid(
-        _sampling_matrices(settings, numbers, images.shape[2], images.shape[3]).to(images),
-        list(images.shape),
-        align_corners=False,
-    )
-    out = F.grid_sample(
-        images, grid, mode="bilinear", padding_mode=settings.padding, align_corners=False
-    )
-    return out.clamp_(0, 1)
-
-
-def _sampling_matrices(settings: Augmentation, numbers: Tensor, height: int, width: int) -> Tensor:
-    """(N, 2, 3): where in the input, in units of half an image, each output position looks."""
     numbers = numbers.to(torch.float64)
     angle = -numbers[:, 0] * settings.degrees * (torch.pi / 180)  # counter-clockwise
     zoom = 1 + numbers[:, 1] * settings.scale
