@@ -48,6 +48,7 @@ class Taps:
         calls: Wanted layers: name to (module path, which call of it).
         stop: Leave the network when all wanted layers were seen.
         cut: Put a fresh leaf in place of each wanted output: a graph that starts there.
+        contiguous: Lay that leaf out channels-first, for what follows it.
     """
 
     def __init__(
@@ -57,11 +58,13 @@ class Taps:
         *,
         stop: bool = False,
         cut: bool = False,
+        contiguous: bool = False,
     ) -> None:
         self.module = module
         self.calls = calls
         self.stop = stop
         self.cut = cut
+        self.layout = torch.contiguous_format if contiguous else torch.preserve_format
         self.seen: dict[str, Tensor] = {}
         self.leaves: dict[str, Tensor] = {}
         self._handles: list[Any] = []
@@ -149,7 +152,7 @@ class Taps:
                 )
             if self.cut:
                 # The clone that goes on may be changed in place; the leaf and `seen` may not.
-                leaf = output.detach().clone().requires_grad_(True)
+                leaf = output.detach().clone(memory_format=self.layout).requires_grad_(True)
                 self.seen[name] = self.leaves[name] = leaf
                 torch.set_grad_enabled(True)
                 return leaf.clone()

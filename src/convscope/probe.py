@@ -303,7 +303,11 @@ class Probe:
         )
 
     def gradients_of_classes(
-        self, images: Images, classes: Sequence[int] | Tensor | None
+        self,
+        images: Images,
+        classes: Sequence[int] | Tensor | None,
+        *,
+        reduce: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Logits]:
         """Gradients of several logits from one forward pass.
 
@@ -311,9 +315,12 @@ class Probe:
             images: ``(batch, channel, height, width)``.
             classes: Indices of K logits for all images, a tensor ``(batch, K)`` of each image's
                 own, or ``None``: each image's largest logit (K = 1).
+            reduce: ``(images, gradient) -> (n, ...)``, applied to each class's gradient of a
+                chunk before the next is computed: what is not kept costs no memory.
 
         Returns:
-            Gradients ``(batch, K, channel, height, width)`` and logits ``(batch, class)``.
+            Gradients ``(batch, K, channel, height, width)``, or what `reduce` made of them,
+            and logits ``(batch, class)``.
         """
         self._require_open()
         gradients, logits = [], []
@@ -323,11 +330,16 @@ class Probe:
                 out = self.run(part)
                 logits.append(out.detach().to(images.device))
                 mine = classes[rows] if isinstance(classes, Tensor) else classes
-                gradients.append(self._each_class(out, part, mine))
+                gradients.append(self._each_class(out, part, mine, reduce))
         return torch.cat(gradients), torch.cat(logits)
 
     def from_layer(
-        self, layer: str, images: Images, classes: Sequence[int] | Tensor | None
+        self,
+        layer: str,
+        images: Images,
+        classes: Sequence[int] | Tensor | None,
+        *,
+        reduce: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> LayerGradient:
         """Activations of `layer`, and gradients of logits with respect to them.
 
@@ -338,21 +350,24 @@ class Probe:
             images: ``(batch, channel, height, width)``.
             classes: Indices of K logits for all images, a tensor ``(batch, K)`` of each image's
                 own, or ``None``: each image's largest logit (K = 1).
+            reduce: ``(activations, gradient) -> (n, ...)``, as for `gradients_of_classes`.
         """
         self._require_open()
         calls = self._calls([layer])
+        dense = not self._convolves_after(layer)
         activations, gradients, logits = [], [], []
         with torch.inference_mode(False), torch.enable_grad():
             for rows in self._chunks(images):
                 chunk = _layout(images[rows])
                 self.forwards += len(chunk)
                 # The hook that cuts the graph switches gradients on from there.
-                with torch.no_grad(), Taps(self.classifier.module, calls, cut=True) as taps:
+                taps = Taps(self.classifier.module, calls, cut=True, contiguous=dense)
+                with torch.no_grad(), taps:
                     returned = taps.run(self.classifier.prepare(chunk))
                 leaf = taps.leaves[layer]
                 out = self.classifier.read(returned, len(chunk))
                 mine = classes[rows] if isinstance(classes, Tensor) else classes
-                gradients.append(self._each_class(out, leaf, mine).to(images.device))
+                gradients.append(self._each_class(out, leaf, mine, reduce).to(images.device))
                 activations.append(leaf.detach().to(images.device, images.dtype))
                 logits.append(out.detach().to(images.device, images.dtype))
         return LayerGradient(
@@ -390,11 +405,23 @@ class Probe:
         """Layer names to (module path, which call)."""
         return {name: find_layer(self.layers(), name) for name in names}
 
+    def _convolves_after(self, layer: str) -> bool:
+        """Whether channels-last pays off behind a layer: dense layers want no copies."""
+        names = [info.name for info in self.layers()]
+        start = names.index(layer) if layer in names else 0
+        return any("Conv" in info.kind for info in self.layers()[start + 1 :])
+
     def _chunks(self, x: Tensor, copies: int = 1) -> list[slice]:
         size = max(1, rows_per_chunk(self.classifier.input_shape, self.classifier.device) // copies)
         return [slice(start, min(start + size, len(x))) for start in range(0, len(x), size)]
 
-    def _each_class(self, out: Tensor, x: Tensor, classes: Sequence[int] | Tensor | None) -> Tensor:
+    def _each_class(
+        self,
+        out: Tensor,
+        x: Tensor,
+        classes: Sequence[int] | Tensor | None,
+        reduce: Callable[[Tensor, Tensor], Tensor] | None,
+    ) -> Tensor:
         if classes is None:
             classes = out.detach().argmax(dim=1, keepdim=True)
         picks: list[int | Tensor]
@@ -408,7 +435,8 @@ class Probe:
         for number, pick in enumerate(picks):
             score = out[:, pick] if isinstance(pick, int) else out.gather(1, pick[:, None])[:, 0]
             last = number == len(picks) - 1
-            found.append(self._grad(score.sum(), x, "error", len(x), keep_graph=not last))
+            gradient = self._grad(score.sum(), x, "error", len(x), keep_graph=not last)
+            found.append(gradient if reduce is None else reduce(x.detach(), gradient))
         return torch.stack(found, dim=1)
 
     def _grad(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -62,16 +64,14 @@ def grad_cam(
     coarse, logits, classes = [], [], []
     with classifier.probe() as probe:
         name = probe.last_spatial_layer() if layer is None else layer
+        reduce = partial(_reduced, name, variant)
         for rows in chunks(probe, len(images)):
             own = None if known is None else known[rows].to(images.device)
-            seen = probe.from_layer(name, images[rows.to(images.device)], own)
-            if seen.activations.ndim != 4:
-                raise ModelContractError(
-                    f"layer {name!r} has outputs of shape {tuple(seen.activations.shape[1:])}",
-                    code="M15",
-                    expected="a layer of maps: (map, height, width)",
-                )
-            coarse.append(_weighted(seen.activations, seen.gradients, variant))
+            seen = probe.from_layer(name, images[rows.to(images.device)], own, reduce=reduce)
+            maps = seen.gradients
+            if variant == "grad-cam":
+                maps = torch.bmm(maps, seen.activations.flatten(2))
+            coarse.append(maps.view(*maps.shape[:2], *seen.activations.shape[2:]))
             logits.append(seen.logits)
             classes.append(targets_of(own, seen.logits))
     small = torch.cat(coarse)
@@ -89,11 +89,16 @@ def grad_cam(
     )
 
 
-def _weighted(activations: Tensor, gradients: Tensor, variant: str) -> Tensor:
-    """``(batch, target, height, width)`` from maps and ``(batch, target, map, ...)`` gradients."""
+def _reduced(layer: str, variant: str, activations: Tensor, gradient: Tensor) -> Tensor:
+    """One class: weights of maps ``(batch, map)``, or relevance of places ``(batch, place)``."""
+    if activations.ndim != 4:
+        raise ModelContractError(
+            f"layer {layer!r} has outputs of shape {tuple(activations.shape[1:])}",
+            code="M15",
+            expected="a layer of maps: (map, height, width)",
+        )
     if variant == "grad-cam":
-        weights = gradients.mean(dim=(3, 4))
-        return torch.einsum("nkc,nchw->nkhw", weights, activations)
+        return gradient.mean(dim=(2, 3))
     if variant == "layer":
-        gradients = gradients.clamp_min(0)
-    return torch.einsum("nkchw,nchw->nkhw", gradients, activations)
+        gradient = gradient.clamp_min(0)
+    return (gradient * activations).sum(dim=1).flatten(1)

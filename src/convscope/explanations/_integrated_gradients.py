@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -113,7 +115,12 @@ def _integral(probe: Probe, images: Images, origin: Images, targets: Tensor, ste
         step = (numbers % steps).to(images.device)
         moved = offset[rows]
         points = origin[rows] + where[step, None, None, None] * moved
-        gradients, _ = probe.gradients_of_classes(points, targets[rows])
-        moved = moved * share[step, None, None, None]
-        total.index_add_(0, rows, torch.einsum("nkchw,nchw->nkhw", gradients, moved))
+        moved *= share[step, None, None, None]
+        along = partial(_along, moved)
+        parts, _ = probe.gradients_of_classes(points, targets[rows], reduce=along)
+        total.index_add_(0, rows, parts)
     return total
+
+
+def _along(way: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
+    return (gradient * way).sum(dim=1)

@@ -41,10 +41,12 @@ def saliency(classifier: Classifier, images: Images, targets: Targets = None) ->
     """
     known = known_targets(classifier, images, targets)
     with classifier.probe() as probe:
-        gradients, logits = probe.gradients_of_classes(images, known)
+        maps, logits = probe.gradients_of_classes(
+            images, known, reduce=lambda x, gradient: gradient.abs().amax(dim=1)
+        )
     return Explanation(
         images=images,
-        maps=gradients.abs().amax(dim=2),
+        maps=maps,
         targets=targets_of(known, logits),
         method="saliency",
         class_names=classifier.class_names,
@@ -86,10 +88,12 @@ def input_times_gradient(
     """
     known = known_targets(classifier, images, targets)
     with classifier.probe() as probe:
-        gradients, logits = probe.gradients_of_classes(images, known)
+        maps, logits = probe.gradients_of_classes(
+            images, known, reduce=lambda x, gradient: (gradient * x).sum(dim=1)
+        )
     return Explanation(
         images=images,
-        maps=(gradients * images[:, None]).sum(dim=2),
+        maps=maps,
         targets=targets_of(known, logits),
         method="input-times-gradient",
         class_names=classifier.class_names,
