@@ -127,6 +127,7 @@ def test_first_weights_fill_the_bound_of_their_fan_in():
 
 def test_first_weights_have_the_distribution_of_torch():
     """Torch's own default, but from our generator."""
+    torch.manual_seed(0)
     ours = build("mnist-conv2-fc", generator=numbered(0))
     theirs = MODELS["mnist-conv2-fc"].network(10, (1, 28, 28))
     for name, value in theirs.named_parameters():
