@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope._narrow import NarrowConvolutions
+from convscope._pool_first import pool_first
 from convscope._taps import LayerInfo, Taps, find_layer
 from convscope._traceless import Traceless, channels_last
 from convscope.classifier import Classifier
@@ -190,7 +191,7 @@ class Probe:
         with torch.autocast(device, enabled=False):
             prepared = self.classifier.prepare(images)
             if until is None:
-                with NarrowConvolutions():
+                with NarrowConvolutions(), pool_first(self.classifier.module):
                     returned = self.classifier.module(prepared)
                 return self.classifier.read(returned, len(images)).to(images.dtype)
             with Taps(self.classifier.module, self._calls([until]), stop=True) as taps:

@@ -19,6 +19,8 @@ class Chain(nn.Sequential):
         torch.Size([7, 5])
     """
 
+    applies_children_in_order = True
+
     def forward(self, input: Tensor) -> Tensor:
         """Class scores, ``(batch, class)``, of ``(batch, channel, height, width)``."""
         values = input
