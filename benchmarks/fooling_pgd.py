@@ -35,6 +35,7 @@ class Normalized(nn.Module):
         self.classifier, self.module = classifier, classifier.module
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
         return self.classifier.logits(images)
 
 

@@ -30,6 +30,7 @@ from convscope.attacks._square import square
 from convscope.attacks._toward_image import toward_image
 from convscope.attacks._universal_noise import UniversalNoise, universal_noise
 from convscope.attacks._until_fooled import until_fooled
+from convscope.attacks._views import chain, crops, mirrors, noises, rotations
 
 __all__ = [
     "ATTACKS",
@@ -46,14 +47,19 @@ __all__ = [
     "apply_noise",
     "auto_attack",
     "carlini_wagner",
+    "chain",
+    "crops",
     "ddn",
     "deepfool",
     "fab",
     "fast_gradient",
     "from_noise",
     "linf_iterative",
+    "mirrors",
     "momentum",
+    "noises",
     "projected_gradient",
+    "rotations",
     "square",
     "toward_image",
     "universal_noise",

@@ -1,0 +1,140 @@
+"""What holds for every attack, beyond the contracts."""
+
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+from convscope.attacks import ATTACKS, projected_gradient
+from convscope.classifier import Classifier
+
+FAST = {"steps": 4, "queries": 10, "search_steps": 2, "classes": 2}
+BOUNDED = [name for name, f in ATTACKS.items() if "epsilon" in inspect.signature(f).parameters]
+each = pytest.mark.parametrize("name", ATTACKS)
+
+
+def run(name, classifier, images, labels, **more):
+    attack = ATTACKS[name]
+    parameters = inspect.signature(attack).parameters
+    settings = {k: v for k, v in (FAST | more).items() if k in parameters}
+    if "generator" in parameters:
+        settings["generator"] = torch.Generator().manual_seed(0)
+    needed = "targets" in parameters and parameters["targets"].default is inspect.Parameter.empty
+    if needed:
+        settings.setdefault("targets", (labels + 1) % 10)
+    return attack(classifier, images, labels, **settings)
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_u04_epsilon_zero_gives_the_input_bit_for_bit(digits, name):
+    classifier, images, labels = digits
+    result = run(name, classifier, images[:20], labels[:20], epsilon=0.0)
+    assert torch.equal(result.adversarials, images[:20])
+    assert torch.equal(result.fooled, result.trivial)
+
+
+@each
+def test_a_permuted_batch_gives_permuted_results(digits, name):
+    classifier, images, labels = digits
+    order = torch.randperm(7, generator=torch.Generator().manual_seed(0))
+    one = run(name, classifier, images[:7], labels[:7], epsilon=0.1)
+    other = run(name, classifier, images[:7][order], labels[:7][order], epsilon=0.1)
+    assert torch.allclose(other.adversarials, one.adversarials[order], atol=1e-4)
+    assert torch.equal(other.fooled, one.fooled[order])
+
+
+@each
+def test_the_chunk_size_changes_nothing(digits, name, monkeypatch):
+    classifier, images, labels = digits
+    one = run(name, classifier, images[:7], labels[:7], epsilon=0.1)
+    monkeypatch.setattr("convscope.probe.rows_per_chunk", lambda shape, device: 3)
+    other = run(name, classifier, images[:7], labels[:7], epsilon=0.1)
+    assert torch.allclose(other.adversarials, one.adversarials, atol=1e-4)
+    assert torch.equal(other.fooled, one.fooled)
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_success_never_falls_when_epsilon_grows(digits, name):
+    classifier, images, labels = digits
+    rates = [
+        run(name, classifier, images[:40], labels[:40], epsilon=e).fooled.sum() for e in (0.02, 0.3)
+    ]
+    assert rates[0] < rates[1]
+
+
+@each
+def test_nan_is_no_success(name):
+    class Broken(nn.Module):
+        def forward(self, x):
+            total = x.flatten(1).sum(1, keepdim=True)
+            logits = torch.cat([total, -total] + [total * 0] * 8, dim=1)
+            return torch.where(total > 7.9, torch.nan, logits)
+
+    classifier = Classifier(module=Broken(), class_names=tuple("abcdefghij"), input_shape=(1, 4, 4))
+    images, labels = torch.full((3, 1, 4, 4), 0.499), torch.zeros(3, dtype=torch.int64)
+    result = run(name, classifier, images, labels, epsilon=0.3)
+    finite = result.logits_after.isfinite().all(1)
+    assert not (result.fooled & ~finite).any()
+    assert result.adversarials.isfinite().all()
+
+
+def test_saturated_logits_are_fooled_by_way_of_the_margin(digits):
+    classifier, images, labels = digits
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = classifier.module
+
+        def forward(self, x):
+            return 1000 * self.net(x)
+
+    loud = Classifier.wrap(Scaled(), input_shape=(1, 8, 8))
+    plain = projected_gradient(classifier, images, labels, epsilon=0.15)
+    result = projected_gradient(loud, images, labels, epsilon=0.15)
+    assert (result.zero_gradients > 0).sum() > 10
+    assert any("zero gradient" in flag for flag in result.flags)
+    assert result.success_rate > plain.success_rate - 0.1
+
+
+def test_u07_a_target_that_is_predicted_already_is_not_counted(digits):
+    classifier, images, labels = digits
+    result = projected_gradient(classifier, images[:9], labels[:9], targets=labels[:9], epsilon=0.1)
+    assert result.trivial.all() and result.success_rate != result.success_rate
+    assert any("target==" in flag for flag in result.flags)
+
+
+def test_u09_images_that_are_wrong_already_are_counted_apart(digits):
+    classifier, images, labels = digits
+    wrong = (labels + 1) % 10
+    result = projected_gradient(classifier, images, wrong, epsilon=0.0)
+    assert result.summary()["errors_before"] > 0.9
+    assert int(result.trivial.sum()) == int(result.wrong_before.sum())
+
+
+def test_rows_that_fool_leave_the_batch(digits):
+    classifier, images, labels = digits
+    result = projected_gradient(classifier, images, labels, epsilon=0.4, steps=40, step_size=0.02)
+    assert result.cost.backwards < 30 * len(images)
+    assert result.fooled.double().mean() > 0.95
+    full = projected_gradient(
+        classifier, images, labels, epsilon=0.4, steps=40, step_size=0.02, keep="best"
+    )
+    assert full.cost.backwards == 40 * len(images)
+
+
+def test_each_row_may_have_its_own_epsilon(digits):
+    classifier, images, labels = digits
+    radii = torch.linspace(0, 0.2, 10)
+    result = projected_gradient(classifier, images[:10], labels[:10], epsilon=radii, keep="best")
+    assert (result.distance("linf") <= radii + 1e-7).all()
+    assert torch.allclose(result.distance("linf"), radii, atol=1e-6)
+
+
+def test_a_weak_walk_is_named(digits):
+    classifier, images, labels = digits
+    result = projected_gradient(
+        classifier, images[:2], labels[:2], epsilon=0.3, steps=40, step_size=0.01
+    )
+    assert any("cannot cross the ball" in flag for flag in result.flags)
