@@ -108,7 +108,7 @@ def test_colors_of_figures_adapt_to_dark_pages(made):
     css = (resources.files("convscope.reports") / "report.css").read_text()
     for light, dark in DARK.items():
         for role in ("fill", "stroke"):
-            assert f'svg [{role}="{light}"]{{{role}:{dark}}}' in css
+            assert f'[{role}="{light}"]{{{role}:{dark}}}' in css
     result, _ = made
     used = set()
     for path in (result.folder / "figures").iterdir():

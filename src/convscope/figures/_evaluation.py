@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from convscope.figures._mosaic import mosaic, pixels
 from convscope.figures._text import class_label, percent
 from convscope.figures._theme import (
     BLUE,
-    GRID,
     INK,
     MUTED,
     RED,
@@ -206,7 +204,8 @@ def _calibration(drawn: Figure, where: Any, result: Evaluation) -> None:
     y = 100 * result.calibration_accuracy[filled]
     share = counts[filled] / counts.sum().clamp_min(1)
     made.vlines(x.numpy(), x.numpy(), y.numpy(), color=RED, linewidth=1.4)
-    size = (12 + 90 * torch.sqrt(share)).numpy()
-    made.scatter(x.numpy(), y.numpy(), s=size, color=BLUE, zorder=3, linewidth=0.5, edgecolor=GRID)
+    for low, high, size in ((0.0, 0.02, 3.5), (0.02, 0.2, 5.5), (0.2, 1.1, 8.5)):
+        chosen = (share > low) & (share <= high)
+        made.plot(x[chosen].numpy(), y[chosen].numpy(), "o", color=BLUE, markersize=size)
     made.set_xlim(-2, 104)
     made.set_ylim(-2, 104)

@@ -26,8 +26,8 @@ Pixels = NDArray[np.uint8]
 GAP = (161, 160, 161)
 """Color of the lines between tiles, which `png` turns transparent; no tile keeps it."""
 
-SHADES = 65
-"""Colors of a heat map: more cannot be told apart, and each costs bytes. Odd, so zero is one."""
+SHADES, FEW_SHADES = 129, 33
+"""Colors of a large and a small heat map: each costs bytes. Odd, so that zero is one."""
 
 
 def pixels(image: Tensor | NDArray[np.floating]) -> Pixels:
@@ -82,8 +82,9 @@ def heat(
 
 def colored(scaled: NDArray[np.floating], colors: str) -> Pixels:
     """Values in [0, 1] through one of matplotlib's color maps, ``(height, width, 3)``."""
-    table = (matplotlib.colormaps[colors](np.linspace(0, 1, SHADES))[:, :3] * 255).round()
-    index = (np.clip(scaled, 0, 1) * (SHADES - 1)).round().astype(np.intp)
+    shades = FEW_SHADES if max(scaled.shape) <= 64 else SHADES
+    table = (matplotlib.colormaps[colors](np.linspace(0, 1, shades))[:, :3] * 255).round()
+    index = (np.clip(scaled, 0, 1) * (shades - 1)).round().astype(np.intp)
     return table.astype(np.uint8)[index]
 
 

@@ -18,6 +18,7 @@ from convscope.figures._theme import (
     GREEN,
     INK,
     MUTED,
+    PAPER,
     RED,
     SKY,
     axes,
@@ -69,7 +70,7 @@ def draw_robustness_curve(result: RobustnessCurve) -> Figure:
 def draw_robustness_evaluation(result: RobustnessEvaluation) -> Figure:
     """The ladder: what is left standing after each attack."""
     with look():
-        drawn = figure(6.4, 0.42 * (len(result.ladder) + 1) + 1.1)
+        drawn = figure(5.2, max(3.2, 0.34 * (len(result.ladder) + 1) + 1.1))
         sign = SIGNS.get(result.norm, "")
         title = f"{sign} ≤ {budget(result.epsilon)}, effort {label(result.effort)}"
         made = axes(drawn, title=title, x="images still read rightly, %", grid="x")
@@ -188,18 +189,20 @@ def draw_defenses(result: DefenseComparison) -> Figure:
         made = axes(drawn, title=title, y="read rightly, %", grid="y")
         places = np.arange(count)
         bars = (
-            ("no attack", [r.clean for r in result.rows], SKY, ""),
-            (
-                "attack ignores it (do not trust)",
-                [r.around for r in result.rows],
-                "#ffffff",
-                "////",
-            ),
-            ("attack knows it", [r.through for r in result.rows], BLUE, ""),
+            ("no attack", [r.clean for r in result.rows], SKY, SKY),
+            ("attack ignores it (do not trust)", [r.around for r in result.rows], PAPER, MUTED),
+            ("attack knows it", [r.through for r in result.rows], BLUE, BLUE),
         )
-        for i, (name, values, color, hatch) in enumerate(bars):
-            made.bar(places + 0.27 * (i - 1), [100 * v for v in values], 0.25, color=color,
-                     edgecolor=MUTED if hatch else color, hatch=hatch, label=name)  # fmt: skip
+        for i, (name, values, color, edge) in enumerate(bars):
+            made.bar(
+                places + 0.27 * (i - 1),
+                [100 * v for v in values],
+                0.24,
+                color=color,
+                edgecolor=edge,
+                linestyle="--" if edge == MUTED else "-",
+                label=name,
+            )
         made.set_xticks(places, [label(r.defense, 16) for r in result.rows])
         made.set_ylim(0, 105)
         made.tick_params(axis="x", length=0)

@@ -46,13 +46,13 @@ def class_label(class_names: Sequence[str], index: int, limit: int = 22) -> str:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share between 0 and 1 in percent.
+    r"""A share between 0 and 1 in percent, with a space that does not break.
 
     Example:
-        >>> percent(0.98765), percent(float("nan"))
-        ('98.8 %', '–')
+        >>> percent(0.98765) == "98.8\u00a0%", percent(float("nan"))
+        (True, '–')
     """
-    return f"{100 * share:.{digits}f} %" if share == share else "–"
+    return f"{100 * share:.{digits}f}\u00a0%" if share == share else "–"
 
 
 @cache

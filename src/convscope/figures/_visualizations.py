@@ -12,7 +12,7 @@ from convscope.visualizations import Visualization
 
 COLUMNS = 10
 MOST_CURVES = 12
-MOST_POINTS = 40
+MOST_POINTS = 25
 
 
 def draw_visualization(result: Visualization) -> Figure:

@@ -42,7 +42,7 @@ MINIMAL_IMAGES = 50
 
 SERIOUS = ("zero gradient", "NaN", "exceeded")
 
-MOST = 5
+MOST = 4
 
 
 def fooling(audit: Audit, section: Section) -> None:
@@ -161,11 +161,11 @@ def _grid(audit: Audit, section: Section, few: list[AttackResult]) -> None:
 
 def _differences(audit: Audit, section: Section, few: list[AttackResult]) -> None:
     names = audit.classifier.class_names
-    chosen = [f for f in few if f.method in ("projected-gradient", "ddn", "until-fooled")]
+    chosen = [f for f in few if f.method in ("projected-gradient", "ddn")]
     if not chosen:
         return
     rows = []
-    for row in range(min(3, len(chosen[0]))):
+    for row in range(min(2, len(chosen[0]))):
         cells: list[dict[str, Any]] = []
         for found in chosen:
             size = float(found.distance("linf")[row])

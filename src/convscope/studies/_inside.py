@@ -33,7 +33,8 @@ def filter_pictures(audit: Audit, section: Section) -> None:
 def maps(audit: Audit, section: Section) -> None:
     """Feature maps in an early, a middle and a late layer (the late one twice); dead maps."""
     images, labels = audit.shown
-    images, labels = images[:2], labels[:2]
+    count = 1 if audit.effort == "quick" else 2
+    images, labels = images[:count], labels[:count]
     found = feature_maps(audit.classifier, images)
     for row in range(len(images)):
         true = name_of(audit.classifier.class_names, int(labels[row]))

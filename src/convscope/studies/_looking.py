@@ -17,7 +17,7 @@ SHOWN = (
 )  # fmt: skip
 """Columns, the most trustworthy first; those that the registry has."""
 
-MOST = 5
+MOST = 4
 
 
 def looking(audit: Audit, section: Section) -> None:

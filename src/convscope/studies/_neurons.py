@@ -8,7 +8,7 @@ from convscope.studies._visualizations import picture_rows
 from convscope.visualizations import Visualization, neuron_images
 
 MOST = 10
-QUICK = 6
+QUICK = 5
 
 
 def neurons(audit: Audit, section: Section) -> None:

@@ -113,7 +113,7 @@ def _noise_gallery(audit: Audit, section: Section, found: UniversalNoise, rates:
 
 
 def _from_noise(audit: Audit, section: Section) -> None:
-    targets = _classes(audit)
+    targets = _classes(audit)[: 5 if audit.effort == "quick" else MOST_CLASSES]
     shape = (len(targets), *audit.classifier.input_shape)
     found = from_noise(
         audit.classifier,
@@ -141,7 +141,7 @@ def _from_noise(audit: Audit, section: Section) -> None:
 
 def _toward(audit: Audit, section: Section) -> None:
     images, labels = audit.shown
-    images, labels = images[:4], labels[:4]
+    images, labels = images[:3], labels[:3]
     targets = (labels + 1) % audit.classifier.num_classes
     results = {
         f"pull {pull:g}": toward_image(
@@ -179,7 +179,7 @@ def _toward(audit: Audit, section: Section) -> None:
 def _carried(audit: Audit, section: Section) -> None:
     """A noise made on one image of a class, added to one image of every other class."""
     right = (audit.evaluation.predicted == audit.test.labels).nonzero()[:, 0]
-    rows = spread(audit.test.labels, right, 6, audit.generator(54))
+    rows = spread(audit.test.labels, right, 5, audit.generator(54))
     images, labels = audit.test.floats(rows), audit.test.labels[rows]
     targets = (labels + 1) % audit.classifier.num_classes
     found: AttackResult = added_noise(audit.classifier, images[:1], labels[:1], targets=targets[:1])

@@ -39,8 +39,8 @@ def performance(audit: Audit, section: Section) -> None:
         "calibration",
         svg(calibration_diagram(found)),
         alt="Accuracy against confidence",
-        caption="Does confidence mean what it says? Dots on the diagonal do; their size is the "
-        "number of images. The calibration error is the mean distance.",
+        caption="Does confidence mean what it says? Dots on the diagonal do; larger "
+        "dots are more images (above 2 and 20 %). The calibration error is the mean distance.",
     )
     _classes(audit, section, found)
     _mistakes(audit, section, found)
@@ -78,7 +78,7 @@ def confusions(section: Section, found: Evaluation) -> None:
 
 def percent(share: float, digits: int = 2) -> str:
     """A share in percent, a dash for NaN."""
-    return f"{100 * share:.{digits}f} %" if share == share else "–"
+    return f"{100 * share:.{digits}f}\u00a0%" if share == share else "–"
 
 
 def _tiles(audit: Audit, found: Evaluation) -> None:

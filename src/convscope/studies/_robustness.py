@@ -41,18 +41,20 @@ def robustness(audit: Audit, section: Section) -> None:
     """Curve, ladder with its checks, transformations, defenses, other networks."""
     rows = audit.attacked_rows
     images, labels = audit.test.floats(rows), audit.test.labels[rows]
-    _curve(audit, section, images, labels)
+    grid = sorted({*(GRAY if audit.classifier.input_shape[0] == 1 else COLOR), audit.epsilon})
+    found = curve(audit.classifier, images, labels, epsilons=grid, steps=40)
+    _headline(audit, found)
+    _curve(section, found)
     few = slice(0, JUDGED[audit.effort])
     for part in (_ladder, _survival, _defenses, _networks):
         try:
             part(audit, section, images[few], labels[few])
         except ConvscopeError as error:
             section.note(f"A part of this section stopped: {error}", level="warning")
+    _curve_table(section, found)
 
 
-def _curve(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
-    grid = sorted({*(GRAY if audit.classifier.input_shape[0] == 1 else COLOR), audit.epsilon})
-    found = curve(audit.classifier, images, labels, epsilons=grid, steps=40)
+def _curve(section: Section, found: RobustnessCurve) -> None:
     section.figure(
         "curve",
         svg(draw_robustness_curve(found)),
@@ -60,28 +62,31 @@ def _curve(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> No
         caption="Share of images that are read rightly and withstand every change of that size "
         "that the attack found. A stronger attack can only lower it.",
     )
-    count = len(labels)
+
+
+def _curve_table(section: Section, found: RobustnessCurve) -> None:
+    count = len(found.labels)
     points = zip(found.epsilons.tolist(), found.accuracies.tolist(), strict=True)
-    section.table(
-        [
-            "budget",
-            {"title": "read rightly", "kind": "percent"},
-            {"title": "95 % interval, %", "kind": "number"},
-        ],
-        [
+    with section.details("The curve in numbers"):
+        section.table(
             [
-                "no change" if epsilon == 0 else f"L∞ ≤ {budget(epsilon)}",
-                share,
-                _interval(share, count),
-            ]
-            for epsilon, share in points
-        ],
-        caption=f"{count} random test images, {found.attack} with 40 steps; "
-        f"{found.cost.forwards / max(count, 1):.0f} forward and "
-        f"{found.cost.backwards / max(count, 1):.0f} backward passes per image for all budgets.",
-        name="curve",
-    )
-    _headline(audit, found)
+                "budget",
+                {"title": "read rightly", "kind": "percent"},
+                {"title": "95 % interval, %", "kind": "number"},
+            ],
+            [
+                [
+                    "no change" if epsilon == 0 else f"L∞ ≤ {budget(epsilon)}",
+                    share,
+                    _interval(share, count),
+                ]
+                for epsilon, share in points
+            ],
+            caption=f"{count} random test images, {found.attack} with 40 steps; "
+            f"{found.cost.forwards / max(count, 1):.0f} forward and "
+            f"{found.cost.backwards / max(count, 1):.0f} backward passes per image for all of it.",
+            name="curve",
+        )
 
 
 def _interval(share: float, count: int) -> str:
@@ -113,6 +118,11 @@ def _headline(audit: Audit, found: RobustnessCurve) -> None:
 
 def _ladder(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
     """The worst case per image over several attacks, with the signs of a wrong figure."""
+    if not bool((audit.classifier.predict(images, top=1).labels[:, 0] == labels).any()):
+        section.text(
+            "None of the images for the ladder is read rightly, so there is none to judge."
+        )
+        return
     found = evaluate(
         audit.classifier,
         images,

@@ -26,14 +26,14 @@ def trusted(audit: Audit, section: Section) -> None:
     )
     number = {"kind": "number"}
     shown = [
-        ("gap", "insertion − deletion"),
+        ("gap", "gap"),
         ("deletion", "deletion"),
         ("insertion", "insertion"),
-        ("randomized", "random weights"),
-        ("completeness", "completeness error"),
+        ("randomized", "randomized"),
+        ("completeness", "incomplete"),
         ("pointing", "pointing"),
         ("inside", "on the object"),
-        ("stability", "change under noise"),
+        ("stability", "unsteady"),
         ("seconds", "seconds"),
     ]
     known = [(k, title) for k, title in shown if any(getattr(r, k) is not None for r in found.rows)]
@@ -42,9 +42,11 @@ def trusted(audit: Audit, section: Section) -> None:
         [[row.method, *(_short(getattr(row, key)) for key, _ in known)] for row in found.rows],
         caption=f"Judged on {found.images} test images; the last row is a random map. Deletion: "
         "probability while the pixels that a map puts first are blurred away; low is good. "
-        "Insertion: while they are sharpened; high is good. Random weights: rank correlation with "
-        "the map of the same network with random weights; near 0 is good. Pointing: share of the "
-        "map on the right quarter of a 2 x 2 mosaic; chance is 0.25.",
+        "Insertion: while they are sharpened; high is good. Gap: insertion minus deletion. "
+        "Randomized: rank correlation with the map of the same network with random weights; near "
+        "0 is good. Incomplete: relative error of the sum of a map, where a sum is promised. "
+        "Pointing: share of the map on the right quarter of a 2 x 2 mosaic; chance is 0.25. "
+        "Unsteady: largest relative change under weak noise.",
         name="trust",
     )
     section.figure(
