@@ -27,6 +27,12 @@ def cross_entropy(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
     return goal.cross_entropy(logits, rows)
 
 
+def scaled_cross_entropy(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+    """Cross-entropy of logits scaled to a range of 20: it cannot saturate, whatever their scale."""
+    span = logits.detach().amax(dim=1, keepdim=True) - logits.detach().amin(dim=1, keepdim=True)
+    return goal.cross_entropy(20 * logits / span.clamp_min(torch.finfo(logits.dtype).tiny), rows)
+
+
 def margin(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
     """Best other logit minus the label's, or the target's minus the best other."""
     return goal.margin(logits, rows)
@@ -67,6 +73,7 @@ def logit_ratio(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
 
 OBJECTIVES: dict[str, Callable[[Goal, Tensor, Tensor], Tensor]] = {
     "cross-entropy": cross_entropy,
+    "scaled-cross-entropy": scaled_cross_entropy,
     "margin": margin,
     "logit": logit,
     "probability": probability,

@@ -62,7 +62,8 @@ def projected_gradient(
             ``2.5 * epsilon / steps``: enough to reach the border and to turn back.
         random_start: Begin at a random point of the ball: the same offset for every image, so
             that no result depends on the neighbors.
-        objective: ``"cross-entropy"``, ``"margin"``, ``"dlr"``, ``"logit"`` or ``"probability"``.
+        objective: ``"cross-entropy"``, ``"scaled-cross-entropy"`` (does not saturate),
+            ``"margin"``, ``"dlr"``, ``"logit"`` or ``"probability"``.
         keep: ``"first"``: the first point that fools, cheapest; ``"best"``: take every step and
             keep the point of the highest objective.
         momentum: Decay of accumulated gradients; 0: none.

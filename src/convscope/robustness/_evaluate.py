@@ -50,18 +50,27 @@ class Planned:
 EFFORTS = ("quick", "standard", "full")
 
 
-def plan(effort: str, norm: Norm, generator: Generator | None) -> list[Planned]:
-    """The attacks of an effort, from weak to strong."""
+def plan(
+    effort: str, norm: Norm, generator: Generator | None, *, saturated: bool = False
+) -> list[Planned]:
+    """The attacks of an effort, from weak to strong; with scaled logits where softmax saturates."""
     steps = {"quick": 30, "standard": 100, "full": 100}[effort]
+    raised = {"objective": "scaled-cross-entropy"} if saturated else {}
+    entropy = "scaled-ce" if saturated else "ce"
     ladder = [
         Planned(name="fast-gradient", attack=fast_gradient, settings={}, everyone=True),
         Planned(
             name="projected-gradient-40",
             attack=projected_gradient,
-            settings={"steps": 40},
+            settings={"steps": 40, **raised},
             everyone=True,
         ),
-        Planned(name=f"apgd-ce-{steps}", attack=apgd, settings={"steps": steps}, everyone=True),
+        Planned(
+            name=f"apgd-{entropy}-{steps}",
+            attack=apgd,
+            settings={"steps": steps, **raised},
+            everyone=True,
+        ),
     ]
     if effort != "quick":
         classes = 3 if effort == "standard" else 9
@@ -145,7 +154,8 @@ def evaluate(
     seen = _checks.anatomy(classifier, images, goal, right)
     tally = _Tally(images, right, probe.forwards + seen.forwards, seen.backwards)
     tally.seconds += probe.cost().seconds
-    ladder = plan(effort, norm, generator)
+    saturated = any(c.name == "saturated-logits" and c.verdict == "warn" for c in seen.checks)
+    ladder = plan(effort, norm, generator, saturated=saturated)
     if not seen.differentiable:
         settings = {"queries": 1000, "generator": generator}
         ladder = [Planned(name="square-1000", attack=square, settings=settings)]
