@@ -194,6 +194,11 @@ def test_coin_is_fair_and_seeds_are_independent():
     assert abs(neighbours - 0.5) < deviation
 
 
+def test_random_flip_mirrors_half_of_the_images():
+    draws = draw_augmentation(Augmentation(flip="random"), 20_000, generator=generator())
+    assert abs(draws.mirrored.float().mean().item() - 0.5) < 0.015
+
+
 def test_shifts_are_uniform_over_all_offsets():
     draws = draw_augmentation(Augmentation(shift=2), 20_000, generator=generator())
     counts = torch.bincount(draws.shifts[:, 0] + 2)
