@@ -117,7 +117,6 @@ def apgd_targeted(
     norm: Norm = "linf",
     steps: int = 100,
     classes: int = 9,
-    generator: Generator | None = None,
 ) -> AttackResult:
     """APGD towards each of the likeliest wrong classes in turn; any wrong class counts.
 
@@ -128,8 +127,7 @@ def apgd_targeted(
         epsilon: Radius in pixel units.
         norm: ``"linf"`` or ``"l2"``.
         steps: Per class.
-        classes: How many wrong classes, likeliest first.
-        generator: Not used yet: starts are the images themselves.
+        classes: How many wrong classes, likeliest first. Starts are the images themselves.
 
     Returns:
         Images before and after, untargeted.
@@ -165,7 +163,7 @@ def apgd_targeted(
             random=False,
             views=None,
             draws=1,
-            generator=generator,
+            generator=None,
             method="apgd-targeted",
         )
 

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.ascent import Region, Step, ascend
-from convscope.ascent._loop import Keep, Stop
+from convscope.ascent import Keep, Region, Step, Stop, ascend
 from convscope.attacks._goal import Goal
 from convscope.attacks._result import AttackResult, conclude
 from convscope.attacks._views import View, fused

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from convscope.ascent._loop import Stop
+from convscope.ascent import Stop
 from convscope.errors import UsageError
 
 

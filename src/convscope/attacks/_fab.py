@@ -15,6 +15,7 @@ from convscope.attacks._in_turns import in_turns
 from convscope.attacks._result import AttackResult, conclude
 from convscope.attacks._settings import check_count, check_norm, check_radius, check_steps
 from convscope.classifier import Classifier
+from convscope.probe import Objective
 from convscope.types import Images, Labels, Norm
 
 NEAR_ORIGINAL = 0.1
@@ -114,10 +115,8 @@ def _toward(
             if len(rows) == 0:
                 break
             part = x[rows]
-            found = probe.gradient(
-                part, lambda a, z, i, r=rows: z.gather(1, aim.aims[r[i]][:, None])[:, 0]  # type: ignore[misc]
-                - z.gather(1, goal.labels[r[i]][:, None])[:, 0],
-            )  # fmt: skip
+            lead = _lead(aim.of(rows))
+            found = probe.gradient(part, lead)
             before = found.outputs if before is None else before
             hit = goal.reached(found.outputs, rows)
             moved = _size(part - images[rows], norm)
@@ -162,6 +161,16 @@ def _toward(
             steps=taken,
             zero_gradients=zeros,
         )
+
+
+def _lead(aim: Goal) -> Objective:
+    """The rival's logit minus the label's: zero on the boundary, positive beyond."""
+
+    def objective(x: Tensor, logits: Tensor, rows: Tensor) -> Tensor:
+        rival = logits.gather(1, aim.aims[rows][:, None])[:, 0]
+        return rival - logits.gather(1, aim.labels[rows][:, None])[:, 0]
+
+    return objective
 
 
 def region_of(images: Tensor, radii: Tensor, norm: str, rows: Tensor) -> Region:

@@ -64,7 +64,7 @@ def attack(
         refuse_taken_file(out, force=force)
     import torch
 
-    from convscope.data import select_images
+    from convscope.data import DATASETS, select_images
     from convscope.models import load
 
     classifier = load(model)
@@ -89,7 +89,9 @@ def attack(
 
         write(result, images.names, out, force=force)
         wrote(out)
-    next_step(f"convscope attack evaluate {model} --data mnist --epsilon 0.1")
+    data = specs[0].partition(":")[0]
+    if data in DATASETS:
+        next_step(f"convscope attack evaluate {model} --data {data} --epsilon 0.1")
     if images.refused:
         for reason in images.refused:
             warn(reason)

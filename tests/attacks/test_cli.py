@@ -1,0 +1,130 @@
+"""``convscope attack`` as typed."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from convscope import results
+from convscope.attacks import ATTACKS, AttackResult
+from convscope.cli import main
+from convscope.cli._attack_settings import read_settings, settings_of
+from convscope.errors import UsageError
+from convscope.models import build, save_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    net = build("mnist-conv1", num_classes=10, input_shape=(1, 28, 28),
+                generator=torch.Generator().manual_seed(0))  # fmt: skip
+    save_model(folder, module=net, architecture="mnist-conv1", input_shape=(1, 28, 28),
+               class_names=["zero", *"123456789"], source="a test")  # fmt: skip
+    return str(folder)
+
+
+def test_json_is_what_was_asked_for(model, capsys):
+    words = ["attack", "projected-gradient", model, "digits:test/0-4", "--epsilon", "8/255",
+             "--steps", "3", "--json"]  # fmt: skip
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == 5 and found["epsilon"] == pytest.approx(8 / 255)
+    assert {"fooled", "forwards_per_image", "backwards_per_image", "seconds"} <= set(found)
+
+
+def test_nan_becomes_null(model, capsys):
+    """All five images are trivial when the target is what they are read as."""
+    words = ["attack", "projected-gradient", model, "digits:test/0", "--epsilon=0", "--json"]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["fooled"] is None or 0 <= found["fooled"] <= 1
+
+
+def test_a_folder_holds_the_8_bit_images_that_were_judged(model, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["attack", "until-fooled", model, "digits:test/0-2", "--target", "zero", "--steps=5",
+             "--out", str(out)]  # fmt: skip
+    assert main(words) == 0
+    result = results.load(AttackResult, out / "result")
+    assert result.targets.tolist() == [0, 0, 0]
+    for row in range(3):
+        read = np.asarray(Image.open(out / f"adversarial-{row:04d}.png"))
+        assert np.array_equal(read, result.saved[row, 0].numpy())
+    assert (out / "figure.png").is_file() and (out / "images.csv").is_file()
+    assert main(words) == 2 and "U13" in capsys.readouterr().err
+
+
+def test_a_page_is_one_file(model, tmp_path):
+    out = tmp_path / "page.html"
+    words = [
+        "attack",
+        "fast-gradient",
+        model,
+        "digits:test/0-2",
+        "--epsilon=0.1",
+        "--out",
+        str(out),
+    ]
+    assert main(words) == 0
+    assert "http" not in out.read_text().replace("http://www.w3.org", "")
+
+
+@pytest.mark.parametrize(
+    "words,code,says",
+    [
+        (["projected-gradien"], "U01", "did you mean projected-gradient"),
+        (["projected-gradient", "--stepsize", "1"], "U11", "step-size"),
+        (["projected-gradient", "--steps", "many"], "U11", "whole number"),
+        (["projected-gradient", "--steps", "-3"], "U05", "at least 0"),
+        (["projected-gradient", "--step-size", "0"], "U06", "positive"),
+        (["projected-gradient", "--epsilon", "8"], "U03", "did you mean 8/255"),
+        (["projected-gradient", "--epsilon", "-0.1"], "U03", "at least 0"),
+        (["projected-gradient", "--epsilon", "nan"], "U03", "finite"),
+        (["projected-gradient", "--epsilon", "0.1", "--epsilon", "0.2"], "U11", "twice"),
+        (["projected-gradient", "--target", "cat"], "U08", "unknown class"),
+        (["projected-gradient", "--target", "10"], "U08", "0 to 9"),
+        (["projected-gradient", "--target", "-1"], "U08", "0 to 9"),
+        (["from-noise"], "U08", "needs --target"),
+        (["ddn", "--epsilon", "0.1"], "U11", "unknown setting of ddn"),
+        (["deepfool", "--target", "3"], "U11", "has no target"),
+        (["projected-gradient", "--seed", "-1", "--random-start"], "U12", "2^63"),
+    ],
+)
+def test_refusals_say_what_is_wrong_and_what_is_right(model, capsys, words, code, says):
+    line = ["attack", words[0], model, "digits:test/0", *words[1:]]
+    assert main(line) == 2
+    text = capsys.readouterr().err
+    assert f"error[{code}]" in text and says in text
+    assert len([line for line in text.splitlines() if line.strip()]) <= 4
+
+
+def test_no_images_are_refused(model, capsys):
+    assert main(["attack", "ddn", model]) == 2
+    assert "no images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_setting_can_be_read_from_its_default(name):
+    for option, parameter in settings_of(ATTACKS[name]).items():
+        if isinstance(parameter.default, int | float) and not isinstance(parameter.default, bool):
+            given = read_settings(name, ATTACKS[name], [f"--{option}", str(parameter.default)])
+            assert given == {parameter.name: parameter.default}
+
+
+def test_flags_need_no_value():
+    attack = ATTACKS["projected-gradient"]
+    assert read_settings("x", attack, ["--random-start"]) == {"random_start": True}
+    assert read_settings("x", attack, ["--no-random-start"]) == {"random_start": False}
+    with pytest.raises(UsageError, match="needs a value"):
+        read_settings("x", attack, ["--steps"])
+
+
+def test_evaluate_prints_the_ladder(model, capsys):
+    words = ["attack", "evaluate", model, "--data", "digits", "--epsilon", "0.1",
+             "--effort", "quick", "--count", "4", "--json"]  # fmt: skip
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ladder"][0]["attack"] == "fast-gradient"
+    assert found["images"] == 4
