@@ -9,7 +9,7 @@
 """
 
 from convscope.ascent._filters import blurred, gaussian_blur, normalized
-from convscope.ascent._loop import Ascent, ascend
+from convscope.ascent._loop import Ascent, Keep, Stop, ascend
 from convscope.ascent._regions import (
     Box,
     Region,
@@ -33,8 +33,10 @@ from convscope.ascent._steps import (
 __all__ = [
     "Ascent",
     "Box",
+    "Keep",
     "Region",
     "Step",
+    "Stop",
     "Watching",
     "adam_step",
     "anywhere",
