@@ -1,0 +1,71 @@
+"""Class images read by an independently trained network, and the same recipes on random weights.
+
+python benchmarks/looking_class_images.py --model runs/a --judge runs/b --data mnist --data-dir DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from record import record
+
+import convscope
+from convscope.visualizations import RECIPES, chosen_recipe, class_images, stationarity
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--judge", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--recipes", default="", help="comma-separated; default: all and the prior")
+    parser.add_argument("--seeds", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    classifier, judge = convscope.load(options.model), convscope.load(options.judge)
+    data = convscope.open_dataset(options.data, data_dir=options.data_dir)
+    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:5000]
+    reference = data.train.floats(order)
+    default = chosen_recipe(None, reference).name
+    names = [n for n in options.recipes.split(",") if n] or list(RECIPES)
+    figures: dict[str, Any] = {"default": default, "stationarity": stationarity(reference[:1000])}
+    for name in names:
+        runs = [
+            class_images(
+                classifier,
+                recipe=name,
+                reference=reference,
+                judge=judge,
+                generator=torch.Generator().manual_seed(seed),
+            )
+            for seed in range(options.seeds)
+        ]
+        figures[name] = {
+            "read as intended": [r.judgement.right for r in runs if r.judgement],
+            "mean probability": [
+                float(r.judgement.probabilities.mean()) for r in runs if r.judgement
+            ],
+            "read as intended, random weights": [
+                r.control.judgement.right for r in runs if r.control and r.control.judgement
+            ],
+            "mean activation over largest natural": [
+                float((r.activations / r.natural).mean()) for r in runs if r.natural is not None
+            ],
+            "classes": len(runs[0].units),
+        }
+    record(
+        f"looking_class_images_{options.data}",
+        figures,
+        model=classifier.source,
+        judge=judge.source,
+        data=data.source,
+        threads=1,
+    )
+
+
+if __name__ == "__main__":
+    main()
