@@ -80,6 +80,14 @@ _CIFAR_MUON: dict[str, Any] = {
 
 _HARDENED: dict[str, dict[str, Any]] = {"robust": _ROBUST, "smooth": _SMOOTH}
 
+_DEEP: dict[str, Any] = {
+    "epochs": 12,
+    "batch_size": 128,
+    "learning_rate": 0.006,
+    "weight_decay": 0.02,
+    "clip": 1.0,
+    "augment": Augmentation(flip="random", shift=3),
+}
 _COLOR: dict[str, dict[str, Any]] = {
     "robust": {"epsilon": 8 / 255, "augment": _CIFAR["augment"]},
     "smooth": {"noise": 0.25, "augment": _CIFAR["augment"]},
@@ -114,6 +122,16 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "cifar-11x11-bn": {
         "fast": {**_CIFAR_MUON, "epochs": 4},
         "long": _CIFAR_MUON,
+        "faithful": {**_FAITHFUL, "epochs": 20, "batch_size": 100},
+    },
+    "cifar-resnet20": {
+        "fast": _DEEP,
+        "long": {**_DEEP, "epochs": 30},
+        "faithful": {**_FAITHFUL, "epochs": 20, "batch_size": 100},
+    },
+    "cifar-vgg": {
+        "fast": {**_DEEP, "epochs": 7, "learning_rate": 0.003},
+        "long": {**_DEEP, "epochs": 20, "learning_rate": 0.003},
         "faithful": {**_FAITHFUL, "epochs": 20, "batch_size": 100},
     },
 }
