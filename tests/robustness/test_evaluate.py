@@ -90,3 +90,16 @@ def test_wilson_contains_the_share():
         for successes in (0, count // 2, count):
             low, high = wilson(successes, count)
             assert 0 <= low <= successes / count <= high <= 1
+
+
+def test_a_network_that_is_always_wrong_has_nothing_to_lose(digits):
+    classifier, images, labels = digits
+    read = classifier.predict(images[:5], top=1).labels[:, 0]
+    result = judged(classifier.module, images[:5], (read + 1) % 10, effort="quick")
+    assert result.robust_accuracy == result.clean_accuracy == 0.0
+
+
+def test_no_images_are_no_error(digits):
+    classifier, images, labels = digits
+    result = judged(classifier.module, images[:0], labels[:0], effort="quick")
+    assert result.robust_accuracy != result.robust_accuracy and (result.low, result.high) == (0, 1)

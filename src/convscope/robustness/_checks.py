@@ -58,6 +58,12 @@ class Anatomy:
 def anatomy(classifier: Classifier, images: Tensor, goal: Goal, right: Tensor) -> Anatomy:
     """Look at outputs and gradients of the images that are read rightly."""
     rows = torch.nonzero(right)[:SAMPLE, 0]
+    if len(rows) == 0:
+        nothing = skipped("anatomy", "no image is read rightly, so there is nothing to attack")
+        return Anatomy(
+            checks=(nothing,), differentiable=True, deterministic=True, masked=True,
+            forwards=0, backwards=0,
+        )  # fmt: skip
     x, mine = images[rows], goal.of(rows)
     found = []
     with classifier.probe() as probe:
