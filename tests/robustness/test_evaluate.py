@@ -93,7 +93,7 @@ def test_wilson_contains_the_share():
 
 
 def test_a_network_that_is_always_wrong_has_nothing_to_lose(digits):
-    classifier, images, labels = digits
+    classifier, images, _ = digits
     read = classifier.predict(images[:5], top=1).labels[:, 0]
     result = judged(classifier.module, images[:5], (read + 1) % 10, effort="quick")
     assert result.robust_accuracy == result.clean_accuracy == 0.0
