@@ -147,9 +147,9 @@ def test_the_real_pixels(shared, tmp_path):
     import sys
 
     subprocess.run([sys.executable, shared / "data" / "unpack-cifar10", tmp_path], check=True)
-    start = time.perf_counter()
+    start = time.process_time()
     data = open_small(tmp_path)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert [len(split) for split in data.splits] == [40_000, 10_000, 10_000]
     counts = sum(torch.bincount(split.labels) for split in data.splits[:2])
     assert counts.tolist() == [5000] * 10

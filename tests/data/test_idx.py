@@ -90,9 +90,9 @@ def test_bombs_stop_at_the_declared_size(tmp_path, refused, extra_memory):
     with gzip.open(path, "wb", compresslevel=1) as file:
         for piece in bomb():
             file.write(piece)
-    start = time.perf_counter()
+    start = time.process_time()
     used = extra_memory(lambda: refused("D12", DataError, read_idx, path, dimensions=3))
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
     assert used < 32
 
 

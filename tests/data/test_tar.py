@@ -100,10 +100,10 @@ def test_bombs_are_not_inflated(refused, extra_memory, tmp_path, name):
         for _ in range(64):
             file.write(bytes(1 << 20))
     data = path.read_bytes()
-    start = time.perf_counter()
+    start = time.process_time()
     used = extra_memory(lambda: refused("D20", DataError, read_members, data, WANTED, where=WHERE))
     assert used < 16
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize(
