@@ -10,6 +10,9 @@ adversarially trained network), `curve` (ten epsilons, against Foolbox with the 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,8 +100,20 @@ def curves(classifier: Any, images: Tensor, labels: Tensor, repeats: int) -> dic
     return figures
 
 
+def adv_lib_ddn() -> Callable[..., Tensor]:
+    """adv-lib's DDN; what it imports along and does not use may be missing."""
+    missing = [name for name in ("torchvision", "visdom") if importlib.util.find_spec(name) is None]
+    for library in missing:
+        for name in (library, f"{library}.models"):
+            sys.modules[name] = types.ModuleType(name)
+            vars(sys.modules[name])["__getattr__"] = lambda attribute: object
+    from adv_lib.attacks import ddn
+
+    return ddn
+
+
 def minimal(classifier: Any, images: Tensor, labels: Tensor, repeats: int) -> dict[str, Any]:
-    import adv_lib.attacks
+    ddn = adv_lib_ddn()
     import foolbox
 
     net = Normalized(classifier).eval()
@@ -106,7 +121,7 @@ def minimal(classifier: Any, images: Tensor, labels: Tensor, repeats: int) -> di
     criterion = foolbox.criteria.Misclassification(labels)
     run: dict[str, Callable[[], Tensor]] = {
         "ddn convscope": lambda: attacks.ddn(classifier, images, labels).adversarials,
-        "ddn adv-lib": lambda: adv_lib.attacks.ddn(net, images, labels, steps=100),
+        "ddn adv-lib": lambda: ddn(net, images, labels, steps=100),
         "ddn foolbox": lambda: foolbox.attacks.DDNAttack(steps=100)(
             model, images, criterion, epsilons=None
         )[1],
