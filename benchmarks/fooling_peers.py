@@ -26,6 +26,7 @@ from convscope import attacks
 from convscope.data import open_dataset
 from convscope.models import load
 from convscope.robustness import curve
+from convscope.training import tune_allocator
 
 EPSILON = 0.3
 GRID = [0.03 * k for k in range(1, 11)]
@@ -170,6 +171,7 @@ def main() -> None:
     arguments.add_argument("--sections", default="apgd,apgd_robust,curve,minimal")
     given = arguments.parse_args()
     torch.set_num_threads(given.threads)
+    tune_allocator()  # As the command line does; it serves all contestants alike.
     classifier = load(given.model)
     classifier.module.eval()
     split = open_dataset("mnist", data_dir=given.data_dir).test

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from convscope.attacks import projected_gradient
 from convscope.data import open_dataset
 from convscope.models import load
+from convscope.training import tune_allocator
 
 EPSILON, STEP, STEPS = 0.3, 0.01, 40
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -110,6 +111,7 @@ def main() -> None:
     arguments.add_argument("--repeats", type=int, default=5)
     given = arguments.parse_args()
     torch.set_num_threads(given.threads)
+    tune_allocator()  # As the command line does; it serves all contestants alike.
     classifier = load(given.model)
     split = open_dataset("mnist", data_dir=given.data_dir).test
     images, labels = split.floats(range(given.images)), split.labels[: given.images]

@@ -66,7 +66,9 @@ def attack(
 
     from convscope.data import DATASETS, select_images
     from convscope.models import load
+    from convscope.training import tune_allocator
 
+    tune_allocator()
     classifier = load(model)
     for flag in classifier.flags:
         warn(flag)
@@ -194,7 +196,9 @@ def evaluate(
     from convscope.data import open_dataset
     from convscope.models import load
     from convscope.robustness import evaluate as judge
+    from convscope.training import tune_allocator
 
+    tune_allocator()
     classifier = load(model)
     for flag in classifier.flags:
         warn(flag)
