@@ -138,6 +138,13 @@ def keep_image(section: Section, name: str, image: Tensor) -> str:
     return section.image(name, data)
 
 
+def legend(channels: int) -> str:
+    """How to read the picture of a difference or a noise."""
+    if channels == 1:
+        return "Red is brighter, blue is darker."
+    return "Gray is no change; colors are what was added."
+
+
 def name_of(class_names: tuple[str, ...], index: int) -> str:
     """The name of a class, whatever the data say."""
     return class_names[index] if 0 <= index < len(class_names) else f"class {index}"

@@ -10,7 +10,7 @@ from convscope.attacks import ATTACKS, AttackResult
 from convscope.errors import ConvscopeError
 from convscope.figures import budget, difference_tile, png, verdict
 from convscope.reports import Section
-from convscope.studies._context import Audit, keep_image, name_of
+from convscope.studies._context import Audit, keep_image, legend, name_of
 from convscope.studies._performance import percent
 
 QUICK: dict[str, dict[str, Any]] = {
@@ -180,8 +180,13 @@ def _differences(audit: Audit, section: Section, few: list[AttackResult]) -> Non
                 )
         rows.append({"title": name_of(names, int(chosen[0].labels[row])), "cells": cells})
     heads = [h for f in chosen for h in (f"{f.method}: difference", "10 times")]
-    section.grid(heads, rows, scale=audit.scale, caption="What was added to the first images, as "
-                 "it is and ten times as strong. Red is brighter, blue is darker.")  # fmt: skip
+    section.grid(
+        heads,
+        rows,
+        scale=audit.scale,
+        caption="What was added to the first images, as it is and ten times as strong. "
+        + legend(audit.classifier.input_shape[0]),
+    )
 
 
 def read(found: AttackResult, row: int) -> str:

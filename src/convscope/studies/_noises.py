@@ -27,7 +27,7 @@ from convscope.figures import (
     svg,
 )
 from convscope.reports import Section
-from convscope.studies._context import Audit, keep_image, name_of, spread
+from convscope.studies._context import Audit, keep_image, legend, name_of, spread
 from convscope.studies._fooling import read
 from convscope.studies._performance import percent
 
@@ -108,7 +108,7 @@ def _noise_gallery(audit: Audit, section: Section, found: UniversalNoise, rates:
         caption="For each class one noise that makes any image be read as that class "
         f"(L∞ ≤ {budget(found.epsilon or 1)}, {found.settings.get('steps')} steps on training "
         f"images), and the share of {min(TESTED, len(audit.test))} unseen test images of other "
-        "classes for which it works. Red is brighter, blue is darker.",
+        "classes for which it works. " + legend(audit.classifier.input_shape[0]),
     )
 
 
