@@ -138,7 +138,7 @@ def minimal(classifier: Any, images: Tensor, labels: Tensor, repeats: int) -> di
     last = last_layer(classifier.module)
     for name, attack in run.items():
         found: list[Tensor] = []
-        count = 32 if "wagner" in name else len(images)
+        count = min(32, len(images)) if "wagner" in name else len(images)
         forwards, backwards = passes(last, lambda a=attack, f=found: f.append(a()), count)
         moved = (found[0].double() - images[:count].double()).flatten(1).norm(dim=1)
         with torch.no_grad():

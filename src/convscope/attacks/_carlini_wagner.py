@@ -24,7 +24,7 @@ def carlini_wagner(
     targets: Labels | None = None,
     steps: int = 100,
     search_steps: int = 9,
-    step_size: float = 0.01,
+    step_size: float = 0.1,
     first_weight: float = 1.0,
     confidence: float = 0.0,
 ) -> AttackResult:
@@ -40,7 +40,8 @@ def carlini_wagner(
         steps: Adam steps per weight.
         search_steps: How many weights c are tried per image: tenfold up until one fools, then
             bisection.
-        step_size: Of Adam, in w.
+        step_size: Of Adam, in w. Pixels of exactly 0 lie at w = -7.25: with the usual 0.01 they
+            cannot move in a hundred steps.
         first_weight: The first c.
         confidence: By how much the margin is to be exceeded (kappa).
 

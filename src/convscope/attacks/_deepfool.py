@@ -5,12 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from convscope.attacks._boundary import onto_plane
 from convscope.attacks._goal import Goal, goal_of
 from convscope.attacks._result import AttackResult, conclude
 from convscope.attacks._settings import check_count, check_norm, check_positive, check_steps
 from convscope.classifier import Classifier
 from convscope.probe import Probe
 from convscope.types import Images, Labels, Norm
+
+SAFE = 1e-4
+"""Margin to be reached, as a share of the largest logit."""
 
 
 def deepfool(
@@ -51,7 +55,8 @@ def deepfool(
     Source:
         Moosavi-Dezfooli, Fawzi, Frossard, "DeepFool: a simple and accurate method to fool deep
         neural networks", CVPR 2016, algorithm 2. Overshoot applies to the whole way, as there;
-        iterates are clamped to [0, 1]; all class gradients of a step come from one forward pass.
+        iterates are clamped to [0, 1], and in the second half of the steps the move itself is
+        the shortest that stays in [0, 1]; all class gradients of a step come from one forward pass.
     """
     goal = goal_of(classifier, images, labels, None)
     check_norm(norm)
@@ -70,13 +75,20 @@ def deepfool(
         for k in range(steps):
             if len(rows) == 0:
                 break
-            move, dead = _toward_boundary(probe, found[rows], goal.labels[rows], rivals[rows], norm)
+            held = k >= steps // 2  # Only rows that the pixel range holds back take so long.
+            move, dead = _toward_boundary(probe, found[rows], rivals[rows], norm, held)
             zeros[rows] += dead.long()
-            way[rows] += move
-            found[rows] = (images[rows] + further * way[rows]).clamp(0, 1)
+            if held:
+                found[rows] = (found[rows] + further * move).clamp(0, 1)
+            else:
+                way[rows] += move
+                found[rows] = (images[rows] + further * way[rows]).clamp(0, 1)
             after[rows] = probe.logits(found[rows])
             taken[rows] = k + 1
-            going = ~goal.reached(after[rows], rows) & after[rows].isfinite().all(1) & ~dead
+            # A margin of a rounding error would be lost on another machine.
+            enough = SAFE * after[rows].abs().amax(dim=1)
+            short = ~(goal.margin(after[rows], rows) > enough)
+            going = short & after[rows].isfinite().all(1) & ~dead
             rows = rows[going]
         return conclude(
             probe,
@@ -100,7 +112,7 @@ def _rivals(logits: Tensor, goal: Goal, classes: int) -> Tensor:
 
 
 def _toward_boundary(
-    probe: Probe, x: Tensor, labels: Tensor, rivals: Tensor, norm: str
+    probe: Probe, x: Tensor, rivals: Tensor, norm: str, boxed: bool
 ) -> tuple[Tensor, Tensor]:
     """The shortest move to a linearized boundary, and rows without any gradient."""
     gradients, logits = probe.gradients_of_classes(x, rivals)
@@ -115,6 +127,8 @@ def _toward_boundary(
     normal, size, gap = normals[each, nearest], sizes[each, nearest], gaps[each, nearest]
     dead = ~(size > 0) | ~normal.isfinite().all(dim=1)
     length = torch.where(dead, 0.0, gap / size.clamp_min(1e-30))[:, None]
+    if boxed:
+        return onto_plane(x, normal.nan_to_num(0.0).view_as(x), gap, norm), dead
     if norm == "l2":
         move = length * normal / size.clamp_min(1e-30)[:, None]
     else:
