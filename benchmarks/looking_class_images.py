@@ -6,6 +6,7 @@ python benchmarks/looking_class_images.py --model runs/a --judge runs/b --data m
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,8 @@ def main() -> None:
     record(
         f"looking_class_images_{options.data}",
         figures,
-        model=classifier.source,
-        judge=judge.source,
+        model=re.sub(r"\(/\S*/", "(", classifier.source),
+        judge=re.sub(r"\(/\S*/", "(", judge.source),
         data=data.source,
         threads=1,
     )

@@ -6,6 +6,7 @@ python benchmarks/looking_trust.py --model runs/a --data cifar10 --data-dir DIR 
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def main() -> None:
     record(
         f"looking_trust_{options.data}",
         figures,
-        model=classifier.source,
+        model=re.sub(r"\(/\S*/", "(", classifier.source),
         data=data.source,
         images=found.images,
         mask_share=found.area,
