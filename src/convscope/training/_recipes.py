@@ -111,7 +111,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "mnist-conv2-fc-bn": {
         "fast": {**_QUICK, "epochs": 2},
-        "long": {"epochs": 12, "learning_rate": 0.01, "augment": _AFFINE},
+        "long": {"epochs": 24, "learning_rate": 0.01, "augment": _AFFINE},
         "faithful": _FAITHFUL,
     },
     "cifar-11x11": {
