@@ -77,6 +77,13 @@ def test_gradients_are_autograds(case):
     assert probe.backwards == len(many)
 
 
+def test_no_images_give_no_gradients(case):
+    classifier, images, _ = case
+    with classifier.probe() as probe:
+        found = probe.gradient(images[:0], first_logit)
+    assert found.gradients.shape == (0, *images.shape[1:]) and found.outputs.shape == (0, 5)
+
+
 def test_rows_tell_the_objective_which_images_it_sees(case):
     classifier, images, _ = case
     many = images.repeat(12, 1, 1, 1)

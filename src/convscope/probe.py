@@ -283,6 +283,9 @@ class Probe:
         self._require_open()
         values, gradients, outputs = [], [], []
         device = x.device
+        if len(x) == 0:
+            nothing = x.new_zeros(0, self.classifier.num_classes)
+            return Gradient(values=x.new_zeros(0), gradients=x.clone(), outputs=nothing)
         with torch.inference_mode(False), torch.enable_grad():
             for rows in self._chunks(x, copies):
                 part = x[rows].detach().clone().requires_grad_(True)
