@@ -8,6 +8,7 @@ the global random state rewound. So neither a method nor the network itself can 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -84,20 +85,28 @@ class LayerGradient:
 def rows_per_chunk(shape: Sequence[int], device: torch.device) -> int:
     """How many images run through the network at once: a rule, never a timing.
 
-    On a CPU, small chunks stay in the cache; on an accelerator, large ones fill it. The rule
-    depends on the image's shape and the kind of device alone, so a result never depends on how
-    busy the machine was. Measured by ``benchmarks/chunk_rule.py``.
+    On a CPU, small chunks stay in the cache and larger ones keep two threads busy; on an
+    accelerator, large ones fill it. The rule depends on the image's shape and the kind of device
+    alone, so a result never depends on how busy the machine was. Measured by
+    ``benchmarks/chunk_rule.py``.
 
     Example:
         >>> rows_per_chunk((1, 28, 28), torch.device("cpu"))
+        128
+        >>> rows_per_chunk((3, 32, 32), torch.device("cpu"))
         32
         >>> rows_per_chunk((3, 224, 224), torch.device("cpu"))
         4
     """
-    pixels = int(shape[-1]) * int(shape[-2])
+    values = max(1, math.prod(shape))
     if device.type == "cpu":
-        return max(4, min(32, 2 ** max(0, (32 * 1024 // max(pixels, 1)).bit_length() - 1)))
-    return max(16, min(1024, 2 ** max(0, (1024 * 1024 // max(pixels, 1)).bit_length() - 1)))
+        return max(4, min(128, _power_of_two(128 * 28 * 28 // values)))
+    return max(16, min(1024, _power_of_two(1024 * 3 * 32 * 32 // values)))
+
+
+def _power_of_two(value: int) -> int:
+    """The largest power of two that is not larger than `value`; 1 for less."""
+    return int(2 ** max(0, value.bit_length() - 1))
 
 
 class Probe:
