@@ -71,7 +71,8 @@ def test_l2_is_at_most_the_float64_norm(seed, epsilon):
 
 
 @settings(deadline=None, max_examples=60)
-@given(seed=st.integers(0, 10_000), levels=st.integers(0, 80), fine=st.floats(0, 1))
+# `fine` stays clear of 1: (levels + 0.9999999999999999) / 255 rounds to one level more.
+@given(seed=st.integers(0, 10_000), levels=st.integers(0, 80), fine=st.floats(0, 0.999))
 def test_saved_images_of_8_bit_originals_stay_inside_and_survive_a_png(seed, levels, fine):
     generator = torch.Generator().manual_seed(seed)
     images = (torch.rand(3, 1, 3, 4, generator=generator) * 255).round() / 255
@@ -80,7 +81,7 @@ def test_saved_images_of_8_bit_originals_stay_inside_and_survive_a_png(seed, lev
     result = projected_gradient(CLASSIFIER, images, labels, epsilon=epsilon, steps=4, keep="best")
     low = torch.round(images * 255).long()
     moved = (result.saved.long() - low).abs()
-    assert (moved <= levels + (fine == 1)).all()
+    assert (moved <= levels).all()
     assert not any("no 8-bit image" in flag for flag in result.flags)
     for image in result.saved:
         file = io.BytesIO()
