@@ -73,8 +73,6 @@ def build_app() -> cyclopts.App:
         default_parameter=cyclopts.Parameter(show_env_var=False, negative=()),
     )
     for name in COMMANDS:
-        if not (Path(__file__).parent / f"_{name}.py").exists():
-            continue
         import_module(f"convscope.cli._{name}").register(app)
         app[name].help_epilogue = epilogue(name)
     return app
