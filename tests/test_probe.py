@@ -236,7 +236,10 @@ def test_the_network_is_left_as_found_whatever_happens(case, accident):
     assert images.grad is None and not images.requires_grad
 
 
-def test_ctrl_c_while_things_are_put_back_waits_until_they_are(case, monkeypatch):
+def test_ctrl_c_while_things_are_put_back_waits_until_they_are(case, monkeypatch, request):
+    # Under nohup or in the background, the test process itself may ignore Ctrl-C.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, previous))
     classifier, _, _ = case
     before = snapshot(classifier.module)
     probe = classifier.probe()

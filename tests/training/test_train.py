@@ -214,7 +214,10 @@ def test_signals_finish_the_step_and_save(tmp_path, dataset, settings, digest, a
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminals that hang up here")
-def test_a_closed_terminal_is_like_sigterm_unless_nohup(tmp_path, dataset, settings):
+def test_a_closed_terminal_is_like_sigterm_unless_nohup(request, tmp_path, dataset, settings):
+    previous = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    request.addfinalizer(lambda: signal.signal(signal.SIGHUP, previous))
+
     def hang_up(event):
         if isinstance(event, Stepped) and event.step == 4:
             signal.raise_signal(signal.SIGHUP)
