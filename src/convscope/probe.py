@@ -311,9 +311,8 @@ class Probe:
                 values.append(value.detach())
                 gradients.append(gradient)
                 outputs.append(out.detach().to(device))
-        return Gradient(
-            values=torch.cat(values), gradients=torch.cat(gradients), outputs=torch.cat(outputs)
-        )
+        whole = gradients[0] if len(gradients) == 1 else torch.cat(gradients)
+        return Gradient(values=torch.cat(values), gradients=whole, outputs=torch.cat(outputs))
 
     def gradients_of_classes(
         self,

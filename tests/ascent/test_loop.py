@@ -170,3 +170,44 @@ def test_order_of_the_batch_does_not_matter():
     assert torch.equal(other.images, one.images[order]) and torch.equal(
         other.steps, one.steps[order]
     )
+
+
+class Remembering:
+    """A step that keeps every point it was shown."""
+
+    def __init__(self, then):
+        self.then, self.seen, self.copies = then, [], []
+
+    def start(self, x):
+        self.then.start(x)
+
+    def observe(self, x, gradient, values, outputs, k, rows):
+        self.seen.append(x)
+        self.copies.append(x.clone())
+
+    def __call__(self, gradient, k, rows):
+        return self.then(gradient, k, rows)
+
+
+def test_what_a_step_was_shown_never_changes_afterwards():
+    def breaks(x, logits, rows):
+        values = second(x, logits, rows)
+        return torch.where((rows == 0) & (values > 0), torch.nan, values)
+
+    step = Remembering(sign_step(0.016))
+    with two.probe() as probe:
+        ascent = ascend(start, probe, breaks, step=step, region=box(), steps=10)
+    # Everybody is there until one row breaks; from then on points are written row by row.
+    assert {len(x) for x in step.seen} == {5, 4} and ascent.nonfinite.tolist()[0]
+    assert all(torch.equal(x, y) for x, y in zip(step.seen, step.copies, strict=True))
+
+
+def test_whole_batches_and_shrinking_ones_keep_the_same_points():
+    nobody = lambda logits, rows: torch.zeros(len(rows), dtype=torch.bool)
+    whole, _ = climb(stop=nobody)
+    scored, _ = climb(keep=lambda x, values, outputs, rows: torch.full_like(values, -torch.inf))
+    last, _ = climb(keep="last")
+    assert torch.equal(whole.images, last.images) and torch.equal(whole.values, last.values)
+    assert torch.equal(whole.outputs, last.outputs) and (whole.steps == 10).all()
+    assert torch.equal(scored.images, start) and (scored.steps == 0).all()
+    assert torch.equal(scored.history, whole.history)

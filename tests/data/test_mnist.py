@@ -25,6 +25,11 @@ def test_files_are_found_in_every_usual_place(tmp_path, make_mnist, place, gz):
     assert data.input_shape == (1, 28, 28)
 
 
+def test_a_folder_may_be_given_as_text(tmp_path, make_mnist):
+    make_mnist(tmp_path / "mnist")
+    assert len(open_small(str(tmp_path)).train) == len(open_small(tmp_path).train)
+
+
 def test_dotted_names_are_found_too(tmp_path, make_mnist):
     make_mnist(tmp_path, gz=False)
     for path in list(tmp_path.iterdir()):

@@ -105,19 +105,28 @@ def ascend(
     x = region.project(images.detach().clone(), everyone)
     step.start(x)
     record = _Record(x, steps, keep, probe.classifier.num_classes)
+    watches = isinstance(step, Watching)
     rows = everyone
     for k in range(steps):
         if len(rows) == 0:
             break
         if on_step is not None:
             on_step(k, len(rows))
+        broken: list[Tensor] = []
         leaving: list[Tensor] = []
 
-        def wanted(outputs: Tensor, part: Tensor, now: Tensor = rows, out: list[Tensor] = leaving):  # type: ignore[no-untyped-def]
-            done = _finite_rows(outputs).logical_not()
+        def wanted(
+            outputs: Tensor,
+            part: Tensor,
+            now: Tensor = rows,
+            nonfinite: list[Tensor] = broken,
+            leaves: list[Tensor] = leaving,
+        ) -> Tensor:
+            nonfinite.append(~_finite_rows(outputs))
+            done = nonfinite[-1]
             if stop is not None and keep != "last":
-                done = done | (stop(outputs, now[part]) & ~done)
-            out.append(done)
+                done = done | stop(outputs, now[part])
+            leaves.append(done)
             return ~done
 
         found = probe.gradient(
@@ -132,10 +141,11 @@ def ascend(
         done = torch.cat(leaving) if leaving else torch.zeros_like(rows, dtype=torch.bool)
         if copies != 1 and stop is not None and keep != "last":
             done = stop(found.outputs, rows)
-        bad = ~(found.values.isfinite() & _finite_rows(gradient)) & ~done
+        largest = gradient.flatten(1).abs().amax(dim=1)  # NaN and infinity show in it too.
+        bad = ~(found.values.isfinite() & largest.isfinite()) & ~done
         if copies == 1:
-            bad |= ~_finite_rows(found.outputs)
-        zero = (gradient.flatten(1) == 0).all(dim=1) & ~done & ~bad
+            bad |= torch.cat(broken)
+        zero = (largest == 0) & ~done & ~bad
         record.note(k, rows, x, found.values, found.outputs, copies, done & ~bad, bad, zero)
         if fallback is not None and bool(zero.any()):
             again = probe.gradient(
@@ -152,7 +162,7 @@ def ascend(
             x, gradient, rows = x[going], gradient[going], rows[going]
             if len(rows) == 0:
                 break
-        if isinstance(step, Watching):
+        if watches and isinstance(step, Watching):
             outputs = found.outputs[::copies][going]
             step.observe(x, gradient, found.values[going], outputs, k, rows)
         moved = x + step(gradient, k, rows)
@@ -213,6 +223,7 @@ class _Record:
         self.stopped = torch.zeros(count, dtype=torch.bool, device=x.device)
         self.nonfinite = self.stopped.clone()
         self.zeros = self.steps.clone()
+        self.borrowed = False
 
     def note(
         self,
@@ -231,9 +242,20 @@ class _Record:
         if self.outputs is None:
             self.outputs = first.new_full((len(self.images), *first.shape[1:]), torch.nan)
             self.first_outputs = first.clone()
+        choosy = callable(self.keep) or self.keep == "best"
+        everyone = len(rows) == len(self.values)
+        if everyone and not choosy and not bool(bad.any()):
+            # Nobody has left and every point counts: no row needs to be picked out.
+            self.history[k] = values
+            self.images, self.outputs, self.values, self.scores = x, first, values, values
+            self.borrowed = True
+            self.steps.fill_(k)
+            self.stopped |= done
+            self.zeros += zero
+            return
+        self._own()
         self.history[k, rows] = values
         scores = self.keep(x, values, outputs, rows) if callable(self.keep) else values
-        choosy = callable(self.keep) or self.keep == "best"
         better = scores > self.scores[rows] if choosy else torch.ones_like(done)
         better |= done & (not callable(self.keep))
         take = better & ~bad if k > 0 else torch.ones_like(done)
@@ -246,6 +268,13 @@ class _Record:
         self.stopped[rows] |= done
         self.nonfinite[rows] |= bad
         self.zeros[rows] += zero.long()
+
+    def _own(self) -> None:
+        """Copy what was taken over whole: a step may still hold the same tensors."""
+        if self.borrowed and self.outputs is not None:
+            self.images, self.outputs = self.images.clone(), self.outputs.clone()
+            self.values, self.scores = self.values.clone(), self.scores.clone()
+            self.borrowed = False
 
     def result(self) -> Ascent:
         """Freeze."""

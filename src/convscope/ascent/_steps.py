@@ -129,10 +129,15 @@ class Adam:
     def __call__(self, gradient: Tensor, k: int, rows: Tensor) -> Tensor:
         """Update both moments and move by their bias-corrected ratio."""
         b1, b2 = self.betas
-        first = b1 * self.first[rows] + (1 - b1) * gradient
-        second = b2 * self.second[rows] + (1 - b2) * gradient.square()
-        self.first[rows], self.second[rows] = first, second
-        root = (second / (1 - b2 ** (k + 1))).sqrt() + self.eps
+        first, second = self.first, self.second
+        everyone = len(rows) == len(first)
+        if not everyone:
+            first, second = first[rows], second[rows]
+        first.mul_(b1).add_(gradient, alpha=1 - b1)
+        second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
+        if not everyone:
+            self.first[rows], self.second[rows] = first, second
+        root = (second / (1 - b2 ** (k + 1))).sqrt_().add_(self.eps)
         return _sized(self.size, k, rows, gradient) * (first / (1 - b1 ** (k + 1))) / root
 
 

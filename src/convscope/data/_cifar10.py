@@ -92,7 +92,7 @@ class Layout:
         return tuple(path for path in paths if path.exists())
 
 
-def find(data_dir: Path | None = None) -> Layout | None:
+def find(data_dir: str | Path | None = None) -> Layout | None:
     """Binary folder, python folder, binary archive, python archive: the first one that is there."""
     folder = data_folder(data_dir)
     roots = (folder / "cifar10", folder)
@@ -110,7 +110,7 @@ def find(data_dir: Path | None = None) -> Layout | None:
 
 def open_cifar10(
     *,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     offline: bool = False,
     accept_modified: bool = False,
     progress: Progress | None = None,

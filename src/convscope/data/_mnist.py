@@ -56,7 +56,7 @@ DOWNLOADS = tuple(
 )
 
 
-def find(data_dir: Path | None = None) -> dict[str, Path | None]:
+def find(data_dir: str | Path | None = None) -> dict[str, Path | None]:
     """Where the four files lie, None for those that are not there.
 
     Looks in ``mnist/``, the folder itself and torchvision's ``MNIST/raw/``, for plain and ``.gz``
@@ -74,7 +74,7 @@ def spellings(stem: str) -> tuple[str, ...]:
 
 def open_mnist(
     *,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     offline: bool = False,
     accept_modified: bool = False,
     progress: Progress | None = None,

@@ -28,7 +28,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 def open_dataset(
     spec: str,
     *,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     offline: bool = False,
     accept_modified: bool = False,
     skip_bad: bool = False,

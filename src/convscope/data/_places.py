@@ -13,16 +13,16 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("convscope"))
 
 
-def data_folder(data_dir: Path | None = None) -> Path:
+def data_folder(data_dir: str | Path | None = None) -> Path:
     """The folder for data: `data_dir`, else ``$CONVSCOPE_DATA``, else the user's cache.
 
     Raises:
         DataError: The folder is a file, or `data_dir` does not exist.
     """
-    given = data_dir or (Path(named) if (named := os.environ.get("CONVSCOPE_DATA")) else None)
-    if given is None:
+    given = data_dir or os.environ.get("CONVSCOPE_DATA")
+    if not given:
         return cache_folder()
-    folder = given.expanduser()
+    folder = Path(given).expanduser()
     if folder.exists() and not folder.is_dir():
         raise DataError("not a folder", code="U02", where=folder, expected="a folder of data")
     return folder

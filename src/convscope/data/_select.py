@@ -21,7 +21,7 @@ def select_images(
     spec: str | Path | Sequence[str | Path],
     *,
     like: TakesImages,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     offline: bool = False,
     accept_modified: bool = False,
     fit: Fit = "crop",

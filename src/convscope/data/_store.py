@@ -43,7 +43,7 @@ class Stored:
     download_bytes: int
 
 
-def stored(name: str, data_dir: Path | None = None) -> Stored:
+def stored(name: str, data_dir: str | Path | None = None) -> Stored:
     """What this machine has of a data set; files are looked for, not read.
 
     Args:
@@ -87,7 +87,7 @@ def stored(name: str, data_dir: Path | None = None) -> Stored:
 def get(
     name: str,
     *,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     offline: bool = False,
     progress: Progress | None = None,
 ) -> Stored:
@@ -120,7 +120,7 @@ def get(
     return stored(name, data_dir)
 
 
-def pack(name: str, target: Path, *, data_dir: Path | None = None) -> Path:
+def pack(name: str, target: Path, *, data_dir: str | Path | None = None) -> Path:
     """Write the files of a data set that is here into one tar file.
 
     Args:
@@ -156,7 +156,7 @@ def pack(name: str, target: Path, *, data_dir: Path | None = None) -> Path:
 
 
 def add(
-    source: Path, *, data_dir: Path | None = None, accept_modified: bool = False
+    source: Path, *, data_dir: str | Path | None = None, accept_modified: bool = False
 ) -> tuple[str, tuple[Path, ...]]:
     """Bring files of a data set into the data folder, after they have been opened and checked.
 
