@@ -492,6 +492,7 @@ def test_each_shipped_network_reads_without_a_flag(name):
     classifier = load(name)
     assert classifier.flags == ()
     assert classifier.predict(torch.zeros(1, *classifier.input_shape)).labels.shape[0] == 1
+    assert "(shipped, sha256 " in classifier.source and "/" not in classifier.source
 
 
 def test_a_run_folder_called_like_a_network_is_that_run(tmp_path, monkeypatch):

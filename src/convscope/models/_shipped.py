@@ -1,5 +1,6 @@
 """Weights that come with the package."""
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -37,7 +38,10 @@ def load_shipped(name: str, *, allow_nonfinite: bool = False) -> Classifier:
             expected=f"one of {', '.join(known)}" if known else "no weights are shipped yet",
             hint=f"train it: convscope train {name} --data digits --out runs/{name}",
         )
-    return load_file(weights_folder() / f"{name}.safetensors", allow_nonfinite=allow_nonfinite)
+    path = weights_folder() / f"{name}.safetensors"
+    loaded = load_file(path, allow_nonfinite=allow_nonfinite)
+    # Where the package is installed says nothing about the network.
+    return replace(loaded, source=loaded.source.replace(f"({path}, ", "(shipped, "))
 
 
 def ship(run: Path | str, *, source: str, dtype: torch.dtype = torch.float16) -> Path:
