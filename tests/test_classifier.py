@@ -70,6 +70,11 @@ def test_m03_a_softmax_at_the_end_is_noticed_and_can_be_undone():
     )
 
 
+def test_a_network_that_draws_at_random_is_noticed():
+    assert "randomized" in wrap(lambda z: nn.functional.dropout(z, 0.5, training=True)).flags
+    assert "randomized" not in wrap(lambda z: z).flags
+
+
 def test_m14_a_wrong_input_shape_is_one_sentence():
     with pytest.raises(ModelContractError, match="shape \\(2, 1, 3, 3\\)") as caught:
         Classifier.wrap(Returns(lambda z: z), input_shape=(1, 3, 3))

@@ -73,6 +73,8 @@ class Taps:
     def __enter__(self) -> Taps:
         """Attach; nothing stays attached if that fails half-way."""
         modules = dict(self.module.named_modules())
+        if self.calls:
+            require_hooks(self.module)
         try:
             for path in dict.fromkeys(path for path, _ in self.calls.values()):
                 hook = self._hook(path)
@@ -107,6 +109,7 @@ class Taps:
 
     def survey(self, x: Tensor) -> tuple[LayerInfo, ...]:
         """Run once with a hook on every module, and list the calls in order of completion."""
+        require_hooks(self.module)
         found: list[tuple[str, nn.Module, tuple[int, ...]]] = []
 
         def note(path: str) -> Any:
@@ -167,6 +170,21 @@ class Taps:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+
+
+def require_hooks(module: nn.Module) -> None:
+    """Refuse networks whose layers cannot be listened to.
+
+    Raises:
+        ModelContractError: M17 for TorchScript.
+    """
+    if any(isinstance(child, torch.jit.ScriptModule) for child in module.modules()):
+        raise ModelContractError(
+            "a TorchScript network does not let its layers be seen",
+            code="M17",
+            expected="an ordinary nn.Module, for anything that looks at layers",
+            hint="wrap the module that was scripted; what needs logits and pixels alone works",
+        )
 
 
 def find_layer(layers: Sequence[LayerInfo], name: str) -> tuple[str, int]:

@@ -58,7 +58,7 @@ class Classifier:
             tuple, a dict or an object.
         probabilities: True if the network ends in a softmax; logarithms are then taken.
         source: Where the network came from; goes into every report.
-        flags: What `wrap` noticed, such as ``"softmax-output"``.
+        flags: What `wrap` noticed: ``"train-mode"``, ``"softmax-output"``, ``"randomized"``.
     """
 
     module: nn.Module
@@ -291,9 +291,10 @@ class Classifier:
         images = torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0))
         with Probe(draft) as probe:
             returned, notes = probe.returned(images)
-        scores = returned if output is None else output(returned)
+            again, _ = probe.returned(images)
+        scores, repeated = (r if output is None else output(r) for r in (returned, again))
         count = scores.shape[1] if isinstance(scores, Tensor) and scores.ndim == 2 else 1
-        names = tuple(class_names) if class_names else tuple(f"class {i}" for i in range(count))
+        names = tuple(class_names) if class_names else numbered(count)
         if isinstance(scores, Tensor) and scores.ndim == 2 and len(names) != count:
             raise ModelContractError(
                 f"the network has {count} classes, class_names has {len(names)}",
@@ -305,6 +306,8 @@ class Classifier:
         flags = list(notes)
         if not probabilities and isinstance(scores, Tensor) and _sums_to_one(scores):
             flags.append("softmax-output")
+        if isinstance(scores, Tensor) and _differ(scores, repeated):
+            flags.append("randomized")
         return replace(named, flags=tuple(flags))
 
     def _repr_html_(self) -> str:
@@ -320,6 +323,19 @@ class Classifier:
             f"input {' x '.join(map(str, self.input_shape))}</p><table><tr><th>layer</th>"
             f"<th>kind</th><th>output</th><th>parameters</th></tr>{rows}</table>"
         )
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Names for classes that nobody named: ``"class 0"``, ``"class 1"``, ..."""
+    return tuple(f"class {i}" for i in range(count))
+
+
+def _differ(first: Tensor, second: object) -> bool:
+    """More than threads and kernels explain, which may add up in another order."""
+    if not isinstance(second, Tensor):
+        return True
+    a, b = first.detach().double(), second.detach().double()
+    return bool(((a - b).abs() > 1e-4 * (1 + a.abs())).any())
 
 
 def _describe(returned: object) -> str:

@@ -379,7 +379,8 @@ class Probe:
                 leaf = taps.leaves[layer]
                 out = self.classifier.read(returned, len(chunk))
                 mine = classes[rows] if isinstance(classes, Tensor) else classes
-                gradients.append(self._each_class(out, leaf, mine, reduce).to(images.device))
+                found = self._each_class(out, leaf, mine, reduce)
+                gradients.append(found.to(images.device, images.dtype))
                 activations.append(leaf.detach().to(images.device, images.dtype))
                 logits.append(out.detach().to(images.device, images.dtype))
         return LayerGradient(

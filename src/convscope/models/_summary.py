@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope._taps import require_hooks
 from convscope._traceless import Traceless
 from convscope.errors import ConvscopeError, ModelContractError
 from convscope.models._receptive_field import ReceptiveFields
@@ -160,6 +161,7 @@ def summarize(module: nn.Module, input_shape: tuple[int, int, int]) -> NetworkSu
         Convolutional Neural Networks", Distill 2019. Ours keeps both ends of the interval, so
         that asymmetric padding and residual sums come out exactly.
     """
+    require_hooks(module)
     names = {child: name or type(child).__name__ for name, child in module.named_modules()}
     record = _Record(module)
     frozen = Traceless(module, channels_last=False)

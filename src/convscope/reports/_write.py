@@ -317,6 +317,7 @@ class Report:
         reason = (
             str(error) if isinstance(error, ConvscopeError) else f"{type(error).__name__}: {error}"
         )
+        reason = "; ".join(line.strip() for line in reason.splitlines() if line.strip())
         section.note(f"This section stopped: {printable(reason, limit=600)}", level="failure")
         self.alert(
             f"The section “{section.title}” is incomplete; it says why.",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from convscope.classifier import Classifier
+from convscope.classifier import Classifier, numbered
 from convscope.data import Dataset
 from convscope.errors import ModelContractError, UsageError, choose
 from convscope.reports import Report, Section, refuse_taken
@@ -205,6 +205,8 @@ def audit(
     folder = Path(out_folder)
     refuse_taken(folder, force=force)
     _check(classifier, dataset, epsilon)
+    if classifier.class_names == numbered(classifier.num_classes):
+        classifier = replace(classifier, class_names=dataset.class_names)
     names = [choose("section", name, AUDIT_SECTIONS) for name in sections or AUDIT_SECTIONS]
     start = time.perf_counter()
     report = Report(title=_title(classifier, dataset), generator=f"convscope {_version()}")

@@ -12,6 +12,15 @@ from convscope.reports import Section
 from convscope.studies._context import Audit
 
 PACKAGES = ("convscope", "torch", "numpy", "pillow", "scikit-learn", "matplotlib")
+FLAGS = {
+    "train-mode": "The network was in training mode. It is judged in evaluation mode, as it would "
+    "be used.",
+    "softmax-output": "The network seems to return probabilities where logits are expected: say "
+    "so with probabilities=True, or figures on attacks and gradients may mislead.",
+    "randomized": "The network answers the same image differently each time. Figures are of "
+    "single draws.",
+}
+"""What the flags of a classifier mean for the reader of a report."""
 
 
 def limits(audit: Audit, section: Section) -> None:
@@ -35,8 +44,9 @@ def limits(audit: Audit, section: Section) -> None:
         section.note(warning, level="warning")
         audit.report.alert(warning, section="limits")
     for flag in audit.classifier.flags:
-        section.note(f"The network: {flag}.", level="warning")
-        audit.report.alert(f"The network: {flag}.", section="limits")
+        sentence = FLAGS.get(flag, f"The network: {flag}.")
+        section.note(sentence, level="warning")
+        audit.report.alert(sentence, section="limits")
     if audit.classifier.class_names != audit.dataset.class_names:
         text = "The class names of the network and of the data differ; they are matched by number."
         section.note(text, level="warning")
