@@ -91,6 +91,80 @@ def test_saved_images_of_8_bit_originals_stay_inside_and_survive_a_png(seed, lev
         assert np.array_equal(np.asarray(Image.open(file)), image[0].numpy())
 
 
+def bytes_outside(result, epsilon, norm):
+    """Rows whose 8-bit image, as read back, is outside the ball, in rational arithmetic."""
+    count = 0
+    for saved, center in zip(result.saved, result.originals, strict=True):
+        pairs = zip(exact(saved.float() / 255), exact(center), strict=True)
+        moves = [after - before for after, before in pairs]
+        if norm == "linf":
+            count += max(abs(move) for move in moves) > Fraction(epsilon)
+        else:
+            count += sum(move**2 for move in moves) > Fraction(epsilon) ** 2
+    return count
+
+
+@pytest.mark.parametrize(
+    "name,settings",
+    [
+        ("projected-gradient", {"epsilon": 13 / 255}),
+        ("projected-gradient", {"epsilon": 0.06, "steps": 100}),
+        ("projected-gradient", {"epsilon": 0.45, "norm": "l2", "steps": 100}),
+        ("apgd", {"epsilon": 0.3, "norm": "l2"}),
+        ("fab", {"epsilon": 0.5, "norm": "l2", "steps": 20, "classes": 3}),
+        ("ddn", {"steps": 40}),
+        ("deepfool", {}),
+        ("deepfool", {"norm": "linf"}),
+        ("carlini-wagner", {"steps": 40, "search_steps": 3}),
+    ],
+)
+def test_saving_loses_no_success_and_leaves_no_ball(digits, name, settings):
+    classifier, images, labels = digits
+    images = (images * 255).round() / 255
+    result = ATTACKS[name](classifier, images, labels, **settings)
+    assert result.fooled.sum() >= 15
+    assert result.lost_by_saving == 0
+    norm = settings.get("norm", "linf")
+    if "epsilon" in settings:
+        assert bytes_outside(result, settings["epsilon"], norm) == 0
+    norm = "l2" if result.norm is None else result.norm
+    farther = result.distance_saved(norm)[result.fooled] - result.distance(norm)[result.fooled]
+    assert farther.max() < 4 / 255
+
+
+def test_rounding_alone_would_lose_successes(digits, monkeypatch):
+    classifier, images, labels = digits
+    images = (images * 255).round() / 255
+    monkeypatch.setattr("convscope.attacks._saving.ROUNDS", 0)
+    assert ATTACKS["ddn"](classifier, images, labels, steps=40).lost_by_saving > 10
+
+
+def test_a_grey_level_too_many_is_seen(digits, monkeypatch):
+    """The judge above must notice a saving that leaves the ball."""
+    from convscope.attacks import _saving
+
+    classifier, images, labels = digits
+    images = (images * 255).round() / 255
+    whole = _saving.saved_images
+
+    def careless(*args, **more):
+        levels, said = whole(*args, **more)
+        return (levels.int() + 1).clamp(0, 255).to(torch.uint8), said
+
+    monkeypatch.setattr("convscope.attacks._result.saved_images", careless)
+    result = projected_gradient(classifier, images, labels, epsilon=0.05)
+    assert bytes_outside(result, 0.05, "linf") > 10
+
+
+def test_an_attack_without_gradients_saves_without_gradients(digits):
+    classifier, images, labels = digits
+    generator = torch.Generator().manual_seed(0)
+    result = ATTACKS["square"](
+        classifier, images, labels, epsilon=0.1, queries=60, generator=generator
+    )
+    assert result.cost.backwards == 0
+
+
 def test_success_on_saved_images_is_judged_on_the_bytes():
     images, labels = torch.rand(6, 1, 3, 4), torch.zeros(6, dtype=torch.int64)
     result = projected_gradient(CLASSIFIER, images, labels, epsilon=0.3, steps=5)

@@ -12,6 +12,7 @@ from convscope.ascent._filters import blurred, gaussian_blur, normalized
 from convscope.ascent._loop import Ascent, Keep, Stop, ascend
 from convscope.ascent._regions import (
     Box,
+    L2Ball,
     Region,
     anywhere,
     box,
@@ -34,6 +35,7 @@ __all__ = [
     "Ascent",
     "Box",
     "Keep",
+    "L2Ball",
     "Region",
     "Step",
     "Stop",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from convscope.ascent import Region, anywhere
 from convscope.attacks._goal import Goal
+from convscope.attacks._saving import saved_images
 from convscope.probe import Cost, Probe
 from convscope.types import ByteImages, Counts, Curves, Images, Labels, Logits, Mask, Values
 
@@ -22,7 +23,8 @@ class AttackResult:
         method: Name of the attack, as in `ATTACKS`.
         originals: ``(batch, channel, height, width)``, the images attacked.
         adversarials: What became of them, float32.
-        saved: The 8-bit images that are written to files; inside the same region.
+        saved: The 8-bit images that are written to files; inside the same region, moved by a few
+            grey levels where plain rounding would lose the success.
         labels: The true classes.
         targets: The classes to reach; ``None``: any but the label.
         logits_before: Of `originals`.
@@ -118,6 +120,12 @@ class AttackResult:
         order = torch.inf if norm == "linf" else 2
         return torch.linalg.vector_norm(moved, ord=order, dim=1).to(self.originals.dtype)
 
+    def distance_saved(self, norm: str = "l2") -> Values:
+        """How far each 8-bit image is from its original, ``(batch,)``, computed in float64."""
+        moved = (self.saved.double() / 255 - self.originals.double()).flatten(1)
+        order = torch.inf if norm == "linf" else 2
+        return torch.linalg.vector_norm(moved, ord=order, dim=1).to(self.originals.dtype)
+
     @property
     def predictions_before(self) -> Labels:
         """The classes the originals are read as."""
@@ -143,6 +151,7 @@ class AttackResult:
         """
         count = max(len(self), 1)
         hit = self.fooled & ~self.trivial
+        hit_saved = self.fooled_saved & ~self.trivial
         return {
             "method": self.method,
             "images": len(self),
@@ -156,6 +165,8 @@ class AttackResult:
             "epsilon": self.epsilon,
             "median_linf": _median(self.distance("linf")[hit]),
             "median_l2": _median(self.distance("l2")[hit]),
+            "median_linf_saved": _median(self.distance_saved("linf")[hit_saved]),
+            "median_l2_saved": _median(self.distance_saved("l2")[hit_saved]),
             "mean_steps": float(self.steps.double().mean()) if len(self) else 0.0,
             "forwards_per_image": self.cost.forwards / count,
             "backwards_per_image": self.cost.backwards / count,
@@ -182,6 +193,7 @@ def conclude(
     history: Curves | None = None,
     zero_gradients: Counts | None = None,
     helped: bool = False,
+    gradients: bool = True,
     flags: tuple[str, ...] = (),
 ) -> AttackResult:
     """Look at both ends and at the 8-bit images with the classifier, and say what was noticed.
@@ -202,12 +214,15 @@ def conclude(
         history: ``(step + 1, batch)``; by default empty.
         zero_gradients: Per row; by default 0.
         helped: Rows without a gradient followed the margin instead.
+        gradients: False for attacks without gradients: then bytes are only rounded.
         flags: Sentences of the method itself.
     """
     region = anywhere() if region is None else region
     before = probe.logits(originals) if logits_before is None else logits_before
     after = probe.logits(adversarials) if logits_after is None else logits_after
-    saved = region.nearest_bytes(adversarials)
+    saved, read = saved_images(
+        probe, region, originals, adversarials, goal, after, gradients=gradients
+    )
     readable = saved.to(originals.dtype) / 255
     nothing = torch.zeros(len(originals), dtype=torch.int64, device=originals.device)
     zeros = nothing if zero_gradients is None else zero_gradients
@@ -220,7 +235,7 @@ def conclude(
         targets=goal.targets,
         logits_before=before,
         logits_after=after,
-        logits_saved=probe.logits(readable),
+        logits_saved=read,
         steps=nothing if steps is None else steps,
         history=originals.new_zeros(0, len(originals)) if history is None else history,
         zero_gradients=zeros,

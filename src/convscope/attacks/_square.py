@@ -107,6 +107,7 @@ def square(
             logits_before=before,
             logits_after=after,
             steps=taken,
+            gradients=False,
         )
 
 

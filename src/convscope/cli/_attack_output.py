@@ -32,6 +32,7 @@ def attack_rows(result: AttackResult, names: tuple[str, ...]) -> list[dict[str, 
     """One line per image: read as what, before and after, and at what distance."""
     before, after = result.logits_before.softmax(1), result.logits_after.softmax(1)
     linf, l2 = result.distance("linf"), result.distance("l2")
+    linf_saved, l2_saved = result.distance_saved("linf"), result.distance_saved("l2")
     trivial, fooled, saved = result.trivial, result.fooled, result.fooled_saved
     rows = []
     for i, name in enumerate(names):
@@ -49,6 +50,8 @@ def attack_rows(result: AttackResult, names: tuple[str, ...]) -> list[dict[str, 
             "no task": bool(trivial[i]),
             "linf": float(linf[i]),
             "l2": float(l2[i]),
+            "linf as 8 bits": float(linf_saved[i]),
+            "l2 as 8 bits": float(l2_saved[i]),
             "steps": int(result.steps[i]),
         }
         rows.append(row)
