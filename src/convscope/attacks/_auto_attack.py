@@ -38,7 +38,7 @@ def auto_attack(
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         labels: ``(batch,)``, the true classes.
         epsilon: Radius in pixel units, one or one per image.
-        norm: ``"linf"`` or ``"l2"``; Square takes part for ``"linf"`` only.
+        norm: ``"linf"`` or ``"l2"``.
         steps: Of the gradient attacks, per start and class.
         queries: Of Square.
         classes: Of the targeted attacks.
@@ -76,10 +76,9 @@ def auto_attack(
     turns = [
         member(apgd, norm=norm, steps=steps, generator=generator),
         member(apgd_targeted, norm=norm, steps=steps, classes=classes),
+        member(square, norm=norm, queries=queries, generator=generator),
+        member(fab, norm=norm, steps=steps, classes=classes),
     ]
-    if norm == "linf":
-        turns.append(member(square, queries=queries, generator=generator))
-    turns.append(member(fab, norm=norm, steps=steps, classes=classes))
     everyone = torch.arange(len(images), device=images.device)
     result = in_turns(turns[0](everyone), turns[1:])
     return replace(

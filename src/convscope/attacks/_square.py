@@ -5,15 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from convscope.ascent import linf_ball
-from convscope.attacks._goal import goal_of
+from convscope.ascent import Region, l2_ball, linf_ball
+from convscope.attacks._goal import Goal, goal_of
 from convscope.attacks._result import AttackResult, conclude
-from convscope.attacks._settings import check_count, check_radius
+from convscope.attacks._settings import check_count, check_norm, check_radius
+from convscope.attacks._square_moves import L2Moves, LinfMoves
 from convscope.classifier import Classifier
-from convscope.types import Images, Labels
+from convscope.errors import UsageError
+from convscope.probe import Probe
+from convscope.types import Images, Labels, Norm
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries, of 10,000, after which the area of the square halves."""
+
+SHARES = {"linf": 0.8, "l2": 0.1}
+"""Area of the first squares."""
 
 
 def square(
@@ -23,31 +29,36 @@ def square(
     *,
     targets: Labels | None = None,
     epsilon: float | Tensor = 8 / 255,
+    norm: Norm = "linf",
     queries: int = 1000,
-    share: float = 0.8,
+    share: float | None = None,
     generator: Generator | None = None,
 ) -> AttackResult:
     """Fool without gradients: a check on defenses that only hide theirs.
 
-    Starts with vertical stripes of plus or minus epsilon; each query sets a random square to plus
-    or minus epsilon per channel and is kept if the margin improves. All images see the same
-    draws, so that none depends on its neighbors. A row leaves when it fools.
+    L-infinity: starts with vertical stripes of plus or minus epsilon; each query sets a random
+    square to plus or minus epsilon per channel. L2: starts with a grid of bumps; each query moves
+    the perturbation of one random square into another, as two bumps of opposite signs. A query is
+    kept if the margin improves. All images see the same draws, so that none depends on its
+    neighbors. A row leaves when it fools, also as 8 bits.
 
     Args:
         classifier: The network to fool.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         labels: ``(batch,)``, the true classes.
         targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
-        epsilon: L-infinity radius in pixel units, one or one per image.
-        queries: Forward passes per image, at most.
-        share: Area of the first squares, as a share of the image.
+        epsilon: Radius in pixel units, one or one per image.
+        norm: ``"linf"`` or ``"l2"``.
+        queries: Moves that are tried per image, at most.
+        share: Area of the first squares, as a share of the image; by default what the paper
+            takes: 0.8 for ``"linf"``, 0.1 for ``"l2"``.
         generator: Source of randomness.
 
     Returns:
         Images before and after; `steps` counts queries.
 
     Raises:
-        UsageError: U03, U05, U08.
+        UsageError: U03, U05, U06, U08.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
@@ -58,14 +69,16 @@ def square(
 
     Source:
         Andriushchenko et al., "Square Attack: a query-efficient black-box adversarial attack via
-        random search", ECCV 2020, algorithms 1 and 2 (L-infinity).
+        random search", ECCV 2020, algorithms 1, 2 (L-infinity) and 3 (L2).
     """
     goal = goal_of(classifier, images, labels, targets)
-    radii = check_radius(epsilon, "linf", images).to(images.device)
+    radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
     check_count("queries", queries)
-    region = linf_ball(images, radii)
-    wide = radii.to(images).expand(len(images)).view(-1, 1, 1, 1)
-    channels, height, width = images.shape[1:]
+    area = SHARES[norm] if share is None else share
+    if not 0 < area <= 1:
+        raise UsageError(f"share must be in (0, 1], got {area}", code="U06")
+    region: Region = linf_ball(images, radii) if norm == "linf" else l2_ball(images, radii)
+    moves: LinfMoves | L2Moves = (LinfMoves if norm == "linf" else L2Moves)(radii.to(images))
     everyone = torch.arange(len(images), device=images.device)
     taken = torch.zeros_like(everyone)
     with classifier.probe() as probe:
@@ -75,34 +88,29 @@ def square(
         for query in range(queries):
             if len(rows) == 0:
                 break
-            center, radius = images[rows], wide[rows]
             if query == 0:
-                signs = _signs((1, channels, 1, width), generator).to(images)
-                trial = region.project(center + radius * signs, rows)
+                trial = moves.start(images[rows], rows, generator)
             else:
-                side = _side(query, queries, share, height, width)
-                top, left = _whole(height - side, generator), _whole(width - side, generator)
-                signs = _signs((1, channels, 1, 1), generator).to(images)
-                area = (..., slice(top, top + side), slice(left, left + side))
-                trial = x[rows]
-                trial[area] = center[area] + radius * signs
-                trial = region.project(trial, rows)
+                now = area_at(query, queries, area)
+                trial = moves.change(x[rows], images[rows], rows, now, generator)
+            trial = region.project(trial, rows)
             logits = probe.logits(trial)
             margin = goal.margin(logits, rows)
             better = (margin > best[rows]) | (query == 0) & margin.isfinite()
             chosen = rows[better]
             x[chosen], best[chosen], after[chosen] = trial[better], margin[better], logits[better]
             taken[rows] = query + 1
-            rows = rows[~goal.reached(after[rows], rows)]
+            hit = better & goal.reached(after[rows], rows)
+            rows = rows[~_done(probe, goal, region, x, rows, hit)]
         return conclude(
             probe,
             images,
             x,
             goal,
             method="square",
-            settings={"queries": queries, "share": share},
+            settings={"queries": queries, "share": area},
             region=region,
-            norm="linf",
+            norm=norm,
             epsilon=float(radii.max()) if radii.numel() else 0.0,
             logits_before=before,
             logits_after=after,
@@ -111,17 +119,19 @@ def square(
         )
 
 
-def _side(query: int, queries: int, share: float, height: int, width: int) -> int:
-    """Side of the square in pixels: its area halves on the schedule of the paper."""
+def area_at(query: int, queries: int, share: float) -> float:
+    """Area of the square, as a share of the image: it halves on the schedule of the paper."""
     passed = 10_000 * query / queries
-    area = share / 2 ** sum(passed > limit for limit in HALVINGS)
-    side = round((area * height * width) ** 0.5)
-    return max(1, min(side, height, width))
+    return float(share / 2 ** sum(passed > limit for limit in HALVINGS))
 
 
-def _signs(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
-    return 2.0 * torch.randint(0, 2, shape, generator=generator) - 1
-
-
-def _whole(most: int, generator: Generator | None) -> int:
-    return int(torch.randint(0, most + 1, (), generator=generator))
+def _done(probe: Probe, goal: Goal, region: Region, x: Tensor, rows: Tensor, hit: Tensor) -> Tensor:
+    """Rows that fool and still do after rounding to 8 bits, where the region holds such bytes."""
+    if not bool(hit.any()):
+        return hit
+    pixels = region.nearest_bytes(x).to(x.dtype) / 255
+    here = rows[hit]
+    kept = goal.reached(probe.logits(pixels[here]), here) | ~region.contains(pixels)[here]
+    done = hit.clone()
+    done[hit] = kept
+    return done

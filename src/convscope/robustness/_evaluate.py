@@ -50,9 +50,7 @@ class Planned:
 EFFORTS = ("quick", "standard", "full")
 
 
-def plan(
-    effort: str, norm: Norm, generator: Generator | None, *, saturated: bool = False
-) -> list[Planned]:
+def plan(effort: str, generator: Generator | None, *, saturated: bool = False) -> list[Planned]:
     """The attacks of an effort, from weak to strong; with scaled logits where softmax saturates."""
     steps = {"quick": 30, "standard": 100, "full": 100}[effort]
     raised = {"objective": "scaled-cross-entropy"} if saturated else {}
@@ -85,7 +83,7 @@ def plan(
         ladder.append(
             Planned(name="fab-9x50", attack=fab, settings={"steps": 50, "classes": 9}),
         )
-    if norm == "linf" and effort != "quick":
+    if effort != "quick":
         queries = 1000 if effort == "standard" else 5000
         ladder.append(
             Planned(
@@ -155,7 +153,7 @@ def evaluate(
     tally = _Tally(images, right, probe.forwards + seen.forwards, seen.backwards)
     tally.seconds += probe.cost().seconds
     saturated = any(c.name == "saturated-logits" and c.verdict == "warn" for c in seen.checks)
-    ladder = plan(effort, norm, generator, saturated=saturated)
+    ladder = plan(effort, generator, saturated=saturated)
     if not seen.differentiable:
         settings = {"queries": 1000, "generator": generator}
         ladder = [Planned(name="square-1000", attack=square, settings=settings)]
@@ -171,13 +169,12 @@ def evaluate(
         if on_rung is not None:
             on_rung(rung.name)
         rows = torch.nonzero(right if rung.everyone else tally.standing)[:, 0]
-        bounds = {} if rung.attack is square else {"norm": norm}
         result = rung.attack(
             classifier,
             images[rows],
             goal.labels[rows],
             epsilon=float(epsilon),
-            **bounds,
+            norm=norm,
             **rung.settings,
         )
         tally.note(rung, rows, result)
@@ -356,7 +353,7 @@ class _Tally:
                         f"{shown.attack} fools {share:.1%} that gradients did not",
                     )
                 return _checks.ok("black-box-stronger", share, "gradients are the stronger way")
-        return _checks.skipped("black-box-stronger", "Square takes part in L-infinity, standard up")
+        return _checks.skipped("black-box-stronger", "Square takes part from standard effort on")
 
     def budget(self) -> Check:
         """Were all adversarials inside, and how many survive saving?"""
