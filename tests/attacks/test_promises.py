@@ -79,23 +79,50 @@ def test_nan_is_no_success(name):
     assert result.adversarials.isfinite().all()
 
 
-def test_saturated_logits_are_fooled_by_way_of_the_margin(digits):
+class Scaled(nn.Module):
+    def __init__(self, net, factor):
+        super().__init__()
+        self.net, self.factor = net, factor
+
+    def forward(self, x):
+        return self.factor * self.net(x)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3, 1e6])
+@pytest.mark.parametrize("name", ["projected-gradient", "apgd", "ddn"])
+def test_the_scale_of_logits_is_no_defense(digits, name, factor):
+    """With plain cross-entropy, factors of 1/100 and 1000 leave twice as many images standing."""
     classifier, images, labels = digits
+    scaled = Classifier.wrap(Scaled(classifier.module, factor), input_shape=(1, 8, 8))
+    plain = run(name, classifier, images, labels, epsilon=0.12, steps=30)
+    result = run(name, scaled, images, labels, epsilon=0.12, steps=30)
+    assert result.success_rate > plain.success_rate - 0.05
+    assert result.distance("l2").median() < 1.1 * plain.distance("l2").median()
+    assert (result.zero_gradients == 0).all()
+    assert any("saturate" in flag for flag in result.flags) is (factor > 1)
 
-    class Scaled(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = classifier.module
 
-        def forward(self, x):
-            return 1000 * self.net(x)
+def test_log_odds_lead_where_cross_entropy_leads():
+    """Cross-entropy is softplus of the log-odds: gradients are parallel, orders equal."""
+    from convscope.attacks._goal import Goal
+    from convscope.attacks._objectives import cross_entropy, log_odds
 
-    loud = Classifier.wrap(Scaled(), input_shape=(1, 8, 8))
-    plain = projected_gradient(classifier, images, labels, epsilon=0.15)
-    result = projected_gradient(loud, images, labels, epsilon=0.15)
-    assert (result.zero_gradients > 0).sum() > 10
-    assert any("zero gradient" in flag for flag in result.flags)
-    assert result.success_rate > plain.success_rate - 0.1
+    generator = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(50, 10, dtype=torch.float64, generator=generator)
+    logits[:, 0] = logits.amin(1) - 1e-3
+    logits[:, 1] = logits[:, 0] + 20  # a range that is left alone
+    rows = torch.arange(50)
+    for goal in (Goal(labels=rows % 10), Goal(labels=rows % 10, targets=(rows + 3) % 10)):
+        found = []
+        for objective in (cross_entropy, log_odds):
+            x = logits.clone().requires_grad_(True)
+            values = objective(goal, x, rows)
+            found.append((torch.autograd.grad(values.sum(), x)[0], values.detach()))
+        (entropy, plain), (odds, climbed) = found
+        assert torch.cosine_similarity(entropy, odds, dim=1).min() > 1 - 1e-9
+        # A label's own row: -CE is -softplus(-odds), its own odds; against the label softplus.
+        signs = goal.sign
+        assert torch.allclose(plain, -signs * torch.nn.functional.softplus(-signs * climbed))
 
 
 def test_u07_a_target_that_is_predicted_already_is_not_counted(digits):

@@ -12,7 +12,7 @@ from convscope.ascent import Region, l2_ball, l2_norm, linf_ball
 from convscope.attacks._by_ascent import attack_by_ascent
 from convscope.attacks._goal import Goal, goal_of
 from convscope.attacks._in_turns import in_turns
-from convscope.attacks._objectives import objective_of
+from convscope.attacks._objectives import direction_of, objective_of
 from convscope.attacks._result import AttackResult
 from convscope.attacks._settings import check_count, check_norm, check_radius, check_steps
 from convscope.attacks._start import random_start as random_point
@@ -202,7 +202,7 @@ def _ascend(
         images,
         goal,
         method=method,
-        objective=objective_of(objective, aim),
+        objective=(direction_of if views is None else objective_of)(objective, aim),
         step=SelfHalving(radii, region, norm, check_steps(steps)),
         steps=steps,
         region=region,

@@ -10,7 +10,7 @@ from torch import Tensor
 from convscope.ascent import box, l2_norm
 from convscope.attacks._by_ascent import attack_by_ascent
 from convscope.attacks._goal import goal_of
-from convscope.attacks._objectives import objective_of
+from convscope.attacks._objectives import direction_of
 from convscope.attacks._result import AttackResult
 from convscope.attacks._settings import check_positive, check_steps
 from convscope.classifier import Classifier
@@ -80,7 +80,7 @@ def ddn(
         images,
         goal,
         method="ddn",
-        objective=objective_of(objective, goal),
+        objective=direction_of(objective, goal),
         step=OnSphere(images, goal.reached, radius, check_positive("change", change), steps),
         steps=check_steps(steps),
         region=box(),

@@ -22,15 +22,39 @@ def objective_of(name: str, goal: Goal) -> Objective:
     return lambda x, logits, rows: rule(goal, logits, rows)
 
 
+def direction_of(name: str, goal: Goal) -> Objective:
+    """As `objective_of`, for attacks that use only the direction of gradients and compare values.
+
+    They climb `log_odds` for ``"cross-entropy"``: the same directions and the same order.
+    """
+    if name == "cross-entropy":
+        return lambda x, logits, rows: log_odds(goal, logits, rows)
+    return objective_of(name, goal)
+
+
+LEAST_SPAN, MOST_SPAN = 10.0, 30.0
+"""Ranges of logits within which `log_odds` leaves their scale alone: those of ordinary networks."""
+
+
+def log_odds(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+    """Logarithm of the odds against the label, or for the target.
+
+    Cross-entropy is ``softplus`` of it, a rising function, so both lead the same way; but softplus
+    is flat in float32 where a network is sure, and then neither gradients nor the order of values
+    say anything. Logits whose range is unusual are scaled to the nearest usual one: with tiny
+    logits every class counts equally, with huge ones only the best.
+    """
+    span = logits.detach().amax(dim=1, keepdim=True) - logits.detach().amin(dim=1, keepdim=True)
+    span = span.clamp_min(torch.finfo(logits.dtype).tiny)
+    usual = logits * (span.clamp(LEAST_SPAN, MOST_SPAN) / span)
+    aim = goal.aims[rows][:, None]
+    others = usual.scatter(1, aim, -torch.inf).logsumexp(dim=1)
+    return goal.sign * (usual.gather(1, aim)[:, 0] - others)
+
+
 def cross_entropy(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
     """Minus log p(label), or log p(target)."""
     return goal.cross_entropy(logits, rows)
-
-
-def scaled_cross_entropy(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
-    """Cross-entropy of logits scaled to a range of 20: it cannot saturate, whatever their scale."""
-    span = logits.detach().amax(dim=1, keepdim=True) - logits.detach().amin(dim=1, keepdim=True)
-    return goal.cross_entropy(20 * logits / span.clamp_min(torch.finfo(logits.dtype).tiny), rows)
 
 
 def margin(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
@@ -73,7 +97,6 @@ def logit_ratio(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
 
 OBJECTIVES: dict[str, Callable[[Goal, Tensor, Tensor], Tensor]] = {
     "cross-entropy": cross_entropy,
-    "scaled-cross-entropy": scaled_cross_entropy,
     "margin": margin,
     "logit": logit,
     "probability": probability,

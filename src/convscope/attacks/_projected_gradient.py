@@ -16,7 +16,7 @@ from convscope.ascent import (
 )
 from convscope.attacks._by_ascent import attack_by_ascent
 from convscope.attacks._goal import goal_of
-from convscope.attacks._objectives import objective_of
+from convscope.attacks._objectives import direction_of, objective_of
 from convscope.attacks._result import AttackResult
 from convscope.attacks._settings import check_norm, check_positive, check_radius, check_steps
 from convscope.attacks._start import random_start as random_point
@@ -47,8 +47,9 @@ def projected_gradient(
 
     Repeats ``x <- project(x + step_size * direction(gradient))``: for ``"linf"`` the direction is
     the gradient's sign, for ``"l2"`` the unit gradient. Pixels stay in [0, 1]. A row leaves as
-    soon as it fools. Rows whose cross-entropy gradient is exactly zero (saturated logits) follow
-    the margin instead, and are counted.
+    soon as it fools. Cross-entropy is climbed by way of the log-odds, which lead the same way and
+    do not saturate. Rows whose gradient is exactly zero nevertheless follow the margin, and are
+    counted.
 
     Args:
         classifier: The network to fool; it is left as it was.
@@ -62,8 +63,7 @@ def projected_gradient(
             ``2.5 * epsilon / steps``: enough to reach the border and to turn back.
         random_start: Begin at a random point of the ball: the same offset for every image, so
             that no result depends on the neighbors.
-        objective: ``"cross-entropy"``, ``"scaled-cross-entropy"`` (does not saturate),
-            ``"margin"``, ``"dlr"``, ``"logit"`` or ``"probability"``.
+        objective: ``"cross-entropy"``, ``"margin"``, ``"dlr"``, ``"logit"`` or ``"probability"``.
         keep: ``"first"``: the first point that fools, cheapest; ``"best"``: take every step and
             keep the point of the highest objective.
         momentum: Decay of accumulated gradients; 0: none.
@@ -109,7 +109,7 @@ def projected_gradient(
         images,
         goal,
         method="momentum" if momentum else "projected-gradient",
-        objective=objective_of(objective, goal),
+        objective=(direction_of if views is None else objective_of)(objective, goal),
         step=step,
         steps=steps,
         region=region,

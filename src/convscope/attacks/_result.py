@@ -261,6 +261,10 @@ def _notice(
             f"zero gradient in {zero} of {len(result)} rows"
             + (": margin used instead" if helped else "")
         )
+    # One probability is exactly 1 and the others exactly 0: cross-entropy has no gradient here.
+    flat = int(((result.logits_before.softmax(dim=1) % 1) == 0).all(dim=1).sum())
+    if flat and result.logits_before.shape[1] > 1:
+        found.append(f"logits saturate softmax in {flat} of {len(result)} rows")
     nonfinite = int((~result.logits_after.isfinite().all(dim=1)).sum())
     if nonfinite:
         found.append(f"NaN or infinite logits in {nonfinite} rows: counted as not fooled")

@@ -50,23 +50,21 @@ class Planned:
 EFFORTS = ("quick", "standard", "full")
 
 
-def plan(effort: str, generator: Generator | None, *, saturated: bool = False) -> list[Planned]:
-    """The attacks of an effort, from weak to strong; with scaled logits where softmax saturates."""
+def plan(effort: str, generator: Generator | None) -> list[Planned]:
+    """The attacks of an effort, from weak to strong."""
     steps = {"quick": 30, "standard": 100, "full": 100}[effort]
-    raised = {"objective": "scaled-cross-entropy"} if saturated else {}
-    entropy = "scaled-ce" if saturated else "ce"
     ladder = [
         Planned(name="fast-gradient", attack=fast_gradient, settings={}, everyone=True),
         Planned(
             name="projected-gradient-40",
             attack=projected_gradient,
-            settings={"steps": 40, **raised},
+            settings={"steps": 40},
             everyone=True,
         ),
         Planned(
-            name=f"apgd-{entropy}-{steps}",
+            name=f"apgd-ce-{steps}",
             attack=apgd,
-            settings={"steps": steps, **raised},
+            settings={"steps": steps},
             everyone=True,
         ),
     ]
@@ -152,8 +150,7 @@ def evaluate(
     seen = _checks.anatomy(classifier, images, goal, right)
     tally = _Tally(images, right, probe.forwards + seen.forwards, seen.backwards)
     tally.seconds += probe.cost().seconds
-    saturated = any(c.name == "saturated-logits" and c.verdict == "warn" for c in seen.checks)
-    ladder = plan(effort, generator, saturated=saturated)
+    ladder = plan(effort, generator)
     if not seen.differentiable:
         settings = {"queries": 1000, "generator": generator}
         ladder = [Planned(name="square-1000", attack=square, settings=settings)]
