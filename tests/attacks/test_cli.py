@@ -122,6 +122,23 @@ def test_flags_need_no_value():
         read_settings("x", attack, ["--steps"])
 
 
+def test_views_are_given_by_name(model, capsys):
+    words = ["attack", "apgd", model, "digits:test/0-2", "--epsilon=0.2", "--steps=2",
+             "--views", "rotation,crop", "--draws=2", "--json"]  # fmt: skip
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["draws"] == 2
+    assert main([*words[:6], "--views", "rotations"]) == 2
+    assert "did you mean rotation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("share,code", [("0", 0), ("1.01", 1)])
+def test_a_robust_accuracy_under_the_gate_ends_with_1(model, capsys, share, code):
+    words = ["attack", "evaluate", model, "--data", "digits", "--epsilon", "0.01", "--effort",
+             "quick", "--count", "2", "--fail-under", share]  # fmt: skip
+    assert main(words) == code
+    assert ("under" in capsys.readouterr().err) is bool(code)
+
+
 def test_evaluate_prints_the_ladder(model, capsys):
     words = ["attack", "evaluate", model, "--data", "digits", "--epsilon", "0.1",
              "--effort", "quick", "--count", "4", "--json"]  # fmt: skip

@@ -30,11 +30,12 @@ from convscope.attacks._square import square
 from convscope.attacks._toward_image import toward_image
 from convscope.attacks._universal_noise import UniversalNoise, universal_noise
 from convscope.attacks._until_fooled import until_fooled
-from convscope.attacks._views import chain, crops, mirrors, noises, rotations
+from convscope.attacks._views import VIEWS, chain, crops, either, mirrors, noises, rotations
 
 __all__ = [
     "ATTACKS",
     "SHARED",
+    "VIEWS",
     "AdversarialPatch",
     "AttackResult",
     "Goal",
@@ -51,6 +52,7 @@ __all__ = [
     "crops",
     "ddn",
     "deepfool",
+    "either",
     "fab",
     "fast_gradient",
     "from_noise",

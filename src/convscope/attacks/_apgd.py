@@ -60,7 +60,8 @@ def apgd(
             ``"margin"``, ``"logit"`` or ``"probability"``.
         restarts: Starts; all but the first from random points, each only for rows that stand.
         random_start: Begin the first start at a random point, too.
-        views: Draws transformations that the result has to survive.
+        views: Draws transformations that the result has to survive, such as ``rotations(30)``; on
+            the command line names with commas: mirror, crop, rotation, greyscale, noise.
         draws: How many of them per step.
         generator: Source of randomness.
 
@@ -213,7 +214,8 @@ def _ascend(
         views=views,
         draws=draws,
         generator=generator,
-        settings={"steps": steps, "objective": objective},
+        settings={"steps": steps, "objective": objective}
+        | ({} if views is None else {"draws": draws}),
     )
 
 

@@ -67,7 +67,8 @@ def projected_gradient(
         keep: ``"first"``: the first point that fools, cheapest; ``"best"``: take every step and
             keep the point of the highest objective.
         momentum: Decay of accumulated gradients; 0: none.
-        views: Draws transformations that the result has to survive, such as ``rotations(30)``.
+        views: Draws transformations that the result has to survive, such as ``rotations(30)``; on
+            the command line names with commas: mirror, crop, rotation, greyscale, noise.
         draws: How many of them per step.
         generator: Source of randomness.
 

@@ -102,6 +102,22 @@ def noises(sd: float) -> View:
     return draw
 
 
+def either(*views: View) -> View:
+    """One of several views, or the image as it is, evenly: to survive each of them.
+
+    Example:
+        >>> drawn = either(mirrors(), crops())(torch.Generator().manual_seed(0))
+        >>> drawn(torch.rand(2, 3, 8, 8)).shape
+        torch.Size([2, 3, 8, 8])
+    """
+
+    def draw(generator: Generator | None) -> Transformation:
+        place = int(_uniform(generator) * (len(views) + 1))
+        return views[place](generator) if place < len(views) else lambda images: images
+
+    return draw
+
+
 def chain(*views: View) -> View:
     """One draw of each, applied in order."""
 
@@ -116,6 +132,16 @@ def chain(*views: View) -> View:
         return apply
 
     return draw
+
+
+VIEWS: dict[str, View] = {
+    "mirror": lambda generator: mirrored,
+    "crop": crops(0.8),
+    "rotation": rotations(30.0),
+    "greyscale": lambda generator: greyscale,
+    "noise": noises(0.1),
+}
+"""Views by name; the first four are what `convscope.robustness.survival` does to images."""
 
 
 def fused(

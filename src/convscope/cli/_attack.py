@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import cyclopts
 
 from convscope.cli._output import emit, next_step, progress, say, table, warn, wrote
-from convscope.errors import PartlyRefused, UsageError, choose
+from convscope.errors import GateFailed, PartlyRefused, UsageError, choose
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
@@ -160,6 +160,7 @@ def evaluate(
     effort: str = "standard",
     split: str = "test",
     count: int = 1000,
+    fail_under: str | None = None,
     data_dir: Path | None = None,
     out: Path | None = None,
     seed: int = 0,
@@ -177,6 +178,7 @@ def evaluate(
         effort: quick, standard or full.
         split: train, validation or test.
         count: How many images, from the start of the split.
+        fail_under: Exit with 1 if robust accuracy is less than this share, such as 0.4.
         data_dir: Folder that holds the data files.
         out: Folder, or FILE.html.
         seed: Of every draw.
@@ -187,6 +189,7 @@ def evaluate(
     from convscope.cli._output import fraction
 
     radius = fraction(epsilon)
+    least = None if fail_under is None else fraction(fail_under)
     if out is not None:
         from convscope.studies._inspection import refuse_taken_file
 
@@ -244,6 +247,8 @@ def evaluate(
         write(result, (), out, force=force)
         wrote(out)
     next_step(f"convscope audit {model} --data {data}")
+    if least is not None and not result.robust_accuracy >= least:
+        raise GateFailed(f"robust accuracy is {result.robust_accuracy:.4g}, under {least:g}")
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:

@@ -9,7 +9,7 @@ from typing import Any
 from convscope.cli._output import fraction
 from convscope.errors import UsageError, choose
 
-HANDLED = ("targets", "generator", "views", "validation", "start")
+HANDLED = ("targets", "generator", "validation", "start")
 """Arguments that no plain text can give."""
 
 
@@ -67,6 +67,8 @@ def read_settings(name: str, method: Callable[..., Any], words: Sequence[str]) -
 def _converted(option: str, kind: str, text: str) -> Any:
     if text.lower() == "none" and "None" in kind:
         return None
+    if "View" in kind:
+        return named_views(text)
     if kind == "bool":
         if text.lower() not in ("true", "false"):
             raise UsageError(f"--{option} {text!r}", code="U11", expected="true or false")
@@ -81,3 +83,17 @@ def _converted(option: str, kind: str, text: str) -> Any:
     if "Sequence[float]" in kind or "tuple[float" in kind:
         return tuple(fraction(part) for part in text.split(","))
     return fraction(text) if "float" in kind else text
+
+
+def named_views(text: str) -> Any:
+    """``"rotation,crop"``: at every draw one of these views, or the image as it is.
+
+    Raises:
+        UsageError: U01 for a view that there is not.
+    """
+    from convscope.attacks import VIEWS, either
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError("--views is empty", code="U11", expected=", ".join(VIEWS))
+    return either(*(VIEWS[choose("view", name, VIEWS)] for name in names))
