@@ -146,3 +146,16 @@ def test_evaluate_prints_the_ladder(model, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["ladder"][0]["attack"] == "fast-gradient"
     assert found["images"] == 4
+
+
+def test_certify_prints_the_curve_and_writes_a_page(model, tmp_path, capsys):
+    out = tmp_path / "certified.html"
+    words = ["attack", "certify", model, "--data", "digits", "--sigma", "1/4", "--draws", "50",
+             "--images", "3", "--json", "--out", str(out)]  # fmt: skip
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == 3 and found["sigma"] == 0.25 and found["draws"] == 50
+    shares = list(found["certified_accuracy"].values())
+    assert shares == sorted(shares, reverse=True)
+    assert "<svg" in out.read_text() and "certified accuracy" in out.read_text()
+    assert main([*words[:4], "digits", "--sigma", "0", "--draws", "50"]) == 2

@@ -192,3 +192,25 @@ def test_a_taken_folder_is_refused_before_any_work(tmp_path):
 
 def test_the_registry_names_the_audit():
     assert STUDIES["audit"] is audit
+
+
+def test_certificates_are_there_when_asked_for(tmp_path, monkeypatch):
+    from convscope.studies import _robustness
+
+    monkeypatch.setattr(_robustness, "DRAWS", {"quick": 60})
+    for part in ("_ladder", "_survival", "_defenses"):
+        monkeypatch.setattr(_robustness, part, lambda *_: None)
+    data = dataset()
+    result = audit(
+        classifier(data), data, out_folder=tmp_path / "report", attacked_images=2,
+        sections=["robustness"], certify_sigma=0.1,
+    )  # fmt: skip
+    assert result.failed == () and 0 <= result.numbers["certified"] <= 1
+    assert "Randomized smoothing" in json.dumps(read_report(result.folder))
+    with pytest.raises(UsageError, match="sigma"):
+        audit(classifier(data), data, out_folder=tmp_path / "other", certify_sigma=-1.0)
+
+
+def test_certificates_take_no_time_when_not_asked_for(made):
+    result, _ = made
+    assert "certified" not in result.numbers

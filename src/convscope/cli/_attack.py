@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
+from convscope.cli._attack_judge import certify, evaluate
 from convscope.cli._output import emit, next_step, progress, say, table, warn, wrote
-from convscope.errors import GateFailed, PartlyRefused, UsageError, choose
+from convscope.errors import PartlyRefused, UsageError, choose
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
@@ -150,107 +151,6 @@ def list_settings(method: str, /, *, as_json: Json = False) -> None:
         table(["setting", "type", "default", "meaning"], [list(row.values()) for row in rows])
 
 
-def evaluate(
-    model: str,
-    /,
-    *,
-    data: str,
-    epsilon: str = "8/255",
-    norm: str = "linf",
-    effort: str = "standard",
-    split: str = "test",
-    count: int = 1000,
-    fail_under: str | None = None,
-    data_dir: Path | None = None,
-    out: Path | None = None,
-    seed: int = 0,
-    offline: Flag = False,
-    force: Flag = False,
-    as_json: Json = False,
-) -> None:
-    """Judge robustness: worst case over a ladder of attacks, with automatic checks.
-
-    Args:
-        model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
-        data: digits, mnist, cifar10 or folder:DIRECTORY.
-        epsilon: Radius in pixel units, such as 0.3 or 8/255.
-        norm: linf or l2.
-        effort: quick, standard or full.
-        split: train, validation or test.
-        count: How many images, from the start of the split.
-        fail_under: Exit with 1 if robust accuracy is less than this share, such as 0.4.
-        data_dir: Folder that holds the data files.
-        out: Folder, or FILE.html.
-        seed: Of every draw.
-        offline: Never download.
-        force: Write over what --out names.
-        as_json: Print JSON.
-    """
-    from convscope.cli._output import fraction
-
-    radius = fraction(epsilon)
-    least = None if fail_under is None else fraction(fail_under)
-    if out is not None:
-        from convscope.studies._inspection import refuse_taken_file
-
-        refuse_taken_file(out, force=force)
-    import torch
-
-    from convscope.data import open_dataset
-    from convscope.models import load
-    from convscope.robustness import evaluate as judge
-    from convscope.training import tune_allocator
-
-    tune_allocator()
-    classifier = load(model)
-    for flag in classifier.flags:
-        warn(flag)
-    dataset = open_dataset(
-        data, data_dir=data_dir, offline=offline, input_shape=classifier.input_shape
-    )
-    part = dataset.split(split)
-    rows = range(min(count, len(part)))
-    with progress(f"attacking {len(rows)} images, effort {effort}", total=None) as bar:
-        result = judge(
-            classifier,
-            part.floats(rows),
-            part.labels[: len(rows)],
-            epsilon=radius,
-            norm=norm,  # type: ignore[arg-type]
-            effort=effort,
-            generator=torch.Generator().manual_seed(seed),
-            on_rung=lambda name: bar.describe(f"now {name}"),
-        )
-    if as_json:
-        emit({**result.summary(), "model": classifier.source}, as_json=True)
-    else:
-        table(
-            ["attack", "attacked", "broken", "standing", "forwards", "backwards", "seconds"],
-            [
-                [r.attack, r.attacked, r.broken, r.standing, r.forwards, r.backwards, r.seconds]
-                for r in result.ladder
-            ],
-            title=f"{norm} {epsilon}",
-        )
-        table(["check", "verdict", "meaning"], [[c.name, c.verdict, c.sentence]
-              for c in result.checks])  # fmt: skip
-        say(
-            f"robust accuracy {result.robust_accuracy:.1%} ({result.low:.1%} to {result.high:.1%})"
-            f" of {len(part.labels[: len(rows)])} images; clean {result.clean_accuracy:.1%}"
-        )
-    for check in result.checks:
-        if check.verdict == "warn":
-            warn(f"{check.name}: {check.sentence}")
-    if out is not None:
-        from convscope.cli._attack_output import write
-
-        write(result, (), out, force=force)
-        wrote(out)
-    next_step(f"convscope audit {model} --data {data}")
-    if least is not None and not result.robust_accuracy >= least:
-        raise GateFailed(f"robust accuracy is {result.robust_accuracy:.4g}, under {least:g}")
-
-
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
     """Images before the first option, options after it."""
     for position, word in enumerate(words):
@@ -327,4 +227,5 @@ def register(app: cyclopts.App) -> None:
     group.command(list_attacks, name="list")
     group.command(list_settings, name="settings")
     group.command(evaluate, name="evaluate")
+    group.command(certify, name="certify")
     app.command(group)

@@ -159,6 +159,9 @@ def _write_plain_page(result: Any, out: Path, *, force: bool) -> None:
     if type(result) in FIGURES:
         section.figure("result", svg(draw(result)), alt=type(result).__name__)
     for key, value in summary.items():
+        if isinstance(value, dict) and all(isinstance(v, int | float) for v in value.values()):
+            section.text(key.replace("_", " "))
+            section.table(["", "value"], [[str(k), v] for k, v in value.items()], name=key)
         if isinstance(value, list) and value and isinstance(value[0], dict):
             section.text(key)
             section.table(list(value[0]), [list(line.values()) for line in value], name=key)

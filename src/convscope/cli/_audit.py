@@ -45,6 +45,7 @@ def audit_model(
     images: int = 8,
     attacked: int = 200,
     judge: str | None = None,
+    certify: Fraction | None = None,
     only: list[str] | None = None,
     seed: int = 0,
     force: Annotated[bool, cyclopts.Parameter(negative="")] = False,
@@ -69,6 +70,8 @@ def audit_model(
         images: How many images to show where images are shown.
         attacked: How many test images attacks are measured on.
         judge: An independently trained MODEL of the same classes that reads the grown images.
+        certify: Also certify for Gaussian noise of this standard deviation, such as 0.5 (randomized
+            smoothing; thousands of passes per image).
         only: Only these sections, such as performance,robustness.
         seed: Of every random choice.
         force: Replace an earlier report.
@@ -109,6 +112,7 @@ def audit_model(
             effort=effort,
             run_folder=model if (Path(model) / "metrics.csv").is_file() else None,
             judge=None if judge is None else load(judge),
+            certify_sigma=certify,
             sections=sections or None,
             seed=seed,
             command=shlex.join(["convscope", *sys.argv[1:]]),

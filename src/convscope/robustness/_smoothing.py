@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Generator, Tensor
 
@@ -27,6 +29,7 @@ def certify(
     first_draws: int = 100,
     alpha: float = 0.001,
     generator: Generator | None = None,
+    on_draws: Callable[[int], None] | None = None,
 ) -> Certification:
     """Certify the smoothed classifier, which answers what most noisy copies of an image are.
 
@@ -44,6 +47,8 @@ def certify(
         alpha: Probability that a certificate is wrong.
         generator: Source of the noise; all images see the same patterns, which leaves each
             certificate valid and independent of its neighbors.
+        on_draws: Called with how many noisy copies of an image were read since the last call, for
+            displays: `draws` for each image in all.
 
     Returns:
         Classes and radii; `accuracy_at` and `curve` give certified accuracy.
@@ -77,7 +82,7 @@ def certify(
     with classifier.probe() as probe:
         first = _votes(probe, images, sigma, first_draws, generator)
         chosen = first.argmax(dim=1)
-        counts = _votes(probe, images, sigma, draws, generator)
+        counts = _votes(probe, images, sigma, draws, generator, on_draws)
     votes = counts.gather(1, chosen[:, None])[:, 0]
     bound = lower_bound(votes, draws, alpha)
     certain = bound > 0.5
@@ -112,7 +117,12 @@ def lower_bound(votes: Tensor, draws: int, alpha: float) -> Tensor:
 
 
 def _votes(
-    probe: Probe, images: Tensor, sigma: float, draws: int, generator: Generator | None
+    probe: Probe,
+    images: Tensor,
+    sigma: float,
+    draws: int,
+    generator: Generator | None,
+    on_draws: Callable[[int], None] | None = None,
 ) -> Tensor:
     """How often each class won, ``(batch, class)``."""
     classes = probe.classifier.num_classes
@@ -123,6 +133,8 @@ def _votes(
         for row, image in enumerate(images):
             won = probe.logits(image + noise).argmax(dim=1)
             counts[row] += torch.bincount(won, minlength=classes)
+            if on_draws is not None:
+                on_draws(len(noise))
     return counts
 
 

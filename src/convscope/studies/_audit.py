@@ -154,6 +154,7 @@ def audit(
     effort: str = "quick",
     run_folder: Path | str | None = None,
     judge: Classifier | None = None,
+    certify_sigma: float | None = None,
     sections: Sequence[str] | None = None,
     seed: int = 0,
     command: str = "",
@@ -177,6 +178,8 @@ def audit(
             ``"full"``.
         run_folder: Where it was trained, for curves and settings.
         judge: An independently trained classifier of the same classes that reads grown images.
+        certify_sigma: Also certify the vote of copies with Gaussian noise of this standard
+            deviation (randomized smoothing), which takes thousands of passes per image.
         sections: Names from `AUDIT_SECTIONS`; all by default.
         seed: Of every random choice.
         command: The command line, for the reader who wants to do it again.
@@ -205,6 +208,8 @@ def audit(
     folder = Path(out_folder)
     refuse_taken(folder, force=force)
     _check(classifier, dataset, epsilon)
+    if certify_sigma is not None and not 0 < certify_sigma < float("inf"):
+        raise UsageError(f"sigma must be positive and finite, got {certify_sigma}", code="U06")
     if classifier.class_names == numbered(classifier.num_classes):
         classifier = replace(classifier, class_names=dataset.class_names)
     names = [choose("section", name, AUDIT_SECTIONS) for name in sections or AUDIT_SECTIONS]
@@ -223,6 +228,7 @@ def audit(
         about=about or {},
         command=command,
         judge=judge,
+        sigma=certify_sigma,
     )
     failed = []
     for done, name in enumerate(names):

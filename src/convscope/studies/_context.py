@@ -38,6 +38,7 @@ class Audit:
         about: What the caller wants under "Reproduce": names and values.
         command: The command line that made this, if one did.
         judge: An independently trained classifier of the same classes, if there is one.
+        sigma: Noise to certify for, pixel units; ``None``: no certificates, which take long.
         numbers: What gates and machines ask for.
     """
 
@@ -53,6 +54,7 @@ class Audit:
     about: dict[str, Any] = field(default_factory=dict)
     command: str = ""
     judge: Classifier | None = None
+    sigma: float | None = None
     numbers: dict[str, float] = field(default_factory=dict)
 
     def generator(self, purpose: int = 0) -> Generator:

@@ -1,0 +1,224 @@
+"""``convscope attack evaluate`` and ``certify``: what withstands attacks, what provably does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+
+from convscope.cli._output import (
+    Fraction,
+    emit,
+    fraction,
+    next_step,
+    progress,
+    say,
+    table,
+    warn,
+    wrote,
+)
+from convscope.errors import GateFailed, UsageError
+
+Flag = Annotated[bool, cyclopts.Parameter(negative="")]
+Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="")]
+
+
+def evaluate(
+    model: str,
+    /,
+    *,
+    data: str,
+    epsilon: str = "8/255",
+    norm: str = "linf",
+    effort: str = "standard",
+    split: str = "test",
+    count: int = 1000,
+    fail_under: str | None = None,
+    data_dir: Path | None = None,
+    out: Path | None = None,
+    seed: int = 0,
+    offline: Flag = False,
+    force: Flag = False,
+    as_json: Json = False,
+) -> None:
+    """Judge robustness: worst case over a ladder of attacks, with automatic checks.
+
+    Args:
+        model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
+        data: digits, mnist, cifar10 or folder:DIRECTORY.
+        epsilon: Radius in pixel units, such as 0.3 or 8/255.
+        norm: linf or l2.
+        effort: quick, standard or full.
+        split: train, validation or test.
+        count: How many images, from the start of the split.
+        fail_under: Exit with 1 if robust accuracy is less than this share, such as 0.4.
+        data_dir: Folder that holds the data files.
+        out: Folder, or FILE.html.
+        seed: Of every draw.
+        offline: Never download.
+        force: Write over what --out names.
+        as_json: Print JSON.
+    """
+    radius = fraction(epsilon)
+    least = None if fail_under is None else fraction(fail_under)
+    if out is not None:
+        from convscope.studies._inspection import refuse_taken_file
+
+        refuse_taken_file(out, force=force)
+    import torch
+
+    from convscope.data import open_dataset
+    from convscope.models import load
+    from convscope.robustness import evaluate as judge
+    from convscope.training import tune_allocator
+
+    tune_allocator()
+    classifier = load(model)
+    for flag in classifier.flags:
+        warn(flag)
+    dataset = open_dataset(
+        data, data_dir=data_dir, offline=offline, input_shape=classifier.input_shape
+    )
+    part = dataset.split(split)
+    rows = range(min(count, len(part)))
+    with progress(f"attacking {len(rows)} images, effort {effort}", total=None) as bar:
+        result = judge(
+            classifier,
+            part.floats(rows),
+            part.labels[: len(rows)],
+            epsilon=radius,
+            norm=norm,  # type: ignore[arg-type]
+            effort=effort,
+            generator=torch.Generator().manual_seed(seed),
+            on_rung=lambda name: bar.describe(f"now {name}"),
+        )
+    if as_json:
+        emit({**result.summary(), "model": classifier.source}, as_json=True)
+    else:
+        table(
+            ["attack", "attacked", "broken", "standing", "forwards", "backwards", "seconds"],
+            [
+                [r.attack, r.attacked, r.broken, r.standing, r.forwards, r.backwards, r.seconds]
+                for r in result.ladder
+            ],
+            title=f"{norm} {epsilon}",
+        )
+        table(["check", "verdict", "meaning"], [[c.name, c.verdict, c.sentence]
+              for c in result.checks])  # fmt: skip
+        say(
+            f"robust accuracy {result.robust_accuracy:.1%} ({result.low:.1%} to {result.high:.1%})"
+            f" of {len(part.labels[: len(rows)])} images; clean {result.clean_accuracy:.1%}"
+        )
+    for check in result.checks:
+        if check.verdict == "warn":
+            warn(f"{check.name}: {check.sentence}")
+    if out is not None:
+        from convscope.cli._attack_output import write
+
+        write(result, (), out, force=force)
+        wrote(out)
+    next_step(f"convscope audit {model} --data {data}")
+    if least is not None and not result.robust_accuracy >= least:
+        raise GateFailed(f"robust accuracy is {result.robust_accuracy:.4g}, under {least:g}")
+
+
+def certify(
+    model: str,
+    /,
+    *,
+    data: str,
+    sigma: Fraction,
+    draws: int = 10_000,
+    alpha: float = 0.001,
+    images: int = 500,
+    split: str = "test",
+    data_dir: Path | None = None,
+    out: Path | None = None,
+    seed: int = 0,
+    offline: Flag = False,
+    force: Flag = False,
+    as_json: Json = False,
+) -> None:
+    """Certify the vote of noisy copies (randomized smoothing): L2 radii that no attack can break.
+
+    The network should have been trained on noise of the same sigma. Takes images times draws
+    forward passes.
+
+    Args:
+        model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
+        data: digits, mnist, cifar10 or folder:DIRECTORY.
+        sigma: Standard deviation of the noise in pixel units, such as 0.5.
+        draws: Noisy copies per image.
+        alpha: Probability that a certificate is wrong.
+        images: How many, evenly spread over the split.
+        split: train, validation or test.
+        data_dir: Folder that holds the data files.
+        out: Folder, or FILE.html.
+        seed: Of every draw.
+        offline: Never download.
+        force: Write over what --out names.
+        as_json: Print JSON.
+    """
+    if images < 1:
+        raise UsageError(f"--images {images}", code="U05", expected="at least 1")
+    if out is not None:
+        from convscope.studies._inspection import refuse_taken_file
+
+        refuse_taken_file(out, force=force)
+    import torch
+
+    from convscope.data import open_dataset
+    from convscope.models import load
+    from convscope.robustness import certify as judge
+    from convscope.training import tune_allocator
+
+    tune_allocator()
+    classifier = load(model)
+    for flag in classifier.flags:
+        warn(flag)
+    dataset = open_dataset(
+        data, data_dir=data_dir, offline=offline, input_shape=classifier.input_shape
+    )
+    part = dataset.split(split)
+    rows = spread_rows(len(part), images)
+    with progress(f"certifying {len(rows)} images", total=len(rows) * draws) as bar:
+        result = judge(
+            classifier,
+            part.floats(rows),
+            part.labels[rows],
+            sigma=sigma,
+            draws=draws,
+            alpha=alpha,
+            generator=torch.Generator().manual_seed(seed),
+            on_draws=bar.advance,
+        )
+    summary = result.summary()
+    if as_json:
+        emit({**summary, "model": classifier.source}, as_json=True)
+    else:
+        table(
+            ["L2 radius", "certified and right"],
+            [[radius, f"{share:.1%}"] for radius, share in summary["certified_accuracy"].items()],
+            title=f"sigma {sigma:g}, {draws} draws, {len(rows)} images",
+        )
+        say(
+            f"abstained on {summary['abstained']} of {len(rows)} images; {summary['seconds']:.0f} s"
+        )
+    if out is not None:
+        from convscope.cli._attack_output import write
+
+        write(result, (), out, force=force)
+        wrote(out)
+    next_step(f"convscope attack evaluate {model} --data {data} --norm l2 --epsilon {sigma:g}")
+
+
+def spread_rows(count: int, wanted: int) -> list[int]:
+    """`wanted` positions evenly over `count`.
+
+    Example:
+        >>> spread_rows(10, 4)
+        [0, 2, 5, 7]
+    """
+    few = min(count, wanted)
+    return [count * i // few for i in range(few)]
