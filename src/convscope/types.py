@@ -24,5 +24,6 @@ Values = Float[Tensor, "batch"]
 Counts = Int[Tensor, "batch"]
 Mask = Bool[Tensor, "batch"]
 Curves = Float[Tensor, "step batch"]
+ObjectMasks = Bool[Tensor, "batch height width"]
 
 Norm = Literal["linf", "l2"]

@@ -54,6 +54,38 @@ def write_small_cifar(folder, *, count=12, suffix=".bin"):
     return folder
 
 
+def write_small_pets(folder, *, count=6, size=(48, 40)):
+    """Two of three listed breeds in the official layout; the pet is the white part of a photo."""
+    from PIL import Image
+
+    width, height = size
+    root = folder / "oxford-iiit-pet"
+    (root / "images").mkdir(parents=True)
+    (root / "annotations" / "trimaps").mkdir(parents=True)
+    lists = {
+        "list": ["#Image CLASS-ID SPECIES BREED ID", "Bengal_1 3 1 2"],
+        "trainval": [],
+        "test": [],
+    }
+    rng = np.random.default_rng(0)
+    for number, breed in ((1, "Abyssinian"), (2, "american_bulldog")):
+        for photo in range(1, count + 1):
+            name = f"{breed}_{photo}"
+            trimap = np.full((height, width), 2, np.uint8)
+            trimap[height // 4 :, : width // 3 + 3 * photo] = 1
+            pixels = np.where(trimap == 1, 240, 10)[..., None] + rng.integers(
+                0, 8, (height, width, 3)
+            )
+            Image.fromarray(pixels.astype(np.uint8)).save(root / f"images/{name}.jpg", quality=95)
+            Image.fromarray(trimap).save(root / f"annotations/trimaps/{name}.png")
+            line = f"{name} {number} 1 {number}"
+            lists["list"].append(line)
+            lists["trainval" if photo <= count * 2 // 3 else "test"].append(line)
+    for name, lines in lists.items():
+        (root / f"annotations/{name}.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
 @pytest.fixture
 def make_idx():
     return idx_bytes
@@ -67,6 +99,11 @@ def make_mnist():
 @pytest.fixture
 def make_cifar():
     return write_small_cifar
+
+
+@pytest.fixture
+def make_pets(tmp_path):
+    return lambda **settings: write_small_pets(tmp_path / "data", **settings)
 
 
 @pytest.fixture

@@ -8,12 +8,14 @@ from convscope.data import DATASETS, open_dataset, stored
 
 
 @pytest.fixture(params=[*DATASETS, "folder"])
-def dataset(request, tmp_path, make_mnist, make_cifar):
+def dataset(request, tmp_path, make_mnist, make_cifar, make_pets):
     name = request.param
     if name == "mnist":
         make_mnist(tmp_path / "mnist")
     elif name == "cifar10":
         make_cifar(tmp_path / "cifar10")
+    elif name == "pets":
+        tmp_path = make_pets(count=3)
     elif name == "folder":
         name = f"folder:{request.getfixturevalue('image_folder')}"
     elif not stored(name).ready:
@@ -38,6 +40,11 @@ def test_promises(dataset):
         assert split.labels.min() >= 0
         assert split.labels.max() < len(data.class_names)
         assert split.names is None or len(split.names) == len(split)
+        if split.masks is not None:
+            assert split.masks.dtype == torch.bool
+            assert split.masks.shape == (len(split), *data.input_shape[1:])
+            share = split.masks.flatten(1).float().mean(dim=1)
+            assert share.min() > 0 and share.max() < 1
     assert data.source and data.hashes
     assert all(len(value) == 64 for value in data.hashes.values())
     mean, std = data.mean_std()
@@ -56,5 +63,7 @@ def test_two_openings_are_equal_and_apart(dataset):
     for one, other in zip(first.splits, second.splits, strict=True):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)
+        assert (one.masks is None) == (other.masks is None)
+        assert one.masks is None or torch.equal(one.masks, other.masks)
     first.train.images.zero_()
     assert second.train.images.max() > 0

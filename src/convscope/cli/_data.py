@@ -61,7 +61,7 @@ def list_data(*, data_dir: Path | None = None, as_json: Json = False) -> None:
     lines.append(["folder:DIRECTORY", "yours", "one folder of images per class", ""])
     table(["data set", "state", "what it is", "where"], lines)
     say(f"data folder: {data_folder(data_dir)}  (change it with --data-dir or $CONVSCOPE_DATA)")
-    absent = [one.name for one in everything if not one.ready]
+    absent = [one.name for one in everything if one.download_bytes]
     next_step(f"convscope data get {absent[0]}" if absent else "convscope train mnist-conv2-fc-bn")
 
 
@@ -94,7 +94,7 @@ def get_data(
         before = stored(name, data_dir)
         if before.ready:
             say(f"{name} is here already")
-        elif not offline:
+        elif not offline and before.download_bytes:
             say(f"{name}: {before.download_bytes / 1e6:,.0f} MB to download")
         with showing_progress(name) as step:
             here = get(name, data_dir=data_dir, offline=offline, progress=step)
@@ -117,7 +117,7 @@ def verify_data(
     """Read data sets from the first byte to the last and compare their checksums.
 
     Args:
-        names: digits, mnist, cifar10 or folder:DIRECTORY; all that are here by default.
+        names: digits, mnist, ..., folder:DIRECTORY; all that are here by default.
         data_dir: Folder that holds the data files.
         skip_bad: Leave unreadable images of a folder out; exit with 8 if there were any.
         accept_modified_data: Go on with files whose checksum is not the registered one.
@@ -159,7 +159,7 @@ def show_where(*names: str, data_dir: Path | None = None, as_json: Json = False)
     """Say where data sets lie, or would be put.
 
     Args:
-        names: digits, mnist, cifar10; all by default.
+        names: digits, mnist, cifar10, shapes, pets; all by default.
         data_dir: Folder that holds the data files.
         as_json: Print JSON.
     """
@@ -206,6 +206,8 @@ def add_data(
 def _state(row: dict[str, Any]) -> str:
     if row["ready"]:
         return "ready"
+    if not row["download_bytes"]:
+        return "missing (yours to fetch)"
     return f"missing ({row['download_bytes'] / 1e6:,.0f} MB)"
 
 

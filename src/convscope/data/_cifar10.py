@@ -114,6 +114,7 @@ def open_cifar10(
     offline: bool = False,
     accept_modified: bool = False,
     progress: Progress | None = None,
+    **_unneeded: object,
 ) -> Dataset:
     """CIFAR-10 from the data folder, downloaded first if it is not there.
 

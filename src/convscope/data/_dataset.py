@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from convscope.errors import DataError, choose
-from convscope.types import ByteImages, Images, Labels
+from convscope.types import ByteImages, Images, Labels, ObjectMasks
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -19,6 +19,7 @@ class Split:
         images: (N, C, H, W) bytes.
         labels: (N,) int64 class numbers.
         names: One name per image, for data that come as files.
+        masks: (N, H, W) bools, True on the object, for data that know where it is.
 
     Example:
         >>> split = Split(
@@ -34,6 +35,7 @@ class Split:
     images: ByteImages
     labels: Labels
     names: tuple[str, ...] | None = None
+    masks: ObjectMasks | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
@@ -49,6 +51,13 @@ class Split:
                 f"shape {tuple(self.labels.shape)}",
                 code="D09",
                 expected="one int64 label per image",
+            )
+        if self.masks is not None and self.masks.shape != self.images[:, 0].shape:
+            raise DataError(
+                f"{len(self.images)} {self.name} images have masks of shape "
+                f"{tuple(self.masks.shape)}",
+                code="D09",
+                expected="one mask per image, of its height and width",
             )
 
     def __len__(self) -> int:
@@ -83,11 +92,17 @@ class Split:
             images=self.images.index_select(0, index),
             labels=self.labels.index_select(0, index),
             names=None if self.names is None else tuple(self.names[i] for i in index.tolist()),
+            masks=None if self.masks is None else self.masks.index_select(0, index),
         )
 
     def to(self, device: torch.device | str) -> "Split":
         """The same split with its tensors on `device`."""
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+        return replace(
+            self,
+            images=self.images.to(device),
+            labels=self.labels.to(device),
+            masks=None if self.masks is None else self.masks.to(device),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -78,6 +78,7 @@ def open_mnist(
     offline: bool = False,
     accept_modified: bool = False,
     progress: Progress | None = None,
+    **_unneeded: object,
 ) -> Dataset:
     """MNIST from the data folder, downloaded first if it is not there.
 

@@ -9,6 +9,7 @@ from convscope.data._digits import open_digits
 from convscope.data._download import Progress
 from convscope.data._folder import open_folder
 from convscope.data._mnist import open_mnist
+from convscope.data._pets import open_pets
 from convscope.data._shapes import open_shapes
 from convscope.errors import UsageError, choose
 
@@ -22,6 +23,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "mnist": open_mnist,
     "cifar10": open_cifar10,
     "shapes": open_shapes,
+    "pets": open_pets,
 }
 
 
@@ -38,13 +40,13 @@ def open_dataset(
     """A data set, complete in memory as bytes.
 
     Args:
-        spec: ``"digits"`` (built in), ``"mnist"``, ``"cifar10"`` or ``"folder:DIRECTORY"``.
+        spec: A name in `DATASETS`, such as ``"digits"`` (built in), or ``"folder:DIRECTORY"``.
         data_dir: Data folder; else ``$CONVSCOPE_DATA``, else the user's cache.
         offline: Never use the network.
         accept_modified: Go on with files whose checksum is not the registered one.
-        skip_bad: Leave unreadable images of a folder out; they are listed in `Dataset.refused`.
-        input_shape: (C, H, W) to bring the images of a folder to; by default the folder decides
-            (see `open_folder`), or ``folder:DIRECTORY@64`` says the side of a square.
+        skip_bad: Leave unreadable image files out; they are listed in `Dataset.refused`.
+        input_shape: (C, H, W) to bring image files to (pets, folder); by default the folder
+            decides (see `open_folder`), or ``folder:DIRECTORY@64`` says the side of a square.
         progress: Called with (file, bytes so far, bytes in all) while something is downloaded.
 
     Returns:
@@ -67,7 +69,12 @@ def open_dataset(
         return open_folder(folder, skip_bad=skip_bad, input_shape=input_shape, progress=progress)
     opener = DATASETS[choose("data set", spec, [*DATASETS, "folder:DIRECTORY"])]
     return opener(
-        data_dir=data_dir, offline=offline, accept_modified=accept_modified, progress=progress
+        data_dir=data_dir,
+        offline=offline,
+        accept_modified=accept_modified,
+        skip_bad=skip_bad,
+        input_shape=input_shape,
+        progress=progress,
     )
 
 

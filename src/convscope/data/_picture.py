@@ -225,7 +225,12 @@ def to_plain(image: Image.Image, *, background: int = 255) -> tuple[Image.Image,
 
 
 def fit_to(
-    image: Image.Image, *, channels: int, size: tuple[int, int] | None, fit: Fit = "crop"
+    image: Image.Image,
+    *,
+    channels: int,
+    size: tuple[int, int] | None,
+    fit: Fit = "crop",
+    resample: Image.Resampling = Image.Resampling.BILINEAR,
 ) -> Image.Image:
     """The image with the wanted channels and size.
 
@@ -238,6 +243,7 @@ def fit_to(
         size: (height, width), or None for the image's own.
         fit: ``"crop"`` cuts the longer sides off evenly, ``"stretch"`` changes the shape,
             ``"pad"`` adds black borders.
+        resample: Nearest for masks, which have no values in between.
 
     Returns:
         Mode ``"L"`` or ``"RGB"`` of exactly that size.
@@ -252,10 +258,10 @@ def fit_to(
         inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         canvas = Image.new(image.mode, (width, height))
         corner = ((width - inner[0]) // 2, (height - inner[1]) // 2)
-        canvas.paste(image.resize(inner, Image.Resampling.BILINEAR), corner)
+        canvas.paste(image.resize(inner, resample), corner)
         return canvas
     seen = (width / scale, height / scale) if fit == "crop" else image.size
     left, top = (image.width - seen[0]) / 2, (image.height - seen[1]) / 2
     box = (max(0.0, left), max(0.0, top), min(image.width, left + seen[0]),
            min(image.height, top + seen[1]))  # fmt: skip
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    return image.resize((width, height), resample, box=box)

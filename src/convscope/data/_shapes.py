@@ -75,11 +75,12 @@ def open_shapes(
         difficulty: ``"easy"``, ``"medium"``, ``"hard"``, or settings of your own.
 
     Returns:
-        The data set; `shape_scenes` gives the masks of any split.
+        The data set, with masks.
     """
     scenes = {name: shape_scenes(name, side=side, difficulty=difficulty) for name in SIZES}
     splits = [
-        Split(name=name, images=found.images, labels=found.labels) for name, found in scenes.items()
+        Split(name=name, images=found.images, labels=found.labels, masks=found.masks)
+        for name, found in scenes.items()
     ]
     digest = hashlib.sha256(b"".join(s.images.numpy().tobytes() for s in splits)).hexdigest()
     return Dataset(

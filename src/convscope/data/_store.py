@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from convscope.data import _cifar10, _mnist
+from convscope.data import _cifar10, _mnist, _pets
 from convscope.data._download import Progress, fetch, missing
 from convscope.data._file import read_file
 from convscope.data._open import DATASETS, open_dataset
@@ -33,7 +33,7 @@ class Stored:
         about: One line on it.
         files: Where its files are; empty if they are not all here.
         ready: Whether it can be opened without network.
-        download_bytes: What getting it would cost.
+        download_bytes: What getting it would cost; 0 for what convscope does not download.
     """
 
     name: str
@@ -61,6 +61,15 @@ def stored(name: str, data_dir: str | Path | None = None) -> Stored:
         True
     """
     choose("data set", name, DATASETS)
+    if name == "pets":
+        folder = _pets.find(data_dir)
+        return Stored(
+            name=name,
+            about="photos of cats and dogs with true masks, 224x224 color, up to 37 breeds",
+            files=() if folder is None else (folder / "annotations",),
+            ready=folder is not None,
+            download_bytes=0,
+        )
     if name not in DOWNLOADED:
         about = BUILT_IN.get(name, "comes with convscope")
         return Stored(name=name, about=about, files=(), ready=True, download_bytes=0)
@@ -103,11 +112,14 @@ def get(
         Where its files are now.
 
     Raises:
-        ResourceError: Offline, no mirror answers, or the folder cannot be written.
+        ResourceError: Offline, no mirror answers, the folder cannot be written, or it has to be
+            brought by hand.
     """
     here = stored(name, data_dir)
     if here.ready:
         return here
+    if name == "pets":
+        raise _pets.absent(data_dir)
     if offline:
         raise missing(name, [], folder=data_folder(data_dir))
     wanted = _mnist.DOWNLOADS if name == "mnist" else (_cifar10.DOWNLOAD,)
@@ -132,10 +144,16 @@ def pack(name: str, target: Path, *, data_dir: str | Path | None = None) -> Path
         `target`.
 
     Raises:
-        UsageError: ``digits`` needs no files.
+        UsageError: ``digits`` needs no files; ``pets`` is a folder.
         ResourceError: The data set is not here, or the disk is full.
     """
     here = stored(name, data_dir)
+    if name == "pets":
+        raise UsageError(
+            "pets is a folder of photos, which is not packed",
+            code="U01",
+            hint=f"copy the folder {_pets.FOLDER} over",
+        )
     if not here.ready or not here.files:
         if name not in DOWNLOADED:
             raise UsageError(f"{name} is built in: there is nothing to pack", code="U01")

@@ -1,0 +1,200 @@
+"""pets: photos of cats and dogs of 37 breeds, each with a drawn outline: masks for explanations.
+
+Source: O. Parkhi, A. Vedaldi, A. Zisserman, C. Jawahar, "Cats and Dogs", 2012 (the Oxford-IIIT Pet
+data set, licence CC BY-SA 4.0). The official layout is read: ``images/``, and in ``annotations/``
+the lists and ``trimaps/``. A copy with some of the breeds only is fine.
+
+A trimap says 1 for the pet, 2 for the background and 3 for a border between them, which holds what
+the people who drew it would not decide: fur, ears, edges. The border counts as pet here, since a
+map that points at an ear is about the pet.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from convscope.data._dataset import Dataset, Split
+from convscope.data._download import Progress
+from convscope.data._file import read_file
+from convscope.data._folder_items import Item, stop_on
+from convscope.data._image import LARGEST_FILE, to_tensor
+from convscope.data._memory import check_memory
+from convscope.data._pets_lists import Listing, read_lists
+from convscope.data._picture import decode, fit_to
+from convscope.data._places import data_folder
+from convscope.data._split import content_warnings
+from convscope.errors import ConvscopeError, DataError, ImageError, ResourceError
+
+FOLDER = "oxford-iiit-pet"
+PLACES = (FOLDER, ".", f"pets/{FOLDER}", "pets")
+SHAPE = (3, 224, 224)
+"""What the rule for folders gives for these photos (median of the shorter sides, at most 224)."""
+
+PET, BACKGROUND, BORDER = 1, 2, 3
+HINT = (
+    "unpack images.tar.gz and annotations.tar.gz of https://www.robots.ox.ac.uk/~vgg/data/pets/ "
+    f"into {FOLDER}/ in that folder; or --data shapes, which needs no files"
+)
+
+
+def find(data_dir: str | Path | None = None) -> Path | None:
+    """The folder that holds ``images/`` and ``annotations/``, if it is here."""
+    folder = data_folder(data_dir)
+    for place in PLACES:
+        found = folder / place
+        if (found / "images").is_dir() and (found / "annotations" / "list.txt").is_file():
+            return found
+    return None
+
+
+def absent(data_dir: str | Path | None) -> ResourceError:
+    """The error for pets that are not here: they are never downloaded."""
+    return ResourceError(
+        "pets (Oxford-IIIT Pet) is not on this machine",
+        where=data_folder(data_dir),
+        hint=HINT,
+    )
+
+
+def open_pets(
+    *,
+    data_dir: str | Path | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+    **_unneeded: object,
+) -> Dataset:
+    """The pets of the data folder, with masks.
+
+    Photos are resized by the shorter side and cropped in the center, like those of a folder; a mask
+    gets the same window, resized to the nearest pixel.
+
+    Args:
+        data_dir: Data folder; else ``$CONVSCOPE_DATA``, else the user's cache.
+        input_shape: (C, H, W) to bring every photo to; 3x224x224 by default.
+        skip_bad: Leave photos out that cannot be read, or have no readable trimap, and list them
+            in `Dataset.refused`.
+        progress: Called with (folder, photos so far, photos in all).
+
+    Returns:
+        The official test list to judge, a tenth of every breed of the official training list to
+        choose with, the rest to fit.
+
+    Raises:
+        ResourceError: Not on this machine, or too large for its memory.
+        DataError: A list is damaged (``D10``, ``D21``), or photos are (``D21``, the first five).
+    """
+    folder = find(data_dir)
+    if folder is None:
+        raise absent(data_dir)
+    listing = read_lists(folder)
+    shape = input_shape or SHAPE
+    size = len(listing.items) * shape[0] * shape[1] * shape[2]
+    check_memory(2 * size, f"{len(listing.items):,} photos", where=folder)
+    problems = list(listing.problems)
+    kept: list[Item] = []
+    found: list[tuple[Tensor, Tensor]] = []
+    digest = hashlib.sha256()
+    for count, (item, result) in enumerate(_read_all(folder, listing, shape), 1):
+        if progress is not None:
+            progress(FOLDER, count, len(listing.items))
+        if isinstance(result, ConvscopeError):
+            problems.append(f"{item.name}: {result.code} {result.what}")
+            continue
+        image, mask, sha256 = result
+        digest.update(f"{item.name}\0{sha256}\n".encode())
+        kept.append(item)
+        found.append((image, mask))
+    stop_on(problems, folder, skip_bad=skip_bad)
+    train, validation, test = (
+        _split(name, kept, found, folder) for name in ("train", "validation", "test")
+    )
+    names = listing.class_names
+    return Dataset(
+        name="pets",
+        class_names=names,
+        train=train,
+        validation=validation,
+        test=test,
+        source=f"Oxford-IIIT Pet: {len(kept):,} photos of {len(names)} of {listing.listed} listed "
+        f"breeds, {shape[0]}x{shape[1]}x{shape[2]}: {len(train):,} to fit and {len(validation):,} "
+        f"to choose from the official training list, {len(test):,} of the test list to judge; "
+        "masks from the trimaps, border included",
+        hashes={FOLDER: digest.hexdigest()},
+        warnings=content_warnings(train, validation, test),
+        refused=tuple(problems),
+    )
+
+
+def read_trimap(path: Path) -> Image.Image:
+    """White where the trimap says pet or border, black elsewhere, mode ``"L"``.
+
+    Raises:
+        ImageError: ``I06`` if it holds other numbers than 1, 2 and 3, or as for any image.
+    """
+    data = read_file(path, limit=LARGEST_FILE, code="I02", kind=ImageError).data
+    values = np.asarray(decode(data, where=path, ending=path.suffix).image)
+    kinds = set(np.unique(values).tolist())
+    if values.ndim != 2 or not kinds <= {PET, BACKGROUND, BORDER}:
+        raise ImageError(
+            "not a trimap", code="I06", where=path, expected="gray values 1, 2 and 3 only"
+        )
+    return Image.fromarray(np.where(values == BACKGROUND, 0, 255).astype(np.uint8))
+
+
+def _photo_and_mask(
+    photo: Path, trimap: Path, shape: tuple[int, int, int]
+) -> tuple[Tensor, Tensor, str]:
+    """Bytes of the photo, its mask, and the hash of both files."""
+    file = read_file(photo, limit=LARGEST_FILE, code="I02", kind=ImageError)
+    image = decode(file.data, where=photo, ending=photo.suffix).image
+    if not trimap.is_file():
+        raise ImageError(f"no trimap {trimap.name}", code="I22", where=trimap)
+    mask = read_trimap(trimap)
+    if mask.size != image.size:
+        raise ImageError(
+            f"the trimap has {mask.width}x{mask.height} pixels, the photo "
+            f"{image.width}x{image.height}",
+            code="D09",
+            where=trimap,
+        )
+    hashed = hashlib.sha256(file.sha256.encode() + mask.tobytes()).hexdigest()
+    fitted = fit_to(mask, channels=1, size=shape[1:], resample=Image.Resampling.NEAREST)
+    pixels = to_tensor(fit_to(image, channels=shape[0], size=shape[1:]))
+    return pixels, to_tensor(fitted)[0] > 0, hashed
+
+
+def _read_all(
+    folder: Path, listing: Listing, shape: tuple[int, int, int]
+) -> Iterator[tuple[Item, tuple[Tensor, Tensor, str] | ConvscopeError]]:
+    """Every photo with its mask, in order, in a few threads (decoding leaves Python's lock)."""
+
+    def attempt(item: Item) -> tuple[Tensor, Tensor, str] | ConvscopeError:
+        trimap = folder / "annotations" / "trimaps" / f"{item.path.stem}.png"
+        try:
+            return _photo_and_mask(item.path, trimap, shape)
+        except ConvscopeError as error:
+            return error
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        yield from zip(listing.items, threads.map(attempt, listing.items), strict=True)
+
+
+def _split(name: str, items: list[Item], found: list[tuple[Tensor, Tensor]], folder: Path) -> Split:
+    rows = [row for row, item in enumerate(items) if item.split == name]
+    if not rows:
+        raise DataError(f"empty split: no {name} photos", code="D11", where=folder)
+    return Split(
+        name=name,
+        images=torch.stack([found[row][0] for row in rows]),
+        labels=torch.tensor([items[row].label for row in rows]),
+        names=tuple(items[row].name for row in rows),
+        masks=torch.stack([found[row][1] for row in rows]),
+    )
