@@ -1,6 +1,7 @@
 """Which explanations can be believed: the whole table on one network.
 
 python benchmarks/looking_trust.py --model runs/a --data cifar10 --data-dir DIR [--images 48]
+    [--methods grad-cam,saliency] [--once rise]
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import torch
 from record import record
 
 import convscope
-from convscope.data import shape_scenes
 from convscope.explanations import EXPLANATIONS, trust
 from convscope.results import row
 
@@ -26,18 +26,30 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--methods", default=",".join(EXPLANATIONS))
+    parser.add_argument("--once", default="", help="slow methods: only tests that need one map")
     options = parser.parse_args()
     torch.set_num_threads(1)
     classifier = convscope.load(options.model)
-    data = convscope.open_dataset(options.data, data_dir=options.data_dir)
+    data = convscope.open_dataset(
+        options.data, data_dir=options.data_dir, input_shape=classifier.input_shape
+    )
     generator = torch.Generator().manual_seed(0)
     rows = torch.randperm(len(data.test), generator=generator)[: options.images].sort().values
+    sample = data.test.subset(rows)
+    images = sample.floats()
+    known = len(data.class_names) == classifier.num_classes
+    labels = sample.labels if known else classifier.predict(images, top=1).labels[:, 0]
     found = trust(
         classifier,
-        data.test.floats(rows),
-        data.test.labels[rows],
+        images,
+        sample.labels if known else None,
         {name: EXPLANATIONS[name] for name in options.methods.split(",")},
-        masks=shape_scenes("test").masks[rows] if data.name == "shapes" else None,
+        masks=sample.masks,
+        foreign=[
+            EXPLANATIONS[name](classifier, images, labels)
+            for name in options.once.split(",")
+            if name
+        ],
         generator=generator,
     )
     blind = found.rows[-1].gap
@@ -51,6 +63,7 @@ def main() -> None:
         model=re.sub(r"\(/\S*/", "(", classifier.source),
         data=data.source,
         images=found.images,
+        targets="true classes" if known else "predicted classes",
         mask_share=found.area,
         mosaics_shrunk=found.shrunk,
         notes=found.notes,

@@ -70,6 +70,31 @@ def test_deletion_and_insertion_tell_a_perfect_map_from_its_opposite(corner):
     assert (perfect.deletion.diff(dim=1) <= 1e-5).all()
 
 
+def test_without_labels_maps_are_about_the_predicted_classes():
+    classifier, images = pooled(), torch.rand(6, 1, 12, 12)
+    predicted = classifier.predict(images, top=1).labels[:, 0]
+    unlabeled = trust(classifier, images, None, {"saliency": saliency})
+    labeled = trust(classifier, images, predicted, {"saliency": saliency})
+    assert unlabeled.rows[0].gap == labeled.rows[0].gap
+    assert any("predicted" in note for note in unlabeled.notes)
+    assert not any("predicted" in note for note in labeled.notes)
+
+
+def test_progress_names_every_method_and_ends_at_one():
+    heard = []
+    trust(
+        pooled(),
+        torch.rand(6, 1, 12, 12),
+        torch.arange(6) % 4,
+        {"occlusion": EXPLANATIONS["occlusion"], "saliency": saliency},
+        on_progress=lambda name, share: heard.append((name, share)),
+    )
+    assert list(dict.fromkeys(name for name, _ in heard)) == ["occlusion", "saliency", "curves"]
+    for name in ("occlusion", "saliency", "curves"):
+        shares = [share for who, share in heard if who == name]
+        assert shares == sorted(shares) and shares[0] > 0 and 0.9 < shares[-1] <= 1
+
+
 def test_equal_pixels_are_ranked_at_random_not_by_position(corner):
     classifier, images = corner
     flat = explained(images, torch.zeros_like(images))

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -45,6 +46,16 @@ def classifier(data):
     return Classifier(
         module=net, class_names=data.class_names, input_shape=data.input_shape, source="a net"
     )
+
+
+def test_true_masks_reach_the_trust_section(tmp_path):
+    data = dataset()
+    masked = replace(data, test=replace(data.test, masks=data.test.images[:, 0] > 110))
+    for chosen, columns in ((masked, {"on object", "hits"}), (data, set())):
+        folder = tmp_path / str(len(columns))
+        audit(classifier(chosen), chosen, out_folder=folder, sections=["trust"])
+        text = (folder / "report.json").read_text()
+        assert {name for name in ("on object", "hits") if f'"{name}"' in text} == columns
 
 
 @pytest.fixture(scope="module")

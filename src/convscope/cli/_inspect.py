@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
-from convscope.cli._output import emit, next_step, progress, say, table, warn, wrote
+from convscope.cli._output import Progress, emit, next_step, progress, say, table, warn, wrote
 from convscope.errors import PartlyRefused, UsageError, choose
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from convscope.classifier import Classifier
+
+LARGEST_FOR_RISE = 112
+"""Sides in pixels up to which ``--trust`` judges RISE without being asked."""
 
 Flag = Annotated[bool, cyclopts.Parameter(negative="")]
 
@@ -134,7 +138,7 @@ def _images(
     as_json: bool,
 ) -> None:
     from convscope.data import select_images
-    from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
+    from convscope.explanations import EXPLANATIONS, LAYER_VIEWS, PASSES
     from convscope.studies._inspection import (
         inspect_images,
         occlusion_rows,
@@ -149,7 +153,7 @@ def _images(
     for note in chosen.notes:
         warn(note)
     given = {name: {k: v for k, v in s.items() if v is not None} for name, s in settings.items()}
-    with progress(f"looking at {len(chosen)} images", total=None):
+    with progress(f"looking at {_images_of(len(chosen))}", total=100) as bar:
         work = inspect_images(
             classifier,
             chosen.images,
@@ -158,6 +162,7 @@ def _images(
             labels=chosen.labels,
             targets=_targets(classifier, targets, chosen.labels),
             settings=given,
+            on_progress=_shares(bar, {name: PASSES.get(name, 2) for name in methods}, "looking by"),
         )
     rows = prediction_rows(work)
     tables = {
@@ -174,7 +179,7 @@ def _images(
             if len(chosen) == 1:
                 table(list(lines[0]), [list(line.values()) for line in lines])
     if out is not None:
-        title = chosen.names[0] if len(chosen) == 1 else f"{len(chosen)} images"
+        title = chosen.names[0] if len(chosen) == 1 else _images_of(len(chosen))
         write_images(work, out, title=f"Looking at {title}", force=force)
         wrote(out)
     if chosen.refused:
@@ -242,35 +247,31 @@ def _trust(
 ) -> None:
     import torch
 
-    from convscope.data import open_dataset, shape_scenes
-    from convscope.explanations import EXPLANATIONS, trust
+    from convscope.data import open_dataset
+    from convscope.explanations import EXPLANATIONS, PASSES
     from convscope.studies._inspection import trust_rows, write_trust
+    from convscope.studies._trust import trust_on
 
-    names = [n.strip().replace("_", "-") for n in (show or ",".join(EXPLANATIONS)).split(",")]
+    large = min(classifier.input_shape[1:]) > LARGEST_FOR_RISE
+    usual = ",".join(name for name in EXPLANATIONS if not (name == "rise" and large))
+    if large and show is None:
+        say("rise needs 501 passes per map and is left out for images of this size; --show adds it")
+    names = [n.strip().replace("_", "-") for n in (show or usual).split(",")]
     methods = {n: EXPLANATIONS[choose("explanation", n, EXPLANATIONS)] for n in names}
     dataset = open_dataset(
         data, data_dir=data_dir, offline=offline, input_shape=classifier.input_shape
     )
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(dataset.test), generator=generator)[:count].sort().values
-    masks = shape_scenes("test").masks[rows] if dataset.name == "shapes" else None
-    with progress("judging explanations", total=len(methods)) as bar:
-        done = 0
-
-        def on_method(name: str) -> None:
-            nonlocal done
-            bar.advance(1 if done else 0)
-            bar.describe(f"judging {name}")
-            done += 1
-
-        found = trust(
+    work = {name: PASSES.get(name, 2) for name in methods} | {"curves": 8 * (len(methods) + 1)}
+    with progress("judging explanations", total=100) as bar:
+        found = trust_on(
             classifier,
-            dataset.test.floats(rows),
-            dataset.test.labels[rows],
+            dataset.test.subset(rows),
             methods,
-            masks=masks,
+            classes=len(dataset.class_names),
             generator=generator,
-            on_method=on_method,
+            on_progress=_shares(bar, work, "judging"),
         )
     lines = trust_rows(found)
     if as_json:
@@ -282,6 +283,29 @@ def _trust(
     if out is not None:
         write_trust(found, out, title=f"Whom to believe: {dataset.name}", force=force)
         wrote(out)
+
+
+def _shares(bar: Progress, work: dict[str, int], words: str) -> Callable[[str, float], None]:
+    """Hand (task, share of it) on to a bar of 100, tasks weighted by their `work`."""
+    in_all = sum(work.values())
+    ends: dict[str, float] = {}
+    end = said = 0.0
+    for name, passes in work.items():
+        end += 100 * passes / in_all
+        ends[name] = end
+
+    def on_progress(name: str, share: float) -> None:
+        nonlocal said
+        reached = ends[name] - (1 - share) * 100 * work[name] / in_all
+        bar.describe(f"{words} {name}")
+        bar.advance(max(0.0, reached - said))
+        said = max(said, reached)
+
+    return on_progress
+
+
+def _images_of(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _reference(

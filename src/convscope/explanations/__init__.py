@@ -39,6 +39,7 @@ from convscope.explanations._trust import (
     trust,
     weight_randomization,
 )
+from convscope.explanations._watched import watched
 
 EXPLANATIONS: dict[str, Callable[..., Explanation]] = {
     "saliency": saliency,
@@ -50,6 +51,14 @@ EXPLANATIONS: dict[str, Callable[..., Explanation]] = {
     "rise": rise,
 }
 
+PASSES = {
+    "smooth-grad": 33,
+    "integrated-gradients": 34,
+    "occlusion": 50,
+    "rise": 501,
+}
+"""About how many passes a method needs per image, where more than two: for estimates of time."""
+
 LAYER_VIEWS: dict[str, Callable[..., Any]] = {
     "filters": filters,
     "feature-maps": feature_maps,
@@ -59,6 +68,7 @@ __all__ = [
     "EXPLANATIONS",
     "LAYER_VIEWS",
     "OCCLUSION_PRESETS",
+    "PASSES",
     "Explanation",
     "Faithfulness",
     "FeatureMaps",
@@ -87,5 +97,6 @@ __all__ = [
     "spearman",
     "stability",
     "trust",
+    "watched",
     "weight_randomization",
 ]

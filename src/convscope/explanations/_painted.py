@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from convscope.explanations._watched import announce
 from convscope.probe import Probe, rows_per_chunk
 from convscope.types import Logits
 
@@ -16,6 +17,7 @@ def chunks(probe: Probe, count: int) -> Iterator[Tensor]:
     size = rows_per_chunk(probe.classifier.input_shape, probe.classifier.device)
     for start in range(0, count, size):
         yield torch.arange(start, min(start + size, count))
+        announce(min(start + size, count) / count)
 
 
 def painted_logits(probe: Probe, count: int, paint: Callable[[Tensor], Tensor]) -> Logits:

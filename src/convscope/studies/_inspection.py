@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from convscope.explanations import (
     Filters,
     OcclusionTable,
     Trust,
+    watched,
 )
 from convscope.figures import (
     ascent_curve,
@@ -76,6 +78,7 @@ def inspect_images(
     labels: Tensor | None = None,
     targets: Any = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
+    on_progress: Callable[[str, float], None] | None = None,
 ) -> Inspection:
     """Run the named explanations and layer views on the same images.
 
@@ -87,17 +90,21 @@ def inspect_images(
         labels: True classes, if known.
         targets: As explanations take them.
         settings: Keyword settings by method.
+        on_progress: Called with the name of a method and the share of it that is done.
     """
     given = settings or {}
     found: dict[str, Any] = {}
     for name in show:
         options = dict(given.get(name, {}))
-        if name == "filters":
-            found[name] = LAYER_VIEWS[name](classifier, **options)
-        elif name in LAYER_VIEWS:
-            found[name] = LAYER_VIEWS[name](classifier, images, **options)
-        else:
-            found[name] = EXPLANATIONS[name](classifier, images, targets, **options)
+        tell = partial(on_progress, name) if on_progress is not None else _unheard
+        with watched(tell):
+            if name == "filters":
+                found[name] = LAYER_VIEWS[name](classifier, **options)
+            elif name in LAYER_VIEWS:
+                found[name] = LAYER_VIEWS[name](classifier, images, **options)
+            else:
+                found[name] = EXPLANATIONS[name](classifier, images, targets, **options)
+        tell(1.0)
     with classifier.probe() as probe:
         logits = probe.logits(images)
     return Inspection(
@@ -108,6 +115,10 @@ def inspect_images(
         logits=logits,
         found=found,
     )
+
+
+def _unheard(share: float) -> None:
+    """For callers who do not watch."""
 
 
 def prediction_rows(work: Inspection) -> list[dict[str, Any]]:
@@ -218,7 +229,7 @@ def trust_section(section: Section, found: Trust) -> None:
         "Random weights: rank correlation with the map of the same network with random weights, "
         "0 is good. Pointing: share of positive relevance in the right quarter of 2 x 2 mosaics, "
         "chance is 0.25"
-        + (" (mosaics were shrunk: this network takes one size only)" if found.shrunk else "")
+        + (" (of mosaics shrunk to the size of one image)" if found.shrunk else "")
         + ". Stability: largest relative change under noise of 0.02, small is good."
         + ("" if found.area is None else f" On object: chance is {found.area:.2f}."),
         name="trust",

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from convscope.explanations import EXPLANATIONS, trust
+from collections.abc import Callable
+
+from torch import Generator
+
+from convscope.classifier import Classifier
+from convscope.data import Split
+from convscope.explanations import EXPLANATIONS, Explanation, Trust, trust
 from convscope.figures import draw_trust, svg
 from convscope.reports import Section
 from convscope.studies._context import Audit
@@ -17,11 +23,11 @@ def trusted(audit: Audit, section: Section) -> None:
     """Methods against tests, with a random map as the yardstick."""
     rows = audit.attacked_rows[: IMAGES[audit.effort]]
     methods = {name: EXPLANATIONS[name] for name in JUDGED if name in EXPLANATIONS}
-    found = trust(
+    found = trust_on(
         audit.classifier,
-        audit.test.floats(rows),
-        audit.test.labels[rows],
+        audit.test.subset(rows),
         methods,
+        classes=len(audit.dataset.class_names),
         generator=audit.generator(40),
     )
     number = {"kind": "number"}
@@ -32,7 +38,8 @@ def trusted(audit: Audit, section: Section) -> None:
         ("randomized", "randomized"),
         ("completeness", "incomplete"),
         ("pointing", "pointing"),
-        ("inside", "on the object"),
+        ("inside", "on object"),
+        ("hit", "hits"),
         ("stability", "unsteady"),
         ("seconds", "seconds"),
     ]
@@ -46,7 +53,13 @@ def trusted(audit: Audit, section: Section) -> None:
         "Randomized: rank correlation with the map of the same network with random weights; near "
         "0 is good. Incomplete: relative error of the sum of a map, where a sum is promised. "
         "Pointing: share of the map on the right quarter of a 2 x 2 mosaic; chance is 0.25. "
-        "Unsteady: largest relative change under weak noise.",
+        "Unsteady: largest relative change under weak noise."
+        + (
+            ""
+            if found.area is None
+            else " On object: share of the map on the true mask, and hits: how often its largest "
+            f"value lies there; chance is {found.area:.2f} for both."
+        ),
         name="trust",
     )
     section.figure(
@@ -65,6 +78,37 @@ def trusted(audit: Audit, section: Section) -> None:
             f"No better than a random map on {found.images} images: {', '.join(weak)}.",
             section="trust",
         )
+
+
+def trust_on(
+    classifier: Classifier,
+    sample: Split,
+    methods: dict[str, Callable[..., Explanation]],
+    *,
+    classes: int,
+    generator: Generator,
+    on_progress: Callable[[str, float], None] | None = None,
+) -> Trust:
+    """`trust` on some images of a data set: their classes, their masks where they have them.
+
+    Args:
+        classifier: The network that is explained.
+        sample: A few images of a split.
+        methods: Functions by name.
+        classes: How many classes the data set has. If the network has another number, maps are
+            about the predicted classes.
+        generator: Source of every draw.
+        on_progress: As for `trust`.
+    """
+    return trust(
+        classifier,
+        sample.floats(),
+        sample.labels if classes == classifier.num_classes else None,
+        methods,
+        masks=sample.masks,
+        generator=generator,
+        on_progress=on_progress,
+    )
 
 
 def _short(value: float | None) -> float | None:

@@ -14,6 +14,9 @@ from convscope.errors import ModelContractError, UsageError
 from convscope.explanations._result import Explanation
 from convscope.types import Images, Labels
 
+LARGE = 128
+"""Images with sides of so many pixels show their object at half the size, too."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Mosaics:
@@ -23,7 +26,7 @@ class Mosaics:
         images: ``(mosaic, channel, height, width)``.
         targets: ``(mosaic, 4)``: the class at the upper left, upper right, lower left and lower
             right.
-        shrunk: True if the network takes one size only and mosaics were brought to it.
+        shrunk: True if mosaics were brought to the size of one image.
     """
 
     images: Images
@@ -57,7 +60,9 @@ def mosaics(
     """Arrange confidently and rightly classified images into 2 x 2 mosaics.
 
     Args:
-        classifier: A network that takes images of twice the size; otherwise mosaics are shrunk.
+        classifier: A network that takes images of twice the size; otherwise mosaics are shrunk,
+            as are those of images of at least `LARGE` pixels, which stay readable at half size
+            and would cost four times as much.
         images: ``(batch, channel, height, width)``.
         labels: ``(batch,)``, true classes.
         count: How many mosaics.
@@ -94,7 +99,7 @@ def mosaics(
         torch.cat(list(parts[:, 2:].unbind(1)), 3),
     )
     whole = torch.cat([top, bottom], dim=2)
-    shrunk = not _takes(classifier, whole[:1])
+    shrunk = min(images.shape[2:]) >= LARGE or not _takes(classifier, whole[:1])
     if shrunk:
         size = (images.shape[2], images.shape[3])
         whole = F.interpolate(whole, size=size, mode="area")

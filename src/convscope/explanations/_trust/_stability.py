@@ -11,6 +11,8 @@ from convscope.classifier import Classifier
 from convscope.explanations._result import Explanation
 from convscope.types import Images
 
+NOISY_COPIES = 10
+
 
 def stability(
     classifier: Classifier,
@@ -19,7 +21,7 @@ def stability(
     targets: Tensor,
     *,
     radius: float = 0.02,
-    draws: int = 10,
+    draws: int = NOISY_COPIES,
     generator: Generator | None = None,
 ) -> Tensor:
     """The largest relative change of a map under uniform noise of at most `radius`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -25,13 +26,13 @@ from convscope.explanations._trust._pointing import (
     mosaics,
     pointing,
 )
+from convscope.explanations._trust._progress import FEW, heard_as, pixels_in_all, tell_curve
 from convscope.explanations._trust._randomization import Randomization, weight_randomization
 from convscope.explanations._trust._stability import stability
+from convscope.explanations._watched import watched
 from convscope.types import Images, Labels
 
 RANDOM = "random map"
-FEW = 8
-"""Images for the tests that run a method many times over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class Trust:
         similarity: ``(method, stage)``, mean rank correlation; NaN where not computed.
         images: How many images were judged.
         area: Mean share of pixels on the true mask: what chance gives for `inside`.
-        shrunk: Whether mosaics had to be shrunk to the network's only size.
+        shrunk: Whether mosaics were shrunk to the size of one image.
         notes: Sentences on what could not be done.
     """
 
@@ -99,26 +100,28 @@ class Trust:
 def trust(
     classifier: Classifier,
     images: Images,
-    labels: Labels,
+    labels: Labels | None,
     methods: dict[str, Callable[..., Explanation]],
     *,
     masks: Tensor | None = None,
     foreign: Sequence[Explanation] = (),
     generator: Generator | None = None,
-    on_method: Callable[[str], None] | None = None,
+    on_progress: Callable[[str, float], None] | None = None,
 ) -> Trust:
     """Put methods to every test that applies.
 
     Args:
         classifier: The network that is explained.
         images: ``(batch, channel, height, width)``; some dozens.
-        labels: ``(batch,)``, true classes: the targets of all maps.
+        labels: ``(batch,)``, true classes: the targets of all maps. ``None``: the predicted
+            classes, for images of things that the network has no class for.
         methods: Functions by name, such as entries of `EXPLANATIONS`.
         masks: ``(batch, height, width)``, True on the object, where they are known.
         foreign: Maps of other libraries for the same images; tests that need to run the method
             again are left out.
         generator: Source of every draw; by default one with seed 0.
-        on_method: Called with the name of each method before its turn.
+        on_progress: Called with the name of a method and the share of its tests that is done; at
+            last with ``"curves"``, for deletion and insertion of all methods.
 
     Raises:
         UsageError: If foreign maps are about other images.
@@ -133,12 +136,15 @@ def trust(
         ['saliency', 'random map']
     """
     classifier.check_images(images)
+    notes: list[str] = []
+    if labels is None:
+        labels = classifier.predict(images, top=1).labels[:, 0]
+        notes.append("the data have other classes than the network: maps are about predicted ones")
     labels = classifier.check_labels(labels, len(images))
     for given in foreign:
         if given.images.shape != images.shape:
             raise UsageError(f"the maps of {given.method} are about other images", code="U11")
     source = generator if generator is not None else torch.Generator().manual_seed(0)
-    notes: list[str] = []
     tiles = None
     try:
         tiles = mosaics(classifier, images, labels, generator=source)
@@ -146,15 +152,21 @@ def trust(
         notes.append(f"no mosaics: {error.what}")
     found = []
     for name, method in methods.items():
-        if on_method is not None:
-            on_method(name)
-        judged = _judge(classifier, name, method, images, labels, tiles, source, notes)
+        heard = method
+        if on_progress is not None:
+            heard = heard_as(
+                method, partial(on_progress, name), pixels_in_all(classifier, images, tiles)
+            )
+        judged = _judge(classifier, name, heard, images, labels, tiles, source, notes)
         found += [judged] if judged is not None else []
     found += [_Judged(name=given.method, maps=given) for given in foreign]
     blind = _judge(classifier, RANDOM, random_maps(source), images, labels, tiles, source, notes)
     found += [blind] if blind is not None else []
     stages = next((x.random.stages for x in found if x.random is not None), ())
-    curves = [deletion_insertion(classifier, x.maps, generator=source) for x in found]
+    curves = []
+    for i, each in enumerate(found):
+        with watched(partial(tell_curve, on_progress, i, len(found))):
+            curves.append(deletion_insertion(classifier, each.maps, generator=source))
     places = [None if masks is None else localization(x.maps, masks) for x in found]
     unknown = torch.full((len(stages),), torch.nan)
     return Trust(

@@ -1,0 +1,43 @@
+"""Hearing how far a slow explanation is, without an argument for it in every method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_ear: ContextVar[Callable[[float], None] | None] = ContextVar("ear", default=None)
+
+
+@contextmanager
+def watched(on_share: Callable[[float], None]) -> Iterator[None]:
+    """Hear how much of its images an explanation inside the block has run, for progress displays.
+
+    Args:
+        on_share: Called with numbers from 0 to 1. A method that goes over its images again, such
+            as integrated gradients that were not exact enough, starts again at 0.
+
+    Example:
+        >>> import torch
+        >>> from convscope.classifier import Classifier
+        >>> from convscope.explanations import occlusion
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 4, 4))
+        >>> heard = []
+        >>> with watched(heard.append):
+        ...     _ = occlusion(classifier, torch.rand(3, 1, 4, 4))
+        >>> heard[-1]
+        1.0
+    """
+    token = _ear.set(on_share)
+    try:
+        yield
+    finally:
+        _ear.reset(token)
+
+
+def announce(share: float) -> None:
+    """Tell whoever watches."""
+    ear = _ear.get()
+    if ear is not None:
+        ear(share)
