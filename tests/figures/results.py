@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -21,6 +22,7 @@ from convscope.robustness import (
     Rung,
     Survival,
 )
+from convscope.scratch import TrainingCurve, addition
 from convscope.training import Evaluation, Examples, Measured, TrainResult
 from convscope.visualizations import Control, Judgement, Nearest, Visualization
 
@@ -293,4 +295,11 @@ def all_results(names=("cat", "dog", "emu", "fox")):
         *robustness(names),
         trust(names),
         *noises(names),
+        addition("1011", "110"),
+        TrainingCurve(
+            losses=np.array([2.0, 1.0, 0.5]),
+            errors=np.array([0.9, 0.5, 0.2]),
+            accuracies=np.array([0.7]),
+            steps_per_epoch=3,
+        ),
     ]

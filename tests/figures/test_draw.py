@@ -2,9 +2,14 @@ import warnings
 
 import matplotlib
 import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from convscope.errors import UsageError
+from convscope.explanations import Explanation
 from convscope.figures import FIGURES, draw, svg
+from convscope.visualizations import Control, Judgement, Nearest, Visualization
 
 from .results import all_results
 
@@ -45,6 +50,64 @@ def test_hostile_names_neither_stop_nor_warn(result):
         warnings.simplefilter("error")
         text = svg(draw(result))
     assert "x" * 60 not in text and "<img" not in text
+
+
+NAME = "<b>$x^2$</b>_{" + "a very long name, such as ImageNet gives to its classes, " * 4
+
+
+@pytest.mark.parametrize("targets", [1, 2, 4])
+def test_nothing_of_an_explanation_is_cut_off(targets):
+    """Titles are as long as methods have settings; every text must lie inside the figure."""
+    result = Explanation(
+        images=torch.rand(2, 3, 16, 16),
+        maps=torch.rand(2, targets, 16, 16) - 0.5,
+        targets=torch.zeros(2, targets, dtype=torch.int64),
+        method="integrated-gradients",
+        class_names=(NAME,) * 4,
+        layer="mobilenet_v2.layer.15.expand_1x1.convolution",
+        settings={"baseline": "mean color", "steps": 16, "masks": 500, "keep": 0.5},
+    )
+    assert_inside(draw(result))
+
+
+@pytest.mark.parametrize("units", [1, 3, 12])
+def test_nothing_of_a_visualization_is_cut_off_and_everything_is_there(units):
+    images = torch.rand(units, 3, 16, 16)
+    verdict = Judgement(
+        source="another", probabilities=torch.rand(units), labels=torch.zeros(units).long(), right=1
+    )
+    result = Visualization(
+        images=images,
+        units=(NAME,) * units,
+        layer="logits",
+        channels=torch.arange(units),
+        recipe="gaussian-gradient",
+        history=torch.rand(5, units),
+        activations=torch.rand(units),
+        logits=torch.rand(units, 12),
+        class_names=(NAME,) * 12,
+        natural=torch.rand(units),
+        natural_images=images,
+        judgement=verdict,
+        nearest=Nearest(images=images, rows=torch.zeros(units).long(), distances=torch.ones(units)),
+        control=Control(images=images, judgement=verdict),
+        settings={"steps": 200, "sigma": "documents", "step_size": 1 / 255},
+    )
+    figure = draw(result)
+    assert_inside(figure)
+    said = " ".join(text.get_text() for text in figure.findobj(Text))
+    for needed in ("random weights", "best real", "nearest real", "judge", "(real "):
+        assert needed in said
+
+
+def assert_inside(figure):
+    """Everything that is drawn lies within the figure."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    width, height = figure.get_size_inches()
+    box = figure.get_tightbbox(canvas.get_renderer())
+    assert box.x0 >= -0.02 and box.x1 <= width + 0.02
+    assert box.y0 >= -0.02 and box.y1 <= height + 0.02
 
 
 def test_dollars_are_printed_as_dollars():

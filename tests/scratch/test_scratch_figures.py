@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from convscope.figures._scratch import draw_addition, draw_gradient_checks, draw_training_curve
+from convscope.figures import draw_addition, draw_gradient_checks, draw_training_curve
 from convscope.scratch import GradientCheck, TrainingCurve, addition
 
 

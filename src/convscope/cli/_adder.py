@@ -41,7 +41,7 @@ def add_numbers(
         for line in written_out(found):
             say(line)
     if figure is not None:
-        from convscope.figures._scratch import draw_addition
+        from convscope.figures import draw_addition
 
         save_figure(draw_addition(found), figure)
     facts = {

@@ -17,7 +17,7 @@ from typing import Any
 
 import cyclopts
 
-from convscope.cli._examples import epilogue
+from convscope.cli._examples import EXAMPLES, epilogue
 from convscope.cli._output import VOICE
 from convscope.errors import ConvscopeError, UsageError, printable
 
@@ -74,6 +74,7 @@ def build_app() -> cyclopts.App:
     )
     for name in COMMANDS:
         import_module(f"convscope.cli._{name}").register(app)
+    for name in EXAMPLES:
         app[name].help_epilogue = epilogue(name)
     return app
 

@@ -34,6 +34,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope audit runs/digits --data digits --out report.html",
         "convscope audit runs/digits --data digits --fail-under accuracy=0.98",
     ),
+    "report": (
+        "convscope report report",
+        "convscope report report --out again.html --pdf",
+    ),
     "scratch": ("convscope scratch check", "convscope scratch train --data digits"),
     "adder": ("convscope adder 100111 110010",),
 }

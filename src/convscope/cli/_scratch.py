@@ -52,7 +52,7 @@ def check(
             title="Backward passes against central differences",
         )
     if figure is not None:
-        from convscope.figures._scratch import draw_gradient_checks
+        from convscope.figures import draw_gradient_checks
 
         save_figure(draw_gradient_checks(checks), figure)
         wrote(figure)
@@ -192,7 +192,7 @@ def save_run(
     """
     import torch
 
-    from convscope.figures._scratch import draw_training_curve
+    from convscope.figures import draw_training_curve
     from convscope.models import build, save_model
 
     module = build(

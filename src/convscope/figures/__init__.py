@@ -25,9 +25,16 @@ from convscope.figures._explanations import (
     draw_explanation,
     explanation_tile,
     explanation_title,
+    is_signed,
+    row_limit,
 )
 from convscope.figures._feature_maps import draw_feature_maps, map_caption, map_sheet
-from convscope.figures._filters import draw_filters, filter_caption, filter_sheet
+from convscope.figures._filters import (
+    draw_filters,
+    filter_caption,
+    filter_legend,
+    filter_sheet,
+)
 from convscope.figures._mosaic import (
     colored,
     enlarged,
@@ -56,17 +63,29 @@ from convscope.figures._robustness import (
     draw_robustness_evaluation,
     draw_survival,
 )
+from convscope.figures._scratch import (
+    draw_addition,
+    draw_gradient_checks,
+    draw_training_curve,
+)
 from convscope.figures._svg import svg
 from convscope.figures._text import class_label, label, percent
 from convscope.figures._training import accuracy_curve, draw_history, draw_training, loss_curve
 from convscope.figures._trust import draw_trust
-from convscope.figures._visualizations import ascent_curve, draw_visualization, unit_tile
+from convscope.figures._visualizations import (
+    ascent_curve,
+    bands,
+    draw_visualization,
+    unit_tile,
+    visualization_title,
+)
 
 __all__ = [
     "FIGURES",
     "accuracy_curve",
     "ascent_curve",
     "attack_title",
+    "bands",
     "budget",
     "calibration_diagram",
     "class_label",
@@ -75,6 +94,7 @@ __all__ = [
     "curve",
     "difference_tile",
     "draw",
+    "draw_addition",
     "draw_attack",
     "draw_certification",
     "draw_defenses",
@@ -82,6 +102,7 @@ __all__ = [
     "draw_explanation",
     "draw_feature_maps",
     "draw_filters",
+    "draw_gradient_checks",
     "draw_history",
     "draw_mistakes",
     "draw_model_transfer",
@@ -92,6 +113,7 @@ __all__ = [
     "draw_robustness_evaluation",
     "draw_survival",
     "draw_training",
+    "draw_training_curve",
     "draw_trust",
     "draw_universal_noise",
     "draw_visualization",
@@ -99,8 +121,10 @@ __all__ = [
     "explanation_tile",
     "explanation_title",
     "filter_caption",
+    "filter_legend",
     "filter_sheet",
     "heat",
+    "is_signed",
     "label",
     "loss_curve",
     "map_caption",
@@ -116,9 +140,11 @@ __all__ = [
     "photo",
     "pixels",
     "png",
+    "row_limit",
     "stretched",
     "svg",
     "top_confusions",
     "unit_tile",
     "verdict",
+    "visualization_title",
 ]

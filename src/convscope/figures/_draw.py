@@ -26,6 +26,7 @@ from convscope.figures._robustness import (
     draw_robustness_evaluation,
     draw_survival,
 )
+from convscope.figures._scratch import draw_addition, draw_training_curve
 from convscope.figures._training import draw_training
 from convscope.figures._trust import draw_trust
 from convscope.figures._visualizations import draw_visualization
@@ -39,6 +40,7 @@ from convscope.robustness import (
     RobustnessEvaluation,
     Survival,
 )
+from convscope.scratch import Addition, TrainingCurve
 from convscope.training import Evaluation, TrainResult
 from convscope.visualizations import Visualization
 
@@ -61,6 +63,8 @@ FIGURES: dict[type, Callable[[Any], Figure]] = {
     ModelTransfer: draw_model_transfer,
     Certification: draw_certification,
     DefenseComparison: draw_defenses,
+    Addition: draw_addition,
+    TrainingCurve: draw_training_curve,
 }
 
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from convscope.explanations import Explanation
 from convscope.figures._mosaic import Pixels, heat, pixels
-from convscope.figures._text import class_label, label, percent
-from convscope.figures._theme import POSITIVE, SIGNED, axes, bare, figure, look
+from convscope.figures._text import class_label, percent, wrapped
+from convscope.figures._theme import MUTED, POSITIVE, SIGNED, axes, bare, figure, look
 
 MOST_IMAGES = 8
 MOST_TARGETS = 10
@@ -25,8 +25,10 @@ def draw_explanation(result: Explanation) -> Figure:
     targets = min(result.maps.shape[1], MOST_TARGETS)
     signed = is_signed(result)
     with look():
-        drawn = figure(1.5 * (targets + 1) + 0.9, 1.55 * rows + 0.5)
-        drawn.suptitle(label(explanation_title(result), 100), fontsize=10, fontweight="bold")
+        width = 1.5 * (targets + 1) + 1.1
+        title = wrapped(explanation_title(result), width)
+        drawn = figure(width, 1.55 * rows + 0.35 + 0.18 * len(title.splitlines()))
+        drawn.suptitle(title, fontsize=10, fontweight="bold")
         grid = drawn.add_gridspec(rows, targets + 1)
         for row in range(rows):
             made = axes(drawn, grid[row, 0])
@@ -48,6 +50,11 @@ def draw_explanation(result: Explanation) -> Figure:
             )
             bar.outline.set_visible(False)
             bar.ax.tick_params(labelsize=6.5, length=2)
+            if row == rows // 2:
+                meaning = (
+                    "red for the class, blue against" if signed else "strength, without a sign"
+                )
+                bar.set_label(meaning, fontsize=6.5, color=MUTED)
     return drawn
 
 

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from convscope.explanations import Filters
 from convscope.figures._mosaic import GAP, Pixels, mosaic, pixels
-from convscope.figures._text import label
-from convscope.figures._theme import axes, bare, figure, look
+from convscope.figures._text import label, wrapped
+from convscope.figures._theme import MUTED, axes, bare, figure, look
 
 MOST = 256
 """Filters of one sheet."""
@@ -18,12 +18,24 @@ def draw_filters(result: Filters) -> Figure:
     data = filter_sheet(result, between=(255, 255, 255))
     with look():
         width = 7.0
-        drawn = figure(width, 0.5 + width * data.shape[0] / data.shape[1])
-        made = axes(drawn, title=label(filter_caption(result), 90))
+        drawn = figure(width, 0.8 + width * data.shape[0] / data.shape[1])
+        made = axes(
+            drawn, title=wrapped(filter_caption(result), width), x=label(filter_legend(result), 120)
+        )
+        made.xaxis.label.set(fontsize=8, color=MUTED)
         made.imshow(data, cmap="gray", vmin=0, vmax=255)
         bare(made)
         made.spines[:].set_visible(False)
     return drawn
+
+
+def filter_legend(result: Filters) -> str:
+    """What black and white mean."""
+    low, high = float(result.low.min()), float(result.high.max())
+    return (
+        "each by itself: its smallest weight is dark, its largest bright; all weights lie from "
+        f"{low:.2g} to {high:.2g}"
+    )
 
 
 def filter_sheet(result: Filters, *, between: tuple[int, int, int] = GAP) -> Pixels:

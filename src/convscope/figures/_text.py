@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from functools import cache
 
 from convscope.errors import printable
+
+LETTERS_PER_INCH = 10.5
 
 
 def label(text: str, limit: int = 22) -> str:
@@ -43,6 +46,19 @@ def class_label(class_names: Sequence[str], index: int, limit: int = 22) -> str:
         return f"class {index}"
     drawn = label(class_names[index], limit)
     return f"{index}: {drawn}" if "□" in drawn or not drawn.strip() else drawn
+
+
+def wrapped(text: str, width: float, *, limit: int = 300) -> str:
+    r"""`text` as safe lines that fit a title of `width` inches in bold letters of ten points.
+
+    Example:
+        >>> print(wrapped("occlusion (window 14 x 14, stride 7)", 2.0))
+        occlusion (window 14
+        x 14, stride 7)
+    """
+    line = printable(str(text)[: 4 * limit], limit=limit)
+    lines = textwrap.wrap(line, max(12, int(width * LETTERS_PER_INCH))) or [""]
+    return "\n".join(label(part, limit) for part in lines)
 
 
 def percent(share: float, digits: int = 1) -> str:

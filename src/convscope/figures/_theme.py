@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 INK = "#1f2328"
 MUTED = "#5f6770"
@@ -99,7 +99,13 @@ def figure(width: float = 6.4, height: float = 3.4) -> Figure:
 
 
 def axes(
-    drawn: Figure, position: Any = 111, *, title: str = "", x: str = "", y: str = "", grid: str = ""
+    drawn: Figure | SubFigure,
+    position: Any = 111,
+    *,
+    title: str = "",
+    x: str = "",
+    y: str = "",
+    grid: str = "",
 ) -> Axes:
     """One set of axes with titles.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from torch import Tensor
 
 from convscope.figures._curve import curve, remark
 from convscope.figures._mosaic import Pixels, pixels
-from convscope.figures._text import class_label, label, percent
+from convscope.figures._text import class_label, label, percent, wrapped
 from convscope.figures._theme import MUTED, axes, bare, figure, look
 from convscope.visualizations import Visualization
 
@@ -16,37 +17,59 @@ MOST_POINTS = 25
 
 
 def draw_visualization(result: Visualization) -> Figure:
-    """The images of all units, a row from random weights, nearest real images, and the ascent."""
+    """The images of all units with what is needed to believe them, and the ascent."""
     count = len(result.images)
     columns = min(count, COLUMNS)
-    bands: list[tuple[str, object, bool]] = [("image", result.images, True)]
-    if result.control is not None:
-        bands.append(("random weights", result.control.images, False))
-    if result.natural_images is not None:
-        bands.append(("best real image", result.natural_images, False))
-    elif result.nearest is not None:
-        bands.append(("nearest real image", result.nearest.images, False))
+    shown = bands(result)
     lines = -(-count // columns)
+    caption = 0.14 * max(len(unit_caption(result, unit).splitlines()) for unit in range(count))
     with look():
-        width = max(6.0, 1.0 * columns + 1.0)
-        drawn = figure(width, 1.32 * lines * len(bands) + 2.6)
-        grid = drawn.add_gridspec(
-            lines * len(bands) + 1, columns, height_ratios=[1.0] * lines * len(bands) + [1.9]
-        )
+        width = max(6.0, 1.0 * columns + 0.6)
+        title = wrapped(visualization_title(result), width)
+        heights = [1.0 + caption, *[1.0] * (len(shown) - 1)]
+        top = lines * sum(heights) + 0.2 * len(title.splitlines()) + 0.1
+        drawn = figure(width, top + 2.3)
+        parts = drawn.subfigures(2, 1, squeeze=False, height_ratios=[top, 2.3])
+        pictures, below = parts[0, 0], parts[1, 0]
+        pictures.suptitle(title, fontsize=10, fontweight="bold")
+        grid = pictures.add_gridspec(lines * len(shown), columns, height_ratios=heights * lines)
         for unit in range(count):
             line, column = divmod(unit, columns)
-            for band, (title, images, named) in enumerate(bands):
-                made = axes(drawn, grid[line * len(bands) + band, column])
-                made.imshow(pixels(images[unit]), cmap="gray", vmin=0, vmax=255)  # type: ignore[index]
+            for band, (name, images) in enumerate(shown):
+                made = axes(pictures, grid[line * len(shown) + band, column])
+                made.imshow(pixels(images[unit]), cmap="gray", vmin=0, vmax=255)
                 bare(made)
-                if named:
+                if band == 0:
                     made.set_title(
                         unit_caption(result, unit), fontsize=7, fontweight="normal", loc="center"
                     )
                 if column == 0:
-                    made.set_ylabel(title, fontsize=7, color=MUTED)
-        _ascent(drawn, grid[-1, :], result)
+                    made.set_ylabel(name, fontsize=7, color=MUTED)
+        _ascent(below, 111, result)
     return drawn
+
+
+def bands(result: Visualization) -> list[tuple[str, Tensor]]:
+    """What stands below each image: name and images, one per unit."""
+    found = [("image", result.images)]
+    if result.control is not None:
+        found.append(("random weights", result.control.images))
+    if result.natural_images is not None:
+        found.append(("best real", result.natural_images))
+    if result.nearest is not None:
+        found.append(("nearest real", result.nearest.images))
+    return found
+
+
+def visualization_title(result: Visualization) -> str:
+    """Recipe, settings and verdict of the judge, who also reads the control."""
+    named = ", ".join(f"{k} {_short(v)}" for k, v in result.settings.items())
+    words = f"{result.layer} by {result.recipe}" + (f" ({named})" if named else "")
+    if result.judgement is not None:
+        words += f"; a judge reads {result.judgement.right} of {len(result.units)}"
+        if result.control is not None and result.control.judgement is not None:
+            words += f", of those from random weights {result.control.judgement.right}"
+    return words
 
 
 def ascent_curve(result: Visualization) -> Figure:
@@ -64,24 +87,45 @@ def unit_tile(result: Visualization, unit: int) -> Pixels:
 
 def unit_caption(result: Visualization, unit: int) -> str:
     """Name, activation and what the judge reads, safe to draw."""
-    lines = [label(result.units[unit], 18), f"{float(result.activations[unit]):.3g}"]
+    lines = [label(result.units[unit], 16), f"{float(result.activations[unit]):.3g}"]
     if result.natural is not None:
         lines[1] += f" (real {float(result.natural[unit]):.3g})"
+    if result.stuck is not None and bool(result.stuck[unit]):
+        lines[1] = "silent: no gradient"
     if result.judgement is not None:
-        read = class_label(result.class_names, int(result.judgement.labels[unit]), 10)
-        lines.append(f"judge: {read} {percent(float(result.judgement.probabilities[unit]), 0)}")
+        read = int(result.judgement.labels[unit])
+        if read == int(result.channels[unit]):
+            lines.append(f"judged {percent(float(result.judgement.probabilities[unit]), 0)}")
+        else:
+            lines.append(f"judge: {class_label(result.class_names, read, 10)}")
     return "\n".join(lines)
 
 
-def _ascent(drawn: Figure, where: object, result: Visualization) -> None:
+def _legend(result: Visualization, unit: int) -> str:
+    """Short name of a unit: the place in the map is the same for all."""
+    own = result.layer == "logits"
+    return label(result.units[unit] if own else f"map {int(result.channels[unit])}", 20)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _ascent(drawn: Figure | SubFigure, where: object, result: Visualization) -> None:
     made = axes(drawn, where, title="Ascent", x="step", y="objective", grid="y")
     history = result.history
     steps = list(range(0, len(history), max(1, len(history) // MOST_POINTS)))
     if len(history) and steps[-1] != len(history) - 1:
         steps.append(len(history) - 1)
     missing = [
-        curve(made, steps, history[steps, unit].numpy(), series=unit, name=label(name, 14))
-        for unit, name in enumerate(result.units[:MOST_CURVES])
+        curve(
+            made,
+            steps,
+            history[steps, unit].numpy(),
+            series=unit,
+            name=_legend(result, unit),
+        )
+        for unit in range(min(len(result.units), MOST_CURVES))
     ]
     if len(result.units) <= MOST_CURVES and len(history):
         made.legend(ncols=2 if len(result.units) > 5 else 1, fontsize=6.5, loc="center left",

@@ -31,11 +31,15 @@ from convscope.figures import (
     explanation_tile,
     explanation_title,
     filter_caption,
+    filter_legend,
     filter_sheet,
+    is_signed,
     map_caption,
     map_sheet,
     png,
+    row_limit,
     svg,
+    visualization_title,
 )
 from convscope.figures import draw_feature_maps as draw_maps
 from convscope.reports import Report, Section, render
@@ -232,7 +236,6 @@ def trust_section(section: Section, found: Trust) -> None:
         + (" (of mosaics shrunk to the size of one image)" if found.shrunk else "")
         + ". Stability: largest relative change under noise of 0.02, small is good."
         + ("" if found.area is None else f" On object: chance is {found.area:.2f}."),
-        name="trust",
     )
     for text in found.notes:
         section.note(text)
@@ -346,7 +349,7 @@ def _image_page(report: Report, work: Inspection) -> None:
         ],
         scale=scale,
     )
-    section.table(list(rows[0]), [list(row.values()) for row in rows], name="predictions")
+    section.table(list(rows[0]), [list(row.values()) for row in rows])
     explanations = {k: v for k, v in work.found.items() if isinstance(v, Explanation)}
     if explanations:
         _explanation_section(report, work, explanations, scale)
@@ -368,17 +371,30 @@ def _explanation_section(
         rows = []
         for i in range(min(len(work.images), MOST_ON_PAGE)):
             file = keep_image(section, f"image-{i}", work.images[i])
-            cells: list[dict[str, Any]] = [{"file": file, "alt": work.names[i]}]
+            strongest = f"{'±' if is_signed(found) else '0 to '}{row_limit(found, i):.3g}"
+            cells: list[dict[str, Any]] = [
+                {"file": file, "alt": work.names[i], "detail": strongest}
+            ]
             for k in range(count):
                 name = name_of(found.class_names, int(found.targets[i, k]))
                 tile = png(explanation_tile(found, i, k))
                 path = section.image(f"{method}-{i}-{k}", tile)
                 cells.append({"file": path, "alt": f"{method} map of {name}", "detail": name})
             rows.append({"title": work.names[i], "cells": cells})
-        columns = ["image", *(f"target {k + 1}" for k in range(count))]
-        section.grid(columns, rows, scale=scale, caption=explanation_title(found))
+        section.grid(
+            ["image", *(_heading(found, k) for k in range(count))],
+            rows,
+            scale=scale,
+            caption=f"{explanation_title(found)}. Below each image: the strongest color's value.",
+        )
         if found.table is not None:
             _occlusion_details(section, work, found.table, found.class_names)
+
+
+def _heading(found: Explanation, k: int) -> str:
+    """The class of a column, if all rows agree on it."""
+    classes = set(found.targets[:, k].tolist())
+    return name_of(found.class_names, classes.pop()) if len(classes) == 1 else f"target {k + 1}"
 
 
 def _occlusion_details(
@@ -387,7 +403,7 @@ def _occlusion_details(
     with section.details("Occlusion in numbers, position by position"):
         rows = occlusion_rows(table, classes, work.names)
         kinds = [{"title": key, "kind": "text"} for key in rows[0]]
-        section.table(kinds, [list(row.values()) for row in rows], name="occlusion")
+        section.table(kinds, [list(row.values()) for row in rows])
 
 
 def _filter_section(report: Report, found: Filters) -> None:
@@ -397,7 +413,7 @@ def _filter_section(report: Report, found: Filters) -> None:
         found.layer,
         png(sheet),
         alt=filter_caption(found),
-        caption=filter_caption(found),
+        caption=f"{filter_caption(found)}; {filter_legend(found)}.",
         scale=max(1, min(12, 640 // sheet.shape[1])),
     )
 
@@ -407,7 +423,7 @@ def _map_section(report: Report, work: Inspection, found: FeatureMaps) -> None:
     for i in range(min(len(work.images), 8)):
         section.text(work.names[i])
         for layer in found.layers:
-            sheet = map_sheet(layer, i)
+            sheet = map_sheet(layer, i, columns=16 if max(layer.maps.shape[2:]) <= 16 else 8)
             section.picture(
                 f"{layer.layer}-{i}",
                 png(sheet),
@@ -418,15 +434,13 @@ def _map_section(report: Report, work: Inspection, found: FeatureMaps) -> None:
 
 
 def _unit_section(report: Report, found: Visualization) -> None:
-    section = report.section(
-        "units", "What units like best", "Images grown until a unit is as active as can be."
-    )
+    section = report.section("units", "What units like best", f"{visualization_title(found)}.")
     picture_rows(section, found, screen_scale(max(found.images.shape[2:])))
     section.figure(
         "ascent", svg(ascent_curve(found)), alt="Objective over the steps of the ascent", wide=True
     )
     rows = unit_rows(found)
-    section.table(list(rows[0]), [list(row.values()) for row in rows], name="units")
+    section.table(list(rows[0]), [list(row.values()) for row in rows])
     effects = effect_rows(found)
     if effects and len(found.class_names) <= 24:
         section.matrix(
@@ -437,6 +451,5 @@ def _unit_section(report: Report, found: Visualization) -> None:
             column_title="change of the logit",
             kind="number",
             caption="Which classes the image raises and lowers, against usual images.",
-            name="effect",
         )
     section.facts({"recipe": found.recipe, **{k: str(v) for k, v in found.settings.items()}})

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from convscope.figures import ascent_curve, pixels, png, svg
+from convscope.figures import ascent_curve, bands, pixels, png, svg
 from convscope.reports import Section
 from convscope.studies._context import Audit, name_of
 from convscope.studies._performance import percent
 from convscope.visualizations import Visualization, class_images
 
 MOST = 10
+BANDS = {
+    "image": "the image that was grown",
+    "random weights": "the same recipe on the network with random weights, which shows what the "
+    "recipe draws by itself",
+    "best real": "the real image that excites the unit most",
+    "nearest real": "the real image nearest to the grown one, to see whether it was memorized",
+}
 
 
 def class_pictures(audit: Audit, section: Section) -> None:
@@ -64,15 +69,9 @@ def class_pictures(audit: Audit, section: Section) -> None:
 
 def picture_rows(section: Section, found: Visualization, scale: float) -> None:
     """One column per unit: the image, the same from random weights, and real ones."""
-    bands: list[tuple[str, Any]] = [("image", found.images)]
-    if found.control is not None:
-        bands.append(("random weights", found.control.images))
-    if found.nearest is not None and found.layer == "logits":
-        bands.append(("nearest real image", found.nearest.images))
-    elif found.natural_images is not None:
-        bands.append(("best real image", found.natural_images))
     rows = []
-    for title, images in bands:
+    shown = bands(found)
+    for title, images in shown:
         cells = [
             {
                 "file": section.image(f"{found.layer}-{title}-{i}", png(pixels(image))),
@@ -85,13 +84,7 @@ def picture_rows(section: Section, found: Visualization, scale: float) -> None:
         list(found.units),
         rows,
         scale=scale if len(found.units) < 10 else max(0.05, scale * 0.8),
-        caption="Row by row: the image that was grown; the same recipe on the network with random "
-        "weights, which shows what the recipe draws by itself; and "
-        + (
-            "the training image nearest to the picture, to see whether it was memorized."
-            if found.layer == "logits"
-            else "the real image that excites the neuron most."
-        ),
+        caption="Row by row: " + "; ".join(BANDS[title] for title, _ in shown) + ".",
     )
 
 
