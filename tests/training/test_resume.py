@@ -44,6 +44,7 @@ VARIANTS = {
     "pgd": {"adversary": "pgd", "epsilon": 0.05, "adversary_steps": 2},
     "fgsm-rs": {"adversary": "fgsm-rs", "epsilon": 0.05, "adversary_steps": 2},
     "noise": {"noise": 0.1, "clip": 1.0},
+    "consistency": {"noise": 0.1, "consistency": 5.0},
 }
 
 

@@ -81,6 +81,8 @@ class Overrides:
     "What may happen to a training image."
     noise: Fraction | None = None
     "Gaussian noise on training images, in pixel units of [0, 1]."
+    consistency: float | None = None
+    "Weight of the agreement between two noisy copies; for certified robustness."
     adversary: Literal["none", "pgd", "fgsm-rs", "trades"] | None = None
     "Train against an attacker."
     epsilon: Fraction | None = None

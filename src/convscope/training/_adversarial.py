@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convscope.training._batches import Normalize
+from convscope.training._consistency import consistency_loss
 from convscope.training._settings import TrainSettings
 from convscope.training._state import State
 from convscope.training._streams import stream
@@ -49,6 +50,9 @@ class Adversary:
     ) -> tuple[Tensor, Tensor]:
         """The loss to step on, and the logits behind the training error."""
         settings, module = self.settings, state.module
+        if settings.consistency:
+            logits = module(self.normalize(images)).float()
+            return consistency_loss(logits, labels, settings.consistency), logits[: len(labels)]
         if settings.adversary == "none":
             logits = module(self.normalize(images)).float()
             return self._cross_entropy(logits, labels), logits

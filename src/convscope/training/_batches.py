@@ -9,6 +9,7 @@ from torch import Tensor
 from convscope.data import Split, apply_augmentation, draw_augmentation
 from convscope.errors import UsageError
 from convscope.training import _faults
+from convscope.training._consistency import COPIES
 from convscope.training._settings import TrainSettings
 from convscope.training._streams import number, order, stream
 from convscope.training._world import World
@@ -60,7 +61,11 @@ class Batches:
         return self._order[start : start + self.settings.batch_size]
 
     def load(self, epoch: int, position: int) -> tuple[Tensor, Tensor]:
-        """This process's images of a batch, augmented, in [0, 1], and their labels."""
+        """This process's images of a batch, augmented, and their labels.
+
+        Pixels are in [0, 1], noise apart. With `consistency` there are twice as many images as
+        labels: all first noisy copies, then all second ones.
+        """
         _faults.hit("data.read")
         rows = self.rows(epoch, position)
         mine = self.world.share(len(rows))
@@ -76,10 +81,11 @@ class Batches:
         )
         images = apply_augmentation(images, augment, draws[mine])
         if self.settings.noise:
-            shape = (len(rows), *images.shape[1:])
+            copies = COPIES if self.settings.consistency else 1
+            shape = (copies, len(rows), *images.shape[1:])
             generator = stream(self.settings.seed, "noise", epoch, position)
-            noise = torch.randn(shape, generator=generator)[mine]
-            images = images + self.settings.noise * noise.to(self.device)
+            noise = torch.randn(shape, generator=generator)[:, mine]
+            images = (images + self.settings.noise * noise.to(self.device)).flatten(0, 1)
         return images, self.split.labels[rows[mine]].to(self.device)
 
 

@@ -47,6 +47,8 @@ class TrainSettings:
         augment: What may happen to a training image.
         noise: Standard deviation of Gaussian noise on training images, in pixel units of [0, 1];
             for randomized smoothing.
+        consistency: Weight of the agreement between two noisy copies of each image; 0: one copy.
+            Doubles the work, and certifies larger radii (Jeong and Shin, 2020, take 5 to 20).
         adversary: ``"none"``, ``"pgd"``, ``"fgsm-rs"`` or ``"trades"``.
         epsilon: L-infinity budget of the adversary, in pixel units of [0, 1].
         adversary_steps: Gradient steps of ``"pgd"`` and ``"trades"``.
@@ -88,6 +90,7 @@ class TrainSettings:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     augment: Augmentation = field(default_factory=Augmentation)
     noise: float = 0.0
+    consistency: float = 0.0
     adversary: Literal["none", "pgd", "fgsm-rs", "trades"] = "none"
     epsilon: float = 0.0
     adversary_steps: int = 7
@@ -113,7 +116,7 @@ class TrainSettings:
             _check(name, getattr(self, name), 0, None)
         for name in ("other_learning_rate", "weight_decay", "clip", "noise", "adversary_step"):
             _check(name, getattr(self, name), 0, None)
-        for name in ("adversary_ramp", "trades_weight", "checkpoint_seconds"):
+        for name in ("adversary_ramp", "trades_weight", "checkpoint_seconds", "consistency"):
             _check(name, getattr(self, name), 0, None)
         for name in ("momentum", "warm_up", "label_smoothing", "ema"):
             _check(name, getattr(self, name), 0, 1)
@@ -127,6 +130,13 @@ class TrainSettings:
                 code="U03",
                 expected="0 to 1: images have pixels in [0, 1]",
                 hint=f"did you mean {self.epsilon:g}/255?" if self.epsilon > 1 else "",
+            )
+        if self.consistency and (not self.noise or self.adversary != "none"):
+            raise UsageError(
+                f"consistency is {self.consistency:g} with noise {self.noise:g} and adversary "
+                f"{self.adversary}",
+                code="T19",
+                expected="noise above 0 and no adversary: it compares noisy copies",
             )
         if self.adversary != "none" and self.epsilon == 0:
             raise UsageError(
