@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -197,7 +198,9 @@ class Probe:
         images = _layout(images)
         self.forwards += len(images)
         device = self.classifier.device.type
-        with torch.autocast(device, enabled=False):
+        # Entering the context costs as much as a small layer; mostly nobody has autocast on.
+        on = torch.is_autocast_enabled(device)
+        with torch.autocast(device, enabled=False) if on else nullcontext():
             prepared = self.classifier.prepare(images)
             if until is None:
                 with NarrowConvolutions(), pool_first(self.classifier.module):
