@@ -95,8 +95,16 @@ def test_trust_needs_data_and_gives_a_table(run_folder, capsys):
         (["digits:test/0", "--targets", "eleven"], "unknown target"),
         (["--units", "pool9"], "pool1"),
         (["--units", "logits", "--recipe", "pcs"], "pca"),
+        (["--units", "logits", "--recipe", "pca"], "--data"),
+        (["--units", "logits", "--steps", "0"], "at least 1"),
+        (["--units", "pool1:3-1"], "1-3"),
+        (["--units", "pool1:0-99"], "0 to"),
+        (["digits:test/0", "--targets", "12"], "0 to 9"),
+        (["digits:test/0", "--show", "grad-cam", "--layer", "pool9"], "pool1"),
+        (["shapes:test/0"], "1x28x28"),
+        (["--trust", "--data", "digits", "--count", "0"], "at least 1"),
     ],
 )
 def test_mistakes_are_named(run_folder, capsys, words, text):
-    assert run("inspect", run_folder, *words) in (2, 4)
+    assert run("inspect", run_folder, *words) in (2, 3, 4)
     assert text in capsys.readouterr().err

@@ -70,7 +70,8 @@ def write_attack_folder(
 
     from convscope import results
     from convscope.figures import draw
-    from convscope.studies._inspection import fresh_folder, write_csv
+    from convscope.studies._inspection import fresh_folder
+    from convscope.studies._inspection_tables import write_csv
 
     folder = fresh_folder(out, force=force)
     for row, image in enumerate(result.saved):

@@ -23,7 +23,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope inspect runs/digits digits:test/7 --show saliency,occlusion --out look",
         "convscope inspect runs/digits digits:test/0-3 --targets all --out look.html",
         "convscope inspect runs/digits --units pool2:0-9 --at center --out neurons",
+        "convscope inspect runs/digits --units logits --recipe gaussian-gradient --out classes",
         "convscope inspect runs/digits --trust --data digits",
+        "convscope inspect hf:mobilenet --trust --data pets --show grad-cam,occlusion",
     ),
     "attack": (
         "convscope attack projected-gradient runs/digits digits:test/0-99 --epsilon 0.1",

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
-from convscope.cli._output import Progress, emit, next_step, progress, say, table, warn, wrote
+from convscope.cli._inspect_words import (
+    counted,
+    fill_of,
+    place_in_map,
+    reference_of,
+    shares_of_work,
+    targets_of,
+)
+from convscope.cli._output import emit, next_step, progress, say, table, warn, wrote
 from convscope.errors import PartlyRefused, UsageError, choose
 
 if TYPE_CHECKING:
@@ -73,8 +80,8 @@ def inspect(
         judge: An independently trained model that reads the pictures.
         trust: Judge explanations on test images of --data.
         count: Images that --trust judges on.
-        data: digits, mnist, cifar10, shapes, folder:DIRECTORY: training images for priors and
-            comparisons, test images for --trust.
+        data: digits, mnist, cifar10, shapes, pets, folder:DIRECTORY: training images for priors
+            and comparisons, test images for --trust (shapes and pets have true masks).
         data_dir: Folder that holds the data files.
         out: Folder or FILE.html to write.
         seed: Of every draw.
@@ -98,6 +105,7 @@ def inspect(
     classifier = load(model)
     for flag in classifier.flags:
         warn(flag)
+    where = "" if data_dir is None else f" --data-dir {data_dir}"
     if images:
         settings: dict[str, dict[str, Any]] = {
             "filters": {"layer": layer, "seen_map": seen_map},
@@ -106,23 +114,29 @@ def inspect(
             "occlusion": {
                 "window": window,
                 "stride": stride,
-                "fill": _fill(fill),
+                "fill": fill_of(fill),
                 "preset": preset,
             },
         }
         _images(classifier, images, show, targets, settings, data_dir, offline, out, force, as_json)
-        next_step(f"convscope attack projected-gradient {model} {images[0]} --epsilon 0.1")
+        next_step(f"convscope attack projected-gradient {model} {images[0]}{where} --epsilon 0.1")
     elif units is not None:
-        reference = _reference(classifier, data, data_dir, offline, seed)
+        if steps is not None and steps < 1:
+            raise UsageError(f"--steps {steps}", code="U03", expected="at least 1")
+        reference = reference_of(classifier, data, data_dir, offline, seed)
         other = None if judge is None else load(judge)
         _units(classifier, units, at, recipe, steps, reference, other, seed, out, force, as_json)
-        next_step(f"convscope inspect {model} --units pool1 --at mean" if data is None else
-                  f"convscope audit {model} --data {data}")  # fmt: skip
+        if data is None:
+            next_step(f"convscope inspect {model} --units {units} --data DATA, to compare")
+        else:
+            next_step(f"convscope audit {model} --data {data}{where}")
     else:
         if data is None:
             raise UsageError("--trust needs --data", expected="such as --data digits")
+        if count < 1:
+            raise UsageError(f"--count {count}", code="U03", expected="at least 1 image")
         _trust(classifier, show, data, data_dir, count, offline, seed, out, force, as_json)
-        next_step(f"convscope audit {model} --data {data}")
+        next_step(f"convscope inspect {model} {data}:test/0{where} --show grad-cam,occlusion")
 
 
 def _images(
@@ -139,12 +153,8 @@ def _images(
 ) -> None:
     from convscope.data import select_images
     from convscope.explanations import EXPLANATIONS, LAYER_VIEWS, PASSES
-    from convscope.studies._inspection import (
-        inspect_images,
-        occlusion_rows,
-        prediction_rows,
-        write_images,
-    )
+    from convscope.studies._inspection import inspect_images, write_images
+    from convscope.studies._inspection_tables import occlusion_rows, prediction_rows
 
     known = [*LAYER_VIEWS, *EXPLANATIONS]
     names = [n.strip().replace("_", "-") for n in (show or "grad-cam,occlusion").split(",")]
@@ -153,16 +163,17 @@ def _images(
     for note in chosen.notes:
         warn(note)
     given = {name: {k: v for k, v in s.items() if v is not None} for name, s in settings.items()}
-    with progress(f"looking at {_images_of(len(chosen))}", total=100) as bar:
+    work_of = {name: PASSES.get(name, 2) for name in methods}
+    with progress(f"looking at {counted(len(chosen))}", total=100) as bar:
         work = inspect_images(
             classifier,
             chosen.images,
             show=methods,
             names=chosen.names,
             labels=chosen.labels,
-            targets=_targets(classifier, targets, chosen.labels),
+            targets=targets_of(classifier, targets, chosen.labels),
             settings=given,
-            on_progress=_shares(bar, {name: PASSES.get(name, 2) for name in methods}, "looking by"),
+            on_progress=shares_of_work(bar, work_of, "looking by"),
         )
     rows = prediction_rows(work)
     tables = {
@@ -179,7 +190,7 @@ def _images(
             if len(chosen) == 1:
                 table(list(lines[0]), [list(line.values()) for line in lines])
     if out is not None:
-        title = chosen.names[0] if len(chosen) == 1 else _images_of(len(chosen))
+        title = chosen.names[0] if len(chosen) == 1 else counted(len(chosen))
         write_images(work, out, title=f"Looking at {title}", force=force)
         wrote(out)
     if chosen.refused:
@@ -203,7 +214,8 @@ def _units(
 ) -> None:
     import torch
 
-    from convscope.studies._inspection import effect_rows, unit_rows, write_units
+    from convscope.studies._inspection import write_units
+    from convscope.studies._inspection_tables import effect_rows, unit_rows
     from convscope.visualizations import chosen_recipe, neuron_images
 
     made = chosen_recipe(recipe, reference, **({} if steps is None else {"steps": steps}))
@@ -211,7 +223,7 @@ def _units(
         found = neuron_images(
             classifier,
             units,
-            at=_place(at),
+            at=place_in_map(at),
             recipe=made,
             reference=reference,
             judge=judge,
@@ -249,7 +261,8 @@ def _trust(
 
     from convscope.data import open_dataset
     from convscope.explanations import EXPLANATIONS, PASSES
-    from convscope.studies._inspection import trust_rows, write_trust
+    from convscope.studies._inspection import write_trust
+    from convscope.studies._inspection_tables import trust_rows
     from convscope.studies._trust import trust_on
 
     large = min(classifier.input_shape[1:]) > LARGEST_FOR_RISE
@@ -271,7 +284,7 @@ def _trust(
             methods,
             classes=len(dataset.class_names),
             generator=generator,
-            on_progress=_shares(bar, work, "judging"),
+            on_progress=shares_of_work(bar, work, "judging"),
         )
     lines = trust_rows(found)
     if as_json:
@@ -283,76 +296,6 @@ def _trust(
     if out is not None:
         write_trust(found, out, title=f"Whom to believe: {dataset.name}", force=force)
         wrote(out)
-
-
-def _shares(bar: Progress, work: dict[str, int], words: str) -> Callable[[str, float], None]:
-    """Hand (task, share of it) on to a bar of 100, tasks weighted by their `work`."""
-    in_all = sum(work.values())
-    ends: dict[str, float] = {}
-    end = said = 0.0
-    for name, passes in work.items():
-        end += 100 * passes / in_all
-        ends[name] = end
-
-    def on_progress(name: str, share: float) -> None:
-        nonlocal said
-        reached = ends[name] - (1 - share) * 100 * work[name] / in_all
-        bar.describe(f"{words} {name}")
-        bar.advance(max(0.0, reached - said))
-        said = max(said, reached)
-
-    return on_progress
-
-
-def _images_of(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
-
-
-def _reference(
-    classifier: Classifier, data: str | None, data_dir: Path | None, offline: bool, seed: int
-) -> Tensor | None:
-    if data is None:
-        return None
-    import torch
-
-    from convscope.data import open_dataset
-
-    dataset = open_dataset(
-        data, data_dir=data_dir, offline=offline, input_shape=classifier.input_shape
-    )
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randperm(len(dataset.train), generator=generator)[:5000]
-    return dataset.train.floats(rows.sort().values)
-
-
-def _targets(classifier: Classifier, text: str, labels: Tensor | None) -> Any:
-    if text == "all":
-        return "all"
-    if text == "predicted" or (text == "true" and labels is None):
-        return None
-    if text == "true":
-        return labels
-    if text in classifier.class_names:
-        return classifier.class_names.index(text)
-    if text.isdecimal():
-        return int(text)
-    names = ["true", "predicted", "all", *classifier.class_names]
-    return choose("target", text, names, code="U08")
-
-
-def _place(text: str) -> Any:
-    row, comma, column = text.partition(",")
-    if comma and row.strip().isdecimal() and column.strip().isdecimal():
-        return int(row), int(column)
-    return choose("place", text, ("center", "mean"))
-
-
-def _fill(text: str | None) -> Any:
-    if text is None or text in ("mean", "blur"):
-        return text
-    from convscope.cli._output import fraction
-
-    return fraction(text)
 
 
 def register(app: cyclopts.App) -> None:

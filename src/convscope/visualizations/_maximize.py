@@ -39,8 +39,8 @@ def maximize(
     if recipe.needs_reference and (reference is None or len(reference) < 2):
         raise UsageError(
             f"recipe {recipe.name!r} learns from images",
-            expected="reference=, some hundred training images",
-            hint="or choose recipe='l2-blur', which needs none",
+            expected="some hundred training images: reference= in Python, --data in a command",
+            hint="or choose the recipe l2-blur, which needs none",
         )
     if judge is not None and judge.class_names != classifier.class_names:
         raise UsageError(

@@ -117,6 +117,12 @@ def _numbers(which: str, count: int, spec: str) -> list[int]:
                 code="U05",
                 expected="channels such as pool2:3, pool2:0-9 or pool2:0,4,7",
             )
+        if dash and int(last) < int(first):
+            raise UsageError(
+                f"{part.strip()} counts down in units {spec!r}",
+                code="U05",
+                expected=f"the smaller number first: {last}-{first}",
+            )
         found.extend(range(int(first), int(last or first) + 1))
     wrong = [number for number in found if number >= count]
     if wrong or not found:

@@ -136,6 +136,8 @@ def trust(
         ['saliency', 'random map']
     """
     classifier.check_images(images)
+    if len(images) == 0:
+        raise UsageError("no images given", code="U10", expected="some dozens to judge on")
     notes: list[str] = []
     if labels is None:
         labels = classifier.predict(images, top=1).labels[:, 0]

@@ -1,0 +1,85 @@
+"""What the words of ``convscope inspect`` mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convscope.cli._output import Progress
+from convscope.errors import choose
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from convscope.classifier import Classifier
+
+
+def shares_of_work(bar: Progress, work: dict[str, int], words: str) -> Callable[[str, float], None]:
+    """Hand (task, share of it) on to a bar of 100, tasks weighted by their `work`."""
+    in_all = sum(work.values())
+    ends: dict[str, float] = {}
+    end = said = 0.0
+    for name, passes in work.items():
+        end += 100 * passes / in_all
+        ends[name] = end
+
+    def on_progress(name: str, share: float) -> None:
+        nonlocal said
+        reached = ends[name] - (1 - share) * 100 * work[name] / in_all
+        bar.describe(f"{words} {name}")
+        bar.advance(max(0.0, reached - said))
+        said = max(said, reached)
+
+    return on_progress
+
+
+def counted(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
+
+
+def reference_of(
+    classifier: Classifier, data: str | None, data_dir: Path | None, offline: bool, seed: int
+) -> Tensor | None:
+    if data is None:
+        return None
+    import torch
+
+    from convscope.data import open_dataset
+
+    dataset = open_dataset(
+        data, data_dir=data_dir, offline=offline, input_shape=classifier.input_shape
+    )
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(dataset.train), generator=generator)[:5000]
+    return dataset.train.floats(rows.sort().values)
+
+
+def targets_of(classifier: Classifier, text: str, labels: Tensor | None) -> Any:
+    if text == "all":
+        return "all"
+    if text == "predicted" or (text == "true" and labels is None):
+        return None
+    if text == "true":
+        return labels
+    if text in classifier.class_names:
+        return classifier.class_names.index(text)
+    if text.isdecimal():
+        return int(text)
+    names = ["true", "predicted", "all", *classifier.class_names]
+    return choose("target", text, names, code="U08")
+
+
+def place_in_map(text: str) -> Any:
+    row, comma, column = text.partition(",")
+    if comma and row.strip().isdecimal() and column.strip().isdecimal():
+        return int(row), int(column)
+    return choose("place", text, ("center", "mean"))
+
+
+def fill_of(text: str | None) -> Any:
+    if text is None or text in ("mean", "blur"):
+        return text
+    from convscope.cli._output import fraction
+
+    return fraction(text)
