@@ -88,8 +88,8 @@ def test_a_page_is_one_file(model, tmp_path):
         (["projected-gradient", "--target", "10"], "U08", "0 to 9"),
         (["projected-gradient", "--target", "-1"], "U08", "0 to 9"),
         (["from-noise"], "U08", "needs --target"),
-        (["ddn", "--epsilon", "0.1"], "U11", "unknown setting of ddn"),
-        (["deepfool", "--target", "3"], "U11", "has no target"),
+        (["ddn", "--momentum", "0.1"], "U11", "unknown setting of ddn"),
+        (["ddn", "--epsilon", "-1"], "U03", "at least 0"),
         (["projected-gradient", "--seed", "-1", "--random-start"], "U12", "2^63"),
     ],
 )
@@ -120,6 +120,19 @@ def test_flags_need_no_value():
     assert read_settings("x", attack, ["--no-random-start"]) == {"random_start": False}
     with pytest.raises(UsageError, match="needs a value"):
         read_settings("x", attack, ["--steps"])
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_attack_takes_a_target_and_an_epsilon(model, capsys, name):
+    few = {"steps": "2", "queries": "3", "search-steps": "1"}
+    more = [w for k, v in few.items() if k in settings_of(ATTACKS[name]) for w in (f"--{k}", v)]
+    words = ["attack", name, model, "digits:test/0-1", "--target", "zero", "--epsilon", "8/255"]
+    assert main([*words, *more, "--json"]) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    bounded = "epsilon" in settings_of(ATTACKS[name])
+    assert (found["epsilon"] is not None) is bounded
+    assert ("has no budget" in printed.err) is ("within_epsilon" in found) is not bounded
 
 
 def test_views_are_given_by_name(model, capsys):

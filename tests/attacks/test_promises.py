@@ -132,6 +132,18 @@ def test_u07_a_target_that_is_predicted_already_is_not_counted(digits):
     assert any("target==" in flag for flag in result.flags)
 
 
+@pytest.mark.parametrize("name", ["apgd-targeted", "fab", "auto-attack", "deepfool", "square"])
+def test_targets_are_reached(digits, name):
+    classifier, images, labels = digits
+    images, targets = images[:20], (labels[:20] + 3) % 10
+    more = {"epsilon": 0.5, "steps": 40, "queries": 300}
+    result = run(name, classifier, images, labels[:20], targets=targets, **more)
+    task = ~result.trivial
+    assert torch.equal(result.predictions_after[result.fooled], targets[result.fooled])
+    share = result.success_rate
+    assert task.sum() >= 18 and share > (0.3 if name == "square" else 0.9)
+
+
 def test_u09_images_that_are_wrong_already_are_counted_apart(digits):
     classifier, images, labels = digits
     wrong = (labels + 1) % 10

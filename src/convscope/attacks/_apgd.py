@@ -114,6 +114,7 @@ def apgd_targeted(
     images: Images,
     labels: Labels,
     *,
+    targets: Labels | None = None,
     epsilon: float | Tensor = 8 / 255,
     norm: Norm = "linf",
     steps: int = 100,
@@ -125,13 +126,14 @@ def apgd_targeted(
         classifier: The network to fool.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         labels: ``(batch,)``, the true classes.
+        targets: ``(batch,)``, only these classes, which then have to be reached.
         epsilon: Radius in pixel units.
         norm: ``"linf"`` or ``"l2"``.
         steps: Per class.
         classes: How many wrong classes, likeliest first. Starts are the images themselves.
 
     Returns:
-        Images before and after, untargeted.
+        Images before and after.
 
     Raises:
         UsageError: U03, U05, U08.
@@ -146,9 +148,9 @@ def apgd_targeted(
     Source:
         Croce and Hein, ICML 2020, section 4: the targeted difference-of-logits ratio.
     """
-    goal = goal_of(classifier, images, labels, None)
+    goal = goal_of(classifier, images, labels, targets)
     radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
-    order = likeliest_wrong(classifier, images, goal.labels, check_count("classes", classes))
+    order = candidates(classifier, images, goal, check_count("classes", classes))
 
     def toward(rows: Tensor, number: int) -> AttackResult:
         aim = Goal(labels=goal.labels[rows], targets=order[rows, number])
@@ -173,11 +175,13 @@ def apgd_targeted(
     return in_turns(toward(everyone, 0), rest)
 
 
-def likeliest_wrong(classifier: Classifier, images: Tensor, labels: Tensor, count: int) -> Tensor:
-    """The `count` wrong classes of the largest logits, ``(batch, count)``, largest first."""
+def candidates(classifier: Classifier, images: Tensor, goal: Goal, count: int) -> Tensor:
+    """Classes to try, ``(batch, count)``: the targets, or the likeliest wrong ones in order."""
+    if goal.targets is not None:
+        return goal.targets[:, None]
     with classifier.probe() as probe:
         logits = probe.logits(images)
-    others = logits.scatter(1, labels[:, None], -torch.inf)
+    others = logits.scatter(1, goal.labels[:, None], -torch.inf)
     return others.argsort(dim=1, descending=True)[:, : min(count, logits.shape[1] - 1)]
 
 

@@ -24,6 +24,7 @@ def auto_attack(
     images: Images,
     labels: Labels,
     *,
+    targets: Labels | None = None,
     epsilon: float | Tensor = 8 / 255,
     norm: Norm = "linf",
     steps: int = 100,
@@ -37,6 +38,7 @@ def auto_attack(
         classifier: The network to fool.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         labels: ``(batch,)``, the true classes.
+        targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
         epsilon: Radius in pixel units, one or one per image.
         norm: ``"linf"`` or ``"l2"``.
         steps: Of the gradient attacks, per start and class.
@@ -45,7 +47,7 @@ def auto_attack(
         generator: Source of randomness.
 
     Returns:
-        Images before and after, untargeted.
+        Images before and after.
 
     Raises:
         UsageError: U03, U05, U08.
@@ -61,7 +63,7 @@ def auto_attack(
         Croce and Hein, ICML 2020, section 5. The members are the standard ones; FAB comes last
         because it is the dearest and rarely adds anything. APGD starts at the images.
     """
-    goal = goal_of(classifier, images, labels, None)
+    goal = goal_of(classifier, images, labels, targets)
     radii = check_radius(epsilon, check_norm(norm), images)
 
     def member(
@@ -69,7 +71,15 @@ def auto_attack(
     ) -> Callable[..., AttackResult]:
         def run(rows: Tensor) -> AttackResult:
             mine = radii if radii.ndim == 0 else radii[rows.cpu()]
-            return attack(classifier, images[rows], goal.labels[rows], epsilon=mine, **settings)
+            part = goal.of(rows)
+            return attack(
+                classifier,
+                images[rows],
+                part.labels,
+                targets=part.targets,
+                epsilon=mine,
+                **settings,
+            )
 
         return run
 

@@ -22,6 +22,7 @@ def deepfool(
     images: Images,
     labels: Labels,
     *,
+    targets: Labels | None = None,
     norm: Norm = "l2",
     steps: int = 50,
     overshoot: float = 0.02,
@@ -33,13 +34,15 @@ def deepfool(
         classifier: The network to fool.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         labels: ``(batch,)``, the true classes.
+        targets: ``(batch,)``, the classes to reach: then only the boundary between the target
+            and the class in the lead counts. ``None``: any wrong class.
         norm: What shall be small, ``"l2"`` or ``"linf"``.
         steps: At most so many.
         overshoot: The way found so far is walked so much farther, to get across the boundary.
         classes: How many of the likeliest classes are considered, the true one included.
 
     Returns:
-        Images before and after, untargeted.
+        Images before and after.
 
     Raises:
         UsageError: U05, U06, U08.
@@ -58,7 +61,7 @@ def deepfool(
         iterates are clamped to [0, 1], and in the second half of the steps the move itself is
         the shortest that stays in [0, 1]; all class gradients of a step come from one forward pass.
     """
-    goal = goal_of(classifier, images, labels, None)
+    goal = goal_of(classifier, images, labels, targets)
     check_norm(norm)
     check_steps(steps)
     further = 1 + check_positive("overshoot", overshoot)
@@ -76,6 +79,8 @@ def deepfool(
             if len(rows) == 0:
                 break
             held = k >= steps // 2  # Only rows that the pixel range holds back take so long.
+            if goal.targets is not None:
+                rivals[rows] = _leader_and_target(after[rows], goal.targets[rows])
             move, dead = _toward_boundary(probe, found[rows], rivals[rows], norm, held)
             zeros[rows] += dead.long()
             if held:
@@ -106,9 +111,17 @@ def deepfool(
 
 def _rivals(logits: Tensor, goal: Goal, classes: int) -> Tensor:
     """The label first, then the likeliest other classes, ``(batch, classes)``."""
+    if goal.targets is not None:
+        return _leader_and_target(logits, goal.targets)
     others = logits.scatter(1, goal.labels[:, None], -torch.inf)
     best = others.argsort(dim=1, descending=True)[:, : min(classes, logits.shape[1]) - 1]
     return torch.cat([goal.labels[:, None], best], dim=1)
+
+
+def _leader_and_target(logits: Tensor, targets: Tensor) -> Tensor:
+    """The best class but the target, and the target, ``(batch, 2)``."""
+    others = logits.scatter(1, targets[:, None], -torch.inf)
+    return torch.stack([others.argmax(dim=1), targets], dim=1)
 
 
 def _toward_boundary(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from convscope.ascent import Region, box, l2_ball, linf_ball
-from convscope.attacks._apgd import likeliest_wrong
+from convscope.attacks._apgd import candidates
 from convscope.attacks._boundary import onto_plane
 from convscope.attacks._goal import Goal, goal_of
 from convscope.attacks._in_turns import in_turns
@@ -33,6 +33,7 @@ def fab(
     images: Images,
     labels: Labels,
     *,
+    targets: Labels | None = None,
     epsilon: float | Tensor | None = None,
     norm: Norm = "linf",
     steps: int = 100,
@@ -44,6 +45,7 @@ def fab(
         classifier: The network to fool.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         labels: ``(batch,)``, the true classes.
+        targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
         epsilon: Stop at the first adversarial within this radius. ``None``: look for the
             nearest, with all steps.
         norm: ``"linf"`` or ``"l2"``.
@@ -69,11 +71,11 @@ def fab(
         Attack", ICML 2020, algorithm 1, in its targeted form (one boundary per turn). Each
         iterate is forwarded once; its gradient and its class come from the same pass.
     """
-    goal = goal_of(classifier, images, labels, None)
+    goal = goal_of(classifier, images, labels, targets)
     radii = None if epsilon is None else check_radius(epsilon, check_norm(norm), images)
     check_norm(norm)
     check_steps(steps)
-    order = likeliest_wrong(classifier, images, goal.labels, check_count("classes", classes))
+    order = candidates(classifier, images, goal, check_count("classes", classes))
 
     def toward(rows: Tensor, number: int) -> AttackResult:
         return _toward(
@@ -115,7 +117,8 @@ def _toward(
             if len(rows) == 0:
                 break
             part = x[rows]
-            lead = _lead(aim.of(rows))
+            mine = aim.of(rows)
+            lead = _lead(mine) if goal.targets is None else _over_all(mine)
             found = probe.gradient(part, lead)
             before = found.outputs if before is None else before
             hit = goal.reached(found.outputs, rows)
@@ -171,6 +174,11 @@ def _lead(aim: Goal) -> Objective:
         return rival - logits.gather(1, aim.labels[rows][:, None])[:, 0]
 
     return objective
+
+
+def _over_all(aim: Goal) -> Objective:
+    """The target's logit minus the best other."""
+    return lambda x, logits, rows: aim.margin(logits, rows)
 
 
 def region_of(images: Tensor, radii: Tensor, norm: str, rows: Tensor) -> Region:

@@ -12,6 +12,7 @@ from convscope.cli._output import emit, next_step, progress, say, table, warn, w
 from convscope.errors import PartlyRefused, UsageError, choose
 
 if TYPE_CHECKING:
+    from convscope.attacks import AttackResult
     from convscope.classifier import Classifier
 
 Flag = Annotated[bool, cyclopts.Parameter(negative="")]
@@ -54,9 +55,17 @@ def attack(
     methods: dict[str, Any] = {**ATTACKS, **SHARED}
     chosen = choose("attack", method.replace("_", "-"), methods)
     specs, options = _split(list(words))
-    from convscope.cli._attack_settings import read_settings
+    from convscope.cli._attack_settings import read_settings, without_budget
 
+    options, budget = without_budget(methods[chosen], options)
     settings = read_settings(chosen, methods[chosen], options)
+    if budget is not None:
+        warn(
+            f"{chosen} has no budget: it changes as much as it needs; --epsilon only counts what "
+            "came out within it"
+            if chosen in ATTACKS
+            else f"{chosen} has no budget: --epsilon is not used"
+        )
     if not specs:
         raise UsageError("no images given", expected="such as mnist:test/0-99 or photo.png")
     if out is not None:
@@ -84,6 +93,8 @@ def attack(
     with progress(f"attacking {len(images)} images by {chosen}", total=None):
         result = methods[chosen](classifier, images.images.to(torch.float32), labels, **settings)
     summary = {**result.summary(), "model": classifier.source}
+    if budget is not None and chosen in ATTACKS:
+        summary["within_epsilon"] = within(result, budget)
     for flag in getattr(result, "flags", ()):
         warn(flag)
     emit(summary, as_json=as_json)
@@ -149,6 +160,14 @@ def list_settings(method: str, /, *, as_json: Json = False) -> None:
         emit(rows, as_json=True)
     else:
         table(["setting", "type", "default", "meaning"], [list(row.values()) for row in rows])
+
+
+def within(result: AttackResult, epsilon: float) -> dict[str, Any]:
+    """How many rows that fool moved no farther than `epsilon`, trivial ones left out."""
+    hit = result.fooled & ~result.trivial
+    return {"epsilon": epsilon, "task": int((~result.trivial).sum())} | {
+        norm: int((hit & (result.distance(norm) <= epsilon)).sum()) for norm in ("linf", "l2")
+    }
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:

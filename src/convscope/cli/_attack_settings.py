@@ -64,6 +64,37 @@ def read_settings(name: str, method: Callable[..., Any], words: Sequence[str]) -
     return given
 
 
+def without_budget(
+    method: Callable[..., Any], words: Sequence[str]
+) -> tuple[list[str], float | None]:
+    """Take ``--epsilon`` out of the options of a method that has none; the words left, and it.
+
+    Example:
+        >>> def method(a, *, steps: int = 4): ...
+        >>> without_budget(method, ["--epsilon", "8/255", "--steps=2"])
+        (['--steps=2'], 0.03137254901960784)
+    """
+    if "epsilon" in settings_of(method):
+        return list(words), None
+    left, found = list(words), None
+    for place, word in enumerate(left):
+        option, equals, value = word.partition("=")
+        if option != "--epsilon":
+            continue
+        if not equals and place + 1 == len(left):
+            raise UsageError("--epsilon needs a value", code="U11")
+        found = fraction(value if equals else left[place + 1])
+        if not 0 <= found < float("inf"):
+            raise UsageError(
+                f"epsilon must be at least 0 and finite, got {found}",
+                code="U03",
+                expected="a radius in pixel units, such as 8/255",
+            )
+        del left[place : place + (1 if equals else 2)]
+        break
+    return left, found
+
+
 def _converted(option: str, kind: str, text: str) -> Any:
     if text.lower() == "none" and "None" in kind:
         return None
