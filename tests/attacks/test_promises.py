@@ -177,3 +177,9 @@ def test_a_weak_walk_is_named(digits):
         classifier, images[:2], labels[:2], epsilon=0.3, steps=40, step_size=0.01
     )
     assert any("cannot cross the ball" in flag for flag in result.flags)
+
+
+def test_defaults_are_not_called_weak(digits):
+    classifier, images, labels = digits
+    for name in ("fast-gradient", "projected-gradient", "momentum", "apgd"):
+        assert ATTACKS[name](classifier, images[:2], labels[:2], epsilon=0.1).flags == ()

@@ -100,7 +100,7 @@ def projected_gradient(
     goal = goal_of(classifier, images, labels, targets)
     radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
     check_steps(steps)
-    size, flags = _step_size(step_size, radii, steps, images)
+    size, flags = _step_size(step_size, radii, steps, images, across=momentum == 0)
     region: Region = linf_ball(images, radii) if norm == "linf" else l2_ball(images, radii)
     step: Step = sign_step(size) if norm == "linf" else l2_step(size)
     if momentum:
@@ -248,9 +248,9 @@ def momentum(
 
 
 def _step_size(
-    step_size: float | Tensor | None, radii: Tensor, steps: int, images: Images
+    step_size: float | Tensor | None, radii: Tensor, steps: int, images: Images, *, across: bool
 ) -> tuple[Tensor, tuple[str, ...]]:
-    """The size as a tensor, and what to say about it."""
+    """The size as a tensor, and what to say about it; momentum need not go `across` the ball."""
     if step_size is None:
         return 2.5 * radii / max(steps, 1), ()
     size = torch.as_tensor(step_size, dtype=torch.float64, device=images.device)
@@ -260,8 +260,10 @@ def _step_size(
     flags = []
     if bool((size > radii).any()) and bool((radii > 0).any()):
         flags.append("step size above epsilon: every step is cut back")
-    if steps > 1 and bool((steps * size < 2 * radii).any()):
+    if across and steps > 1 and bool((steps * size < 2 * radii).any()):
         flags.append("steps * step_size < 2 * epsilon: the walk cannot cross the ball")
+    if not across and bool((steps * size < 0.999 * radii).any()):
+        flags.append("steps * step_size < epsilon: the walk cannot reach the border")
     return size, tuple(flags)
 
 

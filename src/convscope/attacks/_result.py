@@ -122,7 +122,8 @@ class AttackResult:
 
     def distance_saved(self, norm: str = "l2") -> Values:
         """How far each 8-bit image is from its original, ``(batch,)``, computed in float64."""
-        moved = (self.saved.double() / 255 - self.originals.double()).flatten(1)
+        read_back = self.saved.to(self.originals.dtype) / 255
+        moved = (read_back.double() - self.originals.double()).flatten(1)
         order = torch.inf if norm == "linf" else 2
         return torch.linalg.vector_norm(moved, ord=order, dim=1).to(self.originals.dtype)
 
@@ -147,10 +148,13 @@ class AttackResult:
         """The numbers of the whole batch: its row in a table, its JSON.
 
         `fooled` is the share among the rows that were a task; `errors_before` and `errors_after`
-        are shares of all rows.
+        are shares of all rows; `target_probability` is the median over all rows.
         """
         count = max(len(self), 1)
         hit = self.fooled & ~self.trivial
+        targets = self.targets
+        if targets is not None:
+            reached = self.logits_after.softmax(dim=1).gather(1, targets[:, None])[:, 0]
         hit_saved = self.fooled_saved & ~self.trivial
         return {
             "method": self.method,
@@ -161,6 +165,7 @@ class AttackResult:
             "trivial": int(self.trivial.sum()),
             "errors_before": float(self.wrong_before.float().mean()) if len(self) else 0.0,
             "errors_after": float(self.wrong_after.float().mean()) if len(self) else 0.0,
+            "target_probability": None if targets is None else _median(reached),
             "norm": self.norm,
             "epsilon": self.epsilon,
             "median_linf": _median(self.distance("linf")[hit]),
