@@ -20,8 +20,9 @@ def draw_attack(result: AttackResult) -> Figure:
     """Rows of original, adversarial, difference, and the difference ten times as strong."""
     rows = min(len(result), MOST)
     with look():
-        drawn = figure(6.2, 1.62 * max(rows, 1) + 0.5)
+        drawn = figure(6.2, 1.62 * max(rows, 1) + 0.7)
         drawn.suptitle(label(attack_title(result), 90), fontsize=10, fontweight="bold")
+        drawn.supxlabel(_legend(result), fontsize=7.5)
         grid = drawn.add_gridspec(max(rows, 1), 4)
         for row in range(rows):
             before, after, fooled = verdict(result, row)
@@ -40,6 +41,14 @@ def draw_attack(result: AttackResult) -> Figure:
                     made.title.set_color(color)
                     made.spines[:].set(color=color, linewidth=1.4)
     return drawn
+
+
+def _legend(result: AttackResult) -> str:
+    """How to read a row."""
+    gray = result.originals.shape[1] == 1
+    colors = "red is brighter, blue is darker" if gray else "gray is no change"
+    left = f"\n{len(result) - MOST} more images are not shown" if len(result) > MOST else ""
+    return f"before, after (red: fooled), what was added ({colors}), ten times as strong{left}"
 
 
 def objective_curve(result: AttackResult) -> Figure:

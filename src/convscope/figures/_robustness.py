@@ -39,6 +39,9 @@ from convscope.robustness import (
 from convscope.training._evaluate import wilson
 
 SIGNS = {"linf": "L∞", "l2": "L2"}
+OTHERS = 2
+"""Other images that are shown with each noise."""
+
 WORST = 24
 """Rows or columns up to which a matrix is drawn cell by cell."""
 
@@ -120,20 +123,28 @@ def draw_survival(result: Survival) -> Figure:
 
 
 def draw_noise_transfer(result: NoiseTransfer) -> Figure:
-    """Each noise, and how often other images with it are read as its target or wrongly."""
+    """Each noise, two other images with it, and how often it works."""
     count = min(len(result.noises), 12)
+    others = min(len(result.labels), OTHERS)
     with look():
-        drawn = figure(max(4.5, 0.95 * count + 0.6), 3.6)
-        grid = drawn.add_gridspec(2, count, height_ratios=(1, 1.5))
+        drawn = figure(max(4.5, 1.05 * count + 0.6), 2.9 + 1.25 * (others + 1))
+        if not count:
+            note(axes(drawn), "no noises")
+            return drawn
+        grid = drawn.add_gridspec(others + 2, count, height_ratios=[1.0] * (others + 1) + [1.5])
         top = float(result.noises.abs().max()) or 1.0
         for i in range(count):
-            made = axes(drawn, grid[0, i])
-            made.imshow(pixels(result.noises[i] / (2 * top) + 0.5), cmap="gray", vmin=0, vmax=255)
-            bare(made)
             target = int(result.noise_targets[i])
-            name = "away" if target < 0 else class_label(result.class_names, target, 9)
-            made.set_title(name, fontsize=7.5, fontweight="normal", loc="center", pad=3)
-        made = axes(drawn, grid[1, :], y="images, %", grid="y")
+            name = "away" if target < 0 else f"to {class_label(result.class_names, target, 9)}"
+            _small(axes(drawn, grid[0, i]), pixels(result.noises[i] / (2 * top) + 0.5), name, INK)
+            for k in range(others):
+                row = (i + 1 + k) % len(result.labels)
+                carried = (result.images[row] + result.noises[i]).clamp(0, 1)
+                true, read = int(result.labels[row]), int(result.predicted[i, row])
+                names = [class_label(result.class_names, c, 7) for c in (true, read)]
+                color = RED if read != true else GREEN
+                _small(axes(drawn, grid[1 + k, i]), pixels(carried), "\n→ ".join(names), color)
+        made = axes(drawn, grid[others + 1, :], y="images, %", grid="y")
         places = np.arange(count)
         made.bar(places - 0.2, 100 * result.target_rates[:count].numpy(), 0.38, color=RED,
                  label="read as the target")  # fmt: skip
@@ -142,15 +153,26 @@ def draw_noise_transfer(result: NoiseTransfer) -> Figure:
         made.set_xticks([])
         made.set_ylim(0, 105)
         made.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2)
+        drawn.supxlabel("noises (gray is no change); other images with them: true → read as",
+                        fontsize=7.5)  # fmt: skip
     return drawn
+
+
+def _small(made: Axes, tile: Any, title: str, color: str) -> None:
+    made.imshow(tile, cmap="gray", vmin=0, vmax=255)
+    bare(made)
+    made.set_title(title, fontsize=7, fontweight="normal", loc="center", pad=3, color=color)
 
 
 def draw_model_transfer(result: ModelTransfer) -> Figure:
     """Made on one network, shown to another: the share fooled."""
     with look():
         size = len(result.names)
-        drawn = figure(min(9.0, 2.6 + 0.75 * size), min(8.0, 1.6 + 0.6 * size))
-        title = label(f"{result.attack}, {result.images:,} images", 60)
+        drawn = figure(max(4.6, min(9.0, 2.6 + 0.75 * size)), min(8.0, 1.6 + 0.6 * size))
+        parts = [f"% fooled by {result.attack}"]
+        if result.epsilon is not None:
+            parts.append(f"{SIGNS.get(result.norm or '', '')} ≤ {budget(result.epsilon)}")
+        title = label(", ".join([*parts, f"{result.images:,} images"]), 60)
         made = axes(drawn, title=title, x="shown to", y="made on")
         if size > WORST:
             note(made, f"{size} networks are too many to draw")
