@@ -173,16 +173,20 @@ TRUST_LEAD = (
 )
 
 
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.3g}")
+
+
 def trust_section(section: Section, found: Trust) -> None:
     """Curves and table of a `Trust` in a section of any report."""
     section.figure(
         "trust", svg(draw(found)), alt="Deletion, insertion and randomization curves", wide=True
     )
     rows = trust_rows(found)
-    number = {"kind": "number"}
+    applied = [key for key in rows[0] if any(row[key] is not None for row in rows)][1:]
     section.table(
-        ["method", *(number | {"title": name} for name in list(rows[0])[1:])],
-        [list(row.values()) for row in rows],
+        [{"kind": "code", "title": "method"}, *({"kind": "number", "title": k} for k in applied)],
+        [[row["method"], *(_short(row[key]) for key in applied)] for row in rows],
         caption=f"Judged on {found.images} images. Insertion and deletion: area under the "
         "probability of the class while pixels are sharpened or blurred in the order of the map. "
         "Random weights: rank correlation with the map of the same network with random weights, "
