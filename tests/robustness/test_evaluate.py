@@ -44,9 +44,10 @@ def test_an_honest_network_raises_none(digits, epsilon):
 
 @pytest.mark.slow
 def test_training_on_single_steps_is_recognized():
-    net, images, labels = learn_digits(steps=600, step=single_steps)
-    result = judged(net, images, labels, 0.3, effort="standard")
-    assert "catastrophic-overfitting" in result.flags
+    """It takes long to overfit: after 600 steps gradients nearby still agree (cosine 0.54)."""
+    net, images, labels = learn_digits(steps=3000, step=single_steps)
+    result = judged(net, images, labels, 0.3, effort="quick")
+    assert result.flags == ("catastrophic-overfitting",)
 
 
 def test_epsilon_zero_is_clean_accuracy(digits):

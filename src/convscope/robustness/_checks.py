@@ -34,6 +34,11 @@ def skipped(name: str, why: str) -> Check:
     return Check(name=name, verdict="n.a.", number=None, sentence=why)
 
 
+CRUMPLED = 0.3
+"""Cosine of gradients nearby. Measured: 0.24 after 3,000 steps of training on single steps (digits,
+epsilon 0.3), 0.47 and more on honest networks whose single-step accuracy stands out as much."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Anatomy:
     """What the network looks like to an attack, before any is run.
@@ -162,7 +167,7 @@ def overfitting(
     cosine = torch.cosine_similarity(here.flatten(1), there.flatten(1), dim=1)
     alignment = float(cosine.nan_to_num(0.0).median()) if len(rows) else 1.0
     gap = single_step - worst
-    if single_step > 0.5 and gap > 0.25 and alignment < 0.2:
+    if single_step > 0.5 and gap > 0.25 and alignment < CRUMPLED:
         check = warn(
             "catastrophic-overfitting",
             alignment,
