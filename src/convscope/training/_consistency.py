@@ -28,6 +28,7 @@ def consistency_loss(logits: Tensor, labels: Tensor, weight: float) -> Tensor:
         A scalar.
 
     Example:
+        >>> import torch
         >>> same = torch.tensor([[9.0, 0.0], [9.0, 0.0]]).double()
         >>> torch.allclose(
         ...     consistency_loss(same, torch.tensor([0]), 5.0),
