@@ -69,12 +69,6 @@ def test_maps_of_one_and_of_many(name, sized):
     assert torch.allclose(many.maps[ROW], alone.maps[0], atol=2e-5 * float(size), rtol=1e-4)
 
 
-@pytest.mark.parametrize("variant", ["hires", "layer"])
-def test_variants_of_grad_cam(variant, sized):
-    many = EXPLANATIONS["grad-cam"](sized.classifier, sized.images, 1, variant=variant)
-    assert many.maps.shape == (MANY, 1, *sized.shape[1:]) and many.maps.isfinite().all()
-
-
 @pytest.mark.parametrize("name", LAYER_VIEWS)
 def test_layer_views(name, sized):
     view = LAYER_VIEWS[name]

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from convscope.explanations import grad_cam, integrated_gradients, occlusion, saliency
+from convscope.explanations import (
+    grad_cam,
+    hires_cam,
+    integrated_gradients,
+    layer_cam,
+    occlusion,
+    saliency,
+)
 from tests.explanations.nets import Plain, spelled
 
 attr = pytest.importorskip("captum.attr", reason="captum is not installed")
@@ -56,3 +63,21 @@ def test_grad_cam(case, layer):
     theirs = per_class(lambda k: method.attribute(images.clone(), target=k)[:, 0])
     ours = grad_cam(classifier, images, "all", layer=layer).evidence["coarse"]
     assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(("ours", "clamp"), [(hires_cam, False), (layer_cam, True)])
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "pool2"])
+def test_hires_and_layer_cam(case, layer, ours, clamp):
+    """captum has neither, but both of their factors."""
+    classifier, images = case
+    module = getattr(classifier.module, layer)
+    factors = attr.LayerActivation(classifier.logits, module).attribute(images.clone())
+
+    def theirs(target):
+        gradient = attr.LayerGradientXActivation(
+            classifier.logits, module, multiply_by_inputs=False
+        ).attribute(images.clone(), target=target)
+        return ((gradient.clamp_min(0) if clamp else gradient) * factors).sum(dim=1)
+
+    coarse = ours(classifier, images, "all", layer=layer).evidence["coarse"]
+    assert torch.allclose(coarse, per_class(theirs), atol=1e-5)

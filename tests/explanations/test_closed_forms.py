@@ -8,8 +8,10 @@ from convscope.classifier import Classifier
 from convscope.explanations import (
     EXPLANATIONS,
     grad_cam,
+    hires_cam,
     input_times_gradient,
     integrated_gradients,
+    layer_cam,
     occlusion,
     rise,
     saliency,
@@ -129,15 +131,41 @@ def test_hires_cam_of_a_linear_head_sums_to_the_logit_without_bias():
         nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(72, 4, bias=False)),
         input_shape=(8, 3, 3),
     )
-    found = grad_cam(head, pool.clamp(0, 1), "all", layer="0", variant="hires")
+    found = hires_cam(head, pool.clamp(0, 1), "all", layer="0")
     expected = head.logits(pool.clamp(0, 1))
     assert torch.allclose(found.evidence["coarse"].sum(dim=(2, 3)), expected, atol=1e-5)
 
 
+def test_hires_cam_before_global_pooling_is_grad_cam():
+    classifier, images = pooled(), torch.rand(3, 1, 12, 12)
+    expected = grad_cam(classifier, images, "all", layer="1").maps
+    assert torch.allclose(hires_cam(classifier, images, "all", layer="1").maps, expected, atol=1e-6)
+
+
+def test_hires_cam_before_a_dense_layer_is_not_grad_cam():
+    classifier, images = spelled(SPELLINGS[0]), torch.rand(3, 1, 12, 12)
+    assert not torch.allclose(
+        hires_cam(classifier, images).maps, grad_cam(classifier, images).maps, atol=1e-3
+    )
+
+
+def test_layer_cam_by_hand():
+    net = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.Flatten(), nn.Linear(4, 1, bias=False))
+    net[0].weight.data = torch.tensor([2.0, -1.0]).view(2, 1, 1, 1)
+    net[2].weight.data = torch.tensor([[5.0, -3.0, 7.0, 4.0]])
+    classifier = Classifier.wrap(net, input_shape=(1, 1, 2))
+    images = torch.tensor([0.5, 1.0]).view(1, 1, 1, 2)
+    # Map 0 is (1, 2) with gradient (5, -3), map 1 is (-0.5, -1) with gradient (7, 4).
+    by_hand = torch.tensor([1 * 5 - 0.5 * 7, 2 * 0 - 1 * 4])
+    assert torch.equal(layer_cam(classifier, images, 0, layer="0").maps.flatten(), by_hand)
+    whole = torch.tensor([1 * 5 - 0.5 * 7, 2 * -3 - 1 * 4])
+    assert torch.equal(hires_cam(classifier, images, 0, layer="0").maps.flatten(), whole)
+
+
 def test_layer_cam_of_positive_activations_is_at_least_hires_cam():
     classifier, images = pooled(), torch.rand(3, 1, 12, 12)
-    hires = grad_cam(classifier, images, layer="1", variant="hires").maps
-    positive = grad_cam(classifier, images, layer="1", variant="layer").maps
+    hires = hires_cam(classifier, images, layer="1").maps
+    positive = layer_cam(classifier, images, layer="1").maps
     assert (positive >= hires - 1e-6).all() and (positive >= 0).all()
 
 

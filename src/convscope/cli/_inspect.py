@@ -66,7 +66,7 @@ def inspect(
         show: Comma-separated: filters, feature-maps, grad-cam, occlusion, saliency, ... By
             default grad-cam and occlusion.
         targets: true (labels where known, else predicted), predicted, all, or a class.
-        layer: Layer of filters and grad-cam.
+        layer: Layer of filters, grad-cam, hires-cam and layer-cam.
         layers: Comma-separated layers of feature-maps.
         seen_map: Show the part of filters that sees this map.
         window: Side of the occluding window in pixels.
@@ -109,7 +109,7 @@ def inspect(
     if images:
         settings: dict[str, dict[str, Any]] = {
             "filters": {"layer": layer, "seen_map": seen_map},
-            "grad-cam": {"layer": layer},
+            **{name: {"layer": layer} for name in ("grad-cam", "hires-cam", "layer-cam")},
             "feature-maps": {"layers": layers.split(",") if layers else None},
             "occlusion": {
                 "window": window,

@@ -9,7 +9,7 @@ from typing import Any
 
 from convscope.explanations._feature_maps import feature_maps
 from convscope.explanations._filters import filters
-from convscope.explanations._grad_cam import grad_cam
+from convscope.explanations._grad_cam import grad_cam, hires_cam, layer_cam
 from convscope.explanations._integrated_gradients import integrated_gradients
 from convscope.explanations._occlusion import OCCLUSION_PRESETS, occlusion
 from convscope.explanations._result import (
@@ -47,6 +47,8 @@ EXPLANATIONS: dict[str, Callable[..., Explanation]] = {
     "smooth-grad": smooth_grad,
     "integrated-gradients": integrated_gradients,
     "grad-cam": grad_cam,
+    "hires-cam": hires_cam,
+    "layer-cam": layer_cam,
     "occlusion": occlusion,
     "rise": rise,
 }
@@ -85,8 +87,10 @@ __all__ = [
     "feature_maps",
     "filters",
     "grad_cam",
+    "hires_cam",
     "input_times_gradient",
     "integrated_gradients",
+    "layer_cam",
     "localization",
     "mosaics",
     "occlusion",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -9,13 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convscope.classifier import Classifier
-from convscope.errors import ModelContractError, choose
+from convscope.errors import ModelContractError
 from convscope.explanations._painted import chunks
 from convscope.explanations._result import Explanation
 from convscope.explanations._targets import Targets, known_targets, targets_of
 from convscope.types import Images
 
-VARIANTS = ("grad-cam", "hires", "layer")
+Weigh = Callable[[Tensor, Tensor], Tensor]
+"""From activations and gradient ``(batch, map, height, width)``: weights of maps ``(batch, map)``,
+or the relevance of places ``(batch, height, width)``."""
 
 
 def grad_cam(
@@ -24,9 +27,8 @@ def grad_cam(
     targets: Targets = None,
     *,
     layer: str | None = None,
-    variant: str = "grad-cam",
 ) -> Explanation:
-    """Activations of a layer, weighted by what the logit owes to them.
+    """Activations of a layer, each map weighted by the mean of its gradient.
 
     The graph is cut at the layer, so a class costs one backward pass through what follows it.
 
@@ -35,9 +37,6 @@ def grad_cam(
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         targets: ``None``: the predicted class; a class; one per image; or ``"all"``.
         layer: Where to look; by default the last layer whose output has a height and a width.
-        variant: ``"grad-cam"``: one weight per map, the mean of its gradient; ``"hires"``:
-            gradient times activation place by place; ``"layer"``: the same with positive
-            gradients only.
 
     Returns:
         Maps ``(batch, target, height, width)``, enlarged to the image by bilinear interpolation,
@@ -56,20 +55,122 @@ def grad_cam(
         torch.Size([5, 2, 4, 4])
 
     Source:
-        Selvaraju et al., "Grad-CAM", 2017; Draelos and Carin, "Use HiResCAM instead of Grad-CAM",
-        2020; Jiang et al., "LayerCAM", 2021.
+        Selvaraju et al., "Grad-CAM", 2017; the ReLU of its equation 2 is left to the picture.
     """
-    choose("variant", variant, VARIANTS)
+    return _cam("grad-cam", _mean_gradient, classifier, images, targets, layer)
+
+
+def hires_cam(
+    classifier: Classifier,
+    images: Images,
+    targets: Targets = None,
+    *,
+    layer: str | None = None,
+) -> Explanation:
+    """Activations of a layer times their gradient, place by place.
+
+    Where only linear layers follow, a map adds up to the logit without its bias. Where global
+    average pooling and one linear layer follow, maps are those of Grad-CAM.
+
+    Args:
+        classifier: The classifier to explain.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        targets: ``None``: the predicted class; a class; one per image; or ``"all"``.
+        layer: Where to look; by default the last layer whose output has a height and a width.
+
+    Returns:
+        Signed maps ``(batch, target, height, width)`` as those of `grad_cam`.
+
+    Raises:
+        UnknownLayer: If there is no such layer.
+        ModelContractError: M15 if the layer has no maps.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Flatten(),
+        ...                           torch.nn.Linear(4, 2, bias=False))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images = torch.rand(3, 1, 2, 2)
+        >>> found = hires_cam(classifier, images, "all", layer="0")
+        >>> torch.allclose(found.maps.sum(dim=(2, 3)), net(images))
+        True
+
+    Source:
+        Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of
+        convolutional neural networks", 2020, equation 6.
+    """
+    return _cam("hires-cam", _product, classifier, images, targets, layer)
+
+
+def layer_cam(
+    classifier: Classifier,
+    images: Images,
+    targets: Targets = None,
+    *,
+    layer: str | None = None,
+) -> Explanation:
+    """Activations of a layer times the positive part of their gradient, place by place.
+
+    Made for early layers too, whose finer maps Grad-CAM blurs by its mean: choose one by `layer`.
+
+    Args:
+        classifier: The classifier to explain.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        targets: ``None``: the predicted class; a class; one per image; or ``"all"``.
+        layer: Where to look; by default the last layer whose output has a height and a width.
+
+    Returns:
+        Maps ``(batch, target, height, width)`` as those of `grad_cam`; not negative where
+        activations are not, as behind a ReLU.
+
+    Raises:
+        UnknownLayer: If there is no such layer.
+        ModelContractError: M15 if the layer has no maps.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4, 1))
+        >>> net[2].weight.data = torch.tensor([[3.0, -1.0, 0.0, 2.0]])
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> layer_cam(classifier, torch.ones(1, 1, 2, 2), 0, layer="0").maps[0, 0]
+        tensor([[3., 0.],
+                [0., 2.]])
+
+    Source:
+        Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization",
+        2021, equations 5 and 6; one layer here, no fusion of several.
+    """
+    return _cam("layer-cam", _positive_product, classifier, images, targets, layer)
+
+
+def _mean_gradient(activations: Tensor, gradient: Tensor) -> Tensor:
+    return gradient.mean(dim=(2, 3))
+
+
+def _product(activations: Tensor, gradient: Tensor) -> Tensor:
+    return (gradient * activations).sum(dim=1)
+
+
+def _positive_product(activations: Tensor, gradient: Tensor) -> Tensor:
+    return (gradient.clamp_min(0) * activations).sum(dim=1)
+
+
+def _cam(
+    method: str,
+    weigh: Weigh,
+    classifier: Classifier,
+    images: Images,
+    targets: Targets,
+    layer: str | None,
+) -> Explanation:
     known = known_targets(classifier, images, targets)
     coarse, logits, classes = [], [], []
     with classifier.probe() as probe:
         name = probe.last_spatial_layer() if layer is None else layer
-        reduce = partial(_reduced, name, variant)
+        reduce = partial(_reduced, name, weigh)
         for rows in chunks(probe, len(images)):
             own = None if known is None else known[rows].to(images.device)
             seen = probe.from_layer(name, images[rows.to(images.device)], own, reduce=reduce)
             maps = seen.gradients
-            if variant == "grad-cam":
+            if weigh is _mean_gradient:
                 maps = torch.bmm(maps, seen.activations.flatten(2))
             coarse.append(maps.view(*maps.shape[:2], *seen.activations.shape[2:]))
             logits.append(seen.logits)
@@ -80,7 +181,7 @@ def grad_cam(
         images=images,
         maps=F.interpolate(small, size=size, mode="bilinear", align_corners=False),
         targets=torch.cat(classes),
-        method="grad-cam" if variant == "grad-cam" else f"{variant}-cam",
+        method=method,
         class_names=classifier.class_names,
         logits=torch.cat(logits),
         layer=name,
@@ -89,7 +190,7 @@ def grad_cam(
     )
 
 
-def _reduced(layer: str, variant: str, activations: Tensor, gradient: Tensor) -> Tensor:
+def _reduced(layer: str, weigh: Weigh, activations: Tensor, gradient: Tensor) -> Tensor:
     """One class: weights of maps ``(batch, map)``, or relevance of places ``(batch, place)``."""
     if activations.ndim != 4:
         raise ModelContractError(
@@ -97,8 +198,4 @@ def _reduced(layer: str, variant: str, activations: Tensor, gradient: Tensor) ->
             code="M15",
             expected="a layer of maps: (map, height, width)",
         )
-    if variant == "grad-cam":
-        return gradient.mean(dim=(2, 3))
-    if variant == "layer":
-        gradient = gradient.clamp_min(0)
-    return (gradient * activations).sum(dim=1).flatten(1)
+    return weigh(activations, gradient).flatten(1)
