@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,24 @@ def shares_of_work(bar: Progress, work: dict[str, int], words: str) -> Callable[
         said = max(said, reached)
 
     return on_progress
+
+
+def method_names(text: str, known: Iterable[str]) -> list[str]:
+    """Comma-separated names, each of them known."""
+    names = [name.strip().replace("_", "-") for name in text.split(",")]
+    return [choose("explanation", name, known) for name in names]
+
+
+def duration(seconds: float) -> str:
+    """Roughly.
+
+    Example:
+        >>> duration(40), duration(400), duration(10000)
+        ('40 seconds', '7 minutes', '3 hours')
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds / 10)) * 10} seconds"
+    return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{round(seconds / 3600)} hours"
 
 
 def counted(count: int) -> str:

@@ -14,6 +14,7 @@ from convscope.explanations._baselines import Fill, blank
 from convscope.explanations._painted import chunks
 from convscope.explanations._result import Explanation
 from convscope.explanations._targets import Targets, known_targets, picked, targets_of
+from convscope.explanations._watched import announce, stretch
 from convscope.probe import Probe
 from convscope.types import Images
 
@@ -75,7 +76,11 @@ def integrated_gradients(
         changes = logits - probe.logits(origin)
         size = changes.abs().amax(dim=1, keepdim=True).clamp_min(1e-12)
         change = picked(changes, found)
-        maps = _integral(probe, images, origin, found, steps)
+        last = most_steps if tolerance is not None else 0
+        done, rest = 0, len(images) * _points_at_most(steps, last)
+        with stretch(0.0, len(images) * steps / max(rest, 1)):
+            maps = _integral(probe, images, origin, found, steps)
+        done += len(images) * steps
         error = (maps.sum(dim=(2, 3)) - change).abs() / size
         used, points = torch.full_like(found, steps), 2 * steps
         while tolerance is not None and points <= most_steps:
@@ -83,13 +88,17 @@ def integrated_gradients(
             rows = poor.any(dim=1).nonzero()[:, 0]
             if len(rows) == 0:
                 break
-            again = _integral(probe, images[rows], origin[rows], found[rows], points)
+            rest = len(rows) * _points_at_most(points, last)
+            with stretch(done / (done + rest), (done + len(rows) * points) / (done + rest)):
+                again = _integral(probe, images[rows], origin[rows], found[rows], points)
+            done += len(rows) * points
             # Only what was poor is replaced, so that a map does not depend on the other targets.
             redo = poor[rows]
             maps[rows] = torch.where(redo[..., None, None], again, maps[rows])
             used[rows] = torch.where(redo, points, used[rows])
             error = (maps.sum(dim=(2, 3)) - change).abs() / size
             points *= 2
+    announce(1.0)
     return Explanation(
         images=images,
         maps=maps,
@@ -101,6 +110,11 @@ def integrated_gradients(
         evidence={"completeness": error, "steps": used},
         cost=probe.cost(),
     )
+
+
+def _points_at_most(points: int, last: int) -> int:
+    """Points of the quadratures with `points`, twice as many, and so on up to `last`."""
+    return points + (_points_at_most(2 * points, last) if 2 * points <= last else 0)
 
 
 def _integral(probe: Probe, images: Images, origin: Images, targets: Tensor, steps: int) -> Tensor:

@@ -14,8 +14,9 @@ def watched(on_share: Callable[[float], None]) -> Iterator[None]:
     """Hear how much of its images an explanation inside the block has run, for progress displays.
 
     Args:
-        on_share: Called with numbers from 0 to 1. A method that goes over its images again, such
-            as integrated gradients that were not exact enough, starts again at 0.
+        on_share: Called with numbers from 0 to 1 that do not fall. A method that goes over some
+            images again until they are exact, as integrated gradients do, tells the share of the
+            most that it may have to do, and leaps forward when less is enough.
 
     Example:
         >>> import torch
@@ -34,6 +35,17 @@ def watched(on_share: Callable[[float], None]) -> Iterator[None]:
         yield
     finally:
         _ear.reset(token)
+
+
+@contextmanager
+def stretch(start: float, stop: float) -> Iterator[None]:
+    """What announces itself from 0 to 1 inside the block is heard as from `start` to `stop`."""
+    ear = _ear.get()
+    if ear is None:
+        yield
+        return
+    with watched(lambda share: ear(start + (stop - start) * share)):
+        yield
 
 
 def announce(share: float) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from torch import Generator
 
 from convscope.classifier import Classifier
 from convscope.data import Split
-from convscope.explanations import EXPLANATIONS, Explanation, Trust, trust
+from convscope.explanations import EXPLANATIONS, Explanation, Trust, images_in_all, trust
 from convscope.figures import draw_trust, svg
 from convscope.reports import Section
 from convscope.studies._context import Audit
+from convscope.types import Images
 
 JUDGED = ("grad-cam", "occlusion", "integrated-gradients", "saliency")
 """Methods put to the tests; those that the registry has."""
+
+CURVE_POINTS = 17
+"""Points of each curve of deletion and of insertion."""
 
 IMAGES = {"quick": 8, "standard": 24, "full": 64}
 
@@ -109,6 +114,29 @@ def trust_on(
         generator=generator,
         on_progress=on_progress,
     )
+
+
+def passes_of_trust(classifier: Classifier, count: int, passes: dict[str, int]) -> dict[str, int]:
+    """About how many passes the tests of each method take, and at last the curves.
+
+    Args:
+        classifier: The network that is explained.
+        count: Images to judge on.
+        passes: Passes per image of each method.
+    """
+    explained = images_in_all(classifier, count)
+    curves = 2 * CURVE_POINTS * count * (len(passes) + 1)
+    return {name: each * explained for name, each in passes.items()} | {"curves": curves}
+
+
+def seconds_per_pass(classifier: Classifier, images: Images) -> float:
+    """How long one image takes through the network, measured on the second of two runs."""
+    few = images[:8]
+    with classifier.probe() as probe:
+        probe.logits(few)
+        start = time.perf_counter()
+        probe.logits(few)
+        return (time.perf_counter() - start) / len(few)
 
 
 def _short(value: float | None) -> float | None:

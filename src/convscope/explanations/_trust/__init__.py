@@ -8,6 +8,7 @@ from convscope.explanations._trust._pointing import (
     mosaics,
     pointing,
 )
+from convscope.explanations._trust._progress import images_in_all
 from convscope.explanations._trust._randomization import Randomization, weight_randomization
 from convscope.explanations._trust._similarity import spearman
 from convscope.explanations._trust._stability import stability
@@ -22,6 +23,7 @@ __all__ = [
     "TrustRow",
     "area",
     "deletion_insertion",
+    "images_in_all",
     "localization",
     "mosaics",
     "pointing",

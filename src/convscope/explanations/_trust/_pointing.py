@@ -14,6 +14,8 @@ from convscope.errors import ModelContractError, UsageError
 from convscope.explanations._result import Explanation
 from convscope.types import Images, Labels
 
+MOSAICS = 24
+
 LARGE = 128
 """Images with sides of so many pixels show their object at half the size, too."""
 
@@ -54,7 +56,7 @@ def mosaics(
     images: Images,
     labels: Labels,
     *,
-    count: int = 24,
+    count: int = MOSAICS,
     generator: Generator | None = None,
 ) -> Mosaics:
     """Arrange confidently and rightly classified images into 2 x 2 mosaics.

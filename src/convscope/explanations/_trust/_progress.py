@@ -9,7 +9,7 @@ from torch import Tensor
 from convscope._random_weights import weighted_layers
 from convscope.classifier import Classifier
 from convscope.explanations._result import Explanation
-from convscope.explanations._trust._pointing import Mosaics
+from convscope.explanations._trust._pointing import MOSAICS, Mosaics
 from convscope.explanations._trust._randomization import MOST_STAGES
 from convscope.explanations._trust._stability import NOISY_COPIES
 from convscope.explanations._watched import watched
@@ -19,11 +19,16 @@ FEW = 8
 """Images for the tests that run a method many times over."""
 
 
+def images_in_all(classifier: Classifier, count: int) -> int:
+    """About how many images a method is asked to explain when `trust` judges it on `count`."""
+    stages = min(MOST_STAGES, len(weighted_layers(classifier.module)))
+    return count + min(FEW, count) * (1 + stages + 1 + NOISY_COPIES) + MOSAICS
+
+
 def pixels_in_all(classifier: Classifier, images: Images, tiles: Mosaics | None) -> int:
     """About how many pixels a method will be asked to explain, in all tests together."""
-    stages = min(MOST_STAGES, len(weighted_layers(classifier.module)))
-    few = min(FEW, len(images)) * (1 + stages + 1 + NOISY_COPIES)
-    return (len(images) + few) * images[0].numel() + (0 if tiles is None else tiles.images.numel())
+    single = images_in_all(classifier, len(images)) - MOSAICS
+    return single * images[0].numel() + (0 if tiles is None else tiles.images.numel())
 
 
 def heard_as(

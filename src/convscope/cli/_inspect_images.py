@@ -1,0 +1,71 @@
+"""``convscope inspect MODEL IMAGES``: where a network looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convscope.cli._inspect_words import counted, method_names, shares_of_work, targets_of
+from convscope.cli._output import emit, progress, table, warn, wrote
+from convscope.errors import PartlyRefused
+
+if TYPE_CHECKING:
+    from convscope.classifier import Classifier
+
+
+def look_at_images(
+    classifier: Classifier,
+    specs: list[str],
+    show: str | None,
+    targets: str,
+    settings: dict[str, dict[str, Any]],
+    data_dir: Path | None,
+    offline: bool,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    from convscope.data import select_images
+    from convscope.explanations import EXPLANATIONS, LAYER_VIEWS, PASSES
+    from convscope.studies._inspection import inspect_images, write_images
+    from convscope.studies._inspection_tables import occlusion_rows, prediction_rows
+
+    methods = method_names(show or "grad-cam,occlusion", [*LAYER_VIEWS, *EXPLANATIONS])
+    chosen = select_images(specs, like=classifier, data_dir=data_dir, offline=offline)
+    for note in chosen.notes:
+        warn(note)
+    given = {name: {k: v for k, v in s.items() if v is not None} for name, s in settings.items()}
+    work_of = {name: PASSES.get(name, 2) for name in methods}
+    with progress(f"looking at {counted(len(chosen))}", total=100) as bar:
+        work = inspect_images(
+            classifier,
+            chosen.images,
+            show=methods,
+            names=chosen.names,
+            labels=chosen.labels,
+            targets=targets_of(classifier, targets, chosen.labels),
+            settings=given,
+            on_progress=shares_of_work(bar, work_of, "looking by"),
+        )
+    rows = prediction_rows(work)
+    tables = {
+        name: occlusion_rows(found.table, classifier.class_names, chosen.names)
+        for name, found in work.found.items()
+        if getattr(found, "table", None) is not None
+    }
+    if as_json:
+        costs = {n: f.cost for n, f in work.found.items() if getattr(f, "cost", None) is not None}
+        emit({"images": rows, "tables": tables, "cost": costs}, as_json=True)
+    else:
+        table(list(rows[0]), [list(row.values()) for row in rows])
+        for lines in tables.values():
+            if len(chosen) == 1:
+                table(list(lines[0]), [list(line.values()) for line in lines])
+    if out is not None:
+        title = chosen.names[0] if len(chosen) == 1 else counted(len(chosen))
+        write_images(work, out, title=f"Looking at {title}", force=force)
+        wrote(out)
+    if chosen.refused:
+        for reason in chosen.refused:
+            warn(reason)
+        raise PartlyRefused(f"{len(chosen.refused)} images could not be read; the rest is done")

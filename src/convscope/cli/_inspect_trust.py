@@ -1,0 +1,82 @@
+"""``convscope inspect MODEL --trust``: whether to believe explanations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convscope.cli._inspect_words import counted, duration, method_names, shares_of_work
+from convscope.cli._output import emit, progress, say, table, warn, wrote
+
+if TYPE_CHECKING:
+    from convscope.classifier import Classifier
+
+SMALL = 112
+"""Sides in pixels up to which every method is judged without being asked."""
+
+MOST_PASSES_IF_LARGE = 50
+"""Methods with more passes per image are judged on larger images only if asked."""
+
+COUNT, COUNT_IF_LARGE = 32, 16
+
+WORTH_SAYING = 20
+"""Seconds."""
+
+
+def judge_methods(
+    classifier: Classifier,
+    show: str | None,
+    data: str,
+    data_dir: Path | None,
+    count: int | None,
+    offline: bool,
+    seed: int,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    import torch
+
+    from convscope.data import open_dataset
+    from convscope.explanations import EXPLANATIONS, PASSES
+    from convscope.studies._inspection import write_trust
+    from convscope.studies._inspection_tables import trust_rows
+    from convscope.studies._trust import passes_of_trust, seconds_per_pass, trust_on
+
+    large = min(classifier.input_shape[1:]) > SMALL
+    usual = [n for n in EXPLANATIONS if not (large and PASSES.get(n, 2) > MOST_PASSES_IF_LARGE)]
+    if large and show is None:
+        left_out = " and ".join(n for n in EXPLANATIONS if n not in usual)
+        say(f"{left_out} take hours for images of this size and are left out; --show adds them")
+    names = usual if show is None else method_names(show, EXPLANATIONS)
+    methods = {name: EXPLANATIONS[name] for name in names}
+    dataset = open_dataset(
+        data, data_dir=data_dir, offline=offline, input_shape=classifier.input_shape
+    )
+    generator = torch.Generator().manual_seed(seed)
+    most = count if count is not None else COUNT_IF_LARGE if large else COUNT
+    rows = torch.randperm(len(dataset.test), generator=generator)[:most].sort().values
+    sample = dataset.test.subset(rows)
+    work = passes_of_trust(classifier, len(rows), {n: PASSES.get(n, 2) for n in methods})
+    seconds = sum(work.values()) * seconds_per_pass(classifier, sample.floats())
+    if seconds > WORTH_SAYING:
+        say(f"about {duration(seconds)} for {counted(len(rows))}; --count and --show change that")
+    with progress("judging explanations", total=100) as bar:
+        found = trust_on(
+            classifier,
+            sample,
+            methods,
+            classes=len(dataset.class_names),
+            generator=generator,
+            on_progress=shares_of_work(bar, work, "judging"),
+        )
+    lines = trust_rows(found)
+    if as_json:
+        emit({"images": found.images, "methods": lines, "notes": found.notes}, as_json=True)
+    else:
+        table(list(lines[0]), [list(line.values()) for line in lines], title="whom to believe")
+    for text in found.notes:
+        warn(text)
+    if out is not None:
+        write_trust(found, out, title=f"Whom to believe: {dataset.name}", force=force)
+        wrote(out)

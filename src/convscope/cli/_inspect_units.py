@@ -1,0 +1,60 @@
+"""``convscope inspect MODEL --units``: what units like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convscope.cli._inspect_words import place_in_map
+from convscope.cli._output import emit, progress, say, table, wrote
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from convscope.classifier import Classifier
+
+
+def look_at_units(
+    classifier: Classifier,
+    units: str,
+    at: str,
+    recipe: str | None,
+    steps: int | None,
+    reference: Tensor | None,
+    judge: Classifier | None,
+    seed: int,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    import torch
+
+    from convscope.studies._inspection import write_units
+    from convscope.studies._inspection_tables import effect_rows, unit_rows
+    from convscope.visualizations import chosen_recipe, neuron_images
+
+    made = chosen_recipe(recipe, reference, **({} if steps is None else {"steps": steps}))
+    with progress(f"growing images of {units}", total=float(made.settings["steps"])) as bar:
+        found = neuron_images(
+            classifier,
+            units,
+            at=place_in_map(at),
+            recipe=made,
+            reference=reference,
+            judge=judge,
+            generator=torch.Generator().manual_seed(seed),
+            on_step=lambda k, rows: bar.advance(1 if k else 0),
+        )
+    rows = unit_rows(found)
+    if as_json:
+        emit({"recipe": found.recipe, "units": rows, "effect": effect_rows(found)}, as_json=True)
+    else:
+        table(list(rows[0]), [list(row.values()) for row in rows], title=found.recipe)
+        if found.layer != "logits":
+            effects = effect_rows(found)
+            table(list(effects[0]), [list(row.values()) for row in effects], title="logits change")
+    if found.judgement is not None:
+        say(f"the judge reads {found.judgement.right} of {len(found.units)} as intended")
+    if out is not None:
+        write_units(found, out, title=f"Units of {units.partition(':')[0]}", force=force)
+        wrote(out)
