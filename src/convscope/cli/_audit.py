@@ -57,7 +57,7 @@ def audit_model(
 
     Args:
         model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
-        data: digits, mnist, cifar10 or folder:DIRECTORY.
+        data: digits, mnist, cifar10, shapes, pets or folder:DIRECTORY.
         data_dir: Folder that holds the data files.
         out: The HTML file. Numbers, pictures and tables go to a folder of the same name beside it.
         pdf: Also print a PDF.

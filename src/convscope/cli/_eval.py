@@ -40,7 +40,7 @@ def evaluate_model(
 
     Args:
         model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
-        data: digits, mnist, cifar10 or folder:DIRECTORY.
+        data: digits, mnist, cifar10, shapes, pets or folder:DIRECTORY.
         data_dir: Folder that holds the data files.
         split: train, validation or test.
         limit: Only the first so many images.

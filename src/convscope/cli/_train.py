@@ -135,7 +135,7 @@ def train_model(
 
     Args:
         model: Name of a network, see `convscope models list`.
-        data: digits, mnist, cifar10 or folder:DIRECTORY.
+        data: digits, mnist, cifar10, shapes, pets or folder:DIRECTORY.
         data_dir: Folder that holds the data files.
         preset: fast (default), long, faithful, robust or smooth.
         out: Run folder; runs/MODEL-DATA-SEED by default.
