@@ -46,8 +46,8 @@ def judge_methods(
     large = min(classifier.input_shape[1:]) > SMALL
     usual = [n for n in EXPLANATIONS if not (large and PASSES.get(n, 2) > MOST_PASSES_IF_LARGE)]
     if large and show is None:
-        left_out = " and ".join(n for n in EXPLANATIONS if n not in usual)
-        say(f"{left_out} take hours for images of this size and are left out; --show adds them")
+        out_of_it = [f"{n} ({PASSES[n]} passes per map)" for n in EXPLANATIONS if n not in usual]
+        say(f"for images of this size without {' and '.join(out_of_it)}; --show adds them")
     names = usual if show is None else method_names(show, EXPLANATIONS)
     methods = {name: EXPLANATIONS[name] for name in names}
     dataset = open_dataset(
