@@ -25,6 +25,7 @@ from convscope.figures._explanations import (
     draw_explanation,
     explanation_tile,
     explanation_title,
+    is_clipped,
     is_signed,
     row_limit,
 )
@@ -76,6 +77,7 @@ from convscope.figures._visualizations import (
     ascent_curve,
     bands,
     draw_visualization,
+    unit_name,
     unit_tile,
     visualization_title,
 )
@@ -124,6 +126,7 @@ __all__ = [
     "filter_legend",
     "filter_sheet",
     "heat",
+    "is_clipped",
     "is_signed",
     "label",
     "loss_curve",
@@ -144,6 +147,7 @@ __all__ = [
     "stretched",
     "svg",
     "top_confusions",
+    "unit_name",
     "unit_tile",
     "verdict",
     "visualization_title",

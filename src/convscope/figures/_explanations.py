@@ -12,11 +12,17 @@ from matplotlib.figure import Figure
 
 from convscope.explanations import Explanation
 from convscope.figures._mosaic import Pixels, heat, pixels
-from convscope.figures._text import class_label, percent, wrapped
+from convscope.figures._text import class_label, in_words, percent, wrapped
 from convscope.figures._theme import MUTED, POSITIVE, SIGNED, axes, bare, figure, look
 
 MOST_IMAGES = 8
 MOST_TARGETS = 10
+
+PHOTO = 112
+"""Sides in pixels from which a map is drawn as that of a photograph."""
+
+CLIPPED = 0.005
+"""Share of the pixels of a photograph that may be stronger than the strongest color."""
 
 
 def draw_explanation(result: Explanation) -> Figure:
@@ -46,7 +52,12 @@ def draw_explanation(result: Explanation) -> Figure:
             scale = Normalize(-top if signed else 0, top)
             colors = matplotlib.colormaps[SIGNED if signed else POSITIVE]
             bar = drawn.colorbar(
-                ScalarMappable(scale, colors), ax=shown, fraction=0.03, pad=0.01, aspect=12
+                ScalarMappable(scale, colors),
+                ax=shown,
+                fraction=0.03,
+                pad=0.01,
+                aspect=12,
+                extend=_beyond(signed) if is_clipped(result, row) else "neither",
             )
             bar.outline.set_visible(False)
             bar.ax.tick_params(labelsize=6.5, length=2)
@@ -67,9 +78,22 @@ def explanation_tile(
 
 
 def row_limit(result: Explanation, row: int) -> float:
-    """The magnitude that gets the strongest color: the largest among the maps of an image."""
+    """The magnitude that gets the strongest color: the largest among the maps of an image.
+
+    Of photographs, what 99.5 % of the pixels do not exceed, if that is less than half of it: else
+    a few specks of a gradient take all the colors and the rest looks empty.
+    """
     values = np.abs(np.nan_to_num(result.maps[row].numpy()))
-    return float(values.max()) or 1.0
+    largest = float(values.max()) or 1.0
+    if min(values.shape[1:]) < PHOTO:
+        return largest
+    most = max(float(np.quantile(values, 1 - CLIPPED)), largest / 100)
+    return most if most < largest / 2 else largest
+
+
+def is_clipped(result: Explanation, row: int) -> bool:
+    """Whether values beyond the strongest color were cut off."""
+    return float(np.abs(np.nan_to_num(result.maps[row].numpy())).max()) > row_limit(result, row)
 
 
 def is_signed(result: Explanation) -> bool:
@@ -82,7 +106,7 @@ def explanation_title(result: Explanation) -> str:
     parts = [result.method]
     if result.layer:
         parts.append(f"at {result.layer}")
-    named = ", ".join(f"{k} {_short(v)}" for k, v in result.settings.items())
+    named = in_words(result.settings)
     if named:
         parts.append(f"({named})")
     if "completeness" in result.evidence:
@@ -91,5 +115,5 @@ def explanation_title(result: Explanation) -> str:
     return " ".join(parts)
 
 
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _beyond(signed: bool) -> str:
+    return "both" if signed else "max"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from convscope.explanations import Filters
-from convscope.figures._mosaic import GAP, Pixels, mosaic, pixels
+from convscope.figures._mosaic import Pixels, mosaic, pixels
 from convscope.figures._text import label, wrapped
 from convscope.figures._theme import MUTED, axes, bare, figure, look
+
+BETWEEN = (104, 128, 152)
+"""Slate lines: neither black nor white nor gray corners of a filter melt into them on any page."""
 
 MOST = 256
 """Filters of one sheet."""
@@ -15,7 +19,7 @@ MOST = 256
 
 def draw_filters(result: Filters) -> Figure:
     """All filters of a layer on one sheet."""
-    data = filter_sheet(result, between=(255, 255, 255))
+    data = filter_sheet(result)
     with look():
         width = 7.0
         drawn = figure(width, 0.8 + width * data.shape[0] / data.shape[1])
@@ -38,10 +42,15 @@ def filter_legend(result: Filters) -> str:
     )
 
 
-def filter_sheet(result: Filters, *, between: tuple[int, int, int] = GAP) -> Pixels:
-    """The filters as a native-resolution mosaic."""
-    tiles = [pixels(picture) for picture in result.pictures[:MOST]]
-    return mosaic(tiles, columns=result.columns, between=between)
+def filter_sheet(result: Filters) -> Pixels:
+    """The filters as a native-resolution mosaic in color, with lines around all of them."""
+    pictures = result.pictures[:MOST].expand(-1, 3, -1, -1)
+    tiles = [pixels(picture) for picture in pictures]
+    inner = mosaic(tiles, columns=result.columns, between=BETWEEN)
+    sheet = np.empty((inner.shape[0] + 2, inner.shape[1] + 2, 3), dtype=np.uint8)
+    sheet[:] = BETWEEN
+    sheet[1:-1, 1:-1] = inner
+    return sheet
 
 
 def filter_caption(result: Filters) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from convscope.errors import printable
@@ -78,3 +78,19 @@ def _drawable() -> frozenset[int]:
     from matplotlib.ft2font import FT2Font
 
     return frozenset(FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap())
+
+
+def in_words(settings: Mapping[str, object]) -> str:
+    """Settings of a method in one line.
+
+    Example:
+        >>> in_words({"step_size": 0.05, "squared": True, "views": False})
+        'step size 0.05, squared, no views'
+    """
+    return ", ".join(_one(key.replace("_", " "), value) for key, value in settings.items())
+
+
+def _one(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
+    return f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from convscope.figures._curve import curve, remark
 from convscope.figures._mosaic import Pixels, pixels
-from convscope.figures._text import class_label, label, percent, wrapped
+from convscope.figures._text import class_label, in_words, label, percent, wrapped
 from convscope.figures._theme import MUTED, axes, bare, figure, look
 from convscope.visualizations import Visualization
 
@@ -32,7 +32,7 @@ def draw_visualization(result: Visualization) -> Figure:
         parts = drawn.subfigures(2, 1, squeeze=False, height_ratios=[top, 2.3])
         pictures, below = parts[0, 0], parts[1, 0]
         pictures.suptitle(title, fontsize=10, fontweight="bold")
-        grid = pictures.add_gridspec(lines * len(shown), columns, height_ratios=heights * lines)
+        grid = pictures.add_gridspec(lines * len(shown), columns)
         for unit in range(count):
             line, column = divmod(unit, columns)
             for band, (name, images) in enumerate(shown):
@@ -63,7 +63,7 @@ def bands(result: Visualization) -> list[tuple[str, Tensor]]:
 
 def visualization_title(result: Visualization) -> str:
     """Recipe, settings and verdict of the judge, who also reads the control."""
-    named = ", ".join(f"{k} {_short(v)}" for k, v in result.settings.items())
+    named = in_words(result.settings)
     words = f"{result.layer} by {result.recipe}" + (f" ({named})" if named else "")
     if result.judgement is not None:
         words += f"; a judge reads {result.judgement.right} of {len(result.units)}"
@@ -101,14 +101,10 @@ def unit_caption(result: Visualization, unit: int) -> str:
     return "\n".join(lines)
 
 
-def _legend(result: Visualization, unit: int) -> str:
+def unit_name(result: Visualization, unit: int) -> str:
     """Short name of a unit: the place in the map is the same for all."""
     own = result.layer == "logits"
     return label(result.units[unit] if own else f"map {int(result.channels[unit])}", 20)
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _ascent(drawn: Figure | SubFigure, where: object, result: Visualization) -> None:
@@ -123,7 +119,7 @@ def _ascent(drawn: Figure | SubFigure, where: object, result: Visualization) -> 
             steps,
             history[steps, unit].numpy(),
             series=unit,
-            name=_legend(result, unit),
+            name=unit_name(result, unit),
         )
         for unit in range(min(len(result.units), MOST_CURVES))
     ]

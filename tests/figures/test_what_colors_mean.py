@@ -1,0 +1,42 @@
+"""Colors of maps of photographs, and lines around filters."""
+
+import numpy as np
+import torch
+
+from convscope import figures
+from convscope.classifier import Classifier
+from convscope.explanations import Explanation, filters
+
+
+def photo_map(side=112):
+    """Weak everywhere, with a few strong specks, as gradients of photographs are."""
+    maps = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(0))
+    maps.view(-1)[:5] = 100.0
+    return Explanation(
+        images=torch.zeros(1, 1, side, side),
+        maps=maps,
+        targets=torch.zeros(1, 1).long(),
+        method="own",
+        class_names=("a",),
+    )
+
+
+def test_specks_do_not_take_all_colors_of_a_photograph():
+    found = photo_map()
+    assert 0.9 < figures.row_limit(found, 0) <= 1.0 and figures.is_clipped(found, 0)
+
+
+def test_small_and_smooth_maps_keep_their_largest_value():
+    small = photo_map(28)
+    assert figures.row_limit(small, 0) == 100.0 and not figures.is_clipped(small, 0)
+    smooth = photo_map()
+    smooth.maps.clamp_(max=1.0)
+    assert figures.row_limit(smooth, 0) == 1.0 and not figures.is_clipped(smooth, 0)
+
+
+def test_no_corner_of_a_filter_touches_the_page():
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2))
+    found = filters(Classifier.wrap(net, input_shape=(1, 8, 8)))
+    sheet = figures.filter_sheet(found)
+    edge = np.concatenate([sheet[0], sheet[-1], sheet[:, 0], sheet[:, -1]])
+    assert len(np.unique(edge, axis=0)) == 1 and edge.min() > 0 and edge.max() < 255
