@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,12 +21,14 @@ from convscope.figures import (
     filter_caption,
     filter_legend,
     filter_sheet,
+    is_clipped,
     is_signed,
     map_caption,
     map_sheet,
     png,
     row_limit,
     svg,
+    unit_name,
     visualization_title,
 )
 from convscope.reports import Report, Section
@@ -43,6 +46,12 @@ from convscope.visualizations import Visualization
 
 MOST_ON_PAGE = 64
 """Images shown on one page."""
+
+MOST_CLASSES = 12
+"""Classes shown of each image."""
+
+PAGE_WIDTH, GAP = 800, 8
+"""Pixels for the pictures of a row, and between two of them."""
 
 
 def image_page(report: Report, work: Inspection) -> None:
@@ -78,31 +87,87 @@ def _explanation_section(
     report: Report, work: Inspection, explanations: Mapping[str, Explanation], scale: float
 ) -> None:
     section = report.section(
-        "looking", "Where it looks", "Red speaks for the class, blue against it; yellow is most."
+        "looking",
+        "Where it looks",
+        "Red speaks for the class, blue against it, white is nothing. In maps without a sign dark "
+        "blue is nothing and yellow is most.",
     )
-    for method, found in explanations.items():
-        count = min(found.maps.shape[1], 12)
+    if all(found.maps.shape[1] == 1 for found in explanations.values()):
+        _side_by_side(section, work, explanations, scale)
+    else:
+        for found in explanations.values():
+            _class_by_class(section, work, found, scale)
+    for found in explanations.values():
+        if found.table is not None:
+            _occlusion_details(section, work, found.table, found.class_names)
+
+
+def _side_by_side(
+    section: Section, work: Inspection, explanations: Mapping[str, Explanation], scale: float
+) -> None:
+    """One map per image: a column for every method, in as many grids as the page is wide."""
+    methods = list(explanations)
+    fit = max(1, int(PAGE_WIDTH / (scale * work.images.shape[3] + GAP)) - 1)
+    each = math.ceil(len(methods) / math.ceil(len(methods) / fit))
+    for start in range(0, len(methods), each):
+        names = methods[start : start + each]
         rows = []
         for i in range(min(len(work.images), MOST_ON_PAGE)):
             file = keep_image(section, f"image-{i}", work.images[i])
-            strongest = f"{'±' if is_signed(found) else '0 to '}{row_limit(found, i):.3g}"
-            cells: list[dict[str, Any]] = [
-                {"file": file, "alt": work.names[i], "detail": strongest}
-            ]
-            for k in range(count):
-                name = name_of(found.class_names, int(found.targets[i, k]))
-                tile = png(explanation_tile(found, i, k))
-                path = section.image(f"{method}-{i}-{k}", tile)
-                cells.append({"file": path, "alt": f"{method} map of {name}", "detail": name})
+            first = explanations[names[0]]
+            target = name_of(first.class_names, int(first.targets[i, 0]))
+            cells = [{"file": file, "alt": work.names[i], "detail": target}]
+            for name in names:
+                found = explanations[name]
+                tile = section.image(f"{name}-{i}-0", png(explanation_tile(found, i)))
+                cells.append(
+                    {
+                        "file": tile,
+                        "alt": f"{name} map of {target}",
+                        "detail": _strongest(found, i),
+                    }
+                )
             rows.append({"title": work.names[i], "cells": cells})
+        told = "; ".join(explanation_title(explanations[name]) for name in names)
         section.grid(
-            ["image", *(_heading(found, k) for k in range(count))],
+            ["image", *names],
             rows,
             scale=scale,
-            caption=f"{explanation_title(found)}. Below each image: the strongest color's value.",
+            caption="Below each image: the class that its maps are about. Below each map: the "
+            f"value of its strongest color. {told}.",
         )
-        if found.table is not None:
-            _occlusion_details(section, work, found.table, found.class_names)
+
+
+def _class_by_class(section: Section, work: Inspection, found: Explanation, scale: float) -> None:
+    """A column for every class; maps of an image share their colors."""
+    count = min(found.maps.shape[1], MOST_CLASSES)
+    room = (PAGE_WIDTH / (count + 1) - GAP) / work.images.shape[3]
+    scale = min(scale, math.floor(room) if room >= 1 else room)
+    rows = []
+    for i in range(min(len(work.images), MOST_ON_PAGE)):
+        file = keep_image(section, f"image-{i}", work.images[i])
+        cells: list[dict[str, Any]] = [
+            {"file": file, "alt": work.names[i], "detail": _strongest(found, i)}
+        ]
+        for k in range(count):
+            name = name_of(found.class_names, int(found.targets[i, k]))
+            path = section.image(f"{found.method}-{i}-{k}", png(explanation_tile(found, i, k)))
+            cells.append({"file": path, "alt": f"{found.method} map of {name}", "detail": name})
+        rows.append({"title": work.names[i], "cells": cells})
+    more = found.maps.shape[1] - count
+    section.grid(
+        ["image", *(_heading(found, k) for k in range(count))],
+        rows,
+        scale=scale,
+        caption=f"{explanation_title(found)}. The maps of an image share one scale; the value of "
+        "its strongest color stands below the image."
+        + (f" The first {count} of {count + more} classes." if more else ""),
+    )
+
+
+def _strongest(found: Explanation, row: int) -> str:
+    more = " and more" if is_clipped(found, row) else ""
+    return f"{'±' if is_signed(found) else '0 to '}{row_limit(found, row):.3g}{more}"
 
 
 def _heading(found: Explanation, k: int) -> str:
@@ -157,14 +222,16 @@ def unit_section(report: Report, found: Visualization) -> None:
     if effects and len(found.class_names) <= 24:
         section.matrix(
             [list(row.values())[1:] for row in effects],
-            rows=list(found.units),
+            rows=[unit_name(found, i) for i in range(len(found.units))],
             columns=list(found.class_names),
             row_title="unit",
             column_title="change of the logit",
             kind="number",
-            caption="Which classes the image raises and lowers, against usual images.",
+            caption="Blue: classes that the image raises, against usual images; orange: lowers.",
         )
-    section.facts({"recipe": found.recipe, **{k: str(v) for k, v in found.settings.items()}})
+    section.facts(
+        {"recipe": found.recipe, **{k.replace("_", " "): str(v) for k, v in found.settings.items()}}
+    )
 
 
 TRUST_LEAD = (

@@ -111,13 +111,13 @@ def unit_rows(found: Visualization) -> list[dict[str, Any]]:
         read = int(shares[i].argmax())
         row: dict[str, Any] = {"unit": unit, "activation": float(found.activations[i])}
         if found.natural is not None:
-            row["largest on real images"] = float(found.natural[i])
+            row["largest on real"] = float(found.natural[i])
         row |= {"read as": name_of(found.class_names, read), "probability": float(shares[i, read])}
         if found.judgement is not None:
             row["judge reads"] = name_of(found.class_names, int(found.judgement.labels[i]))
             row["judge's probability"] = float(found.judgement.probabilities[i])
         if found.nearest is not None:
-            row["distance to nearest real image"] = float(found.nearest.distances[i])
+            row["distance to nearest real"] = float(found.nearest.distances[i])
         if found.stuck is not None and bool(found.stuck[i]):
             row["read as"] = "no gradient: a dead unit"
         rows.append(row)

@@ -6,7 +6,7 @@ from typing import Any
 
 from convscope.errors import ConvscopeError
 from convscope.explanations import EXPLANATIONS, Explanation, occlusion
-from convscope.figures import explanation_tile, png
+from convscope.figures import explanation_tile, png, row_limit
 from convscope.reports import Section
 from convscope.studies._context import Audit, keep_image, name_of
 from convscope.studies._performance import percent
@@ -44,7 +44,7 @@ def looking(audit: Audit, section: Section) -> None:
                         f"{found.method}-{row}", png(explanation_tile(found, row))
                     ),
                     "alt": f"{found.method} map of {true}",
-                    "detail": f"max {float(found.maps[row].abs().max()):.3g}",
+                    "detail": f"up to {row_limit(found, row):.3g}",
                 }
             )
         rows.append({"title": true, "cells": cells})
@@ -53,8 +53,8 @@ def looking(audit: Audit, section: Section) -> None:
         rows,
         scale=audit.scale,
         caption="Maps for the true class. Signed maps: red speaks for the class, blue against it. "
-        "Unsigned maps: dark is nothing, yellow is most. Each map has its own scale; its largest "
-        "magnitude stands below.",
+        "Unsigned maps: dark is nothing, yellow is most. Each map has its own scale; the "
+        "value of its strongest color stands below.",
     )
     section.facts({found.method: _settings(found) for found in done if _settings(found)})
     _completeness(audit, section, done)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convscope.figures import ascent_curve, bands, pixels, png, svg
+from convscope.figures import ascent_curve, bands, pixels, png, svg, unit_name
 from convscope.reports import Section
 from convscope.studies._context import Audit, name_of
 from convscope.studies._performance import percent
@@ -63,7 +63,9 @@ def class_pictures(audit: Audit, section: Section) -> None:
         "the class, but an exaggeration.",
         name="classes",
     )
-    section.facts({"recipe": found.recipe, **{k: str(v) for k, v in found.settings.items()}})
+    section.facts(
+        {"recipe": found.recipe, **{k.replace("_", " "): str(v) for k, v in found.settings.items()}}
+    )
     judged(audit, section, found)
 
 
@@ -81,9 +83,9 @@ def picture_rows(section: Section, found: Visualization, scale: float) -> None:
         ]
         rows.append({"title": title, "cells": cells})
     section.grid(
-        list(found.units),
+        [unit_name(found, i) for i in range(len(found.units))],
         rows,
-        scale=scale if len(found.units) < 10 else max(0.05, scale * 0.8),
+        scale=scale if len(found.units) < 10 else max(0.05, scale * 0.7),
         caption="Row by row: " + "; ".join(BANDS[title] for title, _ in shown) + ".",
     )
 
