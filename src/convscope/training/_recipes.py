@@ -47,10 +47,13 @@ _ROBUST: dict[str, Any] = {
     "adversary_ramp": 3.0,
 }
 _SMOOTH: dict[str, Any] = {
-    "epochs": 10,
+    "epochs": 36,
     "batch_size": 128,
     "learning_rate": 0.003,
+    "ema": 0.999,
     "noise": 0.5,
+    "consistency": 10.0,
+    "augment": Augmentation(degrees=5, scale=0.05, translate=1.0),
 }
 _DIGITS: dict[str, Any] = {
     "epochs": 30,
@@ -90,7 +93,13 @@ _DEEP: dict[str, Any] = {
 }
 _COLOR: dict[str, dict[str, Any]] = {
     "robust": {"epsilon": 8 / 255, "augment": _CIFAR["augment"]},
-    "smooth": {"noise": 0.25, "augment": _CIFAR["augment"]},
+    "smooth": {
+        "noise": 0.25,
+        "consistency": 0.0,
+        "epochs": 10,
+        "ema": 0.99,
+        "augment": _CIFAR["augment"],
+    },
 }
 
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
