@@ -84,6 +84,9 @@ def test_trust_needs_data_and_gives_a_table(run_folder, capsys):
     assert run(*words, "--show", "saliency,grad-cam") == 0
     found = json.loads(capsys.readouterr().out)
     assert [row["method"] for row in found["methods"]][-1] == "random map"
+    assert run(*words[:-1], "--show", "saliency") == 0
+    shown = capsys.readouterr().out
+    assert "insertion" in shown and "None" not in shown and "completeness" not in shown
 
 
 @pytest.mark.parametrize(

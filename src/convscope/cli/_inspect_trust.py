@@ -74,7 +74,9 @@ def judge_methods(
     if as_json:
         emit({"images": found.images, "methods": lines, "notes": found.notes}, as_json=True)
     else:
-        table(list(lines[0]), [list(line.values()) for line in lines], title="whom to believe")
+        applied = [key for key in lines[0] if any(line[key] is not None for line in lines)]
+        shown = [["" if line[key] is None else line[key] for key in applied] for line in lines]
+        table(applied, shown, title="whom to believe")
     for text in found.notes:
         warn(text)
     if out is not None:
