@@ -15,6 +15,8 @@ from convscope.figures._theme import DASHES, MARKERS, SERIES, note
 
 MOST = 600
 """Points of one drawn line. A screen has not many more columns."""
+MOST_MARKERS = 40
+"""More would hide the line, and each costs 40 bytes in a page."""
 
 
 def curve(
@@ -36,7 +38,7 @@ def curve(
         y: Values; NaN and infinity leave a gap.
         series: 0, 1, 2, ...: color, dashes and marker.
         name: Safe text for the legend.
-        markers: Also mark the points.
+        markers: Also mark the points; every second, third, ... where there are many.
         log: The axis will be logarithmic: values of zero and less leave a gap, too.
         **more: For ``Axes.plot``.
 
@@ -58,6 +60,7 @@ def curve(
         linestyle=DASHES[(series + series // len(SERIES)) % len(DASHES)],
         marker=MARKERS[series % len(MARKERS)] if markers or alone else None,
         markersize=4,
+        markevery=-(-len(ys) // MOST_MARKERS) if markers else None,
         label=name or None,
         **more,
     )

@@ -73,7 +73,7 @@ class Audit:
     @cached_property
     def evaluation(self) -> Evaluation:
         """The classifier on the test images."""
-        few = 16 if self.effort == "quick" else 24
+        few = 12 if self.effort == "quick" else 24
         return evaluate(
             self.classifier, self.test, mistakes=few, sample=few, generator=self.generator(2)
         )
