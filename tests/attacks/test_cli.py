@@ -172,3 +172,31 @@ def test_certify_prints_the_curve_and_writes_a_page(model, tmp_path, capsys):
     assert shares == sorted(shares, reverse=True)
     assert "<svg" in out.read_text() and "certified accuracy" in out.read_text()
     assert main([*words[:4], "digits", "--sigma", "0", "--draws", "50"]) == 2
+
+
+def test_transfer_prints_the_matrix_and_writes_a_page(tmp_path, capsys):
+    out = tmp_path / "matrix.html"
+    words = ["attack", "transfer", "mnist-conv1", "mnist-conv2", "--data", "digits",
+             "--epsilon", "0.3", "--count", "20"]  # fmt: skip
+    assert main([*words, "--json", "--out", str(out)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "mnist-conv1" in str(found) and "mnist-conv2" in str(found)
+    assert "<svg" in out.read_text()
+    assert main([*words, "--method", "deepfool"]) == 0
+    assert "no budget" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["mnist-conv1"], "two or more"),
+        (["mnist-conv1", "mnist-conv1"], "two or more"),
+        (["mnist-conv1", "cifar-resnet20"], "different sizes"),
+        (["mnist-conv1", "mnist-conv2", "--method", "from-noise"], "needs targets"),
+        (["mnist-conv1", "mnist-conv2", "--count", "0"], "at least 1"),
+        (["mnist-conv1", "mnist-conv2", "--method", "magic"], "unknown"),
+    ],
+)
+def test_transfer_refuses_with_a_sentence(words, why, capsys):
+    assert main(["attack", "transfer", *words, "--data", "digits"]) == 2
+    assert why in capsys.readouterr().err

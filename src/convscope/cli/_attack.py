@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import cyclopts
 
 from convscope.cli._attack_judge import certify, evaluate
+from convscope.cli._attack_transfer import transfer
 from convscope.cli._output import emit, next_step, progress, say, table, warn, wrote
 from convscope.errors import PartlyRefused, UsageError, choose
 
@@ -247,4 +248,5 @@ def register(app: cyclopts.App) -> None:
     group.command(list_settings, name="settings")
     group.command(evaluate, name="evaluate")
     group.command(certify, name="certify")
+    group.command(transfer, name="transfer")
     app.command(group)

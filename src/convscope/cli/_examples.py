@@ -31,6 +31,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope attack projected-gradient runs/digits digits:test/0-99 --epsilon 0.1",
         "convscope attack until-fooled runs/digits digits:test/7 --target 3 --out fooled.html",
         "convscope attack evaluate runs/digits --data digits --epsilon 0.1 --effort quick",
+        "convscope attack transfer mnist-conv1 mnist-conv2 --data digits --epsilon 0.1",
     ),
     "audit": (
         "convscope audit runs/digits --data digits --out report.html",
