@@ -4,11 +4,13 @@ import matplotlib
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from convscope.errors import UsageError
 from convscope.explanations import Explanation
 from convscope.figures import FIGURES, draw, svg
+from convscope.figures._theme import DARK
 from convscope.visualizations import Control, Judgement, Nearest, Visualization
 
 from .results import all_results
@@ -127,3 +129,14 @@ def test_a_network_without_weights_is_drawn():
     from convscope.models import summarize
 
     assert draw(summarize(nn.Sequential(nn.ReLU()), (1, 4, 4))).axes
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=KINDS)
+def test_text_on_shaded_cells_has_no_color_that_a_dark_page_would_turn(result):
+    """Shades of a matrix stay as they are on a dark page; letters that turned would vanish."""
+    turned = {color.lower() for color in DARK}
+    for axes in draw(result).axes:
+        if not any(image.get_cmap().name == "Blues" for image in axes.images):
+            continue
+        inside = [text for text in axes.texts if text.get_text()]
+        assert inside and not [t for t in inside if to_hex(t.get_color()) in turned]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,12 +154,14 @@ def _write_plain_page(result: Any, out: Path, *, force: bool) -> None:
     from convscope.reports import Report
     from convscope.studies._inspection import write_page
 
-    report = Report(title=type(result).__name__)
+    # "ModelTransfer" is read as "Model transfer".
+    title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(result).__name__).capitalize()
+    report = Report(title=title)
     section = report.section("result", "Result", "")
     summary = result.summary()
     section.facts({k: v for k, v in summary.items() if isinstance(v, int | float | str)})
     if type(result) in FIGURES:
-        section.figure("result", svg(draw(result)), alt=type(result).__name__)
+        section.figure("result", svg(draw(result)), alt=title)
     for key, value in summary.items():
         if isinstance(value, dict) and all(isinstance(v, int | float) for v in value.values()):
             section.text(key.replace("_", " "))

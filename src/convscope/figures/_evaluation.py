@@ -11,8 +11,9 @@ from convscope.figures._mosaic import mosaic, pixels
 from convscope.figures._text import class_label, percent
 from convscope.figures._theme import (
     BLUE,
-    INK,
     MUTED,
+    ON_DARK,
+    ON_LIGHT,
     RED,
     SKY,
     axes,
@@ -136,7 +137,7 @@ def _confusion(drawn: Figure, where: Any, result: Evaluation) -> None:
                 dark = np.sqrt(shares[true, read]) > 0.6
                 made.text(
                     read, true, f"{counts[true, read]}", ha="center", va="center",
-                    fontsize=max(4.5, min(8, 80 / classes)), color="#ffffff" if dark else INK,
+                    fontsize=max(4.5, min(8, 80 / classes)), color=ON_DARK if dark else ON_LIGHT,
                 )  # fmt: skip
     names = [class_label(result.class_names, i, 12) for i in range(classes)]
     turned = max(map(len, names)) > 3

@@ -18,6 +18,8 @@ from convscope.figures._theme import (
     GREEN,
     INK,
     MUTED,
+    ON_DARK,
+    ON_LIGHT,
     PAPER,
     RED,
     SKY,
@@ -238,7 +240,7 @@ def _shares(made: Axes, values: Any, rows: list[str], columns: list[str]) -> Non
     made.imshow(np.nan_to_num(array), cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (i, j), share in np.ndenumerate(array):
         text = "–" if np.isnan(share) else f"{100 * share:.0f}"
-        color = "#ffffff" if share > 0.6 else INK
+        color = ON_DARK if share > 0.6 else ON_LIGHT
         made.text(j, i, text, ha="center", va="center", fontsize=8, color=color)
     made.set_xticks(range(len(columns)), columns, rotation=30, ha="right", rotation_mode="anchor")
     made.set_yticks(range(len(rows)), rows)
