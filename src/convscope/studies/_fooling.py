@@ -19,7 +19,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "apgd": {"steps": 30},
     "until-fooled": {},
     "deepfool": {},
-    "ddn": {"steps": 40},
+    "ddn": {"steps": 100},
 }
 """Attacks of a quick audit and their settings, weak before strong."""
 

@@ -18,6 +18,8 @@ SHOWN = (
 """Columns, the most trustworthy first; those that the registry has."""
 
 MOST = 4
+NARROW = 84
+"""Screen pixels of a picture where a row has many: eight fit beside each other."""
 
 
 def looking(audit: Audit, section: Section) -> None:
@@ -48,10 +50,11 @@ def looking(audit: Audit, section: Section) -> None:
                 }
             )
         rows.append({"title": true, "cells": cells})
+    side = max(audit.classifier.input_shape[1:])
     section.grid(
         ["image", *(found.method for found in done)],
         rows,
-        scale=audit.scale,
+        scale=min(audit.scale, NARROW / side) if len(done) > 5 else audit.scale,
         caption="Maps for the true class. Signed maps: red speaks for the class, blue against it. "
         "Unsigned maps: dark is nothing, yellow is most. Each map has its own scale; the "
         "value of its strongest color stands below.",
