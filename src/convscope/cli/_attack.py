@@ -9,7 +9,7 @@ import cyclopts
 
 from convscope.cli._attack_judge import certify, evaluate
 from convscope.cli._attack_transfer import transfer
-from convscope.cli._output import emit, next_step, progress, say, table, warn, wrote
+from convscope.cli._output import data_place, emit, next_step, progress, say, table, warn, wrote
 from convscope.errors import PartlyRefused, UsageError, choose
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ def attack(
         wrote(out)
     data = specs[0].partition(":")[0]
     if data in DATASETS:
-        next_step(f"convscope attack evaluate {model} --data {data} --epsilon 0.1")
+        where = data_place(data_dir)
+        next_step(f"convscope attack evaluate {model} --data {data}{where} --epsilon 0.1")
     if images.refused:
         for reason in images.refused:
             warn(reason)

@@ -9,6 +9,7 @@ import cyclopts
 
 from convscope.cli._output import (
     Fraction,
+    data_place,
     emit,
     fraction,
     next_step,
@@ -118,7 +119,7 @@ def evaluate(
 
         write(result, (), out, force=force)
         wrote(out)
-    next_step(f"convscope audit {model} --data {data}")
+    next_step(f"convscope audit {model} --data {data}{data_place(data_dir)}")
     if least is not None and not result.robust_accuracy >= least:
         raise GateFailed(f"robust accuracy is {result.robust_accuracy:.4g}, under {least:g}")
 
@@ -210,7 +211,10 @@ def certify(
 
         write(result, (), out, force=force)
         wrote(out)
-    next_step(f"convscope attack evaluate {model} --data {data} --norm l2 --epsilon {sigma:g}")
+    where = data_place(data_dir)
+    next_step(
+        f"convscope attack evaluate {model} --data {data}{where} --norm l2 --epsilon {sigma:g}"
+    )
 
 
 def spread_rows(count: int, wanted: int) -> list[int]:

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import cyclopts
 
-from convscope.cli._output import emit, fraction, next_step, progress, table, warn, wrote
+from convscope.cli._output import (
+    data_place,
+    emit,
+    fraction,
+    next_step,
+    progress,
+    table,
+    warn,
+    wrote,
+)
 from convscope.errors import UsageError
 
 Flag = Annotated[bool, cyclopts.Parameter(negative="")]
@@ -100,7 +109,8 @@ def transfer(
 
         write(found, (), out, force=force)
         wrote(out)
-    next_step(f"convscope attack evaluate {models[0]} --data {data} --epsilon {epsilon}")
+    where = data_place(data_dir)
+    next_step(f"convscope attack evaluate {models[0]} --data {data}{where} --epsilon {epsilon}")
 
 
 def _settings(method: str, epsilon: float) -> dict[str, float]:

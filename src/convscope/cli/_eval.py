@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
-from convscope.cli._output import emit, next_step, parse_gates, progress, table, warn
+from convscope.cli._output import data_place, emit, next_step, parse_gates, progress, table, warn
 from convscope.errors import DataError, GateFailed, choose
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def evaluate_model(
     failed = check_gates(result, gates)
     if failed:
         raise GateFailed("; ".join(failed))
-    next_step(f"convscope audit {model} --data {data}")
+    next_step(f"convscope audit {model} --data {data}{data_place(data_dir)}")
 
 
 def match_labels(part: Split, names: tuple[str, ...], classifier: Classifier) -> Split:

@@ -11,7 +11,7 @@ from convscope.cli._inspect_images import look_at_images
 from convscope.cli._inspect_trust import judge_methods
 from convscope.cli._inspect_units import look_at_units
 from convscope.cli._inspect_words import fill_of, reference_of
-from convscope.cli._output import next_step, warn
+from convscope.cli._output import data_place, next_step, warn
 from convscope.errors import UsageError
 
 Flag = Annotated[bool, cyclopts.Parameter(negative="")]
@@ -93,7 +93,7 @@ def inspect(
     classifier = load(model)
     for flag in classifier.flags:
         warn(flag)
-    where = "" if data_dir is None else f" --data-dir {data_dir}"
+    where = data_place(data_dir)
     if images:
         settings: dict[str, dict[str, Any]] = {
             "filters": {"layer": layer, "seen_map": seen_map},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +50,17 @@ def wrote(path: Path | str) -> None:
 def next_step(command: str) -> None:
     """Suggest what to run now."""
     say(f"next: {command}")
+
+
+def data_place(data_dir: Path | None) -> str:
+    """The words that make the next command find the same data.
+
+    Example:
+        >>> from pathlib import Path
+        >>> data_place(None), data_place(Path("my data"))
+        ('', " --data-dir 'my data'")
+    """
+    return "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
 
 
 def emit(value: Any, *, as_json: bool = False, text: str | None = None) -> None:

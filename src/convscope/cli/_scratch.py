@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from convscope.cli._output import emit, next_step, progress, say, table, warn, wrote
+from convscope.cli._output import data_place, emit, next_step, progress, say, table, warn, wrote
 from convscope.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def train(
     )
     if out is not None:
         wrote(out)
-        where = f" --data-dir {data_dir}" if data_dir else ""
+        where = data_place(data_dir)
         next_step(f"convscope eval {out} --data {data}{where}")
     else:
         next_step(f"convscope scratch train {network} --data {data} --out runs/scratch")

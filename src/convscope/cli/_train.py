@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from convscope.cli._output import VOICE, Fraction, emit, next_step, progress, say, warn, wrote
+from convscope.cli._output import (
+    VOICE,
+    Fraction,
+    data_place,
+    emit,
+    next_step,
+    progress,
+    say,
+    warn,
+    wrote,
+)
 from convscope.errors import UsageError
 
 if TYPE_CHECKING:
@@ -289,7 +299,7 @@ def _finish(
         f"in {result.seconds:.1f} s",
     )
     wrote(result.run_folder)
-    where = f" --data-dir {data_dir}" if data_dir else ""
+    where = data_place(data_dir)
     next_step(f"convscope eval {result.run_folder} --data {settings.data}{where}")
 
 
