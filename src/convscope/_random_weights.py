@@ -50,7 +50,8 @@ def with_random_weights(
         False
     """
     try:
-        module = copy.deepcopy(classifier.module)
+        with torch.no_grad():  # Else copies of TorchScript's parameters are results, not leaves.
+            module = copy.deepcopy(classifier.module)
     except Exception as error:
         raise ModelContractError(
             f"the network cannot be copied: {type(error).__name__}",

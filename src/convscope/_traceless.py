@@ -64,8 +64,7 @@ class Traceless:
         copies: dict[int, Tensor] = {}
         scripted = isinstance(self.module, torch.jit.ScriptModule)
         if scripted:
-            leaves = (p for p in self.module.parameters() if p.is_leaf)
-            self._frozen = [(p, p.requires_grad) for p in leaves]
+            self._frozen = [(p, p.requires_grad) for p in self.module.parameters()]
             for parameter, _ in self._frozen:
                 parameter.requires_grad_(False)
         else:

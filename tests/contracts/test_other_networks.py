@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from convscope._random_weights import with_random_weights
 from convscope.attacks import ATTACKS
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
@@ -86,6 +87,9 @@ def test_scripted_networks_can_be_attacked_and_say_why_layers_cannot_be_seen():
     images, labels = torch.rand(3, 1, 6, 8), torch.arange(3)
     assert ATTACKS["projected-gradient"](classifier, images, labels, epsilon=0.1, steps=2)
     assert EXPLANATIONS["occlusion"](classifier, images).maps.isfinite().all()
+    assert all(p.is_leaf for p in with_random_weights(classifier).module.parameters())
+    with with_random_weights(classifier).probe() as probe:
+        assert probe.logits(images).isfinite().all()
     with pytest.raises(ModelContractError, match="TorchScript") as caught:
         EXPLANATIONS["grad-cam"](classifier, images)
     assert caught.value.code == "M17"

@@ -105,7 +105,7 @@ def ascend(
     x = region.project(images.detach().clone(), everyone)
     step.start(x)
     record = _Record(x, steps, keep, probe.classifier.num_classes)
-    watches = isinstance(step, Watching)
+    watching = step if isinstance(step, Watching) else None
     rows = everyone
     for k in range(steps):
         if len(rows) == 0:
@@ -162,9 +162,9 @@ def ascend(
             x, gradient, rows = x[going], gradient[going], rows[going]
             if len(rows) == 0:
                 break
-        if watches and isinstance(step, Watching):
+        if watching is not None:
             outputs = found.outputs[::copies][going]
-            step.observe(x, gradient, found.values[going], outputs, k, rows)
+            watching.observe(x, gradient, found.values[going], outputs, k, rows)
         moved = x + step(gradient, k, rows)
         for change in between:
             moved = change(moved, k, rows)

@@ -9,6 +9,7 @@ import cyclopts
 
 from convscope.cli._attack_judge import certify, evaluate
 from convscope.cli._attack_transfer import transfer
+from convscope.cli._opened import opened_network, refuse_early
 from convscope.cli._output import data_place, emit, next_step, progress, say, table, warn, wrote
 from convscope.errors import PartlyRefused, UsageError, choose
 
@@ -69,20 +70,12 @@ def attack(
         )
     if not specs:
         raise UsageError("no images given", expected="such as mnist:test/0-99 or photo.png")
-    if out is not None:
-        from convscope.studies._inspection import refuse_taken_file
-
-        refuse_taken_file(out, force=force)
+    refuse_early(out, force=force)
     import torch
 
     from convscope.data import DATASETS, select_images
-    from convscope.models import load
-    from convscope.training import tune_allocator
 
-    tune_allocator()
-    classifier = load(model)
-    for flag in classifier.flags:
-        warn(flag)
+    classifier = opened_network(model)
     images = select_images(specs, like=classifier, data_dir=data_dir, offline=offline)
     for note in images.notes:
         warn(note)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import cyclopts
 
+from convscope.cli._opened import opened_network, opened_split, refuse_early
 from convscope.cli._output import (
     Fraction,
     data_place,
@@ -63,25 +64,13 @@ def evaluate(
     """
     radius = fraction(epsilon)
     least = None if fail_under is None else fraction(fail_under)
-    if out is not None:
-        from convscope.studies._inspection import refuse_taken_file
-
-        refuse_taken_file(out, force=force)
+    refuse_early(out, force=force)
     import torch
 
-    from convscope.data import open_dataset
-    from convscope.models import load
     from convscope.robustness import evaluate as judge
-    from convscope.training import tune_allocator
 
-    tune_allocator()
-    classifier = load(model)
-    for flag in classifier.flags:
-        warn(flag)
-    dataset = open_dataset(
-        data, data_dir=data_dir, offline=offline, input_shape=classifier.input_shape
-    )
-    part = dataset.split(split)
+    classifier = opened_network(model)
+    part = opened_split(classifier.input_shape, data, split, data_dir=data_dir, offline=offline)
     rows = range(min(count, len(part)))
     with progress(f"attacking {len(rows)} images, effort {effort}", total=None) as bar:
         result = judge(
@@ -163,25 +152,13 @@ def certify(
     """
     if images < 1:
         raise UsageError(f"--images {images}", code="U05", expected="at least 1")
-    if out is not None:
-        from convscope.studies._inspection import refuse_taken_file
-
-        refuse_taken_file(out, force=force)
+    refuse_early(out, force=force)
     import torch
 
-    from convscope.data import open_dataset
-    from convscope.models import load
     from convscope.robustness import certify as judge
-    from convscope.training import tune_allocator
 
-    tune_allocator()
-    classifier = load(model)
-    for flag in classifier.flags:
-        warn(flag)
-    dataset = open_dataset(
-        data, data_dir=data_dir, offline=offline, input_shape=classifier.input_shape
-    )
-    part = dataset.split(split)
+    classifier = opened_network(model)
+    part = opened_split(classifier.input_shape, data, split, data_dir=data_dir, offline=offline)
     rows = spread_rows(len(part), images)
     with progress(f"certifying {len(rows)} images", total=len(rows) * draws) as bar:
         result = judge(

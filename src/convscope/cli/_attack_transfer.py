@@ -8,6 +8,7 @@ from typing import Annotated
 
 import cyclopts
 
+from convscope.cli._opened import opened_network, opened_split, refuse_early
 from convscope.cli._output import (
     data_place,
     emit,
@@ -64,26 +65,15 @@ def transfer(
     if count < 1:
         raise UsageError(f"--count {count}", code="U05", expected="at least 1")
     radius = fraction(epsilon)
-    if out is not None:
-        from convscope.studies._inspection import refuse_taken_file
-
-        refuse_taken_file(out, force=force)
+    refuse_early(out, force=force)
     settings = _settings(method, radius)
-    from convscope.data import open_dataset
-    from convscope.models import load
     from convscope.robustness import model_transfer
-    from convscope.training import tune_allocator
 
-    tune_allocator()
-    classifiers = {name: load(name) for name in models}
-    for name, classifier in classifiers.items():
-        for flag in classifier.flags:
-            warn(f"{name}: {flag}")
+    classifiers = {name: opened_network(name, named=True) for name in models}
     shapes = {classifier.input_shape for classifier in classifiers.values()}
     if len(shapes) > 1:
         raise UsageError("the networks take images of different sizes", code="M14")
-    dataset = open_dataset(data, data_dir=data_dir, offline=offline, input_shape=shapes.pop())
-    part = dataset.split(split)
+    part = opened_split(shapes.pop(), data, split, data_dir=data_dir, offline=offline)
     rows = range(min(count, len(part)))
     with progress(f"{method} on {len(models)} networks, {len(rows)} images", total=None):
         found = model_transfer(
