@@ -225,3 +225,26 @@ def test_certificates_are_there_when_asked_for(tmp_path, monkeypatch):
 def test_certificates_take_no_time_when_not_asked_for(made):
     result, _ = made
     assert "certified" not in result.numbers
+
+
+def test_names_of_the_data_stand_in_for_names_that_nobody_gave(tmp_path):
+    data = dataset(names=("a", "b", "c", "d"))
+    named = classifier(data)
+    unnamed = Classifier.wrap(named.module, input_shape=data.input_shape)
+    other = Classifier.wrap(named.module, input_shape=data.input_shape, class_names=list("wxyz"))
+    for net, differs in ((unnamed, False), (other, True)):
+        out = tmp_path / str(differs)
+        result = audit(net, data, out_folder=out, sections=["limits"])
+        assert any("names of the network and of the data differ" in a for a in result.alerts) is (
+            differs
+        )
+
+
+def test_a_failure_of_several_lines_is_one_sentence():
+    from convscope.reports import Report
+
+    report = Report(title="t")
+    section = report.section("s", "S")
+    report.fail(section, UsageError("it broke", expected="a whole one", hint="mend it"))
+    text = section.blocks[-1]["text"]
+    assert "it broke; expected: a whole one; fix: mend it" in text and "\\n" not in text
