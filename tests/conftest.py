@@ -10,7 +10,6 @@ from torch import nn
 
 install_import_hook(
     [
-        "convscope.classifier",
         "convscope.probe",
         "convscope.ascent",
         "convscope.attacks",

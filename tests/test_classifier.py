@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from convscope.classifier import Classifier
-from convscope.errors import ImageError, ModelContractError, UsageError
+from convscope.errors import ImageError, ModelContractError, NumericalError, UsageError
 
 
 class Returns(nn.Module):
@@ -19,7 +20,7 @@ class Returns(nn.Module):
 
 
 SHAPE = (1, 2, 2)
-wrap = lambda make, **more: Classifier.wrap(Returns(make), input_shape=SHAPE, **more)
+wrap = lambda make, **more: Classifier.wrap(Returns(make), **({"input_shape": SHAPE} | more))
 
 
 def test_any_module_becomes_a_classifier_with_names():
@@ -51,7 +52,7 @@ def test_m01_the_way_out_works():
 
 @pytest.mark.parametrize(
     "make",
-    [lambda z: z[:, :, None, None], lambda z: z[0], lambda z: z[:, 0], lambda z: z.argmax(1)],
+    [lambda z: z[:, :, None, None], lambda z: z[0], lambda z: z.argmax(1)[:, None]],
 )
 def test_m02_other_shapes_are_refused_with_the_shape(make):
     with pytest.raises(ModelContractError) as caught:
@@ -150,3 +151,116 @@ def test_wrapping_leaves_the_network_as_it_was():
 def test_two_classifiers_compare_by_identity():
     one, two = wrap(lambda z: z), wrap(lambda z: z)
     assert one == one and one != two and len({one, two}) == 2
+
+
+def test_m03_a_single_output_is_refused_with_the_way_out():
+    """The way out that is named works when it is pasted."""
+
+    class One(nn.Module):
+        def __init__(self, end):
+            super().__init__()
+            self.fc, self.end = nn.Linear(4, 1), end
+
+        def forward(self, x):
+            return self.end(self.fc(x.flatten(1)))
+
+    torch.manual_seed(0)
+    images = torch.rand(4, *SHAPE)
+    for end in (lambda z: z * 9, torch.sigmoid):
+        net = One(end)
+        with pytest.raises(ModelContractError, match="one output per image") as caught:
+            Classifier.wrap(net, input_shape=SHAPE)
+        assert caught.value.code == "M03"
+        words = caught.value.hint.removeprefix("wrap(..., ").removesuffix("), with two class_names")
+        given = eval(f"dict({words})", {"torch": torch})
+        classifier = Classifier.wrap(net, input_shape=SHAPE, class_names=["no", "yes"], **given)
+        raw = net(images)
+        yes = raw if given.get("probabilities") else raw.sigmoid()
+        found = classifier.logits(images).softmax(dim=1)[:, 1:]
+        assert torch.allclose(found, yes, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"mean": [123.7]}, {"std": [58.4]}, {"mean": "0.5"}, {"std": [0.0]}, {"std": float("nan")},
+     {"mean": [0.5, 0.5]}, {"class_names": "abc"}, {"class_names": [1, 2, 3]}, {"class_names": 3},
+     {"input_shape": (4, 4)}, {"input_shape": (1, 4, 4.5)}, {"input_shape": "144"},
+     {"input_shape": (0, 4, 4)}, {"input_shape": None}],
+)  # fmt: skip
+def test_u12_nonsense_is_refused_by_name(given):
+    with pytest.raises(UsageError) as caught:
+        wrap(lambda z: z, **given)
+    assert next(iter(given)) in str(caught.value)
+
+
+def test_harmless_spellings_of_mean_and_std_are_taken():
+    for value in (0.5, [0.5], torch.tensor([0.5]), np.float32(0.5), np.array([0.5])):
+        assert wrap(lambda z: z, mean=value, std=value).mean == (0.5,)
+
+
+def test_m24_logits_that_depend_on_the_batch_are_refused():
+    class OverTheBatch(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 4, 1)
+            self.norm = nn.BatchNorm2d(4, track_running_stats=False)
+            self.fc = nn.Linear(16, 3)
+
+        def forward(self, x):
+            return self.fc(self.norm(self.conv(x)).flatten(1))
+
+    with pytest.raises(ModelContractError, match="other images of its batch") as caught:
+        Classifier.wrap(OverTheBatch(), input_shape=SHAPE)
+    assert caught.value.code == "M24"
+
+
+def test_m09_nan_is_no_class():
+    classifier = wrap(lambda z: z * float("nan"))
+    assert classifier.flags == ("train-mode", "nonfinite-logits: of 2 of 2 random images")
+    with pytest.raises(NumericalError, match="4 of 4 images"):
+        classifier.predict(torch.rand(4, *SHAPE))
+    some = wrap(lambda z: torch.where(torch.arange(len(z))[:, None] == 1, torch.nan, z))
+    with pytest.raises(NumericalError, match="first for image 1"):
+        some.predict(torch.rand(4, *SHAPE))
+    assert wrap(lambda z: z.masked_fill(torch.arange(3) == 2, -torch.inf)).predict(
+        torch.rand(2, *SHAPE)
+    ).probabilities.isfinite().all()  # fmt: skip
+
+
+def test_images_of_any_container_give_the_same_predictions():
+    classifier = wrap(lambda z: z)
+    images = torch.rand(3, *SHAPE)
+    right = classifier.predict(images).probabilities
+    for same in (images.numpy(), images.double(), images.tolist(), list(images),
+                 images.clone().requires_grad_(True), images.double().numpy()):  # fmt: skip
+        assert torch.allclose(classifier.predict(same).probabilities, right, atol=1e-6)
+    for other in (
+        images.to_sparse(),
+        images.to("meta"),
+        "image.png",
+        None,
+        images.numpy().tolist,
+        images[0],
+        images * 255,
+        (images * 255).byte(),
+        images.to(torch.complex64),
+    ):
+        with pytest.raises(ImageError):
+            classifier.predict(other)
+
+
+def test_m14_images_of_a_size_the_network_cannot_take():
+    classifier = wrap(lambda z: z)
+    with pytest.raises(ModelContractError, match="failed on images of shape") as caught:
+        classifier.predict(torch.rand(2, 1, 9, 9))
+    assert caught.value.code == "M14" and "(1, 2, 2)" in caught.value.hint
+
+
+def test_m14_a_forward_with_two_inputs_is_named():
+    class Two(nn.Module):
+        def forward(self, x, y):
+            return x.flatten(1) + y
+
+    with pytest.raises(ModelContractError, match="positional argument") as caught:
+        Classifier.wrap(Two(), input_shape=SHAPE)
+    assert "one batch of images" in caught.value.expected

@@ -1,5 +1,3 @@
-import signal
-
 import pytest
 import torch
 from torch import nn
@@ -234,26 +232,6 @@ def test_the_network_is_left_as_found_whatever_happens(case, accident):
     assert torch.equal(classifier.module[5].weight.grad, grad)
     assert torch.equal(state, torch.get_rng_state())
     assert images.grad is None and not images.requires_grad
-
-
-def test_ctrl_c_while_things_are_put_back_waits_until_they_are(case, monkeypatch, request):
-    # Under nohup or in the background, the test process itself may ignore Ctrl-C.
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, previous))
-    classifier, _, _ = case
-    before = snapshot(classifier.module)
-    probe = classifier.probe()
-    probe.__enter__()
-    restore = probe._traceless._restore
-
-    def interrupted():
-        signal.raise_signal(signal.SIGINT)
-        restore()
-
-    monkeypatch.setattr(probe._traceless, "_restore", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        probe.__exit__(None, None, None)
-    assert_same(before, snapshot(classifier.module))
 
 
 def test_dropout_is_off_and_the_random_state_is_rewound():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from convscope.classifier import Classifier
     from convscope.data import open_dataset, read_image, select_images
     from convscope.models import load
+    from convscope.probe import fast_paths
     from convscope.training import TrainSettings, evaluate, train
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ _HOMES = {
     "Classifier": "convscope.classifier",
     "TrainSettings": "convscope.training",
     "evaluate": "convscope.training",
+    "fast_paths": "convscope.probe",
     "load": "convscope.models",
     "open_dataset": "convscope.data",
     "read_image": "convscope.data",
@@ -57,6 +59,7 @@ __all__ = [
     "defenses",
     "evaluate",
     "explanations",
+    "fast_paths",
     "figures",
     "load",
     "models",

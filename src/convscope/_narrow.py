@@ -1,66 +1,52 @@
 """The gradient of convolutions that see few channels, as one matrix product.
 
-A network's first convolution reads one or three channels. Its gradient with respect to the image
+A network's first convolution sees one or three channels. Its gradient with respect to the image
 is what every method here wants, and the library routine is slow at it: a matrix product and one
 shifted sum per kernel position gives the same numbers several times faster on a CPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
-from torch.overrides import TorchFunctionMode
 
 MOST_CHANNELS = 4
 LARGEST_KERNEL = 7
 
 
-class NarrowConvolutions(TorchFunctionMode):
-    """Within this context, convolutions of few channels have the fast gradient."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Step in for ``conv2d`` where it helps."""
-        if func is torch.conv2d and not kwargs and len(args) == 7 and _fits(*args):
-            return _Narrow.apply(*args[:3], args[4][0], args[4][1])  # type: ignore[no-untyped-call]
-        return func(*args, **(kwargs or {}))
-
-
-def _fits(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: int,
-) -> bool:
+def is_narrow(layer: nn.Module) -> bool:
+    """Whether `layer` is a convolution whose gradient `narrow_convolution` computes faster."""
     return (
-        type(x) is Tensor
-        and x.ndim == 4
-        and x.requires_grad
-        and torch.is_grad_enabled()
-        and x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and weight.dtype == torch.float32
-        and not weight.requires_grad
-        and (bias is None or not bias.requires_grad)
-        and groups == 1
-        and weight.shape[1] <= MOST_CHANNELS
-        and max(weight.shape[2:]) <= LARGEST_KERNEL
-        and tuple(stride) == (1, 1)
-        and tuple(dilation) == (1, 1)
-        and isinstance(padding, tuple)
+        type(layer) is nn.Conv2d
+        and layer.groups == 1
+        and layer.in_channels <= MOST_CHANNELS
+        and max(layer.kernel_size) <= LARGEST_KERNEL
+        and layer.stride == (1, 1)
+        and layer.dilation == (1, 1)
+        and isinstance(layer.padding, tuple)
+        and layer.padding_mode == "zeros"
+        and layer.weight.dtype == torch.float32
+        and layer.weight.device.type == "cpu"
     )
+
+
+def narrow_convolution(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    """What ``layer(x)`` computes, with the fast gradient where one is asked for.
+
+    Args:
+        x: ``(batch, channel, height, width)``.
+        layer: A convolution for which `is_narrow` is true, with a frozen weight.
+    """
+    assert isinstance(layer.padding, tuple)
+    down, right = layer.padding
+    weight, bias = layer.weight, layer.bias
+    fits = x.requires_grad and torch.is_grad_enabled() and x.ndim == 4 and x.dtype == weight.dtype
+    if not fits or weight.requires_grad or (bias is not None and bias.requires_grad):
+        return torch.conv2d(x, weight, bias, 1, (down, right))
+    return _Narrow.apply(x, weight, bias, down, right)  # type: ignore[no-untyped-call]
 
 
 class _Narrow(torch.autograd.Function):

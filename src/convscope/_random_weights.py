@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,8 +9,8 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor, nn
 
+from convscope._shadow import shadow
 from convscope.classifier import Classifier
-from convscope.errors import ModelContractError
 
 
 def weighted_layers(module: nn.Module) -> tuple[str, ...]:
@@ -39,9 +38,6 @@ def with_random_weights(
         layers: Which modules to randomize, by name; by default all that have parameters.
         generator: Source of the draws.
 
-    Raises:
-        ModelContractError: If the network cannot be copied.
-
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
@@ -49,14 +45,7 @@ def with_random_weights(
         >>> torch.equal(other.module[1].weight, net[1].weight)
         False
     """
-    try:
-        with torch.no_grad():  # Else copies of TorchScript's parameters are results, not leaves.
-            module = copy.deepcopy(classifier.module)
-    except Exception as error:
-        raise ModelContractError(
-            f"the network cannot be copied: {type(error).__name__}",
-            expected="a module that copy.deepcopy can handle, to draw random weights for it",
-        ) from error
+    module = shadow(classifier.module)
     chosen = weighted_layers(module) if layers is None else layers
     modules = dict(module.named_modules())
     with torch.no_grad():

@@ -1,14 +1,16 @@
 """The only code that runs a network for a method: frozen, chunked, counted, tapped, traceless.
 
-While a `Probe` is open, the network's weights are stood in for by constant copies of them (laid
-out for speed) and its buffers by copies, and every module is in evaluation mode. On the way out,
-whatever happened, the original tensors are put back, the modes restored, our hooks removed and
-the global random state rewound. So neither a method nor the network itself can leave a trace.
+A `Probe` runs a private copy of the network, made when it opens, in evaluation mode. The user's
+own module is only read. So nothing has to be put back: neither a method nor the network itself
+can leave a trace on it, whatever ends the work - an exception, a signal at any instant, a second
+thread, a forgotten probe. Random numbers that the network draws from a global state are given back
+when the probe closes.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -18,15 +20,25 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
-from convscope._narrow import NarrowConvolutions
-from convscope._pool_first import pool_first
+from convscope._execution import Execution, Runner, execution_of, fast_paths, fingerprint
+from convscope._maps import Maps, default_layer, find_maps, require_maps
+from convscope._shadow import RandomStates
 from convscope._taps import LayerInfo, Taps, find_layer
-from convscope._traceless import Traceless, channels_last
 from convscope.classifier import Classifier
-from convscope.errors import ModelContractError, UsageError
+from convscope.errors import ConvscopeError, ModelContractError, UsageError
 from convscope.types import Activations, Images, Logits
 
-__all__ = ["Cost", "Gradient", "LayerGradient", "LayerInfo", "Objective", "Probe", "rows_per_chunk"]
+__all__ = [
+    "Cost",
+    "Execution",
+    "Gradient",
+    "LayerGradient",
+    "LayerInfo",
+    "Objective",
+    "Probe",
+    "fast_paths",
+    "rows_per_chunk",
+]
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``objective(x, outputs, rows) -> values``, one value per image of the chunk.
@@ -113,11 +125,21 @@ def _power_of_two(value: int) -> int:
 class Probe:
     """Run a classifier's network without leaving a trace.
 
-    Use it as a context manager; the counters stay readable afterwards.
+    Use it as a context manager; the counters stay readable afterwards. What it runs is a copy
+    made when the context is entered: changes to the network while it is open are not seen, and
+    several probes of one network, also in several threads, do not disturb each other. A probe
+    itself belongs to the thread that opened it.
+
+    Args:
+        classifier: The classifier whose network is run.
+        execution: How to run it; by default fast where that is proven for this network, see
+            `Classifier.describe`.
 
     Attributes:
         forwards: Images run through the network so far.
         backwards: Images whose gradient was computed so far.
+        notes: What the network tried to change in its buffers, known when the probe has closed:
+            ``"stateful: bn.running_mean"``.
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
@@ -128,23 +150,38 @@ class Probe:
         (5, True)
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, *, execution: Execution | None = None) -> None:
         self.classifier = classifier
         self.forwards = 0
         self.backwards = 0
         self.notes: tuple[str, ...] = ()
-        self._open = False
+        self._execution = execution
+        self._runner: Runner | None = None
+        self._thread = 0
         self._started = time.perf_counter()
         self._elapsed: float | None = None
-        self._traceless = Traceless(classifier.module, channels_last=True)
         self._layers: tuple[LayerInfo, ...] | None = None
 
     def __enter__(self) -> Probe:
-        """Freeze the network."""
-        self._traceless.enter()
-        self._open = True
+        """Copy the network.
+
+        Raises:
+            UsageError: If the probe is open already.
+        """
+        if self._runner is not None:
+            raise UsageError(
+                "this probe is open already",
+                code="U13",
+                hint="open another one: `with classifier.probe() as probe:`",
+            )
+        execution = self._execution or execution_of(self.classifier)
+        self._random = RandomStates()
+        runner = Runner(self.classifier, execution)
+        self._versions = [(n, b, b._version) for n, b in runner.module.named_buffers()]
+        self._thread = threading.get_ident()
         self._started = time.perf_counter()
         self._elapsed = None
+        self._runner = runner
         return self
 
     def __exit__(
@@ -153,10 +190,45 @@ class Probe:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Put everything back."""
-        self._open = False
+        """Give back the random numbers that the network drew."""
+        runner, self._runner = self._runner, None
         self._elapsed = time.perf_counter() - self._started
-        self.notes = self._traceless.leave()
+        if runner is None:
+            return
+        self.notes = tuple(
+            f"stateful: {name}" for name, buffer, version in self._versions
+            if buffer._version != version
+        )  # fmt: skip
+        self._versions = []
+        # Draws of another thread are its own: give back only what must have been the network's.
+        if (runner.execution.draws or threading.active_count() == 1) and self._random.moved():
+            try:
+                self._random.rewind()
+            except BaseException:
+                self._random.rewind()
+                raise
+
+    @property
+    def execution(self) -> Execution:
+        """The path that the network runs on."""
+        return self._open.execution
+
+    @property
+    def _open(self) -> Runner:
+        """The running copy.
+
+        Raises:
+            UsageError: If the probe is not open, or was opened by another thread.
+        """
+        if self._runner is None:
+            raise UsageError("use the probe inside `with classifier.probe() as probe:`", code="U13")
+        if threading.get_ident() != self._thread:
+            raise UsageError(
+                "this probe was opened by another thread",
+                code="U13",
+                hint="open one per thread: several probes of one network do not disturb each other",
+            )
+        return self._runner
 
     def cost(self) -> Cost:
         """Forwards, backwards and seconds since the probe was opened."""
@@ -194,43 +266,50 @@ class Probe:
             ModelContractError: If the network's output has another shape than logits.
             UnknownLayer: If there is no layer `until`.
         """
-        self._require_open()
-        images = _layout(images)
+        runner = self._open
         self.forwards += len(images)
         device = self.classifier.device.type
         # Entering the context costs as much as a small layer; mostly nobody has autocast on.
         on = torch.is_autocast_enabled(device)
         with torch.autocast(device, enabled=False) if on else nullcontext():
-            prepared = self.classifier.prepare(images)
-            if until is None:
-                with NarrowConvolutions(), pool_first(self.classifier.module):
-                    returned = self.classifier.module(prepared)
-                return self.classifier.read(returned, len(images)).to(images.dtype)
-            with Taps(self.classifier.module, self._calls([until]), stop=True) as taps:
-                taps.run(prepared)
+            prepared = runner.prepare(images)
+            try:
+                if until is None:
+                    out = self.classifier.read(runner(prepared), len(images))
+                    # A network may hand out a tensor that it keeps and overwrites next time.
+                    return out.to(images.dtype, copy=True)
+                with Taps(runner.module, self._calls([until]), stop=True) as taps:
+                    taps.run(prepared)
+            except (RuntimeError, ValueError, IndexError) as error:
+                self._blame_shape(images, error)
+                raise
         return taps.seen[until].to(images.dtype)
 
-    def returned(self, images: Images) -> tuple[object, tuple[str, ...]]:
-        """Whatever the network returns for one chunk, and what was noticed on the way.
+    def _blame_shape(self, images: Tensor, error: Exception) -> None:
+        """Images of another size than the network was wrapped for explain its failure.
+
+        Raises:
+            ModelContractError: M14 in that case.
+        """
+        if isinstance(error, ConvscopeError) or images.shape[1:] == self.classifier.input_shape:
+            return
+        raise _failed(self.classifier, images, error) from error
+
+    def returned(self, images: Images) -> object:
+        """Whatever the network returns for one chunk.
 
         Raises:
             ModelContractError: M14 if the network cannot take images of this shape.
         """
-        self._require_open()
+        runner = self._open
         self.forwards += len(images)
-        was_training = self._traceless.was_training
         try:
             with torch.no_grad():
-                out = self.classifier.module(self.classifier.prepare(_layout(images)))
-        except (RuntimeError, ValueError, IndexError) as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ModelContractError(
-                f"the network failed on images of shape {tuple(images.shape)}: {first}",
-                code="M14",
-                expected=_first_layer(self.classifier.module),
-                hint="check input_shape=(channel, height, width)",
-            ) from error
-        return out, (("train-mode",) if was_training else ())
+                return runner(runner.prepare(images))
+        except ConvscopeError:
+            raise
+        except Exception as error:
+            raise _failed(self.classifier, images, error) from error
 
     def at(self, layer: str, images: Images) -> Activations:
         """Activations of one layer, without a graph. The network stops there.
@@ -246,15 +325,15 @@ class Probe:
 
     def at_many(self, layers: Sequence[str], images: Images) -> dict[str, Activations]:
         """Activations of several layers from one pass that stops at the deepest."""
-        self._require_open()
+        runner = self._open
         calls = self._calls(layers)
         parts: dict[str, list[Tensor]] = {name: [] for name in layers}
         with torch.inference_mode(False), torch.no_grad():
             for rows in self._chunks(images):
-                chunk = _layout(images[rows])
+                chunk = images[rows]
                 self.forwards += len(chunk)
-                with Taps(self.classifier.module, calls, stop=True) as taps:
-                    taps.run(self.classifier.prepare(chunk))
+                with Taps(runner.module, calls, stop=True) as taps:
+                    taps.run(runner.prepare(chunk))
                 for name in layers:
                     parts[name].append(taps.seen[name].to(images.device, images.dtype))
         return {name: torch.cat(chunks) for name, chunks in parts.items()}
@@ -292,7 +371,7 @@ class Probe:
         Raises:
             ModelContractError: M10 if the output does not depend differentiably on `x`.
         """
-        self._require_open()
+        _ = self._open
         values, gradients, outputs = [], [], []
         device = x.device
         if len(x) == 0:
@@ -337,7 +416,7 @@ class Probe:
             Gradients ``(batch, K, channel, height, width)``, or what `reduce` made of them,
             and logits ``(batch, class)``.
         """
-        self._require_open()
+        _ = self._open
         gradients, logits = [], []
         with torch.inference_mode(False), torch.enable_grad():
             for rows in self._chunks(images):
@@ -367,18 +446,18 @@ class Probe:
                 own, or ``None``: each image's largest logit (K = 1).
             reduce: ``(activations, gradient) -> (n, ...)``, as for `gradients_of_classes`.
         """
-        self._require_open()
+        runner = self._open
         calls = self._calls([layer])
-        dense = not self._convolves_after(layer)
+        dense = runner.execution.channels_last and not self._convolves_after(layer)
         activations, gradients, logits = [], [], []
         with torch.inference_mode(False), torch.enable_grad():
             for rows in self._chunks(images):
-                chunk = _layout(images[rows])
+                chunk = images[rows]
                 self.forwards += len(chunk)
                 # The hook that cuts the graph switches gradients on from there.
-                taps = Taps(self.classifier.module, calls, cut=True, contiguous=dense)
+                taps = Taps(runner.module, calls, cut=True, contiguous=dense)
                 with torch.no_grad(), taps:
-                    returned = taps.run(self.classifier.prepare(chunk))
+                    returned = taps.run(runner.prepare(chunk))
                 leaf = taps.leaves[layer]
                 out = self.classifier.read(returned, len(chunk))
                 mine = classes[rows] if isinstance(classes, Tensor) else classes
@@ -397,23 +476,61 @@ class Probe:
     def layers(self) -> tuple[LayerInfo, ...]:
         """Every module call in order: name, kind, output shape, own parameters."""
         if self._layers is None:
-            self._require_open()
+            runner = self._open
             shape = self.classifier.input_shape
             self.forwards += 1
-            with torch.no_grad(), Taps(self.classifier.module, {}) as taps:
-                self._layers = taps.survey(self.classifier.prepare(torch.full((1, *shape), 0.5)))
+            blank = torch.full((1, *shape), 0.5)
+            with torch.no_grad(), Taps(runner.module, {}) as taps:
+                self._layers = taps.survey(runner.prepare(blank))
         return self._layers
 
     def last_spatial_layer(self) -> str:
-        """The last layer whose output is ``(batch, channel, height, width)``, larger than 1 x 1.
+        """The last layer with maps that everything the logits know of the image passes through.
 
         Raises:
-            ModelContractError: M15 if the network has none.
+            ModelContractError: M15 if the network has none late enough, with those it has.
         """
-        for info in reversed(self.layers()):
-            if info.is_leaf and len(info.output_shape) == 3 and max(info.output_shape[1:]) > 1:
-                return info.name
-        raise ModelContractError("the network has no layer with a spatial output", code="M15")
+        return default_layer(self.maps())
+
+    def require_maps(self, layer: str) -> str:
+        """Refuse a layer whose axes are not channel, row and column.
+
+        Returns:
+            A remark: empty, or ``"axes-unverified"`` where the axes could not be followed.
+
+        Raises:
+            UnknownLayer: If there is no such layer.
+            ModelContractError: M15 if it has tokens, channels-last maps or anything else.
+        """
+        find_layer(self.layers(), layer)
+        return require_maps(self.maps(), layer)
+
+    def weight(self, layer: str) -> Tensor:
+        """A copy of the weight of module `layer` as the network uses it, float32 on the CPU.
+
+        The network is run once before: pruned, normalized and otherwise parametrized layers
+        compute their weight.
+        """
+        runner = self._open
+        self.layers()
+        weight: Tensor = runner.module.get_submodule(layer).weight  # type: ignore[assignment]
+        return weight.detach().float().cpu().clone()
+
+    def maps(self) -> Maps:
+        """What the axes of each layer's output are, and which layers all information passes."""
+        runner = self._open
+        known = self.classifier._executions
+        key = ("maps", fingerprint(self.classifier.module))
+        if key not in known:
+            generator = torch.Generator().manual_seed(0)
+            images = torch.rand(2, *self.classifier.input_shape, generator=generator)
+            with torch.inference_mode(False), torch.no_grad():
+                prepared = runner.prepare(images)
+                known[key] = find_maps(
+                    runner.module, prepared, lambda out: self.classifier.read(out, 2)
+                )
+        found: Maps = known[key]
+        return found
 
     # ------------------------------------------------------------------ inside
 
@@ -473,16 +590,21 @@ class Probe:
             )
         return gradient
 
-    def _require_open(self) -> None:
-        if not self._open:
-            raise UsageError("use the probe inside `with classifier.probe() as probe:`")
 
-
-def _layout(images: Tensor) -> Tensor:
-    """Channels last on a CPU, where it is up to twice as fast; differentiable."""
-    if images.device.type == "cpu" and images.ndim == 4:
-        return channels_last(images)
-    return images
+def _failed(classifier: Classifier, images: Tensor, error: Exception) -> ModelContractError:
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    inputs = "positional argument" in first
+    return ModelContractError(
+        f"the network failed on images of shape {tuple(images.shape)}: {first}",
+        code="M14",
+        expected="a forward that takes one batch of images"
+        if inputs
+        else _first_layer(classifier.module),
+        hint="wrap a module whose forward fills in the other inputs"
+        if inputs
+        else "check input_shape=(channel, height, width); this classifier was made for "
+        f"{classifier.input_shape}",
+    )
 
 
 def _first_layer(module: nn.Module) -> str:

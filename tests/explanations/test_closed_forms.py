@@ -150,9 +150,9 @@ def test_hires_cam_before_a_dense_layer_is_not_grad_cam():
 
 
 def test_layer_cam_by_hand():
-    net = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.Flatten(), nn.Linear(4, 1, bias=False))
+    net = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.Flatten(), nn.Linear(4, 2, bias=False))
     net[0].weight.data = torch.tensor([2.0, -1.0]).view(2, 1, 1, 1)
-    net[2].weight.data = torch.tensor([[5.0, -3.0, 7.0, 4.0]])
+    net[2].weight.data = torch.tensor([[5.0, -3.0, 7.0, 4.0], [0.0] * 4])
     classifier = Classifier.wrap(net, input_shape=(1, 1, 2))
     images = torch.tensor([0.5, 1.0]).view(1, 1, 1, 2)
     # Map 0 is (1, 2) with gradient (5, -3), map 1 is (-0.5, -1) with gradient (7, 4).

@@ -42,12 +42,16 @@ def feature_maps(
         ...     feature_maps(classifier, torch.rand(2, 1, 5, 5)).layers]
         [('1', torch.Size([4, 3, 3]))]
     """
+    images = classifier.check_images(images)
     known_targets(classifier, images, None)
     with classifier.probe() as probe:
         if layers is None:
-            names = default_layers(probe.layers())
+            layouts = probe.maps().layouts
+            names = default_layers([x for x in probe.layers() if layouts.get(x.name) == "maps"])
         else:
             names = [layers] if isinstance(layers, str) else list(layers)
+        for name in names:
+            probe.require_maps(name)
         found = probe.at_many(names, images)
     for name, maps in found.items():
         if maps.ndim != 4:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from convscope._taps import require_hooks
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UnknownLayer, UsageError
 from convscope.explanations._result import Filters
@@ -36,22 +37,22 @@ def filters(
         >>> filters(classifier).pictures.shape
         torch.Size([4, 1, 3, 3])
     """
-    convolutions = {
-        name: module
-        for name, module in classifier.module.named_modules()
-        if isinstance(module, nn.Conv2d)
-    }
+    require_hooks(classifier.module)
+    convolutions = [
+        name for name, module in classifier.module.named_modules() if isinstance(module, nn.Conv2d)
+    ]
     if not convolutions:
         raise ModelContractError("the network has no 2-D convolution", code="M15")
-    name = next(iter(convolutions)) if layer is None else layer
+    name = convolutions[0] if layer is None else layer
     if name not in convolutions:
         raise UnknownLayer(
             f"no convolution named {name!r}; this network has {', '.join(convolutions)}",
             code="M15",
         )
-    weights = convolutions[name].weight.detach().float().cpu().clone()
+    with classifier.probe() as probe:
+        weights = probe.weight(name)
     seen = weights.shape[1]
-    colored = seen == 3 and classifier.input_shape[0] == 3 and name == next(iter(convolutions))
+    colored = seen == 3 and classifier.input_shape[0] == 3 and name == convolutions[0]
     if seen_map is None and not colored and seen > 1:
         seen_map = 0
     if seen_map is not None:

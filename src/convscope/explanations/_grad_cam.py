@@ -36,7 +36,8 @@ def grad_cam(
         classifier: The classifier to explain.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         targets: ``None``: the predicted class; a class; one per image; or ``"all"``.
-        layer: Where to look; by default the last layer whose output has a height and a width.
+        layer: Where to look; by default the last layer of maps that everything the logits know of
+            the image passes through. A network of tokens or channels-last maps is refused.
 
     Returns:
         Maps ``(batch, target, height, width)``, enlarged to the image by bilinear interpolation,
@@ -45,7 +46,8 @@ def grad_cam(
 
     Raises:
         UnknownLayer: If there is no such layer.
-        ModelContractError: M15 if the layer has no maps.
+        ModelContractError: M15 if the layer's axes are not channel, row and column, or if the
+            network has no late layer of which they are.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3, padding=1), torch.nn.Flatten(),
@@ -76,14 +78,16 @@ def hires_cam(
         classifier: The classifier to explain.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         targets: ``None``: the predicted class; a class; one per image; or ``"all"``.
-        layer: Where to look; by default the last layer whose output has a height and a width.
+        layer: Where to look; by default the last layer of maps that everything the logits know of
+            the image passes through. A network of tokens or channels-last maps is refused.
 
     Returns:
         Signed maps ``(batch, target, height, width)`` as those of `grad_cam`.
 
     Raises:
         UnknownLayer: If there is no such layer.
-        ModelContractError: M15 if the layer has no maps.
+        ModelContractError: M15 if the layer's axes are not channel, row and column, or if the
+            network has no late layer of which they are.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Flatten(),
@@ -116,7 +120,8 @@ def layer_cam(
         classifier: The classifier to explain.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         targets: ``None``: the predicted class; a class; one per image; or ``"all"``.
-        layer: Where to look; by default the last layer whose output has a height and a width.
+        layer: Where to look; by default the last layer of maps that everything the logits know of
+            the image passes through. A network of tokens or channels-last maps is refused.
 
     Returns:
         Maps ``(batch, target, height, width)`` as those of `grad_cam`; not negative where
@@ -124,11 +129,12 @@ def layer_cam(
 
     Raises:
         UnknownLayer: If there is no such layer.
-        ModelContractError: M15 if the layer has no maps.
+        ModelContractError: M15 if the layer's axes are not channel, row and column, or if the
+            network has no late layer of which they are.
 
     Example:
-        >>> net = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4, 1))
-        >>> net[2].weight.data = torch.tensor([[3.0, -1.0, 0.0, 2.0]])
+        >>> net = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> net[2].weight.data = torch.tensor([[3.0, -1.0, 0.0, 2.0], [0.0] * 4])
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> layer_cam(classifier, torch.ones(1, 1, 2, 2), 0, layer="0").maps[0, 0]
         tensor([[3., 0.],
@@ -165,6 +171,7 @@ def _cam(
     coarse, logits, classes = [], [], []
     with classifier.probe() as probe:
         name = probe.last_spatial_layer() if layer is None else layer
+        remark = probe.require_maps(name)
         reduce = partial(_reduced, name, weigh)
         for rows in chunks(probe, len(images)):
             own = None if known is None else known[rows].to(images.device)
@@ -187,6 +194,7 @@ def _cam(
         layer=name,
         evidence={"coarse": small},
         cost=probe.cost(),
+        remarks=(remark,) if remark else (),
     )
 
 

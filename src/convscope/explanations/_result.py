@@ -71,6 +71,8 @@ class Explanation:
             the layer's own size).
         table: Per-position probabilities, for occlusion.
         cost: Forwards, backwards, seconds.
+        remarks: What the method noticed: ``"axes-unverified"`` if it could not follow which axes
+            of the layer are rows and columns.
     """
 
     images: Images
@@ -84,6 +86,18 @@ class Explanation:
     evidence: dict[str, Tensor] = field(default_factory=dict)
     table: OcclusionTable | None = None
     cost: Cost | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """`remarks`, and how many images have maps or logits that are NaN or infinite."""
+        found = []
+        for what, values in (("maps", self.maps), ("logits", self.logits)):
+            if values is not None:
+                bad = int((~values.flatten(1).isfinite().all(dim=1)).sum())
+                if bad:
+                    found.append(f"nonfinite-{what}: of {bad} of {len(values)} images")
+        return (*self.remarks, *found)
 
     @classmethod
     def wrap(

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope._shadow import RandomStates, shadow
 from convscope._taps import require_hooks
-from convscope._traceless import Traceless
 from convscope.errors import ConvscopeError, ModelContractError
 from convscope.models._receptive_field import ReceptiveFields
 
@@ -162,10 +162,11 @@ def summarize(module: nn.Module, input_shape: tuple[int, int, int]) -> NetworkSu
         that asymmetric padding and residual sums come out exactly.
     """
     require_hooks(module)
+    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    module = shadow(module)
     names = {child: name or type(child).__name__ for name, child in module.named_modules()}
     record = _Record(module)
-    frozen = Traceless(module, channels_last=False)
-    frozen.enter()
+    states = RandomStates()
     try:
         image = _blank(module, input_shape)
         record.fields = ReceptiveFields(image, record.add_work)
@@ -181,8 +182,9 @@ def summarize(module: nn.Module, input_shape: tuple[int, int, int]) -> NetworkSu
             hint="give the size it was made for: (channels, height, width)",
         ) from error
     finally:
-        frozen.leave()
-    return _table(module, names, record, input_shape)
+        if states.moved():
+            states.rewind()
+    return _table(module, names, record, input_shape, trainable)
 
 
 def _blank(module: nn.Module, shape: tuple[int, int, int]) -> Tensor:
@@ -243,6 +245,7 @@ def _table(
     names: dict[nn.Module, str],
     record: _Record,
     input_shape: tuple[int, int, int],
+    trainable: int,
 ) -> NetworkSummary:
     counted: set[int] = set()
     total = sum(p.numel() for p in module.parameters())
@@ -277,7 +280,7 @@ def _table(
         rows=tuple(rows),
         input_shape=input_shape,
         parameters=total,
-        trainable=sum(p.numel() for p in module.parameters() if p.requires_grad),
+        trainable=trainable,
         multiply_adds=record.work.total(),
         neurons=sum(row.neurons for row in rows),
         document_neurons=sum(row.document_neurons for row in rows),

@@ -1,0 +1,414 @@
+"""Which axes of a layer's output are rows and columns of the image?
+
+A layer's output of shape (n, a, b, c) may be maps (channel, height, width), channels-last maps
+(height, width, channel), an attention matrix (head, token, token), or a table that does not even
+depend on the image. Shapes cannot tell. So every operation of one forward pass is watched, and the
+meaning of each axis is carried along: a convolution keeps rows and columns, ``permute`` moves them,
+``view`` joins and splits axes, ``matmul`` keeps the rows of its left factor. An operation that is
+not known loses the meaning, and nothing is claimed about what follows it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+Atom = tuple[str, int]
+"""``("N" | "H" | "W" | "C" | "?", size)``: image, row, column, neither, unknown."""
+Dim = tuple[Atom, ...]
+Labels = tuple[Dim, ...]
+
+Layout = Literal["maps", "channels-last maps", "tokens", "other", "unknown"]
+"""What the axes of an output are: ``"maps"`` (image, channel, row, column), ``"channels-last
+maps"`` (image, row, column, channel), ``"tokens"`` (positions in one axis), ``"other"`` (known to
+be none of these), ``"unknown"``."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One module call.
+
+    Attributes:
+        path: Name of the module.
+        number: Which call of it.
+        layout: What its output's axes are.
+        shape: Of the output, without the image axis.
+        tensor: Identity of the output; calls that hand one tensor on have the same.
+        leaf: Whether the module has no children.
+        weighted: Whether it holds parameters itself.
+    """
+
+    path: str
+    number: int
+    layout: Layout
+    shape: tuple[int, ...]
+    tensor: int
+    leaf: bool
+    weighted: bool
+
+
+def survey_axes(module: nn.Module, images: Tensor) -> list[Seen]:
+    """Run `module` once on at least two images and tell the axes of every module's output.
+
+    Args:
+        module: A network that may be hooked; hooks are removed.
+        images: ``(batch, channel, height, width)``, as the network takes them.
+
+    Returns:
+        One entry per call that returned one tensor, in order of completion.
+    """
+    seen: list[Seen] = []
+    numbers: dict[str, int] = {}
+    mode = _Watch(images)
+    handles: list[Any] = []
+
+    def listener(path: str) -> Callable[..., None]:
+        def hook(child: nn.Module, inputs: object, output: object) -> None:
+            number = numbers[path] = numbers.get(path, -1) + 1
+            if isinstance(output, Tensor):
+                mode.alive.append(output)
+                seen.append(
+                    Seen(
+                        path=path,
+                        number=number,
+                        layout=mode.layout(output),
+                        shape=tuple(output.shape[1:]),
+                        tensor=id(output),
+                        leaf=not any(child.children()),
+                        weighted=any(True for _ in child.parameters(recurse=False)),
+                    )
+                )
+
+        return hook
+
+    try:
+        for path, child in module.named_modules():
+            if path:
+                handles.append(child.register_forward_hook(listener(path)))
+        with torch.no_grad(), mode:
+            module(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Carries the labels of tensors through every operation."""
+
+    def __init__(self, images: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.alive: list[Tensor] = []  # So that identities are not used again.
+        self.known: dict[int, Labels] = {}
+        batch, channels, height, width = images.shape
+        self.note(images, ((("N", batch),), (("C", channels),), (("H", height),), (("W", width),)))
+
+    def note(self, tensor: Tensor, labels: Labels | None) -> None:
+        if labels is None or len(labels) != tensor.ndim:
+            self.known.pop(id(tensor), None)
+            return
+        self.known[id(tensor)] = tuple(_sized(d, n) for d, n in zip(labels, tensor.shape))
+        self.alive.append(tensor)
+
+    def of(self, tensor: object) -> Labels | None:
+        return self.known.get(id(tensor)) if isinstance(tensor, Tensor) else None
+
+    def layout(self, tensor: Tensor) -> Layout:
+        labels = self.of(tensor)
+        if labels is None:
+            return "unknown"
+        kinds = ["".join(kind for kind, _ in dim) for dim in labels]
+        if not kinds or kinds[0] != "N":
+            return "other"
+        if len(kinds) == 4 and set(kinds[1]) <= {"C"} and _is(kinds[2], "H") and _is(kinds[3], "W"):
+            return "maps"
+        if len(kinds) == 4 and _is(kinds[1], "H") and _is(kinds[2], "W") and set(kinds[3]) <= {"C"}:
+            return "channels-last maps"
+        if any("?" in kind for kind in kinds):
+            return "other" if len(kinds) > 2 else "unknown"
+        if len(kinds) == 3 and ("HW" in kinds[1] or "HW" in kinds[2]):
+            return "tokens"
+        return "other"
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        tensors = [x for x in _flat((args, tuple(kwargs.values()))) if isinstance(x, Tensor)]
+        labels = [self.of(x) for x in tensors]
+        out = func(*args, **kwargs)
+        if not any(item is not None for item in labels):
+            return out
+        name = func.overloadpacket.__name__
+        rule = _RULES.get(name) or _RULES.get(name.rstrip("_"))
+        try:
+            if rule is not None:
+                found = rule(args, kwargs, tensors, labels, out)
+            elif _pointwise(func, name):
+                found = _broadcast(tensors, labels, out)
+            else:
+                found = None
+        except (IndexError, ValueError, TypeError):  # A form of the operation that is not known.
+            found = None
+        outs = out if isinstance(out, tuple | list) else [out]
+        many = found if isinstance(found, list) else [found] * len(outs)
+        for tensor, mine in zip(outs, many, strict=False):
+            if isinstance(tensor, Tensor):
+                self.note(tensor, mine)
+        return out
+
+
+def _is(kind: str, wanted: str) -> bool:
+    """One axis of rows (or columns); an axis of size 1 may stand for anything."""
+    return kind in (wanted, "")
+
+
+def _flat(value: Any) -> list[Any]:
+    if isinstance(value, tuple | list):
+        return [item for part in value for item in _flat(part)]
+    return [value]
+
+
+def _sized(dim: Dim, size: int) -> Dim:
+    """`dim` for an axis of this size: resampled rows are still rows."""
+    if size == 1:
+        return ()
+    if len(dim) == 1:
+        return ((dim[0][0], size),)
+    return dim if math.prod(n for _, n in dim) == size and dim else (("C", size),)
+
+
+def _pointwise(func: Any, name: str) -> bool:
+    if torch.Tag.pointwise in func.tags or name.rstrip("_") in _SAME:
+        return True
+    base = getattr(torch.ops.aten, name.rstrip("_"), None)
+    if base is None or base is func.overloadpacket:
+        return False
+    return any(torch.Tag.pointwise in getattr(base, o).tags for o in base.overloads())
+
+
+_SAME = frozenset((
+    "clone", "detach", "alias", "_to_copy", "copy", "contiguous", "lift_fresh", "relu", "dropout",
+    "native_dropout", "native_batch_norm", "_native_batch_norm_legit", "cudnn_batch_norm",
+    "_native_batch_norm_legit_no_training", "_batch_norm_with_update", "_batch_norm_no_update",
+    "native_group_norm", "native_layer_norm", "_softmax", "_log_softmax", "hardtanh", "prelu",
+    "_prelu_kernel", "cumsum", "_conj", "where",
+))  # fmt: skip
+
+
+def _merge(one: Dim, other: Dim) -> Dim:
+    """The meaning of an axis that two tensors share."""
+    if one == other or not other or all(kind == "C" for kind, _ in other):
+        return one
+    if not one or all(kind == "C" for kind, _ in one):
+        return other
+    return tuple(("?", size) for _, size in one)
+
+
+def _broadcast(tensors: list[Tensor], labels: list[Labels | None], out: Any) -> Labels | None:
+    shape = (out[0] if isinstance(out, tuple | list) else out).shape
+    result: list[Dim] = [()] * len(shape)
+    for tensor, mine in zip(tensors, labels, strict=True):
+        if mine is None:
+            continue
+        offset = len(shape) - tensor.ndim
+        for axis, dim in enumerate(mine):
+            if tensor.shape[axis] == shape[offset + axis]:
+                result[offset + axis] = _merge(result[offset + axis], dim)
+    return tuple(d or (("C", n),) for d, n in zip(result, shape, strict=True))
+
+
+Rule = Callable[[tuple[Any, ...], dict[str, Any], list[Tensor], list[Any], Any], Any]
+
+
+def _first(labels: list[Labels | None]) -> Labels:
+    if labels[0] is None:
+        raise ValueError
+    return labels[0]
+
+
+def _convolved(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    mine = _first(labels)
+    return (mine[0], (("C", out.shape[1]),), *mine[2:])
+
+
+def _resampled(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    return _first(labels)
+
+
+def _permuted(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    mine = _first(labels)
+    return tuple(mine[axis] for axis in args[1])
+
+
+def _transposed(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    mine = list(_first(labels))
+    one, two = (args[1], args[2]) if len(args) > 2 else (0, len(mine) - 1)
+    if len(mine) > 1:
+        mine[one], mine[two] = mine[two], mine[one]
+    return tuple(mine)
+
+
+def _viewed(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels | None:
+    return regrouped(_first(labels), out.shape)
+
+
+def regrouped(labels: Labels, shape: Sequence[int]) -> Labels | None:
+    """Labels after ``view``: axes joined and split in order, never rows cut into pieces."""
+    atoms = [atom for dim in labels for atom in dim if atom[1] != 1]
+    result: list[Dim] = []
+    for size in shape:
+        need, mine = int(size), []
+        while need > 1:
+            if not atoms:
+                return None
+            kind, have = atoms.pop(0)
+            part = kind if kind == "C" else "?"
+            if need % have == 0:
+                mine.append((kind, have))
+                need //= have
+            elif have % need == 0:
+                mine.append((part, need))
+                atoms.insert(0, (part, have // need))
+                need = 1
+            else:
+                return None
+        result.append(tuple(mine))
+    return tuple(result)
+
+
+def _unsqueezed(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    mine = list(_first(labels))
+    mine.insert(args[1] % (len(mine) + 1), ())
+    return tuple(mine)
+
+
+def _squeezed(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    mine, shape = _first(labels), tensors[0].shape
+    if len(args) > 1:
+        axes = {
+            a % len(mine) for a in (args[1] if isinstance(args[1], list | tuple) else [args[1]])
+        }
+    else:
+        axes = set(range(len(mine)))
+    return tuple(d for a, d in enumerate(mine) if not (a in axes and shape[a] == 1))
+
+
+def _expanded(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    mine = _first(labels)
+    return (*[()] * (out.ndim - len(mine)), *mine)
+
+
+def _selected(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    mine = list(_first(labels))
+    del mine[args[1] % len(mine)]
+    return tuple(mine)
+
+
+def _sliced(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    mine = list(_first(labels))
+    axis = (args[1] if len(args) > 1 else 0) % len(mine)
+    step = args[4] if len(args) > 4 else 1
+    old, new = tensors[0].shape[axis], out.shape[axis]
+    if old != new and any(kind != "C" for kind, _ in mine[axis]):
+        # Every second row is still a row of the image, and so is all but a border.
+        keeps = len(mine[axis]) == 1 and (step > 1 or new >= 0.75 * old)
+        mine[axis] = mine[axis] if keeps else (("?", new),)
+    return tuple(mine)
+
+
+def _split(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> list[Labels]:
+    mine = list(_first(labels))
+    axis = (args[2] if len(args) > 2 else kwargs.get("dim", 0)) % len(mine)
+    whole = all(kind == "C" for kind, _ in mine[axis])
+    return [
+        tuple(((("C" if whole else "?"), part.shape[a]),) if a == axis else d
+              for a, d in enumerate(mine))
+        for part in out
+    ]  # fmt: skip
+
+
+def _unbound(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> list[Labels]:
+    mine = list(_first(labels))
+    del mine[(args[1] if len(args) > 1 else 0) % len(mine)]
+    return [tuple(mine)] * len(out)
+
+
+def _joined(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels | None:
+    axis = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % out.ndim
+    if any(item is None for item in labels):
+        return None
+    result = list(labels[0])
+    for item in labels[1:]:
+        both = zip(result, item, strict=True)
+        result = [_merge(a, b) if n != axis else a for n, (a, b) in enumerate(both)]
+    whole = all(kind == "C" for item in labels for kind, _ in item[axis])
+    result[axis] = (("C" if whole else "?", out.shape[axis]),)
+    return tuple(result)
+
+
+def _stacked(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels | None:
+    axis = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % out.ndim
+    if any(item != labels[0] for item in labels) or labels[0] is None:
+        return None
+    result = list(labels[0])
+    result.insert(axis, (("C", out.shape[axis]),))
+    return tuple(result)
+
+
+def _reduced(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    mine = _first(labels)
+    result = out[0] if isinstance(out, tuple | list) else out
+    axes = args[1] if len(args) > 1 else kwargs.get("dim")
+    if axes is None or (isinstance(axes, list | tuple) and not axes):
+        axes = list(range(len(mine)))
+    gone = {a % len(mine) for a in (axes if isinstance(axes, list | tuple) else [axes])}
+    if result.ndim == len(mine):
+        return tuple(() if a in gone else d for a, d in enumerate(mine))
+    return tuple(d for a, d in enumerate(mine) if a not in gone)
+
+
+def _rolled(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    mine = _first(labels)
+    axes = args[2] if len(args) > 2 else args[1]
+    moved = {a % len(mine) for a in axes}
+    return tuple(
+        tuple((k if k == "C" else "?", n) for k, n in d) if a in moved else d
+        for a, d in enumerate(mine)
+    )
+
+
+def _multiplied(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    one, two = labels[-2:]
+    if one is None:
+        one = tuple((("?", n),) for n in tensors[-2].shape)
+    last: Dim = (("C", out.shape[-1]),) if two is None else two[-1]
+    return (*one[:-1], last)
+
+
+_RULES: dict[str, Rule] = {
+    "convolution": _convolved, "_convolution": _convolved, "mkldnn_convolution": _convolved,
+    "max_pool2d_with_indices": _resampled, "max_pool2d": _resampled, "avg_pool2d": _resampled,
+    "_adaptive_avg_pool2d": _resampled, "adaptive_max_pool2d": _resampled,
+    "mkldnn_max_pool2d": _resampled, "fractional_max_pool2d": _resampled,
+    "upsample_nearest2d": _resampled, "upsample_bilinear2d": _resampled,
+    "upsample_bicubic2d": _resampled, "_upsample_bilinear2d_aa": _resampled,
+    "constant_pad_nd": _resampled, "reflection_pad2d": _resampled,
+    "replication_pad2d": _resampled, "pixel_shuffle": _resampled, "pixel_unshuffle": _resampled,
+    "native_channel_shuffle": _resampled, "channel_shuffle": _resampled,
+    "permute": _permuted, "transpose": _transposed, "t": _transposed,
+    "view": _viewed, "_unsafe_view": _viewed, "reshape": _viewed, "_reshape_alias": _viewed,
+    "unsqueeze": _unsqueezed, "squeeze": _squeezed, "expand": _expanded, "select": _selected,
+    "slice": _sliced, "split": _split, "split_with_sizes": _split, "unsafe_split": _split,
+    "chunk": _split, "unbind": _unbound, "cat": _joined, "stack": _stacked,
+    "mean": _reduced, "sum": _reduced, "amax": _reduced, "amin": _reduced, "var": _reduced,
+    "var_mean": _reduced, "linalg_vector_norm": _reduced, "max": _reduced, "std": _reduced,
+    "roll": _rolled, "mm": _multiplied, "bmm": _multiplied, "addmm": _multiplied,
+    "baddbmm": _multiplied, "_addmm_activation": _multiplied,
+}  # fmt: skip

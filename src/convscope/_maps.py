@@ -1,0 +1,231 @@
+"""Which layers have maps, and which of them class activation maps look at by default.
+
+A layer that will do has one row per image whose axes are channel, row and column; a gradient of the
+logits reaches it; and everything that the logits know of the image passes through it, so that it
+is a sum and not one branch of it. By default it is the last such layer, and only where no layer
+after it goes on with positions in another form: behind the patches of a transformer come tokens.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convscope._axes import Layout, Seen, survey_axes
+from convscope._taps import require_hooks
+from convscope.errors import ModelContractError
+
+MOST_AFTER = 1 / 3
+"""Share of the layers with weights and maps that may come after a default layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maps:
+    """What is known of the layers of one network.
+
+    Attributes:
+        default: Name of the layer that class activation maps look at, or empty.
+        whole: Layers that would do: maps that everything passes through.
+        branches: Layers with maps beside which information passes.
+        layouts: What each call's axes are, by name with number.
+        why_not: Why there is no default.
+    """
+
+    default: str
+    whole: tuple[str, ...]
+    branches: tuple[str, ...]
+    layouts: Mapping[str, Layout]
+    why_not: str
+
+
+def find_maps(module: nn.Module, images: Tensor, logits_of: Callable[[object], Tensor]) -> Maps:
+    """Look at every layer during two runs of `module`.
+
+    Args:
+        module: A private copy of the network.
+        images: At least two images, as the network takes them.
+        logits_of: Picks the logits out of what it returns.
+    """
+    require_hooks(module)
+    seen = survey_axes(module, images)
+    total = Counter(call.path for call in seen)
+    names = [call.path if total[call.path] == 1 else f"{call.path}#{call.number}" for call in seen]
+    layouts = {name: call.layout for name, call in zip(names, seen, strict=True)}
+    maps = [
+        (name, call)
+        for name, call in zip(names, seen, strict=True)
+        if call.layout == "maps" and max(call.shape[1:]) > 1
+    ]
+    state = _passing(module, images, [call for _, call in maps], logits_of)
+    whole = [(name, call) for (name, call), s in zip(maps, state, strict=True) if s == "whole"]
+    branches = [name for (name, _), s in zip(maps, state, strict=True) if s == "branch"]
+    default, why_not = "", "no layer has maps that the logits depend on"
+    if whole:
+        name, last = _representative(whole)
+        after = seen[names.index(name) + 1 :]
+        weighted = [call for call in seen if call.weighted and call.layout == "maps"]
+        later = [call for call in after if call.weighted and call.layout == "maps"]
+        other = next((call for call in after if _goes_on(call, last)), None)
+        if other is not None:
+            why_not = f"after {name!r} the network goes on with {_form(other)} ({other.path!r})"
+        elif len(later) > MOST_AFTER * len(weighted):
+            why_not = f"after {name!r}, the last layer that all passes through, much is still done"
+        else:
+            default, why_not = name, ""
+    elif branches:
+        why_not = "no layer's output holds all of the picture: each is one branch of a sum"
+    elif any(layout in ("tokens", "channels-last maps") for layout in layouts.values()):
+        form = next(x for x in layouts.values() if x in ("tokens", "channels-last maps"))
+        why_not = f"the network works on {form}"
+    return Maps(
+        default=default,
+        whole=tuple(name for name, _ in whole),
+        branches=tuple(branches),
+        layouts=layouts,
+        why_not=why_not,
+    )
+
+
+def default_layer(maps: Maps) -> str:
+    """The layer that class activation maps look at if nobody says which.
+
+    Raises:
+        ModelContractError: M15, with the layers that would do.
+    """
+    if maps.default:
+        return maps.default
+    names = [*maps.whole, *maps.branches]
+    raise ModelContractError(
+        f"no layer to look at by default: {maps.why_not}",
+        code="M15",
+        expected="a late layer of maps (channel, row, column) that everything passes through",
+        hint=f"choose one with layer=: {_listed(names)}"
+        if names
+        else "use a method that looks at pixels: saliency, integrated-gradients, occlusion, rise",
+    )
+
+
+def require_maps(maps: Maps, layer: str) -> str:
+    """Refuse a layer whose axes are known to be something else than maps.
+
+    Returns:
+        A remark: empty, or that the axes could not be followed.
+
+    Raises:
+        ModelContractError: M15.
+    """
+    layout = maps.layouts.get(layer)
+    if layout is None:  # A shared module by its plain name means its last call.
+        calls = [n for n in maps.layouts if n.rpartition("#")[0] == layer]
+        layout = maps.layouts[calls[-1]] if calls else "unknown"
+    if layout == "maps":
+        return ""
+    if layout == "unknown":
+        return "axes-unverified"
+    raise ModelContractError(
+        f"layer {layer!r} has {_LAYOUTS.get(layout, layout)}",
+        code="M15",
+        expected="maps: (image, channel, row, column)",
+        hint=f"layers that would do: {_listed([*maps.whole, *maps.branches])}"
+        if maps.whole or maps.branches
+        else "use a method that looks at pixels: saliency, integrated-gradients, occlusion, rise",
+    )
+
+
+_LAYOUTS = {
+    "channels-last maps": "channels last: (image, row, column, channel)",
+    "tokens": "tokens: positions in one axis",
+    "other": "outputs whose axes are not rows and columns of the image",
+}
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = names if len(names) <= 8 else ["...", *names[-7:]]
+    return ", ".join(shown)
+
+
+def _representative(whole: list[tuple[str, Seen]]) -> tuple[str, Seen]:
+    """The last output, under the name of the layer that made it rather than its containers'."""
+    last = whole[-1][1].tensor
+    same = [(name, call) for name, call in whole if call.tensor == last]
+    leaves = [(name, call) for name, call in same if call.leaf]
+    return leaves[-1] if leaves else same[0]
+
+
+def _goes_on(call: Seen, last: Seen) -> bool:
+    """Whether a later output still has positions, in a form that is not maps."""
+    if call.tensor == last.tensor or call.layout == "maps" or len(call.shape) < 2:
+        return False
+    if call.layout == "unknown" and len(call.shape) == 3 and call.shape[1:] == last.shape[1:]:
+        return False
+    return sum(size > 1 for size in call.shape) >= 2
+
+
+def _form(call: Seen) -> str:
+    if call.layout in ("tokens", "channels-last maps"):
+        return call.layout
+    return f"outputs of shape {call.shape}"
+
+
+def _passing(
+    module: nn.Module,
+    images: Tensor,
+    calls: list[Seen],
+    logits_of: Callable[[object], Tensor],
+) -> list[str]:
+    """For each call: ``"whole"``, ``"branch"``, or ``""`` if no gradient reaches it."""
+    wanted = {(call.path, call.number) for call in calls}
+    nodes: dict[tuple[str, int], Any] = {}
+    counts: Counter[str] = Counter()
+    handles: list[Any] = []
+
+    def listener(path: str) -> Callable[..., None]:
+        def hook(child: nn.Module, inputs: object, output: object) -> None:
+            key = (path, counts[path])
+            counts[path] += 1
+            if key in wanted and isinstance(output, Tensor) and output.grad_fn is not None:
+                nodes[key] = output.grad_fn
+
+        return hook
+
+    modules = dict(module.named_modules())
+    try:
+        for path in dict.fromkeys(call.path for call in calls):
+            handles.append(modules[path].register_forward_hook(listener(path)))
+        with torch.enable_grad():
+            start = images.detach().requires_grad_(True)
+            logits = logits_of(module(start.clone()))
+    finally:
+        for handle in handles:
+            handle.remove()
+    if logits.grad_fn is None:
+        return ["" for _ in calls]
+    reached = _reachable(logits.grad_fn, None)
+    found = []
+    for call in calls:
+        node = nodes.get((call.path, call.number))
+        if node is None or node not in reached:
+            found.append("")
+            continue
+        around = _reachable(logits.grad_fn, node)
+        passes = any(getattr(n, "variable", None) is start for n in around)
+        found.append("branch" if passes else "whole")
+    return found
+
+
+def _reachable(root: Any, barrier: Any) -> set[Any]:
+    """Nodes of the autograd graph behind `root` on ways that avoid `barrier`."""
+    seen: set[Any] = set()
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen or node is barrier:
+            continue
+        seen.add(node)
+        stack.extend(following for following, _ in node.next_functions)
+    return seen

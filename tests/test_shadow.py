@@ -1,0 +1,406 @@
+"""A network is left exactly as found: what methods run is a copy, whatever happens meanwhile."""
+
+import functools
+import os
+import random
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from convscope._shadow import RandomStates, shadow
+from convscope.attacks import projected_gradient
+from convscope.classifier import Classifier
+from convscope.errors import ModelContractError, UsageError
+from convscope.explanations import saliency
+from tests.contracts.traces import snapshot
+
+IMAGES = torch.rand(6, 1, 6, 6, generator=torch.Generator().manual_seed(5))
+first_logit = lambda x, logits, rows: logits[:, 0]
+
+
+def small():
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)
+    )
+
+
+def classifier_of(module):
+    return Classifier(module=module, class_names=tuple("abc"), input_shape=(1, 6, 6))
+
+
+def plain(module, images=IMAGES):
+    """Logits of the network itself in evaluation mode."""
+    return module.eval()(images).detach()
+
+
+def probed(classifier, images=IMAGES):
+    with classifier.probe() as probe:
+        return probe.logits(images)
+
+
+# ---------------------------------------------------------------------- what a copy is
+
+
+def test_a_copy_shares_no_memory_and_gives_the_same_logits():
+    net = small()
+    copy = shadow(net)
+    mine = {t.data_ptr() for t in (*copy.parameters(), *copy.buffers())}
+    theirs = {t.data_ptr() for t in (*net.parameters(), *net.buffers())}
+    assert not mine & theirs
+    assert torch.equal(copy(IMAGES), plain(net))
+    assert net.eval() is net and not any(p.requires_grad for p in copy.parameters())
+
+
+def test_views_of_one_memory_stay_views_of_one_memory():
+    class Views(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("whole", torch.arange(6.0))
+            self.part = self.whole[2:4]
+
+    copy = shadow(Views())
+    copy.whole.fill_(9)
+    assert copy.part.tolist() == [9, 9]
+
+
+class Sidecar(nn.Module):
+    """Keeps parts of itself in places where nobody looks for modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.fc = nn.Linear(64, 3)
+        self.lock = threading.Lock()
+        self.hidden = [nn.BatchNorm2d(4)]
+        self.scale = lambda x: x * self.fc.bias.sum()
+        self.activate = functools.partial(self.rectify, factor=2.0)
+        self.seen = None
+        self.calls = 0
+        self.history = []
+        self.conv.register_forward_hook(self.remember)
+
+    def rectify(self, x, factor):
+        return torch.relu(x) * factor
+
+    def remember(self, module, inputs, output):
+        self.seen = output
+
+    def forward(self, x):
+        self.calls += 1
+        self.history.append(self.calls)
+        self.conv(x)
+        y = self.activate(self.hidden[0].eval()(self.seen))
+        return self.fc(self.scale(y).flatten(1))
+
+
+def test_bound_methods_closures_hooks_and_hidden_modules_belong_to_the_copy():
+    torch.manual_seed(0)
+    net = Sidecar()
+    before = snapshot(net)
+    found = probed(classifier_of(net))
+    assert net.seen is None and net.calls == 0 and net.history == []
+    assert net.hidden[0].training and snapshot(net) == before
+    assert torch.equal(found, plain(net))
+
+
+def test_old_spellings_of_normalized_weights_can_be_copied():
+    """Their weight is a result of the last forward, which deepcopy refuses."""
+    with pytest.warns(FutureWarning):
+        conv = nn.utils.weight_norm(nn.Conv2d(1, 4, 3))
+    net = nn.Sequential(conv, nn.utils.spectral_norm(nn.Conv2d(4, 4, 3)), nn.Flatten(),
+                        nn.Linear(16, 3))  # fmt: skip
+    net(IMAGES)
+    before = snapshot(net)
+    found = probed(classifier_of(net))
+    assert snapshot(net) == before
+    assert torch.equal(found, plain(net))
+
+
+def test_m23_a_lazy_network_is_refused_with_the_way_out():
+    net = nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(3))
+    with pytest.raises(ModelContractError, match="never been run") as caught:
+        Classifier.wrap(net, input_shape=(1, 6, 6))
+    assert caught.value.code == "M23" and "module(torch.zeros" in caught.value.hint
+    net(IMAGES)
+    assert torch.equal(probed(Classifier.wrap(net, input_shape=(1, 6, 6))), plain(net))
+
+
+# ---------------------------------------------------------------------- writes that must not arrive
+
+
+class Writes(nn.Module):
+    """Does on every call what a network can do to itself and to the world."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.fc = nn.Linear(64, 3)
+
+    def forward(self, x):
+        self.fc.weight.data.mul_(0.999)
+        self.conv.register_forward_hook(lambda *_: None)
+        self.extra = nn.Linear(1, 1)
+        np.random.rand()  # noqa: NPY002
+        random.random()
+        torch.rand(())
+        self.fc.train()
+        x -= 0.5
+        x /= 0.25
+        return self.fc(self.conv(x).flatten(1))
+
+
+def test_a_network_that_writes_everywhere_changes_nothing():
+    torch.manual_seed(0)
+    net = Writes()
+    before, images = snapshot(net), IMAGES.clone()
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    classifier = Classifier.wrap(net, input_shape=(1, 6, 6))
+    probed(classifier, images)
+    saliency(classifier, images)
+    classifier.predict(images)
+    classifier.layers()
+    projected_gradient(classifier, images, torch.arange(6) % 3, epsilon=0.1, steps=2)
+    assert snapshot(net) == before and not hasattr(net, "extra")
+    assert torch.equal(images, IMAGES)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.random.get_state()[1].tolist() == states[1]  # noqa: NPY002
+
+
+def test_all_three_random_states_are_given_back():
+    states, before = RandomStates(), random.getstate()
+    assert not states.moved()
+    for draw in (random.random, np.random.rand, lambda: torch.rand(())):
+        draw()
+        assert states.moved()
+        states.rewind()
+        assert not states.moved()
+    assert random.getstate() == before
+
+
+def test_a_network_that_normalizes_in_place_is_no_random_one():
+    class InPlace(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = small()
+
+        def forward(self, x):
+            x -= 0.5
+            x /= 0.25
+            return self.body(x)
+
+    torch.manual_seed(0)
+    net = InPlace()
+    classifier = Classifier.wrap(net.eval(), input_shape=(1, 6, 6))
+    images = IMAGES.clone()
+    assert classifier.flags == ()
+    assert torch.equal(classifier.logits(images), classifier.logits(images))
+    assert torch.equal(probed(classifier, images), net(IMAGES.clone()))
+    assert torch.equal(images, IMAGES)
+
+
+def test_a_cached_output_of_the_network_does_not_overwrite_earlier_ones():
+    class Reuses(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(36, 3)
+            self.out = torch.zeros(0)
+
+        def forward(self, x):
+            if len(self.out) != len(x):
+                self.out = torch.zeros(len(x), 3)
+            self.out = self.out.detach()
+            self.out.copy_(self.fc(x.flatten(1)))
+            return self.out
+
+    torch.manual_seed(0)
+    net = Reuses()
+    many = torch.rand(512, 1, 6, 6)
+    with torch.no_grad():
+        expected = net.fc(many.flatten(1))
+    assert torch.allclose(probed(classifier_of(net), many), expected, atol=1e-6)
+
+
+# ---------------------------------------------------------------------- probes that meet
+
+
+def test_a_probe_is_open_once():
+    with classifier_of(small()).probe() as probe:
+        with pytest.raises(UsageError, match="open already"):
+            probe.__enter__()
+        probe.logits(IMAGES)
+    with probe:  # After it has closed it may open again.
+        probe.logits(IMAGES)
+    assert probe.forwards == 12
+
+
+def test_probes_may_close_in_any_order_or_never():
+    net = small()
+    classifier, before, expected = classifier_of(net), snapshot(net), None
+    one, two, dropped = classifier.probe(), classifier.probe(), classifier.probe()
+    for probe in (one, two, dropped):
+        probe.__enter__()
+    expected = one.logits(IMAGES)
+    one.__exit__(None, None, None)
+    assert torch.equal(two.logits(IMAGES), expected)
+    two.__exit__(None, None, None)
+    del dropped
+
+    def forgotten():
+        with classifier.probe() as probe:
+            yield probe.logits(IMAGES)
+            yield probe.logits(IMAGES)
+
+    running = forgotten()
+    next(running)
+    assert snapshot(net) == before
+    running.close()
+    assert snapshot(net) == before
+
+
+def test_a_probe_of_another_thread_is_refused():
+    found = []
+
+    def use(probe):
+        try:
+            probe.logits(IMAGES)
+        except UsageError as error:
+            found.append(error.code)
+
+    with classifier_of(small()).probe() as probe:
+        thread = threading.Thread(target=use, args=(probe,))
+        thread.start()
+        thread.join()
+    assert found == ["U13"]
+
+
+def test_four_threads_get_the_answers_of_one():
+    net = small()
+    classifier, labels = Classifier.wrap(net, input_shape=(1, 6, 6)), torch.arange(6) % 3
+    before = snapshot(net)
+    right = (
+        probed(classifier),
+        saliency(classifier, IMAGES).maps,
+        projected_gradient(classifier, IMAGES, labels, epsilon=0.1, steps=3).adversarials,
+    )
+    wrong, errors = [], []
+
+    def work():
+        try:
+            for _ in range(12):
+                found = (
+                    probed(classifier), saliency(classifier, IMAGES).maps,
+                    projected_gradient(
+                        classifier, IMAGES, labels, epsilon=0.1, steps=3
+                    ).adversarials,
+                )  # fmt: skip
+                wrong.extend(k for k in range(3) if not torch.equal(found[k], right[k]))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == [] and errors == []
+    assert snapshot(net) == before
+
+
+def test_training_in_another_thread_goes_on_undisturbed():
+    net, done, errors = small().train(), threading.Event(), []
+    classifier = classifier_of(net)
+
+    def train():
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+        try:
+            for _ in range(40):
+                optimizer.zero_grad()
+                net(IMAGES).square().mean().backward()
+                assert all(p.grad is not None for p in net.parameters())
+                optimizer.step()
+        except BaseException as error:
+            errors.append(error)
+        done.set()
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    while not done.is_set():
+        projected_gradient(classifier, IMAGES, torch.arange(6) % 3, epsilon=0.1, steps=2)
+    thread.join()
+    assert errors == [] and net.training and all(p.requires_grad for p in net.parameters())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_that_forked_inside_a_probe_has_the_network_as_found():
+    net = small()
+    before = snapshot(net)
+    with classifier_of(net).probe() as probe:
+        probe.logits(IMAGES)
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if snapshot(net) == before else 1)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0 and snapshot(net) == before
+
+
+# ---------------------------------------------------------------------- signals
+
+
+@pytest.fixture
+def interruptible():
+    """Under nohup or in the background, the test process itself may ignore Ctrl-C."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_signal_while_a_probe_opens_leaves_the_network_as_found():
+    class Interrupts(nn.Sequential):
+        armed = 0
+
+        def named_modules(self, *args, **kwargs):
+            for count, item in enumerate(super().named_modules(*args, **kwargs)):
+                if Interrupts.armed and count == Interrupts.armed:
+                    Interrupts.armed = 0
+                    signal.raise_signal(signal.SIGINT)
+                yield item
+
+    torch.manual_seed(0)
+    net = Interrupts(*small())
+    classifier, before = classifier_of(net), snapshot(net)
+    happened = 0
+    for place in range(1, 6):
+        Interrupts.armed = place
+        try:
+            saliency(classifier, IMAGES)
+        except KeyboardInterrupt:
+            happened += 1
+        assert snapshot(net) == before
+    Interrupts.armed = 0
+    assert happened >= 3
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_real_signals_at_random_instants_leave_the_network_as_found():
+    net = small().train()
+    classifier, before = classifier_of(net), snapshot(net)
+    labels, moments = torch.arange(6) % 3, random.Random(0)
+    interrupted = 0
+    for _ in range(60):
+        timer = threading.Timer(moments.random() * 0.02, os.kill, (os.getpid(), signal.SIGINT))
+        try:
+            timer.start()
+            for _ in range(2000):
+                projected_gradient(classifier, IMAGES, labels, epsilon=0.1, steps=2)
+        except KeyboardInterrupt:
+            interrupted += 1
+        timer.join()
+        assert snapshot(net) == before
+    assert interrupted >= 55
