@@ -11,7 +11,7 @@ not known loses the meaning, and nothing is claimed about what follows it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -71,6 +71,18 @@ def survey_axes(module: nn.Module, images: Tensor) -> list[Seen]:
     def listener(path: str) -> Callable[..., None]:
         def hook(child: nn.Module, inputs: object, output: object) -> None:
             number = numbers[path] = numbers.get(path, -1) + 1
+            if not isinstance(output, Tensor):
+                parts = [x for x in _flat(output) if isinstance(x, Tensor)]
+                if parts:
+                    own = any(True for _ in child.parameters(recurse=False))
+                    shape = tuple(parts[0].shape[1:])
+                    seen.append(Seen(path, number, "other", shape, id(parts[0]), False, own))
+                return
+            if isinstance(child, nn.Conv2d) and isinstance(inputs, tuple):
+                # Circular padding is written piece by piece into an empty tensor.
+                given = mode.of(inputs[0])
+                if mode.of(output) is None and given is not None:
+                    mode.note(output, (given[0], (("C", output.shape[1]),), *given[2:]))
             if isinstance(output, Tensor):
                 mode.alive.append(output)
                 seen.append(
@@ -113,7 +125,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if labels is None or len(labels) != tensor.ndim:
             self.known.pop(id(tensor), None)
             return
-        self.known[id(tensor)] = tuple(_sized(d, n) for d, n in zip(labels, tensor.shape))
+        self.known[id(tensor)] = tuple(_sized(d, n) for d, n in zip(labels, tensor.shape, strict=True))
         self.alive.append(tensor)
 
     def of(self, tensor: object) -> Labels | None:
@@ -170,6 +182,8 @@ def _is(kind: str, wanted: str) -> bool:
 
 
 def _flat(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
     if isinstance(value, tuple | list):
         return [item for part in value for item in _flat(part)]
     return [value]

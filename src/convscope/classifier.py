@@ -342,7 +342,7 @@ class Classifier:
                 code="M21",
                 hint="give one name per logit, in order",
             )
-        flags = ["train-mode"] if any(m.training for m in module.modules()) else []
+        flags = ["train-mode"] if any(getattr(m, "training", False) for m in module.modules()) else []
         if not probabilities and _sums_to_one(scores):
             flags.append("softmax-output")
         if watch.seen or _differ(scores, again):

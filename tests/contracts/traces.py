@@ -11,7 +11,9 @@ accidents = pytest.mark.parametrize(
 
 
 def digest(tensor):
-    return hashlib.sha256(tensor.detach().contiguous().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(
+        tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    ).hexdigest()
 
 
 def snapshot(module):
@@ -20,7 +22,7 @@ def snapshot(module):
         "parameters": [(n, id(p), digest(p), p.requires_grad, p.grad is None, p._version)
                        for n, p in module.named_parameters()],
         "buffers": [(n, id(b), digest(b), b._version) for n, b in module.named_buffers()],
-        "modes": [m.training for m in module.modules()],
+        "modes": [getattr(m, "training", None) for m in module.modules()],
         "hooks": [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks))
                   for m in module.modules()],
         "random": digest(torch.get_rng_state()),

@@ -82,7 +82,12 @@ def default_layers(infos: Sequence[LayerInfo]) -> list[str]:
     else:
         names = [x.name for x in spatial]
     if not names:
-        raise ModelContractError("the network has no layer of maps", code="M15")
+        raise ModelContractError(
+            "the network has no module whose output is (image, channel, row, column)",
+            code="M15",
+            expected="a layer of maps",
+            hint="look at pixels instead: saliency, occlusion",
+        )
     return list(dict.fromkeys([names[0], names[(len(names) - 1) // 2], names[-1]]))
 
 

@@ -42,7 +42,12 @@ def filters(
         name for name, module in classifier.module.named_modules() if isinstance(module, nn.Conv2d)
     ]
     if not convolutions:
-        raise ModelContractError("the network has no 2-D convolution", code="M15")
+        raise ModelContractError(
+            "the network has no nn.Conv2d module",
+            code="M15",
+            expected="at least one, to show the filters of",
+            hint="look at pixels instead: saliency, occlusion",
+        )
     name = convolutions[0] if layer is None else layer
     if name not in convolutions:
         raise UnknownLayer(

@@ -1,0 +1,256 @@
+"""Every method on every spelling of a network: what plain torch says, no trace, or one refusal.
+
+The reference is a second network from the same seed, run by plain torch. New registry entries are
+tested here without being named.
+"""
+
+import functools
+import inspect
+import warnings
+
+import pytest
+import torch
+
+from convscope.attacks import ATTACKS
+from convscope.classifier import Classifier
+from convscope.errors import ConvscopeError
+from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
+from convscope.visualizations import RECIPES, class_images
+from tests.contracts.test_attacks import run as attack_with
+from tests.contracts.test_explanations import run as explain_with
+from tests.contracts.traces import snapshot
+from tests.zoo.convolutional import CLASSES, CONVOLUTIONAL
+from tests.zoo.odd import ODD, ODD_TWINS, WRAPPED_WITH
+
+ZOO = CONVOLUTIONAL | ODD
+SHAPE = (3, 8, 8)
+COUNT = 5
+IMAGES = torch.rand(COUNT, *SHAPE, generator=torch.Generator().manual_seed(11))
+LABELS = torch.arange(COUNT) % CLASSES
+
+CAM = ("grad-cam", "hires-cam", "layer-cam")
+LAYERS = (*CAM, *LAYER_VIEWS)
+
+# The only refusals there may be: network -> (entries, code).
+REFUSED = {
+    "channels last": [(CAM, "M15")],
+    "tokens": [(CAM, "M15")],
+    "windows": [(CAM, "M15")],
+    "recurrent": [(CAM, "M15")],
+    "bare residual": [(CAM, "M15")],
+    "1x1 maps": [(CAM, "M15")],
+    "linear": [(LAYERS, "M15")],
+    "scripted": [(LAYERS, "M17")],
+    "frozen scripted": [(LAYERS, "M17")],
+    "traced": [(LAYERS, "M17")],
+    "exported": [(LAYERS, "M15")],
+    "functional": [((*CAM, "feature-maps"), "M15")],
+    "tied": [(LAYERS, "M15")],
+    # Several maps matter at once, or a sum that no module returns, and much comes after the last
+    # layer that all passes through.
+    "sliced": [(CAM, "M15")],
+    "indexed": [(CAM, "M15")],
+    "looped": [(CAM, "M15")],
+    "looped by kind": [(CAM, "M15")],
+    "splits": [(CAM, "M15")],
+    "pre-activation": [(CAM, "M15")],
+    "stochastic depth": [(CAM, "M15")],
+    "unflattened": [(CAM, "M15")],
+}
+RANDOM = {"dropout always"}
+
+
+@functools.cache
+def made(name):
+    """A network from a fixed seed, its classifier, and a twin to compare with."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(1)
+        module = ZOO[name]()
+        torch.manual_seed(1)
+        twin = ODD_TWINS.get(name, ZOO[name])()
+    before = snapshot(module)
+    classifier = Classifier.wrap(module, input_shape=SHAPE, **WRAPPED_WITH.get(name, {}))
+    assert snapshot(module) == before, "wrapping left a trace"
+    return module, classifier, twin
+
+
+def plain(name, images):
+    """Logits by plain torch, in evaluation mode."""
+    _, classifier, twin = made(name)
+    try:
+        twin.eval()
+    except NotImplementedError:
+        pass
+    out = twin(images.clone().to(classifier.dtype))
+    out = WRAPPED_WITH.get(name, {}).get("output", lambda x: x)(out)
+    return (out.log() if classifier.probabilities else out).float()
+
+
+def close(found, expected, classifier):
+    """To 2e-6 of the largest number; bfloat16 has 8 bits."""
+    share = 2e-2 if classifier.dtype == torch.bfloat16 else 2e-6
+    size = max(float(expected.detach().abs().max()), 1.0)
+    return torch.allclose(found, expected.detach(), rtol=0, atol=share * size)
+
+
+def refusal(name, entry):
+    for entries, code in REFUSED.get(name, ()):
+        if entry in entries:
+            return code
+    return None
+
+
+def outcome(name, entry, action):
+    """What `action` returns; ``None`` if it is refused as it has to be. It leaves no trace."""
+    module, _, _ = made(name)
+    before, images = snapshot(module), IMAGES.clone()
+    expected = refusal(name, entry)
+    try:
+        result = action(images)
+    except ConvscopeError as error:
+        assert expected is not None, f"refused: {error}"
+        assert error.code == expected and error.hint
+        result = None
+    else:
+        assert expected is None, "should have been refused"
+    assert snapshot(module) == before, "a trace in the network"
+    assert torch.equal(images, IMAGES), "a trace in the images"
+    return result
+
+
+each_network = pytest.mark.parametrize("name", ZOO)
+
+
+def test_the_zoo_is_large_enough():
+    assert len(ZOO) >= 60
+
+
+@each_network
+def test_logits_are_those_of_plain_torch(name):
+    _, classifier, _ = made(name)
+
+    torch.manual_seed(2)
+
+    def act(images):
+        with classifier.probe() as probe:
+            found = probe.logits(images)
+            if name not in RANDOM:
+                many = probe.logits(images.repeat(60, 1, 1, 1))
+                assert close(many, found.repeat(60, 1), classifier)
+            return found
+
+    found = outcome(name, "logits", act)
+    torch.manual_seed(2)
+    assert close(found, plain(name, IMAGES), classifier)
+
+
+@each_network
+def test_gradients_are_those_of_plain_autograd(name):
+    _, classifier, _ = made(name)
+    pick = lambda x, logits, rows: logits[:, 1]
+
+    torch.manual_seed(2)
+
+    def act(images):
+        with classifier.probe() as probe:
+            return probe.gradient(images, pick)
+
+    found = outcome(name, "gradient", act)
+    torch.manual_seed(2)
+    x = IMAGES.clone().requires_grad_(True)
+    (expected,) = torch.autograd.grad(plain(name, x)[:, 1].sum(), x)
+    assert close(found.gradients, expected, classifier)
+
+
+@each_network
+@pytest.mark.parametrize("entry", EXPLANATIONS)
+def test_explanations(name, entry):
+    _, classifier, _ = made(name)
+    act = lambda images: explain_with(EXPLANATIONS[entry], (classifier, images, LABELS), 1)
+    found = outcome(name, entry, act)
+    if found is None:
+        return
+    assert found.maps.shape == (COUNT, 1, *SHAPE[1:]) and found.maps.isfinite().all()
+    if name in RANDOM:
+        assert "randomized" in classifier.flags
+        return
+    assert close(found.logits, plain(name, IMAGES), classifier) and found.flags == ()
+    if entry == "saliency":
+        x = IMAGES.clone().requires_grad_(True)
+        (right,) = torch.autograd.grad(plain(name, x)[:, 1].sum(), x)
+        assert close(found.maps[:, 0], right.abs().amax(1), classifier)
+    if entry == "grad-cam":
+        assert close(found.evidence["coarse"][:, 0], cam_by_hand(name, found.layer), classifier)
+
+
+def cam_by_hand(name, layer):
+    """Grad-CAM of class 1 by a hook on the twin and plain autograd."""
+    _, _, twin = made(name)
+    path, _, number = layer.removeprefix("_orig_mod.").partition("#")
+    calls, kept = [], []
+
+    def hook(module, inputs, output):
+        calls.append(1)
+        if not number or len(calls) == int(number) + 1:
+            kept.clear()
+            kept.append(output.detach().clone().requires_grad_(True))
+            return kept[0].clone()
+        return None
+
+    handle = dict(twin.named_modules())[path].register_forward_hook(hook)
+    try:
+        (gradient,) = torch.autograd.grad(plain(name, IMAGES)[:, 1].sum(), kept[0])
+    finally:
+        handle.remove()
+    return (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1).float()
+
+
+@each_network
+@pytest.mark.parametrize("entry", ATTACKS)
+def test_attacks(name, entry):
+    _, classifier, _ = made(name)
+    act = lambda images: attack_with(ATTACKS[entry], (classifier, images, LABELS))
+    found = outcome(name, entry, act)
+    if found is None or name in RANDOM:
+        return
+    assert close(found.logits_before, plain(name, found.originals), classifier)
+    assert close(found.logits_after, plain(name, found.adversarials), classifier)
+    saved = found.saved.float() / 255
+    assert close(found.logits_saved, plain(name, saved), classifier)
+
+
+@each_network
+@pytest.mark.parametrize("entry", LAYER_VIEWS)
+def test_layer_views(name, entry):
+    _, classifier, _ = made(name)
+    view = LAYER_VIEWS[entry]
+    takes = "images" in inspect.signature(view).parameters
+    found = outcome(
+        name, entry, lambda images: view(classifier, images) if takes else view(classifier)
+    )
+    if found is not None and takes:
+        assert all(layer.maps.isfinite().all() for layer in found.layers)
+
+
+@each_network
+@pytest.mark.parametrize("entry", RECIPES)
+def test_class_images(name, entry):
+    _, classifier, _ = made(name)
+    steps = {"steps": 2} if "steps" in inspect.signature(RECIPES[entry]).parameters else {}
+
+    def act(images):
+        return class_images(
+            classifier, [1], recipe=RECIPES[entry](**steps), reference=images, control=False
+        )
+
+    found = outcome(name, entry, act)
+    if found is not None:
+        assert found.images.shape == (1, *SHAPE) and found.images.isfinite().all()
+
+
+@each_network
+def test_the_path_is_stated(name):
+    _, classifier, _ = made(name)
+    words = classifier.describe()["execution"]
+    assert words.startswith(("plain (", "fast: "))
