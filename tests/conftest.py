@@ -35,9 +35,17 @@ def shared():
 
 
 @pytest.fixture(params=[1, 3], ids=["gray", "color"])
-def case(request):
-    """A small network with batch norm, images of coprime sizes, and labels."""
-    return make_case(request.param)
+def channels(request):
+    return request.param
+
+
+@pytest.fixture(params=[True, False], ids=["fast", "plain"])
+def case(request, channels):
+    """A small network with batch norm, images of coprime sizes, and labels, on both paths."""
+    from convscope.probe import fast_paths
+
+    with fast_paths(request.param):
+        yield make_case(channels)
 
 
 def make_case(channels):

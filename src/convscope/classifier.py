@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convscope._execution import Draws, Execution, execution_of
+from convscope._execution import Execution, execution_of
+from convscope._shadow import RandomStates
 from convscope.errors import ImageError, ModelContractError, NumericalError, UsageError
 from convscope.types import Images, Labels, Logits, Probabilities
 
@@ -328,13 +329,14 @@ class Classifier:
         )
         generator = torch.Generator().manual_seed(0)
         images = torch.rand(3, *draft.input_shape, generator=generator)
-        watch = Draws()  # type: ignore[no-untyped-call]
-        with Probe(draft, execution=Execution(reason="a first look")) as probe, watch:
+        states = RandomStates()
+        with Probe(draft, execution=Execution(reason="a first look")) as probe:
             # The same two images twice, and the first of them beside another.
             scores, again, swapped = (
                 _scores(probe.returned(images[rows]), output, probabilities).clone()
                 for rows in ([0, 1], [0, 1], [0, 2])
             )
+            draws = states.moved()
         names = _names(class_names) or numbered(scores.shape[1])
         if len(names) != scores.shape[1]:
             raise ModelContractError(
@@ -345,7 +347,7 @@ class Classifier:
         flags = ["train-mode"] if any(getattr(m, "training", False) for m in module.modules()) else []
         if not probabilities and _sums_to_one(scores):
             flags.append("softmax-output")
-        if watch.seen or _differ(scores, again):
+        if draws or _differ(scores, again):
             flags.append("randomized")
         elif _differ(scores[:1], swapped[:1]):
             raise ModelContractError(
