@@ -125,7 +125,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if labels is None or len(labels) != tensor.ndim:
             self.known.pop(id(tensor), None)
             return
-        self.known[id(tensor)] = tuple(_sized(d, n) for d, n in zip(labels, tensor.shape, strict=True))
+        self.known[id(tensor)] = tuple(
+            _sized(d, n) for d, n in zip(labels, tensor.shape, strict=True)
+        )
         self.alive.append(tensor)
 
     def of(self, tensor: object) -> Labels | None:

@@ -344,7 +344,9 @@ class Classifier:
                 code="M21",
                 hint="give one name per logit, in order",
             )
-        flags = ["train-mode"] if any(getattr(m, "training", False) for m in module.modules()) else []
+        flags = (
+            ["train-mode"] if any(getattr(m, "training", False) for m in module.modules()) else []
+        )
         if not probabilities and _sums_to_one(scores):
             flags.append("softmax-output")
         if draws or _differ(scores, again):

@@ -12,12 +12,13 @@ Fill = float | str | Tensor
 """A grey level, each image's ``"mean"`` color, the image ``"blur"``-red, or images."""
 
 
-def blank(fill: Fill, images: Images) -> tuple[Tensor, str]:
+def blank(fill: Fill, images: Images, name: str = "fill") -> tuple[Tensor, str]:
     """The uninformative version of each image, and its name.
 
     Args:
         fill: See `Fill`.
         images: ``(batch, channel, height, width)``.
+        name: What to call `fill` in an error.
 
     Returns:
         Images that broadcast to the shape of `images`, one row per image.
@@ -32,12 +33,19 @@ def blank(fill: Fill, images: Images) -> tuple[Tensor, str]:
     """
     count = len(images)
     if isinstance(fill, Tensor):
-        return fill.to(images).expand(count, *images.shape[1:]), "images"
+        try:
+            return fill.to(images).expand(count, *images.shape[1:]), "images"
+        except RuntimeError as error:
+            raise UsageError(
+                f"{name} has shape {tuple(fill.shape)}",
+                code="U05",
+                expected=f"images that broadcast to {tuple(images.shape)}",
+            ) from error
     if isinstance(fill, str):
-        choose("fill", fill, ("mean", "blur"))
+        choose(name, fill, ("mean", "blur"))
         if fill == "mean":
             return images.mean(dim=(2, 3), keepdim=True), "mean color"
         return gaussian_blur(images, max(images.shape[2:]) / 10), "blur"
     if not 0 <= fill <= 1:
-        raise UsageError(f"fill is {fill}", code="U05", expected="a grey level from 0 to 1")
+        raise UsageError(f"{name} is {fill}", code="U05", expected="a gray level from 0 to 1")
     return images.new_full((count, 1, 1, 1), fill), f"grey {fill:g}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
 from convscope.explanations._result import FeatureMaps, LayerMaps
@@ -17,6 +18,7 @@ from convscope.types import Images
 RECTIFIERS = ("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "SiLU", "GELU", "Hardswish", "Mish")
 
 
+@checked
 def feature_maps(
     classifier: Classifier, images: Images, layers: Sequence[str] | str | None = None
 ) -> FeatureMaps:

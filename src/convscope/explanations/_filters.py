@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from convscope._arguments import checked
 from convscope._taps import require_hooks
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UnknownLayer, UsageError
 from convscope.explanations._result import Filters
 
 
+@checked
 def filters(
     classifier: Classifier, layer: str | None = None, *, seen_map: int | None = None
 ) -> Filters:

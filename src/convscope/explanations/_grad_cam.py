@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
 from convscope.explanations._painted import chunks
@@ -21,6 +22,7 @@ Weigh = Callable[[Tensor, Tensor], Tensor]
 or the relevance of places ``(batch, height, width)``."""
 
 
+@checked
 def grad_cam(
     classifier: Classifier,
     images: Images,
@@ -62,6 +64,7 @@ def grad_cam(
     return _cam("grad-cam", _mean_gradient, classifier, images, targets, layer)
 
 
+@checked
 def hires_cam(
     classifier: Classifier,
     images: Images,
@@ -105,6 +108,7 @@ def hires_cam(
     return _cam("hires-cam", _product, classifier, images, targets, layer)
 
 
+@checked
 def layer_cam(
     classifier: Classifier,
     images: Images,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.explanations._baselines import Fill, blank
@@ -19,6 +20,7 @@ from convscope.probe import Probe
 from convscope.types import Images
 
 
+@checked
 def integrated_gradients(
     classifier: Classifier,
     images: Images,
@@ -68,7 +70,7 @@ def integrated_gradients(
     if steps < 1:
         raise UsageError(f"steps is {steps}", code="U05", expected="at least 1")
     known = known_targets(classifier, images, targets)
-    thin, words = blank(baseline, images)
+    thin, words = blank(baseline, images, "baseline")
     origin = thin.expand_as(images)
     with classifier.probe() as probe:
         logits = probe.logits(images)

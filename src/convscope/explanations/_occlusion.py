@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
 from convscope.explanations._baselines import Fill, blank
@@ -20,6 +21,7 @@ OCCLUSION_PRESETS: dict[str, dict[str, int | float]] = {
 """Windows of the course documents: side and stride in pixels, mid-grey."""
 
 
+@checked
 def occlusion(
     classifier: Classifier,
     images: Images,

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
 from convscope.explanations._baselines import Fill, blank
@@ -17,6 +18,7 @@ from convscope.explanations._targets import Targets, known_targets, picked, targ
 from convscope.types import Images
 
 
+@checked
 def rise(
     classifier: Classifier,
     images: Images,

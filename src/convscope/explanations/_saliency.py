@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.explanations._result import Explanation
 from convscope.explanations._targets import Targets, known_targets, targets_of
 from convscope.types import Images
 
 
+@checked
 def saliency(classifier: Classifier, images: Images, targets: Targets = None) -> Explanation:
     """Largest absolute gradient of a logit over the color channels.
 
@@ -55,6 +57,7 @@ def saliency(classifier: Classifier, images: Images, targets: Targets = None) ->
     )
 
 
+@checked
 def input_times_gradient(
     classifier: Classifier, images: Images, targets: Targets = None
 ) -> Explanation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator
 
+from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.explanations._painted import chunks
@@ -13,6 +14,7 @@ from convscope.explanations._targets import Targets, known_targets, targets_of
 from convscope.types import Images
 
 
+@checked
 def smooth_grad(
     classifier: Classifier,
     images: Images,

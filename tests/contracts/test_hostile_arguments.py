@@ -1,0 +1,129 @@
+"""Every argument of every public method, in every wrong and harmless spelling.
+
+The answer is that of the plain spelling, or one error of the family that names the argument; never
+a raw error, a warning, or another answer.
+"""
+
+import inspect
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from convscope.attacks import ATTACKS
+from convscope.errors import ConvscopeError
+from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
+from convscope.visualizations import VISUALIZATIONS
+from tests.conftest import make_case
+
+FAST = {
+    "steps": 2, "queries": 4, "restarts": 1, "search_steps": 1, "samples": 2, "classes": 1,
+    "masks": 4, "draws": 2, "tolerance": None, "most_steps": 4,
+}  # fmt: skip
+
+METHODS = {**ATTACKS, **EXPLANATIONS, **LAYER_VIEWS, **VISUALIZATIONS}
+LABELS = torch.tensor([0, 1])
+CASE = make_case(1)
+IMAGES = CASE[1][:2]
+
+
+def given(method):
+    """Arguments that work."""
+    parameters = inspect.signature(method).parameters
+    chosen = {name: value for name, value in FAST.items() if name in parameters}
+    chosen["classifier"] = CASE[0]
+    if "images" in parameters:
+        chosen["images"] = IMAGES
+    if "labels" in parameters:
+        chosen["labels"] = LABELS
+    if "targets" in parameters and parameters["targets"].default is inspect.Parameter.empty:
+        chosen["targets"] = LABELS + 1
+    if "toward" in parameters:
+        chosen["toward"] = IMAGES.flip(0)
+    if "units" in parameters:
+        chosen["units"] = "5:0-1"
+    if "recipe" in parameters:
+        from convscope.visualizations import RECIPES
+
+        chosen["recipe"] = RECIPES["zero-l2"](steps=2)
+    if "control" in parameters:
+        chosen["control"] = False
+    return chosen
+
+
+def cases():
+    for name, method in METHODS.items():
+        for parameter in inspect.signature(method).parameters.values():
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                yield pytest.param(name, parameter.name, id=f"{name}-{parameter.name}")
+
+
+HOSTILE = {
+    "text": "nonsense", "empty text": "", "fraction": "8/255", "bytes": b"8", "none": None,
+    "true": True, "NaN": float("nan"), "infinity": float("inf"), "negative": -1, "huge": 10**30,
+    "complex": 1 + 2j, "list": [1, 2], "ragged": [[1], [1, 2]], "empty list": [], "dict": {"a": 1},
+    "object": object(), "class": int, "function": len, "array": np.array([0.5, 0.25]),
+    "text array": np.array(["a", "b"]), "object array": np.array([object(), None]),
+    "whole number": np.int64(1), "single": np.float32(0.5), "0-d": torch.tensor(0.5),
+    "NaN tensor": torch.tensor([float("nan"), 0.5]), "double": torch.tensor([0.5, 0.5]).double(),
+    "boolean": torch.tensor([True, False]), "complex tensor": torch.tensor([1j, 2j]),
+    "sparse": torch.tensor([0.0, 0.5]).to_sparse(), "meta": torch.zeros(2, device="meta"),
+    "grad": torch.tensor([0.5, 0.5], requires_grad=True), "empty": torch.zeros(0),
+    "rank 5": torch.zeros(1, 1, 1, 1, 1), "bytes tensor": torch.tensor([1, 2], dtype=torch.uint8),
+    "NaN images": torch.full((2, 1, 6, 8), float("nan")), "large images": IMAGES * 255,
+    "byte images": (IMAGES * 255).byte(), "sparse images": IMAGES.to_sparse(),
+    "meta images": IMAGES.to("meta"), "one image": IMAGES[0], "channels last": IMAGES.movedim(1, 3),
+    "two channels": IMAGES.expand(-1, 2, -1, -1), "other size": torch.rand(2, 1, 7, 9),
+}  # fmt: skip
+
+# Wrong values of these are wrong for reasons that another argument's name explains as well.
+ALIASES = {"images": ("images", "pixels", "image", "network"), "units": ("unit", "layer"),
+           "classifier": ("classifier",), "layer": ("layer", "convolution"),
+           "layers": ("layer",), "seen_map": ("seen_map", "no map"), "generator": ("generator",)}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "parameter"), list(cases()))
+def test_right_or_refused_by_name(name, parameter):
+    method, wrong = METHODS[name], []
+    for kind, value in HOSTILE.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                method(**(given(method) | {parameter: value}))
+            except ConvscopeError as error:
+                words = f"{error}".lower()
+                names = ALIASES.get(parameter, (parameter, parameter.replace("_", " ")))
+                if not any(word in words for word in names):
+                    wrong.append(f"{kind}: does not name {parameter}: {error}")
+            except Exception as error:
+                wrong.append(f"{kind}: {type(error).__name__}: {str(error)[:150]}")
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+HARMLESS = {
+    "images": [IMAGES.numpy(), IMAGES.tolist(), list(IMAGES), IMAGES.clone().requires_grad_(True),
+               IMAGES.to(memory_format=torch.channels_last), IMAGES.expand(2, 1, 6, 8)],
+    "labels": [LABELS.numpy(), LABELS.tolist(), LABELS.int(), tuple(LABELS.tolist()),
+               LABELS.to(torch.uint8)],
+    "epsilon": [0.25, np.float32(0.25), np.float64(0.25), torch.tensor(0.25), [0.25, 0.25],
+                np.array([0.25, 0.25]), torch.tensor([0.25, 0.25], requires_grad=True)],
+    "steps": [2, np.int64(2), np.int32(2), torch.tensor(2)],
+    "window": [4, np.int64(4), (4, 4), [4, 4]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    [
+        case
+        for case in list(cases())
+        if case.values[1] in HARMLESS and case.values[0] not in LAYER_VIEWS
+    ],
+)
+def test_harmless_spellings_give_one_answer(name, parameter):
+    method, answers = METHODS[name], []
+    for value in HARMLESS[parameter]:
+        found = method(**(given(method) | {parameter: value}))
+        answers.append(getattr(found, "maps", getattr(found, "adversarials", None)))
+    assert all(torch.equal(answer, answers[0]) for answer in answers)
