@@ -166,16 +166,20 @@ def proofs(hub: str | None) -> dict[str, Any]:
             start = time.process_time()
             with classifier.probe():
                 opens.append(time.process_time() - start)
-        middle = lambda values: statistics.median(values[2:])
         rows[name] = {
             "path": classifier.describe()["execution"],
-            "wrap, seconds": middle(wraps[True]),
-            "wrap without proof, seconds": middle(wraps[False]),
-            "opening a Probe, seconds": middle(opens),
-            f"gradient of {count} images, seconds": middle(runs[True]),
-            f"gradient of {count} images on the plain path, seconds": middle(runs[False]),
+            "wrap, seconds": _late(wraps[True]),
+            "wrap without proof, seconds": _late(wraps[False]),
+            "opening a Probe, seconds": _late(opens),
+            f"gradient of {count} images, seconds": _late(runs[True]),
+            f"gradient of {count} images on the plain path, seconds": _late(runs[False]),
         }
     return rows
+
+
+def _late(values: list[float]) -> float:
+    """The median without the first two, which warm up."""
+    return statistics.median(values[2:])
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ import signal
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from leave_no_trace import found_network, methods, picture
@@ -94,7 +95,7 @@ def main() -> None:
         once = time.perf_counter() - started
         before = picture(classifier.module), attributes(classifier.module)
         for _ in range(PER_METHOD):
-            hit = interrupted(lambda: run(classifier, False), dice.random() * once, pipe)
+            hit = interrupted(partial(run, classifier, False), dice.random() * once, pipe)
             inside, outside = inside + hit, outside + (not hit)
             if (picture(classifier.module), attributes(classifier.module)) != before:
                 changed.append(name)

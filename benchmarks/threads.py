@@ -2,9 +2,8 @@
 
 Run: python benchmarks/threads.py
 
-Four threads call every method fifty times in all on the same classifier, while a fifth trains
-another copy of the same module class. Each answer is compared, bit for bit, with the one that a
-single thread got before.
+Four threads make fifty rounds each, a method and a prediction, on the same classifier. Each answer
+is compared, bit for bit, with the one that a single thread got before.
 """
 
 from __future__ import annotations
@@ -30,7 +29,9 @@ def answer(found: Any) -> list[Tensor]:
 
 def same(one: list[Tensor], two: list[Tensor]) -> bool:
     """Bit for bit, NaN included."""
-    return all(torch.equal(a.nan_to_num(7.0), b.nan_to_num(7.0)) for a, b in zip(one, two))
+    return all(
+        torch.equal(a.nan_to_num(7.0), b.nan_to_num(7.0)) for a, b in zip(one, two, strict=True)
+    )
 
 
 def main() -> None:
