@@ -144,7 +144,8 @@ def proofs(hub: str | None) -> dict[str, Any]:
     if hub:
         loaded = convscope.load(f"hf:{hub}")
         cases["MobileNetV2, 224 px"] = (
-            loaded.module, loaded.input_shape, {"mean": loaded.mean, "std": loaded.std}
+            loaded.module, loaded.input_shape,
+            {"mean": loaded.mean, "std": loaded.std, "output": loaded.output},
         )  # fmt: skip
     rows = {}
     for name, (module, shape, given) in cases.items():

@@ -59,6 +59,8 @@ def cases():
                 yield pytest.param(name, parameter.name, id=f"{name}-{parameter.name}")
 
 
+CASES = list(cases())
+
 HOSTILE = {
     "text": "nonsense", "empty text": "", "fraction": "8/255", "bytes": b"8", "none": None,
     "true": True, "NaN": float("nan"), "infinity": float("inf"), "negative": -1, "huge": 10**30,
@@ -80,10 +82,10 @@ HOSTILE = {
 # Wrong values of these are wrong for reasons that another argument's name explains as well.
 ALIASES = {"images": ("images", "pixels", "image", "network"), "units": ("unit", "layer"),
            "classifier": ("classifier",), "layer": ("layer", "convolution"),
-           "layers": ("layer",), "seen_map": ("seen_map", "no map"), "generator": ("generator",)}  # fmt: skip
+           "layers": ("layer",), "seen_map": ("seen_map", "no map")}  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "parameter"), list(cases()))
+@pytest.mark.parametrize(("name", "parameter"), CASES)
 def test_right_or_refused_by_name(name, parameter):
     method, wrong = METHODS[name], []
     for kind, value in HOSTILE.items():
@@ -115,11 +117,7 @@ HARMLESS = {
 
 @pytest.mark.parametrize(
     ("name", "parameter"),
-    [
-        case
-        for case in list(cases())
-        if case.values[1] in HARMLESS and case.values[0] not in LAYER_VIEWS
-    ],
+    [case for case in CASES if case.values[1] in HARMLESS and case.values[0] not in LAYER_VIEWS],
 )
 def test_harmless_spellings_give_one_answer(name, parameter):
     method, answers = METHODS[name], []

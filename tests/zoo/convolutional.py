@@ -1,4 +1,4 @@
-"""Convolutional networks in the spellings that people write; small, seeded, 3 x 8 x 8, 5 classes."""
+"""Convolutional networks in the spellings that people write; small, 3 x 8 x 8, 5 classes."""
 
 import torch
 import torch.nn.functional as F
@@ -406,9 +406,10 @@ CONVOLUTIONAL = {
                                width=6),
     "asymmetric": lambda: headed(nn.ZeroPad2d((0, 2, 1, 0)), nn.Conv2d(3, 6, (3, 2), (1, 2)),
                                  nn.LeakyReLU(0.1, True), width=6),
-    "reflection": lambda: headed(nn.ReflectionPad2d(1), nn.Conv2d(3, 6, 3), nn.Softplus(), width=6),
-    "average pooling": lambda: headed(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AvgPool2d(2, ceil_mode=True),
-                                      width=6),
+    "reflection": lambda: headed(nn.ReflectionPad2d(1), nn.Conv2d(3, 6, 3), nn.Softplus(),
+                                 width=6),
+    "average pooling": lambda: headed(nn.Conv2d(3, 6, 3), nn.ReLU(),
+                                      nn.AvgPool2d(2, ceil_mode=True), width=6),
     "adaptive pooling": lambda: nn.Sequential(nn.Conv2d(3, 6, 3), nn.AdaptiveMaxPool2d(3),
                                               nn.PReLU(6), nn.Flatten(), nn.Linear(54, CLASSES)),
     "1x1 maps": lambda: nn.Sequential(nn.Conv2d(3, 8, 8), nn.ReLU(), nn.Conv2d(8, CLASSES, 1),
@@ -416,8 +417,8 @@ CONVOLUTIONAL = {
     "group norm": lambda: headed(nn.Conv2d(3, 6, 3), nn.GroupNorm(2, 6), nn.SELU(), width=6),
     "instance norm": lambda: headed(nn.Conv2d(3, 6, 3), nn.InstanceNorm2d(6), nn.ReLU(), width=6),
     "pixel shuffle": lambda: headed(nn.Conv2d(3, 12, 3), nn.PixelShuffle(2), nn.ReLU(), width=3),
-    "upsampled": lambda: headed(nn.Conv2d(3, 6, 3, stride=2), nn.Upsample(scale_factor=2), nn.ReLU(),
-                                width=6),
+    "upsampled": lambda: headed(nn.Conv2d(3, 6, 3, stride=2), nn.Upsample(scale_factor=2),
+                                nn.ReLU(), width=6),
     "unflattened": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 32),
                                          nn.Unflatten(1, (2, 4, 4)), nn.Conv2d(2, 3, 3),
                                          nn.Flatten(), nn.Linear(12, CLASSES)),

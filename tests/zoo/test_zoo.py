@@ -4,6 +4,7 @@ The reference is a second network from the same seed, run by plain torch. New re
 tested here without being named.
 """
 
+import contextlib
 import functools
 import inspect
 import warnings
@@ -78,10 +79,8 @@ def made(name):
 def plain(name, images):
     """Logits by plain torch, in evaluation mode."""
     _, classifier, twin = made(name)
-    try:
+    with contextlib.suppress(NotImplementedError):
         twin.eval()
-    except NotImplementedError:
-        pass
     out = twin(images.clone().to(classifier.dtype))
     out = WRAPPED_WITH.get(name, {}).get("output", lambda x: x)(out)
     return (out.log() if classifier.probabilities else out).float()
