@@ -1,10 +1,10 @@
 """Reading a weight file at most once, and writing one so that it is whole or not there."""
 
 import os
-import stat
 from pathlib import Path
 
 from convscope.errors import CheckpointError, ResourceError
+from convscope.files import TENSORS, read_bytes
 
 _STARTS = (
     (b"version https://git-lfs", "a git-LFS pointer, not the weights it stands for"),
@@ -19,21 +19,13 @@ _STARTS = (
 
 
 def read_whole(path: Path) -> bytes:
-    """All bytes of a regular file.
+    """All bytes of a weight file.
 
     Raises:
         CheckpointError: There is no such file, or it is a folder, a pipe or a device.
-        ResourceError: It may not be read.
+        ResourceError: It may not be read, or there is not enough memory.
     """
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise CheckpointError("not a regular file", code="C18", where=path)
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError("no such file", code="C07", where=path) from error
-    except OSError as error:
-        raise ResourceError(f"cannot be read: {error.strerror}", code="C18", where=path) from error
+    return read_bytes(path, TENSORS)
 
 
 def refuse_impostors(data: bytes, path: Path) -> None:
@@ -49,22 +41,6 @@ def refuse_impostors(data: bytes, path: Path) -> None:
         if start.startswith(magic):
             hint = "run `git lfs pull`" if b"git-lfs" in magic else "download the file itself"
             raise CheckpointError(f"this is {what}", code="C18", where=path, hint=hint)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write `data` under `path` and wait until the disk has it.
-
-    Raises:
-        ResourceError: Disk full, no permission; what was half written is removed.
-    """
-    try:
-        with path.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise ResourceError(f"cannot be written: {error.strerror}", where=path) from error
 
 
 def replace_durably(source: Path, target: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from convscope.classifier import Classifier
 from convscope.errors import CheckpointError
+from convscope.files import usable_path
 from convscope.models._factory import load_factory
 from convscope.models._hugging_face import load_hugging_face
 from convscope.models._loading import TORCH_SUFFIXES, load_file, load_folder
@@ -59,7 +60,7 @@ def load(spec: str | Path, *, allow_nonfinite: bool = False) -> Classifier:
     """
     text = str(spec)
     prefix, _, rest = text.partition(":")
-    path = Path(spec).expanduser()
+    path = usable_path(spec, CheckpointError)
     if prefix == "hf" and rest:
         return load_hugging_face(rest, allow_nonfinite=allow_nonfinite)
     if prefix == "torchvision" and rest:

@@ -1,15 +1,15 @@
 """Reading our own weight files: a run folder, a .safetensors or a state_dict."""
 
 import hashlib
-import tomllib
 from pathlib import Path
 
 from torch import Tensor
 
 from convscope.classifier import Classifier
-from convscope.errors import CheckpointError
+from convscope.errors import CheckpointError, ConvscopeError
+from convscope.files import MODEL_CONFIG, SETTINGS, read_bytes, read_toml
 from convscope.models._architecture import Architecture
-from convscope.models._config import ModelConfig, parse_config
+from convscope.models._config import ModelConfig, difference, parse_config
 from convscope.models._files import read_whole, refuse_impostors
 from convscope.models._matching import LIKELY, adopt, closest, fit, recognize, without_prefix
 from convscope.models._registry import MODELS
@@ -27,7 +27,7 @@ def load_folder(folder: Path, *, allow_nonfinite: bool = False) -> Classifier:
         CheckpointError: See `convscope.models.load`.
     """
     described = folder / "config.json"
-    if not described.is_file():
+    if not described.exists():
         unfinished = (folder / "checkpoints").is_dir()
         raise CheckpointError(
             "no config.json in this folder",
@@ -39,7 +39,7 @@ def load_folder(folder: Path, *, allow_nonfinite: bool = False) -> Classifier:
             else "name the folder that `convscope train --out` wrote",
         )
     config, flags = _read_config(described)
-    _check_same_run(folder / "config.toml", config)
+    flags += _check_same_run(folder / "config.toml", config)
     path = folder / config.weights
     return _assemble(path, described, config, flags, allow_nonfinite=allow_nonfinite)
 
@@ -51,7 +51,7 @@ def load_file(path: Path, *, allow_nonfinite: bool = False) -> Classifier:
         CheckpointError: See `convscope.models.load`.
     """
     for described in (path.with_suffix(".json"), path.with_name("config.json")):
-        if described.is_file():
+        if described.exists():
             config, flags = _read_config(described)
             if config.weights == path.name:
                 return _assemble(path, described, config, flags, allow_nonfinite=allow_nonfinite)
@@ -59,7 +59,7 @@ def load_file(path: Path, *, allow_nonfinite: bool = False) -> Classifier:
 
 
 def _read_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
-    data = read_whole(path)
+    data = read_bytes(path, MODEL_CONFIG)
     if data[:64].lstrip()[:1] != b"{":
         refuse_impostors(data, path)
     if b'"schema"' not in data and b'"model_type"' in data:
@@ -69,16 +69,18 @@ def _read_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
             where=path,
             hint=f"load it as hf:{path.parent}",
         )
-    config, as_written = parse_config(data, path)
-    return config, () if as_written else (f"{path.name} was edited after it was written",)
+    config, odd = parse_config(data, path)
+    return config, (f"{path.name} {odd}",) if odd else ()
 
 
-def _check_same_run(path: Path, config: ModelConfig) -> None:
+def _check_same_run(path: Path, config: ModelConfig) -> tuple[str, ...]:
     """A config.toml that trains another network means that files of two runs were mixed."""
+    if not path.exists():
+        return ()
     try:
-        planned = tomllib.loads(path.read_text(encoding="utf-8")).get("model")
-    except (OSError, ValueError):
-        return
+        planned = read_toml(path, SETTINGS).get("model")
+    except ConvscopeError as error:
+        return (f"{path.name} cannot be used ({error.what}): training settings are unknown",)
     if isinstance(planned, str) and planned != config.architecture:
         raise CheckpointError(
             f'config.toml says model = "{planned}", config.json says'
@@ -87,6 +89,7 @@ def _check_same_run(path: Path, config: ModelConfig) -> None:
             where=path.parent,
             hint="the folder holds files of two runs; keep one",
         )
+    return ()
 
 
 def _assemble(
@@ -102,8 +105,14 @@ def _assemble(
     if config is not None and described is not None:
         config = _check_digest(path, described, config, digest)
     tensors, note = _read_weights(data, path)
-    if config is None and "convscope" in note:
-        config, _ = parse_config(note["convscope"].encode(), path)
+    if "convscope" in note:
+        inside, remark = parse_config(note["convscope"].encode(), path)
+        if config is None:
+            config = inside
+            flags += (f"the description in {path.name} {remark}",) if remark else ()
+        elif described is not None and flags and flags[0].startswith(described.name):
+            changed = difference(config, inside)
+            flags = (f"{flags[0]}: {changed}" if changed else flags[0], *flags[1:])
     tensors, stripped = without_prefix(tensors)
     if stripped:
         flags += (stripped,)
@@ -135,8 +144,8 @@ def _check_digest(path: Path, described: Path, config: ModelConfig, digest: str)
     pending = beside(described)
     if pending.is_file():
         try:
-            newer, _ = parse_config(read_whole(pending), pending)
-        except CheckpointError:
+            newer, _ = parse_config(read_bytes(pending, MODEL_CONFIG), pending)
+        except ConvscopeError:
             newer = config
         if newer.sha256 == digest:
             return newer
