@@ -22,6 +22,7 @@ from torch import Tensor
 from convscope.errors import ConvscopeError, DataError, UsageError, printable
 from convscope.files import (
     RESULT,
+    checked_path,
     most_inflated,
     parse_json,
     read_arrays,
@@ -61,7 +62,7 @@ def save(result: Any, folder: Path | str, *, force: bool = False) -> Path:
         >>> load(Pair, folder).values
         tensor([1., 1.])
     """
-    folder = usable_path(folder)
+    folder = checked_path(folder)
     if not dataclasses.is_dataclass(result) or isinstance(result, type):
         raise UsageError(f"expected a result dataclass, got {type(result).__name__}")
     if folder.exists() and not (force and (folder / "result.json").is_file()):

@@ -236,10 +236,16 @@ def usable_path(text: str | Path, error: type[ConvscopeError] = UsageError) -> P
         convscope.errors.UsageError: mmm... not a usable path: File name too long
     """
     try:
-        path = Path(text).expanduser()
-        os.stat(path)  # noqa: PTH116 - Path.stat is the same
+        return checked_path(Path(text).expanduser(), error)
     except RuntimeError as fault:
         raise unusable(text, fault, error) from None
+
+
+def checked_path(text: str | Path, error: type[ConvscopeError] = UsageError) -> Path:
+    """The path as it was written, when a file can have it. See `usable_path`."""
+    try:
+        path = Path(text)
+        path.stat()
     except (FileNotFoundError, NotADirectoryError):
         pass
     except PermissionError:
@@ -253,6 +259,17 @@ def usable_path(text: str | Path, error: type[ConvscopeError] = UsageError) -> P
     except ValueError as fault:
         raise unusable(text, fault, error) from None
     return path
+
+
+def of_system(error: OSError) -> ConvscopeError:
+    """What the system said, as an error of the family: the last resort of the command line."""
+    where = error.filename if error.filename is not None else ""
+    reason = error.strerror or str(error)
+    usage = (*_UNUSABLE, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+    if error.errno in usage:
+        return UsageError(f"not a usable path: {reason}", code="U02", where=where)
+    hint = "free some space, or write elsewhere" if error.errno == errno.ENOSPC else ""
+    return ResourceError(f"the system says: {reason}", code="T04", where=where, hint=hint)
 
 
 def _refuse_special(mode: int, path: Path | str, kind: Kind) -> None:

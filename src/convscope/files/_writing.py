@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from convscope.errors import ResourceError
-from convscope.files._door import usable_path
+from convscope.files._door import checked_path
 
 HINT = "free space or permissions, and try again"
 
@@ -110,7 +110,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def missing_parents(path: Path) -> list[Path]:
     """The folders above `path` that are not there yet, innermost first."""
-    usable_path(path)
+    checked_path(path)
     return [parent for parent in path.parents if not parent.exists()]
 
 

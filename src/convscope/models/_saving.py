@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from convscope.errors import ResourceError, UsageError, choose
-from convscope.files import missing_parents, usable_path, write_durably
+from convscope.files import checked_path, missing_parents, write_durably
 from convscope.models._architecture import InputShape
 from convscope.models._config import ModelConfig
 from convscope.models._files import replace_durably
@@ -64,7 +64,7 @@ def save_model(
         ResourceError: Disk full or no permission; what was there is untouched.
     """
     choose("network", architecture, MODELS)
-    folder = usable_path(folder)
+    folder = checked_path(folder)
     state = module.state_dict()
     outline = MODELS[architecture].outline(len(class_names), input_shape)
     table = compare_keys(shapes_of(state), shapes_of(outline.state_dict()))

@@ -15,7 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from convscope.errors import DataError
-from convscope.files import REPORT, read_json, usable_path, write_whole
+from convscope.files import REPORT, checked_path, read_json, usable_path, write_whole
 from convscope.reports._blocks import Reader, Shown
 from convscope.reports._safe_text import clean
 from convscope.reports._show import TONES, cut, runs
@@ -59,7 +59,7 @@ def render(folder: Path | str, out: Path | str | None = None, *, enlarge: int = 
         ResourceError: If the disk refuses.
     """
     folder = Path(folder)
-    out = folder / "report.html" if out is None else usable_path(out)
+    out = folder / "report.html" if out is None else checked_path(out)
     text, refused = page(folder, enlarge=enlarge)
     data = text.encode("utf-8", errors="backslashreplace")
     write_whole(out, data)

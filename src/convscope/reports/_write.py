@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from convscope.errors import ConvscopeError, UsageError, printable
-from convscope.files import usable_path, whole_folder
+from convscope.files import checked_path, whole_folder
 from convscope.reports._safe_text import clean, without_paths
 
 SCHEMA = 1
@@ -361,7 +361,7 @@ class Report:
             UsageError: U13 if the folder is taken.
             ResourceError: If the disk refuses.
         """
-        folder = usable_path(folder)
+        folder = checked_path(folder)
         refuse_taken(folder, force=force)
         files = {path: data for s in self.sections for path, data in s.files.items()}
         text = json.dumps(self.content(), indent=1, ensure_ascii=False, allow_nan=False)

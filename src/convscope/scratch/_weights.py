@@ -12,6 +12,7 @@ from convscope.files import (
     MODEL_CONFIG,
     TENSORS,
     check_tensor_file,
+    checked_path,
     read_bytes,
     read_json_table,
     usable_path,
@@ -91,7 +92,7 @@ def save_weights(network: Layer, path: Path | str) -> None:
     """
     arrays = network.parameters | network.constants
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_whole(usable_path(path), serialize(whole))
+    write_whole(checked_path(path), serialize(whole))
 
 
 def load_network(folder: Path | str, *, dtype: type[np.floating] = np.float32) -> Sequential:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from convscope.errors import CheckpointError, ResourceError, UsageError
-from convscope.files import usable_path
+from convscope.files import checked_path
 from convscope.training._checkpoints import disk_errors, write_atomically
 from convscope.training._lock import NAME as LOCK
 from convscope.training._settings import TrainSettings
@@ -32,7 +32,7 @@ def check_run_folder(folder: Path, *, resume: bool = False) -> None:
             a run.
         ResourceError: T11, it cannot be written: read-only, no permission, a file in its place.
     """
-    usable_path(folder)
+    checked_path(folder)
     if folder.is_dir():
         inside = contents(folder)
         if inside and not (folder / CONFIG).is_file():
