@@ -107,7 +107,15 @@ def read_preprocessing(settings: Mapping[str, Any], channels: int, where: str) -
         std = numbers(settings.get("image_std"), channels, "image_std")
     factor = 255.0
     if settings.get("do_rescale", True):
-        factor *= float(settings.get("rescale_factor", 1 / 255))
+        rescale = settings.get("rescale_factor", 1 / 255)
+        if type(rescale) not in (int, float) or not 1e-9 < rescale < 1e9:
+            raise CheckpointError(
+                f"rescale_factor is {str(rescale)[:40]}",
+                code="C17",
+                where=f"{where}/{PREPROCESSOR}",
+                expected="a positive number, such as 1/255",
+            )
+        factor *= rescale
     if abs(factor - 1) > 1e-6:
         mean = None if mean is None else tuple(value / factor for value in mean)
         std = tuple(value / factor for value in (std or (1.0,) * channels))

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from convscope.errors import ConvscopeError, printable
-from convscope.files import PICTURE, read_bytes
+from convscope.files import PICTURE, checked_path, read_bytes
 
 LARGEST = 24_000_000
 """Pixels. A file that claims more is not decoded."""
@@ -67,8 +67,8 @@ def inside(folder: Path, name: object) -> Path | None:
         return None
     root = folder.resolve()
     try:
-        path = (root / name).resolve()
-    except (OSError, RuntimeError):
+        path = checked_path((root / name).resolve())
+    except (OSError, RuntimeError, ConvscopeError):
         return None
     return path if path.is_relative_to(root) and path != root else None
 
