@@ -99,7 +99,16 @@ def _token(data, chance):
 
 def _number(data, chance):
     found = list(re.finditer(rb"\d+(?:\.\d+)?", data))
-    huge = (b"9" * 5000, b"1e999", b"-" + b"1" * 400, b"NaN", b"Infinity", b"0x10", b"1_0", b"1e-999")
+    huge = (
+        b"9" * 5000,
+        b"1e999",
+        b"-" + b"1" * 400,
+        b"NaN",
+        b"Infinity",
+        b"0x10",
+        b"1_0",
+        b"1e-999",
+    )
     if not found:
         return data
     one = chance.choice(found)

@@ -27,8 +27,9 @@ from convscope.data._pets_lists import read_lists
 from convscope.data._tar import read_members
 from convscope.errors import ConvscopeError
 from convscope.explanations import Explanation
-from convscope.files import CLASS_NAMES, MODEL_CONFIG, read_bytes, read_json_table
+from convscope.files import MODEL_CONFIG, read_json_table
 from convscope.models import build, load, save_model
+from convscope.models._description import read_class_names
 from convscope.models._hugging_face import read_preprocessing
 from convscope.reports import render
 from convscope.studies._training import _environment, _settings
@@ -248,9 +249,7 @@ READERS = {
     "WebP": data_file("a.webp", picture("WEBP", lossless=True), pixels_of),
     "folder": image_folder,
     "pets list": pets_list,
-    "class names": data_file(
-        "classes.txt", b"cat\ndog\nbird\n", lambda p: read_bytes(p, CLASS_NAMES)
-    ),
+    "class names": data_file("classes.txt", b"cat\ndog\nbird\n", read_class_names),
     "safetensors": model_file("model.safetensors"),
     "model config": model_file("config.json"),
     "pt": torch_file,

@@ -11,6 +11,7 @@ from convscope.cli._inspect_images import look_at_images
 from convscope.cli._inspect_trust import judge_methods
 from convscope.cli._inspect_units import look_at_units
 from convscope.cli._inspect_words import fill_of, reference_of
+from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._output import data_place, next_step, warn
 from convscope.errors import UsageError
 
@@ -45,6 +46,7 @@ def inspect(
     offline: Flag = False,
     force: Flag = False,
     as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+    network: OwnNetwork = NOTHING,
 ) -> None:
     """Look into a classifier: at images, at units, or at how far explanations can be trusted.
 
@@ -76,6 +78,7 @@ def inspect(
         offline: Never download.
         force: Write over what --out names.
         as_json: Print JSON.
+        network: What the files of a network of your own do not say.
     """
     modes = [bool(images), units is not None, trust]
     if sum(modes) != 1:
@@ -90,7 +93,7 @@ def inspect(
         from convscope.studies._inspection import refuse_taken_file
 
         refuse_taken_file(out, force=force)
-    classifier = load(model)
+    classifier = network.load(model)
     for flag in classifier.flags:
         warn(flag)
     where = data_place(data_dir)

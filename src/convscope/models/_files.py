@@ -14,8 +14,39 @@ _STARTS = (
     (b"{", "a JSON text"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"\x89png", "a PNG image"),
-    (b"\x89hdf", "an HDF5 file"),
 )
+_LIBRARIES = (
+    (0, b"\x89HDF\r\n", "an HDF5 file, as Keras and TensorFlow write"),
+    (4, b"TFL3", "a TensorFlow Lite model"),
+    (0, b"GGUF", "a GGUF file of a language model"),
+    (0, b"\x93NUMPY", "a NumPy array"),
+)
+_ENDINGS = {
+    ".onnx": "an ONNX model",
+    ".h5": "an HDF5 file, as Keras and TensorFlow write",
+    ".hdf5": "an HDF5 file, as Keras and TensorFlow write",
+    ".keras": "a Keras model",
+    ".tflite": "a TensorFlow Lite model",
+    ".pb": "a TensorFlow graph",
+    ".mlmodel": "a Core ML model",
+    ".npz": "a NumPy archive (.npz)",
+    ".npy": "a NumPy array",
+    ".joblib": "a joblib pickle, which can run programs",
+    ".engine": "a TensorRT engine",
+    ".pdparams": "weights of PaddlePaddle",
+    ".pte": "an ExecuTorch program",
+}
+FOREIGN_HINT = (
+    "convscope runs PyTorch networks: save the weights of the one it came from with "
+    "safetensors.torch.save_file, then package.module:factory --weights FILE"
+)
+
+
+def other_library(what: str, path: Path, hint: str = FOREIGN_HINT) -> CheckpointError:
+    """The error for a model that PyTorch does not read."""
+    return CheckpointError(
+        f"this is {what}, not PyTorch weights", code="C18", where=path, hint=hint
+    )
 
 
 def read_whole(path: Path) -> bytes:
@@ -36,6 +67,11 @@ def refuse_impostors(data: bytes, path: Path) -> None:
     """
     if not data:
         raise CheckpointError("file is empty", code="C07", where=path, hint="copy it again")
+    for offset, magic, what in _LIBRARIES:
+        if data[offset : offset + len(magic)] == magic:
+            raise other_library(what, path)
+    if path.suffix.lower() in _ENDINGS and data[:4] != b"PK\x03\x04":
+        raise other_library(_ENDINGS[path.suffix.lower()], path)
     start = data[:64].lstrip().lower()
     for magic, what in _STARTS:
         if start.startswith(magic):

@@ -10,14 +10,14 @@ from convscope.errors import CheckpointError, ConvscopeError
 from convscope.files import MODEL_CONFIG, SETTINGS, read_bytes, read_toml
 from convscope.models._architecture import Architecture
 from convscope.models._config import ModelConfig, difference, parse_config
-from convscope.models._files import read_whole, refuse_impostors
+from convscope.models._files import other_library, read_whole, refuse_impostors
 from convscope.models._matching import LIKELY, adopt, closest, fit, recognize, without_prefix
 from convscope.models._registry import MODELS
 from convscope.models._safetensors import read_tensors
 from convscope.models._saving import beside
 from convscope.models._torch_file import read_state_dict
 
-TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
+TORCH_SUFFIXES = (".pt", ".pth", ".th", ".pt2", ".bin", ".ckpt", ".pkl", ".pickle", ".t7")
 
 
 def load_folder(folder: Path, *, allow_nonfinite: bool = False) -> Classifier:
@@ -28,6 +28,8 @@ def load_folder(folder: Path, *, allow_nonfinite: bool = False) -> Classifier:
     """
     described = folder / "config.json"
     if not described.exists():
+        if (folder / "saved_model.pb").exists():
+            raise other_library("a TensorFlow SavedModel", folder)
         unfinished = (folder / "checkpoints").is_dir()
         raise CheckpointError(
             "no config.json in this folder",
@@ -104,7 +106,13 @@ def _assemble(
     digest = hashlib.sha256(data).hexdigest()
     if config is not None and described is not None:
         config = _check_digest(path, described, config, digest)
-    tensors, note = _read_weights(data, path)
+    note: dict[str, str] = {}
+    if is_torch_file(data, path):
+        tensors, remarks = read_state_dict(data, path)
+        flags += remarks
+    else:
+        weights = read_tensors(data, path)
+        tensors, note = weights.tensors, weights.notes
     if "convscope" in note:
         inside, remark = parse_config(note["convscope"].encode(), path)
         if config is None:
@@ -158,11 +166,29 @@ def _check_digest(path: Path, described: Path, config: ModelConfig, digest: str)
     )
 
 
-def _read_weights(data: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if path.suffix.lower() in TORCH_SUFFIXES:
-        return read_state_dict(data, path), {}
-    weights = read_tensors(data, path)
-    return weights.tensors, weights.notes
+def read_weights(
+    data: bytes, path: Path, *, tied: bool = False
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors of a weight file of either kind, and what is odd about them.
+
+    What a file is decides its content; only a .safetensors must be what its name says.
+    """
+    if is_torch_file(data, path):
+        return read_state_dict(data, path, tied=tied)
+    return read_tensors(data, path).tensors, ()
+
+
+def is_torch_file(data: bytes, path: Path) -> bool:
+    """Whether the bytes, or else the name, are those of ``torch.save`` or another archive."""
+    if path.suffix.lower() == ".safetensors":
+        return False
+    if data[8:9] == b"{" and data[:2] != b"PK":
+        return False
+    return data[:4] == b"PK\x03\x04" or data[:1] == b"\x80" or _has_torch_name(path)
+
+
+def _has_torch_name(path: Path) -> bool:
+    return any(suffix.lower() in TORCH_SUFFIXES for suffix in path.suffixes[-2:])
 
 
 def _guess(tensors: dict[str, Tensor], path: Path) -> ModelConfig:

@@ -151,7 +151,7 @@ def _alert(raw: dict[str, Any], known: set[str]) -> Shown:
     return {
         "text": cut(str(raw.get("text", "")), 400),
         "level": level if level in LEVELS else "notice",
-        "section": section if section in known else "",
+        "section": section if isinstance(section, str) and section in known else "",
     }
 
 
