@@ -106,7 +106,9 @@ def attack(
     data = specs[0].partition(":")[0]
     if data in DATASETS:
         where = data_place(data_dir)
-        next_step(f"convscope attack evaluate {model} --data {data}{where} --epsilon 0.1")
+        next_step(
+            f"convscope attack evaluate {model}{network.again()} --data {data}{where} --epsilon 0.1"
+        )
     if images.refused:
         for reason in images.refused:
             warn(reason)

@@ -111,7 +111,7 @@ def evaluate(
 
         write(result, (), out, force=force)
         wrote(out)
-    next_step(f"convscope audit {model} --data {data}{data_place(data_dir)}")
+    next_step(f"convscope audit {model}{network.again()} --data {data}{data_place(data_dir)}")
     if least is not None and not result.robust_accuracy >= least:
         raise GateFailed(f"robust accuracy is {result.robust_accuracy:.4g}, under {least:g}")
 
@@ -194,9 +194,8 @@ def certify(
         write(result, (), out, force=force)
         wrote(out)
     where = data_place(data_dir)
-    next_step(
-        f"convscope attack evaluate {model} --data {data}{where} --norm l2 --epsilon {sigma:g}"
-    )
+    again = f"{model}{network.again()} --data {data}{where}"
+    next_step(f"convscope attack evaluate {again} --norm l2 --epsilon {sigma:g}")
 
 
 def spread_rows(count: int, wanted: int) -> list[int]:

@@ -95,7 +95,7 @@ def evaluate_model(
     failed = check_gates(result, gates)
     if failed:
         raise GateFailed("; ".join(failed))
-    next_step(f"convscope audit {model} --data {data}{data_place(data_dir)}")
+    next_step(f"convscope audit {model}{network.again()} --data {data}{data_place(data_dir)}")
 
 
 def match_labels(part: Split, names: tuple[str, ...], classifier: Classifier) -> Split:

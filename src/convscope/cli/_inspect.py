@@ -112,7 +112,9 @@ def inspect(
         look_at_images(
             classifier, images, show, targets, settings, data_dir, offline, out, force, as_json
         )
-        next_step(f"convscope attack projected-gradient {model} {images[0]}{where} --epsilon 0.1")
+        next_step(
+            f"convscope attack projected-gradient {model}{network.again()} {images[0]}{where} --epsilon 0.1"
+        )
     elif units is not None:
         if steps is not None and steps < 1:
             raise UsageError(f"--steps {steps}", code="U03", expected="at least 1")
@@ -122,16 +124,20 @@ def inspect(
             classifier, units, at, recipe, steps, reference, other, seed, out, force, as_json
         )
         if data is None:
-            next_step(f"convscope inspect {model} --units {units} --data DATA, to compare")
+            next_step(
+                f"convscope inspect {model}{network.again()} --units {units} --data DATA, to compare"
+            )
         else:
-            next_step(f"convscope audit {model} --data {data}{where}")
+            next_step(f"convscope audit {model}{network.again()} --data {data}{where}")
     else:
         if data is None:
             raise UsageError("--trust needs --data", expected="such as --data digits")
         if count is not None and count < 1:
             raise UsageError(f"--count {count}", code="U03", expected="at least 1 image")
         judge_methods(classifier, show, data, data_dir, count, offline, seed, out, force, as_json)
-        next_step(f"convscope inspect {model} {data}:test/0{where} --show grad-cam,occlusion")
+        next_step(
+            f"convscope inspect {model}{network.again()} {data}:test/0{where} --show grad-cam,occlusion"
+        )
 
 
 def register(app: cyclopts.App) -> None:

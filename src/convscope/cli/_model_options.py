@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,6 +53,14 @@ class ModelOptions:
             class_names=self.classes,
             mean=None if self.mean is None else numbers_of("mean", self.mean),
             std=None if self.std is None else numbers_of("std", self.std),
+        )
+
+    def again(self) -> str:
+        """The flags that were given, as they are written behind MODEL in a suggested command."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return "".join(
+            f" --{name.replace('_', '-')} {shlex.quote(str(value))}"
+            for name, value in given.items()
         )
 
     def without(self, names: set[str]) -> tuple[ModelOptions, list[str]]:

@@ -211,7 +211,7 @@ def choose_settings(
 
     named = {"model": model, "data": data, "preset": preset}
     table = {key: value for key, value in named.items() if value is not None} | flags
-    if resumed is not None and config is None and (resumed / "config.toml").is_file():
+    if resumed is not None and config is None and (resumed / "config.toml").exists():
         before = read_settings(resumed / "config.toml")
         if model is None and preset is None:
             return with_values(before, table)

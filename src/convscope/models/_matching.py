@@ -14,9 +14,7 @@ from convscope.models._registry import MODELS
 Shapes = Mapping[str, tuple[int, ...]]
 _PREFIXES = ("module.", "_orig_mod.")
 _SIDES = (28, 32)
-OWN_NETWORK = (
-    "for a network of your own name the code that makes it: package.module:factory (docs/models.md)"
-)
+OWN_NETWORK = "for a network of your own: package.module:factory --weights"
 LIKELY = 0.3
 """Share of agreeing names and shapes from which a network is worth naming."""
 
@@ -190,7 +188,9 @@ def _mismatch(
         table.sentence(),
         code="C10" if table.equal else "C11",
         where=path,
-        hint=f"the weights look like {near}" if share >= LIKELY else OWN_NETWORK,
+        hint=f"the weights look like {near}"
+        if share >= LIKELY
+        else f"{OWN_NETWORK} {path.name} (docs/models.md)",
     )
     error.add_note(str(table))
     return error
@@ -236,7 +236,7 @@ def recognize(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, int, Inpu
         code="C11",
         where=path,
         expected=f"something like {near}" if share >= LIKELY else f"one of {', '.join(MODELS)}",
-        hint=f"{OWN_NETWORK} --weights {path.name}",
+        hint=f"{OWN_NETWORK} {path.name} (docs/models.md has an example)",
     )
 
 

@@ -35,7 +35,7 @@ def check_run_folder(folder: Path, *, resume: bool = False) -> None:
     checked_path(folder)
     if folder.is_dir():
         inside = contents(folder)
-        if inside and not (folder / CONFIG).is_file():
+        if inside and not (folder / CONFIG).exists():
             raise UsageError(
                 f"holds {inside[0]!r} and is no run folder",
                 code="U13",
