@@ -377,20 +377,21 @@ with open(os.path.join(full, "ballast"), "wb", buffering=0) as file:
         while True:
             taken += file.write(bytes(4096))
     except OSError:
-        pass
+        os.truncate(file.fileno(), os.fstat(file.fileno()).st_size - int(sys.argv[2]))
 codes = [main(words.split()) for words in (
     f"train mnist-conv1 --data digits --epochs 1 --out {full}/run",
     f"attack fast-gradient mnist-conv1 digits:test/0-3 --epsilon 0.1 --out {full}/folder",
     f"inspect mnist-conv1 digits:test/0 --show saliency --out {full}/look",
     f"inspect mnist-conv1 digits:test/0 --show saliency --out {full}/page.html",
-    f"adder 3 4 --figure {full}/adder.png",
+    f"adder 11 100 --figure {full}/adder.png",
 )]
 print(codes, sorted(os.listdir(full)))
 """
 
 
 @pytest.mark.slow
-def test_c1_a_disk_that_is_really_full(tmp_path):
+@pytest.mark.parametrize("left", [0, 8192, 65536, 400_000])
+def test_c1_a_disk_that_is_really_full(left, tmp_path):
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         pytest.skip("mounting a small disk takes root")
     mounted = subprocess.run(
@@ -400,11 +401,15 @@ def test_c1_a_disk_that_is_really_full(tmp_path):
         pytest.skip("this machine mounts no tmpfs")
     try:
         done = subprocess.run(
-            [sys.executable, "-c", TMPFS, tmp_path], capture_output=True, text=True, check=True
+            [sys.executable, "-c", TMPFS, tmp_path, str(left)], capture_output=True, text=True, check=True
         )
     finally:
         subprocess.run(["umount", tmp_path], check=True)
-    assert done.stdout.splitlines()[-1] == "[6, 6, 6, 6, 6] ['ballast']", done.stderr
+    codes, there = done.stdout.splitlines()[-1].split("] [")
+    assert "run" not in there and ".tmp" not in there, done.stderr
+    assert codes.startswith("[6"), done.stderr
+    if not left:
+        assert (codes, there) == ("[6, 6, 6, 6, 6", "'ballast']"), done.stderr
 
 
 def bomb(path, megabytes):

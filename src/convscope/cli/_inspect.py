@@ -112,9 +112,8 @@ def inspect(
         look_at_images(
             classifier, images, show, targets, settings, data_dir, offline, out, force, as_json
         )
-        next_step(
-            f"convscope attack projected-gradient {model}{network.again()} {images[0]}{where} --epsilon 0.1"
-        )
+        again = f"{model} {images[0]}{where}{network.again()}"
+        next_step(f"convscope attack projected-gradient {again} --epsilon 0.1")
     elif units is not None:
         if steps is not None and steps < 1:
             raise UsageError(f"--steps {steps}", code="U03", expected="at least 1")
