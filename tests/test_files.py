@@ -43,7 +43,7 @@ def device(path):
 
 def listening(path):
     where = os.open(path.parent, os.O_RDONLY)
-    here = os.getcwd()
+    here = Path.cwd()
     os.chdir(where)  # names of sockets are short
     try:
         with socket.socket(socket.AF_UNIX) as one:
@@ -401,7 +401,10 @@ def test_c1_a_disk_that_is_really_full(left, tmp_path):
         pytest.skip("this machine mounts no tmpfs")
     try:
         done = subprocess.run(
-            [sys.executable, "-c", TMPFS, tmp_path, str(left)], capture_output=True, text=True, check=True
+            [sys.executable, "-c", TMPFS, tmp_path, str(left)],
+            capture_output=True,
+            text=True,
+            check=True,
         )
     finally:
         subprocess.run(["umount", tmp_path], check=True)

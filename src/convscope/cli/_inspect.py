@@ -123,9 +123,8 @@ def inspect(
             classifier, units, at, recipe, steps, reference, other, seed, out, force, as_json
         )
         if data is None:
-            next_step(
-                f"convscope inspect {model}{network.again()} --units {units} --data DATA, to compare"
-            )
+            again = f"{model}{network.again()} --units {units}"
+            next_step(f"convscope inspect {again} --data DATA, to compare")
         else:
             next_step(f"convscope audit {model}{network.again()} --data {data}{where}")
     else:
@@ -134,9 +133,8 @@ def inspect(
         if count is not None and count < 1:
             raise UsageError(f"--count {count}", code="U03", expected="at least 1 image")
         judge_methods(classifier, show, data, data_dir, count, offline, seed, out, force, as_json)
-        next_step(
-            f"convscope inspect {model}{network.again()} {data}:test/0{where} --show grad-cam,occlusion"
-        )
+        again = f"{model} {data}:test/0{where}{network.again()}"
+        next_step(f"convscope inspect {again} --show grad-cam,occlusion")
 
 
 def register(app: cyclopts.App) -> None:
