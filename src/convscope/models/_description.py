@@ -147,7 +147,7 @@ def guessed_shape(module: nn.Module) -> str:
     """An input shape to show in a hint: with the channels that the first convolution takes."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
-            channels = layer.in_channels
+            channels = layer.in_channels or 3  # a lazy layer does not know yet
             return "1, 28, 28" if channels == 1 else f"{channels}, 224, 224"
     return "3, 224, 224"
 

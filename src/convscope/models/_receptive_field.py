@@ -114,8 +114,8 @@ class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         before = self.fields.get(whole, field)  # type: ignore[no-untyped-call]
         same_grid = part.ndim == whole.ndim == 4 and part.shape[-2:] == whole.shape[-2:]
-        known = field is not None and before is not None
-        self.fields[whole] = _joined([field, before]) if same_grid and known else None
+        known = [one for one in (field, before) if one is not None]
+        self.fields[whole] = _joined(known) if same_grid and len(known) == 2 else None
 
     def _follow(
         self, func: Any, args: tuple[Any, ...], sources: Sequence[Tensor], out: Tensor
