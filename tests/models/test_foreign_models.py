@@ -246,7 +246,7 @@ def test_timm_brings_size_and_normalization(monkeypatch):
     library = types.SimpleNamespace(
         list_models=lambda: ["tiny"],
         create_model=create_model,
-        get_pretrained_cfg=lambda name, **_: types.SimpleNamespace(has_weights=True),
+        get_pretrained_cfg=lambda name, **_: types.SimpleNamespace(has_weights=True, num_classes=2),
     )
     monkeypatch.setattr("convscope.models._adapters.is_connected", lambda: True)
     monkeypatch.setitem(sys.modules, "timm", library)

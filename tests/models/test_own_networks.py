@@ -347,7 +347,9 @@ def fake_timm(monkeypatch, *, classes=3, names=None, weights=True, fetch=None):
     library = types.SimpleNamespace(
         list_models=lambda: ["tiny"],
         create_model=create_model,
-        get_pretrained_cfg=lambda name, **_: types.SimpleNamespace(has_weights=weights),
+        get_pretrained_cfg=lambda name, **_: types.SimpleNamespace(
+            has_weights=weights, num_classes=classes
+        ),
     )
     monkeypatch.setitem(sys.modules, "timm", library)
     monkeypatch.setattr("convscope.models._adapters.is_connected", lambda: fetch is None)
@@ -379,6 +381,9 @@ def test_timm_with_ones_own_weights(monkeypatch, tmp_path):
     create = fake_timm(monkeypatch, weights=False)
     net = create("tiny", pretrained=False, num_classes=2)
     torch.save(net.state_dict(), tmp_path / "net.pt")
+    with pytest.raises(CheckpointError, match="shape differs") as caught:
+        load("timm:tiny", weights=tmp_path / "net.pt")
+    assert "--classes FILE" in caught.value.hint
     classifier = load("timm:tiny", weights=tmp_path / "net.pt", class_names=["x", "y"])
     assert classifier.class_names == ("x", "y")
     images = torch.rand(1, 3, 8, 8)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
-from convscope.errors import DataError, ModelContractError, UsageError
+from convscope.errors import CheckpointError, DataError, ModelContractError, UsageError
 from convscope.files import CLASS_NAMES, decoded, loads_json, read_bytes, usable_path
 from convscope.models._architecture import InputShape
 
@@ -141,6 +142,17 @@ def _from_json(text: str, path: Path) -> list[str]:
     if not all(isinstance(name, str) for name in names):
         raise refuse("holds names that are no texts")
     return names
+
+
+@contextmanager
+def naming_classes(about: Description) -> Iterator[None]:
+    """Weights that do not fit a library's network may have a head of another size: say how."""
+    try:
+        yield
+    except CheckpointError as error:
+        if error.code == "C10" and about.class_names is None:
+            error.hint = "with another number of classes, name them: --classes FILE, one per line"
+        raise
 
 
 def guessed_shape(module: nn.Module) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, ModelContractError, choose
 from convscope.models._adapters import fetching, numbers, require
-from convscope.models._description import Description
+from convscope.models._description import Description, naming_classes
 from convscope.models._own_weights import load_into
 
 NOTHING = Description()
@@ -47,24 +47,21 @@ def load_timm(
                 where=where,
                 hint=f"timm:{name} --weights FILE takes your own; timm.list_pretrained() lists all",
             )
+        if known.num_classes == 0:
+            raise _headless(where)
         with fetching(where, _hint(name)):
             module = library.create_model(name, pretrained=True)
         source = where
     else:
         classes = {"num_classes": len(about.class_names)} if about.class_names else {}
         module = library.create_model(name, pretrained=False, **classes)
-        flags = load_into(module, about.weights, allow_nonfinite=allow_nonfinite)
+        with naming_classes(about):
+            flags = load_into(module, about.weights, allow_nonfinite=allow_nonfinite)
         source = f"{where}, weights {about.weights.name}"
     settings = module.pretrained_cfg
     count = int(module.num_classes)
     if count < 1:
-        raise ModelContractError(
-            "this network has no head: it returns features, not scores of classes",
-            code="M02",
-            where=where,
-            expected="a classifier, such as timm:resnet18.a1_in1k",
-            hint="put a trained head on it in a function of your own: package.module:factory",
-        )
+        raise _headless(where)
     names = about.class_names or class_names_of(library, settings, count)
     if not names:
         flags += (
@@ -83,6 +80,16 @@ def load_timm(
         std=numbers(None if std is None else list(std), channels, "std"),
         source=source,
         flags=flags,
+    )
+
+
+def _headless(where: str) -> ModelContractError:
+    return ModelContractError(
+        "this network has no head: it returns features, not scores of classes",
+        code="M02",
+        where=where,
+        expected="a classifier, such as timm:resnet18.a1_in1k",
+        hint="put a trained head on it in a function of your own: package.module:factory",
     )
 
 

@@ -3,7 +3,7 @@
 from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, ResourceError, choose
 from convscope.models._adapters import numbers, require
-from convscope.models._description import Description
+from convscope.models._description import Description, naming_classes
 from convscope.models._own_weights import load_into
 
 NOTHING = Description()
@@ -34,7 +34,8 @@ def load_torchvision(
     if about.weights is not None:
         classes = {"num_classes": len(about.class_names)} if about.class_names else {}
         module = library.models.get_model(name, weights=None, **classes)
-        flags = load_into(module, about.weights, allow_nonfinite=allow_nonfinite)
+        with naming_classes(about):
+            flags = load_into(module, about.weights, allow_nonfinite=allow_nonfinite)
         source = f"torchvision:{name}, weights {about.weights.name}"
     else:
         try:

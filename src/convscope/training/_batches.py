@@ -29,11 +29,11 @@ def fitting_batch(wanted: int, images: int) -> int:
 
     Example:
         >>> fitting_batch(128, 5000), fitting_batch(128, 100), fitting_batch(128, 3)
-        (128, 16, 1)
+        (128, 16, 2)
     """
     if images >= wanted:
         return wanted
-    return 1 << max(0, (images // 4).bit_length() - 1)
+    return max(1 << max(0, (images // 4).bit_length() - 1), min(2, images))
 
 
 class Batches:
