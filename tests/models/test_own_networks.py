@@ -406,3 +406,38 @@ def test_timm_offline_is_one_quick_error(monkeypatch):
     assert time.perf_counter() - start < 5
     assert "--weights FILE" in caught.value.hint
     assert isinstance(caught.value, ConvscopeError)
+
+
+def test_the_example_of_the_documentation_runs(tmp_path, monkeypatch, capsys):
+    """The factory, the saved weights and every command that docs/models.md shows for them."""
+    import re
+    import shlex
+    from pathlib import Path
+
+    from PIL import Image
+
+    page = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text()
+    section = page.split("## Your own network")[1].split("\n## ")[0]
+    code, saving, described = re.findall(r"^```python\n(.*?)^```", section, re.M | re.S)
+    (shown,) = re.findall(r"^```bash\n(.*?)^```", section, re.M | re.S)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mynet.py").write_text(
+        code + "\nimport torch\n\n" + described.split("\n\n\ndescribed()")[0]
+    )
+    exec(code + saving, {})
+    try:
+        names = ("daisy", "rose", "tulip")
+        (tmp_path / "classes.txt").write_text("\n".join(names))
+        chance = np.random.default_rng(0)
+        for name in names:
+            (tmp_path / "photos" / name).mkdir(parents=True)
+            for i in range(10):
+                pixels = chance.integers(0, 256, (64, 64, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i}.png")
+        Image.fromarray(pixels).save(tmp_path / "photo.png")
+        for line in shown.strip().splitlines():
+            assert main(shlex.split(line)[1:]) == 0, (line, capsys.readouterr().err)
+        assert main(["models", "show", "mynet:described"]) == 0
+        assert "daisy | rose | tulip" in capsys.readouterr().out
+    finally:
+        sys.modules.pop("mynet", None)
