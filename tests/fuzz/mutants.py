@@ -9,9 +9,11 @@ MAGICS = (
     b"version https://git-lfs.github.com/spec/v1\n", b"<!DOCTYPE html>", b"\x93NUMPY", b"GIF89a",
     b"\xef\xbb\xbf", b"\xff\xfe", b"%PDF-1.7", b"\x00\x00\x08\x03", b"RIFF\x00\x00\x00\x00WEBP",
 )  # fmt: skip
+TOO_LARGE = "@1e999@"
 VALUES = (
     None, True, False, 0, -1, 5, 2**63, 10**39, 1.5, -1e308, "", "x", "nan", "../../etc/passwd",
-    "a" * 5000, "\ud800", "\x1b[31m", [], [[]], {}, {"sessions": 5}, {"a": {"a": {}}}, [None] * 50,
+    "a" * 5000, "\ud800", TOO_LARGE, "\x1b[31m", [], [[]], {}, {"sessions": 5}, {"a": {"a": {}}},
+    [None] * 50,
 )  # fmt: skip
 TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|true|false|null|[\w-]+')
 
@@ -19,11 +21,19 @@ TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|true|false|null|[\w-]+')
 def mutant(data, number, name):
     """The `number`-th damaged version of `data`."""
     chance = random.Random(f"{name} {number}")
+    for _ in range(chance.choice((1, 1, 1, 2, 4))):
+        data = _damaged(data, chance)
+    return data
+
+
+def _damaged(data, chance):
+    if not data:
+        return data
     binary = (_flip, _cut, _splice, _zeros, _magic, _noise, _double, _lengths, _empty)
     kinds = binary
     if _is_text(data):
         kinds = (_flip, _cut, _splice, _zeros, _magic, _empty, *3 * (_token, _deep, _number, _line))
-        if data.lstrip()[:1] == b"{":
+        if _is_tree(data):
             kinds += 5 * (_value, _twice)
     return chance.choice(kinds)(data, chance)
 
@@ -34,6 +44,14 @@ def _is_text(data):
     except UnicodeDecodeError:
         return False
     return b"\0" not in data
+
+
+def _is_tree(data):
+    try:
+        tree = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(tree, dict) and len(tree) > 0
 
 
 def _place(data, chance):
@@ -151,7 +169,12 @@ def _value(data, chance):
     places = list(_places(tree))
     parent, key = chance.choice(places)
     parent[key] = chance.choice(VALUES)
-    return json.dumps(tree).encode()
+    return _written(tree)
+
+
+def _written(tree):
+    """The text of a tree; one stand-in becomes a number that no float can hold."""
+    return json.dumps(tree).replace(json.dumps(TOO_LARGE), "1e999").encode()
 
 
 def _twice(data, chance):
@@ -160,7 +183,9 @@ def _twice(data, chance):
     parent, key = chance.choice(list(_places(tree)))
     if chance.random() < 0.5:
         del parent[key]
-        return json.dumps(tree).encode()
+        return _written(tree)
+    if not tree:
+        return b"{}"
     key = chance.choice(list(tree))
     text = json.dumps(tree)
     return (text[:-1] + f", {json.dumps(key)}: {json.dumps(chance.choice(VALUES))}}}").encode()

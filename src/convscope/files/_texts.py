@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from pathlib import Path
@@ -95,7 +96,7 @@ def loads_json(data: bytes | str, *, deepest: int = 64, not_finite: bool = False
             text,
             object_pairs_hook=_once,
             parse_int=_whole,
-            parse_float=_fraction,
+            parse_float=_any_fraction if not_finite else _fraction,
             parse_constant=float if not_finite else _not_a_number,
         )
     except RecursionError:
@@ -227,10 +228,17 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _fraction(text: str) -> float:
+def _any_fraction(text: str) -> float:
     if len(text) > LONGEST_NUMBER:
         raise ValueError(f"a number of {len(text):,} characters")
     return float(text)
+
+
+def _fraction(text: str) -> float:
+    value = _any_fraction(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is too large a number")
+    return value
 
 
 def _not_a_number(text: str) -> NoReturn:
