@@ -528,3 +528,23 @@ def test_no_permission_is_one_error(tmp_path, monkeypatch):
             read(tmp_path if read is load else tmp_path / "config.json")
     with pytest.raises(CheckpointError):
         files.read_bytes(tmp_path / "nothing", files.TENSORS)
+
+
+def test_a_pipe_is_not_replaced_by_a_page(tmp_path):
+    os.mkfifo(tmp_path / "out.html")
+    with pytest.raises(UsageError, match="not a regular file"):
+        files.write_whole(tmp_path / "out.html", b"page")
+    assert (tmp_path / "out.html").is_fifo()
+
+
+def test_a_folder_that_fails_half_way_is_not_there(tmp_path):
+    with pytest.raises(KeyError), files.whole_folder(tmp_path / "a" / "b") as draft:
+        (draft / "first").write_text("x")
+        raise KeyError
+    assert not list(tmp_path.iterdir())
+    with files.whole_folder(tmp_path / "a" / "b") as draft:
+        (draft / "first").write_text("x")
+    with files.whole_folder(tmp_path / "a" / "b", force=True) as draft:
+        (draft / "second").write_text("y")
+    assert sorted(p.name for p in (tmp_path / "a" / "b").iterdir()) == ["first", "second"]
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["b"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from convscope.errors import ResourceError
+from convscope.errors import ResourceError, UsageError
 from convscope.files._door import checked_path
 
 HINT = "free space or permissions, and try again"
@@ -90,9 +90,12 @@ def write_whole(path: Path, data: bytes) -> None:
     """Replace `path` by `data`: a reader sees the old bytes or the new ones, never a mixture.
 
     Raises:
+        UsageError: U13, there is a folder, a pipe or a device of this name.
         ResourceError: The disk says no; the old file is untouched.
     """
     made = missing_parents(path)
+    if path.exists() and not path.is_file():
+        raise UsageError("not a regular file: it would be replaced", code="U13", where=path)
     with disk_errors(path), _undone(made):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
