@@ -10,7 +10,6 @@ import dataclasses
 import json
 import math
 import shutil
-import tempfile
 import types
 import typing
 from pathlib import Path
@@ -20,7 +19,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.errors import DataError, ResourceError, UsageError
+from convscope.errors import ConvscopeError, DataError, UsageError, printable
+from convscope.files import (
+    RESULT,
+    checked_path,
+    most_inflated,
+    parse_json,
+    read_arrays,
+    read_bytes,
+    usable_path,
+    whole_folder,
+)
 
 Result = TypeVar("Result")
 
@@ -42,6 +51,7 @@ def save(result: Any, folder: Path | str, *, force: bool = False) -> Path:
         ResourceError: If the disk refuses.
 
     Example:
+        >>> import tempfile
         >>> from dataclasses import dataclass
         >>> @dataclass(frozen=True)
         ... class Pair:
@@ -52,7 +62,7 @@ def save(result: Any, folder: Path | str, *, force: bool = False) -> Path:
         >>> load(Pair, folder).values
         tensor([1., 1.])
     """
-    folder = Path(folder)
+    folder = checked_path(folder)
     if not dataclasses.is_dataclass(result) or isinstance(result, type):
         raise UsageError(f"expected a result dataclass, got {type(result).__name__}")
     if folder.exists() and not (force and (folder / "result.json").is_file()):
@@ -62,20 +72,16 @@ def save(result: Any, folder: Path | str, *, force: bool = False) -> Path:
     arrays: dict[str, np.ndarray] = {}
     tree = _pack(result, "", arrays)
     text = json.dumps({"schema": SCHEMA, **tree}, indent=1, ensure_ascii=False, allow_nan=False)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder.parent))
-        try:
-            np.savez_compressed(temporary / "arrays.npz", **typing.cast(Any, arrays))
-            (temporary / "result.json").write_text(text, encoding="utf-8", errors="surrogatepass")
-            temporary.chmod(0o755)
-            if folder.exists():
-                shutil.rmtree(folder)
-            temporary.replace(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise ResourceError(f"cannot write: {error.strerror or error}", where=folder) from error
+    with whole_folder(folder, force=False) as draft:
+        file = draft / "arrays.npz"
+        np.savez_compressed(file, **typing.cast(Any, arrays))
+        # What `load` would take for a bomb (many zeros, say) is kept as it is.
+        inflated = sum(array.nbytes + 4096 for array in arrays.values())
+        if inflated > most_inflated(file.stat().st_size):
+            np.savez(file, **typing.cast(Any, arrays))
+        (draft / "result.json").write_text(text, encoding="utf-8", errors="surrogatepass")
+        if folder.exists():
+            shutil.rmtree(folder)
     return folder
 
 
@@ -85,26 +91,30 @@ def load(kind: type[Result], folder: Path | str) -> Result:
     Raises:
         DataError: If the folder holds no result, a damaged one, or one of another type.
     """
-    folder = Path(folder)
+    folder = usable_path(folder, DataError)
+    if not (folder / "result.json").exists() or not (folder / "arrays.npz").exists():
+        raise DataError("holds no result", where=folder, code="U02")
     try:
-        tree = json.loads(
-            (folder / "result.json").read_text(encoding="utf-8", errors="surrogatepass")
-        )
-        with (folder / "arrays.npz").open("rb") as file, np.load(file, allow_pickle=False) as found:
-            arrays = {name: found[name] for name in found.files}
-    except FileNotFoundError as error:
-        raise DataError("holds no result", where=folder, code="U02") from error
-    except Exception as error:  # zipfile and zlib raise their own kinds
-        raise DataError(f"is damaged: {error}", where=folder) from error
+        text = read_bytes(folder / "result.json", RESULT).decode("utf-8", "surrogatepass")
+        tree = parse_json(text, RESULT, where=folder / "result.json")
+        arrays = read_arrays(folder / "arrays.npz")
+    except UnicodeDecodeError:
+        raise DataError("is damaged: not UTF-8 text", where=folder / "result.json") from None
     if not isinstance(tree, dict) or tree.get("type") != kind.__name__:
-        found = tree.get("type") if isinstance(tree, dict) else type(tree).__name__
+        found = str(tree.get("type") if isinstance(tree, dict) else type(tree).__name__)
         raise DataError(f"holds a {found}, not a {kind.__name__}", where=folder)
-    if tree.get("schema", 0) > SCHEMA:
+    schema = tree.get("schema", 0)
+    if type(schema) is not int:
+        raise DataError(f"is damaged: its schema is {schema!r}", where=folder)
+    if schema > SCHEMA:
         raise DataError("was written by a newer convscope", where=folder, hint="update convscope")
     try:
         return typing.cast(Result, _unpack(tree, kind, arrays))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"is damaged: {error}", where=folder) from error
+    except ConvscopeError:
+        raise
+    except Exception as error:  # the class that is built may check its values in any way
+        reason = printable(f"{type(error).__name__}: {error}")
+        raise DataError(f"is damaged: {reason}", where=folder) from error
 
 
 def row(result: Any) -> dict[str, float | int | str | bool | None]:
@@ -166,6 +176,9 @@ def _pack(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
 
 def _unpack(tree: Any, kind: Any, arrays: dict[str, np.ndarray]) -> Any:
     if not isinstance(tree, dict):
+        plain = {bool: bool, int: int, str: str, float: float | int}.get(kind, object)
+        if not isinstance(tree, plain) or (isinstance(tree, bool) and kind in (int, float)):
+            raise ValueError(f"{tree!r} where a {kind.__name__} belongs")
         return tree
     if "array" in tree:
         return torch.from_numpy(arrays[tree["array"]])

@@ -382,7 +382,7 @@ def test_a_file_that_may_not_be_read(tmp_path, refused, monkeypatch):
     def forbidden(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("convscope.data._file.os.open", forbidden)
+    monkeypatch.setattr("convscope.files._door.os.open", forbidden)
     error = refused("I23", ResourceError, read_image, path, channels=3)
     assert error.exit_code == 6
 

@@ -243,7 +243,12 @@ def test_timm_brings_size_and_normalization(monkeypatch):
         net.pretrained_cfg = {"input_size": (3, 8, 8), "mean": (0.5,) * 3, "std": (0.5,) * 3}
         return net
 
-    library = types.SimpleNamespace(list_models=lambda: ["tiny"], create_model=create_model)
+    library = types.SimpleNamespace(
+        list_models=lambda: ["tiny"],
+        create_model=create_model,
+        get_pretrained_cfg=lambda name, **_: types.SimpleNamespace(has_weights=True, num_classes=2),
+    )
+    monkeypatch.setattr("convscope.models._adapters.is_connected", lambda: True)
     monkeypatch.setitem(sys.modules, "timm", library)
     classifier = load("timm:tiny")
     assert classifier.class_names == ("class 0", "class 1")

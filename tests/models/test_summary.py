@@ -294,3 +294,110 @@ def test_mobilenet_has_its_published_field_and_work(shared):
     rows = rows_of(summary)
     assert rows["mobilenet_v2.conv_1x1.convolution"].receptive_field == (491, 491)
     assert summary.multiply_adds == 300_775_552
+
+
+ACTIVATIONS = [
+    nn.Hardswish, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Mish, nn.ELU, nn.CELU, nn.SELU, nn.LeakyReLU,
+    nn.Hardtanh, nn.Hardsigmoid, nn.RReLU, nn.Dropout, nn.Dropout2d, nn.AlphaDropout,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS, ids=lambda kind: kind.__name__)
+def test_an_activation_in_place_sees_what_it_sees_elsewhere(kind):
+    fields = []
+    for inplace in (True, False):
+        net = nn.Sequential(nn.Conv2d(1, 2, 3), kind(inplace=inplace), nn.Conv2d(2, 2, 3)).eval()
+        fields.append([row.receptive_field for row in summarize(net, (1, 12, 12)).rows])
+    assert fields == [[(3, 3), (3, 3), (5, 5)]] * 2
+
+
+class Written(nn.Module):
+    """Writes into a part of a map and goes on with the whole."""
+
+    def __init__(self, write):
+        super().__init__()
+        self.first, self.wide = nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(1, 1, 7, padding=3)
+        self.write, self.last = write, nn.Identity()
+
+    def forward(self, x):
+        y = self.first(x)
+        self.write(y, self.wide(x))
+        return self.last(y)
+
+
+@pytest.mark.parametrize(
+    ("write", "field"),
+    [
+        (lambda y, wide: y[:, :1].add_(wide), (7, 7)),
+        (lambda y, wide: y.narrow(1, 0, 1).copy_(wide), (7, 7)),
+        (lambda y, wide: y.mul_(wide), (7, 7)),
+        (lambda y, wide: y[:, :, 1:, 1:].add_(wide[:, :, 1:, 1:]), None),
+        (lambda y, wide: y.add_(1), (3, 3)),
+    ],
+)
+def test_what_is_written_into_a_part_of_a_map_is_seen_by_the_whole(write, field):
+    assert summarize(Written(write), (1, 16, 16)).rows[-1].receptive_field == field
+
+
+class Attention(nn.Module):
+    """Scaled dot-product attention over the rows of an image, fused or written out."""
+
+    def __init__(self, fused):
+        super().__init__()
+        self.fused, self.project = fused, nn.Linear(8, 24)
+
+    def forward(self, x):
+        query, key, value = self.project(x).view(len(x), -1, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        if self.fused:
+            return nn.functional.scaled_dot_product_attention(query, key, value).mean((1, 2))
+        return ((query @ key.transpose(-1, -2)).softmax(-1) @ value).mean((1, 2))
+
+
+def test_fused_attention_is_counted_like_attention_written_out():
+    fused, plain = (summarize(Attention(fused), (1, 6, 8)) for fused in (True, False))
+    assert fused.multiply_adds == plain.multiply_adds == 6 * 8 * 24 + 2 * (6 * 6 * 8)
+    assert fused.uncounted == ()
+
+
+def test_an_encoder_layer_is_counted_on_its_fast_path():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            return self.layer(x[:, 0]).mean(1)
+
+    projections, pairs, dense = 4 * 5 * 8 * 8, 2 * 5 * 5 * 8, 2 * 5 * 8 * 16
+    for net in (Rows().eval(), Rows().train()):
+        assert summarize(net, (1, 5, 8)).multiply_adds == projections + pairs + dense
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+@pytest.mark.parametrize("two_ways", [False, True])
+def test_recurrent_layers_are_counted(kind, gates, two_ways):
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = kind(8, 5, num_layers=2, batch_first=True, bidirectional=two_ways)
+
+        def forward(self, x):
+            return self.layer(x[:, 0])[0].mean(1)
+
+    ways = 1 + two_ways
+    by_hand = 6 * ways * gates * 5 * ((8 + 5) + (ways * 5 + 5))
+    assert summarize(Rows(), (1, 6, 8)).multiply_adds == by_hand
+
+
+def test_products_that_nobody_can_count_are_named_beside_the_number():
+    class Distances(nn.Module):
+        def forward(self, x):
+            return torch.cdist(x[:, 0].contiguous(), x[:, 0].contiguous() + 1).flatten(1)
+
+    summary = summarize(Distances(), (1, 4, 3))
+    assert summary.uncounted == ("aten._cdist_forward",)
+    assert "at least 0 multiply-adds (not counted: aten._cdist_forward)" in summary.totals()
+    plain = summarize(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), (1, 4, 3))
+    assert "at least" not in plain.totals()

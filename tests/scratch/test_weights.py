@@ -96,7 +96,7 @@ def test_weights_of_another_network_are_refused_and_change_nothing(tmp_path, gen
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\xff" * 64])
 def test_a_file_that_is_no_weight_file_is_refused(content, tmp_path, generator):
     (tmp_path / "model.safetensors").write_bytes(content)
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match=r"incomplete|header declares"):
         scratch.load_weights(
             scratch.build_network("mnist-conv1", generator=generator),
             tmp_path / "model.safetensors",
@@ -106,7 +106,7 @@ def test_a_file_that_is_no_weight_file_is_refused(content, tmp_path, generator):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"architecture": "mnist-conv1"}'])
 def test_a_damaged_config_is_refused(text, tmp_path):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"expected: a config\.json"):
+    with pytest.raises(CheckpointError, match=r"config\.json"):
         scratch.load_network(tmp_path)
 
 

@@ -97,7 +97,7 @@ def test_every_cut_is_noticed(tmp_path):
             with pytest.raises(CheckpointError):
                 read_checkpoint(path)
         file.unlink()
-        with pytest.raises(CheckpointError, match="No such file"):
+        with pytest.raises(CheckpointError, match="no such file"):
             read_checkpoint(path)
         file.write_bytes(whole)
 

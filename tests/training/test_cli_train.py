@@ -106,3 +106,60 @@ def test_ctrl_c_ends_with_130_and_resumes(tmp_path, capsys):
     _faults.arm("")
     assert main([*QUICK, "--out", str(tmp_path / "run"), "--resume"]) == 0
     assert "resumed at step 3" in capsys.readouterr().err
+
+
+def few_images(folder, count=10):
+    """Class folders with `count` images each."""
+    import numpy as np
+    from PIL import Image
+
+    chance = np.random.default_rng(0)
+    for name in ("ants", "bees"):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = chance.integers(0, 256, (12, 12, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    return folder
+
+
+def test_a_folder_with_fewer_images_than_the_batch_is_trained_and_it_is_said(tmp_path, capsys):
+    data = few_images(tmp_path / "photos")
+    words = ["train", "mnist-conv1", "--data", f"folder:{data}", "--out", str(tmp_path / "run")]
+    assert main([*words, "--epochs", "2"]) == 0
+    said = capsys.readouterr().err
+    assert "do not fill the preset's batch of 128: trained in batches of 2" in said
+    assert "--batch-size chooses another" in said
+    assert read_settings(tmp_path / "run" / "config.toml").batch_size == 2
+    assert main(["train", "--out", str(tmp_path / "run"), "--resume"]) == 0
+    assert main([*words, "--epochs", "2", "--resume"]) == 0
+
+
+def test_a_batch_that_was_asked_for_and_cannot_be_filled_says_what_fits(tmp_path, capsys):
+    data = few_images(tmp_path / "photos")
+    out = tmp_path / "runs" / "mine"
+    words = ["train", "mnist-conv1", "--data", f"folder:{data}", "--out", str(out)]
+    assert main([*words, "--batch-size", "64"]) == 2
+    said = capsys.readouterr().err
+    assert "batch_size is 64" in said and "fix: --batch-size 2 fits these images" in said
+    assert not out.parent.exists()
+    (tmp_path / "mine.toml").write_text("batch_size = 64\n")
+    assert main([*words, "--config", str(tmp_path / "mine.toml")]) == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--data", "folder:/nowhere/at/all"],
+        ["--data", "digits", "--batch-size", "100000"],
+        ["--data", "digits", "--adversary", "pgd"],
+        ["--data", "shapes", "--preset", "nonsense"],
+    ],
+)
+def test_a_run_that_fails_before_it_begins_leaves_nothing(words, tmp_path, capsys):
+    out = tmp_path / "runs" / "mine"
+    assert main(["train", "mnist-conv1", *words, "--out", str(out)]) in (2, 3)
+    assert "error[" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    out.mkdir(parents=True)
+    assert main(["train", "mnist-conv1", *words, "--out", str(out)]) in (2, 3)
+    assert not list(out.iterdir())

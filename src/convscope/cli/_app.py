@@ -110,6 +110,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except MemoryError as error:
         return _say_bare("out of memory", "use fewer images at once", 6, error, everywhere)
+    except OSError as error:
+        from convscope.files import of_system
+
+        return _say_error(of_system(error), everywhere)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:

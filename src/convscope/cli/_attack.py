@@ -9,6 +9,7 @@ import cyclopts
 
 from convscope.cli._attack_judge import certify, evaluate
 from convscope.cli._attack_transfer import transfer
+from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._opened import opened_network, refuse_early
 from convscope.cli._output import data_place, emit, next_step, progress, say, table, warn, wrote
 from convscope.errors import PartlyRefused, UsageError, choose
@@ -33,6 +34,7 @@ def attack(
     offline: Flag = False,
     force: Flag = False,
     as_json: Json = False,
+    network: OwnNetwork = NOTHING,
 ) -> None:
     """Attack images with a method of `convscope attack list`.
 
@@ -51,14 +53,18 @@ def attack(
         offline: Never download.
         force: Write over what --out names.
         as_json: Print JSON.
+        network: What the files of a network of your own do not say. A setting of the method that
+            has the same name (--mean, --classes) goes first.
     """
     from convscope.attacks import ATTACKS, SHARED
 
     methods: dict[str, Any] = {**ATTACKS, **SHARED}
     chosen = choose("attack", method.replace("_", "-"), methods)
     specs, options = _split(list(words))
-    from convscope.cli._attack_settings import read_settings, without_budget
+    from convscope.cli._attack_settings import read_settings, settings_of, without_budget
 
+    network, more = network.without(set(settings_of(methods[chosen])))
+    options += more
     options, budget = without_budget(methods[chosen], options)
     settings = read_settings(chosen, methods[chosen], options)
     if budget is not None:
@@ -75,7 +81,7 @@ def attack(
 
     from convscope.data import DATASETS, select_images
 
-    classifier = opened_network(model)
+    classifier = opened_network(model, network=network)
     images = select_images(specs, like=classifier, data_dir=data_dir, offline=offline)
     for note in images.notes:
         warn(note)
@@ -100,7 +106,9 @@ def attack(
     data = specs[0].partition(":")[0]
     if data in DATASETS:
         where = data_place(data_dir)
-        next_step(f"convscope attack evaluate {model} --data {data}{where} --epsilon 0.1")
+        next_step(
+            f"convscope attack evaluate {model}{network.again()} --data {data}{where} --epsilon 0.1"
+        )
     if images.refused:
         for reason in images.refused:
             warn(reason)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import cyclopts
 
+from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._opened import opened_network, opened_split, refuse_early
 from convscope.cli._output import (
     Fraction,
@@ -43,6 +44,7 @@ def evaluate(
     offline: Flag = False,
     force: Flag = False,
     as_json: Json = False,
+    network: OwnNetwork = NOTHING,
 ) -> None:
     """Judge robustness: worst case over a ladder of attacks, with automatic checks.
 
@@ -61,6 +63,7 @@ def evaluate(
         offline: Never download.
         force: Write over what --out names.
         as_json: Print JSON.
+        network: What the files of a network of your own do not say.
     """
     radius = fraction(epsilon)
     least = None if fail_under is None else fraction(fail_under)
@@ -69,7 +72,7 @@ def evaluate(
 
     from convscope.robustness import evaluate as judge
 
-    classifier = opened_network(model)
+    classifier = opened_network(model, network=network)
     part = opened_split(classifier.input_shape, data, split, data_dir=data_dir, offline=offline)
     rows = range(min(count, len(part)))
     with progress(f"attacking {len(rows)} images, effort {effort}", total=None) as bar:
@@ -108,7 +111,7 @@ def evaluate(
 
         write(result, (), out, force=force)
         wrote(out)
-    next_step(f"convscope audit {model} --data {data}{data_place(data_dir)}")
+    next_step(f"convscope audit {model}{network.again()} --data {data}{data_place(data_dir)}")
     if least is not None and not result.robust_accuracy >= least:
         raise GateFailed(f"robust accuracy is {result.robust_accuracy:.4g}, under {least:g}")
 
@@ -129,6 +132,7 @@ def certify(
     offline: Flag = False,
     force: Flag = False,
     as_json: Json = False,
+    network: OwnNetwork = NOTHING,
 ) -> None:
     """Certify the vote of noisy copies (randomized smoothing): L2 radii that no attack can break.
 
@@ -149,6 +153,7 @@ def certify(
         offline: Never download.
         force: Write over what --out names.
         as_json: Print JSON.
+        network: What the files of a network of your own do not say.
     """
     if images < 1:
         raise UsageError(f"--images {images}", code="U05", expected="at least 1")
@@ -157,7 +162,7 @@ def certify(
 
     from convscope.robustness import certify as judge
 
-    classifier = opened_network(model)
+    classifier = opened_network(model, network=network)
     part = opened_split(classifier.input_shape, data, split, data_dir=data_dir, offline=offline)
     rows = spread_rows(len(part), images)
     with progress(f"certifying {len(rows)} images", total=len(rows) * draws) as bar:
@@ -189,9 +194,8 @@ def certify(
         write(result, (), out, force=force)
         wrote(out)
     where = data_place(data_dir)
-    next_step(
-        f"convscope attack evaluate {model} --data {data}{where} --norm l2 --epsilon {sigma:g}"
-    )
+    again = f"{model}{network.again()} --data {data}{where}"
+    next_step(f"convscope attack evaluate {again} --norm l2 --epsilon {sigma:g}")
 
 
 def spread_rows(count: int, wanted: int) -> list[int]:

@@ -74,18 +74,18 @@ def write_attack_folder(
     from convscope.studies._inspection import fresh_folder
     from convscope.studies._inspection_tables import write_csv
 
-    folder = fresh_folder(out, force=force)
-    for row, image in enumerate(result.saved):
-        levels = image.movedim(0, -1).cpu().numpy()
-        levels = levels[..., 0] if levels.shape[-1] == 1 else levels
-        path = folder / f"adversarial-{row:04d}.png"
-        Image.fromarray(levels).save(path)
-        with Image.open(path) as file:
-            if not np.array_equal(np.asarray(file), levels):
-                raise ResourceError("was not written as it should be", where=path)
-    draw(result).savefig(folder / "figure.png", dpi=150)
-    write_csv(folder / "images.csv", attack_rows(result, names))
-    results.save(result, folder / "result", force=force)
+    with fresh_folder(out, force=force) as folder:
+        for row, image in enumerate(result.saved):
+            levels = image.movedim(0, -1).cpu().numpy()
+            levels = levels[..., 0] if levels.shape[-1] == 1 else levels
+            path = folder / f"adversarial-{row:04d}.png"
+            Image.fromarray(levels).save(path)
+            with Image.open(path) as file:
+                if not np.array_equal(np.asarray(file), levels):
+                    raise ResourceError("was not written as it should be", where=path)
+        draw(result).savefig(folder / "figure.png", dpi=150)
+        write_csv(folder / "images.csv", attack_rows(result, names))
+        results.save(result, folder / "result", force=force)
 
 
 def write_attack_page(
@@ -141,12 +141,12 @@ def _write_plain_folder(result: Any, out: Path, *, force: bool) -> None:
     from convscope.figures import FIGURES, draw
     from convscope.studies._inspection import fresh_folder
 
-    folder = fresh_folder(out, force=force)
-    if type(result) in FIGURES:
-        draw(result).savefig(folder / "figure.png", dpi=150)
-    text = json.dumps(results.finite_json(result.summary()), indent=1, ensure_ascii=False)
-    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
-    results.save(result, folder / "result", force=force)
+    with fresh_folder(out, force=force) as folder:
+        if type(result) in FIGURES:
+            draw(result).savefig(folder / "figure.png", dpi=150)
+        text = json.dumps(results.finite_json(result.summary()), indent=1, ensure_ascii=False)
+        (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+        results.save(result, folder / "result", force=force)
 
 
 def _write_plain_page(result: Any, out: Path, *, force: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import cyclopts
 
+from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._output import (
     Fraction,
     emit,
@@ -52,6 +53,7 @@ def audit_model(
     offline: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     accept_modified_data: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+    network: OwnNetwork = NOTHING,
 ) -> None:
     """Judge, look into and attack a classifier; write one self-contained HTML report.
 
@@ -78,6 +80,7 @@ def audit_model(
         offline: Never download.
         accept_modified_data: Go on with data files whose checksum is not the known one.
         as_json: Print the headline numbers as JSON.
+        network: What the files of a network of your own do not say.
     """
     gates = {SHORT.get(name, name): value for name, value in parse_gates(fail_under or []).items()}
     for name in gates:
@@ -92,7 +95,7 @@ def audit_model(
     refuse_taken(folder, force=force)
     if out.exists() and not force:
         refuse_taken(out, force=False)
-    classifier = load(model)
+    classifier = network.load(model)
     dataset = open_dataset(
         data,
         data_dir=data_dir,

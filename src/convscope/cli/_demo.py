@@ -72,14 +72,15 @@ def _make_room(out: Path) -> None:
     """Remove what an earlier demo wrote, and nothing else."""
     import shutil
 
+    from convscope.files import write_whole
+
     if out.exists() and any(out.iterdir()) and not (out / MARK).is_file():
         raise UsageError(
             "already exists and is no demo", code="U13", where=out, hint="choose another --out"
         )
-    out.mkdir(parents=True, exist_ok=True)
     for part in ("run", "report"):
         shutil.rmtree(out / part, ignore_errors=True)
-    (out / MARK).write_text("Written by `convscope demo`, which replaces run/ and report/ here.\n")
+    write_whole(out / MARK, b"Written by `convscope demo`, which replaces run/ and report/ here.\n")
 
 
 def register(app: cyclopts.App) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
+from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._output import data_place, emit, next_step, parse_gates, progress, table, warn
 from convscope.errors import DataError, GateFailed, choose
 
@@ -35,6 +36,7 @@ def evaluate_model(
     accept_modified_data: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     allow_nonfinite: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     as_json: Annotated[bool, cyclopts.Parameter(name="--json")] = False,
+    network: OwnNetwork = NOTHING,
 ) -> None:
     """Judge a classifier: accuracy with its interval, per class, confusion, calibration, mistakes.
 
@@ -50,15 +52,15 @@ def evaluate_model(
         accept_modified_data: Go on with data files whose checksum is not the known one.
         allow_nonfinite: Load weights with NaN or infinity.
         as_json: Print JSON.
+        network: What the files of a network of your own do not say.
     """
     gates = {SHORT.get(name, name): least for name, least in parse_gates(fail_under or []).items()}
     for name in gates:
         choose("gate", name, GATES)
     from convscope.data import open_dataset
-    from convscope.models import load
     from convscope.training import evaluate
 
-    classifier = load(model, allow_nonfinite=allow_nonfinite)
+    classifier = network.load(model, allow_nonfinite=allow_nonfinite)
     for flag in classifier.flags:
         warn(flag)
     dataset = open_dataset(
@@ -93,7 +95,7 @@ def evaluate_model(
     failed = check_gates(result, gates)
     if failed:
         raise GateFailed("; ".join(failed))
-    next_step(f"convscope audit {model} --data {data}{data_place(data_dir)}")
+    next_step(f"convscope audit {model}{network.again()} --data {data}{data_place(data_dir)}")
 
 
 def match_labels(part: Split, names: tuple[str, ...], classifier: Classifier) -> Split:

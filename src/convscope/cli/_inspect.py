@@ -11,6 +11,7 @@ from convscope.cli._inspect_images import look_at_images
 from convscope.cli._inspect_trust import judge_methods
 from convscope.cli._inspect_units import look_at_units
 from convscope.cli._inspect_words import fill_of, reference_of
+from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._output import data_place, next_step, warn
 from convscope.errors import UsageError
 
@@ -45,6 +46,7 @@ def inspect(
     offline: Flag = False,
     force: Flag = False,
     as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+    network: OwnNetwork = NOTHING,
 ) -> None:
     """Look into a classifier: at images, at units, or at how far explanations can be trusted.
 
@@ -76,6 +78,7 @@ def inspect(
         offline: Never download.
         force: Write over what --out names.
         as_json: Print JSON.
+        network: What the files of a network of your own do not say.
     """
     modes = [bool(images), units is not None, trust]
     if sum(modes) != 1:
@@ -90,7 +93,7 @@ def inspect(
         from convscope.studies._inspection import refuse_taken_file
 
         refuse_taken_file(out, force=force)
-    classifier = load(model)
+    classifier = network.load(model)
     for flag in classifier.flags:
         warn(flag)
     where = data_place(data_dir)
@@ -109,7 +112,8 @@ def inspect(
         look_at_images(
             classifier, images, show, targets, settings, data_dir, offline, out, force, as_json
         )
-        next_step(f"convscope attack projected-gradient {model} {images[0]}{where} --epsilon 0.1")
+        again = f"{model} {images[0]}{where}{network.again()}"
+        next_step(f"convscope attack projected-gradient {again} --epsilon 0.1")
     elif units is not None:
         if steps is not None and steps < 1:
             raise UsageError(f"--steps {steps}", code="U03", expected="at least 1")
@@ -119,16 +123,18 @@ def inspect(
             classifier, units, at, recipe, steps, reference, other, seed, out, force, as_json
         )
         if data is None:
-            next_step(f"convscope inspect {model} --units {units} --data DATA, to compare")
+            again = f"{model}{network.again()} --units {units}"
+            next_step(f"convscope inspect {again} --data DATA, to compare")
         else:
-            next_step(f"convscope audit {model} --data {data}{where}")
+            next_step(f"convscope audit {model}{network.again()} --data {data}{where}")
     else:
         if data is None:
             raise UsageError("--trust needs --data", expected="such as --data digits")
         if count is not None and count < 1:
             raise UsageError(f"--count {count}", code="U03", expected="at least 1 image")
         judge_methods(classifier, show, data, data_dir, count, offline, seed, out, force, as_json)
-        next_step(f"convscope inspect {model} {data}:test/0{where} --show grad-cam,occlusion")
+        again = f"{model} {data}:test/0{where}{network.again()}"
+        next_step(f"convscope inspect {again} --show grad-cam,occlusion")
 
 
 def register(app: cyclopts.App) -> None:

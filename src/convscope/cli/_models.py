@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import cyclopts
 
+from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._output import emit, next_step, table, warn
 from convscope.errors import UsageError
 
@@ -68,6 +69,7 @@ def show_model(
     *,
     allow_nonfinite: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     as_json: Annotated[bool, cyclopts.Parameter(name="--json")] = False,
+    network: OwnNetwork = NOTHING,
 ) -> None:
     """Show a network layer by layer: shapes, weights, work, what each layer sees of the image.
 
@@ -75,8 +77,9 @@ def show_model(
         model: Any MODEL; a name of `convscope models list` also works without weights.
         allow_nonfinite: Load weights with NaN or infinity.
         as_json: Print JSON.
+        network: What the files of a network of your own do not say.
     """
-    from convscope.models import MODELS, load, shipped, summarize
+    from convscope.models import MODELS, shipped, summarize
 
     facts: dict[str, Any] = {"model": model}
     is_run = (Path(model) / "config.json").is_file()
@@ -85,7 +88,7 @@ def show_model(
         module, shape = architecture.build(), architecture.input_shape
         facts |= {"source": "fresh weights (none are shipped)", "num_classes": 10}
     else:
-        classifier = load(model, allow_nonfinite=allow_nonfinite)
+        classifier = network.load(model, allow_nonfinite=allow_nonfinite)
         module, shape = classifier.module, classifier.input_shape
         facts |= {
             "source": classifier.source,

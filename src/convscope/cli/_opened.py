@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convscope.cli._model_options import NOTHING, ModelOptions
 from convscope.cli._output import warn
 
 if TYPE_CHECKING:
@@ -20,13 +21,14 @@ def refuse_early(out: Path | None, *, force: bool) -> None:
         refuse_taken_file(out, force=force)
 
 
-def opened_network(model: str, *, named: bool = False) -> Classifier:
+def opened_network(
+    model: str, *, named: bool = False, network: ModelOptions = NOTHING
+) -> Classifier:
     """Load a network and say what is odd about it; with its name where there are several."""
-    from convscope.models import load
     from convscope.training import tune_allocator
 
     tune_allocator()
-    classifier = load(model)
+    classifier = network.load(model)
     for flag in classifier.flags:
         warn(f"{model}: {flag}" if named else flag)
     return classifier

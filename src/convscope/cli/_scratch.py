@@ -232,8 +232,13 @@ def need_picture_name(file: Path | None) -> None:
 
 def save_figure(drawn: Figure, file: Path) -> None:
     """Write a figure in the format of the file's ending."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    drawn.savefig(file, dpi=150)
+    import io
+
+    from convscope.files import write_whole
+
+    made = io.BytesIO()
+    drawn.savefig(made, dpi=150, format=file.suffix[1:].lower())
+    write_whole(file, made.getvalue())
 
 
 def _use_one_thread() -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -180,6 +180,7 @@ def train_model(
     if speaks:
         for warning in dataset.warnings:
             warn(warning)
+    settings = fitted(settings, len(dataset.train), given=batch_is_given(overrides, config))
     steps = settings.epochs * (len(dataset.train) // settings.batch_size)
     with shown(settings, steps) as on_event:
         result = train(settings, dataset, out=folder, resume=resume, on_event=on_event)
@@ -210,7 +211,7 @@ def choose_settings(
 
     named = {"model": model, "data": data, "preset": preset}
     table = {key: value for key, value in named.items() if value is not None} | flags
-    if resumed is not None and config is None and (resumed / "config.toml").is_file():
+    if resumed is not None and config is None and (resumed / "config.toml").exists():
         before = read_settings(resumed / "config.toml")
         if model is None and preset is None:
             return with_values(before, table)
@@ -227,6 +228,29 @@ def choose_settings(
     on = table.get("data", written.get("data", "digits"))
     chosen = table.get("preset", written.get("preset", "fast"))
     return with_values(recipe(name, data=on, preset=chosen, overrides=written), table)
+
+
+def batch_is_given(overrides: Overrides, config: Path | None) -> bool:
+    """Whether a person chose the batch size, with a flag or in a file."""
+    if overrides.batch_size is not None or config is None:
+        return overrides.batch_size is not None
+    from convscope.training._toml import read_text, table_from_toml
+
+    return "batch_size" in table_from_toml(read_text(config), where=config)
+
+
+def fitted(settings: TrainSettings, images: int, *, given: bool) -> TrainSettings:
+    """The settings with a batch that the data can fill, unless a person chose the batch."""
+    from convscope.training import fitting_batch
+
+    size = fitting_batch(settings.batch_size, images)
+    if given or size == settings.batch_size:
+        return settings
+    warn(
+        f"{images} training images do not fill the preset's batch of {settings.batch_size}: "
+        f"trained in batches of {size}; --batch-size chooses another"
+    )
+    return replace(settings, batch_size=size)
 
 
 def _default_name(settings: TrainSettings) -> str:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from convscope.data._dataset import Dataset, Split
 from convscope.data._split import TEST_SHARE, VALIDATION_SHARE, content_warnings, stratified_parts
+from convscope.files import Kind, read_bytes
 
 MARGIN = 4
 INNER_SIDE = 20
@@ -121,7 +122,9 @@ def _values() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     folder = Path(found.origin).parent if found and found.origin else Path()
     file = folder / "datasets" / "data" / "digits.csv.gz"
     if file.is_file():
-        text = gzip.decompress(file.read_bytes()).decode("ascii")
+        text = gzip.decompress(read_bytes(file, Kind(what="the digits", largest=1 << 22))).decode(
+            "ascii"
+        )
         table = np.array([[float(v) for v in row] for row in csv.reader(io.StringIO(text))])
         rows = table.astype(np.int64)
         return rows[:, :-1].reshape(-1, SOURCE_SIDE, SOURCE_SIDE), rows[:, -1].copy()

@@ -1,13 +1,11 @@
 """Reading files that nobody vouches for: regular files only, bounded, hashed as read."""
 
-import errno
 import hashlib
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from convscope.errors import DataError, ResourceError
+from convscope.errors import DataError
+from convscope.files import Kind, read_bytes
 
 SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "a gzip file"),
@@ -65,49 +63,8 @@ def read_file(path: Path, *, limit: int, code: str, kind: type[DataError] = Data
         DataError: Missing, not a regular file, or larger than `limit`; of the given kind.
         ResourceError: No permission, or the disk fails.
     """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise kind("not a regular file", code="I22", where=path)
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | _NONBLOCK)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no Path
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise kind("not a regular file", code="I22", where=path)
-            if status.st_size > limit:
-                raise kind(
-                    f"file has {status.st_size:,} bytes",
-                    code=code,
-                    where=path,
-                    expected=f"at most {limit:,} bytes",
-                )
-            data = file.read(limit + 1)
-    except FileNotFoundError:
-        raise kind("no such file", code="U02", where=path) from None
-    except PermissionError:
-        raise ResourceError(
-            "no permission to read", code="I23", where=path, hint="check the file's owner and mode"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error, kind) from None
-    if len(data) > limit:
-        raise kind("file grew while it was read", code="D26", where=path)
+    data = read_bytes(path, Kind(what="a file", largest=limit, error=kind, damaged=code))
     return FileBytes(path, data, hashlib.sha256(data).hexdigest())
-
-
-_NONBLOCK = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-
-
-def _unreadable(
-    path: Path, error: OSError | ValueError, kind: type[DataError]
-) -> DataError | ResourceError:
-    if isinstance(error, ValueError) or error.errno in (
-        errno.ENAMETOOLONG,
-        errno.ENOTDIR,
-        errno.ELOOP,
-    ):
-        reason = str(error) if isinstance(error, ValueError) else os.strerror(error.errno or 0)
-        return kind(f"not a usable path: {reason}", code="U02", where=path)
-    return ResourceError(f"cannot read: {error.strerror or error}", code="D26", where=path)
 
 
 def sniff(data: bytes) -> str:

@@ -29,6 +29,7 @@ from convscope.data._memory import check_memory
 from convscope.data._picture import PictureHeader, decode, fit_to, read_header
 from convscope.data._split import content_warnings
 from convscope.errors import ConvscopeError, DataError, ImageError
+from convscope.files import Kind, opened, usable_path
 
 LARGEST_OWN_SIZE = 256
 LARGEST_SQUARE = 224
@@ -60,7 +61,7 @@ def open_folder(
         DataError: ``D21``: empty, nested or unreadable class folders; the first five are listed.
         ResourceError: The images would not fit into memory.
     """
-    folder = folder.expanduser()
+    folder = usable_path(folder, DataError)
     _refuse_file(folder)
     found = take_inventory(folder, seed=seed)
     items, problems = found.items, found.problems
@@ -183,9 +184,9 @@ def _split(name: str, items: list[Item], pixels: list[Tensor], folder: Path) -> 
 
 def _refuse_file(path: Path) -> None:
     """A file where a folder is expected: say what to do with it."""
-    if not path.is_file():
+    if path.is_dir() or not path.exists():
         return
-    with path.open("rb") as file:
+    with opened(path, Kind(what="a folder of class folders", largest=1 << 62)) as (file, _):
         kind = sniff(file.read(64))
     numpy = "NumPy" in kind or path.suffix.lower() in (".npz", ".npy")
     raise DataError(

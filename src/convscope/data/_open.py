@@ -11,7 +11,8 @@ from convscope.data._folder import open_folder
 from convscope.data._mnist import open_mnist
 from convscope.data._pets import open_pets
 from convscope.data._shapes import open_shapes
-from convscope.errors import UsageError, choose
+from convscope.errors import DataError, UsageError, choose
+from convscope.files import usable_path
 
 
 def _digits(**_unneeded: object) -> Dataset:
@@ -81,7 +82,7 @@ def open_dataset(
 def _folder_and_side(text: str) -> tuple[Path, int]:
     """``DIRECTORY`` or ``DIRECTORY@64``; a folder that really has such a name wins."""
     folder, _, side = text.rpartition("@")
-    if folder and side.isascii() and side.isdigit() and not Path(text).expanduser().exists():
+    if folder and side.isascii() and side.isdigit() and not usable_path(text, DataError).exists():
         if not 1 <= int(side[:5]) <= 4096:
             raise UsageError(f"images of side {side}", code="U10", expected="1 to 4096 pixels")
         return Path(folder), int(side)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from convscope.errors import DataError
+from convscope.files import usable_path
 
 
 def cache_folder() -> Path:
@@ -22,7 +23,7 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
     given = data_dir or os.environ.get("CONVSCOPE_DATA")
     if not given:
         return cache_folder()
-    folder = Path(given).expanduser()
+    folder = usable_path(given, DataError)
     if folder.exists() and not folder.is_dir():
         raise DataError("not a folder", code="U02", where=folder, expected="a folder of data")
     return folder

@@ -11,6 +11,7 @@ from convscope.data._picture import ENDINGS, Fit
 from convscope.data._selection import Selection, TakesImages
 from convscope.data._tree import class_order
 from convscope.errors import ConvscopeError, DataError, ImageError
+from convscope.files import usable_path
 
 
 def select_files(spec: str, *, like: TakesImages, fit: Fit = "crop") -> Selection:
@@ -27,7 +28,7 @@ def select_files(spec: str, *, like: TakesImages, fit: Fit = "crop") -> Selectio
     Raises:
         DataError: No file, or none that can be read.
     """
-    path = Path(spec).expanduser()
+    path = usable_path(spec, DataError)
     several = path.is_dir() or (not path.exists() and glob.has_magic(spec))
     files = _expand(path, spec) if several else [path]
     if several and not files:

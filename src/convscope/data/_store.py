@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from convscope.data._open import DATASETS, open_dataset
 from convscope.data._places import data_folder
 from convscope.data._tar import read_members
 from convscope.errors import DataError, ResourceError, UsageError, choose
+from convscope.files import usable_path
 
 LARGEST_PACKAGE = 1 << 29
 DOWNLOADED = ("mnist", "cifar10")
@@ -194,7 +194,7 @@ def add(
     try:
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".incoming-", dir=target) as staging:
-            name, files = _stage(source.expanduser(), Path(staging))
+            name, files = _stage(usable_path(source, DataError), Path(staging))
             open_dataset(
                 name, data_dir=Path(staging), offline=True, accept_modified=accept_modified
             )
@@ -217,7 +217,7 @@ def _stage(source: Path, staging: Path) -> tuple[str, list[Path]]:
                 copies = [staging / name / path.name for path in here.files]
                 (staging / name).mkdir()
                 for path, copy in zip(here.files, copies, strict=True):
-                    shutil.copyfile(path, copy)
+                    copy.write_bytes(read_file(path, limit=LARGEST_PACKAGE, code="D20").data)
                 return name, copies
         raise _unknown(source, "this folder holds no known data set")
     if source.name in _cifar10.ARCHIVE_SHA256:

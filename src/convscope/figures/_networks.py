@@ -16,7 +16,7 @@ def draw_network(result: NetworkSummary) -> Figure:
     rows = [row for row in result.rows if row.parameters or row.multiply_adds][:MOST]
     with look():
         drawn = figure(6.4, 0.3 * max(len(rows), 2) + 1.3)
-        title = f"{result.parameters:,} weights, {result.multiply_adds:,} multiply-adds"
+        title = f"{result.parameters:,} weights, {result.work}"
         made = axes(drawn, title=title, x="share, %", grid="x")
         if not rows:
             note(made, "no layer has weights")

@@ -1,10 +1,19 @@
 """Networks of other libraries, none of which is imported before it is asked for."""
 
 import importlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from convscope.errors import CheckpointError, UsageError
+from convscope.errors import CheckpointError, ConvscopeError, ResourceError, UsageError
+
+HUB = "huggingface.co"
+PATIENCE = 3.0
+"""Seconds to wait for an answer of the Hub before going on with what is on this machine."""
 
 
 def require(library: str, prefix: str, *, extra: str) -> ModuleType:
@@ -50,3 +59,60 @@ def numbers(values: object, channels: int, what: str) -> tuple[float, ...] | Non
     if len(row) not in (1, channels) or not all(isinstance(v, int | float) for v in row):
         raise CheckpointError(f"{what} is {values!r}", expected=f"{channels} numbers", code="C17")
     return tuple(float(value) for value in row)
+
+
+@contextmanager
+def fetching(where: str, hint: str) -> Iterator[None]:
+    """Let a library fetch weights from the Hub: without a connection, quickly and quietly not.
+
+    The library itself would try each file six times, half a minute long. Without a connection it
+    is told so, and takes what its cache has.
+
+    Raises:
+        ResourceError: The weights are not on this machine and cannot be fetched.
+    """
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    connected = is_connected()
+    try:
+        with _offline_hub(not connected):
+            yield
+    except ConvscopeError:
+        raise
+    except Exception as error:
+        reason = "the Hub cannot be reached" if not connected else " ".join(str(error).split())
+        raise ResourceError(
+            f"its weights are not on this machine and cannot be fetched: {reason}",
+            where=where,
+            hint=hint,
+        ) from error
+    finally:
+        logger.setLevel(level)
+
+
+def is_connected(host: str = HUB) -> bool:
+    """Whether `host` answers; taken for granted where a proxy or another endpoint is named."""
+    ways = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HF_ENDPOINT")
+    if any(os.environ.get(name) for name in ways):
+        return True
+    try:
+        with socket.create_connection((host, 443), timeout=PATIENCE):
+            return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def _offline_hub(offline: bool) -> Iterator[None]:
+    try:
+        constants: Any = importlib.import_module("huggingface_hub.constants")
+    except ImportError:
+        yield
+        return
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or offline
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from convscope.errors import CheckpointError
+from convscope.files import MODEL_CONFIG, decoded, loads_json
 
 SCHEMA = 1
 REQUIRES = "0.1"
@@ -68,11 +69,11 @@ class ModelConfig:
         }
 
 
-def parse_config(text: bytes, path: Path) -> tuple[ModelConfig, bool]:
+def parse_config(text: bytes, path: Path) -> tuple[ModelConfig, str]:
     """Read and check the text of a config.json.
 
     Returns:
-        The config, and whether it is as it was written (False after an edit by hand).
+        The config, and what is odd about it: empty if it is as it was written.
 
     Raises:
         CheckpointError: C07 cut short, C12 names and classes differ, C17 not a config or one of a
@@ -119,19 +120,36 @@ def parse_config(text: bytes, path: Path) -> tuple[ModelConfig, bool]:
     if config.std is not None and min(config.std) <= 0:
         _refuse(f"std is {config.std}", path)
     signature = body.pop("config_sha256", None)
-    return config, signature is None or signature == _digest(body)
+    if signature is None:
+        return config, "has no config_sha256: whether it was edited cannot be checked"
+    return config, "" if signature == _digest(body) else "was edited after it was written"
+
+
+def difference(config: ModelConfig, other: ModelConfig) -> str:
+    """The first thing that decides predictions and differs, as a phrase; empty if nothing does.
+
+    Example:
+        >>> one = ModelConfig(architecture="a", class_names=("x",), input_shape=(1, 8, 8))
+        >>> difference(one, replace(one, mean=(0.5,)))
+        'mean is None, the weight file itself says (0.5,)'
+    """
+    for name in ("architecture", "input_shape", "mean", "std", "class_names"):
+        mine, theirs = getattr(config, name), getattr(other, name)
+        if mine != theirs:
+            return f"{name} is {str(mine)[:60]}, the weight file itself says {str(theirs)[:60]}"
+    return ""
 
 
 def _parse(text: bytes, path: Path) -> dict[str, Any]:
+    words = decoded(text, MODEL_CONFIG, where=path)
     try:
-        body = json.loads(text)
-    except RecursionError:
-        _refuse("not JSON", path)
-    except ValueError as error:
-        position = getattr(error, "pos", 0)
-        if position >= len(text.rstrip()) - 1 or b"}" not in text[position:]:
+        body = loads_json(words, deepest=MODEL_CONFIG.deepest, not_finite=True)
+    except json.JSONDecodeError as error:
+        if error.pos >= len(words.rstrip()) - 1 or "}" not in words[error.pos :]:
             raise CheckpointError("file incomplete", code="C07", where=path) from error
-        _refuse("not JSON", path)
+        _refuse(f"not JSON: {error}", path)
+    except ValueError as error:
+        _refuse(f"not JSON: {error}", path)
     if not isinstance(body, dict):
         _refuse("not a JSON table", path)
     return body

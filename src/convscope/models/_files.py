@@ -1,10 +1,10 @@
 """Reading a weight file at most once, and writing one so that it is whole or not there."""
 
 import os
-import stat
 from pathlib import Path
 
 from convscope.errors import CheckpointError, ResourceError
+from convscope.files import TENSORS, read_bytes
 
 _STARTS = (
     (b"version https://git-lfs", "a git-LFS pointer, not the weights it stands for"),
@@ -14,26 +14,49 @@ _STARTS = (
     (b"{", "a JSON text"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"\x89png", "a PNG image"),
-    (b"\x89hdf", "an HDF5 file"),
+)
+_LIBRARIES = (
+    (0, b"\x89HDF\r\n", "an HDF5 file, as Keras and TensorFlow write"),
+    (4, b"TFL3", "a TensorFlow Lite model"),
+    (0, b"GGUF", "a GGUF file of a language model"),
+    (0, b"\x93NUMPY", "a NumPy array"),
+)
+_ENDINGS = {
+    ".onnx": "an ONNX model",
+    ".h5": "an HDF5 file, as Keras and TensorFlow write",
+    ".hdf5": "an HDF5 file, as Keras and TensorFlow write",
+    ".keras": "a Keras model",
+    ".tflite": "a TensorFlow Lite model",
+    ".pb": "a TensorFlow graph",
+    ".mlmodel": "a Core ML model",
+    ".npz": "a NumPy archive (.npz)",
+    ".npy": "a NumPy array",
+    ".joblib": "a joblib pickle, which can run programs",
+    ".engine": "a TensorRT engine",
+    ".pdparams": "weights of PaddlePaddle",
+    ".pte": "an ExecuTorch program",
+}
+FOREIGN_HINT = (
+    "convscope runs PyTorch networks: save the weights of the one it came from with "
+    "safetensors.torch.save_file, then package.module:factory --weights FILE"
 )
 
 
+def other_library(what: str, path: Path, hint: str = FOREIGN_HINT) -> CheckpointError:
+    """The error for a model that PyTorch does not read."""
+    return CheckpointError(
+        f"this is {what}, not PyTorch weights", code="C18", where=path, hint=hint
+    )
+
+
 def read_whole(path: Path) -> bytes:
-    """All bytes of a regular file.
+    """All bytes of a weight file.
 
     Raises:
         CheckpointError: There is no such file, or it is a folder, a pipe or a device.
-        ResourceError: It may not be read.
+        ResourceError: It may not be read, or there is not enough memory.
     """
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise CheckpointError("not a regular file", code="C18", where=path)
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError("no such file", code="C07", where=path) from error
-    except OSError as error:
-        raise ResourceError(f"cannot be read: {error.strerror}", code="C18", where=path) from error
+    return read_bytes(path, TENSORS)
 
 
 def refuse_impostors(data: bytes, path: Path) -> None:
@@ -44,27 +67,16 @@ def refuse_impostors(data: bytes, path: Path) -> None:
     """
     if not data:
         raise CheckpointError("file is empty", code="C07", where=path, hint="copy it again")
+    for offset, magic, what in _LIBRARIES:
+        if data[offset : offset + len(magic)] == magic:
+            raise other_library(what, path)
+    if path.suffix.lower() in _ENDINGS and data[:4] != b"PK\x03\x04":
+        raise other_library(_ENDINGS[path.suffix.lower()], path)
     start = data[:64].lstrip().lower()
     for magic, what in _STARTS:
         if start.startswith(magic):
             hint = "run `git lfs pull`" if b"git-lfs" in magic else "download the file itself"
             raise CheckpointError(f"this is {what}", code="C18", where=path, hint=hint)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write `data` under `path` and wait until the disk has it.
-
-    Raises:
-        ResourceError: Disk full, no permission; what was half written is removed.
-    """
-    try:
-        with path.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise ResourceError(f"cannot be written: {error.strerror}", where=path) from error
 
 
 def replace_durably(source: Path, target: Path) -> None:

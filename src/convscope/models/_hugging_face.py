@@ -1,6 +1,5 @@
 """Image classifiers in the format of the transformers library: a folder, or a name on the Hub."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from torch import Tensor
 
 from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, ModelContractError, ResourceError, printable
+from convscope.files import MODEL_CONFIG, read_json, read_json_table, usable_path
 from convscope.models._adapters import numbers, require
-from convscope.models._files import read_whole
 from convscope.models._matching import check_finite
 from convscope.models._safetensors import check_header
 
@@ -50,9 +49,12 @@ def load_hugging_face(name: str, *, allow_nonfinite: bool = False) -> Classifier
         ResourceError: Not on this machine and the Hub cannot be reached.
     """
     library = require("transformers", "hf:", extra='pip install "convscope[hub]"')
-    folder = Path(name)
+    folder = usable_path(name, CheckpointError)
     local = folder.is_dir()
     if local:
+        # What transformers is about to open must be files, and no deeper than a parser can go.
+        for described in sorted(folder.glob("*.json")):
+            read_json(described, MODEL_CONFIG)
         for weights in sorted(folder.glob("*.safetensors")):
             check_header(weights)
     elif name.count("/") > 1 or name.startswith((".", "/", "~")):
@@ -105,7 +107,15 @@ def read_preprocessing(settings: Mapping[str, Any], channels: int, where: str) -
         std = numbers(settings.get("image_std"), channels, "image_std")
     factor = 255.0
     if settings.get("do_rescale", True):
-        factor *= float(settings.get("rescale_factor", 1 / 255))
+        rescale = settings.get("rescale_factor", 1 / 255)
+        if type(rescale) not in (int, float) or not 1e-9 < rescale < 1e9:
+            raise CheckpointError(
+                f"rescale_factor is {str(rescale)[:40]}",
+                code="C17",
+                where=f"{where}/{PREPROCESSOR}",
+                expected="a positive number, such as 1/255",
+            )
+        factor *= rescale
     if abs(factor - 1) > 1e-6:
         mean = None if mean is None else tuple(value / factor for value in mean)
         std = tuple(value / factor for value in (std or (1.0,) * channels))
@@ -133,13 +143,7 @@ def _preprocessor(folder: Path | None, name: str) -> Mapping[str, Any]:
     else:
         hub = require("huggingface_hub", "hf:", extra='pip install "convscope[hub]"')
         path = Path(_online(lambda: hub.hf_hub_download(name, PREPROCESSOR), name))
-    try:
-        settings = json.loads(read_whole(path))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError("not JSON", code="C17", where=path) from error
-    if not isinstance(settings, dict):
-        raise CheckpointError("not a JSON table", code="C17", where=path)
-    return settings
+    return read_json_table(path, MODEL_CONFIG)
 
 
 def _fetch(library: Any, name: str, local: bool) -> tuple[Any, dict[str, Any]]:

@@ -1,10 +1,14 @@
 """The one way from a MODEL as users write it to a classifier."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from convscope.classifier import Classifier
-from convscope.errors import CheckpointError
+from convscope.errors import CheckpointError, UsageError
+from convscope.files import usable_path
+from convscope.models._description import Description
 from convscope.models._factory import load_factory
 from convscope.models._hugging_face import load_hugging_face
 from convscope.models._loading import TORCH_SUFFIXES, load_file, load_folder
@@ -19,7 +23,16 @@ FORMS = (
 )
 
 
-def load(spec: str | Path, *, allow_nonfinite: bool = False) -> Classifier:
+def load(
+    spec: str | Path,
+    *,
+    allow_nonfinite: bool = False,
+    weights: str | Path | None = None,
+    input_shape: Sequence[int] | None = None,
+    class_names: Sequence[str] | str | Path | None = None,
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
+) -> Classifier:
     """A classifier from wherever it is.
 
     Nothing from a file is ever executed, and no network loads half: a file that is cut, damaged,
@@ -35,6 +48,12 @@ def load(spec: str | Path, *, allow_nonfinite: bool = False) -> Classifier:
             - a name of `MODELS` whose weights are `shipped`;
             - ``package.module:factory``: your own code, which is imported and run.
         allow_nonfinite: Load weights with NaN or infinity, to look at them.
+        weights: With ``package.module:factory``, ``timm:NAME`` or ``torchvision:NAME``: a file with
+            the state_dict, ``.safetensors`` or ``.pt``; it must fit exactly.
+        input_shape: With these: channels, height and width, where the code does not say them.
+        class_names: Likewise: one name per logit, or a file with one per line.
+        mean: Likewise: per channel, for pixels in [0, 1].
+        std: Likewise.
 
     Returns:
         The classifier, in evaluation mode, with its normalization; ``source`` says where it came
@@ -59,21 +78,29 @@ def load(spec: str | Path, *, allow_nonfinite: bool = False) -> Classifier:
     """
     text = str(spec)
     prefix, _, rest = text.partition(":")
-    path = Path(spec).expanduser()
+    path = usable_path(spec, CheckpointError)
+    about = Description.of(
+        weights=weights, input_shape=input_shape, class_names=class_names, mean=mean, std=std
+    )
     if prefix == "hf" and rest:
+        _refuse_description(about, text)
         return load_hugging_face(rest, allow_nonfinite=allow_nonfinite)
     if prefix == "torchvision" and rest:
-        return load_torchvision(rest)
+        return load_torchvision(rest, about, allow_nonfinite=allow_nonfinite)
     if prefix == "timm" and rest:
-        return load_timm(rest)
+        return load_timm(rest, about, allow_nonfinite=allow_nonfinite)
+    names_code = rest and all(part.isidentifier() for part in (*prefix.split("."), rest))
+    if names_code and (about or not path.exists()):
+        return load_factory(text, about, allow_nonfinite=allow_nonfinite)
+    if about and path.exists() and not path.is_dir():
+        return _described(load_file(path, allow_nonfinite=allow_nonfinite), about, text)
+    _refuse_description(about, text)
     if path.is_dir() and (text not in MODELS or (path / "config.json").is_file()):
         return load_folder(path, allow_nonfinite=allow_nonfinite)
     if text in MODELS:
         return load_shipped(text, allow_nonfinite=allow_nonfinite)
     if path.exists() or path.suffix in (".safetensors", *TORCH_SUFFIXES):
         return load_file(path, allow_nonfinite=allow_nonfinite)
-    if rest and all(part.isidentifier() for part in (*prefix.split("."), rest)):
-        return load_factory(text)
     near = get_close_matches(text, MODELS, n=2, cutoff=0.6)
     raise CheckpointError(
         f"no model {text!r}",
@@ -81,3 +108,35 @@ def load(spec: str | Path, *, allow_nonfinite: bool = False) -> Classifier:
         expected=FORMS,
         hint=f"did you mean {' or '.join(near)}?" if near else "convscope models list",
     )
+
+
+def _described(made: Classifier, about: Description, text: str) -> Classifier:
+    """Weights of a registered network that came without a description, with one."""
+    undescribed = [flag for flag in made.flags if flag.startswith("no description")]
+    if about.weights is not None or not undescribed:
+        _refuse_description(about, text)
+    names = about.class_names or made.class_names
+    if len(names) != made.num_classes:
+        raise CheckpointError(
+            f"the weights are for {made.num_classes} classes, {len(names)} are named",
+            code="C12",
+            where=text,
+        )
+    return replace(
+        made,
+        class_names=names,
+        input_shape=about.input_shape or made.input_shape,
+        mean=about.mean,
+        std=about.std,
+        flags=tuple(flag for flag in made.flags if flag not in undescribed),
+    )
+
+
+def _refuse_description(about: Description, text: str) -> None:
+    if about:
+        raise UsageError(
+            f"{text} describes itself: it takes no other weights, size, names, mean or std",
+            code="U11",
+            expected="package.module:factory, timm:NAME, torchvision:NAME, or a weight file of a "
+            "registered network without a description, with these options",
+        )

@@ -1,23 +1,23 @@
 """Reading our own weight files: a run folder, a .safetensors or a state_dict."""
 
 import hashlib
-import tomllib
 from pathlib import Path
 
 from torch import Tensor
 
 from convscope.classifier import Classifier
-from convscope.errors import CheckpointError
+from convscope.errors import CheckpointError, ConvscopeError
+from convscope.files import MODEL_CONFIG, SETTINGS, read_bytes, read_toml
 from convscope.models._architecture import Architecture
-from convscope.models._config import ModelConfig, parse_config
-from convscope.models._files import read_whole, refuse_impostors
+from convscope.models._config import ModelConfig, difference, parse_config
+from convscope.models._files import other_library, read_whole, refuse_impostors
 from convscope.models._matching import LIKELY, adopt, closest, fit, recognize, without_prefix
 from convscope.models._registry import MODELS
 from convscope.models._safetensors import read_tensors
 from convscope.models._saving import beside
 from convscope.models._torch_file import read_state_dict
 
-TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
+TORCH_SUFFIXES = (".pt", ".pth", ".th", ".pt2", ".bin", ".ckpt", ".pkl", ".pickle", ".t7")
 
 
 def load_folder(folder: Path, *, allow_nonfinite: bool = False) -> Classifier:
@@ -27,7 +27,9 @@ def load_folder(folder: Path, *, allow_nonfinite: bool = False) -> Classifier:
         CheckpointError: See `convscope.models.load`.
     """
     described = folder / "config.json"
-    if not described.is_file():
+    if not described.exists():
+        if (folder / "saved_model.pb").exists():
+            raise other_library("a TensorFlow SavedModel", folder)
         unfinished = (folder / "checkpoints").is_dir()
         raise CheckpointError(
             "no config.json in this folder",
@@ -39,7 +41,7 @@ def load_folder(folder: Path, *, allow_nonfinite: bool = False) -> Classifier:
             else "name the folder that `convscope train --out` wrote",
         )
     config, flags = _read_config(described)
-    _check_same_run(folder / "config.toml", config)
+    flags += _check_same_run(folder / "config.toml", config)
     path = folder / config.weights
     return _assemble(path, described, config, flags, allow_nonfinite=allow_nonfinite)
 
@@ -51,7 +53,7 @@ def load_file(path: Path, *, allow_nonfinite: bool = False) -> Classifier:
         CheckpointError: See `convscope.models.load`.
     """
     for described in (path.with_suffix(".json"), path.with_name("config.json")):
-        if described.is_file():
+        if described.exists():
             config, flags = _read_config(described)
             if config.weights == path.name:
                 return _assemble(path, described, config, flags, allow_nonfinite=allow_nonfinite)
@@ -59,7 +61,7 @@ def load_file(path: Path, *, allow_nonfinite: bool = False) -> Classifier:
 
 
 def _read_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
-    data = read_whole(path)
+    data = read_bytes(path, MODEL_CONFIG)
     if data[:64].lstrip()[:1] != b"{":
         refuse_impostors(data, path)
     if b'"schema"' not in data and b'"model_type"' in data:
@@ -69,16 +71,18 @@ def _read_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
             where=path,
             hint=f"load it as hf:{path.parent}",
         )
-    config, as_written = parse_config(data, path)
-    return config, () if as_written else (f"{path.name} was edited after it was written",)
+    config, odd = parse_config(data, path)
+    return config, (f"{path.name} {odd}",) if odd else ()
 
 
-def _check_same_run(path: Path, config: ModelConfig) -> None:
+def _check_same_run(path: Path, config: ModelConfig) -> tuple[str, ...]:
     """A config.toml that trains another network means that files of two runs were mixed."""
+    if not path.exists():
+        return ()
     try:
-        planned = tomllib.loads(path.read_text(encoding="utf-8")).get("model")
-    except (OSError, ValueError):
-        return
+        planned = read_toml(path, SETTINGS).get("model")
+    except ConvscopeError as error:
+        return (f"{path.name} cannot be used ({error.what}): training settings are unknown",)
     if isinstance(planned, str) and planned != config.architecture:
         raise CheckpointError(
             f'config.toml says model = "{planned}", config.json says'
@@ -87,6 +91,7 @@ def _check_same_run(path: Path, config: ModelConfig) -> None:
             where=path.parent,
             hint="the folder holds files of two runs; keep one",
         )
+    return ()
 
 
 def _assemble(
@@ -101,9 +106,21 @@ def _assemble(
     digest = hashlib.sha256(data).hexdigest()
     if config is not None and described is not None:
         config = _check_digest(path, described, config, digest)
-    tensors, note = _read_weights(data, path)
-    if config is None and "convscope" in note:
-        config, _ = parse_config(note["convscope"].encode(), path)
+    note: dict[str, str] = {}
+    if is_torch_file(data, path):
+        tensors, remarks = read_state_dict(data, path)
+        flags += remarks
+    else:
+        weights = read_tensors(data, path)
+        tensors, note = weights.tensors, weights.notes
+    if "convscope" in note:
+        inside, remark = parse_config(note["convscope"].encode(), path)
+        if config is None:
+            config = inside
+            flags += (f"the description in {path.name} {remark}",) if remark else ()
+        elif described is not None and flags and flags[0].startswith(described.name):
+            changed = difference(config, inside)
+            flags = (f"{flags[0]}: {changed}" if changed else flags[0], *flags[1:])
     tensors, stripped = without_prefix(tensors)
     if stripped:
         flags += (stripped,)
@@ -135,8 +152,8 @@ def _check_digest(path: Path, described: Path, config: ModelConfig, digest: str)
     pending = beside(described)
     if pending.is_file():
         try:
-            newer, _ = parse_config(read_whole(pending), pending)
-        except CheckpointError:
+            newer, _ = parse_config(read_bytes(pending, MODEL_CONFIG), pending)
+        except ConvscopeError:
             newer = config
         if newer.sha256 == digest:
             return newer
@@ -149,11 +166,29 @@ def _check_digest(path: Path, described: Path, config: ModelConfig, digest: str)
     )
 
 
-def _read_weights(data: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if path.suffix.lower() in TORCH_SUFFIXES:
-        return read_state_dict(data, path), {}
-    weights = read_tensors(data, path)
-    return weights.tensors, weights.notes
+def read_weights(
+    data: bytes, path: Path, *, tied: bool = False
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors of a weight file of either kind, and what is odd about them.
+
+    What a file is decides its content; only a .safetensors must be what its name says.
+    """
+    if is_torch_file(data, path):
+        return read_state_dict(data, path, tied=tied)
+    return read_tensors(data, path).tensors, ()
+
+
+def is_torch_file(data: bytes, path: Path) -> bool:
+    """Whether the bytes, or else the name, are those of ``torch.save`` or another archive."""
+    if path.suffix.lower() == ".safetensors":
+        return False
+    if data[8:9] == b"{" and data[:2] != b"PK":
+        return False
+    return data[:4] == b"PK\x03\x04" or data[:1] == b"\x80" or _has_torch_name(path)
+
+
+def _has_torch_name(path: Path) -> bool:
+    return any(suffix.lower() in TORCH_SUFFIXES for suffix in path.suffixes[-2:])
 
 
 def _guess(tensors: dict[str, Tensor], path: Path) -> ModelConfig:

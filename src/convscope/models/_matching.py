@@ -14,6 +14,7 @@ from convscope.models._registry import MODELS
 Shapes = Mapping[str, tuple[int, ...]]
 _PREFIXES = ("module.", "_orig_mod.")
 _SIDES = (28, 32)
+OWN_NETWORK = "for a network of your own: package.module:factory --weights"
 LIKELY = 0.3
 """Share of agreeing names and shapes from which a network is worth naming."""
 
@@ -114,7 +115,19 @@ def fit(
     table = compare_keys(shapes_of(tensors), shapes_of(wanted))
     if table:
         raise _mismatch(table, tensors, wanted, path)
-    ready, notes = {}, []
+    return fit_all(tensors, wanted, path=path, allow_nonfinite=allow_nonfinite)
+
+
+def fit_all(
+    tensors: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    *,
+    path: Path,
+    allow_nonfinite: bool = False,
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """`tensors` in the types of `wanted`, which has the same names and shapes. See `fit`."""
+    ready: dict[str, Tensor] = {}
+    notes: list[str] = []
     for name, target in wanted.items():
         tensor = tensors[name]
         if tensor.is_floating_point() != target.is_floating_point():
@@ -175,7 +188,9 @@ def _mismatch(
         table.sentence(),
         code="C10" if table.equal else "C11",
         where=path,
-        hint=f"the weights look like {near}" if share >= LIKELY else "no registered network fits",
+        hint=f"the weights look like {near}"
+        if share >= LIKELY
+        else f"{OWN_NETWORK} {path.name} (docs/models.md)",
     )
     error.add_note(str(table))
     return error
@@ -220,8 +235,8 @@ def recognize(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, int, Inpu
         "no registered network has these names and shapes",
         code="C11",
         where=path,
-        expected=f"something like {near}" if share else f"one of {', '.join(MODELS)}",
-        hint="for a network of your own use package.module:factory",
+        expected=f"something like {near}" if share >= LIKELY else f"one of {', '.join(MODELS)}",
+        hint=f"{OWN_NETWORK} {path.name} (docs/models.md has an example)",
     )
 
 

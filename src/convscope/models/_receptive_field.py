@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,14 +58,21 @@ class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Args:
         image: The tensor whose pixels are asked for, ``(batch, channel, height, width)``.
         on_work: Called with the multiply-adds of every matrix product and convolution.
+        on_unknown: Called with the name of an operation that sums up products nobody can count.
     """
 
-    def __init__(self, image: Tensor, on_work: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        image: Tensor,
+        on_work: Callable[[int], None],
+        on_unknown: Callable[[str], None] = lambda name: None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.pixels = (int(image.shape[-2]), int(image.shape[-1]))
         self.fields: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self.fields[image] = (Span(), Span())
         self.on_work = on_work
+        self.on_unknown = on_unknown
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -85,14 +93,29 @@ class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run `func` and note what its results depend on."""
         out = func(*args, **(kwargs or {}))
         results = list(_tensors([out]))
-        if results and (work := multiply_adds(func, args, results[0])):
+        work = multiply_adds(func, args, results[0]) if results else 0
+        if work is None:
+            self.on_unknown(str(func.overloadpacket))
+        elif work:
             self.on_work(work)
         sources = [t for t in _tensors((args, kwargs)) if t in self.fields]
-        if sources and results:
+        if sources and results and func.overloadpacket not in _EMPTY:
             field = self._follow(func, args, sources, results[0])
             for result in results:
                 self.fields[result] = field
+            if _in_place(func) is not None:
+                self._overwrite(results[0], field)
         return out
+
+    def _overwrite(self, part: Tensor, field: Field | None) -> None:
+        """A view was written into: what it is a part of depends on the same pixels from now on."""
+        whole = part._base
+        if whole is None:
+            return
+        before = self.fields.get(whole, field)  # type: ignore[no-untyped-call]
+        same_grid = part.ndim == whole.ndim == 4 and part.shape[-2:] == whole.shape[-2:]
+        known = [one for one in (field, before) if one is not None]
+        self.fields[whole] = _joined(known) if same_grid and len(known) == 2 else None
 
     def _follow(
         self, func: Any, args: tuple[Any, ...], sources: Sequence[Tensor], out: Tensor
@@ -100,6 +123,7 @@ class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
         known = [self.fields[source] for source in sources]
         if any(field is None for field in known):
             return None
+        func = _in_place(func) or func
         base, source = func.overloadpacket, sources[0]
         if base in _WINDOWS:
             geometry = _WINDOWS[base](args, source, out)
@@ -137,18 +161,59 @@ class ReceptiveFields(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
 
 
-def multiply_adds(func: Any, args: tuple[Any, ...], out: Tensor) -> int:
-    """Products that `func` sums up; 0 for anything but convolutions and matrix products."""
+def multiply_adds(func: Any, args: tuple[Any, ...], out: Tensor) -> int | None:
+    """Products that `func` sums up: convolutions, matrix products, attention, recurrent layers.
+
+    Returns:
+        0 for everything else; ``None`` for an operation that has products nobody can count.
+    """
     base = func.overloadpacket
     if base is aten.convolution:
         image, weight, transposed = args[0], args[1], args[6]
         positions = image if transposed else out
         return positions.numel() // positions.shape[1] * weight.numel()
-    if base in (aten.addmm, aten.baddbmm):
-        return out.numel() * args[1].shape[-1]
+    if base in (aten.addmm, aten.baddbmm, aten.addmv, aten.addbmm, aten._addmm_activation):
+        return args[1].numel() * args[2].shape[-1] if args[2].ndim > 1 else args[1].numel()
     if base in (aten.mm, aten.bmm):
         return out.numel() * args[0].shape[-1]
-    return 0
+    if base in (aten.mv, aten.dot, aten.vdot):
+        return args[0].numel()
+    if base in _ATTENTION:
+        query, key, value = args[:3]
+        pairs = query.numel() // query.shape[-1] * key.shape[-2]
+        return pairs * (query.shape[-1] + value.shape[-1])
+    if base is aten._native_multi_head_attention:
+        return _attention_layer(args[0], args[1])
+    if base is aten._transformer_encoder_layer_fwd:
+        first, second = args[14], args[16]
+        tokens = args[0].numel() // args[0].shape[-1]
+        return _attention_layer(args[0], args[0]) + tokens * (first.numel() + second.numel())
+    if base is aten.mkldnn_rnn_layer:
+        steps = args[0].numel() // args[0].shape[-1]
+        return steps * (args[1].numel() + args[2].numel())
+    if base in _RECURRENT:
+        steps = args[0].numel() // args[0].shape[-1]
+        return steps * sum(weight.numel() for weight in args[1] if weight.ndim == 2)
+    name = str(base).rpartition(".")[2]
+    foreign = func.namespace not in ("aten", "prim", "prims", "profiler", "debugprims")
+    return None if foreign or (_SUSPECT.search(name) and "upsample" not in name) else 0
+
+
+def _attention_layer(query: Tensor, key: Tensor) -> int:
+    """Four projections and two products of every query with every key."""
+    width = query.shape[-1]
+    queries, keys = query.numel() // width, key.numel() // width
+    pairs = queries * key.shape[-2]
+    return 2 * (queries + keys) * width**2 + 2 * pairs * width
+
+
+def _in_place(func: Any) -> Any:
+    """The operation of which `func` is the in-place form; None if it is no such thing."""
+    name = func.overloadpacket.__name__
+    if func.namespace != "aten" or not name.endswith("_") or name.endswith("__"):
+        return None
+    packet = getattr(aten, name[:-1], None)
+    return getattr(packet, func._overloadname, None) if packet is not None else None
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
@@ -207,6 +272,23 @@ _WINDOWS: dict[Any, Callable[[tuple[Any, ...], Tensor, Tensor], Geometry | None]
     aten._adaptive_avg_pool2d: _adaptive,
     aten.adaptive_max_pool2d: _adaptive,
 }
+_ATTENTION = {
+    aten._scaled_dot_product_flash_attention,
+    aten._scaled_dot_product_flash_attention_for_cpu,
+    aten._scaled_dot_product_efficient_attention,
+    aten._scaled_dot_product_cudnn_attention,
+    aten._scaled_dot_product_fused_attention_overrideable,
+}
+# Only the shape of their input matters.
+_EMPTY = {
+    aten.empty_like, aten.zeros_like, aten.ones_like, aten.full_like, aten.rand_like,
+    aten.randn_like, aten.new_empty, aten.new_zeros, aten.new_ones, aten.new_full,
+}  # fmt: skip
+_RECURRENT = {aten._cudnn_rnn, aten.miopen_rnn}
+# Names of operations that sum up products. What is left of them here, this module cannot count.
+_SUSPECT = re.compile(
+    r"mm$|_mm|matmul|conv|linear|attention|attn|rnn|lstm|gru_|_fft|cdist|einsum|trilinear|encoder"
+)
 _SAME_PLACE = {
     aten._native_batch_norm_legit_no_training,
     aten.hardswish,
@@ -218,6 +300,8 @@ _SAME_PLACE = {
     aten.lift_fresh,
     aten.expand,
     aten.native_dropout,
+    aten.copy,
+    aten.rrelu_with_noise,
 }
 _BATCH_NORMS = {
     aten.native_batch_norm,

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import torch
 from torch import nn
 
 from convscope.errors import ResourceError, UsageError, choose
+from convscope.files import checked_path, missing_parents, write_durably
 from convscope.models._architecture import InputShape
 from convscope.models._config import ModelConfig
-from convscope.models._files import replace_durably, write_durably
+from convscope.models._files import replace_durably
 from convscope.models._matching import compare_keys, shapes_of
 from convscope.models._registry import MODELS
 from convscope.models._safetensors import write_tensors
@@ -62,7 +64,7 @@ def save_model(
         ResourceError: Disk full or no permission; what was there is untouched.
     """
     choose("network", architecture, MODELS)
-    folder = Path(folder)
+    folder = checked_path(folder)
     state = module.state_dict()
     outline = MODELS[architecture].outline(len(class_names), input_shape)
     table = compare_keys(shapes_of(state), shapes_of(outline.state_dict()))
@@ -88,14 +90,25 @@ def save_model(
     config = config.with_checksum(hashlib.sha256(data).hexdigest())
     weights = folder / config.weights
     described = folder / ("config.json" if name == "model" else f"{name}.json")
+    made = [path for path in (folder, *missing_parents(folder)) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(f"cannot be made: {error.strerror}", where=folder) from error
-    write_durably(beside(weights), data)
-    write_durably(beside(described), config.to_json().encode())
-    replace_durably(beside(weights), weights)
-    replace_durably(beside(described), described)
+        write_durably(beside(weights), data)
+        write_durably(beside(described), config.to_json().encode())
+        replace_durably(beside(weights), weights)
+        replace_durably(beside(described), described)
+    except (OSError, ResourceError) as error:
+        for draft in (beside(weights), beside(described)):
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
+        if isinstance(error, ResourceError):
+            raise
+        raise ResourceError(
+            f"cannot be made: {error.strerror}", code="T04", where=folder
+        ) from error
     return folder
 
 

@@ -8,8 +8,8 @@ import torch
 
 from convscope.classifier import Classifier
 from convscope.errors import CheckpointError
+from convscope.files import MODEL_CONFIG, read_bytes
 from convscope.models._config import parse_config
-from convscope.models._files import read_whole
 from convscope.models._loading import load_file, load_folder
 from convscope.models._saving import save_model
 
@@ -62,7 +62,7 @@ def ship(run: Path | str, *, source: str, dtype: torch.dtype = torch.float16) ->
     if classifier.flags:
         raise CheckpointError(f"not shipped: {'; '.join(classifier.flags)}", where=run)
     described = Path(run) / "config.json"
-    config, _ = parse_config(read_whole(described), described)
+    config, _ = parse_config(read_bytes(described, MODEL_CONFIG), described)
     return save_model(
         weights_folder(),
         module=classifier.module,

@@ -70,6 +70,7 @@ class NetworkSummary:
         multiply_adds: For one image.
         neurons: Outputs of convolutions and dense layers.
         document_neurons: The documents' count.
+        uncounted: Operations with products that `multiply_adds` does not contain.
     """
 
     rows: tuple[LayerSummary, ...]
@@ -79,6 +80,7 @@ class NetworkSummary:
     multiply_adds: int
     neurons: int
     document_neurons: int
+    uncounted: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """A plain text table with a line of totals."""
@@ -101,9 +103,17 @@ class NetworkSummary:
         """One line: input, parameters, work and both neuron counts."""
         return (
             f"input {'x'.join(map(str, self.input_shape))} · {self.parameters:,} parameters"
-            f" · {self.multiply_adds:,} multiply-adds · {self.neurons:,} neurons"
+            f" · {self.work} · {self.neurons:,} neurons"
             f" ({self.document_neurons:,} as the documents count)"
         )
+
+    @property
+    def work(self) -> str:
+        """The multiply-adds in words, with what they do not contain."""
+        if not self.uncounted:
+            return f"{self.multiply_adds:,} multiply-adds"
+        missing = ", ".join(self.uncounted)
+        return f"at least {self.multiply_adds:,} multiply-adds (not counted: {missing})"
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{escape(cell)}</th>" for cell in _HEADINGS)
@@ -169,7 +179,7 @@ def summarize(module: nn.Module, input_shape: tuple[int, int, int]) -> NetworkSu
     states = RandomStates()
     try:
         image = _blank(module, input_shape)
-        record.fields = ReceptiveFields(image, record.add_work)
+        record.fields = ReceptiveFields(image, record.add_work, record.uncounted.add)
         with record.listening(), torch.no_grad(), record.fields:
             module(image)
     except ConvscopeError:
@@ -201,6 +211,7 @@ class _Record:
         self.module = module
         self.fields: ReceptiveFields
         self.running: list[nn.Module] = []
+        self.uncounted: set[str] = set()
         self.calls: Counter[nn.Module] = Counter()
         self.work: Counter[nn.Module] = Counter()
         self.neurons: Counter[nn.Module] = Counter()
@@ -284,4 +295,5 @@ def _table(
         multiply_adds=record.work.total(),
         neurons=sum(row.neurons for row in rows),
         document_neurons=sum(row.document_neurons for row in rows),
+        uncounted=tuple(sorted(record.uncounted)),
     )

@@ -16,9 +16,20 @@ import torch
 from torch import Tensor
 
 from convscope.errors import CheckpointError
-from convscope.models._files import refuse_impostors
+from convscope.models._files import other_library, refuse_impostors
 
-SAFE_HINT = "export the state_dict with safetensors.torch.save_file and load that file"
+SAFE_HINT = (
+    'where it was made, in Python: saved = torch.load(FILE, map_location="cpu"); '
+    "safetensors.torch.save_file(its state_dict, NEW_FILE)"
+)
+PROGRAM_HINT = (
+    'let a function of yours return torch.jit.load(FILE, map_location="cpu") (or the .module() of '
+    "torch.export.load) and name it: package.module:function --input-shape 3,224,224"
+)
+ARRAYS_HINT = (
+    "in Python: safetensors.numpy.save_file(dict(numpy.load(FILE)), NEW_FILE), if the names are "
+    "those of a PyTorch network"
+)
 LARGEST_PICKLE = 64_000_000
 
 # The instructions that torch.save uses for a table of tensors, and the names it asks for.
@@ -38,12 +49,18 @@ _NAMES = {
 }
 
 
-def read_state_dict(data: bytes, path: Path) -> dict[str, Tensor]:
+def read_state_dict(
+    data: bytes, path: Path, *, tied: bool = False
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The tensors of a state_dict that was written by ``torch.save``.
 
     Args:
         data: The whole file.
         path: Where it came from, for error texts.
+        tied: Tensors may share memory, as tied weights do.
+
+    Returns:
+        Tensors by name, and a sentence on where in a training checkpoint they were.
 
     Raises:
         CheckpointError: C01 and C02 a pickle that asks for more than tensors, C03 a program, C04 a
@@ -61,7 +78,8 @@ def read_state_dict(data: bytes, path: Path) -> dict[str, Tensor]:
             where=path,
             hint=SAFE_HINT,
         ) from error
-    return _check_tensors(_unwrap(state, path), path)
+    tensors, remarks = _unwrap(state, path)
+    return _check_tensors(tensors, path, tied=tied), remarks
 
 
 def _check_archive(data: bytes, path: Path) -> None:
@@ -75,6 +93,8 @@ def _check_archive(data: bytes, path: Path) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
+            names = [entry.filename for entry in entries]
+            _refuse_other_archives(names, path)
             sizes = sum(entry.file_size for entry in entries)
             if sizes > len(data) or any(e.compress_type != zipfile.ZIP_STORED for e in entries):
                 raise CheckpointError(
@@ -84,13 +104,12 @@ def _check_archive(data: bytes, path: Path) -> None:
                     expected="stored entries, as torch.save writes them",
                     hint=SAFE_HINT,
                 )
-            names = [entry.filename for entry in entries]
             if any(name.startswith("/") or ".." in name.split("/") for name in names):
                 raise CheckpointError("entries outside the archive", code="C19", where=path)
             pickles = [name for name in names if name.endswith("data.pkl")]
-            if len(pickles) != 1 or any(_is_program(name) for name in names):
+            if len(pickles) != 1:
                 raise CheckpointError(
-                    "contains a program, not weights (TorchScript or torch.export)",
+                    f"an archive with {len(pickles)} tables of tensors, not one",
                     code="C03",
                     where=path,
                     hint=SAFE_HINT,
@@ -111,9 +130,32 @@ def _check_archive(data: bytes, path: Path) -> None:
         ) from error
 
 
+def _refuse_other_archives(names: list[str], path: Path) -> None:
+    """Programs, and the zip archives of other libraries, by what is in them."""
+    if any(_is_program(name) for name in names):
+        raise CheckpointError(
+            "contains a program, not weights (TorchScript or torch.export)",
+            code="C03",
+            where=path,
+            hint=PROGRAM_HINT,
+        )
+    if names and all(name.endswith(".npy") for name in names):
+        raise other_library("a NumPy archive (.npz)", path, ARRAYS_HINT)
+    if any(name.endswith("weights.h5") for name in names):
+        raise other_library("a Keras model", path)
+    if not any(name.endswith("data.pkl") for name in names) and any(
+        name.startswith(("[Content_Types]", "META-INF/")) for name in names
+    ):
+        raise other_library("an office document or a Java archive", path)
+
+
 def _is_program(name: str) -> bool:
     parts = name.split("/")
-    return "code" in parts or "models" in parts or parts[-1] == "constants.pkl"
+    return (
+        "code" in parts
+        or "models" in parts
+        or parts[-1] in ("constants.pkl", "archive_format", "serialized_exported_program.json")
+    )
 
 
 def _check_pickle(program: bytes, path: Path) -> None:
@@ -151,27 +193,51 @@ def _check_pickle(program: bytes, path: Path) -> None:
         )
 
 
-def _unwrap(state: Any, path: Path) -> dict[str, Tensor]:
+def _unwrap(state: Any, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The table of tensors, or the one inside a training checkpoint."""
-    if isinstance(state, dict):
-        for key in ("state_dict", "model_state_dict", "model"):
-            if isinstance(state.get(key), dict):
-                state = state[key]
-                break
-        if state and all(
-            isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
-        ):
-            return dict(state)
+    remarks: tuple[str, ...] = ()
+    for _ in range(2):
+        if not isinstance(state, dict) or _is_table(state):
+            break
+        found = [key for key in TABLES if _holds_tensors(state.get(key))]
+        if not found:
+            break
+        others = f"; it also holds {', '.join(map(repr, found[1:]))}" if found[1:] else ""
+        if others:
+            remarks += (f"the weights under {found[0]!r} were taken{others}",)
+        state = state[found[0]]
+    if isinstance(state, dict) and _is_table(state):
+        return dict(state), remarks
+    held = f" but {', '.join(map(str, list(state)[:5]))}" if isinstance(state, dict) else ""
     raise CheckpointError(
-        "not a table of named tensors",
+        f"not a table of named tensors{held}",
         code="C03",
         where=path,
-        expected="a state_dict, or a checkpoint with a state_dict in it",
+        expected="a state_dict, or a checkpoint with one under " + ", ".join(TABLES),
         hint=SAFE_HINT,
     )
 
 
-def _check_tensors(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+TABLES = (
+    "state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params",
+    "ema_state_dict", "state_dict_ema", "model_ema", "ema",
+)  # fmt: skip
+"""Where training scripts put the weights in their checkpoints, the trained ones first."""
+
+
+def _is_table(state: dict[Any, Any]) -> bool:
+    return bool(state) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    )
+
+
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, dict) and any(
+        isinstance(inner, Tensor) or _holds_tensors(inner) for inner in value.values()
+    )
+
+
+def _check_tensors(state: dict[str, Tensor], path: Path, *, tied: bool) -> dict[str, Tensor]:
     owners: dict[int, str] = {}
     for name, tensor in state.items():
         if tensor.layout != torch.strided or tensor.is_quantized:
@@ -183,7 +249,7 @@ def _check_tensors(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
                 code="C05",
                 where=path,
             )
-        if tensor.numel():
+        if tensor.numel() and not tied:
             owner = owners.setdefault(storage.data_ptr(), name)
             if owner != name:
                 raise CheckpointError(

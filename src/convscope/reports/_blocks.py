@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from convscope.errors import printable
+from convscope.errors import ConvscopeError, printable
+from convscope.files import DRAWING, read_text
 from convscope.reports._images import inside, read_picture
 from convscope.reports._show import TONES, cell, cut, number, runs
 from convscope.reports._svg import harmless
@@ -66,7 +67,14 @@ class Reader:
             if make is None:
                 raise ValueError(f"this convscope knows no block of type {kind!r}")
             return {"type": kind, "caption": "", **make(self, raw)}
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            IndexError,
+            ArithmeticError,
+        ) as error:
             what = f"needs {error}" if isinstance(error, KeyError) else str(error)
             return self.missing(f"A block ({printable(str(kind), 40)}) cannot be shown: {what}")
 
@@ -195,11 +203,14 @@ def _figure(reader: Reader, raw: Any) -> Shown:
     try:
         if path is None:
             raise ValueError("the file name points outside the report")
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, DRAWING)
         shown["svg"] = harmless(text, prefix=f"f{reader.figures}-", title=alt)
-    except FileNotFoundError:
-        shown["problem"] = "the file is missing"
-    except (OSError, ValueError) as error:
+    except ConvscopeError as error:
+        missing = not path or not path.exists()
+        shown["problem"] = (
+            "the file is missing" if missing else f"the file is damaged: {error.what}"
+        )
+    except ValueError as error:
         shown["problem"] = printable(f"the file is damaged: {error}", 120)
     if shown["problem"]:
         reader.refused.append(f"{printable(str(raw['file']), 80)}: {shown['problem']}")

@@ -8,11 +8,12 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from convscope.errors import printable
+from convscope.errors import ConvscopeError, printable
+from convscope.files import PICTURE, checked_path, read_bytes
 
-LARGEST = 64_000_000
+LARGEST = 24_000_000
 """Pixels. A file that claims more is not decoded."""
 
 PRINTED = 4
@@ -48,15 +49,15 @@ def read_picture(folder: Path, name: object, *, enlarge: int = 1, limit: int = 0
     path = inside(folder, name)
     if path is None:
         return Picture(problem="the file name points outside the report")
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    if not path.exists():
         return Picture(problem="the file is missing")
-    except OSError as error:
-        return Picture(problem=f"the file cannot be read: {error.strerror}")
+    try:
+        data = read_bytes(path, PICTURE)
+    except ConvscopeError as error:
+        return Picture(problem=f"the file cannot be read: {error.what}")
     try:
         return _encode(data, enlarge=enlarge, limit=limit)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
+    except Exception as error:  # decoders raise what they like
         return Picture(problem=f"the file is damaged: {printable(str(error), limit=80)}")
 
 
@@ -66,8 +67,8 @@ def inside(folder: Path, name: object) -> Path | None:
         return None
     root = folder.resolve()
     try:
-        path = (root / name).resolve()
-    except (OSError, RuntimeError):
+        path = checked_path((root / name).resolve())
+    except (OSError, RuntimeError, ConvscopeError):
         return None
     return path if path.is_relative_to(root) and path != root else None
 
@@ -77,7 +78,7 @@ def _encode(data: bytes, *, enlarge: int, limit: int) -> Picture:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             image = Image.open(io.BytesIO(data), formats=("PNG", "WEBP", "JPEG"))
-        except Image.DecompressionBombWarning as error:
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             raise ValueError("too many pixels") from error
     with image:
         kind = image.format or ""

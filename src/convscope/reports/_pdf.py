@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from convscope.errors import ResourceError
+from convscope.files import checked_path, disk_errors
 from convscope.reports._images import PRINTED
 from convscope.reports._render import page
 
@@ -55,11 +56,11 @@ def print_pdf(folder: Path | str, out: Path | str) -> str:
     Raises:
         ResourceError: If nothing here can print; the text says how else to get a PDF.
     """
-    folder, out = Path(folder), Path(out)
+    folder, out = Path(folder), checked_path(out)
     text, _ = page(folder, enlarge=PRINTED)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="convscope-pdf-") as scratch:
+    with disk_errors(out), tempfile.TemporaryDirectory(prefix="convscope-pdf-") as scratch:
         source, made = Path(scratch) / "report.html", Path(scratch) / "report.pdf"
+        out.parent.mkdir(parents=True, exist_ok=True)
         source.write_text(text, encoding="utf-8", errors="backslashreplace")
         browser = find_browser()
         if browser and _by_browser(browser, source, made, Path(scratch)):

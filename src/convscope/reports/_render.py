@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -17,7 +14,8 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from convscope.errors import DataError, ResourceError
+from convscope.errors import DataError
+from convscope.files import REPORT, checked_path, read_json, usable_path, write_whole
 from convscope.reports._blocks import Reader, Shown
 from convscope.reports._safe_text import clean
 from convscope.reports._show import TONES, cut, runs
@@ -61,10 +59,10 @@ def render(folder: Path | str, out: Path | str | None = None, *, enlarge: int = 
         ResourceError: If the disk refuses.
     """
     folder = Path(folder)
-    out = folder / "report.html" if out is None else Path(out)
+    out = folder / "report.html" if out is None else checked_path(out)
     text, refused = page(folder, enlarge=enlarge)
     data = text.encode("utf-8", errors="backslashreplace")
-    _write_whole(out, data)
+    write_whole(out, data)
     return Rendered(path=out, size=len(data), refused=refused)
 
 
@@ -84,22 +82,19 @@ def read_report(folder: Path | str) -> dict[str, Any]:
     Raises:
         DataError: If it is missing, is no JSON, or comes from a newer version.
     """
-    folder = Path(folder)
+    folder = usable_path(folder, DataError)
     path = folder / FILE
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
+    if not path.exists():
         raise DataError(
             f"holds no {FILE}",
             code="U02",
             where=folder,
             hint="give the folder that `convscope audit` wrote beside its HTML file",
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"is damaged: {error}", where=path) from error
+        )
+    tree = read_json(path, REPORT)
     if not isinstance(tree, dict) or not isinstance(tree.get("sections"), list):
         raise DataError("is not a report", where=path, expected="an object with sections")
-    if not isinstance(tree.get("schema"), int) or tree["schema"] > SCHEMA:
+    if type(tree.get("schema")) is not int or tree["schema"] > SCHEMA:
         raise DataError("was written by a newer convscope", where=path, hint="update convscope")
     return clean(tree)
 
@@ -156,7 +151,7 @@ def _alert(raw: dict[str, Any], known: set[str]) -> Shown:
     return {
         "text": cut(str(raw.get("text", "")), 400),
         "level": level if level in LEVELS else "notice",
-        "section": section if section in known else "",
+        "section": section if isinstance(section, str) and section in known else "",
     }
 
 
@@ -178,22 +173,3 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """The old file or the new one, never half of it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ResourceError(f"cannot write: {error.strerror or error}", where=path) from error

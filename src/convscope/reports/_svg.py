@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
+from convscope.files import DRAWING, parse_xml
 from convscope.reports._safe_text import without_paths
 
 _SVG = "http://www.w3.org/2000/svg"
@@ -29,8 +30,8 @@ _NUMBER_TEXT = re.compile(r"[\sA-Za-z0-9.,()+%-]*")
 _WORD_TEXT = re.compile(r"[\w\s#,.'%-]*|rgba?\([\d\s,.%]*\)")
 _PNG_URI = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=\s]*")
 
-LARGEST = 8_000_000
-"""Bytes of one file."""
+LARGEST = DRAWING.largest
+"""Characters of one drawing."""
 
 
 def harmless(text: str, *, prefix: str, title: str = "") -> str:
@@ -53,10 +54,7 @@ def harmless(text: str, *, prefix: str, title: str = "") -> str:
         raise ValueError("the figure is larger than 8 MB")
     if re.search(r"<!ENTITY|<!DOCTYPE[^>]*\[", text):
         raise ValueError("entity declarations are refused")
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise ValueError(f"not well-formed: {error}") from error
+    root = parse_xml(text, deepest=DRAWING.deepest)
     if root.tag != f"{{{_SVG}}}svg":
         raise ValueError("not an SVG file")
     out = _copy(root, prefix)

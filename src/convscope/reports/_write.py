@@ -13,14 +13,14 @@ import json
 import math
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from convscope.errors import ConvscopeError, ResourceError, UsageError, printable
+from convscope.errors import ConvscopeError, UsageError, printable
+from convscope.files import checked_path, whole_folder
 from convscope.reports._safe_text import clean, without_paths
 
 SCHEMA = 1
@@ -281,6 +281,7 @@ class Report:
         sections: Chapters in order.
 
     Example:
+        >>> import tempfile
         >>> report = Report(title="A report")
         >>> section = report.section("numbers", "Numbers", "Three of them.")
         >>> section.table(["n"], [[1], [2], [3]])
@@ -360,24 +361,18 @@ class Report:
             UsageError: U13 if the folder is taken.
             ResourceError: If the disk refuses.
         """
-        folder = Path(folder)
+        folder = checked_path(folder)
         refuse_taken(folder, force=force)
         files = {path: data for s in self.sections for path, data in s.files.items()}
         text = json.dumps(self.content(), indent=1, ensure_ascii=False, allow_nan=False)
         files[FILE] = text.encode("utf-8", errors="backslashreplace")
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder.parent))
-            try:
-                for path, data in files.items():
-                    (temporary / path).parent.mkdir(parents=True, exist_ok=True)
-                    (temporary / path).write_bytes(data)
-                temporary.chmod(0o755)
-                _replace(folder, temporary)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-        except OSError as error:
-            raise ResourceError(f"cannot write: {error.strerror or error}", where=folder) from error
+        with whole_folder(folder, force=force) as draft:
+            for path, data in files.items():
+                (draft / path).parent.mkdir(parents=True, exist_ok=True)
+                (draft / path).write_bytes(data)
+            if folder.exists():
+                for part in ("images", "figures", "tables"):
+                    shutil.rmtree(folder / part, ignore_errors=True)
         return folder
 
 
@@ -392,16 +387,6 @@ def refuse_taken(folder: Path, *, force: bool) -> None:
     if folder.exists() and not (force and (folder / FILE).is_file()):
         hint = "choose another --out, or --force" if (folder / FILE).is_file() else "choose another"
         raise UsageError("already exists", code="U13", where=folder, hint=hint)
-
-
-def _replace(folder: Path, temporary: Path) -> None:
-    if not folder.exists():
-        temporary.replace(folder)
-        return
-    for part in ("images", "figures", "tables"):
-        shutil.rmtree(folder / part, ignore_errors=True)
-    for fresh in sorted(temporary.iterdir(), key=lambda path: path.name == FILE):
-        fresh.replace(folder / fresh.name)
 
 
 def _slug(name: str) -> str:

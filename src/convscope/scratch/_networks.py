@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from convscope.errors import choose
+from convscope.errors import UsageError, choose
 from convscope.scratch._layers._batch_norm import BatchNorm
 from convscope.scratch._layers._convolution import Convolution
 from convscope.scratch._layers._dense import Dense
@@ -80,6 +80,12 @@ def build_network(
         layers[f"pool{block}"] = MaxPool(2)
         channels, height, width = filters, height // 2, width // 2
     features = channels * height * width
+    if not features:
+        raise UsageError(
+            f"images of {input_shape[1]}x{input_shape[2]} pixels are too small for {name}",
+            code="U10",
+            expected=f"at least {2**convolutions}x{2**convolutions}",
+        )
     if has_hidden:
         layers["fc1"] = Dense(features, HIDDEN, generator=generator, dtype=dtype)
         layers[f"relu{convolutions + 1}"] = ReLU()

@@ -1,13 +1,23 @@
 """Weights from and to files: a network trained by the torch engine runs here, and back."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load as parse
+from safetensors.numpy import save as serialize
 
-from convscope.errors import CheckpointError
+from convscope.errors import CheckpointError, printable
+from convscope.files import (
+    MODEL_CONFIG,
+    TENSORS,
+    check_tensor_file,
+    checked_path,
+    read_bytes,
+    read_json_table,
+    usable_path,
+    write_whole,
+)
 from convscope.scratch._layers._layer import Layer
 from convscope.scratch._layers._sequential import Sequential
 from convscope.scratch._networks import build_network
@@ -37,11 +47,15 @@ def load_weights(network: Layer, path: Path | str) -> None:
         >>> bool((network.parameters["fc1.weight"] == trained.parameters["fc1.weight"]).all())
         True
     """
+    data = read_bytes(path, TENSORS)
+    check_tensor_file(data, len(data), where=path)
     try:
-        found = load_file(path)
-    except (OSError, SafetensorError, ValueError, TypeError) as error:
+        found = parse(data)
+    except Exception as error:  # the parser raises many kinds; bfloat16 is a KeyError
         raise CheckpointError(
-            f"cannot be read: {error}", where=path, expected="a safetensors file"
+            f"cannot be read: {printable(str(error))}",
+            where=path,
+            expected="a safetensors file of types that NumPy has",
         ) from error
     found = {name: array for name, array in found.items() if not name.endswith(_UNUSED)}
     wanted = network.parameters | network.constants
@@ -58,6 +72,10 @@ def load_weights(network: Layer, path: Path | str) -> None:
             raise CheckpointError(
                 f"{name} has shape {array.shape}", where=path, expected=f"{wanted[name].shape}"
             )
+        if not np.issubdtype(array.dtype, np.floating):
+            raise CheckpointError(
+                f"{name} holds {array.dtype}", code="C14", where=path, expected="floating point"
+            )
     for name, array in found.items():
         wanted[name][...] = array
 
@@ -68,9 +86,13 @@ def save_weights(network: Layer, path: Path | str) -> None:
     Args:
         network: The network.
         path: The file, overwritten if it exists.
+
+    Raises:
+        ResourceError: The disk is full or says no.
     """
     arrays = network.parameters | network.constants
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_whole(checked_path(path), serialize(whole))
 
 
 def load_network(folder: Path | str, *, dtype: type[np.floating] = np.float32) -> Sequential:
@@ -88,28 +110,42 @@ def load_network(folder: Path | str, *, dtype: type[np.floating] = np.float32) -
         CheckpointError: A file is missing or damaged, or the weights belong to another network.
         UsageError: An architecture that is not one of `NETWORKS`.
     """
-    file = Path(folder) / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        name, shape = (
-            str(config["architecture"]),
-            tuple(int(size) for size in config["input_shape"]),
-        )
-        classes, mean, std = int(config["num_classes"]), config.get("mean"), config.get("std")
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    file = usable_path(folder, CheckpointError) / "config.json"
+    config = read_json_table(file, MODEL_CONFIG)
+    classes, shape = config.get("num_classes"), config.get("input_shape")
+    sizes: list[Any] = shape if isinstance(shape, list) and len(shape) == 3 else [None]
+    if not all(type(size) is int and 1 <= size <= 16384 for size in (*sizes, classes)):
         raise CheckpointError(
-            f"{type(error).__name__}: {error}",
+            f"num_classes is {str(classes)[:40]}, input_shape {str(shape)[:60]}",
+            code="C17",
             where=file,
             expected="a config.json with architecture, input_shape and num_classes",
-        ) from error
+        )
+    name = config.get("architecture")
+    if not isinstance(name, str):
+        raise CheckpointError(f"architecture is {str(name)[:40]}", code="C17", where=file)
+    mean, std = (_numbers(config.get(key), key, sizes[0], file) for key in ("mean", "std"))
     network = build_network(
         name,
         generator=np.random.default_rng(0),
-        num_classes=classes,
-        input_shape=(shape[0], shape[1], shape[2]),
-        mean=None if mean is None else tuple(mean),
-        std=None if std is None else tuple(std),
+        num_classes=int(str(classes)),
+        input_shape=(sizes[0], sizes[1], sizes[2]),
+        mean=mean,
+        std=std,
         dtype=dtype,
     )
     load_weights(network, Path(folder) / "model.safetensors")
     return network
+
+
+def _numbers(value: object, what: str, channels: int, where: Path) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    right = isinstance(value, list) and len(value) in (1, channels)
+    least = -1e6 if what == "mean" else 0.0
+    if not right or not all(
+        type(number) in (int, float) and least < number < 1e6
+        for number in value  # type: ignore[attr-defined]
+    ):
+        raise CheckpointError(f"{what} is {str(value)[:60]}", code="C17", where=where)
+    return tuple(float(number) for number in value)  # type: ignore[attr-defined]

@@ -36,7 +36,7 @@ def architecture(audit: Audit, section: Section) -> None:
             + _normalization(classifier.mean, classifier.std),
             "Classes": len(classifier.class_names),
             "Weights": f"{found.parameters:,}, {found.trainable:,} of them trainable",
-            "Multiply-adds": f"{found.multiply_adds:,} per image",
+            "Multiply-adds": found.work.replace(" multiply-adds", " per image", 1),
             "Neurons": f"{found.neurons:,} values computed by convolutions and dense layers; "
             f"{found.document_neurons:,} if a convolution counts one per filter tap",
         }

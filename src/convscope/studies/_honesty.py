@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from convscope.errors import ConvscopeError
+from convscope.files import SETTINGS, read_text
 from convscope.reports import Section
 from convscope.studies._context import Audit
 
@@ -80,9 +82,13 @@ def reproduce(audit: Audit, section: Section) -> None:
         )
     folder = audit.run_folder
     config = folder / "config.toml" if folder is not None else None
-    if config is not None and config.is_file():
+    if config is not None and config.exists():
         with section.details("Settings of the training run"):
-            text = config.read_text(encoding="utf-8", errors="replace")
+            try:
+                text = read_text(config, SETTINGS)
+            except ConvscopeError as error:
+                section.text(f"config.toml cannot be used: {error.what}")
+                return
             section.code(text[:20_000], caption="config.toml: convscope train --config repeats it.")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from convscope.explanations import (
 )
 from convscope.figures import draw
 from convscope.figures import draw_feature_maps as draw_maps
+from convscope.files import checked_path, disk_errors, whole_folder
 from convscope.reports import Report, render
 from convscope.studies._inspection_pages import (
     MOST_ON_PAGE,
@@ -103,18 +105,18 @@ def write_images(work: Inspection, out: Path, *, title: str, force: bool = False
         image_page(report, work)
         write_page(report, out, force=force)
         return
-    folder = fresh_folder(out, force=force)
-    for name, result in work.found.items():
-        if isinstance(result, FeatureMaps):
-            for row in range(min(len(work.images), MOST_ON_PAGE)):
-                draw_maps(result, row).savefig(folder / f"{name}-{row}.png", dpi=150)
-        else:
-            draw(result).savefig(folder / f"{name}.png", dpi=150)
-        if isinstance(result, Explanation) and result.table is not None:
-            rows = occlusion_rows(result.table, result.class_names, work.names)
-            write_csv(folder / f"{name}.csv", rows)
-        results.save(result, folder / "results" / name, force=force)
-    write_csv(folder / "predictions.csv", prediction_rows(work))
+    with fresh_folder(out, force=force) as folder:
+        for name, result in work.found.items():
+            if isinstance(result, FeatureMaps):
+                for row in range(min(len(work.images), MOST_ON_PAGE)):
+                    draw_maps(result, row).savefig(folder / f"{name}-{row}.png", dpi=150)
+            else:
+                draw(result).savefig(folder / f"{name}.png", dpi=150)
+            if isinstance(result, Explanation) and result.table is not None:
+                rows = occlusion_rows(result.table, result.class_names, work.names)
+                write_csv(folder / f"{name}.csv", rows)
+            results.save(result, folder / "results" / name, force=force)
+        write_csv(folder / "predictions.csv", prediction_rows(work))
 
 
 def write_units(found: Visualization, out: Path, *, title: str, force: bool = False) -> None:
@@ -124,11 +126,11 @@ def write_units(found: Visualization, out: Path, *, title: str, force: bool = Fa
         unit_section(report, found)
         write_page(report, out, force=force)
         return
-    folder = fresh_folder(out, force=force)
-    draw(found).savefig(folder / "units.png", dpi=150)
-    write_csv(folder / "units.csv", unit_rows(found))
-    write_csv(folder / "effect.csv", effect_rows(found))
-    results.save(found, folder / "results" / "units", force=force)
+    with fresh_folder(out, force=force) as folder:
+        draw(found).savefig(folder / "units.png", dpi=150)
+        write_csv(folder / "units.csv", unit_rows(found))
+        write_csv(folder / "effect.csv", effect_rows(found))
+        results.save(found, folder / "results" / "units", force=force)
 
 
 def write_trust(found: Trust, out: Path, *, title: str, force: bool = False) -> None:
@@ -138,16 +140,16 @@ def write_trust(found: Trust, out: Path, *, title: str, force: bool = False) -> 
         trust_section(report.section("trust", "Whom to believe", TRUST_LEAD), found)
         write_page(report, out, force=force)
         return
-    folder = fresh_folder(out, force=force)
-    draw(found).savefig(folder / "trust.png", dpi=150)
-    write_csv(folder / "trust.csv", trust_rows(found))
-    results.save(found, folder / "results" / "trust", force=force)
+    with fresh_folder(out, force=force) as folder:
+        draw(found).savefig(folder / "trust.png", dpi=150)
+        write_csv(folder / "trust.csv", trust_rows(found))
+        results.save(found, folder / "results" / "trust", force=force)
 
 
 def write_page(report: Report, out: Path, *, force: bool) -> None:
     """One HTML file and nothing else."""
     refuse_taken_file(out, force=force)
-    with tempfile.TemporaryDirectory() as temporary:
+    with disk_errors(out), tempfile.TemporaryDirectory() as temporary:
         folder = report.write(Path(temporary) / "report")
         render(folder, out)
 
@@ -158,13 +160,15 @@ def refuse_taken_file(out: Path, *, force: bool) -> None:
     Raises:
         UsageError: U13 if it exists and not `force`.
     """
+    checked_path(out)
     taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
     if taken and not force:
         raise UsageError("already exists", code="U13", where=out, hint="another --out, or --force")
 
 
-def fresh_folder(out: Path, *, force: bool) -> Path:
-    """`out` as a folder to write into."""
+@contextmanager
+def fresh_folder(out: Path, *, force: bool) -> Iterator[Path]:
+    """A folder to write into, which becomes `out` when the block is through, or is not there."""
     refuse_taken_file(out, force=force)
-    out.mkdir(parents=True, exist_ok=True)
-    return out
+    with whole_folder(out, force=force) as draft:
+        yield draft

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from convscope.errors import ConvscopeError
 from convscope.figures import accuracy_curve, loss_curve, svg
+from convscope.files import ENVIRONMENT, read_json_table
 from convscope.reports import Section
 from convscope.studies._context import Audit
 from convscope.training import Measured, read_history, read_settings
@@ -86,7 +86,7 @@ def _few(points: tuple[Measured, ...], most: int = 12) -> list[Measured]:
 def _settings(folder: Path) -> dict[str, object]:
     try:
         s = read_settings(folder / "config.toml")
-    except (ConvscopeError, OSError):
+    except ConvscopeError:
         return {"Settings": "config.toml is missing or damaged"}
     return {
         "Recipe": f"{s.model} on {s.data}, preset {s.preset}, seed {s.seed}",
@@ -99,11 +99,14 @@ def _settings(folder: Path) -> dict[str, object]:
 
 def _environment(folder: Path) -> dict[str, object]:
     try:
-        sessions = json.loads((folder / "env.json").read_text(encoding="utf-8"))["sessions"]
+        sessions = read_json_table(folder / "env.json", ENVIRONMENT)["sessions"]
         seconds = sum(float(s.get("seconds") or 0) for s in sessions)
         last = sessions[-1]
         words = f"torch {last['torch']}, {last['threads']} threads, {last['precision']}"
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
-        return {}
+    except ConvscopeError as error:
+        missing = not (folder / "env.json").exists()
+        return {} if missing else {"Computed with": f"env.json cannot be used: {error.what}"}
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
+        return {"Computed with": "env.json is damaged"}
     many = f" in {len(sessions)} sessions" if len(sessions) > 1 else ""
     return {"Duration": f"{seconds:.0f} s{many}", "Computed with": words}

@@ -1,6 +1,7 @@
 """Training: settings in, a run folder and a classifier out; killed and resumed without a trace."""
 
 from convscope.training._allocator import tune_allocator
+from convscope.training._batches import fitting_batch
 from convscope.training._evaluate import Evaluation, Examples, evaluate
 from convscope.training._events import Event, Measured, Saved, Started, Stepped, Warned
 from convscope.training._folder import check_run_folder
@@ -28,6 +29,7 @@ __all__ = [
     "Warned",
     "check_run_folder",
     "evaluate",
+    "fitting_batch",
     "read_history",
     "read_settings",
     "recipe",

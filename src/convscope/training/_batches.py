@@ -17,6 +17,25 @@ from convscope.training._world import World
 CPU = torch.device("cpu")
 
 
+def fitting_batch(wanted: int, images: int) -> int:
+    """A batch size that `images` training images allow.
+
+    Args:
+        wanted: The recipe's.
+        images: How many there are.
+
+    Returns:
+        `wanted` if there are as many images; else a power of two that leaves four updates an epoch.
+
+    Example:
+        >>> fitting_batch(128, 5000), fitting_batch(128, 100), fitting_batch(128, 3)
+        (128, 16, 2)
+    """
+    if images >= wanted:
+        return wanted
+    return max(1 << max(0, (images // 4).bit_length() - 1), min(2, images))
+
+
 class Batches:
     """The training images in the order of a run.
 
@@ -42,6 +61,7 @@ class Batches:
                 f"batch_size is {size}, the training split has {len(split)} images",
                 code="T19",
                 expected=f"1 to {len(split)}",
+                hint=f"--batch-size {fitting_batch(size, len(split))} fits these images",
             )
         if size % world.size:
             raise UsageError(

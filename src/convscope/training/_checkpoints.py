@@ -11,8 +11,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from convscope.errors import CheckpointError, ResourceError
+from convscope import files
+from convscope.errors import CheckpointError, ConvscopeError, DataError
+from convscope.files import disk_errors as _disk_errors
 from convscope.training import _faults
 
 SCHEMA = 1
@@ -91,32 +93,43 @@ class Checkpoints:
         for stale in self.folder.glob(".tmp-*"):
             shutil.rmtree(stale, ignore_errors=True)
 
-    def newest(self) -> tuple[Snapshot | None, list[str]]:
+    def newest(
+        self, take: Callable[[Snapshot], None] | None = None
+    ) -> tuple[Snapshot | None, list[str]]:
         """The newest checkpoint that is whole, and a sentence about each that is not.
 
         Damaged ones are renamed to ``damaged-...`` when an older one can be used in their place.
+
+        Args:
+            take: Puts a snapshot to use; a `CheckpointError` from it means that this one does not
+                serve, and the one before it is tried.
 
         Returns:
             None if there has never been a checkpoint.
 
         Raises:
-            CheckpointError: There are checkpoints and all of them are damaged.
+            CheckpointError: There are checkpoints and none of them serves.
         """
-        notes: list[str] = []
-        damaged: list[Path] = []
+        faults: list[tuple[Path, ConvscopeError]] = []
         for path in self._newest_first():
             try:
                 snapshot = read_checkpoint(path)
-            except CheckpointError as error:
-                notes.append(f"{path.name} is damaged ({error.what}); the one before it is used")
-                damaged.append(path)
+                if take is not None:
+                    take(snapshot)
+            except (CheckpointError, DataError) as error:
+                faults.append((path, error))
                 continue
-            for broken in damaged:
+            for broken, _ in faults:
                 _set_aside(broken, "damaged", hidden=False)
-            return snapshot, notes
-        if damaged:
+            return snapshot, [
+                f"{broken.name} is damaged ({error.what}); the one before it is used"
+                for broken, error in faults
+            ]
+        if faults and all(error.code == "C10" for _, error in faults):
+            raise faults[0][1]
+        if faults:
             raise CheckpointError(
-                f"no usable checkpoint: {notes[0]}",
+                f"no usable checkpoint: {faults[0][0].name} is damaged ({faults[0][1].what})",
                 code="C20",
                 where=self.folder,
                 hint="delete the run folder, or train into another one",
@@ -135,56 +148,53 @@ def read_checkpoint(path: Path) -> Snapshot:
     Raises:
         CheckpointError: A file is missing, changed, or of a newer version of convscope.
     """
-    manifest = _json(_content(path / _MANIFEST), path / _MANIFEST)
-    schema, files = manifest.get("schema"), manifest.get("files")
-    if not isinstance(schema, int) or not isinstance(files, dict):
+    manifest = _table(path / _MANIFEST, files.MANIFEST)
+    schema, named = manifest.get("schema"), manifest.get("files")
+    if type(schema) is not int or not isinstance(named, dict):
         raise CheckpointError("not a manifest", code="C08", where=path / _MANIFEST)
     if schema > SCHEMA:
         raise CheckpointError(
             f"written by a newer convscope (schema {schema})", code="C17", where=path
         )
     contents: dict[str, bytes] = {}
-    for name, digest in files.items():
+    for name, digest in named.items():
         if not re.fullmatch(r"[a-z0-9_-]+\.(safetensors|json|csv)", name):
             raise CheckpointError(f"the manifest names {name!r}", code="C19", where=path)
         contents[name] = _content(path / name)
         if hashlib.sha256(contents[name]).hexdigest() != digest:
             raise CheckpointError(f"{name} does not match its SHA-256", code="C08", where=path)
-    try:
-        state = _json(contents["state.json"], path / "state.json")
-        tensors = {
-            name.removesuffix(".safetensors"): safetensors.torch.load(content)
+    for name in ("state.json", "metrics.csv"):
+        if name not in contents:
+            raise CheckpointError(f"the manifest names no {name}", code="C08", where=path)
+    state = files.parse_json(contents["state.json"], files.STATE, where=path / "state.json")
+    step = state.get("step") if isinstance(state, dict) else None
+    if type(step) is not int or not isinstance(state.get("numbers"), dict):
+        raise CheckpointError("unreadable: no step and numbers", code="C09", where=path)
+    metrics = files.decoded(contents["metrics.csv"], files.METRICS, where=path / "metrics.csv")
+    return Snapshot(
+        step=step,
+        tensors={
+            name.removesuffix(".safetensors"): _tensors(content, path / name)
             for name, content in contents.items()
             if name.endswith(".safetensors")
-        }
-        return Snapshot(
-            step=int(state["step"]),
-            tensors=tensors,
-            numbers=state["numbers"],
-            metrics=contents["metrics.csv"].decode(),
-        )
-    except (KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"unreadable: {error}", code="C09", where=path) from None
+        },
+        numbers=state["numbers"],
+        metrics=metrics,
+    )
 
 
-@contextmanager
-def disk_errors(where: Path, *, cleanup: Path | None = None) -> Iterator[None]:
-    """Turn what the disk says no to into a `ResourceError`, and remove the half-written `cleanup`.
-
-    Raises:
-        ResourceError: Disk full, read-only, no permission, a file where a folder should be.
-    """
+def _tensors(content: bytes, where: Path) -> dict[str, Tensor]:
+    files.check_tensor_file(content, len(content), where=where)
     try:
-        yield
-    except OSError as error:
-        if cleanup is not None:
-            shutil.rmtree(cleanup, ignore_errors=True)
-        raise ResourceError(
-            f"cannot write: {error.strerror or error}",
-            code="T04",
-            where=where,
-            hint="free space or permissions; a started run goes on with --resume",
-        ) from error
+        return safetensors.torch.load(content)
+    except Exception as error:  # the parser raises many kinds
+        raise CheckpointError(f"unreadable: {error}", code="C09", where=where) from None
+
+
+def disk_errors(where: Path, *, cleanup: Path | None = None) -> AbstractContextManager[None]:
+    """`convscope.files.disk_errors`, with the way on for a run."""
+    hint = "free space or permissions; a started run goes on with --resume"
+    return _disk_errors(where, cleanup=cleanup, hint=hint)
 
 
 def write_atomically(path: Path, content: bytes, failpoint: str = "report.write") -> None:
@@ -237,18 +247,13 @@ def _set_aside(path: Path, why: str, *, hidden: bool = True) -> Path:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"{path.name}: {error.strerror}", code="C07", where=path.parent
-        ) from None
+        return files.read_bytes(path, files.TENSORS)
+    except ConvscopeError as error:
+        raise CheckpointError(f"{path.name}: {error.what}", code="C07", where=path.parent) from None
 
 
-def _json(content: bytes, where: Path) -> dict[str, Any]:
+def _table(path: Path, kind: files.Kind) -> dict[str, Any]:
     try:
-        found = json.loads(content)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{where.name} is not JSON", code="C08", where=where.parent)
-    return found
+        return files.read_json_table(path, kind)
+    except ConvscopeError as error:
+        raise CheckpointError(f"{path.name}: {error.what}", code="C08", where=path.parent) from None

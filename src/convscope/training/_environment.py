@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from convscope import files
 from convscope.data import Dataset
-from convscope.errors import DataError
+from convscope.errors import ConvscopeError, DataError
 from convscope.training._checkpoints import write_atomically
 
 NAME = "env.json"
@@ -86,9 +87,17 @@ class Environment:
         now = fingerprint(precision=precision, device=device, processes=processes)
         digest = data_digest(dataset)
         path = folder / NAME
-        before = _read(path) if step else {}
-        sessions = list(before.get("sessions", []))
         drift: list[str] = []
+        before: dict[str, Any] = {}
+        if step:
+            try:
+                before = read_environment(path)
+            except ConvscopeError as error:
+                drift.append(
+                    f"{NAME} cannot be used ({error.what}): whether data and software are those "
+                    "of the start is not known; not bit-exact from here on"
+                )
+        sessions = list(before.get("sessions", []))
         if before:
             found = before.get("data", {}).get("sha256")
             if found != digest:
@@ -102,7 +111,7 @@ class Environment:
             if step == total:
                 return cls(path, before), []
             last = sessions[-1] if sessions else {}
-            drift = [
+            drift += [
                 f"{key} {last.get(key)} -> {value}: not bit-exact from here on"
                 for key, value in now.items()
                 if last.get(key) != value
@@ -145,9 +154,19 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def read_environment(path: Path) -> dict[str, Any]:
+    """What an ``env.json`` holds, as far as anything here relies on it.
+
+    Raises:
+        CheckpointError: Missing, damaged, or of another form.
+        ResourceError: It may not be read.
+    """
+    found = files.read_json_table(path, files.ENVIRONMENT)
+    sessions, data = found.get("sessions"), found.get("data", {})
+    if not isinstance(sessions, list) or not all(isinstance(one, dict) for one in sessions):
+        raise files.ENVIRONMENT.error(
+            f"sessions is {str(sessions)[:40]!r}, not a list of sessions", code="C08", where=path
+        )
+    if not isinstance(data, dict):
+        raise files.ENVIRONMENT.error("data is not a table", code="C08", where=path)
+    return found

@@ -6,6 +6,8 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
+from convscope import files
+from convscope.errors import DataError
 from convscope.training import _faults
 from convscope.training._events import Measured
 
@@ -36,23 +38,50 @@ def read_history(path: Path) -> tuple[Measured, ...]:
     Args:
         path: The file, or the run folder that holds it.
 
+    Raises:
+        DataError: It is damaged; the text names the line.
+        ResourceError: It may not be read.
+
     Example:
         >>> read_history(Path("runs/none"))
         ()
     """
+    path = files.usable_path(path, DataError)
     path = path / "metrics.csv" if path.is_dir() else path
-    if not path.is_file():
+    if not path.exists():
         return ()
-    return parse_history(path.read_text(encoding="utf-8"))
+    return parse_history(files.read_text(path, files.METRICS), where=path)
 
 
-def parse_history(text: str) -> tuple[Measured, ...]:
-    """The rows of the text of a ``metrics.csv``."""
+def parse_history(text: str, *, where: object = "") -> tuple[Measured, ...]:
+    """The rows of the text of a ``metrics.csv``.
+
+    Raises:
+        DataError: A column is missing, or a value is no number; the text names the line.
+    """
     whole = text[: text.rfind("\n") + 1]
-    return tuple(map(_point, csv.DictReader(io.StringIO(whole))))
+    reader = csv.DictReader(io.StringIO(whole), strict=True)
+    points: list[Measured] = []
+    try:
+        if whole and (lost := [name for name in COLUMNS if name not in (reader.fieldnames or ())]):
+            raise ValueError(f"no column {lost[0]!r}")
+        for row in reader:
+            points.append(_point(row))
+    except (csv.Error, ValueError, TypeError, OverflowError) as error:
+        raise DataError(
+            f"line {max(reader.line_num, 1)}: {error}",
+            where=where or "metrics.csv",
+            expected="a row of numbers for " + ",".join(COLUMNS),
+            hint=files.METRICS.hint,
+        ) from None
+    return tuple(points)
 
 
 def _point(row: dict[str, str]) -> Measured:
-    numbers: dict[str, Any] = {name: float(row[name]) for name in COLUMNS}
-    whole = {name: int(row[name]) for name in ("step", "validation_images")}
+    texts = {name: row.get(name) for name in COLUMNS}
+    for name, text in texts.items():
+        if text is None or len(text) > 40:
+            raise ValueError(f"{name} is {'missing' if text is None else text[:20] + '...'}")
+    numbers: dict[str, Any] = {name: float(str(text)) for name, text in texts.items()}
+    whole = {name: int(str(texts[name])) for name in ("step", "validation_images")}
     return Measured(**{**numbers, **whole})

@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ class NotFinite(Exception):
     def error(self, folder: Path, settings: TrainSettings) -> NumericalError:
         """Write ``nan-report.json`` and give the error to leave with."""
         report = {"seed": settings.seed, **self.report}
-        write_atomically(folder / NAME, json.dumps(report, indent=2).encode())
+        with suppress(OSError):  # the error matters more than its report
+            write_atomically(folder / NAME, json.dumps(report, indent=2).encode())
         where = "gradient" if math.isfinite(self.loss) else "loss"
         return NumericalError(
             f"the {where} is not finite at step {self.report['step']}; no update was made",

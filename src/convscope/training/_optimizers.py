@@ -63,6 +63,9 @@ def remember(rules: list[Rule], tensors: dict[str, Tensor]) -> None:
 
     Raises:
         KeyError: Something is missing.
+        ValueError: Something has another shape.
     """
     for name, value in memory_of(rules).items():
+        if tensors[name].shape != value.shape:
+            raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}")
         value.copy_(tensors[name])

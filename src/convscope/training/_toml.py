@@ -2,12 +2,12 @@
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from convscope import files
 from convscope.errors import UsageError, choose
 from convscope.training._settings import TrainSettings
 
@@ -54,10 +54,7 @@ def table_from_toml(text: str, *, where: object = "") -> dict[str, Any]:
         UsageError: Not TOML, an unknown key (with the closest), or a value of the wrong kind; the
             text names the line.
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"not valid TOML: {error}", code="U11", where=where) from None
+    table = files.parse_toml(text, files.SETTINGS, where=where)
     return checked_table(table, TrainSettings, text=text, where=where)
 
 
@@ -129,13 +126,11 @@ def read_text(path: Path) -> str:
     """The text of a config file.
 
     Raises:
-        UsageError: The file is missing, is a folder or is not UTF-8.
+        UsageError: The file is missing, is a folder, a pipe or a device, is too large, or is not
+            UTF-8.
+        ResourceError: It may not be read.
     """
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UsageError(f"cannot read: {reason}", code="U02", where=path) from None
+    return files.read_text(files.usable_path(path), files.SETTINGS)
 
 
 def _converted(value: Any, wanted: Any, name: str, place: str) -> Any:

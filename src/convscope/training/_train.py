@@ -16,14 +16,16 @@ from convscope.models import build, load, save_model
 from convscope.training import _faults
 from convscope.training._batches import Batches, Normalize
 from convscope.training._card import model_card
-from convscope.training._checkpoints import Checkpoints, disk_errors, write_atomically
+from convscope.training._checkpoints import Checkpoints, Snapshot, disk_errors, write_atomically
 from convscope.training._engine import Engine
 from convscope.training._environment import Environment
 from convscope.training._events import Event, Measured, Saved, Started, Stepped, Warned
 from convscope.training._folder import (
     CHECKPOINTS,
     METRICS,
+    begun,
     check_run_folder,
+    made,
     settle_config,
     sweep,
 )
@@ -109,8 +111,10 @@ def train(
         world = stack.enter_context(joined(device))
         if world.speaks:
             check_run_folder(out, resume=resume)
+            stack.enter_context(made(out))
             if note := stack.enter_context(locked(out)):
                 tell(Warned(text=note))
+            stack.enter_context(begun(out))
         else:
             tell = lambda event: None  # noqa: E731
         stack.enter_context(_memory_errors())
@@ -192,10 +196,8 @@ class _Run:
 
     def _restore(self) -> None:
         """Take up the newest checkpoint, if there is one."""
-        snapshot, notes = self.checkpoints.newest()
+        snapshot, notes = self.checkpoints.newest(self._take)
         if snapshot is not None:
-            self.state.restore(snapshot)
-            self.points = list(parse_history(snapshot.metrics))
             self.saved_at = snapshot.step
         if not self.world.speaks:
             return
@@ -212,6 +214,10 @@ class _Run:
             write_atomically(self.out / METRICS, history_text(self.points).encode())
         for note in [*notes, *drift]:
             self.tell(Warned(text=note))
+
+    def _take(self, snapshot: Snapshot) -> None:
+        self.state.restore(snapshot)
+        self.points = list(parse_history(snapshot.metrics))
 
     def go(self) -> None:
         """Run to the end, writing metrics and checkpoints on the way."""
