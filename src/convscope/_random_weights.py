@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor, nn
 
+from convscope._random import source
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
 
@@ -37,7 +38,7 @@ def with_random_weights(
     Args:
         classifier: Left as it is.
         layers: Which modules to randomize, by name; by default all that have parameters.
-        generator: Source of the draws.
+        generator: Source of the draws; by default one with seed 0.
 
     Raises:
         ModelContractError: If the network cannot be copied.
@@ -59,6 +60,7 @@ def with_random_weights(
         ) from error
     chosen = weighted_layers(module) if layers is None else layers
     modules = dict(module.named_modules())
+    generator = source(generator)
     with torch.no_grad():
         for name in chosen:
             _randomize(modules[name], generator)

@@ -36,6 +36,34 @@ LEAST_SPAN, MOST_SPAN = 10.0, 30.0
 """Ranges of logits within which `log_odds` leaves their scale alone: those of ordinary networks."""
 
 
+def usual_scale(logits: Tensor) -> Tensor:
+    """What brings each row of logits to a usual range, ``(batch,)``; 1 where it has one."""
+    span = logits.detach().amax(dim=1) - logits.detach().amin(dim=1)
+    span = span.clamp_min(torch.finfo(logits.dtype).tiny)
+    return span.clamp(LEAST_SPAN, MOST_SPAN) / span
+
+
+TINY_SPAN, HUGE_SPAN = 0.1, 1000.0
+"""Ranges of logits outside which the size of a gradient of cross-entropy has lost its meaning."""
+
+
+def measured_entropy(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+    """Cross-entropy, to be raised, of logits that were brought to a usual range if theirs is odd.
+
+    For attacks whose steps are as long as the gradient. With logits between `TINY_SPAN` and
+    `HUGE_SPAN` it is cross-entropy itself; beyond, the gradient would be next to nothing or, where
+    the network is sure, exactly zero.
+    """
+    return goal.cross_entropy(logits * odd_scale(logits)[:, None], rows)
+
+
+def odd_scale(logits: Tensor) -> Tensor:
+    """`usual_scale` of rows beyond `TINY_SPAN` and `HUGE_SPAN`, ``(batch,)``; 1 of all others."""
+    span = logits.detach().amax(dim=1) - logits.detach().amin(dim=1)
+    odd = (span < TINY_SPAN) | (span > HUGE_SPAN)
+    return torch.where(odd, usual_scale(logits), torch.ones_like(span))
+
+
 def log_odds(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
     """Logarithm of the odds against the label, or for the target.
 
@@ -44,17 +72,15 @@ def log_odds(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
     say anything. Logits whose range is unusual are scaled to the nearest usual one: with tiny
     logits every class counts equally, with huge ones only the best.
     """
-    span = logits.detach().amax(dim=1, keepdim=True) - logits.detach().amin(dim=1, keepdim=True)
-    span = span.clamp_min(torch.finfo(logits.dtype).tiny)
-    usual = logits * (span.clamp(LEAST_SPAN, MOST_SPAN) / span)
+    usual = logits * usual_scale(logits)[:, None]
     aim = goal.aims[rows][:, None]
     others = usual.scatter(1, aim, -torch.inf).logsumexp(dim=1)
     return goal.sign * (usual.gather(1, aim)[:, 0] - others)
 
 
 def cross_entropy(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
-    """Minus log p(label), or log p(target)."""
-    return goal.cross_entropy(logits, rows)
+    """Minus log p(label), or log p(target); see `measured_entropy`."""
+    return measured_entropy(goal, logits, rows)
 
 
 def margin(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
