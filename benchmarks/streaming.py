@@ -126,8 +126,12 @@ def main() -> None:
         for count in COUNTS:
             command = [sys.executable, __file__, *sys.argv[1:], "--case", name]
             done = subprocess.run(
-                [*command, "--count", str(count)], capture_output=True, text=True, check=True
+                [*command, "--count", str(count)], capture_output=True, text=True, check=False
             )
+            if done.returncode:  # Killed for memory, most likely: that is a finding, too.
+                figures.setdefault(name, {})[str(count)] = {"exit_status": done.returncode}
+                print(name, count, done.returncode, done.stderr[-300:], flush=True)
+                continue
             found = json.loads(done.stdout.splitlines()[-1])
             figures.setdefault(name, {})[str(count)] = {
                 "seconds": round(found["seconds"], 2),
@@ -135,7 +139,10 @@ def main() -> None:
                 "success_rate": found["success_rate"],
             }
             print(name, count, figures[name][str(count)], flush=True)
-        few, many = (figures[name][str(count)]["peak_megabytes"] for count in COUNTS)
+        peaks = [figures[name][str(count)].get("peak_megabytes") for count in COUNTS]
+        if None in peaks:
+            continue
+        few, many = peaks
         growth = (many - few) * 1e6 / (COUNTS[1] - COUNTS[0])
         figures[name]["growth_bytes_per_image"] = round(growth)
         figures[name]["growth_in_float_images"] = round(growth / IMAGE_BYTES, 2)

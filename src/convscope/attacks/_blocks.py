@@ -25,8 +25,8 @@ from convscope.probe import Cost
 
 P = ParamSpec("P")
 
-VALUES = 2**21
-"""Pixels of a block: 8 MiB per copy of it."""
+VALUES = 2**20
+"""Pixels of a block: 4 MiB per copy of it. Larger blocks are no faster."""
 
 LEAST_ROWS = 32
 """Rows of a block of large images."""
@@ -37,7 +37,7 @@ def block_rows(shape: Sequence[int]) -> int:
 
     Example:
         >>> block_rows((1, 28, 28)), block_rows((3, 32, 32)), block_rows((3, 224, 224))
-        (2048, 512, 32)
+        (1024, 256, 32)
     """
     rows = VALUES // max(1, math.prod(shape))
     return max(LEAST_ROWS, 2 ** max(0, rows.bit_length() - 1))
@@ -136,17 +136,19 @@ class _Whole:
     """The results of blocks, written into one: never two copies of all images."""
 
     EACH = ("adversarials", "saved", "labels", "logits_before", "logits_after", "logits_saved",
-            "steps", "zero_gradients")  # fmt: skip
+            "steps", "zero_gradients", "originals", "targets", "nonfinite")  # fmt: skip
+    REST = ("history", "epsilon", "settings", "flags", "cost")
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
         self.filled: dict[str, Tensor] = {}
-        self.others: list[AttackResult] = []
+        self.last: AttackResult | None = None
+        self.rest: dict[str, list[Any]] = {name: [] for name in self.REST}
 
     def add(self, first: int, part: AttackResult) -> None:
         """Write a block down."""
         last = first + len(part)
-        for name in (*self.EACH, "originals", "targets", "nonfinite"):
+        for name in self.EACH:
             block = getattr(part, name)
             if block is None:
                 continue
@@ -155,27 +157,25 @@ class _Whole:
             if name not in self.filled:
                 self.filled[name] = block.new_empty((len(self.images), *block.shape[1:]))
             self.filled[name][first:last] = block
-        # What is left of the block are numbers; its images are let go.
-        none = slice(0, 0)
-        few = {n: getattr(part, n)[none] for n in (*self.EACH, "originals")}
-        self.others.append(replace(part, **few, targets=None, nonfinite=None))
+        for name in self.REST:
+            self.rest[name].append(getattr(part, name))
+        self.last = part
 
     def result(self) -> AttackResult:
         """All rows together."""
-        parts = self.others
-        flags = [part.flags for part in parts]
-        filled: dict[str, Any] = dict(self.filled)
+        assert self.last is not None
+        flags, costs = self.rest["flags"], self.rest["cost"]
+        filled: dict[str, Any] = {"originals": self.images, **self.filled}
         whole = replace(
-            parts[0],
-            originals=filled.pop("originals", self.images),
+            self.last,
             **filled,
-            history=torch.cat([part.history for part in parts], dim=1),
-            epsilon=_largest([part.epsilon for part in parts]),
-            settings=_settings([part.settings for part in parts]),
+            history=torch.cat(self.rest["history"], dim=1),
+            epsilon=_largest(self.rest["epsilon"]),
+            settings=_settings(self.rest["settings"]),
             cost=Cost(
-                forwards=sum(part.cost.forwards for part in parts),
-                backwards=sum(part.cost.backwards for part in parts),
-                seconds=sum(part.cost.seconds for part in parts),
+                forwards=sum(cost.forwards for cost in costs),
+                backwards=sum(cost.backwards for cost in costs),
+                seconds=sum(cost.seconds for cost in costs),
             ),
         )
         every = [flag for some in flags for flag in some]

@@ -37,14 +37,28 @@ LEAST_SPAN, MOST_SPAN = 10.0, 30.0
 
 
 def usual_scale(logits: Tensor) -> Tensor:
-    """What brings each row of logits to a usual range, ``(batch,)``; 1 where it has one."""
+    """What brings each row of logits to a usual range, ``(batch,)``; 1 where it has one.
+
+    Odd ranges, beyond all that training leads to, become the ordinary one: multiplying all logits
+    by 10,000 or dividing them by it makes no difference.
+    """
+    span = _span(logits)
+    usual = torch.where(_odd(span), ORDINARY_SPAN, span.clamp(LEAST_SPAN, MOST_SPAN))
+    return usual / span
+
+
+TINY_SPAN, ORDINARY_SPAN, HUGE_SPAN = 0.1, 20.0, 1000.0
+"""Ranges of logits below the first and above the last are odd: there the size of a gradient of
+cross-entropy says nothing. Networks that were trained here have 15 to 30 on their own data."""
+
+
+def _span(logits: Tensor) -> Tensor:
     span = logits.detach().amax(dim=1) - logits.detach().amin(dim=1)
-    span = span.clamp_min(torch.finfo(logits.dtype).tiny)
-    return span.clamp(LEAST_SPAN, MOST_SPAN) / span
+    return span.clamp_min(torch.finfo(logits.dtype).tiny)
 
 
-TINY_SPAN, HUGE_SPAN = 0.1, 1000.0
-"""Ranges of logits outside which the size of a gradient of cross-entropy has lost its meaning."""
+def _odd(span: Tensor) -> Tensor:
+    return (span < TINY_SPAN) | (span > HUGE_SPAN)
 
 
 def measured_entropy(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
@@ -58,10 +72,9 @@ def measured_entropy(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
 
 
 def odd_scale(logits: Tensor) -> Tensor:
-    """`usual_scale` of rows beyond `TINY_SPAN` and `HUGE_SPAN`, ``(batch,)``; 1 of all others."""
-    span = logits.detach().amax(dim=1) - logits.detach().amin(dim=1)
-    odd = (span < TINY_SPAN) | (span > HUGE_SPAN)
-    return torch.where(odd, usual_scale(logits), torch.ones_like(span))
+    """What brings rows of an odd range to the ordinary one, ``(batch,)``; 1 for all others."""
+    span = _span(logits)
+    return torch.where(_odd(span), ORDINARY_SPAN / span, torch.ones_like(span))
 
 
 def log_odds(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:

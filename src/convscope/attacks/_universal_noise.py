@@ -244,7 +244,7 @@ def flags_of(ascent: Ascent, things: str) -> tuple[str, ...]:
     lost = int(ascent.nonfinite.sum())
     if lost:
         found.append(
-            f"NaN or infinite logits or gradients on the way of {lost} of {total} {things}: they end "
-            "where that happened"
+            f"NaN or infinite logits or gradients on the way of {lost} of {total} {things}: "
+            "they end where that happened"
         )
     return tuple(found)
