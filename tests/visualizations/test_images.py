@@ -33,9 +33,10 @@ def test_zero_l2_of_a_linear_network_ends_at_weights_over_twice_the_pull():
     assert torch.allclose(found.images, weights.clamp(0, 1), atol=0.01)
 
 
-def test_the_blur_is_printed_or_usual():
-    for sigma, name in (("printed", "printed"), ("usual", "usual")):
-        assert gaussian_gradient(sigma=sigma).settings["sigma"] == name
+def test_the_blur_is_a_variance_or_as_printed_or_usual():
+    assert gaussian_gradient().settings["sigma"] == "variance"
+    for sigma in ("variance", "printed", "usual"):
+        assert gaussian_gradient(sigma=sigma).settings["sigma"] == sigma
     with pytest.raises(UsageError, match="unknown sigma"):
         gaussian_gradient(sigma="4k/n")
 

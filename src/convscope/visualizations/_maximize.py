@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor
@@ -55,7 +56,7 @@ def maximize(
         natural, best = _natural(probe, units, reference)
         usual = _usual_logits(probe, reference, drawing.images)
     about_classes = units.layer == LOGITS
-    return Visualization(
+    found = Visualization(
         images=drawing.images,
         units=units.names,
         layer=units.layer,
@@ -76,7 +77,9 @@ def maximize(
         else None,
         settings=recipe.settings,
         cost=probe.cost(),
+        kept=drawing.kept,
     )
+    return replace(found, flags=found.noticed())
 
 
 def nearest(images: Tensor, reference: Tensor) -> Nearest:
