@@ -139,6 +139,8 @@ def main() -> None:
                 "success_rate": found["success_rate"],
             }
             print(name, count, figures[name][str(count)], flush=True)
+        # After every case: a machine that gives up has not measured in vain.
+        record("streaming", figures, threads=given.threads, model=given.model)
         peaks = [figures[name][str(count)].get("peak_megabytes") for count in COUNTS]
         if None in peaks:
             continue

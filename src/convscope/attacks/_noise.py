@@ -23,7 +23,7 @@ class NoiseTransfer:
         noise_targets: ``(noise,)``, the class each noise was made for; -1: away from the label.
         images: ``(batch, channel, height, width)``, the images they were added to.
         labels: Their true classes.
-        predicted_before: ``(batch,)``, without noise.
+        predicted_before: ``(batch,)``, without noise; -1 where a logit is NaN or infinite.
         predicted: ``(noise, batch)``, class of each image with each noise.
         probabilities: ``(noise, batch)``, of that class; NaN where a logit is NaN or infinite.
         class_names: One name per class.
@@ -115,7 +115,8 @@ def apply_noise(
         noise_targets = torch.full((len(noises),), -1, device=images.device)
     predicted, probabilities = [], []
     with classifier.probe() as probe:
-        before = probe.logits(images).argmax(dim=1)
+        alone = probe.logits(images)
+        before = alone.argmax(dim=1).where(finite(alone), -1)
         for noise in noises:
             logits = probe.logits((images + noise).clamp(0, 1))
             best = logits.softmax(dim=1).max(dim=1)
