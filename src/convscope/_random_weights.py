@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor, nn
 
+from convscope._random import source
 from convscope._shadow import shadow
 from convscope.classifier import Classifier
 
@@ -36,7 +37,7 @@ def with_random_weights(
     Args:
         classifier: Left as it is.
         layers: Which modules to randomize, by name; by default all that have parameters.
-        generator: Source of the draws.
+        generator: Source of the draws; by default one with seed 0.
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
@@ -48,6 +49,7 @@ def with_random_weights(
     module = shadow(classifier.module)
     chosen = weighted_layers(module) if layers is None else layers
     modules = dict(module.named_modules())
+    generator = source(generator)
     with torch.no_grad():
         for name in chosen:
             _randomize(modules[name], generator)

@@ -200,3 +200,31 @@ def test_transfer_prints_the_matrix_and_writes_a_page(tmp_path, capsys):
 def test_transfer_refuses_with_a_sentence(words, why, capsys):
     assert main(["attack", "transfer", *words, "--data", "digits"]) == 2
     assert why in capsys.readouterr().err
+
+
+def test_people_are_told_shares_of_what_and_counts_of_how_many(model, capsys):
+    words = ["attack", "until-fooled", model, "digits:test/0-4", "--target", "zero", "--steps=5"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    told = {line[:40].split("  ")[0].strip(): line for line in out.splitlines() if line}
+    assert "images that were a task)" in told["fooled"] and "%" in told["fooled"]
+    assert "zero (class 0)" in told["target"]
+    assert "of 5 images" in told["no task"]
+    assert "_" not in out.replace("convscope", "").split("next:")[0], "names of fields"
+
+
+def test_a_prediction_is_no_true_class(model, tmp_path, capsys):
+    """Without labels the predictions stand for them, but in no column of that name."""
+    picture = tmp_path / "photo.png"
+    Image.fromarray(np.full((28, 28), 90, np.uint8)).save(picture)
+    words = ["attack", "fast-gradient", model, str(picture), "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    heads = (tmp_path / "out" / "images.csv").read_text().splitlines()[0].split(",")
+    assert "true" not in heads and "before" in heads
+    page = tmp_path / "page.html"
+    assert main([*words[:-1], str(page)]) == 0
+    text = page.read_text()
+    assert "True classes are not known" in text and ">true<" not in text
+    assert main(["attack", "fast-gradient", model, "digits:test/0", "--out",
+                 str(tmp_path / "known")]) == 0  # fmt: skip
+    assert "true" in (tmp_path / "known" / "images.csv").read_text().splitlines()[0]

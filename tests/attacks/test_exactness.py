@@ -166,8 +166,15 @@ def test_an_attack_without_gradients_saves_without_gradients(digits):
 
 
 def test_success_on_saved_images_is_judged_on_the_bytes():
-    images, labels = torch.rand(6, 1, 3, 4), torch.zeros(6, dtype=torch.int64)
-    result = projected_gradient(CLASSIFIER, images, labels, epsilon=0.3, steps=5)
-    with CLASSIFIER.probe() as probe:
-        said = probe.logits(result.saved.float() / 255)
-    assert torch.equal(said, result.logits_saved)
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        images = torch.rand(6, 1, 3, 4, generator=generator)
+        labels = torch.zeros(6, dtype=torch.int64)
+        result = projected_gradient(CLASSIFIER, images, labels, epsilon=0.3, steps=5)
+        with CLASSIFIER.probe() as probe:
+            said = probe.logits(result.saved.float() / 255)
+        # Rows whose bytes were mended were judged in a batch of their own: another order of sums.
+        assert torch.allclose(
+            said, result.logits_saved, rtol=0, atol=1e-6 * float(said.abs().max())
+        )
+        assert torch.equal(said.argmax(1), result.logits_saved.argmax(1))

@@ -174,9 +174,21 @@ def test_each_row_may_have_its_own_epsilon(digits):
 def test_a_weak_walk_is_named(digits):
     classifier, images, labels = digits
     result = projected_gradient(
-        classifier, images[:2], labels[:2], epsilon=0.3, steps=40, step_size=0.01
+        classifier, images[:2], labels[:2], epsilon=0.3, steps=40, step_size=0.01, random_start=True
     )
     assert any("cannot cross the ball" in flag for flag in result.flags)
+
+
+def test_a_walk_from_the_middle_need_only_reach_the_border(digits):
+    """Epsilon 0.3 with 40 steps of 0.01, as half of the literature has it, is no weak walk."""
+    classifier, images, labels = digits
+
+    def flags(size):
+        settings = {"epsilon": 0.3, "steps": 40, "step_size": size}
+        return projected_gradient(classifier, images[:2], labels[:2], **settings).flags
+
+    assert not any("walk" in flag for flag in flags(0.01))
+    assert any("cannot reach the border" in flag for flag in flags(0.007))
 
 
 def test_defaults_are_not_called_weak(digits):

@@ -40,3 +40,34 @@ def test_no_corner_of_a_filter_touches_the_page():
     sheet = figures.filter_sheet(found)
     edge = np.concatenate([sheet[0], sheet[-1], sheet[:, 0], sheet[:, -1]])
     assert len(np.unique(edge, axis=0)) == 1 and edge.min() > 0 and edge.max() < 255
+
+
+def empty_map(largest, *, scale=10.0, **more):
+    logits = torch.tensor([[scale, 0.0], [scale, 0.0]])
+    maps = torch.zeros(2, 1, 8, 8)
+    maps[0, 0, 2, 3], maps[1, 0, 2, 3] = largest, 1.0
+    return Explanation(
+        images=torch.zeros(2, 1, 8, 8),
+        maps=maps,
+        targets=torch.zeros(2, 1).long(),
+        class_names=("a", "b"),
+        logits=logits,
+        **{"method": "own", **more},
+    )
+
+
+def test_maps_that_are_zero_but_for_rounding_are_called_empty_and_drawn_as_zero():
+    found = empty_map(3.0e-8)
+    assert figures.is_empty(found, 0) and not figures.is_empty(found, 1)
+    assert "empty" in figures.strength(found, 0) and figures.strength(found, 1) == "0 to 1"
+    tile = figures.explanation_tile(found, 0)
+    assert (tile == tile[0, 0]).all(), "one color: nothing to see"
+    assert not (figures.explanation_tile(found, 1) == tile[0, 0]).all()
+    figures.draw(found)
+
+
+def test_what_is_small_depends_on_the_logits():
+    assert not figures.is_empty(empty_map(3.0e-8, scale=1e-3), 0)
+    assert figures.is_empty(empty_map(5e-6, method="occlusion"), 0)
+    assert not figures.is_empty(empty_map(5e-6), 0)
+    assert not figures.is_empty(empty_map(1e-12, settings={"squared": True}), 0)

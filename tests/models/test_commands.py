@@ -49,7 +49,7 @@ def test_models_show_a_name(capsys):
     assert main(["models", "show", "mnist-conv2-fc", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["parameters"] == 799_078
-    assert shown["neurons"] == 31_870 and shown["document_neurons"] == 1_086
+    assert shown["neurons"] == 31_870 and shown["document_neurons"] == 2_654
     assert [row["name"] for row in shown["rows"]][:3] == ["conv1", "relu1", "pool1"]
     assert shown["rows"][0]["receptive_field"] == [3, 3]
 

@@ -46,8 +46,17 @@ def test_receptive_fields_of_conv2_fc():
 def test_both_neuron_counts():
     summary = summarize(build("mnist-conv2-fc"), (1, 28, 28))
     assert summary.neurons == 32 * 28 * 28 + 32 * 14 * 14 + 500 + 10 == 31_870
-    assert summary.document_neurons == 288 + 288 + 500 + 10
-    assert "31,870 neurons (1,086 as the documents count)" in summary.totals()
+    assert summary.document_neurons == 288 + 288 + 1_568 + 500 + 10 == 2_654
+    assert "31,870 neurons (2,654 as the course documents count" in summary.totals()
+
+
+def test_only_what_is_flattened_for_the_first_dense_layer_is_counted_again():
+    """As the documents count: taps, flattened values, dense outputs; no maps, no flattening."""
+    shape = {"input_shape": (1, 4, 4)}
+    dense = nn.Sequential(nn.Flatten(), nn.Linear(16, 7), nn.ReLU(), nn.Linear(7, 3))
+    assert summarize(dense, **shape).document_neurons == 7 + 3
+    mixed = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 5), nn.Linear(5, 3))
+    assert summarize(mixed, **shape).document_neurons == 2 * 9 + 8 + 5 + 3
 
 
 def test_published_numbers_of_resnet20():

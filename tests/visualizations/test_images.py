@@ -7,6 +7,7 @@ from torch import nn
 from convscope import results
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
+from convscope.models import load
 from convscope.visualizations import (
     RECIPES,
     Jitter,
@@ -16,6 +17,7 @@ from convscope.visualizations import (
     fourier,
     gaussian_gradient,
     nearest,
+    neuron_images,
     noise_adam,
     pca,
     spectrum,
@@ -33,11 +35,56 @@ def test_zero_l2_of_a_linear_network_ends_at_weights_over_twice_the_pull():
     assert torch.allclose(found.images, weights.clamp(0, 1), atol=0.01)
 
 
-def test_the_blur_is_printed_or_usual():
-    for sigma, name in (("printed", "printed"), ("usual", "usual")):
-        assert gaussian_gradient(sigma=sigma).settings["sigma"] == name
+def test_the_blur_is_a_variance_or_as_printed_or_usual():
+    assert gaussian_gradient().settings["sigma"] == "variance"
+    for sigma in ("variance", "printed", "usual"):
+        assert gaussian_gradient(sigma=sigma).settings["sigma"] == sigma
     with pytest.raises(UsageError, match="unknown sigma"):
         gaussian_gradient(sigma="4k/n")
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load("mnist-conv2-fc")
+
+
+@pytest.mark.parametrize("sigma", ["printed", "variance"])
+def test_neurons_are_shown_at_their_best_and_never_below_their_start(shipped, sigma):
+    recipe = gaussian_gradient(steps=100, sigma=sigma)
+    found = neuron_images(shipped, "pool2:0-9", at="center", recipe=recipe, control=False)
+    best = found.history.max(dim=0)
+    assert torch.equal(found.kept, best.indices)
+    assert torch.allclose(found.activations, best.values, rtol=1e-3)
+    assert (found.activations > found.history[0]).all()
+    # Silent units are woken up, not driven up: what the recipe reaches is its own.
+    assert (found.history[0] < 0.3 * found.activations).all()
+    usual = shipped.logits(torch.full((1, 1, 28, 28), 0.5)).detach()
+    assert torch.allclose(found.effect, shipped.logits(found.images).detach() - usual, atol=1e-3)
+
+
+def test_read_as_a_variance_the_objective_rises_to_the_end_as_the_document_says(shipped):
+    peaks = {}
+    for sigma in ("printed", "variance"):
+        recipe = gaussian_gradient(sigma=sigma)
+        found = class_images(shipped, recipe=recipe, control=False)
+        peaks[sigma] = found.history.max(dim=0).values.mean()
+        fell = any("fell after its best step" in flag for flag in found.flags)
+        assert fell == (sigma == "printed")
+    assert found.history[-1].mean() > 0.99 * peaks["variance"] > peaks["printed"]
+
+
+def test_an_image_that_is_not_predicted_as_its_class_is_named():
+    """A class whose logit no image can make the largest."""
+
+    class Hopeless(nn.Module):
+        def forward(self, x):
+            mean = x.mean(dim=(1, 2, 3))
+            return torch.stack([mean, mean + 1, -mean], dim=1)
+
+    classifier = Classifier.wrap(Hopeless(), input_shape=(1, 8, 8))
+    found = class_images(classifier, recipe=noise_adam(steps=5), control=False)
+    assert found.as_grown.tolist() == [False, True, False]
+    assert "2 of 3 images are not predicted as the class they were grown for" in found.flags
 
 
 def test_one_step_is_one_grey_level_per_deviation_of_the_gradient():

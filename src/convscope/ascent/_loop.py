@@ -39,7 +39,9 @@ class Ascent:
             row has left.
         steps: How many steps each row took to its kept point.
         stopped: Rows for which `stop` came true.
-        nonfinite: Rows that were given up because a value or gradient was NaN or infinite.
+        nonfinite: Rows that were given up because an output, a value or a gradient was NaN or
+            infinite.
+        unreadable: Those among them whose output was: the network itself failed there.
         zero_gradients: At how many steps each row's gradient was exactly zero.
     """
 
@@ -51,6 +53,7 @@ class Ascent:
     steps: Counts
     stopped: Mask
     nonfinite: Mask
+    unreadable: Mask
     zero_gradients: Counts
 
 
@@ -143,10 +146,10 @@ def ascend(
             done = stop(found.outputs, rows)
         largest = gradient.flatten(1).abs().amax(dim=1)  # NaN and infinity show in it too.
         bad = ~(found.values.isfinite() & largest.isfinite()) & ~done
-        if copies == 1:
-            bad |= torch.cat(broken)
+        mute = torch.cat(broken) if broken else _mute(found.outputs, copies)
+        bad |= mute
         zero = (largest == 0) & ~done & ~bad
-        record.note(k, rows, x, found.values, found.outputs, copies, done & ~bad, bad, zero)
+        record.note(k, rows, x, found.values, found.outputs, copies, done & ~bad, bad, zero, mute)
         if fallback is not None and bool(zero.any()):
             again = probe.gradient(
                 x[zero],
@@ -199,11 +202,10 @@ def _look_at_the_end(
         copies=copies,
         wanted=lambda outputs, part: nobody[part],
     )
-    bad = ~found.values.isfinite()
-    if copies == 1:
-        bad |= ~_finite_rows(found.outputs)
+    mute = _mute(found.outputs, copies)
+    bad = ~found.values.isfinite() | mute
     done = nobody if stop is None else stop(found.outputs, rows) & ~bad
-    record.note(steps, rows, x, found.values, found.outputs, copies, done, bad, nobody)
+    record.note(steps, rows, x, found.values, found.outputs, copies, done, bad, nobody, mute)
 
 
 class _Record:
@@ -222,6 +224,7 @@ class _Record:
         self.steps = torch.zeros(count, dtype=torch.int64, device=x.device)
         self.stopped = torch.zeros(count, dtype=torch.bool, device=x.device)
         self.nonfinite = self.stopped.clone()
+        self.unreadable = self.stopped.clone()
         self.zeros = self.steps.clone()
         self.borrowed = False
 
@@ -236,6 +239,7 @@ class _Record:
         done: Tensor,
         bad: Tensor,
         zero: Tensor,
+        mute: Tensor,
     ) -> None:
         """Write down step `k` of `rows`; a point with NaN is never kept over an earlier one."""
         first = outputs[::copies] if copies > 1 else outputs
@@ -267,6 +271,7 @@ class _Record:
         self.steps[chosen] = k
         self.stopped[rows] |= done
         self.nonfinite[rows] |= bad
+        self.unreadable[rows] |= mute
         self.zeros[rows] += zero.long()
 
     def _own(self) -> None:
@@ -288,6 +293,7 @@ class _Record:
             steps=self.steps,
             stopped=self.stopped,
             nonfinite=self.nonfinite,
+            unreadable=self.unreadable,
             zero_gradients=self.zeros,
         )
 
@@ -303,6 +309,11 @@ def _at_step(
     if paint is None:
         return None
     return lambda x, part: paint(x, k, rows[part])
+
+
+def _mute(outputs: Tensor, copies: int) -> Tensor:
+    """Rows for which the network returned NaN or infinity in any of their copies."""
+    return (~_finite_rows(outputs)).view(-1, copies).any(dim=1)
 
 
 def _finite_rows(x: Tensor) -> Tensor:

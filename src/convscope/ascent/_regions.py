@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Generator, Tensor
 
+from convscope._random import source
 from convscope.errors import UsageError
 
 
@@ -73,7 +74,7 @@ class Box:
 
     def random_point(self, generator: Generator | None = None) -> Tensor:
         """A uniform point of the box, one per row; needs bounds with rows."""
-        share = torch.rand(self.low.shape, generator=generator).to(self.low)
+        share = torch.rand(self.low.shape, generator=source(generator)).to(self.low)
         point = self.low + share * (self.high - self.low)
         return torch.clamp(point, self.low, self.high)
 
@@ -123,6 +124,7 @@ class L2Ball:
 
     def random_point(self, generator: Generator | None = None) -> Tensor:
         """A uniform point of the ball (before clamping to [0, 1]), one per row."""
+        generator = source(generator)
         direction = torch.randn(self.center.shape, generator=generator).to(self.center)
         count = self.center[0].numel() if len(self.center) else 1
         share = torch.rand(len(self.center), generator=generator, dtype=torch.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from convscope.ascent import box, plain_step
+from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import attack_by_ascent
 from convscope.attacks._documents import confident
 from convscope.attacks._goal import goal_of
@@ -13,6 +14,7 @@ from convscope.classifier import Classifier
 from convscope.types import Images, Labels
 
 
+@streamed
 def added_noise(
     classifier: Classifier,
     images: Images,

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from convscope._random import source
 from convscope.ascent import adam_step, ascend, box
-from convscope.attacks._goal import goal_of
+from convscope.attacks._goal import correct, goal_of
 from convscope.attacks._settings import check_count, check_positive, check_steps
-from convscope.attacks._universal_noise import _classes, _held_out
+from convscope.attacks._universal_noise import _classes, _held_out, flags_of
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.probe import Cost
@@ -86,7 +87,7 @@ def adversarial_patch(
         steps: Adam steps.
         samples: Images (and places) per patch and step.
         step_size: Adam's, in pixel units.
-        generator: Draws images and places.
+        generator: Draws images and places; by default one with seed 0.
 
     Returns:
         Patches and how often they win on held-out images.
@@ -112,6 +113,7 @@ def adversarial_patch(
         raise UsageError(f"share must be in (0, 1], got {share}", code="U06")
     check_steps(steps)
     samples = min(check_count("samples", samples), len(kept))
+    generator = source(generator)
     side = max(1, round(share * min(images.shape[2:])))
     height, width = images.shape[2] - side + 1, images.shape[3] - side + 1
 
@@ -164,7 +166,7 @@ def adversarial_patch(
                     [pasted(x, patch, place) for x, place in zip(held[0], where, strict=True)]
                 )
                 others = held[1] != target
-                hits = (probe.logits(trial).argmax(1) == target) & others
+                hits = correct(probe.logits(trial), torch.full_like(held[1], target)) & others
                 won.append(hits.sum().to(images) / others.sum().clamp_min(1))
                 shown.append(trial[int(others.to(torch.int64).argmax())])
             return torch.stack(won), torch.stack(shown)
@@ -181,7 +183,7 @@ def adversarial_patch(
         examples=examples,
         cost=cost,
         settings={"share": share, "side": side, "steps": steps, "samples": samples},
-        flags=(),
+        flags=flags_of(ascent, "patches"),
         class_names=classifier.class_names,
     )
 

@@ -8,7 +8,9 @@ from functools import partial
 import torch
 from torch import Generator, Tensor
 
+from convscope._random import source
 from convscope.ascent import Region, l2_ball, l2_norm, linf_ball
+from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import attack_by_ascent
 from convscope.attacks._goal import Goal, goal_of
 from convscope.attacks._in_turns import in_turns
@@ -27,6 +29,7 @@ RISING = 0.75
 """Share of steps that must improve for the step size to stay (rho)."""
 
 
+@streamed
 def apgd(
     classifier: Classifier,
     images: Images,
@@ -63,7 +66,7 @@ def apgd(
         views: Draws transformations that the result has to survive, such as ``rotations(30)``; on
             the command line names with commas: mirror, crop, rotation, greyscale, noise.
         draws: How many of them per step.
-        generator: Source of randomness.
+        generator: Source of randomness; by default one with seed 0.
 
     Returns:
         Images before and after.
@@ -87,6 +90,7 @@ def apgd(
     goal = goal_of(classifier, images, labels, targets)
     radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
     check_count("restarts", restarts)
+    generator = source(generator)
 
     def start(rows: Tensor, number: int) -> AttackResult:
         return _ascend(
@@ -109,6 +113,7 @@ def apgd(
     return in_turns(start(everyone, 0), [partial(start, number=n) for n in range(1, restarts)])
 
 
+@streamed
 def apgd_targeted(
     classifier: Classifier,
     images: Images,

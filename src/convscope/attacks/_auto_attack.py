@@ -8,7 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
+from convscope._random import source
 from convscope.attacks._apgd import apgd, apgd_targeted
+from convscope.attacks._blocks import streamed
 from convscope.attacks._fab import fab
 from convscope.attacks._goal import goal_of
 from convscope.attacks._in_turns import in_turns
@@ -19,6 +21,7 @@ from convscope.classifier import Classifier
 from convscope.types import Images, Labels, Norm
 
 
+@streamed
 def auto_attack(
     classifier: Classifier,
     images: Images,
@@ -44,7 +47,7 @@ def auto_attack(
         steps: Of the gradient attacks, per start and class.
         queries: Of Square.
         classes: Of the targeted attacks.
-        generator: Source of randomness.
+        generator: Source of randomness; by default one with seed 0.
 
     Returns:
         Images before and after.
@@ -65,6 +68,7 @@ def auto_attack(
     """
     goal = goal_of(classifier, images, labels, targets)
     radii = check_radius(epsilon, check_norm(norm), images)
+    generator = source(generator)
 
     def member(
         attack: Callable[..., AttackResult], **settings: object

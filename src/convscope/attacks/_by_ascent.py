@@ -96,6 +96,8 @@ def attack_by_ascent(
             steps=ascent.steps,
             history=ascent.history,
             zero_gradients=ascent.zero_gradients,
+            nonfinite=ascent.unreadable,
+            lost_gradients=int((ascent.nonfinite & ~ascent.unreadable).sum()),
             helped=helped,
             flags=flags,
         )

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from convscope.ascent import adam_step, anywhere, ascend, box
-from convscope.attacks._goal import goal_of
+from convscope.attacks._blocks import streamed
+from convscope.attacks._goal import finite, goal_of
+from convscope.attacks._objectives import odd_scale
 from convscope.attacks._result import AttackResult, conclude
 from convscope.attacks._settings import check_count, check_positive, check_steps
 from convscope.classifier import Classifier
@@ -16,6 +18,7 @@ EDGE = 1e-6
 """Pixels of exactly 0 or 1 are moved in by so much before atanh, which is infinite there."""
 
 
+@streamed
 def carlini_wagner(
     classifier: Classifier,
     images: Images,
@@ -62,7 +65,8 @@ def carlini_wagner(
     Source:
         Carlini and Wagner, "Towards Evaluating the Robustness of Neural Networks", IEEE S&P 2017,
         sections V and VI. The best other logit is taken over the others only, so that it is
-        right for logits of any sign.
+        right for logits of any sign. Logits of an odd range are
+        brought to a usual one first (`odd_scale`): the search for c then ends where it should.
     """
     goal = goal_of(classifier, images, labels, targets)
     check_steps(steps)
@@ -82,13 +86,15 @@ def carlini_wagner(
     with classifier.probe() as probe:
         before = probe.logits(images)
         best[goal.reached(before, everyone)] = 0.0
+        usual = odd_scale(before)
+        unreadable = ~finite(before)
         rows = everyone[best > 0]
         for _ in range(search_steps if len(rows) else 0):
             scale = weight[rows]
 
             def objective(w: Tensor, logits: Tensor, part: Tensor, c: Tensor = scale) -> Tensor:
                 mine = rows[part]
-                miss = (confidence - goal.margin(logits, mine)).clamp_min(0)
+                miss = (confidence - goal.margin(logits, mine)).clamp_min(0) * usual[mine]
                 return -(distance(_pixels(w), mine) + c[part] * miss)
 
             def nearness(w: Tensor, values: Tensor, logits: Tensor, part: Tensor) -> Tensor:
@@ -112,6 +118,7 @@ def carlini_wagner(
             closer = hit & (moved < best[rows])
             nearest[rows[closer]], best[rows[closer]] = x[closer], moved[closer]
             zeros[rows] += ascent.zero_gradients
+            unreadable[rows] |= ascent.unreadable
             high[rows] = torch.where(hit, torch.minimum(high[rows], scale), high[rows])
             low[rows] = torch.where(hit, low[rows], torch.maximum(low[rows], scale))
             middle = (low[rows] + high[rows]) / 2
@@ -133,6 +140,7 @@ def carlini_wagner(
             logits_before=before,
             steps=torch.full_like(everyone, steps * search_steps),
             zero_gradients=zeros,
+            nonfinite=unreadable,
         )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from convscope.ascent import box, l2_norm
+from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import attack_by_ascent
 from convscope.attacks._goal import goal_of
 from convscope.attacks._objectives import direction_of
@@ -17,6 +18,7 @@ from convscope.classifier import Classifier
 from convscope.types import Images, Labels
 
 
+@streamed
 def ddn(
     classifier: Classifier,
     images: Images,

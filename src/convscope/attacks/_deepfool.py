@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from convscope.attacks._blocks import streamed
 from convscope.attacks._boundary import onto_plane
-from convscope.attacks._goal import Goal, goal_of
+from convscope.attacks._goal import Goal, finite, goal_of
 from convscope.attacks._result import AttackResult, conclude
 from convscope.attacks._settings import check_count, check_norm, check_positive, check_steps
 from convscope.classifier import Classifier
@@ -14,9 +15,11 @@ from convscope.probe import Probe
 from convscope.types import Images, Labels, Norm
 
 SAFE = 1e-4
-"""Margin to be reached, as a share of the largest logit."""
+"""Margin to be reached, as a share of the range of an image's logits: so that neither their scale
+nor a constant added to all of them makes a difference."""
 
 
+@streamed
 def deepfool(
     classifier: Classifier,
     images: Images,
@@ -73,6 +76,7 @@ def deepfool(
         found, taken = images.clone(), torch.zeros(count, dtype=torch.int64, device=device)
         after = before.clone()
         zeros = torch.zeros_like(taken)
+        unreadable = ~finite(before)
         way = torch.zeros_like(images)
         rows = torch.nonzero(~goal.reached(before, torch.arange(count, device=device)))[:, 0]
         for k in range(steps):
@@ -91,9 +95,10 @@ def deepfool(
             after[rows] = probe.logits(found[rows])
             taken[rows] = k + 1
             # A margin of a rounding error would be lost on another machine.
-            enough = SAFE * after[rows].abs().amax(dim=1)
+            enough = _safe_margin(after[rows])
             short = ~(goal.margin(after[rows], rows) > enough)
-            going = short & after[rows].isfinite().all(1) & ~dead
+            unreadable[rows] |= ~finite(after[rows])
+            going = short & finite(after[rows]) & ~dead
             rows = rows[going]
         return conclude(
             probe,
@@ -106,7 +111,12 @@ def deepfool(
             logits_after=after,
             steps=taken,
             zero_gradients=zeros,
+            nonfinite=unreadable,
         )
+
+
+def _safe_margin(logits: Tensor) -> Tensor:
+    return SAFE * (logits.amax(dim=1) - logits.amin(dim=1))
 
 
 def _rivals(logits: Tensor, goal: Goal, classes: int) -> Tensor:
@@ -131,7 +141,7 @@ def _toward_boundary(
     gradients, logits = probe.gradients_of_classes(x, rivals)
     normals = (gradients[:, 1:] - gradients[:, :1]).flatten(2)
     scores = logits.gather(1, rivals)
-    gaps = (scores[:, :1] - scores[:, 1:]).clamp_min(0) + 1e-4
+    gaps = (scores[:, :1] - scores[:, 1:]).clamp_min(0) + _safe_margin(logits)[:, None]
     order = 2 if norm == "l2" else 1
     sizes = torch.linalg.vector_norm(normals, ord=order, dim=2)
     distances = torch.where(sizes > 0, gaps / sizes.clamp_min(1e-30), torch.inf)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from convscope._random import source
 from convscope.ascent import Stop
 from convscope.errors import UsageError
 
@@ -28,5 +29,5 @@ def confident(targets: Tensor, confidence: float) -> Stop:
 
 def gaussian_images(images: Tensor, mean: float, sd: float, generator: Generator | None) -> Tensor:
     """Images of Gaussian pixels, one drawing for all rows, clamped to [0, 1]."""
-    noise = torch.randn((1, *images.shape[1:]), generator=generator).to(images)
+    noise = torch.randn((1, *images.shape[1:]), generator=source(generator)).to(images)
     return (mean + sd * noise).clamp(0, 1).expand(len(images), -1, -1, -1).clone()

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from convscope.ascent import Region, box, l2_ball, linf_ball
 from convscope.attacks._apgd import candidates
+from convscope.attacks._blocks import streamed
 from convscope.attacks._boundary import onto_plane
-from convscope.attacks._goal import Goal, goal_of
+from convscope.attacks._goal import Goal, finite, goal_of
 from convscope.attacks._in_turns import in_turns
 from convscope.attacks._result import AttackResult, conclude
 from convscope.attacks._settings import check_count, check_norm, check_radius, check_steps
@@ -28,6 +29,7 @@ BACKWARD = 0.9
 """Share of the way kept after a success (beta)."""
 
 
+@streamed
 def fab(
     classifier: Classifier,
     images: Images,
@@ -110,6 +112,7 @@ def _toward(
     best = images.new_full((len(images),), torch.inf)
     taken = torch.zeros(len(images), dtype=torch.int64, device=images.device)
     zeros = torch.zeros_like(taken)
+    unreadable = torch.zeros_like(taken, dtype=torch.bool)
     rows = torch.arange(len(images), device=images.device)
     with classifier.probe() as probe:
         before = None
@@ -121,6 +124,7 @@ def _toward(
             lead = _lead(mine) if goal.targets is None else _over_all(mine)
             found = probe.gradient(part, lead)
             before = found.outputs if before is None else before
+            unreadable[rows] |= ~finite(found.outputs)
             hit = goal.reached(found.outputs, rows)
             moved = _size(part - images[rows], norm)
             closer = rows[hit & (moved < best[rows])]
@@ -163,6 +167,7 @@ def _toward(
             logits_before=before,
             steps=taken,
             zero_gradients=zeros,
+            nonfinite=unreadable,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Generator
 
 from convscope.ascent import adam_step, box, plain_step
+from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import attack_by_ascent
 from convscope.attacks._documents import confident, gaussian_images
 from convscope.attacks._goal import Goal, goal_of
@@ -16,6 +17,7 @@ from convscope.errors import choose
 from convscope.types import Images, Labels
 
 
+@streamed
 def from_noise(
     classifier: Classifier,
     images: Images,
@@ -45,7 +47,7 @@ def from_noise(
         step_size: Factor of the gradient, or Adam's step in pixel units.
         step: ``"plain"``: gradient times `step_size`, as in the documents; ``"adam"``.
         confidence: Probability of the target at which an image is done.
-        generator: Source of the noise.
+        generator: Source of the noise; by default one with seed 0.
 
     Returns:
         `originals` is the noise, `adversarials` what became of it.

@@ -45,7 +45,7 @@ class Goal:
 
     def reached(self, logits: Tensor, rows: Tensor) -> Tensor:
         """True where the image fools. NaN, infinity and ties do not."""
-        return (self.margin(logits, rows) > 0) & logits.isfinite().all(dim=1)
+        return (self.margin(logits, rows) > 0) & finite(logits)
 
     def cross_entropy(self, logits: Tensor, rows: Tensor) -> Tensor:
         """Minus log-probability of the label, or log-probability of the target: to be raised."""
@@ -55,6 +55,29 @@ class Goal:
         """The goal of some rows."""
         targets = None if self.targets is None else self.targets[rows]
         return Goal(labels=self.labels[rows], targets=targets)
+
+
+def finite(logits: Tensor) -> Tensor:
+    """Rows whose logits are all numbers: the others are predictions of nothing.
+
+    One rule holds everywhere: an image with a NaN or infinite logit is not classified correctly,
+    it does not fool, and it does not stand.
+
+    Example:
+        >>> finite(torch.tensor([[0.0, 1.0], [torch.nan, 1.0], [-torch.inf, 1.0]]))
+        tensor([ True, False, False])
+    """
+    return logits.isfinite().all(dim=1)
+
+
+def correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Rows whose largest logit is the label's, and whose logits are all numbers.
+
+    Example:
+        >>> correct(torch.tensor([[0.0, 1.0], [torch.nan, 1.0]]), torch.tensor([1, 1]))
+        tensor([ True, False])
+    """
+    return (logits.argmax(dim=1) == labels) & finite(logits)
 
 
 def goal_of(classifier: Classifier, images: Tensor, labels: Tensor, targets: Tensor | None) -> Goal:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from convscope.attacks._flags import count_of, notes_of, noticed
 from convscope.attacks._result import AttackResult
 from convscope.probe import Cost
 
@@ -46,7 +47,9 @@ def _overlay(whole: AttackResult, rows: Tensor, part: AttackResult) -> AttackRes
 
     zeros = whole.zero_gradients.clone()
     zeros[rows] += part.zero_gradients
-    return replace(
+    nonfinite = whole.unreadable
+    nonfinite[rows] |= part.unreadable
+    merged = replace(
         whole,
         adversarials=put(whole.adversarials, part.adversarials),
         saved=put(whole.saved, part.saved),
@@ -59,5 +62,17 @@ def _overlay(whole: AttackResult, rows: Tensor, part: AttackResult) -> AttackRes
             backwards=whole.cost.backwards + part.cost.backwards,
             seconds=whole.cost.seconds + part.cost.seconds,
         ),
-        flags=tuple(dict.fromkeys((*whole.flags, *part.flags))),
+        nonfinite=nonfinite,
     )
+    both = (*whole.flags, *part.flags)
+    found = noticed(
+        merged,
+        outside=count_of(both, "outside"),
+        coarse=max(count_of(whole.flags, "coarse"), count_of(part.flags, "coarse")),
+        helped=count_of(both, "zero-gradient") == 0,
+        lost_gradients=max(
+            count_of(whole.flags, "nonfinite-gradient"), count_of(part.flags, "nonfinite-gradient")
+        ),
+        notes=notes_of(whole.flags, part.flags),
+    )
+    return replace(merged, flags=found)

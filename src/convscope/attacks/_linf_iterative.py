@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from convscope.ascent import linf_ball, plain_step
+from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import attack_by_ascent
 from convscope.attacks._goal import goal_of
 from convscope.attacks._objectives import objective_of
@@ -15,6 +16,7 @@ from convscope.classifier import Classifier
 from convscope.types import Images, Labels
 
 
+@streamed
 def linf_iterative(
     classifier: Classifier,
     images: Images,

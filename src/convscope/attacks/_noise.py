@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.attacks._goal import goal_of
+from convscope.attacks._goal import finite, goal_of
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.types import Images, Labels
@@ -23,9 +23,9 @@ class NoiseTransfer:
         noise_targets: ``(noise,)``, the class each noise was made for; -1: away from the label.
         images: ``(batch, channel, height, width)``, the images they were added to.
         labels: Their true classes.
-        predicted_before: ``(batch,)``, without noise.
+        predicted_before: ``(batch,)``, without noise; -1 where a logit is NaN or infinite.
         predicted: ``(noise, batch)``, class of each image with each noise.
-        probabilities: ``(noise, batch)``, of that class.
+        probabilities: ``(noise, batch)``, of that class; NaN where a logit is NaN or infinite.
         class_names: One name per class.
     """
 
@@ -43,14 +43,21 @@ class NoiseTransfer:
         """``(noise,)``: share of images of other classes that are read as the noise's target."""
         wanted = self.noise_targets[:, None]
         others = self.labels != wanted
-        hits = (self.predicted == wanted) & others
+        hits = (self.predicted == wanted) & others & self.probabilities.isfinite()
         return hits.sum(1).float() / others.sum(1).clamp_min(1)
 
     @property
     def error_rates(self) -> Tensor:
         """``(noise,)``: share of images that were right and are wrong with the noise."""
         right = self.predicted_before == self.labels
-        return ((self.predicted != self.labels) & right).sum(1) / right.sum().clamp_min(1)
+        wrong = (self.predicted != self.labels) | ~self.probabilities.isfinite()
+        return (wrong & right).sum(1) / right.sum().clamp_min(1)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What a reader must know."""
+        lost = int((~self.probabilities.isfinite()).sum())
+        return (f"NaN or infinite logits for {lost} sums of image and noise",) if lost else ()
 
     def summary(self) -> dict[str, Any]:
         """Numbers for tables and JSON."""
@@ -59,6 +66,7 @@ class NoiseTransfer:
             "noises": len(self.noises),
             "target_rates": self.target_rates.tolist(),
             "error_rates": self.error_rates.tolist(),
+            "flags": list(self.flags),
         }
 
 
@@ -107,11 +115,13 @@ def apply_noise(
         noise_targets = torch.full((len(noises),), -1, device=images.device)
     predicted, probabilities = [], []
     with classifier.probe() as probe:
-        before = probe.logits(images).argmax(dim=1)
+        alone = probe.logits(images)
+        before = alone.argmax(dim=1).where(finite(alone), -1)
         for noise in noises:
-            best = probe.logits((images + noise).clamp(0, 1)).softmax(dim=1).max(dim=1)
+            logits = probe.logits((images + noise).clamp(0, 1))
+            best = logits.softmax(dim=1).max(dim=1)
             predicted.append(best.indices)
-            probabilities.append(best.values)
+            probabilities.append(best.values.where(finite(logits), torch.nan))
     empty = images.new_zeros(0, len(images))
     return NoiseTransfer(
         noises=noises,

@@ -36,6 +36,47 @@ LEAST_SPAN, MOST_SPAN = 10.0, 30.0
 """Ranges of logits within which `log_odds` leaves their scale alone: those of ordinary networks."""
 
 
+def usual_scale(logits: Tensor) -> Tensor:
+    """What brings each row of logits to a usual range, ``(batch,)``; 1 where it has one.
+
+    Odd ranges, beyond all that training leads to, become the ordinary one: multiplying all logits
+    by 10,000 or dividing them by it makes no difference.
+    """
+    span = _span(logits)
+    usual = torch.where(_odd(span), ORDINARY_SPAN, span.clamp(LEAST_SPAN, MOST_SPAN))
+    return usual / span
+
+
+TINY_SPAN, ORDINARY_SPAN, HUGE_SPAN = 0.1, 20.0, 1000.0
+"""Ranges of logits below the first and above the last are odd: there the size of a gradient of
+cross-entropy says nothing. Networks that were trained here have 15 to 30 on their own data."""
+
+
+def _span(logits: Tensor) -> Tensor:
+    span = logits.detach().amax(dim=1) - logits.detach().amin(dim=1)
+    return span.clamp_min(torch.finfo(logits.dtype).tiny)
+
+
+def _odd(span: Tensor) -> Tensor:
+    return (span < TINY_SPAN) | (span > HUGE_SPAN)
+
+
+def measured_entropy(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+    """Cross-entropy, to be raised, of logits that were brought to a usual range if theirs is odd.
+
+    For attacks whose steps are as long as the gradient. With logits between `TINY_SPAN` and
+    `HUGE_SPAN` it is cross-entropy itself; beyond, the gradient would be next to nothing or, where
+    the network is sure, exactly zero.
+    """
+    return goal.cross_entropy(logits * odd_scale(logits)[:, None], rows)
+
+
+def odd_scale(logits: Tensor) -> Tensor:
+    """What brings rows of an odd range to the ordinary one, ``(batch,)``; 1 for all others."""
+    span = _span(logits)
+    return torch.where(_odd(span), ORDINARY_SPAN / span, torch.ones_like(span))
+
+
 def log_odds(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
     """Logarithm of the odds against the label, or for the target.
 
@@ -44,17 +85,15 @@ def log_odds(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
     say anything. Logits whose range is unusual are scaled to the nearest usual one: with tiny
     logits every class counts equally, with huge ones only the best.
     """
-    span = logits.detach().amax(dim=1, keepdim=True) - logits.detach().amin(dim=1, keepdim=True)
-    span = span.clamp_min(torch.finfo(logits.dtype).tiny)
-    usual = logits * (span.clamp(LEAST_SPAN, MOST_SPAN) / span)
+    usual = logits * usual_scale(logits)[:, None]
     aim = goal.aims[rows][:, None]
     others = usual.scatter(1, aim, -torch.inf).logsumexp(dim=1)
     return goal.sign * (usual.gather(1, aim)[:, 0] - others)
 
 
 def cross_entropy(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
-    """Minus log p(label), or log p(target)."""
-    return goal.cross_entropy(logits, rows)
+    """Minus log p(label), or log p(target); see `measured_entropy`."""
+    return measured_entropy(goal, logits, rows)
 
 
 def margin(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:

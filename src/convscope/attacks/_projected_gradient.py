@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import torch
 from torch import Generator, Tensor
 
+from convscope._random import source
 from convscope.ascent import (
     Region,
     Step,
@@ -14,17 +18,26 @@ from convscope.ascent import (
     momentum_step,
     sign_step,
 )
+from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import attack_by_ascent
 from convscope.attacks._goal import goal_of
+from convscope.attacks._in_turns import in_turns
 from convscope.attacks._objectives import direction_of, objective_of
 from convscope.attacks._result import AttackResult
-from convscope.attacks._settings import check_norm, check_positive, check_radius, check_steps
+from convscope.attacks._settings import (
+    check_count,
+    check_norm,
+    check_positive,
+    check_radius,
+    check_steps,
+)
 from convscope.attacks._start import random_start as random_point
 from convscope.attacks._views import View
 from convscope.classifier import Classifier
 from convscope.types import Images, Labels, Norm
 
 
+@streamed
 def projected_gradient(
     classifier: Classifier,
     images: Images,
@@ -36,6 +49,7 @@ def projected_gradient(
     steps: int = 40,
     step_size: float | Tensor | None = None,
     random_start: bool = False,
+    restarts: int = 1,
     objective: str = "cross-entropy",
     keep: str = "first",
     momentum: float = 0.0,
@@ -63,6 +77,7 @@ def projected_gradient(
             ``2.5 * epsilon / steps``: enough to reach the border and to turn back.
         random_start: Begin at a random point of the ball: the same offset for every image, so
             that no result depends on the neighbors.
+        restarts: Starts; all but the first from random points, each only for rows that stand.
         objective: ``"cross-entropy"``, ``"margin"``, ``"dlr"``, ``"logit"`` or ``"probability"``.
         keep: ``"first"``: the first point that fools, cheapest; ``"best"``: take every step and
             keep the point of the highest objective.
@@ -70,7 +85,7 @@ def projected_gradient(
         views: Draws transformations that the result has to survive, such as ``rotations(30)``; on
             the command line names with commas: mirror, crop, rotation, greyscale, noise.
         draws: How many of them per step.
-        generator: Source of randomness.
+        generator: Source of randomness; by default one with seed 0.
 
     Returns:
         Images before and after, on the device of `images`.
@@ -100,41 +115,55 @@ def projected_gradient(
     goal = goal_of(classifier, images, labels, targets)
     radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
     check_steps(steps)
-    size, flags = _step_size(step_size, radii, steps, images, across=momentum == 0)
-    region: Region = linf_ball(images, radii) if norm == "linf" else l2_ball(images, radii)
-    step: Step = sign_step(size) if norm == "linf" else l2_step(size)
-    if momentum:
-        step = momentum_step(step, check_positive("momentum", momentum))
-    return attack_by_ascent(
-        classifier,
-        images,
-        goal,
-        method="momentum" if momentum else "projected-gradient",
-        objective=(direction_of if views is None else objective_of)(objective, goal),
-        step=step,
-        steps=steps,
-        region=region,
-        start=random_point(images, radii, norm, region, generator) if random_start else None,
-        keep="best" if keep == "best" else "first",
-        stop=keep != "best",
-        norm=norm,
-        epsilon=radii,
-        views=views,
-        draws=draws,
-        generator=generator,
-        flags=flags,
-        settings={
-            "steps": steps,
-            "step_size": _plain(size),
-            "random_start": random_start,
-            "objective": objective,
-            "momentum": momentum,
-            "keep": keep,
-            "draws": draws if views is not None else 0,
-        },
+    size, flags = _step_size(
+        step_size, radii, steps, images, across=momentum == 0 and (random_start or restarts > 1)
     )
+    check_count("restarts", restarts)
+    if momentum:
+        check_positive("momentum", momentum)
+    generator = source(generator)
+
+    def start(rows: Tensor, number: int) -> AttackResult:
+        x, mine, radius, length = images[rows], goal.of(rows), _of(radii, rows), _of(size, rows)
+        region: Region = linf_ball(x, radius) if norm == "linf" else l2_ball(x, radius)
+        step: Step = sign_step(length) if norm == "linf" else l2_step(length)
+        random = random_start or number > 0
+        return attack_by_ascent(
+            classifier,
+            x,
+            mine,
+            method="momentum" if momentum else "projected-gradient",
+            objective=(direction_of if views is None else objective_of)(objective, mine),
+            step=momentum_step(step, momentum) if momentum else step,
+            steps=steps,
+            region=region,
+            start=random_point(x, radius, norm, region, generator) if random else None,
+            keep="best" if keep == "best" else "first",
+            stop=keep != "best",
+            norm=norm,
+            epsilon=radius,
+            views=views,
+            draws=draws,
+            generator=generator,
+            flags=flags,
+            settings={
+                "steps": steps,
+                "step_size": _plain(size),
+                "random_start": random_start,
+                "objective": objective,
+                "momentum": momentum,
+                "keep": keep,
+                "draws": draws if views is not None else 0,
+            }
+            | ({"restarts": restarts} if restarts > 1 else {}),
+        )
+
+    everyone = torch.arange(len(images), device=images.device)
+    result = in_turns(start(everyone, 0), [partial(start, number=n) for n in range(1, restarts)])
+    return replace(result, originals=images)
 
 
+@streamed
 def fast_gradient(
     classifier: Classifier,
     images: Images,
@@ -182,11 +211,10 @@ def fast_gradient(
         steps=1,
         step_size=radii if bool((radii > 0).all()) else None,
     )
-    object.__setattr__(result, "method", "fast-gradient")
-    object.__setattr__(result, "settings", {})
-    return result
+    return replace(result, method="fast-gradient", settings={})
 
 
+@streamed
 def momentum(
     classifier: Classifier,
     images: Images,
@@ -250,7 +278,11 @@ def momentum(
 def _step_size(
     step_size: float | Tensor | None, radii: Tensor, steps: int, images: Images, *, across: bool
 ) -> tuple[Tensor, tuple[str, ...]]:
-    """The size as a tensor, and what to say about it; momentum need not go `across` the ball."""
+    """The size as a tensor, and what to say about it.
+
+    From the image itself, in the middle, a walk needs one radius to reach every border; from a
+    random point it may have to go `across` the ball.
+    """
     if step_size is None:
         return 2.5 * radii / max(steps, 1), ()
     size = torch.as_tensor(step_size, dtype=torch.float64, device=images.device)
@@ -260,11 +292,16 @@ def _step_size(
     flags = []
     if bool((size > radii).any()) and bool((radii > 0).any()):
         flags.append("step size above epsilon: every step is cut back")
-    if across and steps > 1 and bool((steps * size < 2 * radii).any()):
+    if across and steps > 1 and bool((steps * size < 0.999 * 2 * radii).any()):
         flags.append("steps * step_size < 2 * epsilon: the walk cannot cross the ball")
-    if not across and bool((steps * size < 0.999 * radii).any()):
+    if not across and steps > 1 and bool((steps * size < 0.999 * radii).any()):
         flags.append("steps * step_size < epsilon: the walk cannot reach the border")
     return size, tuple(flags)
+
+
+def _of(values: Tensor, rows: Tensor) -> Tensor:
+    """The entries of some rows, if there is one per row."""
+    return values[rows] if values.ndim else values
 
 
 def _plain(size: Tensor) -> float:

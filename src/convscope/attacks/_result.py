@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from convscope.ascent import Region, anywhere
-from convscope.attacks._goal import Goal
+from convscope.attacks._flags import noticed
+from convscope.attacks._goal import Goal, finite
 from convscope.attacks._saving import saved_images
 from convscope.probe import Cost, Probe
 from convscope.types import ByteImages, Counts, Curves, Images, Labels, Logits, Mask, Values
@@ -34,6 +35,8 @@ class AttackResult:
         history: The objective before each step and at the end, ``(step + 1, batch)``; NaN where
             a row had left because it was done.
         zero_gradients: At how many steps each row's gradient was exactly zero.
+        nonfinite: Rows for which the network returned NaN or infinity on the way; ``None``: not
+            known.
         cost: Images run forwards and backwards, and seconds, all checks included.
         norm: ``"linf"`` or ``"l2"`` if a radius was declared, else ``None``.
         epsilon: The declared radius in pixel units (the largest, if each row had its own).
@@ -60,6 +63,7 @@ class AttackResult:
     settings: dict[str, Any]
     flags: tuple[str, ...]
     class_names: tuple[str, ...]
+    nonfinite: Mask | None = None
 
     @property
     def goal(self) -> Goal:
@@ -84,20 +88,28 @@ class AttackResult:
     @property
     def trivial(self) -> Mask:
         """Rows that were no task: wrong already, predicted as the target, or target = label."""
-        already = self.goal.reached(self.logits_before, self._rows)
+        already = self.goal.reached(self.logits_before, self._rows) | ~finite(self.logits_before)
         return already if self.targets is None else already | (self.targets == self.labels)
 
     @property
+    def unreadable(self) -> Mask:
+        """Rows for which the network returned NaN or infinity, at either end or on the way.
+
+        They count neither as fooled nor as robust.
+        """
+        ends = (self.logits_before, self.logits_after, self.logits_saved)
+        failed = ~(finite(ends[0]) & finite(ends[1]) & finite(ends[2]))
+        return failed if self.nonfinite is None else failed | self.nonfinite
+
+    @property
     def wrong_before(self) -> Mask:
-        """True where the original is not read as its label."""
-        goal = Goal(labels=self.labels)
-        return ~(goal.margin(self.logits_before, self._rows) < 0)
+        """True where the original is not predicted as its label."""
+        return self._wrong(self.logits_before)
 
     @property
     def wrong_after(self) -> Mask:
-        """True where the adversarial is not read as its label."""
-        goal = Goal(labels=self.labels)
-        return ~(goal.margin(self.logits_after, self._rows) < 0)
+        """True where the adversarial is not predicted as its label."""
+        return self._wrong(self.logits_after)
 
     @property
     def success_rate(self) -> float:
@@ -137,6 +149,10 @@ class AttackResult:
         """The classes the adversarials are read as."""
         return self.logits_after.argmax(dim=1)
 
+    def _wrong(self, logits: Tensor) -> Mask:
+        goal = Goal(labels=self.labels)
+        return ~((goal.margin(logits, self._rows) < 0) & finite(logits))
+
     @property
     def _rows(self) -> Tensor:
         return torch.arange(len(self.labels), device=self.labels.device)
@@ -163,6 +179,7 @@ class AttackResult:
             "fooled_saved": self.success_rate_saved,
             "lost_by_saving": self.lost_by_saving,
             "trivial": int(self.trivial.sum()),
+            "nonfinite": int(self.unreadable.sum()),
             "errors_before": float(self.wrong_before.float().mean()) if len(self) else 0.0,
             "errors_after": float(self.wrong_after.float().mean()) if len(self) else 0.0,
             "target_probability": None if targets is None else _median(reached),
@@ -197,6 +214,8 @@ def conclude(
     steps: Counts | None = None,
     history: Curves | None = None,
     zero_gradients: Counts | None = None,
+    nonfinite: Mask | None = None,
+    lost_gradients: int = 0,
     helped: bool = False,
     gradients: bool = True,
     flags: tuple[str, ...] = (),
@@ -218,6 +237,8 @@ def conclude(
         steps: Per row; by default 0.
         history: ``(step + 1, batch)``; by default empty.
         zero_gradients: Per row; by default 0.
+        nonfinite: Rows for which the network returned NaN or infinity on the way.
+        lost_gradients: Rows given up because a gradient was NaN or infinite.
         helped: Rows without a gradient followed the margin instead.
         gradients: False for attacks without gradients: then bytes are only rounded.
         flags: Sentences of the method itself.
@@ -250,43 +271,17 @@ def conclude(
         settings=settings,
         flags=(),
         class_names=probe.classifier.class_names,
+        nonfinite=torch.zeros_like(nothing, dtype=torch.bool) if nonfinite is None else nonfinite,
     )
-    noticed = (*flags, *_notice(result, region, readable, helped))
-    object.__setattr__(result, "flags", noticed)
-    return result
-
-
-def _notice(
-    result: AttackResult, region: Region, readable: Images, helped: bool
-) -> tuple[str, ...]:
-    found = []
-    zero = int((result.zero_gradients > 0).sum())
-    if zero:
-        found.append(
-            f"zero gradient in {zero} of {len(result)} rows"
-            + (": margin used instead" if helped else "")
-        )
-    # One probability is exactly 1 and the others exactly 0: cross-entropy has no gradient here.
-    flat = int(((result.logits_before.softmax(dim=1) % 1) == 0).all(dim=1).sum())
-    if flat and result.logits_before.shape[1] > 1:
-        found.append(f"logits saturate softmax in {flat} of {len(result)} rows")
-    nonfinite = int((~result.logits_after.isfinite().all(dim=1)).sum())
-    if nonfinite:
-        found.append(f"NaN or infinite logits in {nonfinite} rows: counted as not fooled")
-    if result.targets is not None:
-        same = int((result.predictions_before == result.targets).sum())
-        true = int((result.labels == result.targets).sum())
-        if same:
-            found.append(f"target==prediction in {same} rows: not counted")
-        if true:
-            found.append(f"target==label in {true} rows: not counted")
-    outside = int((~region.contains(result.adversarials)).sum())
-    if outside:
-        found.append(f"budget exceeded in {outside} rows")
-    coarse = int((~region.contains(readable)).sum())
-    if coarse:
-        found.append(f"no 8-bit image inside the budget for {coarse} rows")
-    return tuple(found)
+    found = noticed(
+        result,
+        outside=int((~region.contains(adversarials)).sum()),
+        coarse=int((~region.contains(readable)).sum()),
+        helped=helped,
+        lost_gradients=lost_gradients,
+        notes=flags,
+    )
+    return replace(result, flags=found)
 
 
 def _share(hits: Mask, among: Mask) -> float:

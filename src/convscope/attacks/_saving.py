@@ -108,7 +108,8 @@ def _paid(
     room = (away.square() - nearer.square()).flatten(1)
     loss = (-gradient.double() * inward / 255).flatten(1)
     free = ~picked.flatten(1) & (room > 0)
-    worth = torch.where(free, room / loss.clamp_min(1e-12), -1.0)
+    least = 1e-9 * loss.abs().amax(dim=1, keepdim=True).clamp_min(1e-300)
+    worth = torch.where(free, room / torch.maximum(loss, least), -1.0)
     order = worth.argsort(dim=1, descending=True)
     gained = torch.where(free, room, 0.0).gather(1, order)
     # A little is kept back: exact arithmetic has the last word.

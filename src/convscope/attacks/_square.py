@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Generator, Tensor
 
+from convscope._random import source
 from convscope.ascent import Region, l2_ball, linf_ball
-from convscope.attacks._goal import Goal, goal_of
+from convscope.attacks._blocks import streamed
+from convscope.attacks._goal import Goal, finite, goal_of
+from convscope.attacks._in_turns import in_turns
 from convscope.attacks._result import AttackResult, conclude
 from convscope.attacks._settings import check_count, check_norm, check_radius
 from convscope.attacks._square_moves import L2Moves, LinfMoves
@@ -22,6 +27,7 @@ SHARES = {"linf": 0.8, "l2": 0.1}
 """Area of the first squares."""
 
 
+@streamed
 def square(
     classifier: Classifier,
     images: Images,
@@ -32,6 +38,7 @@ def square(
     norm: Norm = "linf",
     queries: int = 1000,
     share: float | None = None,
+    restarts: int = 1,
     generator: Generator | None = None,
 ) -> AttackResult:
     """Fool without gradients: a check on defenses that only hide theirs.
@@ -52,7 +59,8 @@ def square(
         queries: Moves that are tried per image, at most.
         share: Area of the first squares, as a share of the image; by default what the paper
             takes: 0.8 for ``"linf"``, 0.1 for ``"l2"``.
-        generator: Source of randomness.
+        restarts: Searches, each only for rows that stand; all begin anew with other draws.
+        generator: Source of randomness; by default one with seed 0.
 
     Returns:
         Images before and after; `steps` counts queries.
@@ -77,10 +85,36 @@ def square(
     area = SHARES[norm] if share is None else share
     if not 0 < area <= 1:
         raise UsageError(f"share must be in (0, 1], got {area}", code="U06")
+    check_count("restarts", restarts)
+    generator = source(generator)
+
+    def search(rows: Tensor) -> AttackResult:
+        radius = radii if radii.ndim == 0 else radii[rows]
+        return _search(
+            classifier, images[rows], goal.of(rows), radius, norm, queries, area, generator
+        )
+
+    result = in_turns(search(torch.arange(len(images), device=images.device)),
+                      [search] * (restarts - 1))  # fmt: skip
+    return replace(result, originals=images)
+
+
+def _search(
+    classifier: Classifier,
+    images: Tensor,
+    goal: Goal,
+    radii: Tensor,
+    norm: Norm,
+    queries: int,
+    area: float,
+    generator: Generator,
+) -> AttackResult:
+    """One random search for all rows."""
     region: Region = linf_ball(images, radii) if norm == "linf" else l2_ball(images, radii)
     moves: LinfMoves | L2Moves = (LinfMoves if norm == "linf" else L2Moves)(radii.to(images))
     everyone = torch.arange(len(images), device=images.device)
     taken = torch.zeros_like(everyone)
+    unreadable = torch.zeros_like(everyone, dtype=torch.bool)
     with classifier.probe() as probe:
         before = probe.logits(images)
         best, after, x = goal.margin(before, everyone), before.clone(), images.clone()
@@ -95,6 +129,7 @@ def square(
                 trial = moves.change(x[rows], images[rows], rows, now, generator)
             trial = region.project(trial, rows)
             logits = probe.logits(trial)
+            unreadable[rows] |= ~finite(logits)
             margin = goal.margin(logits, rows)
             better = (margin > best[rows]) | (query == 0) & margin.isfinite()
             chosen = rows[better]
@@ -115,6 +150,7 @@ def square(
             logits_before=before,
             logits_after=after,
             steps=taken,
+            nonfinite=unreadable,
             gradients=False,
         )
 

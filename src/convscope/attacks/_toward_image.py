@@ -5,9 +5,11 @@ from __future__ import annotations
 from torch import Generator, Tensor
 
 from convscope.ascent import adam_step, box, plain_step
+from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import attack_by_ascent
 from convscope.attacks._documents import gaussian_images
 from convscope.attacks._goal import goal_of
+from convscope.attacks._objectives import measured_entropy
 from convscope.attacks._result import AttackResult
 from convscope.attacks._settings import check_positive, check_steps
 from convscope.classifier import Classifier
@@ -15,6 +17,7 @@ from convscope.errors import UsageError, choose
 from convscope.types import Images, Labels
 
 
+@streamed
 def toward_image(
     classifier: Classifier,
     images: Images,
@@ -42,7 +45,7 @@ def toward_image(
         step: ``"adam"``, or ``"plain"`` as in the documents (then small sizes, such as 0.2).
         mean: Of the first pixels.
         sd: Of the first pixels.
-        generator: Source of the noise.
+        generator: Source of the noise; by default one with seed 0.
 
     Returns:
         `originals` are `images`; `adversarials` is the point of the highest objective.
@@ -70,7 +73,7 @@ def toward_image(
 
     def objective(x: Tensor, logits: Tensor, rows: Tensor) -> Tensor:
         difference = (x - images[rows]).square().flatten(1).mean(dim=1)
-        return goal.cross_entropy(logits, rows) - pull * difference
+        return measured_entropy(goal, logits, rows) - pull * difference
 
     return attack_by_ascent(
         classifier,

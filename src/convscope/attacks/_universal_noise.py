@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from convscope.ascent import Box, ascend, momentum_step, sign_step
-from convscope.attacks._goal import goal_of
+from convscope._random import source
+from convscope.ascent import Ascent, Box, ascend, momentum_step, sign_step
+from convscope.attacks._goal import correct, goal_of
 from convscope.attacks._settings import check_count, check_positive, check_radius, check_steps
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
@@ -106,7 +107,7 @@ def universal_noise(
         samples: Images per noise and step.
         step_size: First step in pixel units. By default a tenth of the radius.
         decay: Of the accumulated gradient.
-        generator: Draws the images.
+        generator: Draws the images; by default one with seed 0.
 
     Returns:
         Noises and the course of error and success on training and held-out images.
@@ -135,7 +136,8 @@ def universal_noise(
     check_steps(steps)
     check_count("samples", samples)
     samples = min(samples, len(kept))
-    draws = [torch.randint(0, len(kept), (samples,), generator=generator) for _ in range(steps + 1)]
+    drawn = source(generator)
+    draws = [torch.randint(0, len(kept), (samples,), generator=drawn) for _ in range(steps + 1)]
     errors = images.new_full((steps + 1, len(chosen)), torch.nan)
     rates = errors.clone()
     now = [0]
@@ -192,7 +194,7 @@ def universal_noise(
         images_used=len(kept),
         cost=cost,
         settings={"steps": steps, "samples": samples, "step_size": first, "decay": decay},
-        flags=_flags(ascent.zero_gradients),
+        flags=flags_of(ascent, "noises"),
         class_names=classifier.class_names,
     )
 
@@ -226,13 +228,23 @@ def _read(
         logits = probe.logits((images + noise).clamp(0, 1))
         errors.append(-logits.log_softmax(1)[:, target].mean())
         others = labels != target
-        hits = (logits.argmax(1) == target) & others
+        hits = correct(logits, torch.full_like(labels, target)) & others
         rates.append(hits.sum().to(noises) / others.sum().clamp_min(1))
     if not errors:
         return noises.new_zeros(0), noises.new_zeros(0)
     return torch.stack(errors), torch.stack(rates)
 
 
-def _flags(zeros: Tensor) -> tuple[str, ...]:
-    count = int((zeros > 0).sum())
-    return (f"zero gradient at some step for {count} of {len(zeros)} noises",) if count else ()
+def flags_of(ascent: Ascent, things: str) -> tuple[str, ...]:
+    """What was noticed on the way of shared perturbations."""
+    found = []
+    total, zero = len(ascent.images), int((ascent.zero_gradients > 0).sum())
+    if zero:
+        found.append(f"zero gradient at some step for {zero} of {total} {things}")
+    lost = int(ascent.nonfinite.sum())
+    if lost:
+        found.append(
+            f"NaN or infinite logits or gradients on the way of {lost} of {total} {things}: "
+            "they end where that happened"
+        )
+    return tuple(found)

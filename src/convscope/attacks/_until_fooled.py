@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from convscope.ascent import box, l2_step
+from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import attack_by_ascent
 from convscope.attacks._goal import goal_of
 from convscope.attacks._objectives import objective_of
@@ -12,6 +13,7 @@ from convscope.classifier import Classifier
 from convscope.types import Images, Labels
 
 
+@streamed
 def until_fooled(
     classifier: Classifier,
     images: Images,

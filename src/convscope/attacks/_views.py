@@ -14,13 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from convscope._random import source
 from convscope.probe import Objective
 
 Transformation = Callable[[Tensor], Tensor]
 """Images to images of the same shape, differentiable."""
 
 View = Callable[[Generator | None], Transformation]
-"""Draws a transformation."""
+"""Draws a transformation; without a generator, from a fresh one with seed 0."""
 
 
 def mirrored(images: Tensor) -> Tensor:
@@ -72,7 +73,8 @@ def crops(share: float = 0.8) -> View:
     """Windows of `share` of each side at a uniform place."""
 
     def draw(generator: Generator | None) -> Transformation:
-        corner = (_uniform(generator), _uniform(generator))
+        drawn = source(generator)
+        corner = (_uniform(drawn), _uniform(drawn))
         return lambda images: cropped(images, share, corner)
 
     return draw
@@ -112,8 +114,9 @@ def either(*views: View) -> View:
     """
 
     def draw(generator: Generator | None) -> Transformation:
-        place = int(_uniform(generator) * (len(views) + 1))
-        return views[place](generator) if place < len(views) else lambda images: images
+        drawn = source(generator)
+        place = int(_uniform(drawn) * (len(views) + 1))
+        return views[place](drawn) if place < len(views) else lambda images: images
 
     return draw
 
@@ -122,7 +125,8 @@ def chain(*views: View) -> View:
     """One draw of each, applied in order."""
 
     def draw(generator: Generator | None) -> Transformation:
-        drawn = [view(generator) for view in views]
+        numbers = source(generator)
+        drawn = [view(numbers) for view in views]
 
         def apply(images: Tensor) -> Tensor:
             for transformation in drawn:
@@ -155,11 +159,12 @@ def fused(
         An objective over ``draws`` outputs per row, and ``paint(x, k, rows)`` for `ascend`.
     """
     drawn: dict[int, list[Transformation]] = {}
+    numbers = source(generator)
 
     def paint(x: Tensor, k: int, rows: Tensor) -> Tensor:
         if k not in drawn:
             drawn.clear()
-            drawn[k] = [view(generator) for _ in range(draws)]
+            drawn[k] = [view(numbers) for _ in range(draws)]
         return torch.stack([change(x) for change in drawn[k]], dim=1).flatten(0, 1)
 
     def mean(x: Tensor, outputs: Tensor, rows: Tensor) -> Tensor:
@@ -185,4 +190,4 @@ def _warped(images: Tensor, *, degrees: float, scale: float, shift: tuple[float,
 
 
 def _uniform(generator: Generator | None) -> float:
-    return float(torch.rand((), generator=generator, dtype=torch.float64))
+    return float(torch.rand((), generator=source(generator), dtype=torch.float64))

@@ -97,11 +97,17 @@ def attack(
         summary["within_epsilon"] = within(result, budget)
     for flag in getattr(result, "flags", ()):
         warn(flag)
-    emit(summary, as_json=as_json)
+    if as_json:
+        emit(summary, as_json=True)
+    else:
+        from convscope.cli._attack_output import spoken
+
+        within_budget = summary.get("within_epsilon")
+        emit(spoken(result) | ({} if within_budget is None else _spoken_within(within_budget)))
     if out is not None:
         from convscope.cli._attack_output import write
 
-        write(result, images.names, out, force=force)
+        write(result, images.names, out, force=force, known=images.labels is not None)
         wrote(out)
     data = specs[0].partition(":")[0]
     if data in DATASETS:
@@ -170,6 +176,13 @@ def within(result: AttackResult, epsilon: float) -> dict[str, Any]:
     hit = result.fooled & ~result.trivial
     return {"epsilon": epsilon, "task": int((~result.trivial).sum())} | {
         norm: int((hit & (result.distance(norm) <= epsilon)).sum()) for norm in ("linf", "l2")
+    }
+
+
+def _spoken_within(found: dict[str, Any]) -> dict[str, str]:
+    return {
+        f"fooled within {sign} {found['epsilon']:g}": f"{found[norm]:,} of {found['task']:,} images"
+        for norm, sign in (("linf", "L∞"), ("l2", "L2"))
     }
 
 

@@ -14,23 +14,118 @@ if TYPE_CHECKING:
 MOST = 32
 
 
-def write(result: Any, names: tuple[str, ...], out: Path, *, force: bool) -> None:
-    """A page if `out` ends in ``.html``, else a folder."""
+def write(
+    result: Any, names: tuple[str, ...], out: Path, *, force: bool, known: bool = True
+) -> None:
+    """A page if `out` ends in ``.html``, else a folder.
+
+    Args:
+        result: Of an attack, or of judging.
+        names: One per image.
+        out: Where to.
+        force: Write over what is there.
+        known: Whether the labels are true classes; else they are predictions, and called so.
+    """
     from convscope.attacks import AttackResult
 
     page = out.suffix.lower() == ".html"
     if isinstance(result, AttackResult):
-        write_attack_page(result, names, out, force=force) if page else write_attack_folder(
-            result, names, out, force=force
-        )
+        done = write_attack_page if page else write_attack_folder
+        done(result, names, out, force=force, known=known)
     elif page:
         _write_plain_page(result, out, force=force)
     else:
         _write_plain_folder(result, out, force=force)
 
 
-def attack_rows(result: AttackResult, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """One line per image: read as what, before and after, and at what distance."""
+def spoken(result: Any) -> dict[str, str]:
+    """The numbers of a result for people: words instead of names of fields, shares in percent.
+
+    Every share says of what, every count how many of how many; `summary` is for machines.
+    """
+    from convscope.attacks import AttackResult
+
+    if isinstance(result, AttackResult):
+        return _spoken_attack(result)
+    told = {}
+    for key, value in result.summary().items():
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            continue
+        words = WORDS.get(key, key.replace("_", " "))
+        if isinstance(value, float) and key in SHARES:
+            told[words] = _percent(value)
+        else:
+            told[words] = f"{value:,}" if isinstance(value, int) else _plain(value)
+    return told
+
+
+WORDS = {
+    "fooled": "predicted as the target, of held-out images of other classes (mean of all classes)",
+    "forwards_per_image": "forward passes per image",
+    "backwards_per_image": "backward passes per image",
+    "clean_accuracy": "accuracy without an attack",
+    "robust_accuracy": "accuracy under all attacks",
+    "nonfinite": "images with NaN or infinite logits",
+}
+"""What people are told instead of the names of fields; other names lose their underscores."""
+
+SHARES = ("fooled", "clean_accuracy", "robust_accuracy")
+
+
+def _spoken_attack(result: AttackResult) -> dict[str, str]:
+    from convscope.figures import budget
+
+    s = result.summary()
+    count, task = len(result), int((~result.trivial).sum())
+
+    def of(hits: int, among: int, what: str) -> str:
+        return f"{_percent(hits / among if among else float('nan'))} ({hits:,} of {among:,} {what})"
+
+    hit, saved = result.fooled & ~result.trivial, result.fooled_saved & ~result.trivial
+    told = {"images": f"{count:,}"}
+    if result.targets is not None and count and bool((result.targets == result.targets[0]).all()):
+        target = int(result.targets[0])
+        told["target"] = f"{_name(result, target)} (class {target})"
+    told |= {
+        "fooled": of(int(hit.sum()), task, "images that were a task"),
+        "fooled as 8-bit images": of(int(saved.sum()), task, "images that were a task"),
+        "no task": f"{s['trivial']:,} of {count:,} images (wrong, or at the target, before)",
+        "wrong before the attack": of(int(result.wrong_before.sum()), count, "images"),
+        "wrong after the attack": of(int(result.wrong_after.sum()), count, "images"),
+    }
+    if s["nonfinite"]:
+        told["NaN or infinite logits"] = f"{s['nonfinite']:,} of {count:,} images"
+    if s["target_probability"] is not None:
+        told["probability of the target"] = f"{_percent(s['target_probability'])} (median)"
+    sign = {"linf": "L∞", "l2": "L2"}.get(result.norm or "", "")
+    told["budget"] = "none" if result.epsilon is None else f"{sign} ≤ {budget(result.epsilon)}"
+    for words, ending in (("", ""), (" as 8-bit images", "_saved")):
+        linf, l2 = s[f"median_linf{ending}"], s[f"median_l2{ending}"]
+        if linf is not None:
+            told[f"distance of fooled images{words}"] = f"L∞ {linf:.4g}, L2 {l2:.4g} (medians)"
+    told["steps"] = f"{s['mean_steps']:.1f} per image (mean)"
+    told["work"] = (
+        f"{s['forwards_per_image']:.1f} forward and {s['backwards_per_image']:.1f} backward passes "
+        f"per image, {s['seconds']:.1f} s"
+    )
+    return told
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share == share else "no images to count"
+
+
+def _plain(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def attack_rows(
+    result: AttackResult, names: tuple[str, ...], *, known: bool = True
+) -> list[dict[str, Any]]:
+    """One line per image: predicted as what, before and after, and at what distance.
+
+    Without `known` labels there is no column of true classes: a prediction is none.
+    """
     before, after = result.logits_before.softmax(1), result.logits_after.softmax(1)
     linf, l2 = result.distance("linf"), result.distance("l2")
     linf_saved, l2_saved = result.distance_saved("linf"), result.distance_saved("l2")
@@ -38,7 +133,9 @@ def attack_rows(result: AttackResult, names: tuple[str, ...]) -> list[dict[str, 
     rows = []
     for i, name in enumerate(names):
         was, now = int(before[i].argmax()), int(after[i].argmax())
-        row: dict[str, Any] = {"image": name, "true": _name(result, int(result.labels[i]))}
+        row: dict[str, Any] = {"image": name}
+        if known:
+            row["true"] = _name(result, int(result.labels[i]))
         if result.targets is not None:
             row["target"] = _name(result, int(result.targets[i]))
         row |= {
@@ -60,7 +157,7 @@ def attack_rows(result: AttackResult, names: tuple[str, ...]) -> list[dict[str, 
 
 
 def write_attack_folder(
-    result: AttackResult, names: tuple[str, ...], out: Path, *, force: bool
+    result: AttackResult, names: tuple[str, ...], out: Path, *, force: bool, known: bool = True
 ) -> None:
     """Pictures (``adversarial-0000.png``), a figure, a table and the whole result.
 
@@ -84,12 +181,12 @@ def write_attack_folder(
                 if not np.array_equal(np.asarray(file), levels):
                     raise ResourceError("was not written as it should be", where=path)
         draw(result).savefig(folder / "figure.png", dpi=150)
-        write_csv(folder / "images.csv", attack_rows(result, names))
+        write_csv(folder / "images.csv", attack_rows(result, names, known=known))
         results.save(result, folder / "result", force=force)
 
 
 def write_attack_page(
-    result: AttackResult, names: tuple[str, ...], out: Path, *, force: bool
+    result: AttackResult, names: tuple[str, ...], out: Path, *, force: bool, known: bool = True
 ) -> None:
     """Images before and after, differences, and a table."""
     from convscope.figures import difference_tile, png, verdict
@@ -101,7 +198,9 @@ def write_attack_page(
     section = report.section(
         "images", "Before and after", "Pictures are the 8-bit images, as they were judged again."
     )
-    section.facts({k: v for k, v in result.summary().items() if isinstance(v, int | float | str)})
+    section.facts(spoken(result))
+    if not known:
+        section.note("True classes are not known: the predictions before stand for them.")
     for flag in result.flags:
         section.note(flag, level="warning")
     rows = []
@@ -128,7 +227,7 @@ def write_attack_page(
         rows,
         scale=screen_scale(max(result.originals.shape[2:])),
     )
-    table = attack_rows(result, names)
+    table = attack_rows(result, names, known=known)
     if table:
         section.table(list(table[0]), [list(line.values()) for line in table], name="images")
     write_page(report, out, force=force)
@@ -159,7 +258,9 @@ def _write_plain_page(result: Any, out: Path, *, force: bool) -> None:
     report = Report(title=title)
     section = report.section("result", "Result", "")
     summary = result.summary()
-    section.facts({k: v for k, v in summary.items() if isinstance(v, int | float | str)})
+    section.facts(spoken(result))
+    for flag in summary.get("flags", ()):
+        section.note(str(flag), level="warning")
     if type(result) in FIGURES:
         section.figure("result", svg(draw(result)), alt=title)
     for key, value in summary.items():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convscope.cli._inspect_words import place_in_map
-from convscope.cli._output import emit, progress, say, table, wrote
+from convscope.cli._output import emit, progress, say, table, warn, wrote
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +53,8 @@ def look_at_units(
         if found.layer != "logits":
             effects = effect_rows(found)
             table(list(effects[0]), [list(row.values()) for row in effects], title="logits change")
+    for flag in found.flags:
+        warn(flag)
     if found.judgement is not None:
         say(f"the judge reads {found.judgement.right} of {len(found.units)} as intended")
     if out is not None:

@@ -26,8 +26,10 @@ from convscope.figures._explanations import (
     explanation_tile,
     explanation_title,
     is_clipped,
+    is_empty,
     is_signed,
     row_limit,
+    strength,
 )
 from convscope.figures._feature_maps import draw_feature_maps, map_caption, map_sheet
 from convscope.figures._filters import (
@@ -127,6 +129,7 @@ __all__ = [
     "filter_sheet",
     "heat",
     "is_clipped",
+    "is_empty",
     "is_signed",
     "label",
     "loss_curve",
@@ -144,6 +147,7 @@ __all__ = [
     "pixels",
     "png",
     "row_limit",
+    "strength",
     "stretched",
     "svg",
     "top_confusions",

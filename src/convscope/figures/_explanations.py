@@ -21,6 +21,10 @@ MOST_TARGETS = 10
 PHOTO = 112
 """Sides in pixels from which a map is drawn as that of a photograph."""
 
+NOTHING, NOTHING_OF_SCORES = 1e-8, 1e-6
+"""Maps whose largest value is below this share of the image's largest logit are rounding errors:
+gradients, and differences of scores, which round as the scores do."""
+
 CLIPPED = 0.005
 """Share of the pixels of a photograph that may be stronger than the strongest color."""
 
@@ -40,7 +44,7 @@ def draw_explanation(result: Explanation) -> Figure:
             made = axes(drawn, grid[row, 0])
             made.imshow(pixels(result.images[row]), cmap="gray", vmin=0, vmax=255)
             bare(made)
-            top = row_limit(result, row)
+            top = 1.0 if is_empty(result, row) else row_limit(result, row)
             shown: list[Any] = [made]
             for column in range(targets):
                 made = axes(drawn, grid[row, column + 1])
@@ -61,7 +65,10 @@ def draw_explanation(result: Explanation) -> Figure:
             )
             bar.outline.set_visible(False)
             bar.ax.tick_params(labelsize=6.5, length=2)
-            if row == rows // 2:
+            if is_empty(result, row):
+                bar.set_label(strength(result, row), fontsize=6.5, color=MUTED)
+                bar.ax.set_yticks([])
+            elif row == rows // 2:
                 meaning = (
                     "red for the class, blue against" if signed else "strength, without a sign"
                 )
@@ -72,7 +79,13 @@ def draw_explanation(result: Explanation) -> Figure:
 def explanation_tile(
     result: Explanation, row: int, target: int = 0, *, limit: float | None = None
 ) -> Pixels:
-    """One map as native pixels; blue against, red for, or dark to bright for unsigned methods."""
+    """One map as native pixels; blue against, red for, or dark to bright for unsigned methods.
+
+    The maps of an image that are zero but for rounding are drawn as zero.
+    """
+    if is_empty(result, row):
+        nothing = result.maps.new_zeros(result.maps.shape[2:])
+        return heat(nothing, signed=is_signed(result), limit=1.0)
     top = row_limit(result, row) if limit is None else limit
     return heat(result.maps[row, target], signed=is_signed(result), limit=top)
 
@@ -89,6 +102,25 @@ def row_limit(result: Explanation, row: int) -> float:
         return largest
     most = max(float(np.quantile(values, 1 - CLIPPED)), largest / 100)
     return most if most < largest / 2 else largest
+
+
+def is_empty(result: Explanation, row: int) -> bool:
+    """Whether the maps of an image are zero but for rounding: then they show nothing at all."""
+    largest = float(np.abs(np.nan_to_num(result.maps[row].numpy())).max(initial=0.0))
+    scale = 1.0
+    if result.logits is not None:
+        scale = float(result.logits[row].nan_to_num(0.0, 0.0, 0.0).abs().max()) or 1.0
+    scores = result.table is not None or result.method in ("occlusion", "rise")
+    least = (NOTHING_OF_SCORES if scores else NOTHING) * scale
+    return largest <= (least**2 if result.settings.get("squared") else least)
+
+
+def strength(result: Explanation, row: int) -> str:
+    """What the strongest color of an image's maps stands for, or that there is nothing to see."""
+    if is_empty(result, row):
+        return "empty: zero but for rounding"
+    more = " and more" if is_clipped(result, row) else ""
+    return f"{'±' if is_signed(result) else '0 to '}{row_limit(result, row):.3g}{more}"
 
 
 def is_clipped(result: Explanation, row: int) -> bool:

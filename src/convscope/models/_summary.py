@@ -58,9 +58,10 @@ class NetworkSummary:
 
     Two neuron counts are in use. `neurons` is the field's: every value that a convolution or a
     dense layer computes is one neuron (31,870 for mnist-conv2-fc on 28x28 images: 25,088 + 6,272
-    + 500 + 10). `document_neurons` is the one a course document prints: a convolution counts one
+    + 500 + 10). `document_neurons` is the one two course documents print: a convolution counts one
     per filter tap, *filters x kernel rows x kernel columns*, whatever its input channels and
-    positions (288 + 288 + 500 + 10 = 1,086).
+    positions; then come the values that are flattened for the first dense layer, and the outputs
+    of dense layers (288 + 288 + 1,568 + 500 + 10 = 2,654).
 
     Attributes:
         rows: The layers.
@@ -69,7 +70,7 @@ class NetworkSummary:
         trainable: Those with ``requires_grad``.
         multiply_adds: For one image.
         neurons: Outputs of convolutions and dense layers.
-        document_neurons: The documents' count.
+        document_neurons: Filter taps, flattened values, outputs of dense layers.
         uncounted: Operations with products that `multiply_adds` does not contain.
     """
 
@@ -104,7 +105,8 @@ class NetworkSummary:
         return (
             f"input {'x'.join(map(str, self.input_shape))} · {self.parameters:,} parameters"
             f" · {self.work} · {self.neurons:,} neurons"
-            f" ({self.document_neurons:,} as the documents count)"
+            f" ({self.document_neurons:,} as the course documents count: filter taps, flattened"
+            " values, dense outputs)"
         )
 
     @property
@@ -215,6 +217,7 @@ class _Record:
         self.calls: Counter[nn.Module] = Counter()
         self.work: Counter[nn.Module] = Counter()
         self.neurons: Counter[nn.Module] = Counter()
+        self.flattened: dict[nn.Module, int] = {}
         self.shapes: dict[nn.Module, tuple[int, ...]] = {}
         self.seen: dict[nn.Module, tuple[int, int] | None] = {}
 
@@ -243,6 +246,9 @@ class _Record:
             self.shapes[module] = tuple(output.shape[1:])
             field = self.fields.of(output)
             self.seen[module] = None if field is None else (field[0].size, field[1].size)
+            if isinstance(module, nn.Linear) and output.ndim == 2 and not self.flattened:
+                convolved = any(isinstance(layer, nn.modules.conv._ConvNd) for layer in self.shapes)
+                self.flattened[module] = module.in_features if convolved else 0
             if _is_layer(module):
                 self.neurons[module] += math.prod(output.shape[1:])
 
@@ -272,7 +278,7 @@ def _table(
         if isinstance(child, nn.Conv2d):
             documented = child.out_channels * child.kernel_size[0] * child.kernel_size[1]
         elif isinstance(child, nn.Linear):
-            documented = child.out_features
+            documented = child.out_features + record.flattened.get(child, 0)
         rows.append(
             LayerSummary(
                 name=names[child],

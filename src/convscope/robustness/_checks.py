@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from convscope.ascent import Region
+from convscope.ascent import Region, l2_ball, linf_ball
 from convscope.attacks import Goal, projected_gradient
+from convscope.attacks._blocks import block_rows
+from convscope.attacks._goal import finite
 from convscope.attacks._start import random_start
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
@@ -17,6 +19,9 @@ from convscope.types import Norm
 
 SAMPLE = 200
 """Images that the dearer checks look at."""
+
+FEW = 100
+"""Images that are attacked without a limit."""
 
 
 def ok(name: str, number: float | None, sentence: str) -> Check:
@@ -147,11 +152,10 @@ def overfitting(
     goal: Goal,
     radii: Tensor,
     norm: Norm,
-    region: Region,
     *,
     single_step: float,
     worst: float,
-    generator: Generator | None,
+    generator: Generator,
 ) -> tuple[Check, int, int]:
     """Does the network withstand one step only because its surface is crumpled there?
 
@@ -161,8 +165,9 @@ def overfitting(
     """
     with classifier.probe() as probe:
         rows = torch.arange(min(len(images), SAMPLE))
-        start = random_start(images, radii, norm, region, generator)[rows]
-        here = probe.gradient(images[rows], lambda a, z, i: goal.cross_entropy(z, i)).gradients
+        few = images[:SAMPLE]
+        start = random_start(few, radii, norm, _ball(few, radii, norm), generator)
+        here = probe.gradient(few, lambda a, z, i: goal.cross_entropy(z, i)).gradients
         there = probe.gradient(start, lambda a, z, i: goal.cross_entropy(z, i)).gradients
     cosine = torch.cosine_similarity(here.flatten(1), there.flatten(1), dim=1)
     alignment = float(cosine.nan_to_num(0.0).median()) if len(rows) else 1.0
@@ -183,7 +188,7 @@ def overfitting(
 
 def unbounded(classifier: Classifier, images: Tensor, labels: Tensor) -> tuple[Check, int, int]:
     """Without a limit, every image must fall."""
-    few = slice(0, 100)
+    few = slice(0, FEW)
     result = projected_gradient(
         classifier, images[few], labels[few], epsilon=1.0, steps=40, objective="margin"
     )
@@ -206,18 +211,22 @@ def random_noise(
     goal: Goal,
     radii: Tensor,
     norm: Norm,
-    region: Region,
     standing: Tensor,
-    generator: Generator | None,
+    generator: Generator,
     draws: int = 20,
 ) -> tuple[Check, int]:
-    """Random noise must not do what gradients did not."""
-    rows = torch.nonzero(standing)[:, 0]
+    """Random noise must not do what gradients did not; blocks of images see the same draws."""
+    standers = torch.nonzero(standing)[:, 0]
     fallen = torch.zeros_like(standing)
+    begin = generator.get_state()
     with classifier.probe() as probe:
-        for _ in range(draws if len(rows) else 0):
-            trial = random_start(images, radii, norm, region, generator)[rows]
-            fallen[rows] |= goal.reached(probe.logits(trial), rows)
+        for rows in torch.split(standers, block_rows(images.shape[1:])) if len(standers) else ():
+            generator.set_state(begin)
+            here = images[rows]
+            region = _ball(here, radii, norm)
+            for _ in range(draws):
+                logits = probe.logits(random_start(here, radii, norm, region, generator))
+                fallen[rows] |= goal.reached(logits, rows) | ~finite(logits)
     share = float(fallen.double().mean()) if len(standing) else 0.0
     if int(fallen.sum()) > max(0.005 * len(standing), 1):
         check = warn(
@@ -253,6 +262,10 @@ def _spread(runs: list[Tensor]) -> float:
         return 0.0
     scale = float(runs[0].abs().max().clamp_min(1e-12))
     return max(float((run - runs[0]).abs().max()) for run in runs[1:]) / scale
+
+
+def _ball(images: Tensor, radii: Tensor, norm: Norm) -> Region:
+    return linf_ball(images, radii) if norm == "linf" else l2_ball(images, radii)
 
 
 def _zero_share(gradients: Tensor) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from convscope.attacks import ATTACKS
+from convscope.attacks._goal import correct, finite
 from convscope.classifier import Classifier
 from convscope.errors import choose
 from convscope.robustness._results import DefenseComparison, DefenseRow
@@ -57,28 +58,47 @@ def compare_defenses(
         Athalye, Carlini, Wagner, "Obfuscated Gradients Give a False Sense of Security", ICML 2018.
     """
     run = ATTACKS[choose("attack", attack, ATTACKS)]
-    bare = run(classifier, images, labels, epsilon=epsilon, norm=norm, **settings).adversarials
-    rows = []
+    bare = run(classifier, images, labels, epsilon=epsilon, norm=norm, **settings)
+    rows, flags = [], []
     for name, network in {"none": classifier, **defended}.items():
         own = (
             bare
             if network is classifier
-            else run(network, images, labels, epsilon=epsilon, norm=norm, **settings).adversarials
+            else run(network, images, labels, epsilon=epsilon, norm=norm, **settings)
         )
+        clean, failed = _correct(network, images, labels)
+        around, failed_around = _correct(network, bare.adversarials, labels)
+        through, failed_through = _correct(network, own.adversarials, labels)
+        lost = int((failed | failed_around | failed_through | own.unreadable).sum())
+        if lost:
+            flags.append(
+                f"{name}: NaN or infinite logits for {lost} of {len(images)} images: counted as "
+                "not correct"
+            )
         rows.append(
             DefenseRow(
                 defense=name,
-                clean=_accuracy(network, images, labels),
-                around=_accuracy(network, bare, labels),
-                through=_accuracy(network, own, labels),
+                clean=_share(clean),
+                around=_share(around),
+                through=_share(through & ~own.unreadable),
             )
         )
     return DefenseComparison(
-        attack=attack, norm=norm, epsilon=float(epsilon), images=len(images), rows=tuple(rows)
+        attack=attack,
+        norm=norm,
+        epsilon=float(epsilon),
+        images=len(images),
+        rows=tuple(rows),
+        flags=tuple(flags),
     )
 
 
-def _accuracy(classifier: Classifier, images: Tensor, labels: Tensor) -> float:
+def _correct(classifier: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Images predicted as their labels, and images without a prediction."""
     with classifier.probe() as probe:
-        read = probe.logits(images).argmax(dim=1)
-    return float((read == labels).double().mean()) if len(labels) else float("nan")
+        logits = probe.logits(images)
+    return correct(logits, labels), ~finite(logits)
+
+
+def _share(mask: Tensor) -> float:
+    return float(mask.double().mean()) if len(mask) else float("nan")

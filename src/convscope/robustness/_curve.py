@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from convscope.attacks import ATTACKS
-from convscope.attacks._goal import goal_of
+from convscope._random import source
+from convscope.attacks import ATTACKS, AttackResult
+from convscope.attacks._blocks import block_rows, in_blocks
+from convscope.attacks._flags import count_of, notes_of
+from convscope.attacks._goal import finite, goal_of
 from convscope.attacks._settings import check_norm, check_radius
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
@@ -46,7 +50,7 @@ def curve(
         epsilons: Radii in pixel units; sorted, and 0 is added.
         norm: ``"linf"`` or ``"l2"``.
         attack: Name in `ATTACKS`; one that takes `epsilon` per image.
-        generator: Source of randomness, if the attack takes one.
+        generator: Source of randomness, if the attack takes one; by default one with seed 0.
         **settings: Further settings of the attack, such as ``steps=40``.
 
     Returns:
@@ -72,41 +76,61 @@ def curve(
     run = ATTACKS[choose("attack", attack, ATTACKS)]
     grid = _grid(epsilons, check_norm(norm), images)
     count = len(images)
-    if generator is not None:
-        settings["generator"] = generator
+    drawing = "generator" in inspect.signature(run).parameters
+    draws = source(generator) if drawing else None
+    if drawing:
+        settings["generator"] = draws
     with classifier.probe() as probe:
         logits = probe.logits(images)
     forwards, backwards, seconds = probe.forwards, 0, probe.cost().seconds
-    wrong = goal.reached(logits, torch.arange(count, device=images.device))
+    wrong = goal.reached(logits, torch.arange(count, device=images.device)) | ~finite(logits)
     # Positions in the grid: below `low` nothing fools, at `high` something does (len: unknown).
     low = torch.ones(count, dtype=torch.int64, device=images.device)
     high = torch.where(wrong, 0, len(grid)).to(low)
     distances = torch.where(wrong, 0.0, torch.inf).to(images)
     flags: set[str] = set()
+    unreadable = ~finite(logits)
+    zeros = 0
     while True:
         open_rows = torch.nonzero(low < high)[:, 0]
         if len(open_rows) == 0:
             break
-        middle = (low[open_rows] + high[open_rows]) // 2
-        result = run(
-            classifier,
-            images[open_rows],
-            goal.labels[open_rows],
-            epsilon=grid.to(images.device)[middle],
-            norm=norm,
-            **settings,
+
+        def at_middle(rows: Tensor) -> AttackResult:
+            return run(
+                classifier,
+                images[rows],
+                goal.labels[rows],
+                epsilon=grid.to(images.device)[(low[rows] + high[rows]) // 2],
+                norm=norm,
+                **settings,
+            )
+
+        size = block_rows(images.shape[1:])
+        for rows, result in in_blocks(open_rows, at_middle, size=size, generator=draws):
+            middle = (low[rows] + high[rows]) // 2
+            forwards += result.cost.forwards
+            backwards += result.cost.backwards
+            seconds += result.cost.seconds
+            flags |= set(notes_of(result.flags))
+            unreadable[rows] |= result.unreadable
+            zeros += count_of(result.flags, "zero-gradient")
+            fooled, moved = result.fooled, result.distance(norm)
+            # Rounding must not send a point at the border of one ball to the next larger radius.
+            reached = torch.searchsorted(grid.to(images.device), moved.double() * (1 - 1e-6))
+            nearer = torch.where(fooled, torch.minimum(middle, reached), middle)
+            broken = fooled | result.unreadable
+            high[rows] = torch.where(broken, nearer, high[rows])
+            low[rows] = torch.where(broken, low[rows], middle + 1)
+            nearest = torch.minimum(distances[rows], moved)
+            distances[rows] = torch.where(fooled, nearest, distances[rows])
+    if zeros:
+        flags.add(f"zero gradient in {zeros} rows of {len(images)} images over all epsilons")
+    if bool(unreadable.any()):
+        flags.add(
+            f"NaN or infinite logits for {int(unreadable.sum())} of {count} images: they do not "
+            "stand from there on"
         )
-        forwards += result.cost.forwards
-        backwards += result.cost.backwards
-        seconds += result.cost.seconds
-        flags |= {flag for flag in result.flags if "budget" not in flag}
-        fooled, moved = result.fooled, result.distance(norm)
-        # Rounding must not send a point at the border of one ball to the next larger radius.
-        reached = torch.searchsorted(grid.to(images.device), moved.double() * (1 - 1e-6))
-        high[open_rows] = torch.where(fooled, torch.minimum(middle, reached), high[open_rows])
-        low[open_rows] = torch.where(fooled, low[open_rows], middle + 1)
-        nearest = torch.minimum(distances[open_rows], moved)
-        distances[open_rows] = torch.where(fooled, nearest, distances[open_rows])
     last = torch.cat([grid, grid.new_tensor([torch.inf])]).to(images.device)
     smallest = last[high]
     standing = smallest[None, :] > grid.to(images.device)[:, None]

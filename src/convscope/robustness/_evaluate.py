@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from convscope.ascent import Region, l2_ball, linf_ball
+from convscope._random import source
 from convscope.attacks import (
     AttackResult,
     apgd,
@@ -20,7 +20,9 @@ from convscope.attacks import (
     projected_gradient,
     square,
 )
-from convscope.attacks._goal import goal_of
+from convscope.attacks._blocks import block_rows, in_blocks
+from convscope.attacks._flags import count_of
+from convscope.attacks._goal import finite, goal_of
 from convscope.attacks._settings import check_norm, check_radius
 from convscope.classifier import Classifier
 from convscope.errors import choose
@@ -50,7 +52,7 @@ class Planned:
 EFFORTS = ("quick", "standard", "full")
 
 
-def plan(effort: str, generator: Generator | None) -> list[Planned]:
+def plan(effort: str, generator: Generator) -> list[Planned]:
     """The attacks of an effort, from weak to strong."""
     steps = {"quick": 30, "standard": 100, "full": 100}[effort]
     ladder = [
@@ -117,7 +119,7 @@ def evaluate(
         norm: ``"linf"`` or ``"l2"``.
         effort: ``"quick"`` (up to APGD-CE with 30 steps), ``"standard"`` (100 steps, targeted,
             Square) or ``"full"`` (all wrong classes, FAB, 5,000 queries).
-        generator: Source of randomness.
+        generator: Source of randomness; by default one with seed 0.
         on_rung: Called with the name of each attack before it starts.
 
     Returns:
@@ -140,15 +142,16 @@ def evaluate(
         (worst case per image); Pintor et al., "Indicators of Attack Failure", NeurIPS 2022.
     """
     choose("effort", effort, EFFORTS)
+    generator = source(generator)
     goal = goal_of(classifier, images, labels, None)
     radii = check_radius(float(epsilon), check_norm(norm), images).to(images.device)
-    region: Region = linf_ball(images, radii) if norm == "linf" else l2_ball(images, radii)
     with classifier.probe() as probe:
         logits = probe.logits(images)
     everyone = torch.arange(len(images), device=images.device)
-    right = ~goal.reached(logits, everyone) & logits.isfinite().all(1)
+    right = ~goal.reached(logits, everyone) & finite(logits)
     seen = _checks.anatomy(classifier, images, goal, right)
     tally = _Tally(images, right, probe.forwards + seen.forwards, seen.backwards)
+    tally.nonfinite = ~finite(logits)
     tally.seconds += probe.cost().seconds
     ladder = plan(effort, generator)
     if not seen.differentiable:
@@ -166,21 +169,25 @@ def evaluate(
         if on_rung is not None:
             on_rung(rung.name)
         rows = torch.nonzero(right if rung.everyone else tally.standing)[:, 0]
-        result = rung.attack(
-            classifier,
-            images[rows],
-            goal.labels[rows],
-            epsilon=float(epsilon),
-            norm=norm,
-            **rung.settings,
-        )
-        tally.note(rung, rows, result)
+
+        def climb(part: Tensor, rung: Planned = rung) -> AttackResult:
+            return rung.attack(
+                classifier,
+                images[part],
+                goal.labels[part],
+                epsilon=float(epsilon),
+                norm=norm,
+                **rung.settings,
+            )
+
+        size = block_rows(images.shape[1:])
+        tally.note(rung, in_blocks(rows, climb, size=size, generator=generator))
     checks = [*seen.checks]
     if on_rung is not None:
         on_rung("checks")
     if seen.deterministic and not seen.masked:
         checks += _comparisons(
-            classifier, images, goal, radii, norm, region, tally, effort, epsilon, generator
+            classifier, images, goal, radii, norm, tally, effort, epsilon, generator
         )
     else:
         checks += [
@@ -189,7 +196,7 @@ def evaluate(
                          "black-box-stronger", "unbounded-attack-fails",
                          "catastrophic-overfitting")
         ]  # fmt: skip
-    checks.append(tally.budget())
+    checks += [tally.budget(), tally.finite()]
     robust = int(tally.standing.sum())
     low, high = wilson(robust, len(images))
     return RobustnessEvaluation(
@@ -208,6 +215,7 @@ def evaluate(
         adversarials=tally.adversarials,
         cost=Cost(forwards=tally.forwards, backwards=tally.backwards, seconds=tally.seconds),
         class_names=classifier.class_names,
+        nonfinite=int(tally.nonfinite.sum()),
     )
 
 
@@ -217,11 +225,10 @@ def _comparisons(
     goal: Any,
     radii: Tensor,
     norm: Norm,
-    region: Region,
     tally: _Tally,
     effort: str,
     epsilon: float,
-    generator: Generator | None,
+    generator: Generator,
 ) -> list[Check]:
     count = max(len(images), 1)
     found = [tally.weaker_wins()]
@@ -238,21 +245,21 @@ def _comparisons(
         generator=generator,
     )
     tally.pay(longer)
-    more = float(longer.fooled.double().mean()) if len(rows) else 0.0
+    fell = longer.fooled | longer.unreadable
+    more = float(fell.double().mean()) if len(rows) else 0.0
     limit = 0.01 if effort != "quick" else 0.1
     sentence = f"twice the steps from another start fool {more:.1%} of what stood"
-    enough = int(longer.fooled.sum()) > max(limit * len(rows), 1)
+    enough = int(fell.sum()) > max(limit * len(rows), 1)
     found.append((_checks.warn if enough else _checks.ok)("not-converged", more, sentence))
     tally.add_to_last(rows, longer)
     noise, forwards = _checks.random_noise(
-        classifier, images, goal, radii, norm, region, standing_before, generator
+        classifier, images, goal, radii, norm, standing_before, generator
     )
     found.append(noise)
     tally.forwards += forwards
     found.append(tally.black_box(count))
-    limitless, forwards, backwards = _checks.unbounded(
-        classifier, images[tally.right], goal.labels[tally.right]
-    )
+    few = torch.nonzero(tally.right)[: _checks.FEW, 0]
+    limitless, forwards, backwards = _checks.unbounded(classifier, images[few], goal.labels[few])
     found.append(limitless)
     tally.forwards, tally.backwards = tally.forwards + forwards, tally.backwards + backwards
     bent, forwards, backwards = _checks.overfitting(
@@ -261,7 +268,6 @@ def _comparisons(
         goal,
         radii,
         norm,
-        region,
         single_step=tally.rungs[0].accuracy,
         worst=float(tally.standing.double().mean()),
         generator=generator,
@@ -281,6 +287,8 @@ class _Tally:
         self.adversarials = images.clone()
         self.fooled: list[tuple[Planned, Tensor]] = []
         self.rungs: list[Rung] = []
+        self.nonfinite = torch.zeros_like(right)
+        self.lost_gradients = 0
         self.outside = 0
         self.lost = 0
         self.forwards = forwards
@@ -292,17 +300,25 @@ class _Tally:
         self.forwards += result.cost.forwards
         self.backwards += result.cost.backwards
         self.seconds += result.cost.seconds
-        self.outside += sum("budget exceeded" in flag for flag in result.flags)
+        self.outside += count_of(result.flags, "outside")
+        self.lost_gradients += count_of(result.flags, "nonfinite-gradient")
 
-    def note(self, rung: Planned, rows: Tensor, result: AttackResult) -> None:
-        """Write a rung down."""
-        self.pay(result)
-        self.lost += result.lost_by_saving
+    def note(self, rung: Planned, blocks: Iterable[tuple[Tensor, AttackResult]]) -> None:
+        """Write a rung down, block by block."""
         mask = torch.zeros_like(self.standing)
-        mask[rows] = result.fooled
-        new = mask & self.standing
-        self.adversarials[rows[new[rows]]] = result.adversarials[new[rows]]
-        self.broken_by[new] = len(self.rungs)
+        attacked, forwards, backwards, seconds = 0, 0, 0, 0.0
+        for rows, result in blocks:
+            self.pay(result)
+            self.lost += result.lost_by_saving
+            mask[rows] = result.fooled | result.unreadable
+            self.nonfinite[rows] |= result.unreadable
+            new = result.fooled & self.standing[rows]
+            self.adversarials[rows[new]] = result.adversarials[new]
+            attacked += len(rows)
+            forwards += result.cost.forwards
+            backwards += result.cost.backwards
+            seconds += result.cost.seconds
+        self.broken_by[mask & self.standing] = len(self.rungs)
         self.standing &= ~mask
         self.fooled.append((rung, mask))
         total = max(len(mask), 1)
@@ -310,20 +326,21 @@ class _Tally:
         self.rungs.append(
             Rung(
                 attack=rung.name,
-                attacked=len(rows),
+                attacked=attacked,
                 broken=int(mask.sum()),
                 accuracy=alone,
                 standing=float(self.standing.sum()) / total,
-                forwards=result.cost.forwards,
-                backwards=result.cost.backwards,
-                seconds=result.cost.seconds,
+                forwards=forwards,
+                backwards=backwards,
+                seconds=seconds,
             )
         )
 
     def add_to_last(self, rows: Tensor, result: AttackResult) -> None:
         """Images that a check broke are not robust either."""
-        hit = rows[result.fooled]
-        self.adversarials[hit] = result.adversarials[result.fooled]
+        self.adversarials[rows[result.fooled]] = result.adversarials[result.fooled]
+        self.nonfinite[rows] |= result.unreadable
+        hit = rows[result.fooled | result.unreadable]
         self.broken_by[hit] = len(self.rungs) - 1
         self.standing[hit] = False
 
@@ -358,6 +375,27 @@ class _Tally:
             return _checks.warn("budget", float(self.outside), "adversarials left the ball")
         return _checks.ok(
             "budget", 0.0, f"all adversarials inside; {self.lost} would not survive 8-bit saving"
+        )
+
+    def finite(self) -> Check:
+        """Did the network return numbers wherever an attack went?"""
+        count = int(self.nonfinite.sum())
+        if count:
+            return _checks.warn(
+                "non-finite",
+                float(count),
+                f"NaN or infinite logits for {count} of {len(self.standing)} images, as they are "
+                "or under attack: none of them counts as robust",
+            )
+        if self.lost_gradients:
+            return _checks.warn(
+                "non-finite",
+                float(self.lost_gradients),
+                f"attacks met NaN or infinite gradients {self.lost_gradients} times and gave up "
+                "there: what stood then is not proven to stand",
+            )
+        return _checks.ok(
+            "non-finite", 0.0, "logits and gradients are finite wherever attacks went"
         )
 
 

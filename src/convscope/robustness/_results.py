@@ -70,7 +70,7 @@ class Rung:
     Attributes:
         attack: Its name.
         attacked: How many images it was run on.
-        broken: How many of these it fooled.
+        broken: How many of these it fooled, or led to where the network returns NaN or infinity.
         accuracy: Share of all images that are right and withstand this attack; NaN if it was run
             only on images that withstood the others.
         standing: Share of all images that withstand this attack and all before it.
@@ -121,10 +121,12 @@ class RobustnessEvaluation:
         ladder: The attacks from weak to strong.
         checks: Signs that the figure is not to be trusted.
         labels: ``(batch,)``.
-        broken_by: ``(batch,)``, position in `ladder` of the first attack that fooled the image;
-            -1: none, -2: wrong without an attack.
+        broken_by: ``(batch,)``, position in `ladder` of the first attack that broke the image;
+            -1: none, -2: wrong (or NaN or infinite logits) without an attack.
         originals: The images, ``(batch, channel, height, width)``.
         adversarials: For each image the first adversarial found, else the original.
+        nonfinite: How many images the network returned NaN or infinity for, as they are or under
+            attack; none of them counts as robust.
         cost: Of everything, checks included.
         class_names: One name per class.
     """
@@ -144,6 +146,7 @@ class RobustnessEvaluation:
     adversarials: Images
     cost: Cost
     class_names: tuple[str, ...]
+    nonfinite: int = 0
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -160,6 +163,7 @@ class RobustnessEvaluation:
             "clean_accuracy": self.clean_accuracy,
             "robust_accuracy": self.robust_accuracy,
             "interval": [self.low, self.high],
+            "nonfinite": self.nonfinite,
             "ladder": [vars(rung) for rung in self.ladder],
             "checks": [vars(check) for check in self.checks],
             "flags": list(self.flags),
@@ -180,7 +184,7 @@ class Survival:
         labels: The true classes.
         targets: The classes that were to be reached, or ``None``.
         originals_predicted: ``(transformation, batch)``, classes of the transformed originals.
-        originals_probabilities: Their probabilities.
+        originals_probabilities: Their probabilities; NaN where a logit is NaN or infinite.
         adversarials_predicted: ``(transformation, batch)``.
         adversarials_probabilities: Their probabilities.
         label_probabilities: ``(transformation, batch)``, of the true class, adversarials.
@@ -188,6 +192,7 @@ class Survival:
         views_batch: The transformed adversarials, ``(transformation, batch, channel, height,
             width)``, for figures.
         class_names: One name per class.
+        flags: What a reader must know.
     """
 
     names: tuple[str, ...]
@@ -203,13 +208,18 @@ class Survival:
     target_probabilities: Tensor
     views_batch: Tensor
     class_names: tuple[str, ...]
+    flags: tuple[str, ...] = ()
 
     @property
     def still_fooled(self) -> Tensor:
-        """``(transformation, batch)``: read as the target or, untargeted, not as the label."""
+        """``(transformation, batch)``: predicted as the target or, untargeted, not as the label.
+
+        NaN or infinite logits are no prediction: there it is False.
+        """
+        usable = self.adversarials_probabilities.isfinite()
         if self.targets is None:
-            return self.adversarials_predicted != self.labels
-        return self.adversarials_predicted == self.targets
+            return (self.adversarials_predicted != self.labels) & usable
+        return (self.adversarials_predicted == self.targets) & usable
 
     @property
     def rates(self) -> Tensor:
@@ -219,11 +229,13 @@ class Survival:
 
     def summary(self) -> dict[str, Any]:
         """Numbers for tables and JSON."""
-        right = (self.originals_predicted == self.labels).float().mean(1)
+        usable = self.originals_probabilities.isfinite()
+        right = ((self.originals_predicted == self.labels) & usable).float().mean(1)
         return {
             "images": len(self.labels),
             "still_fooled": dict(zip(self.names, self.rates.tolist(), strict=True)),
             "originals_right": dict(zip(self.names, right.tolist(), strict=True)),
+            "flags": list(self.flags),
         }
 
 
@@ -240,6 +252,7 @@ class ModelTransfer:
         counts: ``(made on, shown to)``: how many images those are.
         clean: ``(network,)``: accuracies without an attack.
         images: How many images were used.
+        flags: What a reader must know.
     """
 
     names: tuple[str, ...]
@@ -250,6 +263,7 @@ class ModelTransfer:
     counts: Tensor
     clean: Tensor
     images: int
+    flags: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Numbers for tables and JSON."""
@@ -260,6 +274,7 @@ class ModelTransfer:
             "images": self.images,
             "rates": self.rates.tolist(),
             "clean": self.clean.tolist(),
+            "flags": list(self.flags),
         }
 
 
@@ -278,6 +293,7 @@ class Certification:
         forwards: Images run through the network.
         seconds: Wall-clock time.
         class_names: One name per class.
+        flags: What a reader must know.
     """
 
     sigma: float
@@ -290,6 +306,7 @@ class Certification:
     forwards: int
     seconds: float
     class_names: tuple[str, ...]
+    flags: tuple[str, ...] = ()
 
     def accuracy_at(self, radius: float) -> float:
         """Certified accuracy: share of images that are right with a radius of at least this."""
@@ -314,6 +331,7 @@ class Certification:
             "certified_accuracy": {f"{radius:g}": self.accuracy_at(radius) for radius in points},
             "forwards": self.forwards,
             "seconds": self.seconds,
+            "flags": list(self.flags),
         }
 
 
@@ -344,6 +362,7 @@ class DefenseComparison:
         epsilon: Radius in pixel units.
         images: How many.
         rows: One per defense, the bare network first.
+        flags: What a reader must know.
     """
 
     attack: str
@@ -351,6 +370,7 @@ class DefenseComparison:
     epsilon: float
     images: int
     rows: tuple[DefenseRow, ...]
+    flags: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Numbers for tables and JSON."""
@@ -360,4 +380,5 @@ class DefenseComparison:
             "epsilon": self.epsilon,
             "images": self.images,
             "rows": [vars(row) for row in self.rows],
+            "flags": list(self.flags),
         }

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from convscope.attacks._goal import goal_of
+from convscope._random import source
+from convscope.attacks._goal import finite, goal_of
 from convscope.attacks._settings import check_count, check_positive
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
@@ -45,8 +46,8 @@ def certify(
         draws: Copies for the bound. 10,000 lose 3 % of the radius that 100,000 give.
         first_draws: Copies for the choice.
         alpha: Probability that a certificate is wrong.
-        generator: Source of the noise; all images see the same patterns, which leaves each
-            certificate valid and independent of its neighbors.
+        generator: Source of the noise, by default one with seed 0; all images see the same
+            patterns, which leaves each certificate valid and independent of its neighbors.
         on_draws: Called with how many noisy copies of an image were read since the last call, for
             displays: `draws` for each image in all.
 
@@ -79,6 +80,7 @@ def certify(
             code="U06",
             expected=f"at least {_fewest(alpha)} draws",
         )
+    generator = source(generator)
     with classifier.probe() as probe:
         first = _votes(probe, images, sigma, first_draws, generator)
         chosen = first.argmax(dim=1)
@@ -87,6 +89,7 @@ def certify(
     bound = lower_bound(votes, draws, alpha)
     certain = bound > 0.5
     radii = torch.where(certain, sigma * torch.special.ndtri(bound.clamp(max=1 - 1e-12)), 0.0)
+    lost = int((counts.sum(dim=1) < draws).sum())
     cost = probe.cost()
     return Certification(
         sigma=float(sigma),
@@ -99,6 +102,12 @@ def certify(
         forwards=cost.forwards,
         seconds=cost.seconds,
         class_names=classifier.class_names,
+        flags=(
+            f"NaN or infinite logits among the noisy copies of {lost} of {len(images)} images: "
+            "they vote for no class",
+        )
+        if lost
+        else (),
     )
 
 
@@ -131,7 +140,8 @@ def _votes(
         size = (min(BLOCK, draws - start), *images.shape[1:])
         noise = sigma * torch.randn(size, generator=generator).to(images)
         for row, image in enumerate(images):
-            won = probe.logits(image + noise).argmax(dim=1)
+            logits = probe.logits(image + noise)
+            won = logits.argmax(dim=1)[finite(logits)]  # What is no prediction votes for nobody.
             counts[row] += torch.bincount(won, minlength=classes)
             if on_draws is not None:
                 on_draws(len(noise))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from convscope.attacks import AttackResult
+from convscope.attacks._goal import finite
 from convscope.attacks._views import Transformation, cropped, greyscale, mirrored, rotated
 from convscope.classifier import Classifier
 from convscope.robustness._results import Survival
@@ -61,9 +62,13 @@ def survival(
         for change in table.values():
             for name, images in rows.items():
                 seen = change(images)
-                read[name].append(probe.logits(seen).softmax(dim=1))
+                logits = probe.logits(seen)
+                # NaN marks what is no prediction; see `finite`.
+                shares = logits.softmax(dim=1).where(finite(logits)[:, None], torch.nan)
+                read[name].append(shares)
                 if name == "adversarials":
                     views.append(seen)
+    lost = sum(int(part.isnan().any(dim=1).sum()) for parts in read.values() for part in parts)
     before, after = torch.stack(read["originals"]), torch.stack(read["adversarials"])
     aims = result.labels if result.targets is None else result.targets
     return Survival(
@@ -80,6 +85,9 @@ def survival(
         target_probabilities=_of(after, aims),
         views_batch=torch.stack(views),
         class_names=classifier.class_names,
+        flags=(f"NaN or infinite logits for {lost} of the views: not counted as fooled",)
+        if lost
+        else (),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from convscope.attacks import ATTACKS, AttackResult, NoiseTransfer, apply_noise
+from convscope.attacks._goal import correct, finite
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
 from convscope.robustness._results import ModelTransfer
@@ -86,9 +87,10 @@ def model_transfer(
     right = []
     for net in nets:
         with net.probe() as probe:
-            right.append(probe.logits(images).argmax(1) == labels)
+            right.append(correct(probe.logits(images), labels))
     rates = torch.zeros(len(nets), len(nets), dtype=torch.float64)
     counts = torch.zeros(len(nets), len(nets), dtype=torch.int64)
+    lost = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     epsilon: float | None = None
     norm: str | None = None
     for i, maker in enumerate(nets):
@@ -96,9 +98,10 @@ def model_transfer(
         epsilon, norm = result.epsilon, result.norm
         for j, reader in enumerate(nets):
             with reader.probe() as probe:
-                read = probe.logits(result.adversarials).argmax(1)
+                logits = probe.logits(result.adversarials)
+            lost |= ~finite(logits)
             task = right[i] & right[j]
-            wrong = (read != labels) & task
+            wrong = ~correct(logits, labels) & task
             counts[i, j] = int(task.sum())
             rates[i, j] = float(wrong.sum()) / max(int(task.sum()), 1)
     return ModelTransfer(
@@ -110,4 +113,10 @@ def model_transfer(
         counts=counts,
         clean=torch.stack([mask.double().mean() for mask in right]),
         images=len(images),
+        flags=(
+            f"NaN or infinite logits for {int(lost.sum())} of {len(images)} images under attack: "
+            "counted as not correct",
+        )
+        if bool(lost.any())
+        else (),
     )

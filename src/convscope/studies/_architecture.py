@@ -38,7 +38,8 @@ def architecture(audit: Audit, section: Section) -> None:
             "Weights": f"{found.parameters:,}, {found.trainable:,} of them trainable",
             "Multiply-adds": found.work.replace(" multiply-adds", " per image", 1),
             "Neurons": f"{found.neurons:,} values computed by convolutions and dense layers; "
-            f"{found.document_neurons:,} if a convolution counts one per filter tap",
+            f"{found.document_neurons:,} as the course documents count (filter taps, flattened "
+            "values, outputs of dense layers)",
         }
     )
     section.figure(

@@ -21,12 +21,10 @@ from convscope.figures import (
     filter_caption,
     filter_legend,
     filter_sheet,
-    is_clipped,
-    is_signed,
     map_caption,
     map_sheet,
     png,
-    row_limit,
+    strength,
     svg,
     unit_name,
     visualization_title,
@@ -124,7 +122,7 @@ def _side_by_side(
                     {
                         "file": tile,
                         "alt": f"{name} map of {target}",
-                        "detail": _strongest(found, i),
+                        "detail": strength(found, i),
                     }
                 )
             rows.append({"title": work.names[i], "cells": cells})
@@ -147,7 +145,7 @@ def _class_by_class(section: Section, work: Inspection, found: Explanation, scal
     for i in range(min(len(work.images), MOST_ON_PAGE)):
         file = keep_image(section, f"image-{i}", work.images[i])
         cells: list[dict[str, Any]] = [
-            {"file": file, "alt": work.names[i], "detail": _strongest(found, i)}
+            {"file": file, "alt": work.names[i], "detail": strength(found, i)}
         ]
         for k in range(count):
             name = name_of(found.class_names, int(found.targets[i, k]))
@@ -163,11 +161,6 @@ def _class_by_class(section: Section, work: Inspection, found: Explanation, scal
         "its strongest color stands below the image."
         + (f" The first {count} of {count + more} classes." if more else ""),
     )
-
-
-def _strongest(found: Explanation, row: int) -> str:
-    more = " and more" if is_clipped(found, row) else ""
-    return f"{'±' if is_signed(found) else '0 to '}{row_limit(found, row):.3g}{more}"
 
 
 def _heading(found: Explanation, k: int) -> str:
@@ -214,6 +207,8 @@ def _map_section(report: Report, work: Inspection, found: FeatureMaps) -> None:
 
 def unit_section(report: Report, found: Visualization) -> None:
     section = report.section("units", "What units like best", f"{visualization_title(found)}.")
+    for flag in found.flags:
+        section.note(f"{flag[:1].upper()}{flag[1:]}.", level="warning")
     picture_rows(section, found, screen_scale(max(found.images.shape[2:])))
     section.figure("ascent", svg(ascent_curve(found)), alt="Objective over the steps of the ascent")
     rows = unit_rows(found)

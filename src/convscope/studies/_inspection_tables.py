@@ -112,6 +112,8 @@ def unit_rows(found: Visualization) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"unit": unit, "activation": float(found.activations[i])}
         if found.natural is not None:
             row["largest on real"] = float(found.natural[i])
+        if found.kept is not None:
+            row["best step"] = int(found.kept[i])
         row |= {"read as": name_of(found.class_names, read), "probability": float(shares[i, read])}
         if found.judgement is not None:
             row["judge reads"] = name_of(found.class_names, int(found.judgement.labels[i]))

@@ -6,7 +6,7 @@ from typing import Any
 
 from convscope.errors import ConvscopeError
 from convscope.explanations import EXPLANATIONS, Explanation, occlusion
-from convscope.figures import explanation_tile, png, row_limit
+from convscope.figures import explanation_tile, is_empty, png, strength
 from convscope.reports import Section
 from convscope.studies._context import Audit, keep_image, name_of
 from convscope.studies._performance import percent
@@ -46,7 +46,7 @@ def looking(audit: Audit, section: Section) -> None:
                         f"{found.method}-{row}", png(explanation_tile(found, row))
                     ),
                     "alt": f"{found.method} map of {true}",
-                    "detail": f"up to {row_limit(found, row):.3g}",
+                    "detail": strength(found, row),
                 }
             )
         rows.append({"title": true, "cells": cells})
@@ -59,6 +59,7 @@ def looking(audit: Audit, section: Section) -> None:
         "Unsigned maps: dark is nothing, yellow is most. Each map has its own scale; the "
         "value of its strongest color stands below.",
     )
+    _empty(audit, section, done)
     section.facts({found.method: _settings(found) for found in done if _settings(found)})
     _completeness(audit, section, done)
     _occlusion_table(audit, section, 0)
@@ -68,6 +69,16 @@ def _settings(found: Explanation) -> str:
     parts = [f"at {found.layer}"] if found.layer else []
     parts += [f"{key.replace('_', ' ')} {value}" for key, value in found.settings.items()]
     return ", ".join(parts)
+
+
+def _empty(audit: Audit, section: Section, done: list[Explanation]) -> None:
+    """A map of nothing says that the method sees nothing here, which a reader must know."""
+    for found in done:
+        empty = sum(is_empty(found, row) for row in range(len(found.images)))
+        if empty:
+            text = f"{found.method}: the maps of {empty} of {len(found.images)} images are empty"
+            section.note(f"{text}: zero but for rounding.", level="warning")
+            audit.report.alert(f"{text}.", section=section.id)
 
 
 def _completeness(audit: Audit, section: Section, done: list[Explanation]) -> None:

@@ -31,6 +31,8 @@ def neurons(audit: Audit, section: Section) -> None:
         f"`{found.recipe}`."
     )
     picture_rows(section, found, audit.scale)
+    for flag in found.flags:
+        section.note(f"{flag[:1].upper()}{flag[1:]}.", level="warning")
     effects(section, found)
 
 

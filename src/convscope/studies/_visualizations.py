@@ -9,6 +9,8 @@ from convscope.studies._performance import percent
 from convscope.visualizations import Visualization, class_images
 
 MOST = 10
+MOST_TOLD = 3
+"""Failed classes named in an alert."""
 BANDS = {
     "image": "the image that was grown",
     "random weights": "the same recipe on the network with random weights, which shows what the "
@@ -29,6 +31,7 @@ def class_pictures(audit: Audit, section: Section) -> None:
         generator=audit.generator(20),
     )
     picture_rows(section, found, audit.scale)
+    failures(audit, section, found)
     section.figure(
         "ascent",
         svg(ascent_curve(found)),
@@ -46,7 +49,10 @@ def class_pictures(audit: Audit, section: Section) -> None:
                 float(found.activations[i]),
                 natural,
                 share,
-                name_of(found.class_names, top),
+                {
+                    "value": name_of(found.class_names, top),
+                    "tone": "" if top == int(found.channels[i]) else "bad",
+                },
             ]
         )
     number = {"kind": "number"}
@@ -59,14 +65,41 @@ def class_pictures(audit: Audit, section: Section) -> None:
             "read as",
         ],
         rows,
-        caption="A logit far above that of any real image means: this is not a typical member of "
-        "the class, but an exaggeration.",
+        caption="The last column is what this network predicts for the image that was grown for "
+        "the class. A logit far above that of any real image means: this is not a typical member "
+        "of the class, but an exaggeration.",
         name="classes",
     )
     section.facts(
         {"recipe": found.recipe, **{k.replace("_", " "): str(v) for k, v in found.settings.items()}}
     )
     judged(audit, section, found)
+
+
+def failures(audit: Audit, section: Section, found: Visualization) -> None:
+    """Images that the network itself does not predict as what they were grown for."""
+    for flag in found.flags:
+        section.note(f"{flag[:1].upper()}{flag[1:]}.", level="warning")
+    right = found.as_grown
+    if right is None or bool(right.all()):
+        return
+    wrong = (~right).nonzero()[:, 0].tolist()
+    told = []
+    for i in wrong[:MOST_TOLD]:
+        top = int(found.logits[i].argmax())
+        share = float(found.logits[i].softmax(dim=0)[int(found.channels[i])])
+        real = "" if found.natural is None else f"; best real image {float(found.natural[i]):.4g}"
+        told.append(
+            f"{found.units[i]} is predicted as {name_of(found.class_names, top)} "
+            f"({found.units[i]} {percent(share, 2)}, logit {float(found.activations[i]):.4g}{real})"
+        )
+    more = f"; and {len(wrong) - MOST_TOLD} more" if len(wrong) > MOST_TOLD else ""
+    audit.report.alert(
+        f"{len(wrong)} of {len(found.units)} images grown for a class are not predicted as it: "
+        f"{'; '.join(told)}{more}. They do not show what the network learned.",
+        level="warning",
+        section=section.id,
+    )
 
 
 def picture_rows(section: Section, found: Visualization, scale: float) -> None:

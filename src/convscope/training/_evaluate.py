@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from convscope._random import source
 from convscope.classifier import Classifier
 from convscope.data import Split
 from convscope.errors import DataError, ModelContractError, NumericalError
@@ -186,8 +187,7 @@ def evaluate(
 
     wrong = (~correct).nonzero()[:, 0]
     worst = wrong[confidences[wrong].argsort(descending=True, stable=True)]
-    source = torch.Generator().manual_seed(0) if generator is None else generator
-    chosen = torch.randperm(n, generator=source)[:sample].sort().values
+    chosen = torch.randperm(n, generator=source(generator))[:sample].sort().values
     hit = int(correct.sum())
     return Evaluation(
         split=split.name,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor
 
+from convscope._random import source
 from convscope._random_weights import with_random_weights
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UsageError
@@ -46,15 +48,15 @@ def maximize(
         raise UsageError(
             "the judge knows other classes", code="M21", expected=", ".join(classifier.class_names)
         )
-    source = generator if generator is not None else torch.Generator().manual_seed(0)
+    generator = source(generator)
     with classifier.probe() as probe:
-        drawing = _draw(probe, units, recipe, reference, source, on_step)
+        drawing = _draw(probe, units, recipe, reference, generator, on_step)
         logits = probe.logits(drawing.images)
         activations = _own(probe, units, drawing.images, logits)
         natural, best = _natural(probe, units, reference)
         usual = _usual_logits(probe, reference, drawing.images)
     about_classes = units.layer == LOGITS
-    return Visualization(
+    found = Visualization(
         images=drawing.images,
         units=units.names,
         layer=units.layer,
@@ -70,10 +72,14 @@ def maximize(
         effect=logits - usual,
         judgement=_judged(judge, drawing.images, units) if judge and about_classes else None,
         nearest=None if reference is None else nearest(drawing.images, reference),
-        control=_control(classifier, units, recipe, reference, judge, source) if control else None,
+        control=_control(classifier, units, recipe, reference, judge, generator)
+        if control
+        else None,
         settings=recipe.settings,
         cost=probe.cost(),
+        kept=drawing.kept,
     )
+    return replace(found, flags=found.noticed())
 
 
 def nearest(images: Tensor, reference: Tensor) -> Nearest:

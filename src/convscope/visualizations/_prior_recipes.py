@@ -108,6 +108,8 @@ def paint_by_prior(
 ) -> Drawing:
     """Adam on latents: activation / its natural deviation - pull ||z||^2 - what leaves [0, 1].
 
+    The step of the highest objective is kept (with random views: of the highest that was seen).
+
     The activation is divided by the unit's standard deviation on real images, so that one weight
     serves every unit of every layer.
     """
@@ -140,13 +142,14 @@ def paint_by_prior(
         step=adam_step(step_size),
         region=anywhere(),
         steps=steps,
+        keep="best",
         paint=paint,
         until=problem.units.until,
         on_step=problem.on_step,
     )
     with torch.no_grad():
         images = prior.paint(found.images).clamp(0, 1)
-    return Drawing(images=images, history=found.history, stuck=stuck)
+    return Drawing(images=images, history=found.history, stuck=stuck, kept=found.steps)
 
 
 def natural_deviation(problem: Problem) -> Tensor:

@@ -57,11 +57,13 @@ class Drawing:
         images: ``(unit, channel, height, width)``.
         history: ``(step + 1, unit)``.
         stuck: ``(unit,)``, True where no step had a gradient.
+        kept: ``(unit,)``, the step whose image it is.
     """
 
     images: Tensor
     history: Tensor
     stuck: Tensor
+    kept: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,10 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from convscope.probe import Cost
+from convscope.visualizations._units import LOGITS
+
+FELL = 0.05
+"""Share of its rise that an objective may lose after its best step without being called falling."""
+
+
+def ascents(history: Tensor) -> tuple[Tensor, Tensor]:
+    """How far each unit rose above its start, and how much of that was gone at the end.
+
+    Averages over a fortieth of the steps, because random views make single steps jump.
+
+    Args:
+        history: ``(step + 1, unit)``.
+
+    Returns:
+        Two tensors ``(unit,)``.
+
+    Example:
+        >>> rise, lost = ascents(torch.tensor([[0.0], [3.0], [2.0]]))
+        >>> rise.item(), lost.item()
+        (3.0, 1.0)
+    """
+    width = max(1, (len(history) - 1) // 40)
+    known = history.nan_to_num(nan=-torch.inf)
+    if not len(known):
+        return known.new_zeros(history.shape[1]), known.new_zeros(history.shape[1])
+    smooth = known.unfold(0, width, 1).mean(dim=2)
+    best = smooth.amax(dim=0)
+    rise = torch.maximum(best, known.amax(dim=0)) - known[0]
+    return rise.nan_to_num(0.0), (best - smooth[-1]).nan_to_num(0.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,6 +110,9 @@ class Visualization:
         control: The same recipe on random weights.
         settings: What the recipe was, for captions.
         cost: Forwards, backwards, seconds.
+        kept: ``(unit,)``, the step whose image is shown: that of the highest objective.
+        flags: What a reader must know: units that fell after their best step or never rose, and
+            images that the network does not predict as the class they were grown for.
     """
 
     images: Float[Tensor, "unit channel height width"]
@@ -99,3 +133,36 @@ class Visualization:
     control: Control | None = None
     settings: dict[str, float | int | str | bool] = field(default_factory=dict)
     cost: Cost | None = None
+    kept: Int[Tensor, " unit"] | None = None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def as_grown(self) -> Bool[Tensor, " unit"] | None:
+        """Whether each image is predicted as the class it was grown for; ``None`` for neurons."""
+        if self.layer != LOGITS:
+            return None
+        sound = self.logits.isfinite().all(dim=1)
+        return (self.logits.argmax(dim=1) == self.channels.to(self.logits.device)) & sound
+
+    def noticed(self) -> tuple[str, ...]:
+        """The flags that follow from the images and their history."""
+        count, found = len(self.units), []
+        rise, lost = ascents(self.history)
+        fell = (rise > 0) & (lost > FELL * rise)
+        if bool(fell.any()):
+            under = int((lost > rise)[fell].sum())
+            found.append(
+                f"the objective of {int(fell.sum())} of {count} units fell after its best step"
+                + (f", of {under} below its start" if under else "")
+                + ": the image of the best step is shown"
+            )
+        flat = int((~(rise > 0)).sum())
+        if flat:
+            found.append(f"the objective of {flat} of {count} units never rose above its start")
+        right = self.as_grown
+        if right is not None and not bool(right.all()):
+            found.append(
+                f"{int((~right).sum())} of {count} images are not predicted as the class they were "
+                "grown for"
+            )
+        return tuple(found)

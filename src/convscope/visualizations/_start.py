@@ -1,7 +1,8 @@
 """Where to begin: a start from which a gradient leads somewhere.
 
 Behind a ReLU many units are silent at a featureless start, with a gradient of exactly zero. Such a
-unit is first woken up by ascending what feeds it: the convolution before its ReLU and pooling.
+unit is first woken up by ascending what feeds it, the convolution before its ReLU and pooling,
+until it speaks and no further: the rest of the way is the recipe's.
 Where there is none, livelier starts are tried. A unit that stays silent is stuck.
 """
 
@@ -104,6 +105,7 @@ def _woken(
         step=adam_step(0.05),
         region=region,
         steps=STEPS,
+        stop=lambda outputs, rows: feeding.own(outputs, rows) > 0,
         paint=None if paint is None else lambda x, k, rows: paint(x),
         until=feeding.layer,
     ).images

@@ -1,0 +1,206 @@
+"""Many images in memory that does not grow with them: attacks take them block by block.
+
+Rows of an attack do not depend on each other, but each keeps some twenty copies of its image on
+the way. Blocks of a fixed size bound those; what is kept of all rows is the result alone. Every
+block sees the same random draws, as the rows of one batch do, so blocks change no result.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, ParamSpec
+
+import torch
+from torch import Generator, Tensor
+
+from convscope._random import source
+from convscope.attacks._flags import count_of, notes_of, noticed
+from convscope.attacks._goal import goal_of
+from convscope.attacks._result import AttackResult
+from convscope.probe import Cost
+
+P = ParamSpec("P")
+
+VALUES = 2**20
+"""Pixels of a block: 4 MiB per copy of it. Larger blocks are no faster."""
+
+LEAST_ROWS = 32
+"""Rows of a block of large images."""
+
+
+def block_rows(shape: Sequence[int]) -> int:
+    """Rows that are attacked at once: a power of two, so that chunks of the Probe fit.
+
+    Example:
+        >>> block_rows((1, 28, 28)), block_rows((3, 32, 32)), block_rows((3, 224, 224))
+        (1024, 256, 32)
+    """
+    rows = VALUES // max(1, math.prod(shape))
+    return max(LEAST_ROWS, 2 ** max(0, rows.bit_length() - 1))
+
+
+def in_blocks(
+    rows: Tensor,
+    run: Callable[[Tensor], AttackResult],
+    *,
+    size: int,
+    generator: Generator | None = None,
+) -> Iterator[tuple[Tensor, AttackResult]]:
+    """Results of `run` on blocks of `rows`, each of which sees the same draws.
+
+    Args:
+        rows: Positions in the caller's batch.
+        run: Attacks some of them.
+        size: Rows at once.
+        generator: What `run` draws from. It starts anew for every block, and in the end stands
+            where the block that drew most has left it.
+
+    Yields:
+        The rows of a block and its result. No rows give one empty block.
+    """
+    begin = None if generator is None else generator.get_state()
+    end, most = begin, (False, -1)
+    for part in torch.split(rows, size) if len(rows) else (rows,):
+        if generator is not None and begin is not None:
+            generator.set_state(begin)
+        result = run(part)
+        if generator is not None:
+            # A row that nothing fooled has seen every draw; else the longest way has.
+            drawn = (not bool(result.fooled.all()), int(result.steps.max()) if len(part) else 0)
+            if drawn > most:
+                most, end = drawn, generator.get_state()
+        yield part, result
+    if generator is not None and end is not None:
+        generator.set_state(end)
+
+
+def streamed(attack: Callable[P, AttackResult]) -> Callable[P, AttackResult]:
+    """`attack`, taking more rows than `block_rows` block by block."""
+    signature = inspect.signature(attack)
+
+    @functools.wraps(attack)
+    def run(*args: P.args, **kwargs: P.kwargs) -> AttackResult:
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            return attack(*args, **kwargs)  # It says what is wrong with its arguments.
+        images = given.get("images")
+        if not isinstance(images, Tensor) or images.ndim != 4:
+            return attack(*args, **kwargs)
+        size = block_rows(images.shape[1:])
+        if len(images) <= size:
+            return attack(*args, **kwargs)
+        return _whole(attack, given, size, "generator" in signature.parameters)
+
+    return run
+
+
+def _whole(
+    attack: Callable[..., AttackResult], given: dict[str, Any], size: int, draws: bool
+) -> AttackResult:
+    classifier, images = given["classifier"], given["images"]
+    settings = {k: v for k, v in given.items() if k not in ("classifier", "images", "labels")}
+    goal = goal_of(classifier, images, given["labels"], settings.get("targets"))
+    if goal.targets is not None:
+        settings["targets"] = goal.targets
+    if draws:
+        settings["generator"] = source(settings.get("generator"))
+    count = len(images)
+
+    def run(rows: Tensor) -> AttackResult:
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        mine = {name: _part(value, first, last, count) for name, value in settings.items()}
+        return attack(classifier, images[first:last], goal.labels[first:last], **mine)
+
+    everyone = torch.arange(count, device=images.device)
+    whole = _Whole(images)
+    for rows, result in in_blocks(
+        everyone, run, size=size, generator=settings.get("generator") if draws else None
+    ):
+        whole.add(int(rows[0]), result)
+    return whole.result()
+
+
+def _part(value: Any, first: int, last: int, count: int) -> Any:
+    """A setting of some rows: tensors with one entry per image are cut."""
+    if isinstance(value, Tensor) and value.ndim > 0 and len(value) == count:
+        return value[first:last]
+    return value
+
+
+class _Whole:
+    """The results of blocks, written into one: never two copies of all images."""
+
+    EACH = ("adversarials", "saved", "labels", "logits_before", "logits_after", "logits_saved",
+            "steps", "zero_gradients", "originals", "targets", "nonfinite")  # fmt: skip
+    REST = ("history", "epsilon", "settings", "flags", "cost")
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+        self.filled: dict[str, Tensor] = {}
+        self.last: AttackResult | None = None
+        self.rest: dict[str, list[Any]] = {name: [] for name in self.REST}
+
+    def add(self, first: int, part: AttackResult) -> None:
+        """Write a block down."""
+        last = first + len(part)
+        for name in self.EACH:
+            block = getattr(part, name)
+            if block is None:
+                continue
+            if name == "originals" and block.data_ptr() == self.images[first:last].data_ptr():
+                continue
+            if name not in self.filled:
+                self.filled[name] = block.new_empty((len(self.images), *block.shape[1:]))
+            self.filled[name][first:last] = block
+        for name in self.REST:
+            self.rest[name].append(getattr(part, name))
+        self.last = part
+
+    def result(self) -> AttackResult:
+        """All rows together."""
+        assert self.last is not None
+        flags, costs = self.rest["flags"], self.rest["cost"]
+        filled: dict[str, Any] = {"originals": self.images, **self.filled}
+        whole = replace(
+            self.last,
+            **filled,
+            history=torch.cat(self.rest["history"], dim=1),
+            epsilon=_largest(self.rest["epsilon"]),
+            settings=_settings(self.rest["settings"]),
+            cost=Cost(
+                forwards=sum(cost.forwards for cost in costs),
+                backwards=sum(cost.backwards for cost in costs),
+                seconds=sum(cost.seconds for cost in costs),
+            ),
+        )
+        every = [flag for some in flags for flag in some]
+        return replace(
+            whole,
+            flags=noticed(
+                whole,
+                outside=count_of(every, "outside"),
+                coarse=count_of(every, "coarse"),
+                helped=count_of(every, "zero-gradient") == 0,
+                lost_gradients=count_of(every, "nonfinite-gradient"),
+                notes=notes_of(*flags),
+            ),
+        )
+
+
+def _largest(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return max(known) if known else None
+
+
+def _settings(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Settings of the first block; sizes that rows have of their own are the largest of all."""
+    merged = dict(parts[0])
+    for name, value in merged.items():
+        if isinstance(value, float):
+            merged[name] = max(part[name] for part in parts)
+    return merged
