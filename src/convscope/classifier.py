@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import ImageError, ModelContractError, UsageError
+from convscope.resizing import Resize
 from convscope.types import Images, Labels, Logits, Probabilities
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Classifier:
         probabilities: True if the network ends in a softmax; logarithms are then taken.
         source: Where the network came from; goes into every report.
         flags: What `wrap` noticed: ``"train-mode"``, ``"softmax-output"``, ``"randomized"``.
+        resize: How image files are brought to `input_shape`; ``None``: by one antialiased bilinear
+            resize of the largest center window of these proportions.
     """
 
     module: nn.Module
@@ -71,6 +74,7 @@ class Classifier:
     probabilities: bool = False
     source: str = "a network in memory"
     flags: tuple[str, ...] = ()
+    resize: Resize | None = None
 
     def __post_init__(self) -> None:
         if not self.class_names:
@@ -84,6 +88,12 @@ class Classifier:
                 )
         if self.std is not None and not all(value > 0 for value in self.std):
             raise UsageError(f"std must be positive, got {self.std}")
+        if self.resize is not None and self.resize.output != tuple(self.input_shape[1:]):
+            raise UsageError(
+                f"resize makes images of {self.resize.output}",
+                code="U10",
+                expected=f"{tuple(self.input_shape[1:])}, as input_shape says",
+            )
 
     @property
     def num_classes(self) -> int:
