@@ -12,6 +12,7 @@ from convscope.data._mnist import open_mnist
 from convscope.data._pets import open_pets
 from convscope.data._shapes import open_shapes
 from convscope.errors import UsageError, choose
+from convscope.resizing import Resize
 
 
 def _digits(**_unneeded: object) -> Dataset:
@@ -35,6 +36,7 @@ def open_dataset(
     accept_modified: bool = False,
     skip_bad: bool = False,
     input_shape: tuple[int, int, int] | None = None,
+    resize: Resize | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """A data set, complete in memory as bytes.
@@ -47,6 +49,7 @@ def open_dataset(
         skip_bad: Leave unreadable image files out; they are listed in `Dataset.refused`.
         input_shape: (C, H, W) to bring image files to (pets, folder); by default the folder
             decides (see `open_folder`), or ``folder:DIRECTORY@64`` says the side of a square.
+        resize: How the network that is judged wants image files brought to that size.
         progress: Called with (file, bytes so far, bytes in all) while something is downloaded.
 
     Returns:
@@ -66,7 +69,9 @@ def open_dataset(
         folder, side = _folder_and_side(spec.removeprefix("folder:"))
         if side:
             input_shape = (input_shape[0] if input_shape else 3, side, side)
-        return open_folder(folder, skip_bad=skip_bad, input_shape=input_shape, progress=progress)
+        return open_folder(
+            folder, skip_bad=skip_bad, input_shape=input_shape, resize=resize, progress=progress
+        )
     opener = DATASETS[choose("data set", spec, [*DATASETS, "folder:DIRECTORY"])]
     return opener(
         data_dir=data_dir,
@@ -74,6 +79,7 @@ def open_dataset(
         accept_modified=accept_modified,
         skip_bad=skip_bad,
         input_shape=input_shape,
+        resize=resize,
         progress=progress,
     )
 

@@ -34,6 +34,7 @@ def select_files(spec: str, *, like: TakesImages, fit: Fit = "crop") -> Selectio
         kinds = "PNG, JPEG, GIF, BMP or WebP files"
         raise DataError("no images here", code="U02", where=spec, expected=kinds)
     channels, height, width = like.input_shape
+    rule = getattr(like, "resize", None)
     check_memory(4 * len(files) * channels * height * width, f"{len(files):,} images", where=spec)
     images, labels = [], []
     names: list[str] = []
@@ -41,7 +42,9 @@ def select_files(spec: str, *, like: TakesImages, fit: Fit = "crop") -> Selectio
     refused: list[str] = []
     for file in files:
         try:
-            pixels, remarks = read_pixels(file, channels=channels, size=(height, width), fit=fit)
+            pixels, remarks = read_pixels(
+                file, channels=channels, size=(height, width), fit=fit, resize=rule
+            )
         except ConvscopeError as error:
             if not several:
                 raise _with_specs(error, spec) from None

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,17 @@ from torch import Tensor
 
 from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, ModelContractError, ResourceError, printable
-from convscope.models._adapters import numbers, require
+from convscope.models._adapters import require
 from convscope.models._files import read_whole
 from convscope.models._matching import check_finite
+from convscope.models._processor import (
+    PREPROCESSOR,
+    check_against,
+    flip_channels,
+    read_preprocessing,
+    refuse_unknown,
+)
 from convscope.models._safetensors import check_header
-
-PREPROCESSOR = "preprocessor_config.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preprocessing:
-    """What a preprocessor_config.json asks for, with mean and std for pixels in [0, 1]."""
-
-    size: tuple[int, int]
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
 
 
 def pick_logits(returned: object) -> Tensor:
@@ -40,8 +35,9 @@ def load_hugging_face(name: str, *, allow_nonfinite: bool = False) -> Classifier
     """``hf:DIRECTORY`` or ``hf:OWNER/NAME``.
 
     Only safetensors weights are read, and no code that a repository brings. Weights that the
-    architecture wants and the file lacks are refused, not filled with random numbers. Mean, std
-    and size come from ``preprocessor_config.json``, class names from ``config.json``.
+    architecture wants and the file lacks are refused, not filled with random numbers. Resizing,
+    mean and std are those of its image processor (``preprocessor_config.json``), which is tried
+    out on two pictures of noise; class names come from ``config.json``.
 
     Raises:
         UsageError: transformers is not installed.
@@ -59,7 +55,12 @@ def load_hugging_face(name: str, *, allow_nonfinite: bool = False) -> Classifier
         raise CheckpointError("no such folder", code="C07", where=name)
     with _quiet(library):
         module, report = _fetch(library, name, local)
+        channels = int(getattr(module.config, "num_channels", 3))
         settings = _preprocessor(folder if local else None, name)
+        refuse_unknown(settings, name)
+        processor = _processor(library, name, local)
+        wanted = read_preprocessing({**settings, **processor.to_dict()}, channels, name)
+        check_against(processor, wanted, channels, name)
     for what in ("missing_keys", "mismatched_keys", "unexpected_keys", "error_msgs"):
         if found := sorted(map(str, report.get(what) or ())):
             raise CheckpointError(
@@ -70,8 +71,6 @@ def load_hugging_face(name: str, *, allow_nonfinite: bool = False) -> Classifier
     if not allow_nonfinite:
         for key, value in module.state_dict().items():
             check_finite(key, value, name)
-    channels = int(getattr(module.config, "num_channels", 3))
-    wanted = read_preprocessing(settings, channels, name)
     labels: Mapping[int, str] = module.config.id2label
     return Classifier(
         module=module.eval(),
@@ -79,52 +78,12 @@ def load_hugging_face(name: str, *, allow_nonfinite: bool = False) -> Classifier
         input_shape=(channels, *wanted.size),
         mean=wanted.mean,
         std=wanted.std,
+        preprocess=flip_channels if wanted.flipped else None,
         output=pick_logits,
         source=f"hf:{printable(name)} ({module.config.model_type})",
+        flags=wanted.notes,
+        resize=wanted.resize,
     )
-
-
-def read_preprocessing(settings: Mapping[str, Any], channels: int, where: str) -> Preprocessing:
-    """Size, mean and std from the keys that transformers' image processors use.
-
-    A processor turns a pixel ``p`` in 0..255 into ``(p * rescale_factor - mean) / std``. For a
-    pixel in [0, 1] that is the same with mean and std divided by ``255 * rescale_factor``.
-
-    Raises:
-        CheckpointError: A value makes no sense.
-
-    Example:
-        >>> read_preprocessing({"size": 28, "image_mean": 0.5, "image_std": 0.25}, 1, "here")
-        Preprocessing(size=(28, 28), mean=(0.5,), std=(0.25,))
-    """
-    cropped = settings.get("do_center_crop", "crop_size" in settings)
-    size = _size(settings.get("crop_size" if cropped else "size", 224), where)
-    mean = std = None
-    if settings.get("do_normalize", True):
-        mean = numbers(settings.get("image_mean"), channels, "image_mean")
-        std = numbers(settings.get("image_std"), channels, "image_std")
-    factor = 255.0
-    if settings.get("do_rescale", True):
-        factor *= float(settings.get("rescale_factor", 1 / 255))
-    if abs(factor - 1) > 1e-6:
-        mean = None if mean is None else tuple(value / factor for value in mean)
-        std = tuple(value / factor for value in (std or (1.0,) * channels))
-    return Preprocessing(size=size, mean=mean, std=std)
-
-
-def _size(value: Any, where: str) -> tuple[int, int]:
-    if isinstance(value, Mapping):
-        edge = value.get("shortest_edge")
-        value = (value.get("height", edge), value.get("width", edge))
-    if isinstance(value, int):
-        value = (value, value)
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        value = (None, None)
-    if not all(type(side) is int and 1 <= side <= 16384 for side in value):
-        raise CheckpointError(
-            "the size of its images cannot be read", code="C17", where=f"{where}/{PREPROCESSOR}"
-        )
-    return (value[0], value[1])
 
 
 def _preprocessor(folder: Path | None, name: str) -> Mapping[str, Any]:
@@ -140,6 +99,16 @@ def _preprocessor(folder: Path | None, name: str) -> Mapping[str, Any]:
     if not isinstance(settings, dict):
         raise CheckpointError("not a JSON table", code="C17", where=path)
     return settings
+
+
+def _processor(library: Any, name: str, local: bool) -> Any:
+    """The image processor itself, Pillow's variant, with its class's defaults."""
+    return _online(
+        lambda: library.AutoImageProcessor.from_pretrained(
+            name, backend="pil", local_files_only=local, trust_remote_code=False
+        ),
+        name,
+    )
 
 
 def _fetch(library: Any, name: str, local: bool) -> tuple[Any, dict[str, Any]]:
