@@ -26,6 +26,8 @@ class Resize:
         crop: (height, width) of the window that is cut from the center; black is added where the
             image is smaller. None keeps all of it.
         resample: Pillow's filter of that name, antialiased.
+        center: Where the window begins if an odd number of pixels is left over: ``"floor"`` as
+            transformers has it, ``"round"`` (half to even) as torchvision and timm do.
 
     Raises:
         UsageError: U10, sizes without meaning, or `shortest` without `crop`.
@@ -45,6 +47,7 @@ class Resize:
     size: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
     resample: Resample = "bilinear"
+    center: Literal["floor", "round"] = "floor"
 
     def __post_init__(self) -> None:
         sides = [*(self.size or ()), *(self.crop or ())]
@@ -56,9 +59,9 @@ class Resize:
         if self.shortest is not None and self.size is not None:
             raise UsageError("shortest and size exclude each other", code="U10")
         if self.crop is None and self.size is None:
-            raise UsageError(
-                "the size that comes out is open", code="U10", expected="size or crop"
-            )
+            raise UsageError("the size that comes out is open", code="U10", expected="size or crop")
+        if self.center not in ("floor", "round"):
+            raise UsageError(f"center is {self.center!r}", code="U10", expected="floor or round")
         if self.resample not in get_args(Resample):
             raise UsageError(
                 f"resample is {self.resample!r}",
@@ -90,9 +93,6 @@ class Resize:
     def apply(self, image: Image.Image, *, nearest: bool = False) -> Image.Image:
         """An image of exactly `output`.
 
-        A window wider than the image begins at ``-ceil(surplus / 2)``, a narrower one at
-        ``floor(surplus / 2)``: both are what transformers' ``center_crop`` does.
-
         Args:
             image: Mode ``"L"`` or ``"RGB"``.
             nearest: Take the nearest pixel whatever `resample` says, for masks.
@@ -108,7 +108,8 @@ class Resize:
         if self.crop is None:
             return image
         tall, wide = self.crop
-        top, left = (height - tall) // 2, (width - wide) // 2
+        over = (height - tall, width - wide)
+        top, left = (n // 2 if self.center == "floor" else round(n / 2) for n in over)
         return image.crop((left, top, left + wide, top + tall))
 
     def __str__(self) -> str:

@@ -22,6 +22,8 @@ from convscope.models._processor import (
 )
 from convscope.models._safetensors import check_header
 
+HUB_SECONDS = 5.0
+
 
 def pick_logits(returned: object) -> Tensor:
     """The logits of a transformers output object."""
@@ -53,10 +55,12 @@ def load_hugging_face(name: str, *, allow_nonfinite: bool = False) -> Classifier
             check_header(weights)
     elif name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise CheckpointError("no such folder", code="C07", where=name)
+    # Without a network the library would knock five times, and say so each time.
+    local = local or not _hub_answers(name)
     with _quiet(library):
         module, report = _fetch(library, name, local)
         channels = int(getattr(module.config, "num_channels", 3))
-        settings = _preprocessor(folder if local else None, name)
+        settings = _preprocessor(folder if folder.is_dir() else None, name, local)
         refuse_unknown(settings, name)
         processor = _processor(library, name, local)
         wanted = read_preprocessing({**settings, **processor.to_dict()}, channels, name)
@@ -86,12 +90,24 @@ def load_hugging_face(name: str, *, allow_nonfinite: bool = False) -> Classifier
     )
 
 
-def _preprocessor(folder: Path | None, name: str) -> Mapping[str, Any]:
+def _hub_answers(name: str) -> bool:
+    """One question to the Hub, with a few seconds for the answer, whatever it is."""
+    hub = require("huggingface_hub", "hf:", extra='pip install "convscope[hub]"')
+    try:
+        hub.get_session().head(hub.hf_hub_url(name, "config.json"), timeout=HUB_SECONDS)
+    except Exception:
+        return False
+    return True
+
+
+def _preprocessor(folder: Path | None, name: str, local: bool) -> Mapping[str, Any]:
     if folder is not None:
         path = folder / PREPROCESSOR
     else:
         hub = require("huggingface_hub", "hf:", extra='pip install "convscope[hub]"')
-        path = Path(_online(lambda: hub.hf_hub_download(name, PREPROCESSOR), name))
+        path = Path(
+            _online(lambda: hub.hf_hub_download(name, PREPROCESSOR, local_files_only=local), name)
+        )
     try:
         settings = json.loads(read_whole(path))
     except (ValueError, RecursionError) as error:
@@ -131,7 +147,8 @@ def _online(fetch: Callable[[], Any], name: str) -> Any:
         raise _offline(name) from error
     except Exception as error:
         text = " ".join(str(error).split())
-        if any(word in text for word in ("connect", "offline", "Max retries", "resolve host")):
+        words = ("connect", "offline", "Max retries", "resolve host", "cached files", "local_files")
+        if any(word in text for word in words) and not Path(name).is_dir():
             raise _offline(name) from error
         raise CheckpointError(
             f"transformers cannot load it: {text}",

@@ -34,15 +34,50 @@ RESAMPLES: dict[int, Resample] = {
 """Pillow's numbers for its filters, which the files hold."""
 
 UNDERSTOOD = frozenset(
-    "size crop_size crop_pct resample image_mean image_std rescale_factor rescale_offset "
-    "include_top do_resize do_center_crop do_rescale do_normalize do_flip_channel_order".split()
+    [
+        "size",
+        "crop_size",
+        "crop_pct",
+        "resample",
+        "image_mean",
+        "image_std",
+        "rescale_factor",
+        "rescale_offset",
+        "include_top",
+        "do_resize",
+        "do_center_crop",
+        "do_rescale",
+        "do_normalize",
+        "do_flip_channel_order",
+    ]
 )
 WITHOUT_EFFECT = frozenset(
-    "image_processor_type feature_extractor_type processor_class do_convert_rgb do_reduce_labels "
-    "reduce_labels default_to_square return_tensors data_format input_data_format device "
-    "disable_grouping image_seq_length _valid_processor_keys model_input_names crop_to_patches "
-    "num_channels transformers_version _processor_class _name_or_path do_pad pad_size size_divisor "
-    "apply_ocr".split()
+    [
+        "image_processor_type",
+        "feature_extractor_type",
+        "processor_class",
+        "do_convert_rgb",
+        "do_reduce_labels",
+        "reduce_labels",
+        "default_to_square",
+        "return_tensors",
+        "data_format",
+        "input_data_format",
+        "device",
+        "disable_grouping",
+        "image_seq_length",
+        "_valid_processor_keys",
+        "model_input_names",
+        "crop_to_patches",
+        "num_channels",
+        "transformers_version",
+        "_processor_class",
+        "_name_or_path",
+        "do_pad",
+        "pad_size",
+        "size_divisor",
+        "apply_ocr",
+    ]
 )
 """Settings that change nothing for photos in RGB, or whose effect the comparison would show."""
 
@@ -174,16 +209,17 @@ def check_against(processor: Any, found: Preprocessing, channels: int, where: st
         CheckpointError: C17 with the name of the processor.
     """
     random = np.random.default_rng(0)
-    # A processor that leaves proportions alone is compared where there is nothing to leave.
-    probes = [found.size[::-1]] if found.notes else PROBES
-    for width, height in probes:
+    for width, height in PROBES:
         pixels = random.integers(0, 256, (height, width, channels), dtype=np.uint8)
         image = Image.fromarray(pixels if channels == 3 else pixels[..., 0])
         try:
             theirs = processor(images=image, return_tensors="pt")["pixel_values"][0]
         except Exception as error:
             raise _unlike(processor, where, f"it fails on an image ({error})") from error
-        ours = torch.from_numpy(np.array(found.resize.apply(image))).float().div(255)
+        rule = found.resize
+        if found.notes:  # it keeps proportions: compared before the center is cut out
+            rule = Resize(size=rule.resized(height, width), resample=rule.resample)
+        ours = torch.from_numpy(np.array(rule.apply(image))).float().div(255)
         ours = ours[None] if ours.ndim == 2 else ours.movedim(-1, 0)
         ours = (flip_channels(ours[None]) if found.flipped else ours[None])[0]
         ours = ours - torch.tensor(_wide(found.mean, channels, 0.0))[:, None, None]
@@ -206,9 +242,7 @@ def _unlike(processor: Any, where: str, why: str) -> CheckpointError:
     )
 
 
-def _resize(
-    settings: Mapping[str, Any], kind: str, place: str
-) -> tuple[Resize, tuple[str, ...]]:
+def _resize(settings: Mapping[str, Any], kind: str, place: str) -> tuple[Resize, tuple[str, ...]]:
     resample = settings.get("resample", 2)
     if resample not in RESAMPLES:
         raise CheckpointError(f"resample is {resample!r}", code="C17", where=place)

@@ -3,10 +3,11 @@
 from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, ResourceError, choose
 from convscope.models._adapters import numbers, require
+from convscope.resizing import Resize
 
 
 def load_torchvision(name: str) -> Classifier:
-    """A classifier of torchvision with its default weights, mean, std, size and class names.
+    """A classifier of torchvision with its default weights, resizing, mean, std and class names.
 
     torchvision fetches the weights on first use and checks their hash.
 
@@ -24,8 +25,10 @@ def load_torchvision(name: str) -> Classifier:
             f"its weights cannot be fetched: {error}", where=f"torchvision:{name}"
         ) from error
     wanted = weights.transforms()
-    size = wanted.crop_size
-    side = int(size[0] if isinstance(size, list | tuple) else size)
+    side, shorter = (
+        int(size[0] if isinstance(size, list | tuple) else size)
+        for size in (wanted.crop_size, wanted.resize_size)
+    )
     names = weights.meta.get("categories")
     if not names:
         raise CheckpointError("no class names", code="C12", where=f"torchvision:{name}")
@@ -36,4 +39,10 @@ def load_torchvision(name: str) -> Classifier:
         mean=numbers(list(wanted.mean), 3, "mean"),
         std=numbers(list(wanted.std), 3, "std"),
         source=f"torchvision:{name} ({weights})",
+        resize=Resize(
+            shortest=shorter,
+            crop=(side, side),
+            resample=wanted.interpolation.value,
+            center="round",
+        ),
     )
