@@ -11,7 +11,7 @@ from convscope.errors import DataError, ResourceError
 SPLIT_FOLDERS = {
     "train": ("train", "training"),
     "validation": ("validation", "val", "valid", "dev"),
-    "test": ("test", "testing"),
+    "test": ("test", "testing", "eval", "evaluation"),
 }
 MOST_FILES = 2_000_000
 
@@ -36,17 +36,51 @@ class Tree:
 def split_folders(root: Path) -> dict[str, Path]:
     """``train``, ``validation`` and ``test`` folders, if those are what `root` is made of.
 
+    One of them is enough. Folders without a single image in or below them, such as annotations,
+    do not count.
+
     Raises:
-        DataError: `root` cannot be listed.
+        DataError: `root` cannot be listed; D21, two folders of the same split.
     """
-    folders = {entry.name.lower(): Path(entry.path) for entry in _entries(root) if _is_dir(entry)}
-    found = {
-        split: folders[name]
-        for split, names in SPLIT_FOLDERS.items()
-        for name in reversed(names)
-        if name in folders
-    }
-    return found if "train" in found and len(found) == len(folders) else {}
+    folders = {entry.name: Path(entry.path) for entry in _entries(root) if _is_dir(entry)}
+    splits = {word: split for split, words in SPLIT_FOLDERS.items() for word in words}
+    found: dict[str, Path] = {}
+    others = []
+    for name, path in folders.items():
+        split = splits.get(name.lower())
+        if split is None:
+            others.append(path)
+        elif split in found:
+            raise DataError(
+                f"{found[split].name}/ and {name}/ are both {split} images",
+                code="D21",
+                where=root,
+                hint=f"name the one to use: --data folder:{path}",
+            )
+        else:
+            found[split] = path
+    return {} if any(image_files(path) for path in others) else found
+
+
+def image_files(root: Path) -> list[Path]:
+    """Image files of a folder and of the folders in it, by name; hidden ones are passed over."""
+    found = loose_files(root)
+    for entry in _entries(root):
+        if _is_dir(entry):
+            try:
+                found += loose_files(Path(entry.path))
+            except (DataError, ResourceError):
+                continue
+    return found
+
+
+def loose_files(root: Path) -> list[Path]:
+    """Image files that lie in a folder itself, by name."""
+    return sorted(
+        Path(entry.path)
+        for entry in _entries(root)
+        if Path(entry.name).suffix.lower() in ENDINGS and not _is_dir(entry)
+    )
 
 
 def walk_classes(root: Path, seen: set[tuple[int, int]] | None = None) -> Tree:
@@ -92,7 +126,7 @@ def class_order(name: str) -> tuple[int, int, str]:
 
 
 def _class_files(folder: Path, root: Path, tree: Tree) -> list[Path]:
-    """Images of one class folder; subfolders and empty folders are problems."""
+    """Images of one class folder; subfolders are problems, empty folders are worth a note."""
     files, others, repeated = [], 0, 0
     shown = folder.relative_to(root)
     try:
@@ -112,8 +146,8 @@ def _class_files(folder: Path, root: Path, tree: Tree) -> list[Path]:
         if len(files) > MOST_FILES:
             raise DataError(f"more than {MOST_FILES:,} files", code="D21", where=folder)
     files.sort(key=lambda path: path.name)
-    if not files:
-        tree.problems.append(f"{shown}/: no images")
+    if not files and not repeated:
+        tree.notes.append(f"{shown}/: no images, left out")
     if others:
         tree.notes.append(f"{shown}/: {others} files are not images by name and are not used")
     if repeated:
