@@ -20,6 +20,7 @@ def look_at_images(
     targets: str,
     settings: dict[str, dict[str, Any]],
     data_dir: Path | None,
+    skip_bad: bool,
     offline: bool,
     out: Path | None,
     force: bool,
@@ -31,7 +32,9 @@ def look_at_images(
     from convscope.studies._inspection_tables import occlusion_rows, prediction_rows
 
     methods = method_names(show or "grad-cam,occlusion", [*LAYER_VIEWS, *EXPLANATIONS])
-    chosen = select_images(specs, like=classifier, data_dir=data_dir, offline=offline)
+    chosen = select_images(
+        specs, like=classifier, data_dir=data_dir, offline=offline, skip_bad=skip_bad
+    )
     for note in chosen.notes:
         warn(note)
     given = {name: {k: v for k, v in s.items() if v is not None} for name, s in settings.items()}

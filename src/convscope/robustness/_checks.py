@@ -11,12 +11,22 @@ from convscope.ascent import Region
 from convscope.attacks import Goal, projected_gradient
 from convscope.attacks._start import random_start
 from convscope.classifier import Classifier
+from convscope.data import sample_rows
 from convscope.errors import ModelContractError
 from convscope.robustness._results import Check
 from convscope.types import Norm
 
 SAMPLE = 200
 """Images that the dearer checks look at."""
+
+UNBOUNDED = 100
+"""Images of the attack without a limit."""
+
+
+def sampled(mask: Tensor, labels: Tensor) -> Tensor:
+    """At most `SAMPLE` of the rows where `mask` is true, every class in proportion."""
+    rows = torch.nonzero(mask)[:, 0]
+    return rows[sample_rows(labels[rows], SAMPLE).to(rows.device)]
 
 
 def ok(name: str, number: float | None, sentence: str) -> Check:
@@ -62,7 +72,7 @@ class Anatomy:
 
 def anatomy(classifier: Classifier, images: Tensor, goal: Goal, right: Tensor) -> Anatomy:
     """Look at outputs and gradients of the images that are read rightly."""
-    rows = torch.nonzero(right)[:SAMPLE, 0]
+    rows = sampled(right, goal.labels)
     if len(rows) == 0:
         nothing = skipped("anatomy", "no image is read rightly, so there is nothing to attack")
         return Anatomy(
@@ -160,7 +170,7 @@ def overfitting(
     standing than many, and gradients at the image and at a random neighbor point elsewhere.
     """
     with classifier.probe() as probe:
-        rows = torch.arange(min(len(images), SAMPLE))
+        rows = sample_rows(goal.labels, SAMPLE).to(images.device)
         start = random_start(images, radii, norm, region, generator)[rows]
         here = probe.gradient(images[rows], lambda a, z, i: goal.cross_entropy(z, i)).gradients
         there = probe.gradient(start, lambda a, z, i: goal.cross_entropy(z, i)).gradients
@@ -183,7 +193,7 @@ def overfitting(
 
 def unbounded(classifier: Classifier, images: Tensor, labels: Tensor) -> tuple[Check, int, int]:
     """Without a limit, every image must fall."""
-    few = slice(0, 100)
+    few = sample_rows(labels, UNBOUNDED).to(images.device)
     result = projected_gradient(
         classifier, images[few], labels[few], epsilon=1.0, steps=40, objective="margin"
     )

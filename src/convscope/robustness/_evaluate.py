@@ -226,7 +226,7 @@ def _comparisons(
     count = max(len(images), 1)
     found = [tally.weaker_wins()]
     standing_before = tally.standing.clone()
-    rows = torch.nonzero(tally.standing)[: _checks.SAMPLE, 0]
+    rows = _checks.sampled(tally.standing, goal.labels)
     longer = apgd(
         classifier,
         images[rows],
