@@ -104,9 +104,10 @@ def test_an_unknown_class_is_left_out_and_moves_no_other(model, folder, capsys):
     assert "left out: 'unicorn'" in err and "8 images are of classes left out" in err
 
 
-def test_no_common_class_is_refused(model, tmp_path, capsys):
+def test_no_common_class_is_refused(model, tmp_path, capsys, monkeypatch):
     for name in ("x", "y", "z", "w"):
         photo(tmp_path / "set" / name / "1.png", 1)
+    monkeypatch.setattr("convscope.data._folder._pixels", None)  # before an image is decoded
     _, err = run(capsys, "eval", model, "--data", f"folder:{tmp_path / 'set'}", code=3)
     assert "error[M21]" in err and "none of the 4 classes" in err
 
@@ -161,6 +162,9 @@ def test_the_target_is_always_said(model, folder, capsys):
     _, err = run(capsys, "inspect", model, f"folder:{folder}:all/0", "--show", "saliency",
                  "--targets", "Cat")  # fmt: skip
     assert "target: 2 'cat'" in err
+    out, _ = run(capsys, "inspect", model, f"folder:{folder}:all/0", "--show", "saliency",
+                 "--targets", "2", "--json")  # fmt: skip
+    assert json.loads(out)["target"] == {"number": 2, "name": "cat"}
 
 
 def test_target_all_is_every_class_but_the_image_s_own(model, folder, tmp_path, capsys):

@@ -231,6 +231,8 @@ TRAINED = "mnist-conv1 trained on folder:x (preset fast, seed 0)"
     [
         (("",), "hf:x", "all"),
         (("",), TRAINED, "test"),
+        (("",), "trained with NumPy (convscope scratch train), seed 0, on folder:x", "test"),
+        (("",), "mnist-conv1 trained on digits (preset fast, seed 0)", "all"),
         (("train", "val"), "hf:x", "validation"),
         (("train", "val"), TRAINED, "test"),
         (("train", "val", "test"), "hf:x", "test"),

@@ -239,6 +239,16 @@ def test_names_of_the_data_stand_in_for_names_that_nobody_gave(tmp_path):
         audit(other, data, out_folder=tmp_path / "s", sections=["limits"])
 
 
+def test_a_judge_that_numbers_the_classes_otherwise_is_refused(tmp_path):
+    data = dataset(names=("a", "b", "c", "d"))
+    net = classifier(data)
+    other = Classifier.wrap(net.module, input_shape=data.input_shape, class_names=list("badc"))
+    with pytest.raises(UsageError, match="numbers the classes otherwise"):
+        audit(net, data, out_folder=tmp_path / "r", sections=["limits"], judge=other)
+    unnamed = Classifier.wrap(net.module, input_shape=data.input_shape)
+    audit(net, data, out_folder=tmp_path / "s", sections=["limits"], judge=unnamed)
+
+
 def test_a_failure_of_several_lines_is_one_sentence():
     from convscope.reports import Report
 

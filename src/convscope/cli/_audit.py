@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -88,7 +89,7 @@ def audit_model(
     gates = {SHORT.get(name, name): value for name, value in parse_gates(fail_under or []).items()}
     for name in gates:
         choose("gate", name, GATES)
-    from convscope.data import open_dataset
+    from convscope.data import match_classes, open_dataset
     from convscope.models import load
     from convscope.reports import refuse_taken
     from convscope.studies import audit
@@ -107,6 +108,7 @@ def audit_model(
         skip_bad=skip_bad,
         input_shape=classifier.input_shape,
         resize=classifier.resize,
+        check_classes=partial(match_classes, network=classifier.class_names, where=data),
     )
     sections = [part for text in only or [] for part in text.split(",") if part]
     with announced("auditing") as on_progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,7 @@ def opened_data(
     from convscope.data import (
         ClassMatch,
         absent_sentence,
+        match_classes,
         match_dataset,
         open_dataset,
         sample_rows,
@@ -145,6 +147,9 @@ def opened_data(
         skip_bad=skip_bad,
         input_shape=classifier.input_shape,
         resize=classifier.resize,
+        check_classes=partial(match_classes, network=classifier.class_names, where=data)
+        if labels_needed
+        else None,
     )
     labelled = True
     try:

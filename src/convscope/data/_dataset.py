@@ -191,7 +191,7 @@ class Dataset:
         Returns:
             Name of the split, and a sentence if that is not plainly the test split.
         """
-        trained_here = "trained on folder:" in source
+        trained_here = "trained" in source and " on folder:" in source
         if len(self.test) and ("test" not in self.cut or trained_here):
             note = ""
             if "test" in self.cut:

@@ -14,7 +14,7 @@ import hashlib
 import os
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -47,6 +47,7 @@ def open_folder(
     skip_bad: bool = False,
     input_shape: tuple[int, int, int] | None = None,
     resize: Resize | None = None,
+    check_classes: Callable[[Sequence[str]], object] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Dataset:
@@ -57,6 +58,7 @@ def open_folder(
         skip_bad: Leave unreadable images out and list them in `Dataset.refused`.
         input_shape: (C, H, W) to bring every image to; the folder decides if None.
         resize: How the network that is judged wants image files brought to that size.
+        check_classes: Called with the class names before an image is decoded.
         seed: Another seed, another cut.
         progress: Called with (folder, images so far, images in all).
 
@@ -72,6 +74,8 @@ def open_folder(
     folder = folder.expanduser()
     _refuse_file(folder)
     found = take_inventory(folder, seed=seed)
+    if check_classes is not None:
+        check_classes(found.class_names)
     items, problems = found.items, found.problems
     if input_shape is None:
         headers = []

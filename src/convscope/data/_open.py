@@ -1,6 +1,6 @@
 """open_dataset: a data set from its name on the command line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from convscope.data._cifar10 import open_cifar10
@@ -37,6 +37,7 @@ def open_dataset(
     skip_bad: bool = False,
     input_shape: tuple[int, int, int] | None = None,
     resize: Resize | None = None,
+    check_classes: Callable[[Sequence[str]], object] | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """A data set, complete in memory as bytes.
@@ -50,6 +51,8 @@ def open_dataset(
         input_shape: (C, H, W) to bring image files to (pets, folder); by default the folder
             decides (see `open_folder`), or ``folder:DIRECTORY@64`` says the side of a square.
         resize: How the network that is judged wants image files brought to that size.
+        check_classes: Called with the class names of image files before one is decoded; what it
+            raises ends the opening.
         progress: Called with (file, bytes so far, bytes in all) while something is downloaded.
 
     Returns:
@@ -70,7 +73,12 @@ def open_dataset(
         if side:
             input_shape = (input_shape[0] if input_shape else 3, side, side)
         return open_folder(
-            folder, skip_bad=skip_bad, input_shape=input_shape, resize=resize, progress=progress
+            folder,
+            skip_bad=skip_bad,
+            input_shape=input_shape,
+            resize=resize,
+            check_classes=check_classes,
+            progress=progress,
         )
     opener = DATASETS[choose("data set", spec, [*DATASETS, "folder:DIRECTORY"])]
     return opener(
@@ -80,6 +88,7 @@ def open_dataset(
         skip_bad=skip_bad,
         input_shape=input_shape,
         resize=resize,
+        check_classes=check_classes,
         progress=progress,
     )
 

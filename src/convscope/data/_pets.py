@@ -11,7 +11,7 @@ map that points at an ear is about the pet.
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -70,6 +70,7 @@ def open_pets(
     input_shape: tuple[int, int, int] | None = None,
     resize: Resize | None = None,
     skip_bad: bool = False,
+    check_classes: Callable[[Sequence[str]], object] | None = None,
     progress: Progress | None = None,
     **_unneeded: object,
 ) -> Dataset:
@@ -84,6 +85,7 @@ def open_pets(
         resize: How the network that is judged wants photos brought to that size.
         skip_bad: Leave photos out that cannot be read, or have no readable trimap, and list them
             in `Dataset.refused`.
+        check_classes: Called with the names of the breeds before a photo is decoded.
         progress: Called with (folder, photos so far, photos in all).
 
     Returns:
@@ -98,6 +100,8 @@ def open_pets(
     if folder is None:
         raise absent(data_dir)
     listing = read_lists(folder)
+    if check_classes is not None:
+        check_classes(listing.class_names)
     shape = input_shape or SHAPE
     size = len(listing.items) * shape[0] * shape[1] * shape[2]
     check_memory(2 * size, f"{len(listing.items):,} photos", where=folder)

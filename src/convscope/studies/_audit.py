@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from convscope.classifier import Classifier
-from convscope.data import Dataset, absent_sentence, match_dataset
+from convscope.data import Dataset, absent_sentence, match_classes, match_dataset
 from convscope.errors import ModelContractError, UsageError, choose
 from convscope.reports import Report, Section, refuse_taken
 from convscope.studies._architecture import architecture
@@ -204,7 +204,8 @@ def audit(
         Where the report is, and its headline numbers.
 
     Raises:
-        UsageError: U13 if the folder is taken, U01 for an unknown section, U03 for a bad epsilon.
+        UsageError: U13 if the folder is taken, U01 for an unknown section, U03 for a bad epsilon,
+            M21 if the judge numbers the classes otherwise.
         ModelContractError: M14 if the network takes images of another size.
         DataError: M21 if no class of the data is one of the network, D11 if the split is empty.
         ResourceError: If the disk refuses.
@@ -228,6 +229,7 @@ def audit(
     dataset, match = match_dataset(dataset, classifier)
     if match.how == "order":  # the data's names stand in for those that nobody gave
         classifier = replace(classifier, class_names=dataset.class_names)
+    judge = None if judge is None else _with_classes_of(classifier, judge)
     split, note = (split, "") if split else dataset.split_to_judge(classifier.source)
     absent = match.absent(theirs, dataset.split(split).labels)
     said = [note] if note else []
@@ -305,6 +307,23 @@ def _check(classifier: Classifier, dataset: Dataset, epsilon: float | None) -> N
             code="M14",
             hint="choose data of that size, or folder:DIRECTORY, which is resized",
         )
+
+
+def _with_classes_of(classifier: Classifier, judge: Classifier) -> Classifier:
+    """The judge, if it has the same classes in the same order; names that it lacks are lent.
+
+    Raises:
+        UsageError: M21 if it numbers them otherwise.
+    """
+    match = match_classes(judge.class_names, classifier.class_names, where=judge.source)
+    if match.numbers != tuple(range(classifier.num_classes)):
+        raise UsageError(
+            "the judge numbers the classes otherwise",
+            code="M21",
+            where=judge.source,
+            expected=", ".join(classifier.class_names[:10]),
+        )
+    return replace(judge, class_names=classifier.class_names)
 
 
 def _by(shape: tuple[int, ...]) -> str:
