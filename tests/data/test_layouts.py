@@ -106,6 +106,27 @@ def test_a_list_may_say_the_splits(tmp_path):
     assert data.cut == ()
 
 
+def test_a_folder_around_everything_does_not_matter(tmp_path):
+    for label in ("ant", "bee"):
+        photo(tmp_path / "download" / "images" / label / "1.png")
+    names = {f"download/images/{label}/1.png": label for label in ("ant", "bee")}
+    assert found(open_folder(tmp_path)) == names
+    photo(tmp_path / "other" / "x.png")
+    assert set(found(open_folder(tmp_path / "other")).values()) == {"x"}
+
+
+def test_a_list_may_name_files_in_deep_folders(tmp_path):
+    photo(tmp_path / "photos" / "may" / "1st" / "a.png")
+    photo(tmp_path / "photos" / "june" / "1st" / "a.png")
+    (tmp_path / "labels.csv").write_text(
+        "path,label\nphotos/may/1st/a.png,ant\nphotos/june/1st/a.png,bee\na.png,cat\n"
+    )
+    assert found(open_dataset(f"folder:{tmp_path / 'labels.csv'}")) == {
+        "photos/may/1st/a.png": "ant",
+        "photos/june/1st/a.png": "bee",
+    }
+
+
 def test_a_list_opens_no_path_of_its_own(tmp_path):
     photo(tmp_path / "secret" / "x.png")
     photo(tmp_path / "set" / "a.png")

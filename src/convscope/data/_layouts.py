@@ -10,11 +10,13 @@ from pathlib import Path
 from convscope.data._classes import WORDNET
 from convscope.data._lists import CLASS_LISTS, LIST_ENDINGS, Listed, read_list
 from convscope.data._tree import (
+    DEEPEST,
     SPLIT_FOLDERS,
     Tree,
     image_files,
     loose_files,
     split_folders,
+    visible,
     walk_classes,
 )
 from convscope.errors import DataError
@@ -42,11 +44,26 @@ def read_layout(folder: Path) -> dict[str, Tree]:
     if folder.is_file():
         images = image_files(folder.parent)
         return _by_split(read_list(folder, images, folder.parent, [folder.parent]), folder.parent)
+    folder = _unwrapped(folder)
     roots = split_folders(folder)
     if roots:
         return {split: _one(root, split, folder, seen) for split, root in roots.items()}
     listed = _list_of(folder, "", [folder])
     return _by_split(listed, folder) if listed else {"": _unlisted(folder, seen)}
+
+
+def _unwrapped(folder: Path) -> Path:
+    """The folder that counts: archives often hold one folder, and everything in that."""
+    for _ in range(DEEPEST):
+        entries = visible(folder)
+        inner = entries[0] if len(entries) == 1 else folder
+        splits = {word for words in SPLIT_FOLDERS.values() for word in words}
+        if inner == folder or not inner.is_dir() or inner.is_symlink():
+            break
+        if inner.name.lower() in splits or loose_files(inner):
+            break
+        folder = inner
+    return folder
 
 
 def class_in_name(stem: str) -> str:
@@ -146,7 +163,7 @@ def _list_of(root: Path, split: str, places: list[Path]) -> Listed | None:
     words = SPLIT_FOLDERS.get(split, ())
     best: Listed | None = None
     for place in places:
-        for path in sorted(place.iterdir()):
+        for path in visible(place):
             own = place == root or not split or any(word in path.stem.lower() for word in words)
             names_only = path.suffix.lower() == ".txt" and path.stem.lower() in CLASS_LISTS
             if path.suffix.lower() not in LIST_ENDINGS or not own or names_only:

@@ -14,6 +14,8 @@ SPLIT_FOLDERS = {
     "test": ("test", "testing", "eval", "evaluation"),
 }
 MOST_FILES = 2_000_000
+DEEPEST = 4
+"""Levels of folders in which a list may name images."""
 
 
 @dataclass
@@ -59,19 +61,37 @@ def split_folders(root: Path) -> dict[str, Path]:
             )
         else:
             found[split] = path
-    return {} if any(image_files(path) for path in others) else found
+    return {} if any(image_files(path, 1) for path in others) else found
 
 
-def image_files(root: Path) -> list[Path]:
-    """Image files of a folder and of the folders in it, by name; hidden ones are passed over."""
+def image_files(root: Path, depth: int = DEEPEST) -> list[Path]:
+    """Image files in a folder and below it, folder by folder, by name.
+
+    Hidden ones are passed over, and so are links to folders and folders that cannot be listed.
+
+    Args:
+        root: The folder.
+        depth: Levels of folders below it.
+    """
     found = loose_files(root)
-    for entry in _entries(root):
-        if _is_dir(entry):
+    for entry in _entries(root) if depth else ():
+        if _is_dir(entry) and not entry.is_symlink():
             try:
-                found += loose_files(Path(entry.path))
+                found += image_files(Path(entry.path), depth - 1)
             except (DataError, ResourceError):
                 continue
+        if len(found) > MOST_FILES:
+            raise DataError(f"more than {MOST_FILES:,} files", code="D21", where=root)
     return found
+
+
+def visible(root: Path) -> list[Path]:
+    """Everything in a folder that is not hidden.
+
+    Raises:
+        DataError: It is no folder, or cannot be listed.
+    """
+    return [Path(entry.path) for entry in _entries(root)]
 
 
 def loose_files(root: Path) -> list[Path]:
