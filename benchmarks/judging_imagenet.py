@@ -22,7 +22,7 @@ from PIL import Image
 from record import record
 
 from convscope.data import match_dataset, open_dataset
-from convscope.data._classes import imagenet_classes
+from convscope.data._names import imagenet_classes
 from convscope.models import load
 from convscope.training import evaluate
 

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from convscope.data import Dataset, Split, class_number, match_classes, match_dataset
-from convscope.data._classes import about_class, imagenet_classes, imagenet_offset
+from convscope.data import Dataset, Split, about_class, class_number, match_classes, match_dataset
+from convscope.data._names import imagenet_classes, imagenet_offset
 from convscope.errors import DataError, UsageError
 
 IMAGENET = [name for _, name in imagenet_classes()]

@@ -4,30 +4,28 @@ Numbers are never compared: the same number means other things to a folder, to I
 network whose class 0 is the background. What cannot be matched is left out and said.
 """
 
-import json
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from convscope.data._dataset import Dataset, Split
+from convscope.data._names import (
+    IMAGENET_CLASSES,
+    PLACEHOLDER,
+    imagenet_classes,
+    imagenet_offset,
+    plain,
+    spaced,
+    unnamed,
+    wordnet,
+)
 from convscope.data._selection import TakesImages
 from convscope.errors import DataError, UsageError, choose
 
-BACKGROUND = ("background", "dummy")
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-IMAGENET_CLASSES = 1000
-ENOUGH_ALIKE = 500
-"""Of 1,000 names that stand where ImageNet has them, so many leave no doubt."""
-
-PLACEHOLDER = re.compile(r"(?:class|label)?[ _-]?(\d{1,6})", re.IGNORECASE)
-WORDNET = re.compile(r"(n\d{8})(?:[ _.:,-]+(.*))?", re.DOTALL)
 How = Literal["equal", "name", "order"]
 
 
@@ -107,12 +105,12 @@ def match_classes(data: Sequence[str], network: Sequence[str], *, where: object 
     """
     if tuple(data) == tuple(network):
         return ClassMatch(numbers=tuple(range(len(data))), how="equal")
-    if _unnamed(network) or _unnamed(data):
+    if unnamed(network) or unnamed(data):
         return _in_order(data, network, where)
     index = _Index(network)
     numbers: list[int | None] = []
     left_out = []
-    whole = frozenset(map(_spaced, data))
+    whole = frozenset(map(spaced, data))
     for name in data:
         found = index.find(name, whole)
         numbers.append(found[0] if len(found) == 1 else None)
@@ -180,7 +178,7 @@ def match_dataset(dataset: Dataset, like: TakesImages) -> tuple[Dataset, ClassMa
 def _names_for(data: Sequence[str], network: Sequence[str], match: ClassMatch) -> tuple[str, ...]:
     """The network's names; those of the data where nobody named the network's classes."""
     names = list(network)
-    if _unnamed(network):
+    if unnamed(network):
         for name, number in zip(data, match.numbers, strict=True):
             if number is not None:
                 names[number] = name
@@ -205,7 +203,7 @@ def class_number(text: str, names: Sequence[str], *, what: str = "class") -> int
         0
     """
     signed = re.fullmatch(r"\s*[+-]?\d+\s*", text) is not None
-    found = _Index(names).exact.get(_spaced(text), []) if signed else _Index(names).find(text)
+    found = _Index(names).exact.get(spaced(text), []) if signed else _Index(names).find(text)
     if len(found) == 1:
         return found[0]
     if len(found) > 1:
@@ -245,44 +243,6 @@ def about_class(number: int, names: Sequence[str], *, typed: str = "") -> tuple[
     )
 
 
-@lru_cache(maxsize=1)
-def imagenet_classes() -> tuple[tuple[str, str], ...]:
-    """(WordNet id, first word) of ImageNet's 1,000 classes in their order.
-
-    Example:
-        >>> imagenet_classes()[0], len(imagenet_classes())
-        (('n01440764', 'tench'), 1000)
-    """
-    text = Path(__file__).with_name("imagenet.json").read_text(encoding="utf-8")
-    return tuple((identity, name) for identity, name in json.loads(text)["classes"])
-
-
-def imagenet_offset(names: Sequence[str]) -> int | None:
-    """Where ImageNet's 1,000 classes begin among those of a network; None if it has others.
-
-    Networks of TensorFlow's tradition have 1,001 classes, of which the first is the background.
-
-    Example:
-        >>> first_words = [name for _, name in imagenet_classes()]
-        >>> imagenet_offset(first_words), imagenet_offset(["background", *first_words])
-        (0, 1)
-        >>> imagenet_offset(["cat", "dog"]) is None
-        True
-    """
-    if len(names) == IMAGENET_CLASSES:
-        offset = 0
-    elif len(names) == IMAGENET_CLASSES + 1 and _plain(names[0]) in BACKGROUND:
-        offset = 1
-    else:
-        return None
-    alike = sum(
-        _plain(name) in (_plain(ours.split(",")[0]), *_wordnet(ours))
-        or identity == (_wordnet(ours) or ("",))[0]
-        for (identity, name), ours in zip(imagenet_classes(), names[offset:], strict=True)
-    )
-    return offset if alike >= ENOUGH_ALIKE else None
-
-
 class _Index:
     """Every way to call a class of the network."""
 
@@ -295,13 +255,13 @@ class _Index:
         self.loose: dict[str, list[int]] = {}
         self.identities: dict[str, list[int]] = {}
         for number, name in enumerate(names):
-            parts = [_spaced(part) for part in name.split(",")]
-            self._add(self.exact, {_spaced(name)}, number)
+            parts = [spaced(part) for part in name.split(",")]
+            self._add(self.exact, {spaced(name)}, number)
             self._add(self.first, {parts[0]}, number)
             self._add(self.synonyms, set(parts), number)
-            self._add(self.loose_first, {_plain(name), _plain(parts[0])}, number)
-            self._add(self.loose, {_plain(part) for part in parts}, number)
-            self._add(self.identities, set(_wordnet(name)[:1]), number)
+            self._add(self.loose_first, {plain(name), plain(parts[0])}, number)
+            self._add(self.loose, {plain(part) for part in parts}, number)
+            self._add(self.identities, set(wordnet(name)[:1]), number)
         offset = imagenet_offset(names)
         if offset is not None and not self.identities:
             for number, (identity, _) in enumerate(imagenet_classes(), offset):
@@ -319,21 +279,21 @@ class _Index:
         "maillot, tank suit"), unless the data have that other class under its whole name (`whole`
         are the names of the data; empty: this one alone is asked for).
         """
-        identity = _wordnet(name)
+        identity = wordnet(name)
         for table, key in self._levels(name, identity):
             if key not in table:
                 continue
             found = table[key]
             if table is self.exact and whole:
                 rivals = set(self.first.get(key, [])) - set(found)
-                found = [*found, *sorted(n for n in rivals if _spaced(self.names[n]) not in whole)]
+                found = [*found, *sorted(n for n in rivals if spaced(self.names[n]) not in whole)]
             return found
         return []
 
     def _levels(
         self, name: str, identity: tuple[str, ...]
     ) -> Iterator[tuple[dict[str, list[int]], str]]:
-        yield self.exact, _spaced(name)
+        yield self.exact, spaced(name)
         if identity:
             yield self.identities, identity[0]
             words = list(identity[1:])
@@ -342,57 +302,25 @@ class _Index:
         else:
             words = [name]
         for word in words:
-            yield self.exact, _spaced(word)
-            yield self.first, _spaced(word)
-            yield self.synonyms, _spaced(word)
-            yield self.loose_first, _plain(word)
-            yield self.loose, _plain(word)
-
-
-def _wordnet(name: str) -> tuple[str, ...]:
-    """``("n07720875", "bell_pepper")`` from ``"n07720875_bell_pepper"``; empty if it has no id."""
-    match = WORDNET.fullmatch(name.strip())
-    if match is None:
-        return ()
-    return (match[1], match[2]) if match[2] else (match[1],)
-
-
-def _spaced(name: str) -> str:
-    return " ".join(name.replace("_", " ").split())
-
-
-def _plain(name: str) -> str:
-    """Lower case, words alone: ``"Jack-o'-lantern"`` becomes ``"jack o lantern"``."""
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    plain = re.sub(r"[\W_]+", " ", folded.replace("'", "").replace("\u2019", ""))
-    words = plain.split()
-    # MNIST's classes are called "7", "seven" and, by torchvision, "7 - seven".
-    if words and words[-1] in DIGITS and words[:-1] in ([], [str(DIGITS.index(words[-1]))]):
-        return str(DIGITS.index(words[-1]))
-    return " ".join(words)
-
-
-def _unnamed(names: Sequence[str]) -> bool:
-    """``"class 0"``, ``"LABEL_1"``, ...: numbers that nobody called by name."""
-    matches = [PLACEHOLDER.fullmatch(name) for name in names]
-    return all(
-        match is not None and not match[0].isdigit() and int(match[1]) == number
-        for number, match in enumerate(matches)
-    )
+            yield self.exact, spaced(word)
+            yield self.first, spaced(word)
+            yield self.synonyms, spaced(word)
+            yield self.loose_first, plain(word)
+            yield self.loose, plain(word)
 
 
 def _in_order(data: Sequence[str], network: Sequence[str], where: object) -> ClassMatch:
     """One side has no names: numbers as names, or as many classes on both sides."""
     numbered = [PLACEHOLDER.fullmatch(name) for name in data]
-    if _unnamed(network) and all(numbered):
+    if unnamed(network) and all(numbered):
         numbers = [int(match[1]) for match in numbered if match is not None]
         if max(numbers) < len(network):
             note = "the network's classes have no names: the data's are taken as their numbers"
             same = numbers == list(range(len(network)))
             return ClassMatch(numbers=tuple(numbers), how="order", notes=() if same else (note,))
     if len(data) == len(network):
-        side = "the network's" if _unnamed(network) else "the data's"
-        order = ", ".join((data if _unnamed(network) else network)[:3])
+        side = "the network's" if unnamed(network) else "the data's"
+        order = ", ".join((data if unnamed(network) else network)[:3])
         return ClassMatch(
             numbers=tuple(range(len(data))),
             how="order",

@@ -7,8 +7,8 @@ with a list beside them; image files whose names begin with their class.
 import re
 from pathlib import Path
 
-from convscope.data._classes import WORDNET
 from convscope.data._lists import CLASS_LISTS, LIST_ENDINGS, Listed, read_list
+from convscope.data._names import WORDNET
 from convscope.data._tree import (
     DEEPEST,
     SPLIT_FOLDERS,

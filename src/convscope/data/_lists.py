@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from convscope.data._classes import IMAGENET_CLASSES, imagenet_classes
 from convscope.data._file import read_file
+from convscope.data._names import IMAGENET_CLASSES, imagenet_classes
 from convscope.data._picture import ENDINGS
 from convscope.errors import DataError
 
