@@ -383,5 +383,6 @@ def _nothing(
         code="M21",
         where=where,
         expected=f"classes such as {', '.join(map(repr, network[:4]))}",
-        hint="name the folders as the network names its classes, or by WordNet id",
+        hint="name both alike: folders as the network names its classes (or by WordNet id), or "
+        "class_names in the network's config.json or Classifier.wrap",
     )
