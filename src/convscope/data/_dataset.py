@@ -218,18 +218,15 @@ class Dataset:
         """Refuse data that can be judged on, but not trained on.
 
         Raises:
-            DataError: D11 without training or validation images, or with training images of one
-                class only.
+            DataError: D11 without training images, or with training images of one class only.
         """
-        for split in (self.train, self.validation):
-            if not len(split):
-                raise DataError(
-                    f"no {split.name} images to train with",
-                    code="D11",
-                    where=self.name,
-                    hint="put images into train/ and val/, or at least three per class into class "
-                    "folders",
-                )
+        if not len(self.train):
+            raise DataError(
+                "no train images to train with",
+                code="D11",
+                where=self.name,
+                hint="put images into train/, or into class folders alone",
+            )
         if int(self.train.labels.min()) == int(self.train.labels.max()):
             raise DataError(
                 "all training images are of one class",
