@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from convscope._execution import Execution, execution_of
 from convscope._shadow import RandomStates
 from convscope.errors import ImageError, ModelContractError, NumericalError, UsageError
+from convscope.resizing import Resize
 from convscope.types import Images, Labels, Logits, Probabilities
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Classifier:
         probabilities: True if the network ends in a softmax; logarithms are then taken.
         source: Where the network came from; goes into every report.
         flags: What `wrap` noticed: ``"train-mode"``, ``"softmax-output"``, ``"randomized"``.
+        resize: How image files are brought to `input_shape`; ``None``: by one antialiased bilinear
+            resize of the largest center window of these proportions.
     """
 
     module: nn.Module
@@ -78,6 +81,7 @@ class Classifier:
     probabilities: bool = False
     source: str = "a network in memory"
     flags: tuple[str, ...] = ()
+    resize: Resize | None = None
     _executions: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +105,12 @@ class Classifier:
                     expected="values such as 0.485 (mean) and 0.229 (std)",
                     hint="divide mean and std by 255 if they are meant for pixels from 0 to 255",
                 )
+        if self.resize is not None and self.resize.output != tuple(self.input_shape[1:]):
+            raise UsageError(
+                f"resize makes images of {self.resize.output}",
+                code="U10",
+                expected=f"{tuple(self.input_shape[1:])}, as input_shape says",
+            )
 
     @property
     def num_classes(self) -> int:

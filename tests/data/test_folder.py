@@ -125,13 +125,6 @@ def test_specifications_without_meaning(spec):
 
 
 def break_something(folder, what):
-    if what == "empty class":
-        (folder / "dogs").mkdir()
-        return "dogs/: no images"
-    if what == "no image by name":
-        (folder / "dogs").mkdir()
-        (folder / "dogs" / "notes.txt").write_text("x")
-        return "dogs/: no images"
     if what == "nested":
         save(folder / "ants" / "more" / "1.png")
         return "ants/more/: a folder inside a class folder"
@@ -152,15 +145,11 @@ def break_something(folder, what):
     if what == "pipe":
         os.mkfifo(folder / "cats" / "x.png")
         return "cats/x.png: I22 not a regular file"
-    if what == "one file":
-        save(folder / "dogs" / "1.png")
-        return "dogs/: 1 image(s), 3 are needed"
     raise AssertionError(what)
 
 
 TROUBLES = [
-    *("empty class", "no image by name", "nested", "unreadable", "not an image"),
-    *("damaged behind the header", "dead link", "pipe", "one file"),
+    *("nested", "unreadable", "not an image", "damaged behind the header", "dead link", "pipe"),
 ]
 
 
@@ -184,24 +173,48 @@ def test_the_first_five_troubles_are_listed(image_folder, refused):
     error = refused("D21", DataError, open_folder, image_folder)
     assert "12 bad items" in str(error)
     assert "and 7 more" in str(error)
-    error = refused("D21", DataError, open_folder, image_folder, skip_bad=True)
-    assert "fewer than two classes" in str(error)
+    data = open_folder(image_folder, skip_bad=True)
+    assert len(data.split("all")) == 6 and len(data.refused) == 12
 
 
-@pytest.mark.parametrize("count", [0, 1])
-def test_fewer_than_two_classes(tmp_path, refused, count):
-    for number in range(3 * count):
+@pytest.mark.parametrize("content", ["", "notes.txt"])
+def test_an_empty_class_is_said_and_left_out(image_folder, content):
+    (image_folder / "dogs").mkdir()
+    if content:
+        (image_folder / "dogs" / content).write_text("x")
+    data = open_folder(image_folder)
+    assert data.class_names == ("ants", "bees", "cats") and not data.refused
+    assert "dogs/: no images, left out" in data.warnings
+
+
+def test_a_class_of_one_image_stays_in_the_training_images(image_folder):
+    save(image_folder / "dogs" / "1.png")
+    data = open_folder(image_folder)
+    assert data.class_names == ("ants", "bees", "cats", "dogs")
+    assert "dogs/1.png" in data.train.names and [len(s) for s in data.splits] == [13, 3, 3]
+    assert any("1 of 4 classes have too few images" in note for note in data.warnings)
+
+
+def test_one_class_can_be_judged_but_not_trained_on(tmp_path, refused):
+    for number in range(9):
         save(tmp_path / "only" / f"{number}.png")
-    assert f"{count} class folders" in str(refused("D21", DataError, open_folder, tmp_path))
+    data = open_folder(tmp_path)
+    assert len(data.split("all")) == 9
+    assert "one class" in str(refused("D11", DataError, data.check_trainable))
 
 
-def test_splits_must_have_the_same_classes(tmp_path, refused):
+def test_no_images_at_all(tmp_path, refused):
+    assert "no images" in str(refused("D21", DataError, open_folder, tmp_path))
+
+
+def test_classes_that_a_split_lacks_are_said(tmp_path):
     for split in ("train", "val", "test"):
         for label in ("a", "b") if split != "test" else ("a", "c"):
             save(tmp_path / split / label / "1.png")
-    error = refused("D21", DataError, open_folder, tmp_path)
-    assert "test/b/: not a class in every split" in str(error)
-    assert "test/c/: not a class in every split" in str(error)
+    data = open_folder(tmp_path)
+    assert data.class_names == ("a", "b", "c")
+    assert "1 of 3 classes have no test images: b" in data.warnings
+    assert "1 of 3 classes have no train images: c" in data.warnings
 
 
 def test_links_in_circles_are_passed_over(image_folder):

@@ -192,3 +192,49 @@ def test_data_set_and_file_together(tmp_path):
 def test_the_documented_shape(shared):
     chosen = select_images("mnist:test/7", like=DIGITS, data_dir=shared / "data", offline=True)
     assert chosen.labels.tolist() == [9]
+
+
+@pytest.mark.parametrize(
+    ("spec", "rows"),
+    [("digits:test?class=7", None), ("digits:test?class=7/0-4", [0, 1, 2, 3, 4]),
+     ("digits:test?class=seven/2", [2]), ("digits:all?class=7/0", [0])],
+)  # fmt: skip
+def test_images_of_a_class(spec, rows):
+    split = open_dataset("digits").split(spec[7:].partition("?")[0])
+    sevens = (split.labels == 7).nonzero()[:, 0].tolist()
+    wanted = sevens if rows is None else [sevens[row] for row in rows]
+    chosen = select_images(spec, like=DIGITS)
+    assert set(chosen.labels.tolist()) == {7}
+    assert torch.equal(chosen.images, split.floats(wanted))
+    name = spec.partition("?")[0]
+    assert chosen.names == tuple(f"{name}/{row}" for row in wanted)
+
+
+@pytest.mark.parametrize("spec", ["digits:test?class=x", "digits:test?class=10",
+                                  "digits:test?class=7/99999", "digits:test?class="])  # fmt: skip
+def test_classes_that_do_not_exist(spec):
+    with pytest.raises((UsageError, DataError)):
+        select_images(spec, like=DIGITS)
+
+
+def test_a_folder_without_a_split_is_all_of_it(image_folder):
+    whole = select_images(f"folder:{image_folder}", like=INSECTS)
+    assert len(whole) == 18
+    bees = select_images(f"folder:{image_folder}?class=bees", like=INSECTS)
+    assert bees.labels.tolist() == [1] * 6
+
+
+def test_labels_are_numbers_of_the_network(image_folder):
+    network = SimpleNamespace(input_shape=(3, 16, 16), class_names=("x", "cats", "ants"))
+    chosen = select_images(f"folder:{image_folder}:test", like=network)
+    assert chosen.labels.tolist() == [2, 1]
+    assert any("left out: 'bees'" in note for note in chosen.notes)
+    unknown = select_images(f"folder:{image_folder}:all?class=bees", like=network)
+    assert len(unknown) == 6 and unknown.labels is None
+
+
+def test_class_folders_are_matched_by_name_too(image_folder):
+    network = SimpleNamespace(input_shape=(3, 16, 16), class_names=("Cats", "bees, wasps", "ants"))
+    assert select_images(str(image_folder), like=network).labels.tolist() == [
+        *([2] * 6), *([1] * 6), *([0] * 6)
+    ]  # fmt: skip

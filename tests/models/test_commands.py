@@ -161,11 +161,16 @@ def test_eval_matches_classes_by_name(tmp_path, capsys):
     assert found[0] == found[1]
 
 
-def test_eval_with_other_names_matches_by_number_and_says_so(tmp_path, capsys):
-    assert main(["eval", named_run(tmp_path, tuple("abcdefghij")), "--data", "digits"]) == 0
-    assert "matched by number" in capsys.readouterr().err
+@pytest.mark.parametrize("names", [tuple("abcdefghij"), ("a", "b")])
+def test_eval_with_other_names_is_refused_and_never_matched_by_number(tmp_path, capsys, names):
+    assert main(["eval", named_run(tmp_path, names), "--data", "digits"]) == 3
+    said = capsys.readouterr()
+    assert "error[M21]" in said.err and "none of the 10 classes" in said.err and not said.out
 
 
-def test_eval_with_too_few_classes(tmp_path, capsys):
-    assert main(["eval", named_run(tmp_path, ("a", "b")), "--data", "digits"]) == 3
-    assert "10 classes, the network 2" in capsys.readouterr().err
+def test_eval_with_two_of_ten_classes_judges_these_two(tmp_path, capsys):
+    words = ["eval", named_run(tmp_path, ("7", "2")), "--data", "digits", "--json"]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["matching"]["left_out"]) == 8
+    assert found["n"] == sum(map(sum, found["confusion"])) < 359

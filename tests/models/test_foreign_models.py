@@ -206,6 +206,8 @@ def tiny():
 
 class FakeTransforms:
     crop_size, mean, std = [8], (0.4, 0.5, 0.6), (0.2, 0.2, 0.2)
+    resize_size = (10,)
+    interpolation = types.SimpleNamespace(value="bicubic")
 
 
 class FakeWeights:
@@ -231,6 +233,7 @@ def test_torchvision_brings_names_size_and_normalization(monkeypatch):
     assert classifier.class_names == ("cat", "dog")
     assert classifier.input_shape == (3, 8, 8)
     assert classifier.mean == (0.4, 0.5, 0.6)
+    assert str(classifier.resize) == "shorter side 10, center 8 x 8, bicubic"
     assert classifier.logits(torch.rand(2, 3, 8, 8)).shape == (2, 2)
     with pytest.raises(UsageError, match="did you mean tiny"):
         load("torchvision:tinny")
@@ -253,6 +256,7 @@ def test_timm_brings_size_and_normalization(monkeypatch):
     classifier = load("timm:tiny")
     assert classifier.class_names == ("class 0", "class 1")
     assert classifier.input_shape == (3, 8, 8)
+    assert str(classifier.resize) == "shorter side 9, center 8 x 8, bicubic"
 
 
 @pytest.fixture

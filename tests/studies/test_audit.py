@@ -8,7 +8,7 @@ from torch import nn
 
 from convscope.classifier import Classifier
 from convscope.data import Dataset, Split
-from convscope.errors import ModelContractError, UsageError
+from convscope.errors import DataError, ModelContractError, UsageError
 from convscope.reports import read_report, render
 from convscope.studies import AUDIT_SECTIONS, STUDIES, audit
 from convscope.studies import _audit as module
@@ -188,8 +188,9 @@ def test_bad_settings_are_refused_before_any_work(tmp_path, change, error, words
 def test_data_of_other_classes_or_sizes_are_refused(tmp_path):
     data = dataset()
     net = classifier(data)
-    with pytest.raises(ModelContractError, match="4 classes, bars has 3"):
+    with pytest.raises(DataError, match="none of the 3 classes") as found:
         audit(net, dataset(names=("a", "b", "c")), out_folder=tmp_path / "r")
+    assert found.value.code == "M21"
     with pytest.raises(ModelContractError, match="the network takes"):
         audit(net, dataset(channels=3), out_folder=tmp_path / "r")
 
@@ -232,12 +233,20 @@ def test_names_of_the_data_stand_in_for_names_that_nobody_gave(tmp_path):
     named = classifier(data)
     unnamed = Classifier.wrap(named.module, input_shape=data.input_shape)
     other = Classifier.wrap(named.module, input_shape=data.input_shape, class_names=list("wxyz"))
-    for net, differs in ((unnamed, False), (other, True)):
-        out = tmp_path / str(differs)
-        result = audit(net, data, out_folder=out, sections=["limits"])
-        assert any("names of the network and of the data differ" in a for a in result.alerts) is (
-            differs
-        )
+    result = audit(unnamed, data, out_folder=tmp_path / "r", sections=["limits"])
+    assert any("classes have no names; their order is taken" in alert for alert in result.alerts)
+    with pytest.raises(DataError, match="none of the 4 classes"):
+        audit(other, data, out_folder=tmp_path / "s", sections=["limits"])
+
+
+def test_a_judge_that_numbers_the_classes_otherwise_is_refused(tmp_path):
+    data = dataset(names=("a", "b", "c", "d"))
+    net = classifier(data)
+    other = Classifier.wrap(net.module, input_shape=data.input_shape, class_names=list("badc"))
+    with pytest.raises(UsageError, match="numbers the classes otherwise"):
+        audit(net, data, out_folder=tmp_path / "r", sections=["limits"], judge=other)
+    unnamed = Classifier.wrap(net.module, input_shape=data.input_shape)
+    audit(net, data, out_folder=tmp_path / "s", sections=["limits"], judge=unnamed)
 
 
 def test_a_failure_of_several_lines_is_one_sentence():

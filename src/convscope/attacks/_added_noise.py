@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convscope._arguments import checked
 from convscope.ascent import box, plain_step
 from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import attack_by_ascent
@@ -14,6 +15,7 @@ from convscope.classifier import Classifier
 from convscope.types import Images, Labels
 
 
+@checked
 @streamed
 def added_noise(
     classifier: Classifier,

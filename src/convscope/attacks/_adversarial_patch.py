@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope._random import source
 from convscope.ascent import adam_step, ascend, box
 from convscope.attacks._goal import correct, goal_of
@@ -62,6 +63,7 @@ class AdversarialPatch:
         }
 
 
+@checked
 def adversarial_patch(
     classifier: Classifier,
     images: Images,

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope._random import source
 from convscope.ascent import Region, l2_ball, l2_norm, linf_ball
 from convscope.attacks._blocks import streamed
@@ -29,6 +30,7 @@ RISING = 0.75
 """Share of steps that must improve for the step size to stay (rho)."""
 
 
+@checked
 @streamed
 def apgd(
     classifier: Classifier,
@@ -113,6 +115,7 @@ def apgd(
     return in_turns(start(everyone, 0), [partial(start, number=n) for n in range(1, restarts)])
 
 
+@checked
 @streamed
 def apgd_targeted(
     classifier: Classifier,

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope._random import source
 from convscope.attacks._apgd import apgd, apgd_targeted
 from convscope.attacks._blocks import streamed
@@ -21,6 +22,7 @@ from convscope.classifier import Classifier
 from convscope.types import Images, Labels, Norm
 
 
+@checked
 @streamed
 def auto_attack(
     classifier: Classifier,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from convscope._arguments import checked
 from convscope.ascent import adam_step, anywhere, ascend, box
 from convscope.attacks._blocks import streamed
 from convscope.attacks._goal import finite, goal_of
@@ -18,6 +19,7 @@ EDGE = 1e-6
 """Pixels of exactly 0 or 1 are moved in by so much before atanh, which is infinite there."""
 
 
+@checked
 @streamed
 def carlini_wagner(
     classifier: Classifier,

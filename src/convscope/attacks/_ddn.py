@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from convscope._arguments import checked
 from convscope.ascent import box, l2_norm
 from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import attack_by_ascent
@@ -18,6 +19,7 @@ from convscope.classifier import Classifier
 from convscope.types import Images, Labels
 
 
+@checked
 @streamed
 def ddn(
     classifier: Classifier,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from convscope._arguments import checked
 from convscope.attacks._blocks import streamed
 from convscope.attacks._boundary import onto_plane
 from convscope.attacks._goal import Goal, finite, goal_of
@@ -19,6 +20,7 @@ SAFE = 1e-4
 nor a constant added to all of them makes a difference."""
 
 
+@checked
 @streamed
 def deepfool(
     classifier: Classifier,

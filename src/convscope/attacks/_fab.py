@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from convscope._arguments import checked
 from convscope.ascent import Region, box, l2_ball, linf_ball
 from convscope.attacks._apgd import candidates
 from convscope.attacks._blocks import streamed
@@ -29,6 +30,7 @@ BACKWARD = 0.9
 """Share of the way kept after a success (beta)."""
 
 
+@checked
 @streamed
 def fab(
     classifier: Classifier,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from convscope._arguments import checked
 from convscope.ascent import linf_ball, plain_step
 from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import attack_by_ascent
@@ -16,6 +17,7 @@ from convscope.classifier import Classifier
 from convscope.types import Images, Labels
 
 
+@checked
 @streamed
 def linf_iterative(
     classifier: Classifier,

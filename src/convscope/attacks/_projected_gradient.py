@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope._random import source
 from convscope.ascent import (
     Region,
@@ -37,6 +38,7 @@ from convscope.classifier import Classifier
 from convscope.types import Images, Labels, Norm
 
 
+@checked
 @streamed
 def projected_gradient(
     classifier: Classifier,
@@ -163,6 +165,7 @@ def projected_gradient(
     return replace(result, originals=images)
 
 
+@checked
 @streamed
 def fast_gradient(
     classifier: Classifier,
@@ -214,6 +217,7 @@ def fast_gradient(
     return replace(result, method="fast-gradient", settings={})
 
 
+@checked
 @streamed
 def momentum(
     classifier: Classifier,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope._random import source
 from convscope.ascent import Region, l2_ball, linf_ball
 from convscope.attacks._blocks import streamed
@@ -27,6 +28,7 @@ SHARES = {"linf": 0.8, "l2": 0.1}
 """Area of the first squares."""
 
 
+@checked
 @streamed
 def square(
     classifier: Classifier,

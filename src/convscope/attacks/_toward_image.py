@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope.ascent import adam_step, box, plain_step
 from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import attack_by_ascent
@@ -17,6 +18,7 @@ from convscope.errors import UsageError, choose
 from convscope.types import Images, Labels
 
 
+@checked
 @streamed
 def toward_image(
     classifier: Classifier,

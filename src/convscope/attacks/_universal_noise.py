@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope._random import source
 from convscope.ascent import Ascent, Box, ascend, momentum_step, sign_step
 from convscope.attacks._goal import correct, goal_of
@@ -75,6 +76,7 @@ class UniversalNoise:
         }
 
 
+@checked
 def universal_noise(
     classifier: Classifier,
     images: Images,

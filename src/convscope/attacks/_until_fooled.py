@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convscope._arguments import checked
 from convscope.ascent import box, l2_step
 from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import attack_by_ascent
@@ -13,6 +14,7 @@ from convscope.classifier import Classifier
 from convscope.types import Images, Labels
 
 
+@checked
 @streamed
 def until_fooled(
     classifier: Classifier,

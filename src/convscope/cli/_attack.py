@@ -10,13 +10,19 @@ import cyclopts
 from convscope.cli._attack_judge import certify, evaluate
 from convscope.cli._attack_transfer import transfer
 from convscope.cli._model_options import NOTHING, OwnNetwork
-from convscope.cli._opened import opened_network, refuse_early
+from convscope.cli._opened import opened_network, refuse_early, said_class
+from convscope.cli._opened import words as words_of
 from convscope.cli._output import data_place, emit, next_step, progress, say, table, warn, wrote
 from convscope.errors import PartlyRefused, UsageError, choose
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from convscope.attacks import AttackResult
     from convscope.classifier import Classifier
+
+COPIES = 20
+"""Copies of its images that an attack holds, as measured for projected-gradient."""
 
 Flag = Annotated[bool, cyclopts.Parameter(negative="")]
 Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="")]
@@ -31,6 +37,7 @@ def attack(
     data_dir: Path | None = None,
     out: Path | None = None,
     seed: int = 0,
+    skip_bad: Flag = False,
     offline: Flag = False,
     force: Flag = False,
     as_json: Json = False,
@@ -44,12 +51,14 @@ def attack(
     Args:
         method: Such as projected-gradient, apgd, ddn, square.
         model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
-        words: IMAGES (mnist:test/7, photo.png, a folder) and settings of the method as --name
-            value.
-        target: Class to reach, by number or name. By default any wrong class.
+        words: IMAGES (mnist:test/7, "mnist:test?class=7/0-4", photo.png, a folder) and settings
+            of the method as --name value.
+        target: Class to reach, by name or number; all: every other class in turn. By default any
+            wrong class.
         data_dir: Folder that holds the data files.
         out: Folder, or FILE.html.
         seed: Of every draw.
+        skip_bad: Leave files of a folder out that cannot be read; exit with 8 if there were any.
         offline: Never download.
         force: Write over what --out names.
         as_json: Print JSON.
@@ -82,17 +91,24 @@ def attack(
     from convscope.data import DATASETS, select_images
 
     classifier = opened_network(model, network=network)
-    images = select_images(specs, like=classifier, data_dir=data_dir, offline=offline)
+    images = select_images(
+        specs, like=classifier, data_dir=data_dir, offline=offline, skip_bad=skip_bad
+    )
     for note in images.notes:
         warn(note)
     labels = images.labels
     if labels is None:
         labels = classifier.predict(images.images, top=1).labels[:, 0]
         say("true classes are not known: what the network reads now stands for them")
-    _add_arguments(settings, methods[chosen], classifier, target, len(images), seed, chosen)
-    with progress(f"attacking {len(images)} images by {chosen}", total=None):
-        result = methods[chosen](classifier, images.images.to(torch.float32), labels, **settings)
-    summary = {**result.summary(), "model": classifier.source}
+    names, pixels = images.names, images.images.to(torch.float32)
+    if target == "all" and chosen in ATTACKS and "all" not in classifier.class_names:
+        names, pixels, labels, settings["targets"] = _toward_all(
+            classifier, names, pixels, labels, methods[chosen], chosen
+        )
+    about = _add_arguments(settings, methods[chosen], classifier, target, len(names), seed, chosen)
+    with progress(f"attacking {len(names)} images by {chosen}", total=None):
+        result = methods[chosen](classifier, pixels, labels, **settings)
+    summary = {**result.summary(), **about, "model": classifier.source}
     if budget is not None and chosen in ATTACKS:
         summary["within_epsilon"] = within(result, budget)
     for flag in getattr(result, "flags", ()):
@@ -103,18 +119,19 @@ def attack(
         from convscope.cli._attack_output import spoken
 
         within_budget = summary.get("within_epsilon")
-        emit(spoken(result) | ({} if within_budget is None else _spoken_within(within_budget)))
+        shown = {"target": f"{t['number']} {t['name']!r}"} if (t := about.get("target")) else {}
+        inside = {} if within_budget is None else _spoken_within(within_budget)
+        emit(shown | spoken(result) | inside)
     if out is not None:
         from convscope.cli._attack_output import write
 
-        write(result, images.names, out, force=force, known=images.labels is not None)
+        write(result, names, out, force=force, known=images.labels is not None)
         wrote(out)
     data = specs[0].partition(":")[0]
     if data in DATASETS:
-        where = data_place(data_dir)
-        next_step(
-            f"convscope attack evaluate {model}{network.again()} --data {data}{where} --epsilon 0.1"
-        )
+        command = words_of("convscope", "attack", "evaluate", model) + network.again()
+        where = f" --data {data}{data_place(data_dir)}"
+        next_step(f"{command}{where} --epsilon 0.1")
     if images.refused:
         for reason in images.refused:
             warn(reason)
@@ -202,43 +219,61 @@ def _add_arguments(
     count: int,
     seed: int,
     name: str,
-) -> None:
-    """Targets and generator, where the method takes them."""
+) -> dict[str, Any]:
+    """Targets and generator, where the method takes them; the target for the reader."""
     import inspect
 
     import torch
 
+    from convscope.data import class_number
+
     parameters = inspect.signature(method).parameters
+    about: dict[str, Any] = {}
     if target is not None:
         if "targets" not in parameters:
             raise UsageError(f"{name} has no target", code="U11", hint="leave --target out")
-        chosen = class_named(classifier, target)
-        settings["targets"] = torch.full((1 if count == 0 else count,), chosen)[:count]
+        if target == "all" and "all" not in classifier.class_names:
+            settings.setdefault("targets", torch.arange(classifier.num_classes))
+        else:
+            chosen = class_number(target, classifier.class_names)
+            about["target"] = said_class(chosen, classifier.class_names, typed=target)
+            settings["targets"] = torch.full((1 if count == 0 else count,), chosen)[:count]
     elif "targets" in parameters and parameters["targets"].default is inspect.Parameter.empty:
         raise UsageError(f"{name} needs --target", code="U08", expected=_classes(classifier))
     if "generator" in parameters:
         if not 0 <= seed < 2**63:
             raise UsageError(f"--seed {seed}", code="U12", expected="0 to 2^63 - 1")
         settings["generator"] = torch.Generator().manual_seed(seed)
+    return about
 
 
-def class_named(classifier: Classifier, text: str) -> int:
-    """The class with this name or number.
+def _toward_all(
+    classifier: Classifier,
+    names: tuple[str, ...],
+    images: Tensor,
+    labels: Tensor,
+    method: Any,
+    name: str,
+) -> tuple[tuple[str, ...], Tensor, Tensor, Tensor]:
+    """Each image once for every class but its own: names, images, labels, targets."""
+    import inspect
 
-    Raises:
-        UsageError: U08 if there is none, or two with this name.
-    """
-    names = classifier.class_names
-    if names.count(text) > 1:
-        raise UsageError(f"{names.count(text)} classes are called {text!r}", code="U08",
-                         hint="give the class by its number")  # fmt: skip
-    if text in names:
-        return names.index(text)
-    if text.isdecimal() and int(text) < len(names):
-        return int(text)
-    if text.lstrip("-").isdecimal():
-        raise UsageError(f"no class {text}", code="U08", expected=f"0 to {len(names) - 1}")
-    return names.index(choose("class", text, names, code="U08"))
+    import torch
+
+    from convscope.data import check_memory
+
+    if "targets" not in inspect.signature(method).parameters:
+        raise UsageError(f"{name} has no target", code="U11", hint="leave --target out")
+    classes = classifier.num_classes
+    rows = torch.arange(len(images)).repeat_interleave(classes)
+    targets = torch.arange(classes).repeat(len(images))
+    other = targets != labels[rows].cpu()
+    rows, targets = rows[other], targets[other]
+    what = f"{len(rows):,} attacks ({len(images)} images toward {classes - 1} classes)"
+    check_memory(COPIES * 4 * len(rows) * images[0].numel() if len(images) else 0, what)
+    pairs = zip(rows.tolist(), targets.tolist(), strict=True)
+    shown = tuple(f"{names[row]} to {classifier.class_names[to]}" for row, to in pairs)
+    return shown, images[rows], labels[rows], targets
 
 
 def _classes(classifier: Classifier) -> str:

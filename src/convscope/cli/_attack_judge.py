@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import cyclopts
 
 from convscope.cli._model_options import NOTHING, OwnNetwork
-from convscope.cli._opened import opened_network, opened_split, refuse_early
+from convscope.cli._opened import opened_data, opened_network, refuse_early, words
 from convscope.cli._output import (
     Fraction,
     data_place,
@@ -23,6 +23,7 @@ from convscope.cli._output import (
 )
 from convscope.errors import GateFailed, UsageError
 
+Split = Literal["train", "validation", "test", "all"]
 Flag = Annotated[bool, cyclopts.Parameter(negative="")]
 Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="")]
 
@@ -35,9 +36,10 @@ def evaluate(
     epsilon: str = "8/255",
     norm: str = "linf",
     effort: str = "standard",
-    split: str = "test",
+    split: Split | None = None,
     count: int = 1000,
     fail_under: str | None = None,
+    skip_bad: Flag = False,
     data_dir: Path | None = None,
     out: Path | None = None,
     seed: int = 0,
@@ -54,9 +56,10 @@ def evaluate(
         epsilon: Radius in pixel units, such as 0.3 or 8/255.
         norm: linf or l2.
         effort: quick, standard or full.
-        split: train, validation or test.
-        count: How many images, from the start of the split.
+        split: train, validation, test or all; by default as for `convscope eval`.
+        count: At most so many images: a sample with every class in proportion.
         fail_under: Exit with 1 if robust accuracy is less than this share, such as 0.4.
+        skip_bad: Leave files out that cannot be read; exit with 8 if there were any.
         data_dir: Folder that holds the data files.
         out: Folder, or FILE.html.
         seed: Of every draw.
@@ -73,13 +76,16 @@ def evaluate(
     from convscope.robustness import evaluate as judge
 
     classifier = opened_network(model, network=network)
-    part = opened_split(classifier.input_shape, data, split, data_dir=data_dir, offline=offline)
-    rows = range(min(count, len(part)))
-    with progress(f"attacking {len(rows)} images, effort {effort}", total=None) as bar:
+    opened = opened_data(
+        classifier, data, split=split, count=count, seed=seed, data_dir=data_dir, offline=offline,
+        skip_bad=skip_bad,
+    )  # fmt: skip
+    part = opened.split
+    with progress(f"attacking {len(part)} images, effort {effort}", total=None) as bar:
         result = judge(
             classifier,
-            part.floats(rows),
-            part.labels[: len(rows)],
+            part.floats(),
+            part.labels,
             epsilon=radius,
             norm=norm,  # type: ignore[arg-type]
             effort=effort,
@@ -87,7 +93,10 @@ def evaluate(
             on_rung=lambda name: bar.describe(f"now {name}"),
         )
     if as_json:
-        emit({**result.summary(), "model": classifier.source}, as_json=True)
+        emit(
+            {**result.summary(), "model": classifier.source, "data": data, **opened.facts()},
+            as_json=True,
+        )
     else:
         table(
             ["attack", "attacked", "broken", "standing", "forwards", "backwards", "seconds"],
@@ -101,7 +110,7 @@ def evaluate(
               for c in result.checks])  # fmt: skip
         say(
             f"robust accuracy {result.robust_accuracy:.1%} ({result.low:.1%} to {result.high:.1%})"
-            f" of {len(part.labels[: len(rows)])} images; clean {result.clean_accuracy:.1%}"
+            f" of {len(part)} images; clean {result.clean_accuracy:.1%}"
         )
     for check in result.checks:
         if check.verdict == "warn":
@@ -111,9 +120,11 @@ def evaluate(
 
         write(result, (), out, force=force)
         wrote(out)
-    next_step(f"convscope audit {model}{network.again()} --data {data}{data_place(data_dir)}")
+    again = words("convscope", "audit", model) + network.again()
+    next_step(f"{again} {words('--data', data)}{data_place(data_dir)}")
     if least is not None and not result.robust_accuracy >= least:
         raise GateFailed(f"robust accuracy is {result.robust_accuracy:.4g}, under {least:g}")
+    opened.raise_if_refused()
 
 
 def certify(
@@ -125,7 +136,8 @@ def certify(
     draws: int = 10_000,
     alpha: float = 0.001,
     images: int = 500,
-    split: str = "test",
+    split: Split | None = None,
+    skip_bad: Flag = False,
     data_dir: Path | None = None,
     out: Path | None = None,
     seed: int = 0,
@@ -145,8 +157,9 @@ def certify(
         sigma: Standard deviation of the noise in pixel units, such as 0.5.
         draws: Noisy copies per image.
         alpha: Probability that a certificate is wrong.
-        images: How many, evenly spread over the split.
-        split: train, validation or test.
+        images: At most so many: a sample with every class in proportion.
+        split: train, validation, test or all; by default as for `convscope eval`.
+        skip_bad: Leave files out that cannot be read; exit with 8 if there were any.
         data_dir: Folder that holds the data files.
         out: Folder, or FILE.html.
         seed: Of every draw.
@@ -163,13 +176,16 @@ def certify(
     from convscope.robustness import certify as judge
 
     classifier = opened_network(model, network=network)
-    part = opened_split(classifier.input_shape, data, split, data_dir=data_dir, offline=offline)
-    rows = spread_rows(len(part), images)
-    with progress(f"certifying {len(rows)} images", total=len(rows) * draws) as bar:
+    opened = opened_data(
+        classifier, data, split=split, count=images, seed=seed, data_dir=data_dir, offline=offline,
+        skip_bad=skip_bad,
+    )  # fmt: skip
+    part = opened.split
+    with progress(f"certifying {len(part)} images", total=len(part) * draws) as bar:
         result = judge(
             classifier,
-            part.floats(rows),
-            part.labels[rows],
+            part.floats(),
+            part.labels,
             sigma=sigma,
             draws=draws,
             alpha=alpha,
@@ -178,32 +194,23 @@ def certify(
         )
     summary = result.summary()
     if as_json:
-        emit({**summary, "model": classifier.source}, as_json=True)
+        emit({**summary, "model": classifier.source, "data": data, **opened.facts()}, as_json=True)
     else:
         table(
             ["L2 radius", "certified and right"],
             [[radius, f"{share:.1%}"] for radius, share in summary["certified_accuracy"].items()],
-            title=f"sigma {sigma:g}, {draws} draws, {len(rows)} images",
+            title=f"sigma {sigma:g}, {draws} draws, {len(part)} images",
         )
         say(
-            f"abstained on {summary['abstained']} of {len(rows)} images; {summary['seconds']:.0f} s"
+            f"abstained on {summary['abstained']} of {len(part)} images; {summary['seconds']:.0f} s"
         )
     if out is not None:
         from convscope.cli._attack_output import write
 
         write(result, (), out, force=force)
         wrote(out)
-    where = data_place(data_dir)
-    again = f"{model}{network.again()} --data {data}{where}"
-    next_step(f"convscope attack evaluate {again} --norm l2 --epsilon {sigma:g}")
-
-
-def spread_rows(count: int, wanted: int) -> list[int]:
-    """`wanted` positions evenly over `count`.
-
-    Example:
-        >>> spread_rows(10, 4)
-        [0, 2, 5, 7]
-    """
-    few = min(count, wanted)
-    return [count * i // few for i in range(few)]
+    again = words("convscope", "attack", "evaluate", model) + network.again()
+    next_step(
+        f"{again} {words('--data', data)}{data_place(data_dir)} --norm l2 --epsilon {sigma:g}"
+    )
+    opened.raise_if_refused()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import cyclopts
 
-from convscope.cli._opened import opened_network, opened_split, refuse_early
+from convscope.cli._opened import opened_data, opened_network, refuse_early, words
 from convscope.cli._output import (
     data_place,
     emit,
@@ -21,6 +21,10 @@ from convscope.cli._output import (
 )
 from convscope.errors import UsageError
 
+if TYPE_CHECKING:
+    from convscope.classifier import Classifier
+    from convscope.cli._opened import OpenedData
+
 Flag = Annotated[bool, cyclopts.Parameter(negative="")]
 Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="")]
 
@@ -30,10 +34,12 @@ def transfer(
     data: str,
     method: str = "momentum",
     epsilon: str = "8/255",
-    split: str = "test",
+    split: Literal["train", "validation", "test", "all"] | None = None,
     count: int = 200,
+    skip_bad: Flag = False,
     data_dir: Path | None = None,
     out: Path | None = None,
+    seed: int = 0,
     offline: Flag = False,
     force: Flag = False,
     as_json: Json = False,
@@ -47,10 +53,12 @@ def transfer(
         data: digits, mnist, cifar10 or folder:DIRECTORY.
         method: The attack; momentum is made for transfer.
         epsilon: Radius in pixel units, such as 0.3 or 8/255.
-        split: train, validation or test.
-        count: How many images, from the start of the split.
+        split: train, validation, test or all; by default as for `convscope eval`.
+        count: At most so many images: a sample with every class in proportion.
+        skip_bad: Leave files out that cannot be read; exit with 8 if there were any.
         data_dir: Folder that holds the data files.
         out: Folder, or FILE.html.
+        seed: Of the sample.
         offline: Never download.
         force: Write over what --out names.
         as_json: Print JSON.
@@ -73,18 +81,23 @@ def transfer(
     shapes = {classifier.input_shape for classifier in classifiers.values()}
     if len(shapes) > 1:
         raise UsageError("the networks take images of different sizes", code="M14")
-    part = opened_split(shapes.pop(), data, split, data_dir=data_dir, offline=offline)
-    rows = range(min(count, len(part)))
-    with progress(f"{method} on {len(models)} networks, {len(rows)} images", total=None):
+    first = next(iter(classifiers.values()))
+    opened = opened_data(
+        first, data, split=split, count=count, seed=seed, data_dir=data_dir, offline=offline,
+        skip_bad=skip_bad,
+    )  # fmt: skip
+    _same_classes(classifiers, opened)
+    part = opened.split
+    with progress(f"{method} on {len(models)} networks, {len(part)} images", total=None):
         found = model_transfer(
             classifiers,
-            part.floats(rows),
-            part.labels[: len(rows)],
+            part.floats(),
+            part.labels,
             attack=method,
             **settings,
         )
     if as_json:
-        emit(found.summary(), as_json=True)
+        emit({**found.summary(), "data": data, **opened.facts()}, as_json=True)
     else:
         table(
             ["made on", *found.names],
@@ -99,8 +112,33 @@ def transfer(
 
         write(found, (), out, force=force)
         wrote(out)
-    where = data_place(data_dir)
-    next_step(f"convscope attack evaluate {models[0]} --data {data}{where} --epsilon {epsilon}")
+    next_step(
+        words("convscope", "attack", "evaluate", models[0], "--data", data)
+        + data_place(data_dir)
+        + f" --epsilon {epsilon}"
+    )
+    opened.raise_if_refused()
+
+
+def _same_classes(classifiers: dict[str, Classifier], opened: OpenedData) -> None:
+    """Refuse networks that give the classes of these data other numbers than the first one does.
+
+    Raises:
+        UsageError: M21, or what `match_classes` says.
+    """
+    from convscope.data import match_classes
+
+    names = opened.dataset.class_names
+    here = sorted(set(opened.split.labels.tolist()))
+    for name, classifier in classifiers.items():
+        numbers = match_classes(names, classifier.class_names, where=name).numbers
+        wrong = [label for label in here if numbers[label] != label]
+        if wrong:
+            raise UsageError(
+                f"{name} has no class {wrong[0]} called {names[wrong[0]]!r}",
+                code="M21",
+                expected="networks that give the classes of these data the same numbers",
+            )
 
 
 def _settings(method: str, epsilon: float) -> dict[str, float]:

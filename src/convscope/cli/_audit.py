@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 SHORT = {"acc": "accuracy", "robust-accuracy": "robust", "ece": "calibration-error"}
 AT_MOST = ("calibration-error", "seconds-per-image", "parameters")
+OVER_CLASSES = ("mean-per-class", "worst-class")
 GATES = ("accuracy", "mean-per-class", "worst-class", "robust", *AT_MOST)
 
 
@@ -48,7 +50,9 @@ def audit_model(
     judge: str | None = None,
     certify: Fraction | None = None,
     only: list[str] | None = None,
+    split: Literal["train", "validation", "test", "all"] | None = None,
     seed: int = 0,
+    skip_bad: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     force: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     offline: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     accept_modified_data: Annotated[bool, cyclopts.Parameter(negative="")] = False,
@@ -70,12 +74,15 @@ def audit_model(
             for color by default.
         effort: How hard attacks try.
         images: How many images to show where images are shown.
-        attacked: How many test images attacks are measured on.
+        attacked: How many images attacks are measured on: a sample with every class in
+            proportion.
         judge: An independently trained MODEL of the same classes that reads the grown images.
         certify: Also certify for Gaussian noise of this standard deviation, such as 0.5 (randomized
             smoothing; thousands of passes per image).
         only: Only these sections, such as performance,robustness.
+        split: train, validation, test or all to judge on; by default as for `convscope eval`.
         seed: Of every random choice.
+        skip_bad: Leave files out that cannot be read; exit with 8 if there were any.
         force: Replace an earlier report.
         offline: Never download.
         accept_modified_data: Go on with data files whose checksum is not the known one.
@@ -85,7 +92,7 @@ def audit_model(
     gates = {SHORT.get(name, name): value for name, value in parse_gates(fail_under or []).items()}
     for name in gates:
         choose("gate", name, GATES)
-    from convscope.data import open_dataset
+    from convscope.data import match_classes, open_dataset
     from convscope.models import load
     from convscope.reports import refuse_taken
     from convscope.studies import audit
@@ -101,7 +108,10 @@ def audit_model(
         data_dir=data_dir,
         offline=offline,
         accept_modified=accept_modified_data,
+        skip_bad=skip_bad,
         input_shape=classifier.input_shape,
+        resize=classifier.resize,
+        check_classes=partial(match_classes, network=classifier.class_names, where=data),
     )
     sections = [part for text in only or [] for part in text.split(",") if part]
     with announced("auditing") as on_progress:
@@ -117,6 +127,7 @@ def audit_model(
             judge=None if judge is None else load(judge),
             certify_sigma=certify,
             sections=sections or None,
+            split=split,
             seed=seed,
             command=shlex.join(["convscope", *sys.argv[1:]]),
             force=force,
@@ -124,13 +135,16 @@ def audit_model(
         )
     refused = write_pages(folder, out, pdf=pdf)
     if as_json:
-        emit({"model": model, "data": data, "report": str(out), **result.summary()}, as_json=True)
+        about = {"model": model, "data": data, "report": str(out)}
+        emit({**about, **result.summary(), "refused": list(dataset.refused)}, as_json=True)
     else:
         emit(headline(result))
     for alert in result.alerts:
         say(f"- {alert}")
     next_step(f"open {out} in a browser")
-    _judge(result, gates, refused)
+    for reason in dataset.refused:
+        warn(reason)
+    _judge(result, gates, (*refused, *(f"left out: {reason}" for reason in dataset.refused)))
 
 
 def html_path(out: Path) -> Path:
@@ -191,7 +205,12 @@ def _judge(result: AuditResult, gates: dict[str, float], refused: tuple[str, ...
     failed = []
     for name, limit in gates.items():
         value = result.numbers.get(name)
-        if value is None:
+        if result.absent and name in OVER_CLASSES:
+            few = ", ".join(result.absent[:5])
+            failed.append(
+                f"{name} cannot be judged: {len(result.absent)} classes have no image ({few})"
+            )
+        elif value is None:
             failed.append(f"{name} was not measured")
         elif (value > limit) if name in AT_MOST else not value >= limit:
             word = "above" if name in AT_MOST else "under"

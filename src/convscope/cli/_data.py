@@ -58,7 +58,8 @@ def list_data(*, data_dir: Path | None = None, as_json: Json = False) -> None:
         emit(rows, as_json=True)
         return
     lines = [[r["name"], _state(r), r["about"], " ".join(r["where"])] for r in rows]
-    lines.append(["folder:DIRECTORY", "yours", "one folder of images per class", ""])
+    layouts = "class folders, images with a list of labels, or images named by class"
+    lines.append(["folder:DIRECTORY", "yours", layouts, ""])
     table(["data set", "state", "what it is", "where"], lines)
     say(f"data folder: {data_folder(data_dir)}  (change it with --data-dir or $CONVSCOPE_DATA)")
     absent = [one.name for one in everything if one.download_bytes]

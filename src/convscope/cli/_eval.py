@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
 from convscope.cli._model_options import NOTHING, OwnNetwork
+from convscope.cli._opened import opened_data, words
 from convscope.cli._output import data_place, emit, next_step, parse_gates, progress, table, warn
-from convscope.errors import DataError, GateFailed, choose
+from convscope.errors import GateFailed, choose
 
 if TYPE_CHECKING:
-    from convscope.classifier import Classifier
     from convscope.data import Split
     from convscope.training import Evaluation
 
 SHORT = {"acc": "accuracy", "ece": "calibration-error", "error": "calibration-error"}
 AT_MOST = ("calibration-error", "loss")
+OVER_CLASSES = ("mean-per-class", "worst-class")
+MOST_IN_MATRIX = 200
+"""Classes up to which JSON has the whole confusion matrix; above, the pairs that occur."""
+
 GATES = ("accuracy", "mean-per-class", "worst-class", "top1", "top3", "top5", *AT_MOST)
 
 
@@ -29,9 +32,11 @@ def evaluate_model(
     *,
     data: str,
     data_dir: Path | None = None,
-    split: str = "test",
+    split: Literal["train", "validation", "test", "all"] | None = None,
     limit: int | None = None,
+    seed: int = 0,
     fail_under: list[str] | None = None,
+    skip_bad: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     offline: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     accept_modified_data: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     allow_nonfinite: Annotated[bool, cyclopts.Parameter(negative="")] = False,
@@ -44,10 +49,13 @@ def evaluate_model(
         model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
         data: digits, mnist, cifar10, shapes, pets or folder:DIRECTORY.
         data_dir: Folder that holds the data files.
-        split: train, validation or test.
-        limit: Only the first so many images.
+        split: train, validation, test or all. By default test; all images of a folder that has no
+            test folder, if the network was not trained on it.
+        limit: Only so many images: a sample with every class in proportion.
+        seed: Of that sample.
         fail_under: Exit with 1 unless reached: accuracy=0.98, mean-per-class=0.97, top3=0.99;
             calibration-error=0.02 and loss=0.1 are upper limits. Several with commas.
+        skip_bad: Leave files out that cannot be read; exit with 8 if there were any.
         offline: Never download.
         accept_modified_data: Go on with data files whose checksum is not the known one.
         allow_nonfinite: Load weights with NaN or infinity.
@@ -57,25 +65,24 @@ def evaluate_model(
     gates = {SHORT.get(name, name): least for name, least in parse_gates(fail_under or []).items()}
     for name in gates:
         choose("gate", name, GATES)
-    from convscope.data import open_dataset
     from convscope.training import evaluate
 
     classifier = network.load(model, allow_nonfinite=allow_nonfinite)
     for flag in classifier.flags:
         warn(flag)
-    dataset = open_dataset(
+    opened = opened_data(
+        classifier,
         data,
+        split=split,
+        count=limit,
+        seed=seed,
         data_dir=data_dir,
         offline=offline,
         accept_modified=accept_modified_data,
-        input_shape=classifier.input_shape,
+        skip_bad=skip_bad,
     )
-    for warning in dataset.warnings:
-        warn(warning)
-    part = match_labels(dataset.split(split), dataset.class_names, classifier)
-    if limit is not None:
-        part = part.subset(range(min(limit, len(part))))
-    with progress(f"reading {len(part):,} {split} images", total=len(part)) as bar:
+    part = opened.split
+    with progress(f"reading {len(part):,} {part.name} images", total=len(part)) as bar:
         done = 0
 
         def on_progress(so_far: int, total: int) -> None:
@@ -84,47 +91,26 @@ def evaluate_model(
             done = so_far
 
         result = evaluate(classifier, part, on_progress=on_progress)
-    facts = report(result)
+    facts = report(result, part)
     for name in gates:
         choose("gate", name, measures(result))
-    about = {"model": model, "source": classifier.source, "data": data}
+    about = {"model": model, "source": classifier.source, "data": data, **opened.facts()}
     if as_json:
         emit(about | facts, as_json=True)
     else:
         _print(result)
-    failed = check_gates(result, gates)
+    failed = check_gates(result, gates, absent=opened.absent)
     if failed:
         raise GateFailed("; ".join(failed))
-    next_step(f"convscope audit {model}{network.again()} --data {data}{data_place(data_dir)}")
+    opened.raise_if_refused()
+    again = words("convscope", "audit", model) + network.again()
+    next_step(f"{again} {words('--data', data)}{data_place(data_dir)}")
 
 
-def match_labels(part: Split, names: tuple[str, ...], classifier: Classifier) -> Split:
-    """The split with the classifier's class numbers, matched by name where names allow it.
-
-    Raises:
-        DataError: The data have other classes, and more of them than the network.
-    """
-    known = {name: index for index, name in enumerate(classifier.class_names)}
-    if names == classifier.class_names:
-        return part
-    if all(name in known for name in names) and len(known) == classifier.num_classes:
-        import torch
-
-        warn(f"the data have other class numbers; matched by name: {', '.join(names[:5])}, ...")
-        return replace(part, labels=torch.tensor([known[name] for name in names])[part.labels])
-    if len(names) > classifier.num_classes:
-        raise DataError(
-            f"the data have {len(names)} classes, the network {classifier.num_classes}",
-            code="M21",
-            expected=f"classes such as {', '.join(classifier.class_names[:5])}",
-        )
-    ours, theirs = ", ".join(classifier.class_names[:3]), ", ".join(names[:3])
-    warn(f"class names differ (network: {ours}, ...; data: {theirs}, ...); matched by number")
-    return part
-
-
-def report(result: Evaluation) -> dict[str, Any]:
+def report(result: Evaluation, part: Split) -> dict[str, Any]:
     """The numbers of an evaluation by name, without the per-image ones."""
+    many = len(result.class_names) > MOST_IN_MATRIX
+    pairs = result.confusion.nonzero().tolist() if many else []
     return {
         "split": result.split,
         "n": result.n,
@@ -136,10 +122,15 @@ def report(result: Evaluation) -> dict[str, Any]:
         "loss": result.loss,
         "top": {f"{k}": share for k, share in zip(result.top, result.top_accuracy, strict=True)},
         "calibration_error": result.calibration_error,
-        "confusion": result.confusion,
+        "confusion": None if many else result.confusion,
+        "confusion_pairs": [
+            {"true": true, "predicted": read, "images": int(result.confusion[true, read])}
+            for true, read in pairs
+        ],
         "mistakes": [
             {
-                "row": row,
+                "row": part.position(row),
+                "image": part.names[row] if part.names else f"{part.name}/{part.position(row)}",
                 "true": result.class_names[label],
                 "predicted": result.class_names[predicted],
                 "confidence": confidence,
@@ -169,10 +160,18 @@ def measures(result: Evaluation) -> dict[str, float]:
     return found
 
 
-def check_gates(result: Evaluation, gates: dict[str, float]) -> list[str]:
-    """One sentence per gate that was not reached."""
+def check_gates(
+    result: Evaluation, gates: dict[str, float], absent: tuple[str, ...] = ()
+) -> list[str]:
+    """One sentence per gate that was not reached, or cannot be judged without some classes."""
     found, failed = measures(result), []
     for name, limit in gates.items():
+        if absent and name in OVER_CLASSES:
+            failed.append(
+                f"{name} cannot be judged: {len(absent)} classes have no image "
+                f"({', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''})"
+            )
+            continue
         value = found[name]
         passed = value <= limit if name in AT_MOST else value >= limit
         if not passed:
@@ -184,9 +183,10 @@ def check_gates(result: Evaluation, gates: dict[str, float]) -> list[str]:
 
 def _print(result: Evaluation) -> None:
     low, high = result.interval
+    what = f"all {result.n:,}" if result.split == "all" else f"{result.n:,} {result.split}"
     emit(
         {
-            f"accuracy on {result.n:,} {result.split} images": f"{result.accuracy:.2%}"
+            f"accuracy on {what} images": f"{result.accuracy:.2%}"
             f"  (95 % interval {low:.2%} to {high:.2%})",
             "mean per class": f"{result.mean_per_class:.2%}",
             "top": ", ".join(
@@ -198,7 +198,8 @@ def _print(result: Evaluation) -> None:
         }
     )
     counts = result.confusion
-    order = result.per_class.nan_to_num(2.0).argsort().tolist()[:10]
+    present = (counts.sum(dim=1) > 0).nonzero()[:, 0]
+    order = present[result.per_class[present].argsort(stable=True)].tolist()[:10]
     rows = []
     for label in order:
         others = counts[label].clone()
@@ -212,7 +213,7 @@ def _print(result: Evaluation) -> None:
                 f"{result.class_names[mixed]} ({int(others[mixed])})" if others.any() else "-",
             ]
         )
-    title = "classes" if len(order) == len(counts) else "the ten hardest classes"
+    title = "classes" if len(order) == len(counts) else f"the {len(order)} hardest classes"
     table(["class", "images", "read rightly", "most often mistaken for"], rows, title=title)
 
 

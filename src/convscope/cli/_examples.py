@@ -18,10 +18,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "eval": (
         "convscope eval runs/digits --data digits",
         "convscope eval runs/digits --data digits --json --fail-under accuracy=0.98",
+        "convscope eval hf:mobilenet --data folder:photos --split all",
     ),
     "inspect": (
         "convscope inspect runs/digits digits:test/7 --show saliency,occlusion --out look",
         "convscope inspect runs/digits digits:test/0-3 --targets all --out look.html",
+        'convscope inspect runs/digits "digits:test?class=7/0-4" --show occlusion',
         "convscope inspect runs/digits --units pool2:0-9 --at center --out neurons",
         "convscope inspect runs/digits --units logits --recipe gaussian-gradient --out classes",
         "convscope inspect runs/digits --trust --data digits",
@@ -30,6 +32,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "attack": (
         "convscope attack projected-gradient runs/digits digits:test/0-99 --epsilon 0.1",
         "convscope attack until-fooled runs/digits digits:test/7 --target 3 --out fooled.html",
+        "convscope attack until-fooled runs/digits digits:test/7 --target all --out all.html",
         "convscope attack evaluate runs/digits --data digits --epsilon 0.1 --effort quick",
         "convscope attack transfer mnist-conv1 mnist-conv2 --data digits --epsilon 0.1",
     ),

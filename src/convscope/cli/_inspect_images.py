@@ -20,6 +20,7 @@ def look_at_images(
     targets: str,
     settings: dict[str, dict[str, Any]],
     data_dir: Path | None,
+    skip_bad: bool,
     offline: bool,
     out: Path | None,
     force: bool,
@@ -31,9 +32,12 @@ def look_at_images(
     from convscope.studies._inspection_tables import occlusion_rows, prediction_rows
 
     methods = method_names(show or "grad-cam,occlusion", [*LAYER_VIEWS, *EXPLANATIONS])
-    chosen = select_images(specs, like=classifier, data_dir=data_dir, offline=offline)
+    chosen = select_images(
+        specs, like=classifier, data_dir=data_dir, offline=offline, skip_bad=skip_bad
+    )
     for note in chosen.notes:
         warn(note)
+    aims = targets_of(classifier, targets, chosen.labels)
     given = {name: {k: v for k, v in s.items() if v is not None} for name, s in settings.items()}
     work_of = {name: PASSES.get(name, 2) for name in methods}
     with progress(f"looking at {counted(len(chosen))}", total=100) as bar:
@@ -43,7 +47,7 @@ def look_at_images(
             show=methods,
             names=chosen.names,
             labels=chosen.labels,
-            targets=targets_of(classifier, targets, chosen.labels),
+            targets=aims,
             settings=given,
             on_progress=shares_of_work(bar, work_of, "looking by"),
         )
@@ -55,7 +59,10 @@ def look_at_images(
     }
     if as_json:
         costs = {n: f.cost for n, f in work.found.items() if getattr(f, "cost", None) is not None}
-        emit({"images": rows, "tables": tables, "cost": costs}, as_json=True)
+        found = {"images": rows, "tables": tables, "cost": costs, "notes": list(chosen.notes)}
+        if isinstance(aims, int):
+            found["target"] = {"number": aims, "name": classifier.class_names[aims]}
+        emit(found, as_json=True)
     else:
         table(list(rows[0]), [list(row.values()) for row in rows])
         for lines in tables.values():

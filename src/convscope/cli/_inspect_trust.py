@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convscope.cli._inspect_words import counted, duration, method_names, shares_of_work
+from convscope.cli._opened import opened_data
 from convscope.cli._output import emit, progress, say, table, warn, wrote
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ def judge_methods(
     show: str | None,
     data: str,
     data_dir: Path | None,
+    split: str | None,
     count: int | None,
+    skip_bad: bool,
     offline: bool,
     seed: int,
     out: Path | None,
@@ -37,7 +40,6 @@ def judge_methods(
 ) -> None:
     import torch
 
-    from convscope.data import open_dataset
     from convscope.explanations import EXPLANATIONS, PASSES
     from convscope.studies._inspection import write_trust
     from convscope.studies._inspection_tables import trust_rows
@@ -50,29 +52,30 @@ def judge_methods(
         say(f"for images of this size without {' and '.join(out_of_it)}; --show adds them")
     names = usual if show is None else method_names(show, EXPLANATIONS)
     methods = {name: EXPLANATIONS[name] for name in names}
-    dataset = open_dataset(
-        data, data_dir=data_dir, offline=offline, input_shape=classifier.input_shape
-    )
-    generator = torch.Generator().manual_seed(seed)
     most = count if count is not None else COUNT_IF_LARGE if large else COUNT
-    rows = torch.randperm(len(dataset.test), generator=generator)[:most].sort().values
-    sample = dataset.test.subset(rows)
-    work = passes_of_trust(classifier, len(rows), {n: PASSES.get(n, 2) for n in methods})
+    opened = opened_data(
+        classifier, data, split=split, count=most, seed=seed, data_dir=data_dir, offline=offline,
+        skip_bad=skip_bad, labels_needed=False,
+    )  # fmt: skip
+    sample, dataset = opened.split, opened.dataset
+    generator = torch.Generator().manual_seed(seed)
+    work = passes_of_trust(classifier, len(sample), {n: PASSES.get(n, 2) for n in methods})
     seconds = sum(work.values()) * seconds_per_pass(classifier, sample.floats())
     if seconds > WORTH_SAYING:
-        say(f"about {duration(seconds)} for {counted(len(rows))}; --count and --show change that")
+        say(f"about {duration(seconds)} for {counted(len(sample))}; --count and --show change that")
     with progress("judging explanations", total=100) as bar:
         found = trust_on(
             classifier,
             sample,
             methods,
-            classes=len(dataset.class_names),
+            classes=classifier.num_classes if opened.labelled else 0,
             generator=generator,
             on_progress=shares_of_work(bar, work, "judging"),
         )
     lines = trust_rows(found)
     if as_json:
-        emit({"images": found.images, "methods": lines, "notes": found.notes}, as_json=True)
+        facts = {"data": data, **opened.facts()}
+        emit(facts | {"images": found.images, "methods": lines, "notes": found.notes}, as_json=True)
     else:
         applied = [key for key in lines[0] if any(line[key] is not None for line in lines)]
         shown = [["" if line[key] is None else line[key] for key in applied] for line in lines]
@@ -82,3 +85,4 @@ def judge_methods(
     if out is not None:
         write_trust(found, out, title=f"Whom to believe: {dataset.name}", force=force)
         wrote(out)
+    opened.raise_if_refused()

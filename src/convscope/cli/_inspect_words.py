@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convscope.cli._output import Progress
-from convscope.errors import choose
+from convscope.cli._opened import said_class
+from convscope.cli._output import Progress, say, warn
+from convscope.errors import UsageError, choose
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from convscope.classifier import Classifier
+
+MOST_REFERENCES = 5000
 
 
 def shares_of_work(bar: Progress, work: dict[str, int], words: str) -> Callable[[str, float], None]:
@@ -57,20 +60,29 @@ def counted(count: int) -> str:
 
 
 def reference_of(
-    classifier: Classifier, data: str | None, data_dir: Path | None, offline: bool, seed: int
+    classifier: Classifier,
+    data: str | None,
+    data_dir: Path | None,
+    offline: bool,
+    seed: int,
+    skip_bad: bool = False,
 ) -> Tensor | None:
     if data is None:
         return None
-    import torch
-
-    from convscope.data import open_dataset
+    from convscope.data import open_dataset, sample_rows
 
     dataset = open_dataset(
-        data, data_dir=data_dir, offline=offline, input_shape=classifier.input_shape
+        data,
+        data_dir=data_dir,
+        offline=offline,
+        skip_bad=skip_bad,
+        input_shape=classifier.input_shape,
+        resize=classifier.resize,
     )
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randperm(len(dataset.train), generator=generator)[:5000]
-    return dataset.train.floats(rows.sort().values)
+    for reason in dataset.refused:
+        warn(reason)
+    part = dataset.train if len(dataset.train) else dataset.split("all")
+    return part.floats(sample_rows(part.labels, MOST_REFERENCES, seed=seed))
 
 
 def targets_of(classifier: Classifier, text: str, labels: Tensor | None) -> Any:
@@ -80,12 +92,18 @@ def targets_of(classifier: Classifier, text: str, labels: Tensor | None) -> Any:
         return None
     if text == "true":
         return labels
-    if text in classifier.class_names:
-        return classifier.class_names.index(text)
-    if text.isdecimal():
-        return int(text)
-    names = ["true", "predicted", "all", *classifier.class_names]
-    return choose("target", text, names, code="U08")
+    from convscope.data import class_number
+
+    try:
+        number = class_number(text, classifier.class_names)
+    except UsageError as error:
+        if error.hint.startswith("give the class"):
+            raise
+        names = ["true", "predicted", "all", *classifier.class_names]
+        return choose("target", text, names, code="U08")
+    found = said_class(number, classifier.class_names, typed=text)
+    say(f"target: {found['number']} {found['name']!r}")
+    return number
 
 
 def place_in_map(text: str) -> Any:

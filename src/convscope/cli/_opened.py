@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convscope.cli._model_options import NOTHING, ModelOptions
 from convscope.cli._output import warn
+from convscope.errors import DataError, PartlyRefused, UsageError
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
-    from convscope.data import Split
+    from convscope.data import ClassMatch, Dataset, Split
 
 
 def refuse_early(out: Path | None, *, force: bool) -> None:
@@ -34,11 +38,166 @@ def opened_network(
     return classifier
 
 
-def opened_split(
-    shape: tuple[int, int, int], data: str, split: str, *, data_dir: Path | None, offline: bool
-) -> Split:
-    """A part of a data set, in the size of images that the network takes."""
-    from convscope.data import open_dataset
+@dataclass(frozen=True, kw_only=True)
+class OpenedData:
+    """A data set in the classes of a network, and the part of it that a command works on.
 
-    dataset = open_dataset(data, data_dir=data_dir, offline=offline, input_shape=shape)
-    return dataset.split(split)
+    Args:
+        dataset: With the network's class numbers; images of other classes are left out.
+        split: The images, all or a sample of the split that was chosen.
+        match: How the classes were matched.
+        of: Images in the split that `split` is a sample of.
+        absent: Classes of the data without an image in `split`.
+        labelled: Whether the labels of `split` are classes of the network.
+    """
+
+    dataset: Dataset
+    split: Split
+    match: ClassMatch
+    of: int
+    absent: tuple[str, ...]
+    labelled: bool = True
+
+    def facts(self) -> dict[str, Any]:
+        """For machines: which images were chosen, and what is not among them."""
+        return {
+            "split": self.split.name,
+            "images": len(self.split),
+            "of": self.of,
+            "absent_classes": list(self.absent),
+            "matching": {
+                "how": self.match.how if self.labelled else "not at all",
+                "left_out": dict(self.match.left_out),
+                "notes": list(self.match.notes),
+            },
+            "warnings": list(self.dataset.warnings),
+            "refused": list(self.dataset.refused),
+        }
+
+    def raise_if_refused(self) -> None:
+        """End with exit code 8 if files were left out; the work is done by now.
+
+        Raises:
+            PartlyRefused: D21 with their number; each is listed on stderr.
+        """
+        raise_if_refused(self.dataset)
+
+
+def raise_if_refused(dataset: Dataset) -> None:
+    """End with exit code 8 if files of a data set were left out, and list them.
+
+    Raises:
+        PartlyRefused: D21 with their number.
+    """
+    for reason in dataset.refused:
+        warn(reason)
+    if dataset.refused:
+        count = len(dataset.refused)
+        raise PartlyRefused(
+            f"{count} item{'s were' if count > 1 else ' was'} left out; the rest is done",
+            code="D21",
+        )
+
+
+def opened_data(
+    classifier: Classifier,
+    data: str,
+    *,
+    split: str | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    data_dir: Path | None = None,
+    offline: bool = False,
+    accept_modified: bool = False,
+    skip_bad: bool = False,
+    labels_needed: bool = True,
+) -> OpenedData:
+    """A part of a data set, as the network takes its images and numbers its classes.
+
+    Says what was left out and which classes are not there.
+
+    Args:
+        classifier: The network.
+        data: A data set's name or ``folder:DIRECTORY``.
+        split: ``train``, ``validation``, ``test`` or ``all``; by default what suits
+            (`Dataset.split_to_judge`).
+        count: At most so many images, a stratified sample (`sample_rows`).
+        seed: Of the sample.
+        data_dir: Folder that holds the data files.
+        offline: Never download.
+        accept_modified: Go on with data files whose checksum is not the known one.
+        skip_bad: Leave unreadable files out.
+        labels_needed: False: images whose classes the network does not have are welcome, too. If
+            these are most classes, all images are kept, without labels.
+    """
+    if count is not None and count < 1:
+        raise UsageError(f"{count} images", code="U05", expected="at least 1")
+    from convscope.data import (
+        ClassMatch,
+        absent_sentence,
+        match_classes,
+        match_dataset,
+        open_dataset,
+        sample_rows,
+    )
+
+    found = open_dataset(
+        data,
+        data_dir=data_dir,
+        offline=offline,
+        accept_modified=accept_modified,
+        skip_bad=skip_bad,
+        input_shape=classifier.input_shape,
+        resize=classifier.resize,
+        check_classes=partial(match_classes, network=classifier.class_names, where=data)
+        if labels_needed
+        else None,
+    )
+    labelled = True
+    try:
+        dataset, match = match_dataset(found, classifier)
+        labelled = labels_needed or 2 * len(match.left_out) <= len(found.class_names)
+    except DataError:
+        if labels_needed:
+            raise
+        labelled = False
+    if not labelled:
+        numbers = tuple(range(len(found.class_names)))
+        dataset, match = found, ClassMatch(numbers=numbers, how="equal")
+        warn("the network has no class for most of these images: predicted classes stand in")
+    for warning in dataset.warnings:
+        warn(warning)
+    if split is None:
+        split, note = dataset.split_to_judge(classifier.source)
+        if note:
+            warn(note)
+    part = dataset.split(split)
+    of = len(part)
+    if count is not None and count < of:
+        part = part.subset(sample_rows(part.labels, count, seed=seed))
+    absent = match.absent(found.class_names, part.labels)
+    if absent:
+        warn(absent_sentence(absent, len(part)))
+    return OpenedData(
+        dataset=dataset, split=part, match=match, of=of, absent=absent, labelled=labelled
+    )
+
+
+def words(*parts: str) -> str:
+    """A command for people to paste: each part quoted where a shell needs it.
+
+    Example:
+        >>> words("convscope", "eval", "my run", "--data", "folder:my photos")
+        "convscope eval 'my run' --data 'folder:my photos'"
+    """
+    return shlex.join(parts)
+
+
+def said_class(number: int, names: tuple[str, ...], typed: str = "") -> dict[str, Any]:
+    """A target as number and name, for JSON; warn where a number may mislead."""
+    from convscope.data import about_class
+
+    warning = about_class(number, names, typed=typed)[1]
+    if warning:
+        warn(warning)
+    return {"number": number, "name": names[number]}

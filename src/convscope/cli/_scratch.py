@@ -73,6 +73,7 @@ def train(
     data: str = "digits",
     data_dir: Path | None = None,
     offline: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    skip_bad: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     epochs: int | None = None,
     batch_size: int | None = None,
     optimizer: Literal["adam", "sgd"] = "adam",
@@ -88,6 +89,7 @@ def train(
         data: digits, mnist, cifar10 or folder:DIRECTORY.
         data_dir: Folder that holds the data files.
         offline: Never download.
+        skip_bad: Leave images out that cannot be read; exit with 8 if there were any.
         epochs: Times every image is shown; default: as often as makes about 12,000 images.
         batch_size: Images per step; default: 32, or 64 from 10,000 training images on.
         optimizer: adam, or sgd with momentum 0.9.
@@ -104,9 +106,10 @@ def train(
     from convscope.data import open_dataset
     from convscope.scratch import SGD, Adam, accuracy, build_network, fit
 
-    dataset = open_dataset(data, data_dir=data_dir, offline=offline)
+    dataset = open_dataset(data, data_dir=data_dir, offline=offline, skip_bad=skip_bad)
     for warning in dataset.warnings:
         warn(warning)
+    dataset.check_trainable()
     images, labels = dataset.train.images.numpy(), dataset.train.labels.numpy()
     epochs = max(1, round(IMAGES_SHOWN / len(images))) if epochs is None else epochs
     batch_size = (32 if len(images) < 10_000 else 64) if batch_size is None else batch_size
@@ -143,7 +146,8 @@ def train(
             on_step=on_step,
         )
     seconds = time.perf_counter() - started
-    right = accuracy(built, dataset.test.images.numpy(), dataset.test.labels.numpy())
+    tested = dataset.split("test")
+    right = accuracy(built, tested.images.numpy(), tested.labels.numpy())
     facts: dict[str, Any] = {
         "network": network,
         "data": data,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
+from convscope.cli._opened import raise_if_refused
 from convscope.cli._output import (
     VOICE,
     Fraction,
@@ -138,6 +139,7 @@ def train_model(
     print_config: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     offline: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     accept_modified_data: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    skip_bad: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
     overrides: Annotated[Overrides, cyclopts.Parameter(name="*", group=SETTINGS)] = NONE,
 ) -> None:
@@ -154,6 +156,7 @@ def train_model(
         print_config: Print the settings as TOML and do nothing else.
         offline: Never download.
         accept_modified_data: Go on with data files whose checksum is not the known one.
+        skip_bad: Leave images out that cannot be read; exit with 8 if there were any.
         as_json: Print the result as JSON.
         overrides: Single settings.
     """
@@ -175,8 +178,13 @@ def train_model(
     from convscope.data import open_dataset
 
     dataset = open_dataset(
-        settings.data, data_dir=data_dir, offline=offline, accept_modified=accept_modified_data
+        settings.data,
+        data_dir=data_dir,
+        offline=offline,
+        accept_modified=accept_modified_data,
+        skip_bad=skip_bad,
     )
+    dataset.check_trainable()
     if speaks:
         for warning in dataset.warnings:
             warn(warning)
@@ -186,6 +194,7 @@ def train_model(
         result = train(settings, dataset, out=folder, resume=resume, on_event=on_event)
     if speaks:
         _finish(settings, result, as_json=as_json, data_dir=data_dir)
+        raise_if_refused(dataset)
 
 
 def choose_settings(

@@ -8,11 +8,21 @@ from convscope.data._augment import Augmentation, Draws, augment
 from convscope.data._augment import apply as apply_augmentation
 from convscope.data._augment import draw as draw_augmentation
 from convscope.data._check import check_images
+from convscope.data._classes import (
+    ClassMatch,
+    about_class,
+    absent_sentence,
+    class_number,
+    match_classes,
+    match_dataset,
+)
 from convscope.data._dataset import Dataset, Split
 from convscope.data._folder import open_folder
 from convscope.data._image import ImageNotice, read_image
+from convscope.data._memory import check_memory
 from convscope.data._open import DATASETS, open_dataset
 from convscope.data._places import data_folder
+from convscope.data._sample import sample_rows
 from convscope.data._select import select_images
 from convscope.data._selection import Selection, TakesImages
 from convscope.data._shapes import DIFFICULTIES, Difficulty, Scenes, open_shapes, shape_scenes
@@ -22,6 +32,7 @@ __all__ = [
     "DATASETS",
     "DIFFICULTIES",
     "Augmentation",
+    "ClassMatch",
     "Dataset",
     "Difficulty",
     "Draws",
@@ -31,18 +42,25 @@ __all__ = [
     "Split",
     "Stored",
     "TakesImages",
+    "about_class",
+    "absent_sentence",
     "add",
     "apply_augmentation",
     "augment",
     "check_images",
+    "check_memory",
+    "class_number",
     "data_folder",
     "draw_augmentation",
     "get",
+    "match_classes",
+    "match_dataset",
     "open_dataset",
     "open_folder",
     "open_shapes",
     "pack",
     "read_image",
+    "sample_rows",
     "select_images",
     "shape_scenes",
     "stored",

@@ -20,6 +20,7 @@ class Split:
         labels: (N,) int64 class numbers.
         names: One name per image, for data that come as files.
         masks: (N, H, W) bools, True on the object, for data that know where it is.
+        rows: (N,) positions of the images in the split as it was opened, if this is a part of it.
 
     Example:
         >>> split = Split(
@@ -36,6 +37,7 @@ class Split:
     labels: Labels
     names: tuple[str, ...] | None = None
     masks: ObjectMasks | None = None
+    rows: Labels | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
@@ -93,7 +95,12 @@ class Split:
             labels=self.labels.index_select(0, index),
             names=None if self.names is None else tuple(self.names[i] for i in index.tolist()),
             masks=None if self.masks is None else self.masks.index_select(0, index),
+            rows=index.cpu() if self.rows is None else self.rows[index.cpu()],
         )
+
+    def position(self, row: int) -> int:
+        """Where image `row` stands in the split as it was opened."""
+        return row if self.rows is None else int(self.rows[row])
 
     def to(self, device: torch.device | str) -> "Split":
         """The same split with its tensors on `device`."""
@@ -119,6 +126,7 @@ class Dataset:
         hashes: SHA-256 of the bytes actually used, by file.
         warnings: Sentences that belong into every report on these data.
         refused: Files left out because of `skip_bad`, with the reason.
+        cut: Splits that were cut from a folder by rule here, not by whoever made the data.
     """
 
     name: str
@@ -130,6 +138,7 @@ class Dataset:
     hashes: dict[str, str]
     warnings: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Sizes instead of pixels."""
@@ -149,13 +158,82 @@ class Dataset:
         return channels, height, width
 
     def split(self, name: str) -> Split:
-        """A split by its name.
+        """A split by its name; ``"all"`` is train, validation and test one after the other.
 
         Raises:
             UsageError: No such split.
+            DataError: D11 if it has no images.
         """
         known = {split.name: split for split in self.splits}
-        return known[choose("split", name, known)]
+        chosen = choose("split", name, [*known, "all"])
+        found = _joined(self.splits) if chosen == "all" else known[chosen]
+        if not len(found):
+            sizes = ", ".join(f"{split.name} {len(split):,}" for split in self.splits)
+            raise DataError(
+                f"the {chosen} split has no images",
+                code="D11",
+                where=self.name,
+                expected=f"one of: {sizes}",
+                hint="--split all takes every image",
+            )
+        return found
+
+    def split_to_judge(self, source: str = "") -> tuple[str, str]:
+        """The split on which a classifier is judged unless somebody says otherwise.
+
+        That is the test split. But where it was only cut from a folder by rule, and the classifier
+        was not trained on that folder, nothing speaks for setting most of the images aside.
+
+        Args:
+            source: What the classifier says of its origin (`Classifier.source`). One that was
+                trained on any folder by convscope may have been trained on this one.
+
+        Returns:
+            Name of the split, and a sentence if that is not plainly the test split.
+        """
+        trained_here = "trained" in source and " on folder:" in source
+        if len(self.test) and ("test" not in self.cut or trained_here):
+            note = ""
+            if "test" in self.cut:
+                note = (
+                    f"judged on the {len(self.test):,} test images that are cut from this folder; "
+                    "--split all takes every image"
+                )
+            return "test", note
+        if trained_here and self.cut:
+            return "test", ""
+        if len(self.validation) and "validation" not in self.cut:
+            where = "no test folder" if not len(self.test) else "no test folder of its own"
+            return "validation", (
+                f"{where}: judged on the {len(self.validation):,} validation images; --split all "
+                "takes every image"
+            )
+        total = sum(map(len, self.splits))
+        return "all", (
+            f"judged on all {total:,} images, since the network was not trained on this folder"
+            + ("; --split test takes the test part" if len(self.test) else "")
+        )
+
+    def check_trainable(self) -> None:
+        """Refuse data that can be judged on, but not trained on.
+
+        Raises:
+            DataError: D11 without training images, or with training images of one class only.
+        """
+        if not len(self.train):
+            raise DataError(
+                "no train images to train with",
+                code="D11",
+                where=self.name,
+                hint="put images into train/, or into class folders alone",
+            )
+        if int(self.train.labels.min()) == int(self.train.labels.max()):
+            raise DataError(
+                "all training images are of one class",
+                code="D11",
+                where=self.name,
+                expected="at least two classes",
+            )
 
     def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of the training pixels in [0, 1], one number per channel.
@@ -171,6 +249,8 @@ class Dataset:
             ((0.5,), (0.5,))
         """
         images = self.train.images
+        if not len(images):
+            raise DataError("no training images to take the mean of", code="D11", where=self.name)
         count = images[:, 0].numel()
         total = torch.zeros(images.shape[1], dtype=torch.float64, device=images.device)
         squares = torch.zeros_like(total)
@@ -188,3 +268,29 @@ class Dataset:
             tuple(mean / 255 for mean in means),
             tuple(variance**0.5 / 255 for variance in variances),
         )
+
+
+def _joined(splits: Sequence[Split]) -> Split:
+    """Several splits as one; without copying where they lie behind each other in memory."""
+    full = [split for split in splits if len(split)] or list(splits[:1])
+    masks = [split.masks for split in full if split.masks is not None]
+    names = [split.names for split in full if split.names is not None]
+    return Split(
+        name="all",
+        images=_behind_each_other([split.images for split in full]),
+        labels=torch.cat([split.labels for split in full]),
+        names=tuple(n for part in names for n in part) if len(names) == len(full) else None,
+        masks=torch.cat(masks) if len(masks) == len(full) else None,
+    )
+
+
+def _behind_each_other(parts: list[Tensor]) -> Tensor:
+    first, end = parts[0], parts[0].data_ptr()
+    for part in parts:
+        if not part.is_contiguous() or part.data_ptr() != end:
+            return torch.cat(parts)
+        end += part.numel() * part.element_size()
+    if any(p.untyped_storage().data_ptr() != first.untyped_storage().data_ptr() for p in parts):
+        return torch.cat(parts)
+    shape = (sum(map(len, parts)), *first.shape[1:])
+    return first.as_strided(shape, first.stride())

@@ -1,7 +1,9 @@
-"""folder:DIRECTORY: your own images, one folder per class.
+"""folder:DIRECTORY: your own images, in any layout that says their classes.
 
-Either class folders (cut into train, validation and test by a seeded, stratified rule) or folders
-``train``, ``val`` and ``test`` of class folders; a missing one is cut from ``train``.
+Class folders (cut into train, validation and test by a seeded, stratified rule); folders
+``train``, ``val`` and ``test``, or some of them; image files with a list of labels beside them;
+image files named by class. A validation or test split that has no folder is cut from the training
+images.
 
 Size of the images, unless you say it: if all have one size of at most 256 pixels, that size;
 otherwise a square with the median of the shorter sides, at most 224 and at least 28. Every image is
@@ -12,7 +14,7 @@ import hashlib
 import os
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -25,15 +27,18 @@ from convscope.data._download import Progress
 from convscope.data._file import read_file, sniff
 from convscope.data._folder_items import Item, stop_on, take_inventory
 from convscope.data._image import LARGEST_FILE, to_tensor
+from convscope.data._lists import LIST_ENDINGS
 from convscope.data._memory import check_memory
 from convscope.data._picture import PictureHeader, decode, fit_to, read_header
 from convscope.data._split import content_warnings
 from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.files import Kind, opened, usable_path
+from convscope.resizing import Resize
 
 LARGEST_OWN_SIZE = 256
 LARGEST_SQUARE = 224
 SMALLEST_SQUARE = 28
+SPLITS = ("train", "validation", "test")
 Result = TypeVar("Result")
 
 
@@ -42,28 +47,36 @@ def open_folder(
     *,
     skip_bad: bool = False,
     input_shape: tuple[int, int, int] | None = None,
+    resize: Resize | None = None,
+    check_classes: Callable[[Sequence[str]], object] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Images in class folders as a data set.
+    """Labelled images of a folder as a data set.
 
     Args:
-        folder: Class folders, or ``train`` / ``val`` / ``test`` of class folders.
+        folder: The folder, or a list (.csv, .tsv, .txt) of files and labels in it.
         skip_bad: Leave unreadable images out and list them in `Dataset.refused`.
         input_shape: (C, H, W) to bring every image to; the folder decides if None.
+        resize: How the network that is judged wants image files brought to that size.
+        check_classes: Called with the class names before an image is decoded.
         seed: Another seed, another cut.
         progress: Called with (folder, images so far, images in all).
 
     Returns:
-        The data set; classes are in the order of their folders' names (numbers by value).
+        The data set; classes are in the order of their names (numbers by value). A split may be
+        empty.
 
     Raises:
-        DataError: ``D21``: empty, nested or unreadable class folders; the first five are listed.
+        DataError: ``D21``: no images, nested class folders or unreadable images; the first five
+            are listed.
         ResourceError: The images would not fit into memory.
     """
     folder = usable_path(folder, DataError)
     _refuse_file(folder)
     found = take_inventory(folder, seed=seed)
+    if check_classes is not None:
+        check_classes(found.class_names)
     items, problems = found.items, found.problems
     if input_shape is None:
         headers = []
@@ -78,39 +91,40 @@ def open_folder(
         input_shape = own_shape(headers)
     shape = input_shape
     size = len(items) * shape[0] * shape[1] * shape[2]
-    check_memory(2 * size, f"{len(items):,} images of {_times(shape)}", where=folder)
+    check_memory(size, f"{len(items):,} images of {_times(shape)}", where=folder)
 
+    # One block, split after split: a split is a part of it, and no image is held twice.
+    items = sorted(items, key=lambda item: SPLITS.index(item.split))
+    block = torch.empty((len(items), *shape), dtype=torch.uint8)
     kept: list[Item] = []
-    pixels: list[Tensor] = []
+    hashes: dict[str, str] = {}
     notes: Counter[str] = Counter()
-    digest = hashlib.sha256()
-    decoded = _read_all(items, lambda path: _pixels(path, shape))
+    decoded = _read_all(items, lambda path: _pixels(path, shape, resize))
     for count, (item, result) in enumerate(zip(items, decoded, strict=True), 1):
         if progress is not None:
             progress(folder.name, count, len(items))
         if isinstance(result, ConvscopeError):
             problems.append(_problem(item, result))
             continue
-        tensor, sha256, remarks = result
-        digest.update(f"{item.name}\0{sha256}\n".encode("utf-8", "surrogateescape"))
+        block[len(kept)], hashes[item.name], remarks = result
         kept.append(item)
-        pixels.append(tensor)
         notes.update(remarks)
     stop_on(problems, folder, skip_bad=skip_bad)
-    if len({item.label for item in kept}) < 2:
-        raise DataError("fewer than two classes have readable images", code="D21", where=folder)
-    train, validation, test = (
-        _split(name, kept, pixels, folder) for name in ("train", "validation", "test")
-    )
+    if not kept:
+        raise DataError("no readable images", code="D21", where=folder)
+    train, validation, test = (_split(name, kept, block) for name in SPLITS)
+    lines = (f"{name}\0{sha256}\n" for name, sha256 in sorted(hashes.items()))
+    digest = hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape"))
     return Dataset(
         name=f"folder:{folder}",
         class_names=found.class_names,
         train=train,
         validation=validation,
         test=test,
-        source=f"{len(kept):,} images of {_times(shape)} in {len(found.class_names)} class folders "
-        f"of {folder.name} ({size / 1e6:,.1f} MB): {len(train):,} to fit, {len(validation):,} to "
-        f"choose, {len(test):,} to judge",
+        source=f"{len(kept):,} images of {_times(shape)} in {len(found.class_names)} classes "
+        f"of {folder.name} ({size / 1e6:,.1f} MB"
+        + (f"; {resize}" if resize is not None and resize.output == shape[1:] else "")
+        + f"): {len(train):,} to fit, {len(validation):,} to choose, {len(test):,} to judge",
         hashes={"folder": digest.hexdigest()},
         warnings=(
             *found.notes,
@@ -118,6 +132,7 @@ def open_folder(
             *content_warnings(train, validation, test),
         ),
         refused=tuple(problems),
+        cut=found.cut,
     )
 
 
@@ -147,11 +162,13 @@ def _header(path: Path) -> PictureHeader:
     return read_header(file.data, where=path)
 
 
-def _pixels(path: Path, shape: tuple[int, int, int]) -> tuple[Tensor, str, list[str]]:
+def _pixels(
+    path: Path, shape: tuple[int, int, int], resize: Resize | None
+) -> tuple[Tensor, str, list[str]]:
     """Bytes of one image in the wanted shape, the file's hash, and notes on its decoding."""
     file = read_file(path, limit=LARGEST_FILE, code="I02", kind=ImageError)
     picture = decode(file.data, where=path, ending=path.suffix)
-    fitted = fit_to(picture.image, channels=shape[0], size=shape[1:])
+    fitted = fit_to(picture.image, channels=shape[0], size=shape[1:], resize=resize)
     return to_tensor(fitted), file.sha256, list(picture.notes)
 
 
@@ -170,21 +187,20 @@ def _read_all(
         yield from threads.map(attempt, items)
 
 
-def _split(name: str, items: list[Item], pixels: list[Tensor], folder: Path) -> Split:
+def _split(name: str, items: list[Item], block: Tensor) -> Split:
     rows = [row for row, item in enumerate(items) if item.split == name]
-    if not rows:
-        raise DataError(f"empty split: no {name} images", code="D11", where=folder)
+    first = rows[0] if rows else 0
     return Split(
         name=name,
-        images=torch.stack([pixels[row] for row in rows]),
-        labels=torch.tensor([items[row].label for row in rows]),
+        images=block[first : first + len(rows)],
+        labels=torch.tensor([items[row].label for row in rows], dtype=torch.int64),
         names=tuple(items[row].name for row in rows),
     )
 
 
 def _refuse_file(path: Path) -> None:
     """A file where a folder is expected: say what to do with it."""
-    if path.is_dir() or not path.exists():
+    if not path.is_file() or path.suffix.lower() in LIST_ENDINGS:
         return
     with opened(path, Kind(what="a folder of class folders", largest=1 << 62)) as (file, _):
         kind = sniff(file.read(64))

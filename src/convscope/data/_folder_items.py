@@ -1,13 +1,13 @@
 """Which image of a folder belongs to which class and split."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from convscope.data._layouts import read_layout
 from convscope.data._split import TEST_SHARE, VALIDATION_SHARE, stratified_parts
-from convscope.data._tree import split_folders, walk_classes
+from convscope.data._tree import Tree, class_order
 from convscope.errors import DataError
-
-FEWEST_PER_CLASS = 3
 
 
 @dataclass(frozen=True)
@@ -36,74 +36,105 @@ class Inventory:
         class_names: One name per class number; bytes that are no text are escaped.
         notes: Sentences for the report.
         problems: What must be mended or skipped (D21).
+        cut: Splits that were cut here from what nobody had split.
     """
 
     items: list[Item]
     class_names: tuple[str, ...]
     notes: list[str]
     problems: list[str]
+    cut: tuple[str, ...]
 
 
 def take_inventory(folder: Path, *, seed: int = 0) -> Inventory:
     """List the images of a folder and give each its class and split.
 
     Args:
-        folder: Class folders, or ``train`` / ``val`` / ``test`` of class folders.
+        folder: A folder in one of the layouts of `convscope.data._layouts`, or a list in it.
         seed: Another seed, another cut of what has no folder of its own.
 
     Returns:
         The inventory.
 
     Raises:
-        DataError: ``D21``: fewer than two usable classes; or the folder cannot be listed.
+        DataError: ``D21``: no class with images; or the folder cannot be listed.
     """
-    roots = split_folders(folder) or {"train": folder}
-    seen: set[tuple[int, int]] = set()
-    trees = {split: walk_classes(root, seen) for split, root in roots.items()}
-    prefix = {split: f"{root.name}/" if root != folder else "" for split, root in roots.items()}
+    trees = read_layout(folder)
+    root = folder.parent if folder.is_file() else folder
     notes = [note for tree in trees.values() for note in tree.notes]
-    problems = [prefix[split] + text for split, tree in trees.items() for text in tree.problems]
-    needed = 1 if len(trees) == 3 else FEWEST_PER_CLASS
-    names = []
-    for name, files in trees["train"].classes.items():
-        if len(files) >= needed:
-            names.append(name)
-        elif files:
-            problems.append(f"{prefix['train']}{name}/: {len(files)} image(s), {needed} are needed")
-    if len(names) < 2:
+    problems = [text for tree in trees.values() for text in tree.problems]
+    found = {name for tree in trees.values() for name, files in tree.classes.items() if files}
+    names = sorted(found, key=class_order)
+    if not names:
         raise DataError(
-            f"{len(names)} class folders with images" + _listed(problems),
+            "no images" + _listed(problems or notes),
             code="D21",
             where=folder,
-            expected="two or more folders, one per class, of PNG, JPEG, GIF, BMP or WebP images",
+            expected="folders, one per class, of PNG, JPEG, GIF, BMP or WebP images; or image "
+            "files named by class, or with a list (file,label) beside them",
         )
-    for split, tree in trees.items():
-        for name in sorted(set(tree.classes) ^ set(trees["train"].classes)):
-            problems.append(f"{prefix[split]}{name}/: not a class in every split")
+    notes += _absent(trees, names)
     items = [
-        Item(split, label, path, path.relative_to(folder).as_posix())
+        Item(split or "train", label, path, path.relative_to(root).as_posix())
         for split, tree in trees.items()
         for label, name in enumerate(names)
         for path in tree.classes.get(name, [])
     ]
-    return Inventory(_cut(items, set(trees), seed), tuple(map(_as_text, names)), notes, problems)
+    absent = [split for split in SHARES if split not in trees]
+    cut = tuple(absent) if trees.keys() & {"", "train"} else ()
+    if cut:
+        items, kept = _cut(items, cut, seed)
+        if kept:
+            few = ", ".join(f"{names[label]} ({count})" for label, count in kept[:3])
+            notes.append(
+                f"{len(kept)} of {len(names)} classes have too few images to cut "
+                f"{' and '.join(cut)} images from, and stay whole: {few}"
+                + (", ..." if len(kept) > 3 else "")
+            )
+    return Inventory(items, tuple(map(_as_text, names)), notes, problems, cut)
 
 
-def _cut(items: list[Item], present: set[str], seed: int) -> list[Item]:
-    """Take the splits that have no folder out of the training images."""
-    shares = {"test": TEST_SHARE, "validation": VALIDATION_SHARE}
-    absent = [split for split in shares if split not in present]
+SHARES = {"test": TEST_SHARE, "validation": VALIDATION_SHARE}
+
+
+def _absent(trees: dict[str, Tree], names: list[str]) -> list[str]:
+    """Classes that some split folder has and another has not."""
+    notes = []
+    for split, tree in trees.items():
+        lost = [name for name in names if not tree.classes.get(name)]
+        if lost and len(trees) > 1:
+            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+            notes.append(
+                f"{len(lost)} of {len(names)} classes have no {split} images: "
+                f"{', '.join(lost[:5])}{more}"
+            )
+    return notes
+
+
+def _cut(
+    items: list[Item], absent: tuple[str, ...], seed: int
+) -> tuple[list[Item], list[tuple[int, int]]]:
+    """Take the splits that have no folder out of the training images.
+
+    A class with fewer images than there are splits to fill stays whole.
+
+    Returns:
+        The items, and (class, images) of the classes that stayed whole.
+    """
     rows = [row for row, item in enumerate(items) if item.split == "train"]
+    counts = Counter(items[row].label for row in rows)
+    whole = [(label, n) for label, n in sorted(counts.items()) if n <= len(absent)]
+    rows = [row for row in rows if counts[items[row].label] > len(absent)]
     parts = stratified_parts(
         [items[row].label for row in rows],
         [items[row].name for row in rows],
-        shares=[shares[split] for split in absent],
+        shares=[SHARES[split] for split in absent],
         seed=seed,
     )
     for split, part in zip(absent, parts, strict=False):
         for place in part:
             items[rows[place]] = replace(items[rows[place]], split=split)
-    return items
+    return items, whole
 
 
 def _as_text(name: str) -> str:

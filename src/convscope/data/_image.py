@@ -12,6 +12,7 @@ from torch import Tensor
 from convscope.data._file import read_file
 from convscope.data._picture import Fit, decode, fit_to
 from convscope.errors import ImageError, UsageError
+from convscope.resizing import Resize
 
 LARGEST_FILE = 1 << 27
 SPOKEN = ("I08", "I15", "I16", "I18")
@@ -28,6 +29,7 @@ def read_image(
     size: tuple[int, int] | None = None,
     fit: Fit = "crop",
     background: float = 1.0,
+    resize: Resize | None = None,
 ) -> Float[Tensor, "channel height width"]:
     """An image file as float32 in [0, 1].
 
@@ -42,6 +44,7 @@ def read_image(
         fit: ``"crop"`` cuts the longer sides off evenly, ``"stretch"`` changes the shape,
             ``"pad"`` adds black borders.
         background: Gray level in [0, 1] behind transparent pixels.
+        resize: The network's own rule (`Classifier.resize`), in place of ``"crop"``.
 
     Returns:
         (channels, height, width).
@@ -61,7 +64,7 @@ def read_image(
         (torch.Size([3, 2, 4]), [1.0, 0.0, 0.0])
     """
     pixels, notes = read_pixels(
-        Path(path), channels=channels, size=size, fit=fit, background=background
+        Path(path), channels=channels, size=size, fit=fit, background=background, resize=resize
     )
     for note in notes:
         if note.startswith(SPOKEN):
@@ -76,6 +79,7 @@ def read_pixels(
     size: tuple[int, int] | None = None,
     fit: Fit = "crop",
     background: float = 1.0,
+    resize: Resize | None = None,
 ) -> tuple[UInt8[Tensor, "channel height width"], tuple[str, ...]]:
     """As `read_image`, but bytes, and the notes instead of warnings."""
     if channels not in (1, 3):
@@ -93,7 +97,8 @@ def read_pixels(
         notes.append("I17: color reduced to luma (ITU-R 601)")
     if channels == 3 and picture.image.mode == "L":
         notes.append("I17: gray repeated in three channels")
-    return to_tensor(fit_to(picture.image, channels=channels, size=size, fit=fit)), tuple(notes)
+    fitted = fit_to(picture.image, channels=channels, size=size, fit=fit, resize=resize)
+    return to_tensor(fitted), tuple(notes)
 
 
 def _read_image_file(path: Path) -> bytes:

@@ -1,6 +1,6 @@
 """open_dataset: a data set from its name on the command line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from convscope.data._cifar10 import open_cifar10
@@ -13,6 +13,7 @@ from convscope.data._pets import open_pets
 from convscope.data._shapes import open_shapes
 from convscope.errors import DataError, UsageError, choose
 from convscope.files import usable_path
+from convscope.resizing import Resize
 
 
 def _digits(**_unneeded: object) -> Dataset:
@@ -36,6 +37,8 @@ def open_dataset(
     accept_modified: bool = False,
     skip_bad: bool = False,
     input_shape: tuple[int, int, int] | None = None,
+    resize: Resize | None = None,
+    check_classes: Callable[[Sequence[str]], object] | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """A data set, complete in memory as bytes.
@@ -48,6 +51,9 @@ def open_dataset(
         skip_bad: Leave unreadable image files out; they are listed in `Dataset.refused`.
         input_shape: (C, H, W) to bring image files to (pets, folder); by default the folder
             decides (see `open_folder`), or ``folder:DIRECTORY@64`` says the side of a square.
+        resize: How the network that is judged wants image files brought to that size.
+        check_classes: Called with the class names of image files before one is decoded; what it
+            raises ends the opening.
         progress: Called with (file, bytes so far, bytes in all) while something is downloaded.
 
     Returns:
@@ -67,7 +73,14 @@ def open_dataset(
         folder, side = _folder_and_side(spec.removeprefix("folder:"))
         if side:
             input_shape = (input_shape[0] if input_shape else 3, side, side)
-        return open_folder(folder, skip_bad=skip_bad, input_shape=input_shape, progress=progress)
+        return open_folder(
+            folder,
+            skip_bad=skip_bad,
+            input_shape=input_shape,
+            resize=resize,
+            check_classes=check_classes,
+            progress=progress,
+        )
     opener = DATASETS[choose("data set", spec, [*DATASETS, "folder:DIRECTORY"])]
     return opener(
         data_dir=data_dir,
@@ -75,6 +88,8 @@ def open_dataset(
         accept_modified=accept_modified,
         skip_bad=skip_bad,
         input_shape=input_shape,
+        resize=resize,
+        check_classes=check_classes,
         progress=progress,
     )
 

@@ -11,7 +11,7 @@ map that points at an ear is about the pet.
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from convscope.data._picture import decode, fit_to
 from convscope.data._places import data_folder
 from convscope.data._split import content_warnings
 from convscope.errors import ConvscopeError, DataError, ImageError, ResourceError
+from convscope.resizing import Resize
 
 FOLDER = "oxford-iiit-pet"
 PLACES = (FOLDER, ".", f"pets/{FOLDER}", "pets")
@@ -67,7 +68,9 @@ def open_pets(
     *,
     data_dir: str | Path | None = None,
     input_shape: tuple[int, int, int] | None = None,
+    resize: Resize | None = None,
     skip_bad: bool = False,
+    check_classes: Callable[[Sequence[str]], object] | None = None,
     progress: Progress | None = None,
     **_unneeded: object,
 ) -> Dataset:
@@ -79,8 +82,10 @@ def open_pets(
     Args:
         data_dir: Data folder; else ``$CONVSCOPE_DATA``, else the user's cache.
         input_shape: (C, H, W) to bring every photo to; 3x224x224 by default.
+        resize: How the network that is judged wants photos brought to that size.
         skip_bad: Leave photos out that cannot be read, or have no readable trimap, and list them
             in `Dataset.refused`.
+        check_classes: Called with the names of the breeds before a photo is decoded.
         progress: Called with (folder, photos so far, photos in all).
 
     Returns:
@@ -95,6 +100,8 @@ def open_pets(
     if folder is None:
         raise absent(data_dir)
     listing = read_lists(folder)
+    if check_classes is not None:
+        check_classes(listing.class_names)
     shape = input_shape or SHAPE
     size = len(listing.items) * shape[0] * shape[1] * shape[2]
     check_memory(2 * size, f"{len(listing.items):,} photos", where=folder)
@@ -102,7 +109,7 @@ def open_pets(
     kept: list[Item] = []
     found: list[tuple[Tensor, Tensor]] = []
     digest = hashlib.sha256()
-    for count, (item, result) in enumerate(_read_all(folder, listing, shape), 1):
+    for count, (item, result) in enumerate(_read_all(folder, listing, shape, resize), 1):
         if progress is not None:
             progress(FOLDER, count, len(listing.items))
         if isinstance(result, ConvscopeError):
@@ -150,7 +157,7 @@ def read_trimap(path: Path) -> Image.Image:
 
 
 def _photo_and_mask(
-    photo: Path, trimap: Path, shape: tuple[int, int, int]
+    photo: Path, trimap: Path, shape: tuple[int, int, int], resize: Resize | None
 ) -> tuple[Tensor, Tensor, str]:
     """Bytes of the photo, its mask, and the hash of both files."""
     file = read_file(photo, limit=LARGEST_FILE, code="I02", kind=ImageError)
@@ -166,20 +173,21 @@ def _photo_and_mask(
             where=trimap,
         )
     hashed = hashlib.sha256(file.sha256.encode() + mask.tobytes()).hexdigest()
-    fitted = fit_to(mask, channels=1, size=shape[1:], resample=Image.Resampling.NEAREST)
-    pixels = to_tensor(fit_to(image, channels=shape[0], size=shape[1:]))
+    nearest = Image.Resampling.NEAREST
+    fitted = fit_to(mask, channels=1, size=shape[1:], resample=nearest, resize=resize)
+    pixels = to_tensor(fit_to(image, channels=shape[0], size=shape[1:], resize=resize))
     return pixels, to_tensor(fitted)[0] > 0, hashed
 
 
 def _read_all(
-    folder: Path, listing: Listing, shape: tuple[int, int, int]
+    folder: Path, listing: Listing, shape: tuple[int, int, int], resize: Resize | None
 ) -> Iterator[tuple[Item, tuple[Tensor, Tensor, str] | ConvscopeError]]:
     """Every photo with its mask, in order, in a few threads (decoding leaves Python's lock)."""
 
     def attempt(item: Item) -> tuple[Tensor, Tensor, str] | ConvscopeError:
         trimap = folder / "annotations" / "trimaps" / f"{item.path.stem}.png"
         try:
-            return _photo_and_mask(item.path, trimap, shape)
+            return _photo_and_mask(item.path, trimap, shape, resize)
         except ConvscopeError as error:
             return error
 

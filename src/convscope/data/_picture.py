@@ -14,6 +14,7 @@ from PIL import Image
 from convscope.data._image_structure import Structure, inspect_image
 from convscope.data._orientation import UNREADABLE
 from convscope.errors import ImageError
+from convscope.resizing import Resize
 
 MOST_PIXELS = 24_000_000
 LONGEST_SIDE = 16_384
@@ -231,11 +232,13 @@ def fit_to(
     size: tuple[int, int] | None,
     fit: Fit = "crop",
     resample: Image.Resampling = Image.Resampling.BILINEAR,
+    resize: Resize | None = None,
 ) -> Image.Image:
     """The image with the wanted channels and size.
 
     One antialiased bilinear resize (Pillow's, in whole numbers) does everything: cropping is a
-    window of the source, so nothing is resampled twice.
+    window of the source, so nothing is resampled twice. A network that says how it wants its
+    images (`resize`) gets them that way.
 
     Args:
         image: Mode ``"L"`` or ``"RGB"``.
@@ -244,11 +247,17 @@ def fit_to(
         fit: ``"crop"`` cuts the longer sides off evenly, ``"stretch"`` changes the shape,
             ``"pad"`` adds black borders.
         resample: Nearest for masks, which have no values in between.
+        resize: The network's own rule; it stands in for ``"crop"`` where it makes that size.
 
     Returns:
         Mode ``"L"`` or ``"RGB"`` of exactly that size.
     """
     image = image.convert("L" if channels == 1 else "RGB")
+    if resize is not None and fit == "crop" and size in (None, resize.output):
+        tall, wide = resize.resized(image.height, image.width)
+        if max(tall, wide) > LONGEST_SIDE or tall * wide > MOST_PIXELS:
+            raise _too_large(f"would have {wide}x{tall} pixels after resizing", "I03", "")
+        return resize.apply(image, nearest=resample == Image.Resampling.NEAREST)
     if size is None or image.size == (size[1], size[0]):
         return image
     height, width = size

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from convscope.data._classes import class_number, match_classes
 from convscope.data._dataset import Dataset
 from convscope.data._download import Progress
 from convscope.data._open import DATASETS, open_dataset
@@ -13,8 +15,18 @@ from convscope.data._picture import Fit
 from convscope.data._select_files import select_files
 from convscope.data._selection import Selection, TakesImages
 from convscope.errors import DataError, UsageError
+from convscope.types import Labels
 
-DATASET_SPEC = re.compile(r"(?P<data>[\w-]+|folder:.+):(?P<split>[a-z]+)(?:/(?P<rows>[^/]*))?")
+DATASET_SPEC = re.compile(
+    r"(?P<data>[\w-]+|folder:.+?):(?P<split>[a-z]+)"
+    r"(?:\?class=(?P<named>.+?))?(?:/(?P<rows>[^/]*))?",
+    re.DOTALL,
+)
+WHOLE_FOLDER = re.compile(
+    r"(?P<data>folder:.+?)(?:\?class=(?P<named>.+?)(?:/(?P<rows>[^/]*))?)?", re.DOTALL
+)
+
+SPLITS = ("train", "validation", "test", "all")
 
 
 def select_images(
@@ -24,6 +36,7 @@ def select_images(
     data_dir: str | Path | None = None,
     offline: bool = False,
     accept_modified: bool = False,
+    skip_bad: bool = False,
     fit: Fit = "crop",
     progress: Progress | None = None,
 ) -> Selection:
@@ -31,19 +44,25 @@ def select_images(
 
     Args:
         spec: ``"mnist:test/7"``, ``"mnist:test/0-999"`` (both ends included),
-            ``"digits:validation/0,5,9"``, ``"cifar10:test"`` (all), ``"folder:DIR:test/3"``, an
-            image file, a folder of images or of class folders, a glob pattern; or several of these.
+            ``"digits:validation/0,5,9"``, ``"cifar10:test"`` (all), ``"mnist:test?class=7"`` (the
+            sevens), ``"mnist:test?class=7/0-4"`` (the first five of them), ``"folder:DIR:all/3"``,
+            ``"folder:DIR"``, an image file, a folder of images or of class folders, a glob
+            pattern; or several of these.
         like: The network (or anything with `input_shape` and `class_names`). Files are resized to
             its input shape; data sets must have it.
         data_dir: Data folder; else ``$CONVSCOPE_DATA``, else the user's cache.
         offline: Never use the network.
         accept_modified: Go on with data files whose checksum is not the registered one.
+        skip_bad: Leave unreadable files of a data set out; they are listed in
+            `Selection.refused`.
         fit: How files are brought to size: ``"crop"``, ``"stretch"`` or ``"pad"``.
         progress: Called during downloads.
 
     Returns:
-        Images with names, and labels where all are known. Files of a folder or pattern that cannot
-        be read are left out and listed in `Selection.refused`.
+        Images with names, and labels where all are known, in the network's numbers: classes are
+        matched by name (`match_classes`). Images of classes that the network lacks are left out,
+        unless no other was chosen. Files of a folder or pattern that cannot be read are left out
+        and listed in `Selection.refused`.
 
     Raises:
         UsageError: A specification that cannot be understood, or rows that do not exist.
@@ -59,23 +78,56 @@ def select_images(
     opened: dict[str, Dataset] = {}
     parts = []
     for one in [spec] if isinstance(spec, str | Path) else spec:
-        match = None if isinstance(one, Path) else DATASET_SPEC.fullmatch(one)
-        if not match or not (match["data"] in DATASETS or match["data"].startswith("folder:")):
+        chosen = None if isinstance(one, Path) else _understood(one)
+        if chosen is None:
             parts.append(select_files(str(one), like=like, fit=fit))
             continue
-        if match["data"] not in opened:
-            opened[match["data"]] = open_dataset(
-                match["data"],
+        name = chosen.data
+        if name not in opened:
+            opened[name] = open_dataset(
+                name,
                 data_dir=data_dir,
                 offline=offline,
                 accept_modified=accept_modified,
+                skip_bad=skip_bad,
                 input_shape=like.input_shape,
+                resize=getattr(like, "resize", None),
                 progress=progress,
             )
-        data = opened[match["data"]]
-        rows = parse_rows(match["rows"], len(data.split(match["split"])), where=str(one))
-        parts.append(_from_dataset(data, match["split"], rows, like))
+        data = opened[name]
+        among = list(range(len(data.split(chosen.split))))
+        if chosen.named is not None:
+            number = class_number(chosen.named, data.class_names)
+            among = (data.split(chosen.split).labels == number).nonzero()[:, 0].tolist()
+            if not among:
+                raise UsageError(
+                    f"no {chosen.split} image of class {data.class_names[number]!r}",
+                    code="U01",
+                    where=str(one),
+                )
+        places = parse_rows(chosen.rows, len(among), where=str(one))
+        parts.append(_from_dataset(data, chosen.split, [among[place] for place in places], like))
     return _joined(parts)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What a specification says: a data set, a split, perhaps a class, perhaps rows."""
+
+    data: str
+    split: str
+    named: str | None
+    rows: str | None
+
+
+def _understood(spec: str) -> _Chosen | None:
+    """The parts of a specification of a data set; None for files."""
+    match = DATASET_SPEC.fullmatch(spec)
+    folder = spec.startswith("folder:")
+    if match and (match["data"] in DATASETS or (folder and match["split"] in SPLITS)):
+        return _Chosen(match["data"], match["split"], match["named"], match["rows"])
+    match = WHOLE_FOLDER.fullmatch(spec)
+    return _Chosen(match["data"], "all", match["named"], match["rows"]) if match else None
 
 
 def parse_rows(text: str | None, count: int, *, where: str) -> list[int]:
@@ -118,13 +170,37 @@ def _from_dataset(data: Dataset, split: str, rows: list[int], like: TakesImages)
             hint="choose the data set that the network was trained on",
         )
     images = data.split(split)
+    theirs = images.labels[torch.tensor(rows, dtype=torch.int64)]
+    rows, labels, notes = _in_their_numbers(data, rows, theirs, like)
     return Selection(
         images=images.floats(rows),
-        labels=images.labels[torch.tensor(rows, dtype=torch.int64)],
+        labels=labels,
         names=tuple(f"{data.name}:{split}/{row}" for row in rows),
-        notes=data.warnings,
+        notes=(*notes, *data.warnings),
         refused=data.refused,
     )
+
+
+def _in_their_numbers(
+    data: Dataset, rows: list[int], labels: Labels, like: TakesImages
+) -> tuple[list[int], Labels | None, tuple[str, ...]]:
+    """Rows whose class the network has, with its numbers; all rows without labels if none is."""
+    try:
+        match = match_classes(data.class_names, like.class_names, where=data.name)
+    except DataError as error:
+        return rows, None, (f"true classes are not known to the network: {error.what}",)
+    if match.how == "equal":
+        return rows, labels, ()
+    numbers = [match.numbers[label] for label in labels.tolist()]
+    known = [place for place, number in enumerate(numbers) if number is not None]
+    if not known:
+        names = ", ".join(sorted({data.class_names[label] for label in labels.tolist()})[:5])
+        return rows, None, (f"the network has no class of the name {names}",)
+    lost = len(rows) - len(known)
+    notes = match.notes
+    if lost:
+        notes += (f"{lost} image{'s' * (lost > 1)} of classes that the network lacks left out",)
+    return [rows[k] for k in known], torch.tensor([numbers[k] for k in known]), notes
 
 
 def _joined(parts: list[Selection]) -> Selection:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from convscope.data._classes import match_classes
 from convscope.data._image import read_pixels
 from convscope.data._memory import check_memory
 from convscope.data._picture import ENDINGS, Fit
@@ -12,6 +13,7 @@ from convscope.data._selection import Selection, TakesImages
 from convscope.data._tree import class_order
 from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.files import usable_path
+from convscope.types import Labels
 
 
 def select_files(spec: str, *, like: TakesImages, fit: Fit = "crop") -> Selection:
@@ -35,14 +37,18 @@ def select_files(spec: str, *, like: TakesImages, fit: Fit = "crop") -> Selectio
         kinds = "PNG, JPEG, GIF, BMP or WebP files"
         raise DataError("no images here", code="U02", where=spec, expected=kinds)
     channels, height, width = like.input_shape
+    rule = getattr(like, "resize", None)
     check_memory(4 * len(files) * channels * height * width, f"{len(files):,} images", where=spec)
-    images, labels = [], []
+    images = []
+    folders: list[str] = []
     names: list[str] = []
     notes: list[str] = []
     refused: list[str] = []
     for file in files:
         try:
-            pixels, remarks = read_pixels(file, channels=channels, size=(height, width), fit=fit)
+            pixels, remarks = read_pixels(
+                file, channels=channels, size=(height, width), fit=fit, resize=rule
+            )
         except ConvscopeError as error:
             if not several:
                 raise _with_specs(error, spec) from None
@@ -51,18 +57,31 @@ def select_files(spec: str, *, like: TakesImages, fit: Fit = "crop") -> Selectio
         images.append(pixels)
         names.append(str(file))
         notes.extend(f"{file}: {remark}" for remark in remarks)
-        if several and file.parent != path and file.parent.name in like.class_names:
-            labels.append(like.class_names.index(file.parent.name))
+        if several and file.parent != path:
+            folders.append(file.parent.name)
     if not images:
         what = f"none of {len(files)} files can be read: {refused[0]}"
         raise ImageError(what, code="I21", where=spec)
     return Selection(
         images=torch.stack(images).to(torch.float32).div_(255),
-        labels=torch.tensor(labels) if len(labels) == len(images) else None,
+        labels=_labels(folders, like) if len(folders) == len(images) else None,
         names=tuple(names),
         notes=tuple(notes),
         refused=tuple(refused),
     )
+
+
+def _labels(folders: list[str], like: TakesImages) -> Labels | None:
+    """The network's classes of the folders' names; None unless every one has a match."""
+    names = sorted(set(folders))
+    try:
+        match = match_classes(names, like.class_names)
+    except DataError:
+        return None
+    if match.how == "order" or None in match.numbers:
+        return None
+    numbers = dict(zip(names, match.numbers, strict=True))
+    return torch.tensor([numbers[folder] for folder in folders])
 
 
 def _expand(path: Path, spec: str) -> list[Path]:

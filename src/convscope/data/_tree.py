@@ -11,9 +11,11 @@ from convscope.errors import DataError, ResourceError
 SPLIT_FOLDERS = {
     "train": ("train", "training"),
     "validation": ("validation", "val", "valid", "dev"),
-    "test": ("test", "testing"),
+    "test": ("test", "testing", "eval", "evaluation"),
 }
 MOST_FILES = 2_000_000
+DEEPEST = 4
+"""Levels of folders in which a list may name images."""
 
 
 @dataclass
@@ -36,17 +38,69 @@ class Tree:
 def split_folders(root: Path) -> dict[str, Path]:
     """``train``, ``validation`` and ``test`` folders, if those are what `root` is made of.
 
+    One of them is enough. Folders without a single image in or below them, such as annotations,
+    do not count.
+
     Raises:
-        DataError: `root` cannot be listed.
+        DataError: `root` cannot be listed; D21, two folders of the same split.
     """
-    folders = {entry.name.lower(): Path(entry.path) for entry in _entries(root) if _is_dir(entry)}
-    found = {
-        split: folders[name]
-        for split, names in SPLIT_FOLDERS.items()
-        for name in reversed(names)
-        if name in folders
-    }
-    return found if "train" in found and len(found) == len(folders) else {}
+    folders = {entry.name: Path(entry.path) for entry in _entries(root) if _is_dir(entry)}
+    splits = {word: split for split, words in SPLIT_FOLDERS.items() for word in words}
+    found: dict[str, Path] = {}
+    others = []
+    for name, path in folders.items():
+        split = splits.get(name.lower())
+        if split is None:
+            others.append(path)
+        elif split in found:
+            raise DataError(
+                f"{found[split].name}/ and {name}/ are both {split} images",
+                code="D21",
+                where=root,
+                hint=f"name the one to use: --data folder:{path}",
+            )
+        else:
+            found[split] = path
+    return {} if any(image_files(path, 1) for path in others) else found
+
+
+def image_files(root: Path, depth: int = DEEPEST) -> list[Path]:
+    """Image files in a folder and below it, folder by folder, by name.
+
+    Hidden ones are passed over, and so are links to folders and folders that cannot be listed.
+
+    Args:
+        root: The folder.
+        depth: Levels of folders below it.
+    """
+    found = loose_files(root)
+    for entry in _entries(root) if depth else ():
+        if _is_dir(entry) and not entry.is_symlink():
+            try:
+                found += image_files(Path(entry.path), depth - 1)
+            except (DataError, ResourceError):
+                continue
+        if len(found) > MOST_FILES:
+            raise DataError(f"more than {MOST_FILES:,} files", code="D21", where=root)
+    return found
+
+
+def visible(root: Path) -> list[Path]:
+    """Everything in a folder that is not hidden.
+
+    Raises:
+        DataError: It is no folder, or cannot be listed.
+    """
+    return [Path(entry.path) for entry in _entries(root)]
+
+
+def loose_files(root: Path) -> list[Path]:
+    """Image files that lie in a folder itself, by name."""
+    return sorted(
+        Path(entry.path)
+        for entry in _entries(root)
+        if Path(entry.name).suffix.lower() in ENDINGS and not _is_dir(entry)
+    )
 
 
 def walk_classes(root: Path, seen: set[tuple[int, int]] | None = None) -> Tree:
@@ -92,7 +146,7 @@ def class_order(name: str) -> tuple[int, int, str]:
 
 
 def _class_files(folder: Path, root: Path, tree: Tree) -> list[Path]:
-    """Images of one class folder; subfolders and empty folders are problems."""
+    """Images of one class folder; subfolders are problems, empty folders are worth a note."""
     files, others, repeated = [], 0, 0
     shown = folder.relative_to(root)
     try:
@@ -112,8 +166,8 @@ def _class_files(folder: Path, root: Path, tree: Tree) -> list[Path]:
         if len(files) > MOST_FILES:
             raise DataError(f"more than {MOST_FILES:,} files", code="D21", where=folder)
     files.sort(key=lambda path: path.name)
-    if not files:
-        tree.problems.append(f"{shown}/: no images")
+    if not files and not repeated:
+        tree.notes.append(f"{shown}/: no images, left out")
     if others:
         tree.notes.append(f"{shown}/: {others} files are not images by name and are not used")
     if repeated:

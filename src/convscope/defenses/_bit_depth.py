@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.defenses._input import in_front, straight_through
 from convscope.errors import UsageError
 
 
+@checked
 def bit_depth(classifier: Classifier, *, bits: int = 3) -> Classifier:
     """Classify images of ``2 ** bits`` grey levels.
 

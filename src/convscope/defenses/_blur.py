@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+from convscope._arguments import checked
 from convscope.ascent import gaussian_blur
 from convscope.classifier import Classifier
 from convscope.defenses._input import in_front
 from convscope.errors import UsageError
 
 
+@checked
 def blur(classifier: Classifier, *, sigma: float = 1.0) -> Classifier:
     """Classify images that went through a Gaussian.
 

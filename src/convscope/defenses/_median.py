@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.defenses._input import in_front
 from convscope.errors import UsageError
 
 
+@checked
 def median(classifier: Classifier, *, size: int = 3) -> Classifier:
     """Classify images whose pixels became the median of their neighborhoods.
 

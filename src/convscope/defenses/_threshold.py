@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.defenses._input import in_front, straight_through
 from convscope.errors import UsageError
 
 
+@checked
 def threshold(classifier: Classifier, *, level: float = 0.5) -> Classifier:
     """Classify images whose pixels became 0 or 1.
 

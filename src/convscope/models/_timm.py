@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from convscope.classifier import Classifier
@@ -9,8 +11,10 @@ from convscope.errors import CheckpointError, ModelContractError, choose
 from convscope.models._adapters import fetching, numbers, require
 from convscope.models._description import Description, naming_classes
 from convscope.models._own_weights import load_into
+from convscope.resizing import Resize
 
 NOTHING = Description()
+DEFAULT_CROP = 0.875
 FEATURES = "no-classes"
 """Flag: the outputs are features, not scores of classes."""
 
@@ -18,7 +22,7 @@ FEATURES = "no-classes"
 def load_timm(
     name: str, about: Description = NOTHING, *, allow_nonfinite: bool = False
 ) -> Classifier:
-    """A classifier of timm with the mean, std and size of its ``pretrained_cfg``.
+    """A classifier of timm with the resizing, mean and std of its ``pretrained_cfg``.
 
     Class names are those that timm knows for the data the network was trained on.
 
@@ -80,6 +84,7 @@ def load_timm(
         std=numbers(None if std is None else list(std), channels, "std"),
         source=source,
         flags=flags,
+        resize=_resize(settings, int(height), int(width)),
     )
 
 
@@ -126,3 +131,24 @@ def _hint(name: str) -> str:
         "on a connected machine: timm.create_model(NAME, pretrained=True), save its state_dict "
         f"with safetensors; here: timm:{name} --weights FILE"
     )
+
+
+def _resize(settings: Mapping[str, Any], height: int, width: int) -> Resize | None:
+    """What timm's evaluation transform does, where a `Resize` can say it.
+
+    ``center`` resizes the shorter side to size / crop_pct, ``squash`` both sides; then the center
+    is cut out. Other modes and sizes that are not square keep the usual way.
+    """
+    part = float(settings.get("crop_pct") or DEFAULT_CROP)
+    resample = settings.get("interpolation", "bicubic")
+    mode = settings.get("crop_mode") or "center"
+    if height != width or resample not in ("bilinear", "bicubic", "nearest", "lanczos"):
+        return None
+    scaled = math.floor(height / part)
+    sizes: dict[str, dict[str, Any]] = {
+        "squash": {"size": (scaled, scaled)},
+        "center": {"shortest": scaled},
+    }
+    if mode not in sizes:
+        return None
+    return Resize(**sizes[mode], crop=(height, width), resample=resample, center="round")

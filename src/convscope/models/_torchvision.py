@@ -5,6 +5,7 @@ from convscope.errors import CheckpointError, ResourceError, choose
 from convscope.models._adapters import numbers, require
 from convscope.models._description import Description, naming_classes
 from convscope.models._own_weights import load_into
+from convscope.resizing import Resize
 
 NOTHING = Description()
 
@@ -12,7 +13,7 @@ NOTHING = Description()
 def load_torchvision(
     name: str, about: Description = NOTHING, *, allow_nonfinite: bool = False
 ) -> Classifier:
-    """A classifier of torchvision with its default weights, mean, std, size and class names.
+    """A classifier of torchvision with its default weights, resizing, mean, std and class names.
 
     torchvision fetches the weights on first use and checks their hash.
 
@@ -49,8 +50,10 @@ def load_torchvision(
             ) from error
         source = f"torchvision:{name} ({weights})"
     wanted = weights.transforms()
-    size = wanted.crop_size
-    side = int(size[0] if isinstance(size, list | tuple) else size)
+    side, shorter = (
+        int(size[0] if isinstance(size, list | tuple) else size)
+        for size in (wanted.crop_size, wanted.resize_size)
+    )
     names = about.class_names or names
     if not names:
         raise CheckpointError(
@@ -67,4 +70,12 @@ def load_torchvision(
         std=about.std or numbers(list(wanted.std), 3, "std"),
         source=source,
         flags=flags,
+        resize=Resize(
+            shortest=shorter,
+            crop=(side, side),
+            resample=wanted.interpolation.value,
+            center="round",
+        )
+        if about.input_shape in (None, (3, side, side))
+        else None,
     )

@@ -13,6 +13,7 @@ from convscope.attacks._blocks import block_rows
 from convscope.attacks._goal import finite
 from convscope.attacks._start import random_start
 from convscope.classifier import Classifier
+from convscope.data import sample_rows
 from convscope.errors import ModelContractError
 from convscope.robustness._results import Check
 from convscope.types import Norm
@@ -20,8 +21,14 @@ from convscope.types import Norm
 SAMPLE = 200
 """Images that the dearer checks look at."""
 
-FEW = 100
-"""Images that are attacked without a limit."""
+UNBOUNDED = 100
+"""Images of the attack without a limit."""
+
+
+def sampled(mask: Tensor, labels: Tensor, most: int = SAMPLE) -> Tensor:
+    """At most so many of the rows where `mask` is true, every class in proportion."""
+    rows = torch.nonzero(mask)[:, 0]
+    return rows[sample_rows(labels[rows], most).to(rows.device)]
 
 
 def ok(name: str, number: float | None, sentence: str) -> Check:
@@ -67,7 +74,7 @@ class Anatomy:
 
 def anatomy(classifier: Classifier, images: Tensor, goal: Goal, right: Tensor) -> Anatomy:
     """Look at outputs and gradients of the images that are read rightly."""
-    rows = torch.nonzero(right)[:SAMPLE, 0]
+    rows = sampled(right, goal.labels)
     if len(rows) == 0:
         nothing = skipped("anatomy", "no image is read rightly, so there is nothing to attack")
         return Anatomy(
@@ -164,11 +171,12 @@ def overfitting(
     standing than many, and gradients at the image and at a random neighbor point elsewhere.
     """
     with classifier.probe() as probe:
-        rows = torch.arange(min(len(images), SAMPLE))
-        few = images[:SAMPLE]
-        start = random_start(few, radii, norm, _ball(few, radii, norm), generator)
-        here = probe.gradient(few, lambda a, z, i: goal.cross_entropy(z, i)).gradients
-        there = probe.gradient(start, lambda a, z, i: goal.cross_entropy(z, i)).gradients
+        rows = sample_rows(goal.labels, SAMPLE).to(images.device)
+        few = images[rows]
+        mine = radii if radii.ndim == 0 else radii[rows.to(radii.device)]
+        start = random_start(few, mine, norm, _ball(few, mine, norm), generator)
+        here = probe.gradient(few, lambda a, z, i: goal.cross_entropy(z, rows[i])).gradients
+        there = probe.gradient(start, lambda a, z, i: goal.cross_entropy(z, rows[i])).gradients
     cosine = torch.cosine_similarity(here.flatten(1), there.flatten(1), dim=1)
     alignment = float(cosine.nan_to_num(0.0).median()) if len(rows) else 1.0
     gap = single_step - worst
@@ -188,7 +196,7 @@ def overfitting(
 
 def unbounded(classifier: Classifier, images: Tensor, labels: Tensor) -> tuple[Check, int, int]:
     """Without a limit, every image must fall."""
-    few = slice(0, FEW)
+    few = sample_rows(labels, UNBOUNDED).to(images.device)
     result = projected_gradient(
         classifier, images[few], labels[few], epsilon=1.0, steps=40, objective="margin"
     )

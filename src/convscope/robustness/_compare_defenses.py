@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from convscope._arguments import checked
 from convscope.attacks import ATTACKS
 from convscope.attacks._goal import correct, finite
 from convscope.classifier import Classifier
@@ -15,6 +16,7 @@ from convscope.robustness._results import DefenseComparison, DefenseRow
 from convscope.types import Images, Labels, Norm
 
 
+@checked
 def compare_defenses(
     classifier: Classifier,
     defended: Mapping[str, Classifier],

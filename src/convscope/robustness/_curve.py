@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope._random import source
 from convscope.attacks import ATTACKS, AttackResult
 from convscope.attacks._blocks import block_rows, in_blocks
@@ -25,6 +26,7 @@ DEFAULT_EPSILONS = (0.03, 0.06, 0.09, 0.12, 0.15, 0.18, 0.21, 0.24, 0.27, 0.3)
 """Ten radii up to the one that published MNIST results use."""
 
 
+@checked
 def curve(
     classifier: Classifier,
     images: Images,

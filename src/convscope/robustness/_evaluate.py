@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope._random import source
 from convscope.attacks import (
     AttackResult,
@@ -95,6 +96,7 @@ def plan(effort: str, generator: Generator) -> list[Planned]:
     return ladder
 
 
+@checked
 def evaluate(
     classifier: Classifier,
     images: Images,
@@ -233,7 +235,7 @@ def _comparisons(
     count = max(len(images), 1)
     found = [tally.weaker_wins()]
     standing_before = tally.standing.clone()
-    rows = torch.nonzero(tally.standing)[: _checks.SAMPLE, 0]
+    rows = _checks.sampled(tally.standing, goal.labels)
     longer = apgd(
         classifier,
         images[rows],
@@ -258,7 +260,7 @@ def _comparisons(
     found.append(noise)
     tally.forwards += forwards
     found.append(tally.black_box(count))
-    few = torch.nonzero(tally.right)[: _checks.FEW, 0]
+    few = _checks.sampled(tally.right, goal.labels, _checks.UNBOUNDED)
     limitless, forwards, backwards = _checks.unbounded(classifier, images[few], goal.labels[few])
     found.append(limitless)
     tally.forwards, tally.backwards = tally.forwards + forwards, tally.backwards + backwards

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope._random import source
 from convscope.attacks._goal import finite, goal_of
 from convscope.attacks._settings import check_count, check_positive
@@ -20,6 +21,7 @@ BLOCK = 500
 """Noise patterns in memory at once."""
 
 
+@checked
 def certify(
     classifier: Classifier,
     images: Images,

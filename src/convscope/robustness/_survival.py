@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
+from convscope._arguments import checked
 from convscope.attacks import AttackResult
 from convscope.attacks._goal import finite
 from convscope.attacks._views import Transformation, cropped, greyscale, mirrored, rotated
@@ -20,6 +21,7 @@ TRANSFORMATIONS: dict[str, Transformation] = {
 }
 
 
+@checked
 def survival(
     classifier: Classifier,
     result: AttackResult,

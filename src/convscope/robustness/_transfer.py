@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from convscope._arguments import checked
 from convscope.attacks import ATTACKS, AttackResult, NoiseTransfer, apply_noise
 from convscope.attacks._goal import correct, finite
 from convscope.classifier import Classifier
@@ -15,6 +16,7 @@ from convscope.robustness._results import ModelTransfer
 from convscope.types import Images, Labels
 
 
+@checked
 def noise_transfer(
     classifier: Classifier, images: Images, labels: Labels, *, made: AttackResult
 ) -> NoiseTransfer:
@@ -46,6 +48,7 @@ def noise_transfer(
     )
 
 
+@checked
 def model_transfer(
     classifiers: Mapping[str, Classifier],
     images: Images,

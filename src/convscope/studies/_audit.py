@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from convscope.classifier import Classifier, numbered
-from convscope.data import Dataset
+from convscope.classifier import Classifier
+from convscope.data import Dataset, absent_sentence, match_classes, match_dataset
 from convscope.errors import ModelContractError, UsageError, choose
 from convscope.reports import Report, Section, refuse_taken
 from convscope.studies._architecture import architecture
@@ -125,6 +125,9 @@ class AuditResult:
         alerts: Sentences worth reading first.
         failed: Titles of the sections that stopped; the report says why.
         seconds: Wall-clock time.
+        split: The split that was judged.
+        absent: Classes of the data without an image in it.
+        left_out: Classes of the data that the network does not have, and why.
     """
 
     folder: Path
@@ -132,11 +135,17 @@ class AuditResult:
     alerts: tuple[str, ...]
     failed: tuple[str, ...]
     seconds: float
+    split: str = "test"
+    absent: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """For machines."""
         return {
             **self.numbers,
+            "split": self.split,
+            "absent_classes": list(self.absent),
+            "classes_left_out": dict(self.left_out),
             "alerts": list(self.alerts),
             "failed_sections": list(self.failed),
             "seconds": self.seconds,
@@ -156,6 +165,7 @@ def audit(
     judge: Classifier | None = None,
     certify_sigma: float | None = None,
     sections: Sequence[str] | None = None,
+    split: str | None = None,
     seed: int = 0,
     command: str = "",
     about: dict[str, Any] | None = None,
@@ -168,7 +178,8 @@ def audit(
 
     Args:
         classifier: Any classifier.
-        dataset: Test images judge it, training images serve as reference.
+        dataset: Test images judge it, training images serve as reference. Classes are matched by
+            name (`convscope.data.match_classes`).
         out_folder: New folder for the report.
         images_per_section: How many images to show where images are shown.
         attacked_images: How many test images attacks are measured on.
@@ -181,6 +192,8 @@ def audit(
         certify_sigma: Also certify the vote of copies with Gaussian noise of this standard
             deviation (randomized smoothing), which takes thousands of passes per image.
         sections: Names from `AUDIT_SECTIONS`; all by default.
+        split: ``"train"``, ``"validation"``, ``"test"`` or ``"all"``, to judge on; by default
+            what suits (`Dataset.split_to_judge`).
         seed: Of every random choice.
         command: The command line, for the reader who wants to do it again.
         about: Further facts for the last section.
@@ -191,8 +204,10 @@ def audit(
         Where the report is, and its headline numbers.
 
     Raises:
-        UsageError: U13 if the folder is taken, U01 for an unknown section, U03 for a bad epsilon.
-        ModelContractError: M14, M21 if the classifier cannot read these images at all.
+        UsageError: U13 if the folder is taken, U01 for an unknown section, U03 for a bad epsilon,
+            M21 if the judge numbers the classes otherwise.
+        ModelContractError: M14 if the network takes images of another size.
+        DataError: M21 if no class of the data is one of the network, D11 if the split is empty.
         ResourceError: If the disk refuses.
 
     Example:
@@ -210,8 +225,17 @@ def audit(
     _check(classifier, dataset, epsilon)
     if certify_sigma is not None and not 0 < certify_sigma < float("inf"):
         raise UsageError(f"sigma must be positive and finite, got {certify_sigma}", code="U06")
-    if classifier.class_names == numbered(classifier.num_classes):
+    theirs = dataset.class_names
+    dataset, match = match_dataset(dataset, classifier)
+    if match.how == "order":  # the data's names stand in for those that nobody gave
         classifier = replace(classifier, class_names=dataset.class_names)
+    judge = None if judge is None else _with_classes_of(classifier, judge)
+    split, note = (split, "") if split else dataset.split_to_judge(classifier.source)
+    absent = match.absent(theirs, dataset.split(split).labels)
+    said = [note] if note else []
+    if absent:
+        said.append(absent_sentence(absent, len(dataset.split(split))))
+    dataset = replace(dataset, warnings=(*dataset.warnings, *said))
     names = [choose("section", name, AUDIT_SECTIONS) for name in sections or AUDIT_SECTIONS]
     start = time.perf_counter()
     report = Report(title=_title(classifier, dataset), generator=f"convscope {_version()}")
@@ -229,6 +253,9 @@ def audit(
         command=command,
         judge=judge,
         sigma=certify_sigma,
+        split=split,
+        match=match,
+        absent=absent,
     )
     failed = []
     for done, name in enumerate(names):
@@ -254,6 +281,9 @@ def audit(
         alerts=tuple(alert["text"] for alert in report.alerts),
         failed=tuple(failed),
         seconds=seconds,
+        split=split,
+        absent=absent,
+        left_out=match.left_out,
     )
 
 
@@ -270,13 +300,6 @@ def _check(classifier: Classifier, dataset: Dataset, epsilon: float | None) -> N
             expected="above 0 and at most 1: images have pixels in [0, 1]",
             hint=f"did you mean {epsilon:g}/255?" if epsilon > 1 else "",
         )
-    if len(dataset.class_names) != classifier.num_classes:
-        raise ModelContractError(
-            f"the network has {classifier.num_classes} classes, {dataset.name} has "
-            f"{len(dataset.class_names)}",
-            code="M21",
-            hint="audit it on data with the classes it was trained for",
-        )
     if dataset.input_shape != classifier.input_shape:
         raise ModelContractError(
             f"{dataset.name} has images of {_by(dataset.input_shape)}, the network takes "
@@ -284,6 +307,23 @@ def _check(classifier: Classifier, dataset: Dataset, epsilon: float | None) -> N
             code="M14",
             hint="choose data of that size, or folder:DIRECTORY, which is resized",
         )
+
+
+def _with_classes_of(classifier: Classifier, judge: Classifier) -> Classifier:
+    """The judge, if it has the same classes in the same order; names that it lacks are lent.
+
+    Raises:
+        UsageError: M21 if it numbers them otherwise.
+    """
+    match = match_classes(judge.class_names, classifier.class_names, where=judge.source)
+    if match.numbers != tuple(range(classifier.num_classes)):
+        raise UsageError(
+            "the judge numbers the classes otherwise",
+            code="M21",
+            where=judge.source,
+            expected=", ".join(classifier.class_names[:10]),
+        )
+    return replace(judge, class_names=classifier.class_names)
 
 
 def _by(shape: tuple[int, ...]) -> str:
@@ -299,7 +339,8 @@ def _subtitle(work: Audit, seconds: float) -> str:
     parts = []
     if "parameters" in work.numbers:
         parts.append(f"{int(work.numbers['parameters']):,} weights")
-    parts.append(f"{len(work.test):,} test images")
+    kind = "images" if work.split == "all" else f"{work.split} images"
+    parts.append(f"{len(work.test):,} {kind}")
     parts.append(f"audited in {seconds:.0f} s")
     return " · ".join(parts)
 

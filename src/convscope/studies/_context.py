@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from convscope.classifier import Classifier
-from convscope.data import Dataset, Split
+from convscope.data import ClassMatch, Dataset, Split, sample_rows
 from convscope.figures import photo, pixels
 from convscope.reports import Report, Section
 from convscope.training import Evaluation, evaluate
@@ -40,6 +40,9 @@ class Audit:
         judge: An independently trained classifier of the same classes, if there is one.
         sigma: Noise to certify for, pixel units; ``None``: no certificates, which take long.
         numbers: What gates and machines ask for.
+        split: The split that the network is judged on.
+        match: How the classes of the data were matched with the network's.
+        absent: Classes of the data without an image in that split.
     """
 
     classifier: Classifier
@@ -56,18 +59,25 @@ class Audit:
     judge: Classifier | None = None
     sigma: float | None = None
     numbers: dict[str, float] = field(default_factory=dict)
+    split: str = "test"
+    match: ClassMatch | None = None
+    absent: tuple[str, ...] = ()
+
+    def stream(self, purpose: int = 0) -> int:
+        """The seed of one purpose, for samples."""
+        return self.seed * 1009 + purpose
 
     def generator(self, purpose: int = 0) -> Generator:
         """A stream of its own for each purpose: sections do not disturb each other."""
-        return torch.Generator().manual_seed(self.seed * 1009 + purpose)
+        return torch.Generator().manual_seed(self.stream(purpose))
 
     @cached_property
     def test(self) -> Split:
-        """The test images, or a random part of very many."""
-        split = self.dataset.test
+        """The images to judge on, or a sample of very many."""
+        split = self.dataset.split(self.split)
         if len(split) <= MOST_TESTED:
             return split
-        rows = torch.randperm(len(split), generator=self.generator(1))[:MOST_TESTED]
+        rows = sample_rows(split.labels, MOST_TESTED, seed=self.stream(1))
         return split.subset(rows.sort().values)
 
     @cached_property
@@ -82,25 +92,38 @@ class Audit:
     def shown_rows(self) -> Tensor:
         """A few test images to look at closely: read rightly, of many different classes."""
         right = (self.evaluation.predicted == self.test.labels).nonzero()[:, 0]
-        return spread(self.test.labels, right, self.count, self.generator(3))
+        return self.of_many_classes(right, self.count, purpose=3)
 
     @property
     def shown(self) -> tuple[Images, Labels]:
         """The images of `shown_rows`, and their classes."""
         return self.test.floats(self.shown_rows), self.test.labels[self.shown_rows]
 
+    def of_many_classes(self, rows: Tensor, count: int, *, purpose: int) -> Tensor:
+        """`count` of some rows of the test images, as many classes as possible."""
+        labels = self.test.labels[rows]
+        return rows[sample_rows(labels, count, seed=self.stream(purpose), balanced=True)]
+
     @cached_property
     def attacked_rows(self) -> Tensor:
-        """Random test images for attacks."""
-        order = torch.randperm(len(self.test), generator=self.generator(4))
-        return order[: self.attacked].sort().values
+        """Test images for attacks: a sample whose first k rows are a sample, too."""
+        return sample_rows(self.test.labels, self.attacked, seed=self.stream(4))
+
+    @property
+    def fitted(self) -> Split:
+        """The training images; where there are none, all images."""
+        return self.dataset.train if len(self.dataset.train) else self.dataset.split("all")
 
     @cached_property
     def reference(self) -> Images:
         """Training images for priors and comparisons, at most 2,000."""
-        train = self.dataset.train
-        order = torch.randperm(len(train), generator=self.generator(5))[:2000]
-        return train.floats(order.sort().values)
+        return self.fitted.floats(sample_rows(self.fitted.labels, 2000, seed=self.stream(5)))
+
+    def classes(self, count: int) -> list[int]:
+        """At most `count` classes to look at: those of the data, in order; then others."""
+        here = sorted(set(self.dataset.split("all").labels.tolist()))
+        others = sorted(set(range(self.classifier.num_classes)) - set(here))
+        return (here if len(here) >= count else here + others)[:count]
 
     @property
     def scale(self) -> float:
@@ -111,17 +134,6 @@ class Audit:
     def source(self) -> str:
         """What the images are called."""
         return f"{self.dataset.name}:{self.test.name}"
-
-
-def spread(labels: Labels, rows: Tensor, count: int, generator: Generator) -> Tensor:
-    """`count` of `rows`, one class after the other, random within a class."""
-    rows = rows[torch.randperm(len(rows), generator=generator)]
-    rank = torch.zeros(len(rows), dtype=torch.int64)
-    seen: dict[int, int] = {}
-    for i, label in enumerate(labels[rows].tolist()):
-        rank[i] = seen[label] = seen.get(label, -1) + 1
-    order = (rank * (int(labels.max()) + 1 if len(labels) else 1) + labels[rows]).argsort()
-    return rows[order[:count]]
 
 
 def screen_scale(side: int, wanted: int = 84) -> float:

@@ -49,10 +49,6 @@ def limits(audit: Audit, section: Section) -> None:
         sentence = FLAGS.get(flag, f"The network: {flag}.")
         section.note(sentence, level="warning")
         audit.report.alert(sentence, section="limits")
-    if audit.classifier.class_names != audit.dataset.class_names:
-        text = "The class names of the network and of the data differ; they are matched by number."
-        section.note(text, level="warning")
-        audit.report.alert(text, section="limits")
 
 
 def reproduce(audit: Audit, section: Section) -> None:

@@ -16,6 +16,7 @@ from convscope.attacks import (
     toward_image,
     universal_noise,
 )
+from convscope.data import sample_rows
 from convscope.errors import ConvscopeError
 from convscope.figures import (
     budget,
@@ -27,7 +28,7 @@ from convscope.figures import (
     svg,
 )
 from convscope.reports import Section
-from convscope.studies._context import Audit, keep_image, legend, name_of, spread
+from convscope.studies._context import Audit, keep_image, legend, name_of
 from convscope.studies._fooling import read
 from convscope.studies._performance import percent
 
@@ -48,13 +49,13 @@ def noises(audit: Audit, section: Section) -> None:
 
 
 def _classes(audit: Audit) -> Tensor:
-    return torch.arange(min(MOST_CLASSES, audit.classifier.num_classes))
+    return torch.tensor(sorted(audit.classes(MOST_CLASSES)))
 
 
 def _universal(audit: Audit, section: Section) -> None:
     size = 0.3 if audit.classifier.input_shape[0] == 1 else 16 / 255
-    train = audit.dataset.train
-    rows = torch.randperm(len(train), generator=audit.generator(50))[:2000]
+    train = audit.fitted
+    rows = sample_rows(train.labels, 2000, seed=audit.stream(50))
     found = universal_noise(
         audit.classifier,
         train.floats(rows),
@@ -65,7 +66,7 @@ def _universal(audit: Audit, section: Section) -> None:
         samples=SAMPLES[audit.effort],
         generator=audit.generator(51),
     )
-    tested = audit.test.subset(range(min(TESTED, len(audit.test))))
+    tested = audit.test.subset(sample_rows(audit.test.labels, TESTED, seed=audit.stream(55)))
     carried = apply_noise(
         audit.classifier,
         tested.floats(),
@@ -179,7 +180,7 @@ def _toward(audit: Audit, section: Section) -> None:
 def _carried(audit: Audit, section: Section) -> None:
     """A noise made on one image of a class, added to one image of every other class."""
     right = (audit.evaluation.predicted == audit.test.labels).nonzero()[:, 0]
-    rows = spread(audit.test.labels, right, 5, audit.generator(54))
+    rows = audit.of_many_classes(right, 5, purpose=54)
     images, labels = audit.test.floats(rows), audit.test.labels[rows]
     targets = (labels + 1) % audit.classifier.num_classes
     found: AttackResult = added_noise(audit.classifier, images[:1], labels[:1], targets=targets[:1])

@@ -7,6 +7,7 @@ import time
 
 import torch
 
+from convscope.data import absent_sentence
 from convscope.figures import calibration_diagram, per_class_bars, svg, top_confusions
 from convscope.reports import Section
 from convscope.studies._context import Audit, keep_image, name_of
@@ -130,9 +131,9 @@ def time_per_image(audit: Audit) -> tuple[float, float]:
 
 def _classes(audit: Audit, section: Section, found: Evaluation) -> None:
     totals, hits = found.confusion.sum(dim=1), found.confusion.diagonal()
-    order = list(range(len(totals)))
+    order = (totals > 0).nonzero()[:, 0].tolist()
     if len(totals) > LARGEST:
-        order = found.per_class.nan_to_num(2.0).argsort(stable=True).tolist()
+        order = sorted(order, key=lambda label: float(found.per_class[label]))
     favorite = dict[int, tuple[int, int]]()
     for true, read, count in top_confusions(found, 10**7):
         favorite.setdefault(true, (read, count))
@@ -198,7 +199,7 @@ def _pictures(
         items.append(
             {
                 "file": keep_image(section, f"{name}-{i}", images[i]),
-                "alt": f"{audit.source}/{row}: {true}, read as {read}",
+                "alt": f"{audit.source}/{audit.test.position(row)}: {true}, read as {read}",
                 "title": true if true == read else f"{true} → {read}",
                 "detail": percent(float(chosen.confidences[i]), 1),
                 "tone": "" if true == read else "bad",
@@ -232,8 +233,5 @@ def _alerts(audit: Audit, found: Evaluation) -> None:
             level="warning",
             section="performance",
         )
-    missing = int((totals == 0).sum())
-    if missing:
-        audit.report.alert(
-            f"{missing} of {len(totals)} classes have no test image.", section="performance"
-        )
+    if audit.absent:
+        audit.report.alert(absent_sentence(audit.absent, found.n) + ".", section="performance")

@@ -22,7 +22,7 @@ BANDS = {
 
 def class_pictures(audit: Audit, section: Section) -> None:
     """An image per class that the network likes best, with controls and the ascent."""
-    classes = list(range(min(MOST, audit.classifier.num_classes)))
+    classes = sorted(audit.classes(MOST))
     found = class_images(
         audit.classifier,
         classes,

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from convscope._random import source
 from convscope.classifier import Classifier
-from convscope.data import Split
+from convscope.data import Split, sample_rows
 from convscope.errors import DataError, ModelContractError, NumericalError
 
 Progress = Callable[[int, int], None]
@@ -111,7 +111,7 @@ def evaluate(
         classifier: What to judge; it is left as it was.
         split: Images with labels.
         mistakes: Keep at most so many wrongly read images.
-        sample: Keep at most so many random images.
+        sample: Keep at most so many random images, every class in proportion.
         generator: Chooses the random images; by default always the same ones.
         on_progress: Called with (images done, images in all).
 
@@ -187,7 +187,9 @@ def evaluate(
 
     wrong = (~correct).nonzero()[:, 0]
     worst = wrong[confidences[wrong].argsort(descending=True, stable=True)]
-    chosen = torch.randperm(n, generator=source(generator))[:sample].sort().values
+    seed = int(torch.randint(2**62, (1,), generator=source(generator)))
+    few = sample_rows(labels, sample, seed=seed) if sample > 0 else torch.empty(0).long()
+    chosen = few.sort().values
     hit = int(correct.sum())
     return Evaluation(
         split=split.name,

@@ -91,7 +91,7 @@ def train(
         RunBusyError: Another process trains in `out` (T10).
         ResourceError: The disk or the memory says no (T04, T11, T16).
         CheckpointError: The run in `out` has other settings (C16) or no usable checkpoint (C20).
-        DataError: The data changed since the run began (D24).
+        DataError: The data changed since the run began (D24), or cannot be trained on (D11).
         NumericalError: Loss or gradient is not finite (T01, T02); ``nan-report.json`` says where.
         Interrupted: SIGINT or SIGTERM came; the state is saved.
 
@@ -104,6 +104,7 @@ def train(
         >>> train(settings, open_dataset("digits"), out=folder).classifier.num_classes
         10
     """
+    dataset.check_trainable()
     began = time.monotonic()
     tell = on_event or (lambda event: None)
     with ExitStack() as stack:

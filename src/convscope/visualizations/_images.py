@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.errors import choose
 from convscope.types import Images
@@ -39,6 +40,7 @@ ENOUGH = 50
 """Fewer reference images than this make no prior."""
 
 
+@checked
 def class_images(
     classifier: Classifier,
     targets: int | Sequence[int] | Tensor | str | None = None,
@@ -98,6 +100,7 @@ def class_images(
     )
 
 
+@checked
 def neuron_images(
     classifier: Classifier,
     units: str,

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope.ascent import gaussian_blur
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
@@ -38,6 +39,7 @@ class Faithfulness:
         return float((area(self.insertion) - area(self.deletion)).mean())
 
 
+@checked
 def deletion_insertion(
     classifier: Classifier,
     explanation: Explanation,

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope._random_weights import weighted_layers, with_random_weights
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
@@ -40,6 +41,7 @@ class Randomization:
         return float(self.similarity[-1].mean())
 
 
+@checked
 def weight_randomization(
     classifier: Classifier,
     method: Callable[..., Explanation],

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.explanations._result import Explanation
 from convscope.types import Images
@@ -14,6 +15,7 @@ from convscope.types import Images
 NOISY_COPIES = 10
 
 
+@checked
 def stability(
     classifier: Classifier,
     method: Callable[..., Explanation],

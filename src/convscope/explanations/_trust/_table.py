@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UsageError
 from convscope.explanations._result import Explanation
@@ -97,6 +98,7 @@ class Trust:
     notes: tuple[str, ...]
 
 
+@checked
 def trust(
     classifier: Classifier,
     images: Images,
