@@ -14,7 +14,7 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +22,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from convscope.classifier import Classifier, whole_numbers
-from convscope.errors import ModelContractError, UsageError, choose
+from convscope.errors import ImageError, ModelContractError, UsageError, choose
+from convscope.types import Images
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -48,28 +49,33 @@ def checked(method: Method) -> Method:
             words = f"{method.__name__}: {error}"
             raise UsageError(words, code="U14", expected=_shown(signature)) from error
         values = bound.arguments
-        classifier = values.get("classifier")
         for name, value in values.items():
             if signature.parameters[name].kind in (
                 inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
             ):  # fmt: skip
                 continue
-            values[name] = _accepted(name, value, known.get(name, Any), classifier)
+            values[name] = _accepted(name, value, known.get(name, Any), values)
         return method(*bound.args, **bound.kwargs)
 
     return typing.cast(Method, door)
 
 
-def _accepted(name: str, value: Any, hint: Any, classifier: Any) -> Any:
+def _accepted(name: str, value: Any, hint: Any, values: dict[str, Any]) -> Any:
     if name == "classifier":
         return _classifier(value)
+    classifier, images = values.get("classifier"), values.get("images")
     if name == "images" and isinstance(classifier, Classifier):
         return classifier.check_images(value)
     choices = _choices(hint)
     if value is None and type(None) in choices:
         return None
+    if Images in choices and isinstance(classifier, Classifier):
+        return _like(name, classifier.check_images(value, name), classifier, images)
     if name in ("labels", "targets"):
-        return _classes(name, value, choices)
+        found = _classes(name, value, choices)
+        if int in choices or not isinstance(images, Tensor) or not isinstance(found, Tensor):
+            return found
+        return typing.cast(Classifier, classifier).check_labels(found, len(images), name)
     for accept in (_flag, _whole, _real, _text, _object):
         found = accept(name, value, choices)
         if found is not _NO:
@@ -103,6 +109,17 @@ def _classifier(value: Any) -> Classifier:
     )
 
 
+def _like(name: str, found: Tensor, classifier: Classifier, images: Any) -> Tensor:
+    """Further images have to be as large as the first ones, or as the network takes them."""
+    first = isinstance(images, Tensor) and images.ndim == 4
+    shape = tuple(images.shape[1:]) if first else classifier.input_shape
+    if tuple(found.shape[1:]) != shape:
+        raise ImageError(
+            f"{name} are of shape {tuple(found.shape[1:])}", code="M14", expected=f"{shape}"
+        )
+    return found
+
+
 def _classes(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
     if isinstance(value, str):
         if str in choices:
@@ -111,7 +128,11 @@ def _classes(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
     if isinstance(value, bool | np.bool_) or value is None:
         raise UsageError(f"{name} are {value!r}", code="U10", expected="whole numbers")
     found = whole_numbers(value, name)
-    return int(found) if found.ndim == 0 and int in choices else found
+    if found.ndim == 0 and int in choices:
+        return int(found)
+    if found.ndim > 2:
+        raise UsageError(f"{name} have shape {tuple(found.shape)}", code="U10", expected="(batch,)")
+    return found
 
 
 def _flag(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
@@ -195,6 +216,10 @@ def _object(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
             if callable(value):
                 return value
             continue
+        if origin in (dict, Mapping):
+            if isinstance(value, Mapping) and _mapping(value, typing.get_args(choice)):
+                return value
+            continue
         if origin is Sequence:
             items = typing.get_args(choice)
             row = isinstance(value, list | tuple)
@@ -211,6 +236,18 @@ def _object(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
             continue
         return value  # A hint that says nothing checkable.
     return _NO
+
+
+def _mapping(value: Mapping[Any, Any], hints: tuple[Any, ...]) -> bool:
+    """Whether keys and values are what the hints of a dict ask for, as far as that is plain."""
+    if len(hints) != 2:
+        return True
+    kinds = [typing.get_origin(hint) or hint for hint in hints]
+    return all(
+        callable(item) if kind is Callable else not isinstance(kind, type) or isinstance(item, kind)
+        for pair in value.items()
+        for item, kind in zip(pair, kinds, strict=True)
+    )
 
 
 def _tuple(values: tuple[Any, ...], hints: tuple[Any, ...]) -> Any:

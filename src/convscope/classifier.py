@@ -202,12 +202,13 @@ class Classifier:
         with self.probe() as probe:
             return probe.layers()
 
-    def check_images(self, images: object) -> Images:
+    def check_images(self, images: object, name: str = "images") -> Images:
         """A batch of this classifier's images, or a refusal.
 
         Args:
             images: ``(batch, channel, height, width)``, pixels in [0, 1]: a floating-point tensor,
                 NumPy array or nested list.
+            name: What to call them in an error.
 
         Returns:
             The images as a float32 tensor on their device, without a graph.
@@ -216,10 +217,10 @@ class Classifier:
             ImageError: I24 if they are no such batch, or pixels are NaN or outside [0, 1]; M14
                 if the number of channels is wrong.
         """
-        batch = _as_tensor(images)
+        batch = _as_tensor(images, name)
         if batch.ndim != 4 or not batch.is_floating_point():
             raise ImageError(
-                f"images are {batch.dtype} of shape {tuple(batch.shape)}",
+                f"{name} are {batch.dtype} of shape {tuple(batch.shape)}",
                 code="I24",
                 expected="float32 of shape (batch, channel, height, width), pixels in [0, 1]",
                 hint="divide 8-bit images by 255; add a batch axis with images[None]",
@@ -227,7 +228,7 @@ class Classifier:
         if batch.shape[1] != self.input_shape[0]:
             last = batch.shape[3] == self.input_shape[0] and batch.shape[1] != batch.shape[2]
             raise ImageError(
-                f"images have {batch.shape[1]} channels, not {self.input_shape[0]}",
+                f"{name} have {batch.shape[1]} channels, not {self.input_shape[0]}",
                 code="M14",
                 hint="channels come second: images.permute(0, 3, 1, 2)"
                 if last or batch.shape[3] in (1, 3)
@@ -244,7 +245,7 @@ class Classifier:
             elif high > 2 and low >= 0:
                 cause = "they look like 8-bit images: divide by 255"
             raise ImageError(
-                f"pixels range from {low:.3g} to {high:.3g}",
+                f"pixels of {name} range from {low:.3g} to {high:.3g}",
                 code="I24",
                 expected="pixels in [0, 1]",
                 hint=cause,
@@ -563,7 +564,7 @@ def whole_numbers(values: object, name: str) -> Tensor:
     return tensor.long()
 
 
-def _as_tensor(images: object) -> Tensor:
+def _as_tensor(images: object, name: str) -> Tensor:
     """Images of any harmless container as a plain tensor.
 
     Raises:
@@ -583,11 +584,11 @@ def _as_tensor(images: object) -> Tensor:
         made = None
     words = "a batch of images: a tensor, a NumPy array or a nested list of numbers"
     if made is None:
-        raise ImageError(f"images are a {type(images).__name__}", code="I24", expected=words)
+        raise ImageError(f"{name} are a {type(images).__name__}", code="I24", expected=words)
     if made.layout != torch.strided or made.device.type == "meta" or made.is_quantized:
         kind = "on the meta device" if made.device.type == "meta" else f"{made.layout}"
         raise ImageError(
-            f"images are a tensor {kind}", code="I24", expected=words, hint="images.to_dense()"
+            f"{name} are a tensor {kind}", code="I24", expected=words, hint="images.to_dense()"
             if made.layout != torch.strided else "give tensors with values",
         )  # fmt: skip
     return made

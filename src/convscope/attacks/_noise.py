@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope._arguments import checked
 from convscope.attacks._goal import finite, goal_of
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
@@ -70,6 +71,7 @@ class NoiseTransfer:
         }
 
 
+@checked
 def apply_noise(
     classifier: Classifier,
     images: Images,

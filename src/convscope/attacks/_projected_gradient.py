@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
@@ -35,6 +36,7 @@ from convscope.attacks._settings import (
 from convscope.attacks._start import random_start as random_point
 from convscope.attacks._views import View
 from convscope.classifier import Classifier
+from convscope.errors import UsageError
 from convscope.types import Images, Labels, Norm
 
 
@@ -53,7 +55,7 @@ def projected_gradient(
     random_start: bool = False,
     restarts: int = 1,
     objective: str = "cross-entropy",
-    keep: str = "first",
+    keep: Literal["first", "best"] = "first",
     momentum: float = 0.0,
     views: View | None = None,
     draws: int = 8,
@@ -230,7 +232,7 @@ def momentum(
     steps: int = 10,
     step_size: float | None = None,
     decay: float = 1.0,
-    keep: str = "best",
+    keep: Literal["first", "best"] = "best",
 ) -> AttackResult:
     """Iterated fast gradient with accumulated gradients: made for transfer to other networks.
 
@@ -263,6 +265,7 @@ def momentum(
         Dong et al., "Boosting Adversarial Attacks with Momentum", CVPR 2018, algorithm 1.
     """
     radii = check_radius(epsilon, check_norm(norm), images)
+    check_positive("decay", decay)
     return projected_gradient(
         classifier,
         images,
@@ -290,6 +293,12 @@ def _step_size(
     if step_size is None:
         return 2.5 * radii / max(steps, 1), ()
     size = torch.as_tensor(step_size, dtype=torch.float64, device=images.device)
+    if size.ndim > 1 or (size.ndim == 1 and len(size) != len(images)):
+        raise UsageError(
+            f"step_size has shape {tuple(size.shape)} for {len(images)} images",
+            code="U06",
+            expected="one number, or one per image",
+        )
     if size.numel():
         check_positive("step_size", float(size.min()))
         check_positive("step_size", float(size.max()))

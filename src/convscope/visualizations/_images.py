@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope.classifier import Classifier
-from convscope.errors import choose
+from convscope.errors import UsageError, choose
 from convscope.types import Images
 from convscope.visualizations._maximize import maximize
 from convscope.visualizations._prior_recipes import fourier, pca, spectrum
@@ -86,7 +87,15 @@ def class_images(
         choose("targets", targets or "all", ("all",))
         spec = LOGITS
     else:
-        numbers = [targets] if isinstance(targets, int) else [int(t) for t in targets]
+        row = [targets] if isinstance(targets, int) else torch.as_tensor(targets).reshape(-1)
+        numbers = [int(k) for k in row]
+        wrong = next((k for k in numbers if not 0 <= k < classifier.num_classes), None)
+        if wrong is not None or not numbers:
+            raise UsageError(
+                f"targets contain {'nothing' if wrong is None else wrong}",
+                code="U08",
+                expected=f"0 to {classifier.num_classes - 1}",
+            )
         spec = f"{LOGITS}:{','.join(map(str, numbers))}"
     return maximize(
         classifier,

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
+from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UsageError
 from convscope.explanations._result import Explanation
@@ -51,6 +52,7 @@ class Localization:
     hit: Bool[Tensor, " batch"]
 
 
+@checked
 def mosaics(
     classifier: Classifier,
     images: Images,

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope.classifier import Classifier
+from convscope.errors import UsageError
 from convscope.explanations._result import Explanation
 from convscope.types import Images
 
@@ -44,6 +45,10 @@ def stability(
         Yeh et al., "On the (In)fidelity and Sensitivity of Explanations", 2019 (max-sensitivity),
         divided by the norm of the map.
     """
+    if draws < 1 or not radius >= 0:
+        raise UsageError(
+            f"draws={draws}, radius={radius}", code="U05", expected="at least 1 draw and radius 0"
+        )
     source = generator if generator is not None else torch.Generator().manual_seed(0)
     still = method(classifier, images, targets).maps.flatten(1)
     noise = radius * (2 * torch.rand(draws, *images.shape, generator=source).to(images) - 1)

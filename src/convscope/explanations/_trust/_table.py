@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope.classifier import Classifier
-from convscope.errors import ModelContractError, UsageError
+from convscope.errors import ModelContractError, UsageError, choose
 from convscope.explanations._result import Explanation
 from convscope.explanations._trust._faithfulness import (
     Faithfulness,
@@ -103,7 +103,7 @@ def trust(
     classifier: Classifier,
     images: Images,
     labels: Labels | None,
-    methods: dict[str, Callable[..., Explanation]],
+    methods: dict[str, Callable[..., Explanation]] | Sequence[str],
     *,
     masks: Tensor | None = None,
     foreign: Sequence[Explanation] = (),
@@ -117,7 +117,7 @@ def trust(
         images: ``(batch, channel, height, width)``; some dozens.
         labels: ``(batch,)``, true classes: the targets of all maps. ``None``: the predicted
             classes, for images of things that the network has no class for.
-        methods: Functions by name, such as entries of `EXPLANATIONS`.
+        methods: Names in `EXPLANATIONS`, or functions by name.
         masks: ``(batch, height, width)``, True on the object, where they are known.
         foreign: Maps of other libraries for the same images; tests that need to run the method
             again are left out.
@@ -137,7 +137,12 @@ def trust(
         >>> [row.method for row in found.rows]
         ['saliency', 'random map']
     """
-    classifier.check_images(images)
+    if not isinstance(methods, dict):
+        from convscope.explanations import EXPLANATIONS
+
+        methods = {
+            name: EXPLANATIONS[choose("explanation", name, EXPLANATIONS)] for name in methods
+        }
     if len(images) == 0:
         raise UsageError("no images given", code="U10", expected="some dozens to judge on")
     notes: list[str] = []
