@@ -382,7 +382,7 @@ class Classifier:
 
         Returns:
             ``source``, ``classes``, ``input_shape``, ``mean``, ``std``, ``device``, ``dtype``,
-            ``parameters``, ``execution`` (``"plain (...)"`` or ``"fast: ... (...)"``, each with
+            ``parameters``, ``resize``, ``execution`` (``"plain (...)"`` or ``"fast: ... (...)"``, each with
             the reason) and ``flags``.
 
         Example:
@@ -399,6 +399,7 @@ class Classifier:
             "device": str(self.device),
             "dtype": str(self.dtype).removeprefix("torch."),
             "parameters": sum(p.numel() for p in self.module.parameters()),
+            "resize": None if self.resize is None else str(self.resize),
             "execution": str(execution_of(self)),
             "flags": list(self.flags),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convscope._execution import execution_of
 from convscope.figures import draw_network, svg
 from convscope.models import LayerSummary, summarize
 from convscope.reports import Section
@@ -35,6 +36,7 @@ def architecture(audit: Audit, section: Section) -> None:
             "Input": f"{' x '.join(map(str, classifier.input_shape))}, pixels in [0, 1]"
             + _normalization(classifier.mean, classifier.std),
             "Classes": len(classifier.class_names),
+            "Execution": str(execution_of(classifier)),
             "Weights": f"{found.parameters:,}, {found.trainable:,} of them trainable",
             "Multiply-adds": found.work.replace(" multiply-adds", " per image", 1),
             "Neurons": f"{found.neurons:,} values computed by convolutions and dense layers; "
