@@ -12,10 +12,12 @@ import warnings
 import pytest
 import torch
 
+from convscope._random_weights import with_random_weights
 from convscope.attacks import ATTACKS
 from convscope.classifier import Classifier
 from convscope.errors import ConvscopeError
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
+from convscope.models import summarize
 from convscope.visualizations import RECIPES, class_images
 from tests.contracts.test_attacks import run as attack_with
 from tests.contracts.test_explanations import run as explain_with
@@ -254,3 +256,20 @@ def test_the_path_is_stated(name):
     _, classifier, _ = made(name)
     words = classifier.describe()["execution"]
     assert words.startswith(("plain (", "fast: "))
+
+
+@each_network
+def test_layers_summary_and_random_weights_leave_no_trace(name):
+    module, classifier, _ = made(name)
+    before = snapshot(module)
+    scripted = name in ("scripted", "frozen scripted", "traced")
+    for look in (classifier.layers, lambda: summarize(module, SHAPE), classifier._repr_html_):
+        try:
+            assert look() is not None and not scripted
+        except ConvscopeError as error:
+            assert error.code == "M17" and scripted
+    other = with_random_weights(classifier)
+    if name != "frozen scripted" and any(True for _ in module.parameters()):
+        with other.probe() as probe:
+            assert not close(probe.logits(IMAGES), plain(name, IMAGES), classifier)
+    assert snapshot(module) == before
