@@ -209,14 +209,71 @@ def test_m24_logits_that_depend_on_the_batch_are_refused():
         def forward(self, x):
             return self.fc(self.norm(self.conv(x)).flatten(1))
 
-    with pytest.raises(ModelContractError, match="other images of its batch") as caught:
-        Classifier.wrap(OverTheBatch(), input_shape=SHAPE)
-    assert caught.value.code == "M24"
+    class Row(nn.Module):
+        def __init__(self, change):
+            super().__init__()
+            self.fc, self.change = nn.Linear(4, 3), change
+
+        def forward(self, x):
+            return self.change(self.fc(x.flatten(1)))
+
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.LSTM(4, 3)  # Without batch_first the batch is taken for time.
+
+        def forward(self, x):
+            return self.rnn(x.flatten(1))[0]
+
+    torch.manual_seed(0)
+    for net in (
+        OverTheBatch(), Recurrent(), Row(lambda z: z.cumsum(0)), Row(lambda z: z / z.max()),
+        Row(lambda z: z[:1].expand(len(z), -1)),
+        Row(lambda z: z - z.mean(0) if len(z) > 4 else z),
+    ):  # fmt: skip
+        with pytest.raises(ModelContractError, match="other images of its batch") as caught:
+            Classifier.wrap(net, input_shape=SHAPE)
+        assert caught.value.code == "M24"
+        bare = Classifier(module=net, class_names=tuple("abc"), input_shape=SHAPE)
+        with pytest.raises(ModelContractError, match="other images of its batch"):
+            bare.predict(torch.rand(2, *SHAPE))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"output": 5}, {"preprocess": "x"}, {"probabilities": "no"}, {"probabilities": torch.ones(2)},
+     {"source": 5}, {"mean": True}, {"input_shape": torch.zeros(3, device="meta")}],
+)  # fmt: skip
+def test_u12_wrong_types_are_refused_by_name(given):
+    with pytest.raises(UsageError, match=next(iter(given))):
+        wrap(lambda z: z, **given)
+
+
+def test_predictions_ask_for_a_whole_number():
+    for top in (None, "a", 2.5, True, np.zeros(2)):
+        with pytest.raises(UsageError, match="top is"):
+            wrap(lambda z: z).predict(torch.rand(2, *SHAPE), top=top)
+
+
+def test_weights_of_another_precision_at_the_root_do_not_round_images():
+    class Scaled(nn.Module):
+        def __init__(self, dtype):
+            super().__init__()
+            self.scale, self.fc = nn.Parameter(torch.ones((), dtype=dtype)), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.fc(x.flatten(1)) * self.scale.float()
+
+    for dtype in (torch.bfloat16, torch.float64):
+        torch.manual_seed(0)
+        net, images = Scaled(dtype), torch.rand(4, *SHAPE)
+        found = Classifier.wrap(net, input_shape=SHAPE).predict(images).probabilities
+        assert torch.allclose(found, net(images).softmax(1).topk(3).values, atol=1e-6)
 
 
 def test_m09_nan_is_no_class():
     classifier = wrap(lambda z: z * float("nan"))
-    assert classifier.flags == ("train-mode", "nonfinite-logits: of 2 of 2 random images")
+    assert classifier.flags == ("train-mode", "nonfinite-logits: of 128 of 128 random images")
     with pytest.raises(NumericalError, match="4 of 4 images"):
         classifier.predict(torch.rand(4, *SHAPE))
     some = wrap(lambda z: torch.where(torch.arange(len(z))[:, None] == 1, torch.nan, z))

@@ -221,11 +221,11 @@ def test_the_network_is_left_as_found_whatever_happens(case, accident):
 
         def fail(*_):
             calls.append(1)
-            if len(calls) == 3:
+            if len(calls) >= 3:
                 raise accident("in a layer")
 
         handle = classifier.module[3].register_forward_hook(fail)
-        with pytest.raises(accident):
+        with pytest.raises((accident, ModelContractError)):
             do_everything(classifier, images)
         handle.remove()
     assert_same(before, snapshot(classifier.module))

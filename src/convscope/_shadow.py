@@ -9,12 +9,13 @@ network's modules are rebuilt to capture its copy.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
-import random
 import types
+import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -25,13 +26,19 @@ from torch.overrides import TorchFunctionMode
 
 from convscope.errors import ModelContractError
 
-_ATOMIC = (
+_ATOMIC = frozenset((
     type(None), bool, int, float, complex, str, bytes, type, range, type(...), type(NotImplemented),
-    torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format,
-    types.BuiltinFunctionType, types.ModuleType, np.dtype,
-)  # fmt: skip
-_ATOMIC_TYPES = frozenset(_ATOMIC)
-_CONTAINERS = frozenset((dict, OrderedDict, set))
+    torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format, slice,
+    types.ModuleType, types.CodeType, property, staticmethod, classmethod,
+))  # fmt: skip
+_CONTAINERS = frozenset((dict, OrderedDict, set, list))
+_MODULE_STATE = frozenset(vars(nn.Module()))
+
+HEAP_TYPE = 1 << 9
+"""Flag of classes written in Python."""
+
+LARGE = 2**30
+"""Bytes of a memory that is not copied for the sake of a small view of it."""
 
 
 class Eager(nn.Module):
@@ -44,24 +51,50 @@ class Eager(nn.Module):
         return self._orig_mod(*args, **kwargs)
 
 
-def shadow(module: nn.Module) -> nn.Module:
-    """A frozen copy of `module` in evaluation mode that can be run without leaving a trace.
+class Shadow:
+    """A frozen copy of a network in evaluation mode that can be run without leaving a trace.
+
+    The same structure and classes under the same names, with parameters that require no gradient.
+    Modules made by ``torch.compile`` run uncompiled.
 
     Args:
         module: The network; it is only read.
+        beside: Functions or modules that belong to the network and are copied with it, so that
+            parts of it that they hold are the copy's: its preprocessing, for example.
 
-    Returns:
-        The same structure and classes under the same names, with parameters that require no
-        gradient. Modules made by ``torch.compile`` run uncompiled.
+    Attributes:
+        module: The copy.
+        beside: Copies of what was given beside it, in order.
+        originals: Identities of the original's parameters, buffers and modules.
 
     Raises:
-        ModelContractError: M23 for a lazy network that has never been run.
+        ModelContractError: M23 for a lazy network that has never been run, or one without values
+            (meta device); M25 for one that is nested too deeply to be copied.
     """
-    with torch.inference_mode(False), torch.no_grad():
-        copier = _Copier(module)
-        root = copier.module(module)
-        _evaluate(root)
-    return root
+
+    def __init__(self, module: nn.Module, beside: Sequence[Any] = ()) -> None:
+        with torch.inference_mode(False), torch.no_grad():
+            copier = _Copier(module, [item for item in beside if item is not None])
+            try:
+                self.module = copier.module(module)
+                self.beside = tuple(None if x is None else copier.outside(x) for x in beside)
+            except RecursionError as error:
+                raise ModelContractError(
+                    "the network cannot be copied: its objects are nested too deeply",
+                    code="M25",
+                    expected="a network of modules in modules",
+                    hint="keep its layers in an nn.Sequential or nn.ModuleList",
+                ) from error
+            _evaluate(self.module)
+            for item in self.beside:
+                if isinstance(item, nn.Module):
+                    _evaluate(item)
+        self.originals = copier.originals
+
+
+def shadow(module: nn.Module) -> nn.Module:
+    """A `Shadow` of a network alone."""
+    return Shadow(module).module
 
 
 def _evaluate(root: nn.Module) -> None:
@@ -69,7 +102,7 @@ def _evaluate(root: nn.Module) -> None:
     try:
         root.eval()
     except NotImplementedError:  # Exported programs: their mode is part of the program.
-        for child in root.modules():
+        for child in nn.Module.modules(root):
             if not isinstance(child, torch.jit.ScriptModule):
                 child.training = False
 
@@ -77,12 +110,35 @@ def _evaluate(root: nn.Module) -> None:
 class _Copier:
     """Copies each object once, so that what is shared inside the network stays shared."""
 
-    def __init__(self, root: nn.Module) -> None:
+    def __init__(self, root: nn.Module, beside: Sequence[Any]) -> None:
         self.memo: dict[int, Any] = {}
-        self.alive: list[Any] = []  # Objects whose ids are keys of `memo`.
+        self.alive: list[Any] = []  # Objects whose identities are keys of `memo`.
         self.storages: dict[int, torch.UntypedStorage] = {}
-        self.inside = {id(child) for child in root.modules()}
-        self.inside |= {id(p) for p in root.parameters()} | {id(b) for b in root.buffers()}
+        self.inside: set[int] = set()
+        self.originals: dict[int, str] = {}
+        roots = [(root, "")] + [(x, "") for x in beside if isinstance(x, nn.Module)]
+        for start, _ in roots:
+            for name, child in nn.Module.named_modules(start):
+                self._collect(name, child)
+
+    def _collect(self, name: str, module: nn.Module) -> None:
+        """Everything that is an attribute of a module belongs to the network."""
+        self.inside.add(id(module))
+        if isinstance(module, torch.jit.ScriptModule):
+            return
+        for kind in ("_parameters", "_buffers"):
+            for key, value in list(module.__dict__.get(kind, {}).items()):
+                if value is not None:
+                    self.inside.add(id(value))
+                    self.originals[id(value)] = f"{name}.{key}".lstrip(".")
+        for key, value in _items(module.__dict__):
+            if key not in _MODULE_STATE and type(value) not in _ATOMIC:
+                self.inside.add(id(value))
+                if isinstance(value, nn.Module):
+                    self.originals.update(
+                        (id(t), f"{name}.{key}".lstrip("."))
+                        for t in (*nn.Module.parameters(value), *nn.Module.buffers(value))
+                    )
 
     # ------------------------------------------------------------------ modules and tensors
 
@@ -95,7 +151,7 @@ class _Copier:
             for parameter in made.parameters():
                 parameter.requires_grad_(False)
             return cast(nn.Module, self._remember(module, made))
-        compiled = vars(module).get("_modules", {}).get("_orig_mod")
+        compiled = module.__dict__.get("_modules", {}).get("_orig_mod")
         if compiled is not None and type(module).__name__ == "OptimizedModule":
             eager = Eager()
             self._remember(module, eager)
@@ -109,7 +165,7 @@ class _Copier:
             kind = type(value)
             if name == "_compiled_call_impl":
                 target[name] = None
-            elif kind in _ATOMIC_TYPES:
+            elif kind in _ATOMIC:
                 target[name] = value
             elif name in _MODULE_STATE and kind in _CONTAINERS and not value:
                 target[name] = kind()
@@ -117,7 +173,15 @@ class _Copier:
                 target[name] = value  # The graph and its code, which a run only reads.
             else:
                 target[name] = self.value(value)
+        self._slots(module, made)
         return made
+
+    def _slots(self, original: Any, made: Any) -> None:
+        for kind in type(original).__mro__:
+            names = kind.__dict__.get("__slots__", ())
+            for name in (names,) if isinstance(names, str) else names:
+                if name not in ("__dict__", "__weakref__") and hasattr(original, name):
+                    object.__setattr__(made, name, self.value(getattr(original, name)))
 
     def tensor(self, tensor: Tensor) -> Tensor:
         known = self.memo.get(id(tensor))
@@ -130,18 +194,28 @@ class _Copier:
                 expected="parameters with a shape",
                 hint="run it once on a batch of images: module(torch.zeros(1, ...))",
             )
+        plain = tensor.detach()
         parameter = isinstance(tensor, nn.Parameter)
         made: Tensor
-        if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided:
-            with _DetachedCopies(self):
-                made = copy.deepcopy(tensor.detach())
-        elif tensor.device.type == "meta":
-            made = tensor.detach()
+        if type(tensor) not in (Tensor, nn.Parameter):
+            made = copy.deepcopy(plain)
+        elif (
+            tensor.layout != torch.strided
+            or tensor.device.type == "meta"
+            or tensor.is_quantized
+            or tensor.is_conj()
+            or tensor.is_neg()
+            or tensor.is_nested
+        ):
+            made = plain.clone()
         else:
-            made = self._with_own_memory(tensor.detach())
+            made = self._with_own_memory(plain)
         if parameter and not isinstance(made, nn.Parameter):
             made = nn.Parameter(made, requires_grad=False)
-        return cast(Tensor, self._remember(tensor, made))
+        self._remember(tensor, made)
+        for name, value in list(getattr(tensor, "__dict__", {}).items()):
+            made.__dict__[name] = self.value(value)
+        return made
 
     def _with_own_memory(self, tensor: Tensor) -> Tensor:
         """A copy; tensors that are views of one memory stay views of one memory."""
@@ -159,8 +233,11 @@ class _Copier:
 
     def value(self, value: Any) -> Any:
         """A copy of any attribute; what cannot change is itself."""
-        if type(value) in _ATOMIC_TYPES:
+        kind = type(value)
+        if kind in _ATOMIC or isinstance(value, type | np.generic):
             return value
+        if kind in (weakref.ProxyType, weakref.CallableProxyType):
+            return value  # Cannot be looked into; `Watch` sees what it leads to.
         known = self.memo.get(id(value), self)
         if known is not self:
             return known
@@ -168,52 +245,89 @@ class _Copier:
             return self.module(value)
         if isinstance(value, Tensor):
             return self.tensor(value)
-        kind = type(value)
-        if isinstance(value, _ATOMIC):
-            return value
-        if kind is dict or kind is OrderedDict:
-            mapping = self._remember(value, kind())
-            for key, item in _items(value):
-                mapping[key] = self.value(item)
-            return mapping
-        if kind is list:
-            row = self._remember(value, [])
-            row.extend(self.value(item) for item in list(value))
-            return row
-        if kind is tuple:
-            return self._remember(value, tuple(self.value(item) for item in value))
-        if kind is set:
-            return self._remember(value, {self.value(item) for item in list(value)})
-        if kind is types.FunctionType:
-            return self.function(value)
-        if kind is types.MethodType:
-            return types.MethodType(self.function(value.__func__), self.value(value.__self__))
-        if kind is functools.partial:
-            return functools.partial(
-                self.value(value.func),
-                *(self.captured(item) for item in value.args),
-                **{key: self.captured(item) for key, item in value.keywords.items()},
-            )
-        if kind is torch.Generator:
-            return self._remember(value, value.clone_state())
-        return self._remember(value, self._whatever(value))
+        if isinstance(value, weakref.ReferenceType):
+            target = value()
+            return value if target is None else self._weak(value, self.value(target))
+        copier = _KINDS.get(kind)
+        if copier is not None:
+            return copier(self, value)
+        return self._object(value)
 
-    def _whatever(self, value: Any) -> Any:
-        """A deep copy, or the object itself if it is none that can be copied (locks, files)."""
-        memo = dict(self.memo)
-        try:
-            with _DetachedCopies(self):
-                return copy.deepcopy(value, memo)
-        except Exception:
+    def _weak(self, value: Any, target: Any) -> Any:
+        self.alive.append(target)
+        made = type(value)(target)
+        return self._remember(value, made)
+
+    def mapping(self, value: Any) -> Any:
+        made = self._remember(value, type(value)())
+        for key, item in _items(value):
+            made[self.value(key)] = self.value(item)
+        return made
+
+    def row(self, value: list[Any]) -> Any:
+        made: list[Any] = self._remember(value, [])
+        made.extend(self.value(item) for item in list(value))
+        return made
+
+    def rows(self, value: tuple[Any, ...]) -> Any:
+        made = tuple(self.value(item) for item in value)
+        same = all(a is b for a, b in zip(made, value, strict=True))
+        return value if same else self._remember(value, made)
+
+    def group(self, value: set[Any]) -> Any:
+        return self._remember(value, type(value)(self.value(item) for item in list(value)))
+
+    def method(self, value: types.MethodType) -> Any:
+        return types.MethodType(self.function(value.__func__), self.value(value.__self__))
+
+    def builtin(self, value: Any) -> Any:
+        """``some_dict.get`` becomes that of the copied dict; functions stay themselves."""
+        owner = value.__self__
+        if owner is None or isinstance(owner, types.ModuleType | type):
             return value
+        mine = self.value(owner)
+        return value if mine is owner else getattr(mine, value.__name__)
+
+    def partial(self, value: functools.partial[Any]) -> Any:
+        return functools.partial(
+            self.value(value.func),
+            *(self.captured(item) for item in value.args),
+            **{key: self.captured(item) for key, item in value.keywords.items()},
+        )
+
+    def generator(self, value: torch.Generator) -> Any:
+        return self._remember(value, value.clone_state())
+
+    def _object(self, value: Any) -> Any:
+        """An object of somebody's class, attribute by attribute; a deep copy of a library's."""
+        kind = type(value)
+        new: Any = kind.__new__
+        made: Any = None
+        if new is object.__new__ and kind.__flags__ & HEAP_TYPE:
+            with contextlib.suppress(TypeError):  # Locks and other types written in C.
+                made = object.__new__(kind)
+        if made is not None:
+            self._remember(value, made)
+            for name, item in _items(getattr(value, "__dict__", {})):
+                made.__dict__[name] = self.value(item)
+            self._slots(value, made)
+            return made
+        try:
+            with _OwnTensors(self):
+                return self._remember(value, copy.deepcopy(value, _Memo(self)))
+        except RecursionError:
+            raise
+        except Exception:  # Locks, files, sockets: nothing that a copy could be made of.
+            return self._remember(value, value)
 
     def function(self, function: Any) -> Any:
         """`function`, or one that captured copies where it captured a part of the network."""
         if type(function) is not types.FunctionType:
-            return function
+            return self.value(function)
         known = self.memo.get(id(function))
         if known is not None:
             return known
+        self._remember(function, function)  # A function may capture itself.
         cells, changed = [], False
         for cell in function.__closure__ or ():
             try:
@@ -225,32 +339,74 @@ class _Copier:
             changed |= mine is not content
             cells.append(cell if mine is content else types.CellType(mine))
         defaults = tuple(self.captured(item) for item in function.__defaults__ or ())
+        named = {k: self.captured(v) for k, v in (function.__kwdefaults__ or {}).items()}
         changed |= any(
-            a is not b for a, b in zip(defaults, function.__defaults__ or (), strict=True)
+            a is not b
+            for a, b in zip(
+                (*defaults, *named.values()),
+                (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()),
+                strict=True,
+            )
         )
+        world = self._world(function)
+        changed |= world is not function.__globals__
         if not changed:
             return function
         made = types.FunctionType(
-            function.__code__, function.__globals__, function.__name__, defaults or None,
-            tuple(cells),
-        )  # fmt: skip
-        made.__kwdefaults__ = function.__kwdefaults__
+            function.__code__, world, function.__name__, defaults or None, tuple(cells)
+        )
+        made.__kwdefaults__ = named or None
         made.__dict__.update(function.__dict__)
-        return self._remember(function, made)
+        self.memo[id(function)] = made
+        for cell in cells:  # A function that captured itself goes on with its copy.
+            with contextlib.suppress(ValueError):
+                if cell.cell_contents is function:
+                    cells[cells.index(cell)].cell_contents = made
+        return made
+
+    def _world(self, function: types.FunctionType) -> dict[str, Any]:
+        """The function's globals, with copies where they are parts of the network."""
+        world = function.__globals__
+        names = [n for n in _names(function.__code__) if id(world.get(n)) in self.inside]
+        if not names:
+            return world
+        return {**world, **{name: self.value(world[name]) for name in names}}
 
     def captured(self, value: Any) -> Any:
-        """A copy if `value` belongs to the network; else itself: a hook's list is its owner's."""
-        if id(value) in self.inside or id(value) in self.memo:
-            return self.value(value)
+        """A copy if `value` leads to the network; else itself: a hook's list is its owner's."""
         if type(value) is types.FunctionType:
             return self.function(value)
-        if type(value) is types.MethodType and id(value.__self__) in self.inside:
-            return self.value(value)
-        if type(value) in (list, tuple) and any(id(item) in self.inside for item in value):
-            return self.value(value)
-        if type(value) is dict and any(id(item) in self.inside for item in value.values()):
-            return self.value(value)
-        return value
+        return self.value(value) if self._leads_inside(value, set(), 0) else value
+
+    def outside(self, value: Any) -> Any:
+        """What was given beside the network: modules are copied, functions rebound."""
+        return self.value(value) if isinstance(value, nn.Module) else self.captured(value)
+
+    def _leads_inside(self, value: Any, seen: set[int], depth: int) -> bool:
+        if type(value) in _ATOMIC or id(value) in seen or depth > 20:
+            return False
+        if id(value) in self.inside:
+            return True
+        seen.add(id(value))
+        again = functools.partial(self._leads_inside, seen=seen, depth=depth + 1)
+        if isinstance(value, dict):
+            return any(again(x) for pair in _items(value) for x in pair)
+        if isinstance(value, list | tuple | set | frozenset):
+            return any(map(again, list(value)))
+        if isinstance(value, functools.partial):
+            return any(map(again, (value.func, *value.args, *value.keywords.values())))
+        if isinstance(value, types.MethodType):
+            return again(value.__self__) or again(value.__func__)
+        if isinstance(value, types.FunctionType):
+            cells = [c.cell_contents for c in value.__closure__ or () if _filled(c)]
+            world = value.__globals__
+            used = [world[n] for n in _names(value.__code__) if id(world.get(n)) in self.inside]
+            return any(map(again, (*cells, *(value.__defaults__ or ()), *used)))
+        if isinstance(value, weakref.ReferenceType):
+            return again(value())
+        if isinstance(value, nn.Module | Tensor | types.ModuleType | type):
+            return False
+        return any(map(again, list(getattr(value, "__dict__", {}).values())))
 
     def _remember(self, original: Any, made: Any) -> Any:
         self.memo[id(original)] = made
@@ -258,7 +414,50 @@ class _Copier:
         return made
 
 
-class _DetachedCopies(TorchFunctionMode):
+_KINDS: dict[type, Callable[[_Copier, Any], Any]] = {
+    dict: _Copier.mapping, OrderedDict: _Copier.mapping, list: _Copier.row, tuple: _Copier.rows,
+    set: _Copier.group, frozenset: _Copier.group, types.FunctionType: _Copier.function,
+    types.MethodType: _Copier.method, types.BuiltinFunctionType: _Copier.builtin,
+    functools.partial: _Copier.partial, torch.Generator: _Copier.generator,
+}  # fmt: skip
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """Global names that a function and the functions inside it may use."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= _names(constant)
+    return found
+
+
+class _Memo(dict[int, Any]):
+    """What `copy.deepcopy` asks for objects that were copied before: the one memo."""
+
+    def __init__(self, copier: _Copier) -> None:
+        super().__init__()
+        self.copier = copier
+
+    def get(self, key: int, default: Any = None) -> Any:
+        """The copy of the object with this identity."""
+        found = self.copier.memo.get(key, self)
+        return super().get(key, default) if found is self else found
+
+    def __setitem__(self, key: int, value: Any) -> None:
+        if key != id(self):  # There deep copies keep what must not be forgotten meanwhile.
+            self.copier.memo.setdefault(key, value)
+        super().__setitem__(key, value)
+
+
+class _OwnTensors(TorchFunctionMode):
     """While something is deep-copied, its tensors are copied by `copier`, results included."""
 
     def __init__(self, copier: _Copier) -> None:
@@ -270,15 +469,42 @@ class _DetachedCopies(TorchFunctionMode):
     ) -> Any:
         if func is Tensor.__deepcopy__ or func is nn.Parameter.__deepcopy__:
             tensor = args[0]
-            if type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided:
+            if type(tensor) in (Tensor, nn.Parameter):
                 return self.copier.tensor(tensor)
         return func(*args, **(kwargs or {}))
 
 
-LARGE = 2**26
-"""Bytes of a memory that is not copied for the sake of a small view of it."""
+class Watch(TorchFunctionMode):
+    """Refuses a run of the copy that reaches a tensor of the original.
 
-_MODULE_STATE = frozenset(vars(nn.Module()))
+    Some ways to a module cannot be copied: a proxy, a class attribute, a global that a method of
+    the network's class uses. An operation on an original's parameter or buffer is refused before
+    it happens.
+
+    Raises:
+        ModelContractError: M25 with the name of the part.
+    """
+
+    def __init__(self, originals: dict[int, str]) -> None:
+        super().__init__()
+        self.originals = originals
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        name = next((self.originals[id(x)] for x in args if id(x) in self.originals), None)
+        if name is None and kwargs:
+            name = next(
+                (self.originals[id(x)] for x in kwargs.values() if id(x) in self.originals), None
+            )
+        if name is not None:
+            raise ModelContractError(
+                f"the network reaches its part {name!r} in a way that cannot be copied",
+                code="M25",
+                expected="modules that are attributes of the network, used as self.NAME",
+                hint="do not use a module by a global name, a class attribute or a weak proxy",
+            )
+        return func(*args, **(kwargs or {}))
 
 
 def _items(mapping: Any) -> list[tuple[Any, Any]]:
@@ -289,38 +515,3 @@ def _items(mapping: Any) -> list[tuple[Any, Any]]:
         except RuntimeError:
             continue
     return list(mapping.copy().items())
-
-
-class RandomStates:
-    """The global random states of torch, NumPy and Python, to be put back where they moved."""
-
-    def __init__(self) -> None:
-        self.torch = torch.get_rng_state()
-        self.numpy: Any = np.random.get_state()  # noqa: NPY002 - users' networks draw from it
-        self.python = random.getstate()
-        self.devices = [(d, torch.cuda.get_rng_state(d)) for d in _cuda_devices()]
-
-    def moved(self) -> bool:
-        """Whether anybody has drawn since."""
-        now: Any = np.random.get_state()  # noqa: NPY002
-        return not (
-            torch.equal(self.torch, torch.get_rng_state())
-            and self.numpy[2] == now[2]
-            and np.array_equal(self.numpy[1], now[1])
-            and self.numpy[3:] == now[3:]
-            and self.python == random.getstate()
-            and all(torch.equal(s, torch.cuda.get_rng_state(d)) for d, s in self.devices)
-        )
-
-    def rewind(self) -> None:
-        """Put all of them back."""
-        torch.set_rng_state(self.torch)
-        np.random.set_state(self.numpy)  # noqa: NPY002
-        random.setstate(self.python)
-        for device, state in self.devices:
-            torch.cuda.set_rng_state(state, device)
-
-
-def _cuda_devices() -> Iterator[torch.device]:
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        yield from (torch.device("cuda", i) for i in range(torch.cuda.device_count()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import TracebackType
@@ -27,6 +27,8 @@ class LayerInfo:
         output_shape: Shape of its output without the batch axis.
         parameters: How many numbers it holds itself (children not counted).
         is_leaf: True if it has no children.
+        path: Path of the module.
+        number: Which call of it.
     """
 
     name: str
@@ -34,6 +36,8 @@ class LayerInfo:
     output_shape: tuple[int, ...]
     parameters: int
     is_leaf: bool
+    path: str = ""
+    number: int = 0
 
 
 class _Enough(BaseException):
@@ -93,21 +97,27 @@ class Taps:
         """Detach."""
         self._remove()
 
-    def run(self, x: Tensor) -> object:
+    def run(self, x: Tensor, network: Callable[[Tensor], object] | None = None) -> object:
         """Run the network; its output, or ``None`` if it was left early.
+
+        Args:
+            x: What it takes.
+            network: How it is run; by default as it is.
 
         Raises:
             ModelContractError: M17 if a wanted layer was not called.
         """
         returned = None
         with contextlib.suppress(_Enough):
-            returned = self.module(x)
+            returned = (network or self.module)(x)
         missing = [name for name in self.calls if name not in self.seen]
         if missing:
             raise ModelContractError(f"layer {missing[0]!r} was not called", code="M17")
         return returned
 
-    def survey(self, x: Tensor) -> tuple[LayerInfo, ...]:
+    def survey(
+        self, x: Tensor, network: Callable[[Tensor], object] | None = None
+    ) -> tuple[LayerInfo, ...]:
         """Run once with a hook on every module, and list the calls in order of completion."""
         require_hooks(self.module)
         found: list[tuple[str, nn.Module, tuple[int, ...]]] = []
@@ -122,7 +132,7 @@ class Taps:
         for path, child in self.module.named_modules():
             if path:
                 self._handles.append(child.register_forward_hook(note(path)))
-        self.module(x)
+        (network or self.module)(x)
         total = Counter(path for path, _, _ in found)
         number: Counter[str] = Counter()
         infos = []
@@ -137,6 +147,8 @@ class Taps:
                     output_shape=shape,
                     parameters=own,
                     is_leaf=not any(child.children()),
+                    path=path,
+                    number=number[path] - 1,
                 )
             )
         return tuple(infos)
@@ -157,7 +169,6 @@ class Taps:
                 # The clone that goes on may be changed in place; the leaf and `seen` may not.
                 leaf = output.detach().clone(memory_format=self.layout).requires_grad_(True)
                 self.seen[name] = self.leaves[name] = leaf
-                torch.set_grad_enabled(True)
                 return leaf.clone()
             self.seen[name] = output.clone()
             if self.stop and len(self.seen) == len(self.calls):
@@ -196,9 +207,8 @@ def find_layer(layers: Sequence[LayerInfo], name: str) -> tuple[str, int]:
         UnknownLayer: M15, with the closest names and all of them.
     """
     for info in reversed(layers):
-        if name in (info.name, info.name.rpartition("#")[0]):
-            path, _, number = info.name.partition("#")
-            return path, int(number) if number else 0
+        if name in (info.name, info.path):
+            return info.path, info.number
     names = [info.name for info in layers]
     close = get_close_matches(name, names, n=5, cutoff=0.4)
     shown = names if len(names) <= 30 else [*names[:30], "..."]

@@ -7,6 +7,7 @@ and a perturbation size means the same everywhere.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convscope._execution import Execution, execution_of
-from convscope._shadow import RandomStates
+from convscope._execution import decide, execution_of, fingerprint, look, remember
 from convscope.errors import ImageError, ModelContractError, NumericalError, UsageError
 from convscope.resizing import Resize
 from convscope.types import Images, Labels, Logits, Probabilities
@@ -125,12 +125,15 @@ class Classifier:
     @property
     def dtype(self) -> torch.dtype:
         """The floating-point type that the network computes in."""
-        return next((t.dtype for t in self._tensors() if t.is_floating_point()), torch.float32)
+        found = [t for t in self._tensors() if t.is_floating_point()]
+        wide = next((t for t in found if t.ndim >= 2), None)
+        return found[0].dtype if wide is None else wide.dtype
 
     def _tensors(self) -> Iterator[Tensor]:
-        yield from self.module.parameters()
-        yield from self.module.buffers()
-        yield torch.zeros(())
+        # Not self.module.buffers(): a network may use that name for a list of its own.
+        yield from nn.Module.parameters(self.module)
+        yield from nn.Module.buffers(self.module)
+        yield torch.zeros((), dtype=torch.float32, device="cpu")
 
     def logits(self, images: Images) -> Logits:
         """Class scores before softmax, ``(batch, class)``, differentiable.
@@ -164,6 +167,29 @@ class Classifier:
         """
         return _read(returned, self.output, count, self.num_classes, self.probabilities)
 
+    def scores(self, returned: object, count: int) -> Tensor:
+        """What the network returned for `count` images, with any number of classes above one.
+
+        Raises:
+            ModelContractError: M01, M02, or M03 for a single output.
+        """
+        scores = returned if self.output is None else self.output(returned)
+        if isinstance(scores, Tensor) and scores.is_floating_point() and scores.numel() == count:
+            way_out = (
+                "output=lambda p: torch.cat([1 - p, p], dim=1), probabilities=True"
+                if bool(((scores >= 0) & (scores <= 1)).all()) or self.probabilities
+                else "output=lambda z: torch.cat([torch.zeros_like(z), z], dim=1)"
+            )
+            flat = "" if scores.ndim == 2 else " (with z = z.view(-1, 1))"
+            raise ModelContractError(
+                "the network has one output per image, not one per class",
+                code="M03",
+                expected="at least two logits: a single one, z, is the pair [0, z]",
+                hint=f"wrap(..., {way_out}){flat}, with two class_names",
+            )
+        classes = scores.shape[1] if isinstance(scores, Tensor) and scores.ndim == 2 else 1
+        return _read(returned, self.output, count, classes, False)
+
     def predict(self, images: Images, top: int = 3) -> Predictions:
         """The `top` most probable classes of each image.
 
@@ -175,6 +201,9 @@ class Classifier:
             NumericalError: M09 if the network returns NaN (or infinity) for an image.
         """
         images = self.check_images(images)
+        if isinstance(top, bool) or not isinstance(top, numbers.Integral):
+            raise UsageError(f"top is {top!r:.80}", code="U05", expected="a whole number")
+        top = int(min(max(top, 1), self.num_classes))
         with self.probe() as probe:
             probabilities: Probabilities = probe.logits(images).softmax(dim=1)
         bad = (~probabilities.isfinite().all(dim=1)).nonzero()[:, 0].tolist()
@@ -186,7 +215,7 @@ class Classifier:
                 expected="numbers; NaN has no largest class",
                 hint="look at the weights, and at what the network divides by",
             )
-        best = probabilities.topk(min(max(top, 1), self.num_classes), dim=1)
+        best = probabilities.topk(top, dim=1)
         return Predictions(
             labels=best.indices, probabilities=best.values, class_names=self.class_names
         )
@@ -234,7 +263,9 @@ class Classifier:
                 if last or batch.shape[3] in (1, 3)
                 else "replicate a gray image with images.expand(-1, 3, -1, -1), or average colors",
             )
-        batch = batch.detach().float()
+        with torch.inference_mode(False):
+            batch = batch.detach().clone() if batch.is_inference() else batch.detach()
+            batch = batch.float()
         if batch.numel() == 0:
             return batch
         low, high = batch.min().item(), batch.max().item()
@@ -317,8 +348,6 @@ class Classifier:
             >>> classifier.predict(torch.rand(3, 1, 2, 2), top=1).labels.shape
             torch.Size([3, 1])
         """
-        from convscope.probe import Probe
-
         if not isinstance(module, nn.Module):
             raise ModelContractError(
                 f"expected a torch.nn.Module, got {type(module).__name__}",
@@ -326,6 +355,22 @@ class Classifier:
                 hint="wrap(module, input_shape=(channel, height, width)), with an instance"
                 if isinstance(module, type)
                 else "a function can be put into the forward of a module",
+            )
+        for name, given in (("preprocess", preprocess), ("output", output)):
+            if given is not None and not callable(given):
+                raise UsageError(f"{name} is {given!r:.80}", code="U12", expected="a function")
+        if not isinstance(probabilities, bool | np.bool_):
+            raise UsageError(
+                f"probabilities is {probabilities!r:.80}", code="U12", expected="True or False"
+            )
+        if not isinstance(source, str):
+            raise UsageError(f"source is {source!r:.80}", code="U12", expected="a text")
+        if any(t.device.type == "meta" for t in nn.Module.parameters(module)):
+            raise ModelContractError(
+                "the network is on the meta device: its parameters have no values",
+                code="M23",
+                expected="weights in memory",
+                hint="load them: module.to_empty(device='cpu'), then load_state_dict",
             )
         draft = cls(
             module=module,
@@ -335,19 +380,11 @@ class Classifier:
             std=_per_channel("std", std),
             preprocess=preprocess,
             output=output,
-            probabilities=probabilities,
+            probabilities=bool(probabilities),
             source=source or f"{type(module).__name__} in memory",
         )
-        generator = torch.Generator().manual_seed(0)
-        images = torch.rand(3, *draft.input_shape, generator=generator)
-        states = RandomStates()
-        with Probe(draft, execution=Execution(reason="a first look")) as probe:
-            # The same two images twice, and the first of them beside another.
-            scores, again, swapped = (
-                _scores(probe.returned(images[rows]), output, probabilities).clone()
-                for rows in ([0, 1], [0, 1], [0, 2])
-            )
-            draws = states.moved()
+        seen = look(draft)
+        scores = seen.scores
         names = _names(class_names) or numbered(scores.shape[1])
         if len(names) != scores.shape[1]:
             raise ModelContractError(
@@ -360,21 +397,13 @@ class Classifier:
         )
         if not probabilities and _sums_to_one(scores):
             flags.append("softmax-output")
-        if draws or _differ(scores, again):
+        if seen.randomized:
             flags.append("randomized")
-        elif _differ(scores[:1], swapped[:1]):
-            raise ModelContractError(
-                "the logits of an image depend on the other images of its batch",
-                code="M24",
-                expected="a network that treats each image by itself in evaluation mode",
-                hint="batch normalization needs running statistics (track_running_stats=True); "
-                "statistics over the batch axis cannot be explained image by image",
-            )
         bad = int((~scores.isfinite().all(dim=1)).sum())
         if bad:
             flags.append(f"nonfinite-logits: of {bad} of {len(scores)} random images")
         named = replace(draft, class_names=names, flags=tuple(flags))
-        execution_of(named)
+        remember(named._executions, fingerprint(module)[0], decide(named, seen))
         return named
 
     def describe(self) -> dict[str, Any]:
@@ -382,8 +411,8 @@ class Classifier:
 
         Returns:
             ``source``, ``classes``, ``input_shape``, ``mean``, ``std``, ``device``, ``dtype``,
-            ``parameters``, ``resize``, ``execution`` (``"plain (...)"`` or ``"fast: ... (...)"``, each with
-            the reason) and ``flags``.
+            ``parameters``, ``resize``, ``execution`` (``"plain (...)"`` or ``"fast: ... (...)"``,
+            each with the reason) and ``flags``.
 
         Example:
             >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
@@ -440,37 +469,12 @@ def _read(
             f"the network returned {returned.dtype} of shape {tuple(returned.shape)}",
             code="M02",
             expected=f"floating-point logits of shape {expected}: (image, class)",
-            hint="adapt it with wrap(..., output=lambda returned: ...)",
+            hint="adapt it with wrap(..., output=lambda returned: ...); if the network was changed "
+            "since it was wrapped, wrap it again",
         )
     if probabilities:
         return returned.clamp_min(torch.finfo(returned.dtype).tiny).log()
     return returned
-
-
-def _scores(
-    returned: object, output: Callable[[object], Tensor] | None, probabilities: bool
-) -> Tensor:
-    """Logits of two images in what the network returned.
-
-    Raises:
-        ModelContractError: M01, M02, or M03 for a single output.
-    """
-    scores = returned if output is None else output(returned)
-    if isinstance(scores, Tensor) and scores.is_floating_point() and scores.numel() == 2:
-        way_out = (
-            "output=lambda p: torch.cat([1 - p, p], dim=1), probabilities=True"
-            if bool(((scores >= 0) & (scores <= 1)).all()) or probabilities
-            else "output=lambda z: torch.cat([torch.zeros_like(z), z], dim=1)"
-        )
-        flat = "" if scores.ndim == 2 else " (with z = z.view(-1, 1))"
-        raise ModelContractError(
-            "the network has one output per image, not one per class",
-            code="M03",
-            expected="at least two logits: a single one, z, is the pair [0, z]",
-            hint=f"wrap(..., {way_out}){flat}, with two class_names",
-        )
-    count = scores.shape[1] if isinstance(scores, Tensor) and scores.ndim == 2 else 1
-    return _read(returned, output, 2, count, False)
 
 
 def _shape(values: Sequence[int]) -> tuple[int, int, int]:
@@ -484,7 +488,7 @@ def _shape(values: Sequence[int]) -> tuple[int, int, int]:
             raise TypeError
         row = [int(v) for v in values]
         exact = all(float(v) == w for v, w in zip(values, row, strict=True))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError, NotImplementedError):
         row, exact = [], False
     if len(row) != 3 or not exact or min(row) < 1:
         raise UsageError(
@@ -504,10 +508,10 @@ def _per_channel(name: str, values: object) -> tuple[float, ...] | None:
     if values is None:
         return None
     try:
-        if isinstance(values, str | bytes):
+        if isinstance(values, str | bytes | bool):
             raise TypeError
-        row = torch.as_tensor(values, dtype=torch.float64).reshape(-1).tolist()
-    except (TypeError, ValueError, RuntimeError) as error:
+        row = torch.as_tensor(values, dtype=torch.float64, device="cpu").reshape(-1).tolist()
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
         raise UsageError(
             f"{name} is {values!r}", code="U12", expected="one number, or one per channel"
         ) from error
@@ -584,6 +588,8 @@ def _as_tensor(images: object, name: str) -> Tensor:
     except (TypeError, ValueError, RuntimeError):
         made = None
     words = "a batch of images: a tensor, a NumPy array or a nested list of numbers"
+    if isinstance(images, np.ma.MaskedArray) or (made is not None and made.is_nested):
+        raise ImageError(f"{name} are masked or nested", code="I24", expected=words)
     if made is None:
         raise ImageError(f"{name} are a {type(images).__name__}", code="I24", expected=words)
     if made.layout != torch.strided or made.device.type == "meta" or made.is_quantized:
@@ -602,16 +608,6 @@ def _same_memory(x: Tensor, images: Tensor) -> bool:
         return x.untyped_storage().data_ptr() == images.untyped_storage().data_ptr()
     except (RuntimeError, NotImplementedError):  # Layouts without a storage.
         return True
-
-
-def _differ(first: Tensor, second: Tensor) -> bool:
-    """More than threads and kernels explain, which may add up in another order."""
-    share = 1e-4 if first.dtype in (torch.float32, torch.float64) else 2e-2
-    a, b = first.detach().double(), second.detach().double()
-    known = a.isfinite() & b.isfinite()
-    if not bool(known.any()):
-        return False
-    return bool((a - b)[known].abs().amax() > share * a[known].abs().amax().clamp_min(1e-30))
 
 
 def _describe(returned: object) -> str:

@@ -3,8 +3,7 @@
 A `Probe` runs a private copy of the network, made when it opens, in evaluation mode. The user's
 own module is only read. So nothing has to be put back: neither a method nor the network itself
 can leave a trace on it, whatever ends the work - an exception, a signal at any instant, a second
-thread, a forgotten probe. Random numbers that the network draws from a global state are given back
-when the probe closes.
+thread, a forgotten probe. A network that draws from a global random state gets a stream of its own.
 """
 
 from __future__ import annotations
@@ -13,16 +12,24 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from convscope._execution import Execution, Runner, execution_of, fast_paths, fingerprint
+from convscope._execution import (
+    Execution,
+    Runner,
+    execution_of,
+    failed,
+    fast_paths,
+    fingerprint,
+    remember,
+    undisturbed,
+)
 from convscope._maps import Maps, default_layer, find_maps, require_maps
-from convscope._shadow import RandomStates
 from convscope._taps import LayerInfo, Taps, find_layer
 from convscope.classifier import Classifier
 from convscope.errors import ConvscopeError, ModelContractError, UsageError
@@ -161,6 +168,7 @@ class Probe:
         self._started = time.perf_counter()
         self._elapsed: float | None = None
         self._layers: tuple[LayerInfo, ...] | None = None
+        self._known: dict[Any, Any] = {}
 
     def __enter__(self) -> Probe:
         """Copy the network.
@@ -174,10 +182,12 @@ class Probe:
                 code="U13",
                 hint="open another one: `with classifier.probe() as probe:`",
             )
-        execution = self._execution or execution_of(self.classifier)
-        self._random = RandomStates()
-        runner = Runner(self.classifier, execution)
-        self._versions = [(n, b, b._version) for n, b in runner.module.named_buffers()]
+        runner = Runner(self.classifier, self._execution or execution_of(self.classifier))
+        self._versions = [
+            (n, b, b._version)
+            for n, b in nn.Module.named_buffers(runner.module)
+            if not b.is_inference()
+        ]
         self._thread = threading.get_ident()
         self._started = time.perf_counter()
         self._elapsed = None
@@ -190,7 +200,7 @@ class Probe:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give back the random numbers that the network drew."""
+        """Let the copy go."""
         runner, self._runner = self._runner, None
         self._elapsed = time.perf_counter() - self._started
         if runner is None:
@@ -200,13 +210,6 @@ class Probe:
             if buffer._version != version
         )  # fmt: skip
         self._versions = []
-        # Draws of another thread are its own: give back only what must have been the network's.
-        if (runner.execution.draws or threading.active_count() == 1) and self._random.moved():
-            try:
-                self._random.rewind()
-            except BaseException:
-                self._random.rewind()
-                raise
 
     @property
     def execution(self) -> Execution:
@@ -268,19 +271,16 @@ class Probe:
         """
         runner = self._open
         self.forwards += len(images)
-        device = self.classifier.device.type
-        # Entering the context costs as much as a small layer; mostly nobody has autocast on.
-        on = torch.is_autocast_enabled(device)
-        with torch.autocast(device, enabled=False) if on else nullcontext():
+        with undisturbed(self.classifier.device):
             prepared = runner.prepare(images)
             try:
                 if until is None:
-                    out = self.classifier.read(runner(prepared), len(images))
+                    out = runner.read(runner(prepared), len(images))
                     # A network may hand out a tensor that it keeps and overwrites next time.
                     return out.to(images.dtype, copy=True)
                 with Taps(runner.module, self._calls([until]), stop=True) as taps:
-                    taps.run(prepared)
-            except (RuntimeError, ValueError, IndexError) as error:
+                    taps.run(prepared, runner.listened)
+            except (RuntimeError, ValueError, IndexError, AssertionError) as error:
                 self._blame_shape(images, error)
                 raise
         return taps.seen[until].to(images.dtype)
@@ -293,23 +293,7 @@ class Probe:
         """
         if isinstance(error, ConvscopeError) or images.shape[1:] == self.classifier.input_shape:
             return
-        raise _failed(self.classifier, images, error) from error
-
-    def returned(self, images: Images) -> object:
-        """Whatever the network returns for one chunk.
-
-        Raises:
-            ModelContractError: M14 if the network cannot take images of this shape.
-        """
-        runner = self._open
-        self.forwards += len(images)
-        try:
-            with torch.no_grad():
-                return runner(runner.prepare(images))
-        except ConvscopeError:
-            raise
-        except Exception as error:
-            raise _failed(self.classifier, images, error) from error
+        raise failed(self.classifier, images, error) from error
 
     def at(self, layer: str, images: Images) -> Activations:
         """Activations of one layer, without a graph. The network stops there.
@@ -326,14 +310,16 @@ class Probe:
     def at_many(self, layers: Sequence[str], images: Images) -> dict[str, Activations]:
         """Activations of several layers from one pass that stops at the deepest."""
         runner = self._open
+        _require_some(images)
         calls = self._calls(layers)
         parts: dict[str, list[Tensor]] = {name: [] for name in layers}
         with torch.inference_mode(False), torch.no_grad():
             for rows in self._chunks(images):
                 chunk = images[rows]
                 self.forwards += len(chunk)
-                with Taps(runner.module, calls, stop=True) as taps:
-                    taps.run(runner.prepare(chunk))
+                calm = undisturbed(self.classifier.device)
+                with calm, Taps(runner.module, calls, stop=True) as taps:
+                    taps.run(runner.prepare(chunk), runner.listened)
                 for name in layers:
                     parts[name].append(taps.seen[name].to(images.device, images.dtype))
         return {name: torch.cat(chunks) for name, chunks in parts.items()}
@@ -417,6 +403,7 @@ class Probe:
             and logits ``(batch, class)``.
         """
         _ = self._open
+        _require_some(images)
         gradients, logits = [], []
         with torch.inference_mode(False), torch.enable_grad():
             for rows in self._chunks(images):
@@ -447,6 +434,7 @@ class Probe:
             reduce: ``(activations, gradient) -> (n, ...)``, as for `gradients_of_classes`.
         """
         runner = self._open
+        _require_some(images)
         calls = self._calls([layer])
         dense = runner.execution.channels_last and not self._convolves_after(layer)
         activations, gradients, logits = [], [], []
@@ -454,14 +442,14 @@ class Probe:
             for rows in self._chunks(images):
                 chunk = images[rows]
                 self.forwards += len(chunk)
-                # The hook that cuts the graph switches gradients on from there.
+                # Nothing requires a gradient until the hook puts a leaf in: there the graph starts.
                 taps = Taps(runner.module, calls, cut=True, contiguous=dense)
-                with torch.no_grad(), taps:
-                    returned = taps.run(runner.prepare(chunk))
-                leaf = taps.leaves[layer]
-                out = self.classifier.read(returned, len(chunk))
-                mine = classes[rows] if isinstance(classes, Tensor) else classes
-                found = self._each_class(out, leaf, mine, reduce)
+                with undisturbed(self.classifier.device), taps:
+                    returned = taps.run(runner.prepare(chunk.detach()), runner.listened)
+                    leaf = taps.leaves[layer]
+                    out = runner.read(returned, len(chunk))
+                    mine = classes[rows] if isinstance(classes, Tensor) else classes
+                    found = self._each_class(out, leaf, mine, reduce)
                 gradients.append(found.to(images.device, images.dtype))
                 activations.append(leaf.detach().to(images.device, images.dtype))
                 logits.append(out.detach().to(images.device, images.dtype))
@@ -479,9 +467,15 @@ class Probe:
             runner = self._open
             shape = self.classifier.input_shape
             self.forwards += 1
-            blank = torch.full((1, *shape), 0.5)
-            with torch.no_grad(), Taps(runner.module, {}) as taps:
-                self._layers = taps.survey(runner.prepare(blank))
+            # Two images: some networks cannot take one.
+            blank = torch.full((2, *shape), 0.5, dtype=torch.float32, device="cpu")
+            with (
+                torch.inference_mode(False),
+                torch.no_grad(),
+                undisturbed(self.classifier.device),
+                Taps(runner.module, {}) as taps,
+            ):
+                self._layers = taps.survey(runner.prepare(blank), runner.listened)
         return self._layers
 
     def last_spatial_layer(self) -> str:
@@ -520,15 +514,24 @@ class Probe:
         """What the axes of each layer's output are, and which layers all information passes."""
         runner = self._open
         known = self.classifier._executions
-        key = ("maps", fingerprint(self.classifier.module))
+        structure, solid = fingerprint(self.classifier.module)
+        key = ("maps", structure)
+        if not solid:  # Something in it may have changed since.
+            known = self._known
         if key not in known:
-            generator = torch.Generator().manual_seed(0)
-            images = torch.rand(2, *self.classifier.input_shape, generator=generator)
-            with torch.inference_mode(False), torch.no_grad():
+            generator = torch.Generator(device="cpu").manual_seed(0)
+            images = torch.rand(
+                2, *self.classifier.input_shape, generator=generator, device="cpu",
+                dtype=torch.float32,
+            )  # fmt: skip
+            with (
+                torch.inference_mode(False),
+                torch.no_grad(),
+                undisturbed(self.classifier.device),
+            ):
                 prepared = runner.prepare(images)
-                known[key] = find_maps(
-                    runner.module, prepared, lambda out: self.classifier.read(out, 2)
-                )
+                found_maps = find_maps(runner.module, prepared, lambda out: runner.read(out, 2))
+            remember(known, key, found_maps)
         found: Maps = known[key]
         return found
 
@@ -545,8 +548,16 @@ class Probe:
         return any("Conv" in info.kind for info in self.layers()[start + 1 :])
 
     def _chunks(self, x: Tensor, copies: int = 1) -> list[slice]:
-        size = max(1, rows_per_chunk(self.classifier.input_shape, self.classifier.device) // copies)
-        return [slice(start, min(start + size, len(x))) for start in range(0, len(x), size)]
+        usual = rows_per_chunk(self.classifier.input_shape, self.classifier.device)
+        size = max(1, (self._open.execution.rows or usual) // copies)
+        starts = list(range(0, len(x), size))
+        if not starts:
+            return []
+        if len(starts) > 1 and copies == 1 and size > 2 and len(x) - starts[-1] == 1:
+            starts[-1] -= 1  # Some networks cannot take one image: never leave one alone.
+        return [
+            slice(start, stop) for start, stop in zip(starts, [*starts[1:], len(x)], strict=True)
+        ]
 
     def _each_class(
         self,
@@ -578,7 +589,20 @@ class Probe:
         self.backwards += count
         gradient = None
         if total.requires_grad:
-            (gradient,) = torch.autograd.grad(total, x, retain_graph=keep_graph, allow_unused=True)
+            try:
+                with undisturbed(self.classifier.device):
+                    (gradient,) = torch.autograd.grad(
+                        total, x, retain_graph=keep_graph, allow_unused=True
+                    )
+            except RuntimeError as error:
+                if "checkpoint" not in str(error).lower():
+                    raise
+                raise ModelContractError(
+                    "the network uses reentrant checkpointing, which gives no such gradients",
+                    code="M10",
+                    expected="torch.utils.checkpoint.checkpoint(..., use_reentrant=False)",
+                    hint="or use a gradient-free method: occlusion, rise, square",
+                ) from error
         if gradient is None:
             if missing == "zero":
                 return torch.zeros_like(x)
@@ -591,26 +615,6 @@ class Probe:
         return gradient
 
 
-def _failed(classifier: Classifier, images: Tensor, error: Exception) -> ModelContractError:
-    first = str(error).splitlines()[0] if str(error) else type(error).__name__
-    inputs = "positional argument" in first
-    return ModelContractError(
-        f"the network failed on images of shape {tuple(images.shape)}: {first}",
-        code="M14",
-        expected="a forward that takes one batch of images"
-        if inputs
-        else _first_layer(classifier.module),
-        hint="wrap a module whose forward fills in the other inputs"
-        if inputs
-        else "check input_shape=(channel, height, width); this classifier was made for "
-        f"{classifier.input_shape}",
-    )
-
-
-def _first_layer(module: nn.Module) -> str:
-    for name, child in module.named_modules():
-        if isinstance(child, nn.Conv2d):
-            return f"{child.in_channels} channels: first convolution {name!r}"
-        if isinstance(child, nn.Linear):
-            return f"{child.in_features} values: first linear layer {name!r}"
-    return "an input that the network accepts"
+def _require_some(images: Tensor) -> None:
+    if len(images) == 0:
+        raise UsageError("no images given", code="U10", expected="a batch of at least one")

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope._shadow import RandomStates, shadow
+from convscope._random_states import RandomStates
+from convscope._shadow import shadow
 from convscope._taps import require_hooks
 from convscope.errors import ConvscopeError, ModelContractError
 from convscope.models._receptive_field import ReceptiveFields
