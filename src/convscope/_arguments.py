@@ -8,6 +8,7 @@ the radius sensible) is checked by the method.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
@@ -41,6 +42,17 @@ def checked(method: Method) -> Method:
 
     @functools.wraps(method)
     def door(*args: Any, **kwargs: Any) -> Any:
+        # The caller's autocast and inference mode must not change what a method computes.
+        with contextlib.ExitStack() as calm:
+            if torch.is_inference_mode_enabled():
+                calm.enter_context(torch.inference_mode(False))
+            for kind in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(kind):
+                    calm.enter_context(torch.autocast(kind, enabled=False))
+            accepted, named = arguments(args, kwargs)
+            return method(*accepted, **named)
+
+    def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not known:
             known.update(typing.get_type_hints(method))
         try:
@@ -55,7 +67,7 @@ def checked(method: Method) -> Method:
             ):  # fmt: skip
                 continue
             values[name] = _accepted(name, value, known.get(name, Any), values)
-        return method(*bound.args, **bound.kwargs)
+        return bound.args, bound.kwargs
 
     return typing.cast(Method, door)
 
@@ -63,7 +75,7 @@ def checked(method: Method) -> Method:
 def _accepted(name: str, value: Any, hint: Any, values: dict[str, Any]) -> Any:
     if name == "classifier":
         return _classifier(value)
-    classifier, images = values.get("classifier"), values.get("images")
+    classifier, images = _owner(values), values.get("images")
     if name == "images" and isinstance(classifier, Classifier):
         return classifier.check_images(value)
     choices = _choices(hint)
@@ -73,9 +85,10 @@ def _accepted(name: str, value: Any, hint: Any, values: dict[str, Any]) -> Any:
         return _like(name, classifier.check_images(value, name), classifier, images)
     if name in ("labels", "targets"):
         found = _classes(name, value, choices)
-        if int in choices or not isinstance(images, Tensor) or not isinstance(found, Tensor):
+        one_each = isinstance(found, Tensor) and int not in choices
+        if not one_each or not isinstance(images, Tensor) or not isinstance(classifier, Classifier):
             return found
-        return typing.cast(Classifier, classifier).check_labels(found, len(images), name)
+        return classifier.check_labels(found, len(images), name)
     for accept in (_flag, _whole, _real, _text, _object):
         found = accept(name, value, choices)
         if found is not _NO:
@@ -107,6 +120,14 @@ def _classifier(value: Any) -> Classifier:
         expected="a convscope.Classifier",
         hint=f"wrap it: {hint}" if isinstance(value, nn.Module) else hint,
     )
+
+
+def _owner(values: dict[str, Any]) -> Any:
+    """The classifier that images and labels are for; of several the first."""
+    several = values.get("classifiers")
+    if isinstance(several, Mapping) and several:
+        return next(iter(several.values()))
+    return values.get("classifier")
 
 
 def _like(name: str, found: Tensor, classifier: Classifier, images: Any) -> Tensor:

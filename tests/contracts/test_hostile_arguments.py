@@ -215,7 +215,6 @@ def tensors(found):
     if isinstance(found, (list, tuple)):
         return [x for part in found for x in tensors(part)]
     if dataclasses.is_dataclass(found) and not isinstance(found, Cost):
-        return [
-            x for field in dataclasses.fields(found) for x in tensors(getattr(found, field.name))
-        ]
+        names = [field.name for field in dataclasses.fields(found) if field.name != "seconds"]
+        return [x for name in names for x in tensors(getattr(found, name))]
     return [torch.tensor(float(found))] if isinstance(found, (bool, int, float)) else []

@@ -74,7 +74,9 @@ class Box:
 
     def random_point(self, generator: Generator | None = None) -> Tensor:
         """A uniform point of the box, one per row; needs bounds with rows."""
-        share = torch.rand(self.low.shape, generator=source(generator)).to(self.low)
+        share = torch.rand(self.low.shape, generator=source(generator), dtype=torch.float32).to(
+            self.low
+        )
         point = self.low + share * (self.high - self.low)
         return torch.clamp(point, self.low, self.high)
 
@@ -125,7 +127,9 @@ class L2Ball:
     def random_point(self, generator: Generator | None = None) -> Tensor:
         """A uniform point of the ball (before clamping to [0, 1]), one per row."""
         generator = source(generator)
-        direction = torch.randn(self.center.shape, generator=generator).to(self.center)
+        direction = torch.randn(self.center.shape, generator=generator, dtype=torch.float32).to(
+            self.center
+        )
         count = self.center[0].numel() if len(self.center) else 1
         share = torch.rand(len(self.center), generator=generator, dtype=torch.float64)
         length = self.radius * share.to(self.radius.device) ** (1 / count)

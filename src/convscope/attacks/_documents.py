@@ -29,5 +29,7 @@ def confident(targets: Tensor, confidence: float) -> Stop:
 
 def gaussian_images(images: Tensor, mean: float, sd: float, generator: Generator | None) -> Tensor:
     """Images of Gaussian pixels, one drawing for all rows, clamped to [0, 1]."""
-    noise = torch.randn((1, *images.shape[1:]), generator=source(generator)).to(images)
+    noise = torch.randn(
+        (1, *images.shape[1:]), generator=source(generator), dtype=torch.float32
+    ).to(images)
     return (mean + sd * noise).clamp(0, 1).expand(len(images), -1, -1, -1).clone()

@@ -25,10 +25,12 @@ def random_start(
     """
     shape = (1, *images.shape[1:])
     if norm == "linf":
-        offset = 2 * torch.rand(shape, generator=generator).to(images) - 1
+        offset = 2 * torch.rand(shape, generator=generator, dtype=torch.float32).to(images) - 1
     else:
-        direction = torch.randn(shape, generator=generator).to(images)
-        share = torch.rand((), generator=generator).item() ** (1 / max(direction.numel(), 1))
+        direction = torch.randn(shape, generator=generator, dtype=torch.float32).to(images)
+        share = torch.rand((), generator=generator, dtype=torch.float32).item() ** (
+            1 / max(direction.numel(), 1)
+        )
         offset = share * direction / torch.linalg.vector_norm(direction).clamp_min(1e-30)
     lengths = radii.to(images).expand(len(images)).view(-1, 1, 1, 1)
     return region.project(images + lengths * offset, torch.arange(len(images)))

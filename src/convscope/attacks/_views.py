@@ -97,7 +97,9 @@ def noises(sd: float) -> View:
 
         def add(images: Tensor) -> Tensor:
             own = torch.Generator().manual_seed(seed)
-            return images + sd * torch.randn(images.shape[1:], generator=own).to(images)
+            return images + sd * torch.randn(
+                images.shape[1:], generator=own, dtype=torch.float32
+            ).to(images)
 
         return add
 

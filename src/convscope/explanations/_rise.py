@@ -108,7 +108,9 @@ def random_masks(
 ) -> Tensor:
     """Smooth random masks ``(count, height, width)`` in [0, 1], each shifted by itself."""
     steps = [math.ceil(side / cells) for side in size]
-    coarse = (torch.rand(count, 1, cells + 1, cells + 1, generator=generator) < keep).float()
+    coarse = (
+        torch.rand(count, 1, cells + 1, cells + 1, generator=generator, dtype=torch.float32) < keep
+    ).float()
     large = [(cells + 1) * step for step in steps]
     fine = F.interpolate(coarse, size=large, mode="bilinear", align_corners=False)[:, 0]
     tops = torch.randint(steps[0], (count,), generator=generator).tolist()

@@ -68,7 +68,9 @@ def smooth_grad(
         )
     known = known_targets(classifier, images, targets)
     source = generator if generator is not None else torch.Generator().manual_seed(0)
-    noise = deviation * torch.randn(draws, *images.shape[1:], generator=source).to(images)
+    noise = deviation * torch.randn(
+        draws, *images.shape[1:], generator=source, dtype=torch.float32
+    ).to(images)
     with classifier.probe() as probe:
         logits = probe.logits(images)
         found = targets_of(known, logits)

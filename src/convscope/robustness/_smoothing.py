@@ -140,7 +140,7 @@ def _votes(
     counts = torch.zeros(len(images), classes, dtype=torch.int64, device=images.device)
     for start in range(0, draws, BLOCK):
         size = (min(BLOCK, draws - start), *images.shape[1:])
-        noise = sigma * torch.randn(size, generator=generator).to(images)
+        noise = sigma * torch.randn(size, generator=generator, dtype=torch.float32).to(images)
         for row, image in enumerate(images):
             logits = probe.logits(image + noise)
             won = logits.argmax(dim=1)[finite(logits)]  # What is no prediction votes for nobody.

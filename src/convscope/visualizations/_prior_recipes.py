@@ -117,7 +117,9 @@ def paint_by_prior(
     latents, stuck = lively(
         problem,
         lambda factor: (
-            factor * start * torch.randn(count, *prior.shape, generator=problem.generator)
+            factor
+            * start
+            * torch.randn(count, *prior.shape, generator=problem.generator, dtype=torch.float32)
         ),
         anywhere(),
         lambda z: prior.paint(z).clamp(0, 1),

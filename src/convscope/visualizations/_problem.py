@@ -45,7 +45,9 @@ class Problem:
 
     def noise(self, mean: float, deviation: float) -> Images:
         """Gaussian noise, clipped to [0, 1], one image per unit."""
-        draw = torch.randn(len(self.units.names), *self.shape, generator=self.generator)
+        draw = torch.randn(
+            len(self.units.names), *self.shape, generator=self.generator, dtype=torch.float32
+        )
         return (mean + deviation * draw).clamp(0, 1)
 
 

@@ -30,7 +30,7 @@ class Views:
     """Random affine views, drawn in advance so that they do not depend on how work is cut."""
 
     def __init__(self, jitter: Jitter, count: int, steps: int, generator: Generator) -> None:
-        draws = torch.rand(steps + 1, count, 5, generator=generator) * 2 - 1
+        draws = torch.rand(steps + 1, count, 5, generator=generator, dtype=torch.float32) * 2 - 1
         angle = draws[..., 0] * torch.pi * jitter.degrees / 180
         size = 1 + draws[..., 1] * jitter.scale
         mirror = torch.where(draws[..., 4] < 0, -1.0, 1.0) if jitter.flip else torch.ones(())

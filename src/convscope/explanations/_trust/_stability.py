@@ -51,7 +51,9 @@ def stability(
         )
     source = generator if generator is not None else torch.Generator().manual_seed(0)
     still = method(classifier, images, targets).maps.flatten(1)
-    noise = radius * (2 * torch.rand(draws, *images.shape, generator=source).to(images) - 1)
+    noise = radius * (
+        2 * torch.rand(draws, *images.shape, generator=source, dtype=torch.float32).to(images) - 1
+    )
     shaken = (images[None] + noise).clamp(0, 1).flatten(0, 1)
     many = method(classifier, shaken, targets.repeat(draws)).maps.flatten(1)
     change = (many.view(draws, *still.shape) - still).norm(dim=2).amax(dim=0)

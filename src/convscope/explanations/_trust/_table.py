@@ -268,7 +268,7 @@ def random_maps(generator: Generator) -> Callable[..., Explanation]:
         shape = (*chosen.shape, *images.shape[2:])
         return Explanation(
             images=images,
-            maps=torch.rand(shape, generator=generator).to(images),
+            maps=torch.rand(shape, generator=generator, dtype=torch.float32).to(images),
             targets=chosen,
             method=RANDOM,
             class_names=classifier.class_names,
