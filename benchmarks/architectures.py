@@ -269,7 +269,9 @@ def judge(library: str, name: str, convnet: bool) -> dict[str, Any]:
         patched = images.clone()
         patched[:, :, : size // 2, : size // 2] = images.mean(dim=(2, 3), keepdim=True)
         plain = expected[:, 1] - twin(patched)[:, 1]
-    row["occlusion_error"] = relative(hidden.maps[:, 0, 0, 0] + expected[:, 1], plain + expected[:, 1])
+    row["occlusion_error"] = relative(
+        hidden.maps[:, 0, 0, 0] + expected[:, 1], plain + expected[:, 1]
+    )
     if row["occlusion_error"] > max(10 * TOLERANCE, 8 * row.get("logit_rounding", 0.0)):
         wrong.append("occlusion differs from plain torch")
     try:

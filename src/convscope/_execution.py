@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope._narrow import is_narrow, narrow_convolution
+from convscope._reuse import keep, prepared, structure_of, take
 from convscope._shadow import RandomStates, shadow
 
 if TYPE_CHECKING:
@@ -111,13 +112,35 @@ class Runner:
         execution: The path it runs on.
     """
 
-    def __init__(self, classifier: Classifier, execution: Execution) -> None:
+    def __init__(
+        self, classifier: Classifier, execution: Execution, *, reusable: bool = False
+    ) -> None:
         self.classifier = classifier
         self.execution = execution
+        origin = structure_of(classifier.module) if reusable else None
         self.module = shadow(classifier.module)
         self._whole = _Switch()
         with torch.inference_mode(False), torch.no_grad():
             _install(self.module, execution, self._whole)
+            self._kept = prepared(
+                origin, classifier, self.module, self._whole, execution, fast_paths_allowed()
+            )
+
+    @classmethod
+    def opened(cls, classifier: Classifier) -> Runner:
+        """The copy that an earlier Probe has left, if it still is the network, or a fresh one."""
+        kept = take(classifier, fast_paths_allowed())
+        if kept is None:
+            return cls(classifier, execution_of(classifier), reusable=True)
+        runner = cls.__new__(cls)
+        runner.classifier, runner.execution = classifier, kept.execution
+        runner.module, runner._whole, runner._kept = kept.module, kept.whole, kept
+        return runner
+
+    def close(self) -> None:
+        """Leave the copy to the next Probe, if it can be used again. It must not run any more."""
+        kept, self._kept = self._kept, None
+        keep(self.classifier, kept)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Pixels to the network's input, in memory that the network may write to."""

@@ -1,6 +1,6 @@
 """The only code that runs a network for a method: frozen, chunked, counted, tapped, traceless.
 
-A `Probe` runs a private copy of the network, made when it opens, in evaluation mode. The user's
+A `Probe` runs a private copy of the network, equal to it when it opens, in evaluation mode. The user's
 own module is only read. So nothing has to be put back: neither a method nor the network itself
 can leave a trace on it, whatever ends the work - an exception, a signal at any instant, a second
 thread, a forgotten probe. Random numbers that the network draws from a global state are given back
@@ -20,7 +20,7 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
-from convscope._execution import Execution, Runner, execution_of, fast_paths, fingerprint
+from convscope._execution import Execution, Runner, fast_paths, fingerprint
 from convscope._maps import Maps, default_layer, find_maps, require_maps
 from convscope._shadow import RandomStates
 from convscope._taps import LayerInfo, Taps, find_layer
@@ -126,7 +126,7 @@ class Probe:
     """Run a classifier's network without leaving a trace.
 
     Use it as a context manager; the counters stay readable afterwards. What it runs is a copy
-    made when the context is entered: changes to the network while it is open are not seen, and
+    of the network as it is when the context is entered: changes to the network while it is open are not seen, and
     several probes of one network, also in several threads, do not disturb each other. A probe
     itself belongs to the thread that opened it.
 
@@ -174,9 +174,12 @@ class Probe:
                 code="U13",
                 hint="open another one: `with classifier.probe() as probe:`",
             )
-        execution = self._execution or execution_of(self.classifier)
         self._random = RandomStates()
-        runner = Runner(self.classifier, execution)
+        runner = (
+            Runner.opened(self.classifier)
+            if self._execution is None
+            else Runner(self.classifier, self._execution)
+        )
         self._versions = [(n, b, b._version) for n, b in runner.module.named_buffers()]
         self._thread = threading.get_ident()
         self._started = time.perf_counter()
@@ -200,6 +203,8 @@ class Probe:
             if buffer._version != version
         )  # fmt: skip
         self._versions = []
+        if kind is None and not self.notes:
+            runner.close()
         # Draws of another thread are its own: give back only what must have been the network's.
         if (runner.execution.draws or threading.active_count() == 1) and self._random.moved():
             try:
