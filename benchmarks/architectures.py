@@ -30,51 +30,58 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 CONVNETS = """
-timm: byobnet=mobileone_s1,repvgg_a0,gernet_s,resnext26ts,seresnet33ts,lamhalobotnet50ts_256
-convmixer=convmixer_768_32 convnext=convnext_atto,convnextv2_atto,convnext_tiny,test_convnext
+timm: byobnet=mobileone_s1,repvgg_a0,gernet_s,resnext26ts
+byobnet=seresnet33ts,lamhalobotnet50ts_256 convmixer=convmixer_768_32
+convnext=convnext_atto,convnextv2_atto,convnext_tiny convnext=test_convnext
 cspnet=cs3darknet_s,cspresnet50,cspdarknet53 cspnext=cspnext_tiny densenet=densenet121
 dla=dla46_c,dla46x_c,dla34,dla60_res2net dpn=dpn48b,dpn68 edgenext=edgenext_xx_small
-efficientnet=mobilenetv2_050,mnasnet_small,efficientnet_b0,efficientnet_lite0,mixnet_s,fbnetc_100
-efficientnet=tf_efficientnet_b0,spnasnet_100,tinynet_e,efficientnetv2_rw_t,mobilenet_edgetpu_v2_xs
-fasternet=fasternet_t0 fastvit=fastvit_t8 focalnet=focalnet_tiny_srf ghostnet=ghostnet_050,ghostnetv2_100
-hardcorenas=hardcorenas_a hgnet=hgnetv2_b0 hrnet=hrnet_w18_small,hrnet_w18_small_v2
-inception_next=inception_next_atto inception_resnet_v2=inception_resnet_v2 inception_v3=inception_v3
-inception_v4=inception_v4 lcnetv2=lcnetv2_base
-mobilenetv3=mobilenetv3_small_050,mobilenetv3_large_100,lcnet_050,mobilenetv4_conv_small_035
-nasnet=nasnetalarge nfnet=dm_nfnet_f0,nfnet_l0,test_nfnet,nf_regnet_b0 pnasnet=pnasnet5large rdnet=rdnet_tiny
+efficientnet=mobilenetv2_050,mnasnet_small,efficientnet_b0
+efficientnet=efficientnet_lite0,mixnet_s,fbnetc_100
+efficientnet=tf_efficientnet_b0,spnasnet_100,tinynet_e
+efficientnet=efficientnetv2_rw_t,mobilenet_edgetpu_v2_xs fasternet=fasternet_t0 fastvit=fastvit_t8
+focalnet=focalnet_tiny_srf ghostnet=ghostnet_050,ghostnetv2_100 hardcorenas=hardcorenas_a
+hgnet=hgnetv2_b0 hrnet=hrnet_w18_small,hrnet_w18_small_v2 inception_next=inception_next_atto
+inception_resnet_v2=inception_resnet_v2 inception_v3=inception_v3 inception_v4=inception_v4
+lcnetv2=lcnetv2_base mobilenetv3=mobilenetv3_small_050,mobilenetv3_large_100
+mobilenetv3=lcnet_050,mobilenetv4_conv_small_035 nasnet=nasnetalarge
+nfnet=dm_nfnet_f0,nfnet_l0,test_nfnet,nf_regnet_b0 pnasnet=pnasnet5large rdnet=rdnet_tiny
 regnet=regnetx_002,regnety_002,regnetz_005 repghost=repghostnet_050 repvit=repvit_m0_9
 res2net=res2net50_14w_8s,res2next50 resnest=resnest14d,resnest26d
-resnet=resnet10t,resnet18,resnet50,resnet26t,ecaresnet26t,seresnet18,resnetaa34d,resnext50_32x4d,test_resnet
-resnetv2=resnetv2_18,resnetv2_50 rexnet=rexnet_100,rexnetr_100 selecsls=selecsls42 senet=legacy_seresnet18
-sknet=skresnet18,skresnet34 starnet=starnet_s1,starnet_s050 tresnet=tresnet_m
-vgg=vgg11,vgg11_bn vovnet=ese_vovnet19b_slim,vovnet39a xception=legacy_xception
+resnet=resnet10t,resnet18,resnet50,resnet26t,ecaresnet26t
+resnet=seresnet18,resnetaa34d,resnext50_32x4d,test_resnet resnetv2=resnetv2_18,resnetv2_50
+rexnet=rexnet_100,rexnetr_100 selecsls=selecsls42 senet=legacy_seresnet18
+sknet=skresnet18,skresnet34 starnet=starnet_s1,starnet_s050 tresnet=tresnet_m vgg=vgg11,vgg11_bn
+vovnet=ese_vovnet19b_slim,vovnet39a xception=legacy_xception
 xception_aligned=xception41,xception41p metaformer=poolformer_s12,poolformerv2_s12,convformer_s18
-csatv2=csatv2 mambaout=mambaout_femto
-torchvision: alexnet convnext_tiny densenet121 efficientnet_b0 efficientnet_v2_s googlenet inception_v3
-mnasnet0_5 mobilenet_v2 mobilenet_v3_large mobilenet_v3_small regnet_x_400mf regnet_y_400mf
-resnet18 resnet34 resnet50 resnext50_32x4d shufflenet_v2_x0_5 shufflenet_v2_x1_0 squeezenet1_0
-squeezenet1_1 vgg11 vgg11_bn vgg16 wide_resnet50_2
+torchvision: alexnet convnext_tiny densenet121 efficientnet_b0 efficientnet_v2_s googlenet
+inception_v3 mnasnet0_5 mobilenet_v2 mobilenet_v3_large mobilenet_v3_small regnet_x_400mf
+regnet_y_400mf resnet18 resnet34 resnet50 resnext50_32x4d shufflenet_v2_x0_5 shufflenet_v2_x1_0
+squeezenet1_0 squeezenet1_1 vgg11 vgg11_bn vgg16 wide_resnet50_2
 """
 """Networks whose last block gives maps: a layer to look at must be found, and be that block's."""
 
 OTHERS = """
-timm: beit=beit_base_patch16_224 byoanet=eca_botnext26ts_256,lambda_resnet26t,halonet26t
-cait=cait_xxs24_224 coat=coat_tiny,coat_lite_tiny convit=convit_tiny cpubone=cpubone_nano
-crossvit=crossvit_tiny_240 davit=davit_tiny deit=deit_tiny_patch16_224,deit_tiny_distilled_patch16_224
-efficientformer=efficientformer_l1 efficientformer_v2=efficientformerv2_s0 efficientvim=efficientvim_m1
-efficientvit_mit=efficientvit_b0 efficientvit_msra=efficientvit_m0 eva=eva02_tiny_patch14_224
-gcvit=gcvit_xxtiny hiera=hiera_tiny_224 iformer=iformer_t levit=levit_128s,levit_conv_128s
-lowformer=lowformer_b0 maxxvit=coatnet_nano_rw_224,maxvit_tiny_tf_224,coatnext_nano_rw_224,maxxvit_rmlp_nano_rw_256
-maxxvit=maxvit_rmlp_pico_rw_256,coatnet_pico_rw_224,test_vit metaformer=caformer_s18,poolformer_m36
-mlp_mixer=mixer_s32_224,resmlp_12_224,gmlp_ti16_224
+timm: beit=beit_base_patch16_224 csatv2=csatv2 mambaout=mambaout_femto
+byoanet=eca_botnext26ts_256,lambda_resnet26t,halonet26t cait=cait_xxs24_224
+coat=coat_tiny,coat_lite_tiny convit=convit_tiny cpubone=cpubone_nano crossvit=crossvit_tiny_240
+davit=davit_tiny deit=deit_tiny_patch16_224,deit_tiny_distilled_patch16_224
+efficientformer=efficientformer_l1 efficientformer_v2=efficientformerv2_s0
+efficientvim=efficientvim_m1 efficientvit_mit=efficientvit_b0 efficientvit_msra=efficientvit_m0
+eva=eva02_tiny_patch14_224 gcvit=gcvit_xxtiny hiera=hiera_tiny_224 iformer=iformer_t
+levit=levit_128s,levit_conv_128s lowformer=lowformer_b0
+maxxvit=coatnet_nano_rw_224,maxvit_tiny_tf_224
+maxxvit=coatnext_nano_rw_224,maxxvit_rmlp_nano_rw_256
+maxxvit=maxvit_rmlp_pico_rw_256,coatnet_pico_rw_224,test_vit
+metaformer=caformer_s18,poolformer_m36 mlp_mixer=mixer_s32_224,resmlp_12_224,gmlp_ti16_224
 mobilevit=mobilevit_xxs,mobilevitv2_050 mvitv2=mvitv2_tiny nest=nest_tiny nextvit=nextvit_small
 pit=pit_ti_224,pit_ti_distilled_224 pvt_v2=pvt_v2_b0 sequencer=sequencer2d_s shvit=shvit_s1
 swiftformer=swiftformer_xs swin_transformer=swin_tiny_patch4_window7_224
 swin_transformer_v2=swinv2_tiny_window8_256 swin_transformer_v2_cr=swinv2_cr_tiny_ns_224
-tiny_vit=tiny_vit_5m_224 tnt=tnt_s_legacy_patch16_224 twins=twins_pcpvt_small,twins_svt_small visformer=visformer_tiny
-vision_transformer=vit_tiny_patch16_224,vit_small_patch32_224,vit_base_patch32_224,vit_tiny_r_s16_p8_224
-vision_transformer_relpos=vit_relpos_small_patch16_224 vitamin=vitamin_small_224 volo=volo_d1_224
-xcit=xcit_nano_12_p16_224,xcit_tiny_12_p8_224
+tiny_vit=tiny_vit_5m_224 tnt=tnt_s_legacy_patch16_224 twins=twins_pcpvt_small,twins_svt_small
+visformer=visformer_tiny vision_transformer=vit_tiny_patch16_224
+vision_transformer=vit_small_patch32_224 vision_transformer=vit_base_patch32_224
+vision_transformer=vit_tiny_r_s16_p8_224 vision_transformer_relpos=vit_relpos_small_patch16_224
+vitamin=vitamin_small_224 volo=volo_d1_224 xcit=xcit_nano_12_p16_224,xcit_tiny_12_p8_224
 torchvision: maxvit_t swin_t swin_v2_t vit_b_16 vit_b_32
 """
 """Networks with attention or token mixing: a map of the image, or a refusal."""
@@ -185,7 +192,8 @@ def like(one: Tensor, two: Tensor) -> float:
     if one.shape != two.shape:
         return 0.0
     one, two = one.flatten(1).double(), two.flatten(1).double()
-    return float(torch.stack([torch.corrcoef(torch.stack(p))[0, 1] for p in zip(one, two)]).min())
+    pairs = map(torch.stack, zip(one, two, strict=True))
+    return min(float(torch.corrcoef(pair)[0, 1]) for pair in pairs)
 
 
 def snapshot(module: nn.Module) -> Any:
@@ -348,7 +356,10 @@ def places(twin: nn.Module, layer: str, images: Tensor) -> float:
     """
     path, _, number = layer.partition("#")
     outputs: list[Tensor] = []
-    hook = lambda module, inputs, output: outputs.append(output.detach().clone())
+
+    def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+        outputs.append(output.detach().clone())
+
     handle = twin.get_submodule(path).register_forward_hook(hook)
 
     def at(batch: Tensor) -> Tensor:
@@ -437,9 +448,6 @@ def main() -> None:
     for library in ("timm", "torchvision"):
         if importlib.util.find_spec(library) is None:
             sys.exit(f"{library} is not installed: pip install timm torchvision, then run again")
-    import convscope.attacks
-    import convscope.explanations
-    import timm
     import torchvision  # noqa: F401 - loaded once, before the processes are made
 
     multiprocessing.set_start_method("fork")

@@ -279,7 +279,7 @@ def _find_memcmp() -> Callable[[int, int, int], int] | None:
         return None
     found.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
     found.restype = ctypes.c_int
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 _memcmp = _find_memcmp()

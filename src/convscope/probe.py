@@ -1,10 +1,10 @@
 """The only code that runs a network for a method: frozen, chunked, counted, tapped, traceless.
 
-A `Probe` runs a private copy of the network, equal to it when it opens, in evaluation mode. The user's
-own module is only read. So nothing has to be put back: neither a method nor the network itself
-can leave a trace on it, whatever ends the work - an exception, a signal at any instant, a second
-thread, a forgotten probe. Random numbers that the network draws from a global state are given back
-when the probe closes.
+A `Probe` runs a private copy of the network, equal to it when the probe opens, in evaluation mode.
+The user's own module is only read. So nothing has to be put back: neither a method nor the network
+itself can leave a trace on it, whatever ends the work - an exception, a signal at any instant, a
+second thread, a forgotten probe. Random numbers that the network draws from a global state are
+given back when the probe closes.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Probe:
     """Run a classifier's network without leaving a trace.
 
     Use it as a context manager; the counters stay readable afterwards. What it runs is a copy
-    of the network as it is when the context is entered: changes to the network while it is open are not seen, and
+    of the network as it is when the context is entered: changes while it is open are not seen, and
     several probes of one network, also in several threads, do not disturb each other. A probe
     itself belongs to the thread that opened it.
 
