@@ -2,7 +2,7 @@
 
     python benchmarks/architectures.py [--only NAME,NAME] [--seconds 120]
 
-Weights are random, images 96 x 96 or what the network insists on, two at a time. Parameters that
+Weights are random, images 96 x 96, or what the network insists on, two at a time. Parameters that
 are initialized to (nearly) zero, such as layer scale, the last normalization of a residual block
 and the heads of transformers, are set to random numbers, or whole branches would not matter.
 Each architecture has a process of its own. `wrong` counts what nobody may meet: numbers that
@@ -124,10 +124,13 @@ def make(library: str, name: str) -> nn.Module:
 
 
 def size_of(module: nn.Module) -> int:
-    """96 pixels if the network takes them, else 224 or what its configuration asks for."""
+    """96 pixels if the network takes them, else 224 or what its configuration asks for.
+
+    Networks made for more than 256 pixels get 160: their last maps would be a single place.
+    """
     asked = getattr(module, "default_cfg", {}).get("input_size", (3, 224, 224))[-1]
     trial = copy.deepcopy(module).eval()
-    for size in (96, 224, asked):
+    for size in (96 if asked <= 256 else 160, 224, asked):
         with torch.no_grad(), contextlib.suppress(Exception):
             trial(torch.rand(1, 3, size, size))
             return int(size)
