@@ -253,13 +253,13 @@ class Probe:
         Returns:
             ``(batch, class)``, on the images' device.
         """
-        chunks = []
+        found = _Gathered(len(images))
         with torch.inference_mode(False), torch.no_grad():
             for rows in self._chunks(images):
-                chunks.append(self.run(images[rows]).to(images.device))
-        if not chunks:
+                found.add(rows, self.run(images[rows]).to(images.device))
+        if len(images) == 0:
             return images.new_zeros(0, self.classifier.num_classes)
-        return torch.cat(chunks)
+        return found.whole
 
     def run(self, images: Images, until: str | None = None) -> Tensor:
         """One chunk through the network, or through its part up to layer `until`.
@@ -332,7 +332,7 @@ class Probe:
         """Activations of several layers from one pass that stops at the deepest."""
         runner = self._open
         calls = self._calls(layers)
-        parts: dict[str, list[Tensor]] = {name: [] for name in layers}
+        parts = {name: _Gathered(len(images)) for name in layers}
         with torch.inference_mode(False), torch.no_grad():
             for rows in self._chunks(images):
                 chunk = images[rows]
@@ -340,8 +340,8 @@ class Probe:
                 with Taps(runner.module, calls, stop=True) as taps:
                     taps.run(runner.prepare(chunk))
                 for name in layers:
-                    parts[name].append(taps.seen[name].to(images.device, images.dtype))
-        return {name: torch.cat(chunks) for name, chunks in parts.items()}
+                    parts[name].add(rows, taps.seen[name].to(images.device, images.dtype))
+        return {name: found.whole for name, found in parts.items()}
 
     # ------------------------------------------------------------------ gradients
 
@@ -422,15 +422,15 @@ class Probe:
             and logits ``(batch, class)``.
         """
         _ = self._open
-        gradients, logits = [], []
+        gradients, logits = _Gathered(len(images)), _Gathered(len(images))
         with torch.inference_mode(False), torch.enable_grad():
             for rows in self._chunks(images):
                 part = images[rows].detach().clone().requires_grad_(True)
                 out = self.run(part)
-                logits.append(out.detach().to(images.device))
+                logits.add(rows, out.detach().to(images.device))
                 mine = classes[rows] if isinstance(classes, Tensor) else classes
-                gradients.append(self._each_class(out, part, mine, reduce))
-        return torch.cat(gradients), torch.cat(logits)
+                gradients.add(rows, self._each_class(out, part, mine, reduce))
+        return gradients.whole, logits.whole
 
     def from_layer(
         self,
@@ -454,7 +454,7 @@ class Probe:
         runner = self._open
         calls = self._calls([layer])
         dense = runner.execution.channels_last and not self._convolves_after(layer)
-        activations, gradients, logits = [], [], []
+        activations, gradients, logits = (_Gathered(len(images)) for _ in range(3))
         with torch.inference_mode(False), torch.enable_grad():
             for rows in self._chunks(images):
                 chunk = images[rows]
@@ -467,13 +467,11 @@ class Probe:
                 out = self.classifier.read(returned, len(chunk))
                 mine = classes[rows] if isinstance(classes, Tensor) else classes
                 found = self._each_class(out, leaf, mine, reduce)
-                gradients.append(found.to(images.device, images.dtype))
-                activations.append(leaf.detach().to(images.device, images.dtype))
-                logits.append(out.detach().to(images.device, images.dtype))
+                gradients.add(rows, found.to(images.device, images.dtype))
+                activations.add(rows, leaf.detach().to(images.device, images.dtype))
+                logits.add(rows, out.detach().to(images.device, images.dtype))
         return LayerGradient(
-            activations=torch.cat(activations),
-            gradients=torch.cat(gradients),
-            logits=torch.cat(logits),
+            activations=activations.whole, gradients=gradients.whole, logits=logits.whole
         )
 
     # ------------------------------------------------------------------ layers
@@ -594,6 +592,41 @@ class Probe:
                 hint="use a gradient-free method: occlusion, rise, square",
             )
         return gradient
+
+
+class _Gathered:
+    """Rows of one tensor that come chunk by chunk; nothing is held twice."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._whole: Tensor | None = None
+
+    def add(self, rows: slice, part: Tensor) -> None:
+        """Put a chunk to its rows. If it is all of them, it is the whole, without a copy."""
+        if rows.stop - rows.start == self.count:
+            self._whole = part
+            return
+        if self._whole is None:
+            last = part.ndim == 4 and not part.is_contiguous()
+            last = last and part.is_contiguous(memory_format=torch.channels_last)
+            self._whole = torch.empty(
+                (self.count, *part.shape[1:]),
+                dtype=part.dtype,
+                device=part.device,
+                memory_format=torch.channels_last if last else torch.contiguous_format,
+            )
+        self._whole[rows] = part
+
+    @property
+    def whole(self) -> Tensor:
+        """All rows.
+
+        Raises:
+            ValueError: If there are none: a chunk says what a row looks like.
+        """
+        if self._whole is None:
+            raise ValueError("no rows were gathered")
+        return self._whole
 
 
 def _failed(classifier: Classifier, images: Tensor, error: Exception) -> ModelContractError:
