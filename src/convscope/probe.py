@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from convscope._execution import Execution, Runner, fast_paths, fingerprint
 from convscope._maps import Maps, default_layer, find_maps, require_maps
+from convscope._readable import readable
 from convscope._shadow import RandomStates
 from convscope._taps import LayerInfo, Taps, find_layer
 from convscope.classifier import Classifier
@@ -65,6 +66,7 @@ class Cost:
     seconds: float
 
 
+@readable
 @dataclass(frozen=True, kw_only=True)
 class Gradient:
     """Values of an objective, and their gradients.
@@ -80,6 +82,7 @@ class Gradient:
     outputs: Tensor
 
 
+@readable
 @dataclass(frozen=True, kw_only=True)
 class LayerGradient:
     """Activations of a layer and what the logits owe to them.

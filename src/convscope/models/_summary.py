@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope._readable import readable
 from convscope._shadow import RandomStates, shadow
 from convscope._taps import require_hooks
 from convscope.errors import ConvscopeError, ModelContractError
@@ -52,6 +53,7 @@ class LayerSummary:
     calls: int
 
 
+@readable
 @dataclass(frozen=True, kw_only=True)
 class NetworkSummary:
     """A network as a table, in the order of the forward pass.
@@ -108,6 +110,10 @@ class NetworkSummary:
             f" ({self.document_neurons:,} as the course documents count: filter taps, flattened"
             " values, dense outputs)"
         )
+
+    def headline(self) -> str:
+        """The totals in one line."""
+        return self.totals()
 
     @property
     def work(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.data import Dataset
 from convscope.errors import ResourceError
@@ -43,6 +44,7 @@ from convscope.training._world import World, joined
 EXPLODED = 1e4
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainResult:
     """What a run delivers.
