@@ -22,6 +22,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -447,6 +448,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--only", default="", help="names or parts of names, by commas")
     arguments.add_argument("--seconds", type=float, default=120)
+    arguments.add_argument("--rows", type=Path, help="keep rows here, and go on after those in it")
     given = arguments.parse_args()
     for library in ("timm", "torchvision"):
         if importlib.util.find_spec(library) is None:
@@ -457,12 +459,19 @@ def main() -> None:
     convnets = names_of(CONVNETS)
     wanted = [part for part in given.only.split(",") if part]
     rows: dict[str, dict[str, Any]] = {}
+    if given.rows is not None and given.rows.exists():
+        rows = dict(json.loads(line) for line in given.rows.read_text().splitlines())
     for library, name in [*convnets, *names_of(OTHERS)]:
         key = f"{library}:{name}"
         if wanted and not any(part == name or part in key for part in wanted):
             continue
+        if key in rows:
+            continue
         row = rows[key] = run(library, name, (library, name) in convnets, given.seconds)
         print(key, json.dumps(row), flush=True)
+        if given.rows is not None:
+            with given.rows.open("a") as file:
+                file.write(json.dumps([key, row]) + "\n")
     figures = summary(rows, {f"{library}:{name}" for library, name in convnets})
     if wanted:
         print(json.dumps(figures, indent=2))
