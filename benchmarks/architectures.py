@@ -129,7 +129,8 @@ def size_of(module: nn.Module) -> int:
 
     Networks made for more than 256 pixels get 160: their last maps would be a single place.
     """
-    asked = getattr(module, "default_cfg", {}).get("input_size", (3, 224, 224))[-1]
+    usual = 299 if type(module).__name__ == "Inception3" else 224
+    asked = getattr(module, "default_cfg", {}).get("input_size", (3, usual, usual))[-1]
     trial = copy.deepcopy(module).eval()
     for size in (96 if asked <= 256 else 160, 224, asked):
         with torch.no_grad(), contextlib.suppress(Exception):

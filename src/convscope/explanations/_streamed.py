@@ -34,6 +34,7 @@ def block_rows(images: Images, targets: int) -> int:
         targets: Maps per image.
 
     Example:
+        >>> import torch
         >>> block_rows(torch.zeros(1, 1, 28, 28), 1), block_rows(torch.zeros(1, 1, 28, 28), 10)
         (1024, 128)
         >>> block_rows(torch.zeros(1, 3, 224, 224), 1)
