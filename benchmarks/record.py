@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,9 @@ def record(
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
+            # A checkout that is imported without being installed knows its own version.
+            module = sys.modules.get(package)
+            found[package] = getattr(module, "__version__", "not installed")
     content = {
         "benchmark": name,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

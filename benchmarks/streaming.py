@@ -2,6 +2,8 @@
 
     python benchmarks/streaming.py --data-dir DIR [--model mnist-conv2-fc] [--only pgd-10,pgd-40]
 
+Command lines run over 10,000 and 50,000 training images; `eval` over 10,000 and all 70,000.
+
 Peak memory is the largest resident set of the whole process, Python and torch included, as the
 kernel counts it. 60,000 float images are 188 MB, so images before and after are 376 MB. What a
 result keeps of each image grows with the images, nothing else may: `growth_per_image` says by how
@@ -15,12 +17,13 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from record import record
+from record import RESULTS, record
 
 CASES: dict[str, Callable[[Any, Any, Any], Any]] = {}
 COUNTS = (10_000, 60_000)
@@ -80,6 +83,52 @@ def grad_cam(classifier: Any, images: Any, labels: Any) -> Any:
     return grad_cam(classifier, images, labels)
 
 
+@case
+def saliency_all(classifier: Any, images: Any, labels: Any) -> Any:
+    from convscope.explanations import saliency
+
+    return saliency(classifier, images, "all")
+
+
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "command-eval": ("eval", "MODEL", "--data", "mnist", "--split", "SPLIT"),
+    "command-attack": ("attack", "fast-gradient", "MODEL", "IMAGES", "--epsilon", "0.1"),
+    "command-attack-json": (
+        "attack", "fast-gradient", "MODEL", "IMAGES", "--epsilon", "0.1", "--json",
+    ),
+    "command-attack-out": (
+        "attack", "fast-gradient", "MODEL", "IMAGES", "--epsilon", "0.1", "--out", "OUT",
+    ),
+    "command-evaluate": (
+        "attack", "evaluate", "MODEL", "--data", "mnist", "--split", "train", "--epsilon", "0.1",
+        "--effort", "quick", "--count", "COUNT",
+    ),
+    "command-inspect": ("inspect", "MODEL", "IMAGES", "--show", "grad-cam", "--out", "OUT"),
+}  # fmt: skip
+"""Command lines; what they run is counted as the kernel counts it for the child process."""
+
+
+def run_command(name: str, count: int, given: argparse.Namespace) -> None:
+    """Run one command line and print seconds and peak memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = {
+            "MODEL": given.model,
+            "IMAGES": f"mnist:train/0-{min(count, 50_000) - 1}",
+            "SPLIT": "test" if count <= 10_000 else "all",
+            "COUNT": str(min(count, 50_000)),
+            "OUT": str(Path(folder) / "out"),
+        }
+        line = [sys.executable, "-m", "convscope", *(words.get(w, w) for w in COMMANDS[name])]
+        line += ["--data-dir", str(given.data_dir)] if given.data_dir else []
+        begin = time.perf_counter()
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    if done.returncode:
+        sys.exit(done.stderr[-300:])
+    print(json.dumps({"seconds": seconds, "peak_bytes": peak, "success_rate": None}))
+
+
 def measure(name: str, count: int, given: argparse.Namespace) -> None:
     """Run one case and print seconds and peak memory."""
     import torch
@@ -114,15 +163,19 @@ def main() -> None:
     arguments.add_argument("--model", default="mnist-conv2-fc")
     arguments.add_argument("--data-dir", type=Path)
     arguments.add_argument("--threads", type=int, default=1)
-    arguments.add_argument("--only", default=",".join(CASES))
+    arguments.add_argument("--only", default="", help="cases by commas; others stay as recorded")
     arguments.add_argument("--case")
     arguments.add_argument("--count", type=int)
     given = arguments.parse_args()
     if given.case is not None:
-        measure(given.case, given.count, given)
+        run = run_command if given.case in COMMANDS else measure
+        run(given.case, given.count, given)
         return
-    figures: dict[str, Any] = {}
-    for name in given.only.split(","):
+    earlier = RESULTS / "streaming.json"
+    figures: dict[str, Any] = (
+        json.loads(earlier.read_text())["figures"] if earlier.exists() and given.only else {}
+    )
+    for name in given.only.split(",") if given.only else [*CASES, *COMMANDS]:
         for count in COUNTS:
             command = [sys.executable, __file__, *sys.argv[1:], "--case", name]
             done = subprocess.run(

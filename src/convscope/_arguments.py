@@ -24,7 +24,7 @@ from torch import Generator, Tensor, nn
 
 from convscope.classifier import Classifier, whole_numbers
 from convscope.errors import ImageError, ModelContractError, UsageError, choose
-from convscope.types import Images
+from convscope.types import Images, Labels
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -85,7 +85,7 @@ def _accepted(name: str, value: Any, hint: Any, values: dict[str, Any]) -> Any:
         return _like(name, classifier.check_images(value, name), classifier, images)
     if name in ("labels", "targets"):
         found = _classes(name, value, choices)
-        one_each = isinstance(found, Tensor) and int not in choices
+        one_each = isinstance(found, Tensor) and Labels in choices
         if not one_each or not isinstance(images, Tensor) or not isinstance(classifier, Classifier):
             return found
         return classifier.check_labels(found, len(images), name)
@@ -144,13 +144,20 @@ def _like(name: str, found: Tensor, classifier: Classifier, images: Any) -> Tens
 def _classes(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
     if isinstance(value, str):
         if str in choices:
-            return choose(name, value, ("all",), code="U10")
+            if value == "all":
+                return value
+            expected = "classes by number, or 'all'"
+            raise UsageError(f"{name} are {value!r:.80}", code="U10", expected=expected)
         raise UsageError(f"{name} are {value!r:.80}", code="U10", expected="whole numbers")
     if isinstance(value, bool | np.bool_) or value is None:
         raise UsageError(f"{name} are {value!r}", code="U10", expected="whole numbers")
     found = whole_numbers(value, name)
     if found.ndim == 0 and int in choices:
         return int(found)
+    if Labels not in choices:
+        found = found.reshape(1) if found.ndim == 0 else found
+        if found.numel() == 0:
+            raise UsageError(f"{name} are empty", code="U08", expected="at least one class")
     if found.ndim > 2:
         raise UsageError(f"{name} have shape {tuple(found.shape)}", code="U10", expected="(batch,)")
     return found
@@ -192,11 +199,13 @@ def _real(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
     plain = _number(value)
     if isinstance(plain, numbers.Real) and not isinstance(plain, bool):
         if math.isnan(plain):
-            raise UsageError(f"{name} is NaN", code=_CODES.get(name, "U14"), expected="a number")
+            raise UsageError(
+                f"{name} is NaN", code=_CODES.get(name, "U14"), expected="a finite number"
+            )
         return float(plain) if float in choices else torch.as_tensor(float(plain))
     if not any(map(_is_tensor, choices)) or isinstance(value, str | bytes | bool):
         return _NO
-    made = _tensor(value)
+    made = _tensor(value, masks=float not in choices)
     if made is None:
         return _NO
     if bool(made.isnan().any()):
@@ -207,14 +216,14 @@ def _real(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
 _CODES = {"epsilon": "U03", "step_size": "U06"}
 
 
-def _tensor(value: Any) -> Tensor | None:
-    """A dense tensor of numbers without a graph, or ``None``."""
+def _tensor(value: Any, *, masks: bool) -> Tensor | None:
+    """A dense tensor of numbers (or a mask) without a graph, or ``None``."""
     try:
         made = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
     except (TypeError, ValueError, RuntimeError):
         return None
     dense = made.layout == torch.strided and made.device.type != "meta" and not made.is_quantized
-    if not dense or made.is_complex() or made.dtype == torch.bool:
+    if not dense or made.is_complex() or (made.dtype == torch.bool and not masks):
         return None
     return made.detach()
 

@@ -10,6 +10,7 @@ not known loses the meaning, and nothing is claimed about what follows it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Atom = tuple[str, int]
-"""``("N" | "H" | "W" | "C" | "?", size)``: image, row, column, neither, unknown."""
+"""``("N" | "H" | "W" | "C" | "?", size)``: image, row, column, neither, unknown. Rows that ``view``
+has cut into cells are ``"H|7"``, the coarse rows, and ``"h7"``, the places within a cell; next to
+each other, in this order, they are rows again."""
 Dim = tuple[Atom, ...]
 Labels = tuple[Dim, ...]
 
@@ -28,6 +31,10 @@ Layout = Literal["maps", "channels-last maps", "tokens", "other", "unknown"]
 """What the axes of an output are: ``"maps"`` (image, channel, row, column), ``"channels-last
 maps"`` (image, row, column, channel), ``"tokens"`` (positions in one axis), ``"other"`` (known to
 be none of these), ``"unknown"``."""
+
+
+_PASSING_ON = (nn.Identity, nn.Dropout, nn.Dropout2d)
+"""Modules that hand on what they got: layers are not named after them."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Seen:
         layout: What its output's axes are.
         shape: Of the output, without the image axis.
         tensor: Identity of the output; calls that hand one tensor on have the same.
-        leaf: Whether the module has no children.
+        leaf: Whether the module has no children, and does something in evaluation mode.
         weighted: Whether it holds parameters itself.
     """
 
@@ -92,7 +99,7 @@ def survey_axes(module: nn.Module, images: Tensor) -> list[Seen]:
                         layout=mode.layout(output),
                         shape=tuple(output.shape[1:]),
                         tensor=id(output),
-                        leaf=not any(child.children()),
+                        leaf=not (any(child.children()) or isinstance(child, _PASSING_ON)),
                         weighted=any(True for _ in child.parameters(recurse=False)),
                     )
                 )
@@ -137,12 +144,12 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         labels = self.of(tensor)
         if labels is None:
             return "unknown"
-        kinds = ["".join(kind for kind, _ in dim) for dim in labels]
+        kinds = ["".join(kind[0] for kind, _ in dim) for dim in labels]
         if not kinds or kinds[0] != "N":
             return "other"
-        if len(kinds) == 4 and set(kinds[1]) <= {"C"} and _is(kinds[2], "H") and _is(kinds[3], "W"):
+        if len(kinds) == 4 and _channel(kinds[1]) and _is(kinds[2], "H") and _is(kinds[3], "W"):
             return "maps"
-        if len(kinds) == 4 and _is(kinds[1], "H") and _is(kinds[2], "W") and set(kinds[3]) <= {"C"}:
+        if len(kinds) == 4 and _is(kinds[1], "H") and _is(kinds[2], "W") and _channel(kinds[3]):
             return "channels-last maps"
         if any("?" in kind for kind in kinds):
             return "other" if len(kinds) > 2 else "unknown"
@@ -183,6 +190,11 @@ def _is(kind: str, wanted: str) -> bool:
     return kind in (wanted, "")
 
 
+def _channel(kind: str) -> bool:
+    """Channels, and places within a cell of rows or columns that count as channels."""
+    return set(kind) <= {"C", "h", "w"}
+
+
 def _flat(value: Any) -> list[Any]:
     if isinstance(value, Mapping):
         value = list(value.values())
@@ -214,14 +226,18 @@ _SAME = frozenset((
     "native_dropout", "native_batch_norm", "_native_batch_norm_legit", "cudnn_batch_norm",
     "_native_batch_norm_legit_no_training", "_batch_norm_with_update", "_batch_norm_no_update",
     "native_group_norm", "native_layer_norm", "_softmax", "_log_softmax", "hardtanh", "prelu",
-    "_prelu_kernel", "cumsum", "_conj", "where",
+    "_prelu_kernel", "cumsum", "_conj", "where", "hardswish", "rsub", "floor_divide", "bernoulli",
+    "log_sigmoid_forward", "rrelu", "rrelu_with_noise", "special_erf", "_fused_rms_norm",
+    "rms_norm", "_safe_softmax",
 ))  # fmt: skip
 
 
 def _merge(one: Dim, other: Dim) -> Dim:
     """The meaning of an axis that two tensors share."""
-    if one == other or not other or all(kind == "C" for kind, _ in other):
+    if not other or all(kind == "C" for kind, _ in other):
         return one
+    if [kind[0] for kind, _ in one] == [kind[0] for kind, _ in other]:
+        return one  # Coarse rows of a grid are rows, however they were made.
     if not one or all(kind == "C" for kind, _ in one):
         return other
     return tuple(("?", size) for _, size in one)
@@ -276,7 +292,7 @@ def _viewed(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labe
 
 
 def regrouped(labels: Labels, shape: Sequence[int]) -> Labels | None:
-    """Labels after ``view``: axes joined and split in order, never rows cut into pieces."""
+    """Labels after ``view``: axes joined and split in order."""
     atoms = [atom for dim in labels for atom in dim if atom[1] != 1]
     result: list[Dim] = []
     for size in shape:
@@ -285,17 +301,43 @@ def regrouped(labels: Labels, shape: Sequence[int]) -> Labels | None:
             if not atoms:
                 return None
             kind, have = atoms.pop(0)
-            part = kind if kind == "C" else "?"
             if need % have == 0:
                 mine.append((kind, have))
                 need //= have
             elif have % need == 0:
-                mine.append((part, need))
-                atoms.insert(0, (part, have // need))
+                coarse, fine = _cut(kind)
+                mine.append((coarse, need))
+                atoms.insert(0, (fine, have // need))
                 need = 1
             else:
                 return None
-        result.append(tuple(mine))
+        result.append(_rejoined(mine))
+    return tuple(result)
+
+
+_cuts = itertools.count()
+
+
+def _cut(kind: str) -> tuple[str, str]:
+    """The two parts of an axis that is split: cells, and places within a cell."""
+    if kind == "C":
+        return "C", "C"
+    if kind[0] in "HW":
+        number = next(_cuts)
+        return f"{kind}|{number}", f"{kind[0].lower()}{number}"
+    return "?", "?"
+
+
+def _rejoined(dim: list[Atom]) -> Dim:
+    """Cells followed by the places within them are one axis again."""
+    result: list[Atom] = []
+    for kind, size in dim:
+        before = result[-1] if result else ("", 0)
+        whole, _, number = before[0].rpartition("|")
+        if whole and kind == f"{whole[0].lower()}{number}":
+            result[-1] = (whole, before[1] * size)
+        else:
+            result.append((kind, size))
     return tuple(result)
 
 
@@ -400,6 +442,33 @@ def _rolled(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labe
     )
 
 
+def _indexed(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels | None:
+    """Entries of one axis by a list of numbers: harmless among channels."""
+    mine = list(_first(labels))
+    chosen = [(axis, index) for axis, index in enumerate(args[1]) if index is not None]
+    if len(chosen) != 1 or chosen[0][1].ndim != 1 or chosen[0][1].dtype == torch.bool:
+        return None
+    axis = chosen[0][0]
+    whole = _channel("".join(kind[0] for kind, _ in mine[axis]))
+    mine[axis] = (("C" if whole else "?", out.shape[axis]),)
+    return tuple(mine)
+
+
+def _halved(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    """Gated linear units: one half of an axis gates the other."""
+    mine = list(_first(labels))
+    axis = (args[1] if len(args) > 1 else kwargs.get("dim", -1)) % len(mine)
+    whole = all(kind == "C" for kind, _ in mine[axis])
+    mine[axis] = (("C" if whole else "?", out.shape[axis]),)
+    return tuple(mine)
+
+
+def _attended(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    """Attention has the places of its queries."""
+    result = out[0] if isinstance(out, tuple | list) else out
+    return (*_first(labels)[:-1], (("C", result.shape[-1]),))
+
+
 def _multiplied(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
     one, two = labels[-2:]
     if one is None:
@@ -425,6 +494,12 @@ _RULES: dict[str, Rule] = {
     "chunk": _split, "unbind": _unbound, "cat": _joined, "stack": _stacked,
     "mean": _reduced, "sum": _reduced, "amax": _reduced, "amin": _reduced, "var": _reduced,
     "var_mean": _reduced, "linalg_vector_norm": _reduced, "max": _reduced, "std": _reduced,
+    "_scaled_dot_product_flash_attention_for_cpu": _attended,
+    "_scaled_dot_product_attention_math": _attended,
+    "_scaled_dot_product_fused_attention_overrideable": _attended,
+    "_native_multi_head_attention": _attended, "_transformer_encoder_layer_fwd": _attended,
+    "index": _indexed, "glu": _halved, "_upsample_nearest_exact2d": _resampled,
+    "_upsample_bicubic2d_aa": _resampled,
     "roll": _rolled, "mm": _multiplied, "bmm": _multiplied, "addmm": _multiplied,
     "baddbmm": _multiplied, "_addmm_activation": _multiplied,
 }  # fmt: skip

@@ -10,14 +10,15 @@ torch's default layout.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -243,8 +244,7 @@ def remember(known: dict[Any, Any], key: Any, value: Any) -> None:
     known[key] = value
 
 
-@dataclass(frozen=True, kw_only=True)
-class Look:
+class Look(NamedTuple):
     """What a few runs of a network show.
 
     Attributes:
@@ -269,7 +269,7 @@ def look(classifier: Classifier) -> Look:
             the original.
     """
     runner = Runner(classifier, Execution(reason="a first look"))
-    usual = usual_rows(classifier.input_shape, classifier.device)
+    usual = rows_per_chunk(classifier.input_shape, classifier.device)
     images = _varied(max(usual, 6), classifier.input_shape)
     seen = _Drawing()  # type: ignore[no-untyped-call]
 
@@ -397,11 +397,31 @@ def _first_layer(module: nn.Module) -> str:
     return "an input that the network accepts"
 
 
-def usual_rows(shape: tuple[int, ...], device: torch.device) -> int:
-    """How many images run through a network at once; see `convscope.probe.rows_per_chunk`."""
-    from convscope.probe import rows_per_chunk
+def rows_per_chunk(shape: Sequence[int], device: torch.device) -> int:
+    """How many images run through the network at once: a rule, never a timing.
 
-    return rows_per_chunk(shape, device)
+    On a CPU, small chunks stay in the cache and larger ones keep two threads busy; on an
+    accelerator, large ones fill it. The rule depends on the image's shape and the kind of device
+    alone, so a result never depends on how busy the machine was. Measured by
+    ``benchmarks/chunk_rule.py``.
+
+    Example:
+        >>> rows_per_chunk((1, 28, 28), torch.device("cpu"))
+        128
+        >>> rows_per_chunk((3, 32, 32), torch.device("cpu"))
+        32
+        >>> rows_per_chunk((3, 224, 224), torch.device("cpu"))
+        4
+    """
+    values = max(1, math.prod(shape))
+    if device.type == "cpu":
+        return max(4, min(128, _power_of_two(128 * 28 * 28 // values)))
+    return max(16, min(1024, _power_of_two(1024 * 3 * 32 * 32 // values)))
+
+
+def _power_of_two(value: int) -> int:
+    """The largest power of two that is not larger than `value`; 1 for less."""
+    return int(2 ** max(0, value.bit_length() - 1))
 
 
 def decide(classifier: Classifier, seen: Look) -> Execution:

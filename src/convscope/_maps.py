@@ -68,8 +68,8 @@ def find_maps(module: nn.Module, images: Tensor, logits_of: Callable[[object], T
     if whole:
         name, last = _representative(whole)
         after = seen[names.index(name) + 1 :]
-        weighted = [call for call in seen if call.weighted and call.layout == "maps"]
-        later = [call for call in after if call.weighted and call.layout == "maps"]
+        weighted = [call for call in seen if _works_on_maps(call)]
+        later = [call for call in after if _works_on_maps(call)]
         other = next((call for call in after if _goes_on(call, last)), None)
         if other is not None:
             why_not = f"after {name!r} the network goes on with {_form(other)} ({other.path!r})"
@@ -155,6 +155,11 @@ def _representative(whole: list[tuple[str, Seen]]) -> tuple[str, Seen]:
     same = [(name, call) for name, call in whole if call.tensor == last]
     leaves = [(name, call) for name, call in same if call.leaf]
     return leaves[-1] if leaves else same[0]
+
+
+def _works_on_maps(call: Seen) -> bool:
+    """A layer with weights and places; a gate or a head on single places is neither."""
+    return call.weighted and call.layout == "maps" and max(call.shape[1:]) > 1
 
 
 def _goes_on(call: Seen, last: Seen) -> bool:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope._execution import decide, execution_of, fingerprint, look, remember
+from convscope._readable import readable
 from convscope.errors import ImageError, ModelContractError, NumericalError, UsageError
 from convscope.resizing import Resize
 from convscope.types import Images, Labels, Logits, Probabilities
@@ -31,6 +32,7 @@ LARGEST = 2.0
 """Largest mean or std that makes sense for pixels in [0, 1]; larger ones count grey levels."""
 
 
+@readable
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
     """The most probable classes of each image, most probable first.
@@ -50,6 +52,7 @@ class Predictions:
         return tuple(self.class_names[label] for label in self.labels[row].tolist())
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Classifier:
     """A network together with everything needed to read its answers.
@@ -111,6 +114,11 @@ class Classifier:
                 code="U10",
                 expected=f"{tuple(self.input_shape[1:])}, as input_shape says",
             )
+
+    def headline(self) -> str:
+        """Such as ``"MobileNetV2, 1,000 classes, input 3 x 224 x 224"``."""
+        shape = " x ".join(map(str, self.input_shape))
+        return f"{type(self.module).__name__}, {self.num_classes:,} classes, input {shape}"
 
     @property
     def num_classes(self) -> int:

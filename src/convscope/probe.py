@@ -8,7 +8,6 @@ thread, a forgotten probe. A network that draws from a global random state gets 
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,9 +26,11 @@ from convscope._execution import (
     fast_paths,
     fingerprint,
     remember,
+    rows_per_chunk,
     undisturbed,
 )
 from convscope._maps import Maps, default_layer, find_maps, require_maps
+from convscope._readable import readable
 from convscope._taps import LayerInfo, Taps, find_layer
 from convscope.classifier import Classifier
 from convscope.errors import ConvscopeError, ModelContractError, UsageError
@@ -72,6 +73,7 @@ class Cost:
     seconds: float
 
 
+@readable
 @dataclass(frozen=True, kw_only=True)
 class Gradient:
     """Values of an objective, and their gradients.
@@ -87,6 +89,7 @@ class Gradient:
     outputs: Tensor
 
 
+@readable
 @dataclass(frozen=True, kw_only=True)
 class LayerGradient:
     """Activations of a layer and what the logits owe to them.
@@ -102,38 +105,11 @@ class LayerGradient:
     logits: Logits
 
 
-def rows_per_chunk(shape: Sequence[int], device: torch.device) -> int:
-    """How many images run through the network at once: a rule, never a timing.
-
-    On a CPU, small chunks stay in the cache and larger ones keep two threads busy; on an
-    accelerator, large ones fill it. The rule depends on the image's shape and the kind of device
-    alone, so a result never depends on how busy the machine was. Measured by
-    ``benchmarks/chunk_rule.py``.
-
-    Example:
-        >>> rows_per_chunk((1, 28, 28), torch.device("cpu"))
-        128
-        >>> rows_per_chunk((3, 32, 32), torch.device("cpu"))
-        32
-        >>> rows_per_chunk((3, 224, 224), torch.device("cpu"))
-        4
-    """
-    values = max(1, math.prod(shape))
-    if device.type == "cpu":
-        return max(4, min(128, _power_of_two(128 * 28 * 28 // values)))
-    return max(16, min(1024, _power_of_two(1024 * 3 * 32 * 32 // values)))
-
-
-def _power_of_two(value: int) -> int:
-    """The largest power of two that is not larger than `value`; 1 for less."""
-    return int(2 ** max(0, value.bit_length() - 1))
-
-
 class Probe:
     """Run a classifier's network without leaving a trace.
 
     Use it as a context manager; the counters stay readable afterwards. What it runs is a copy
-    made when the context is entered: changes to the network while it is open are not seen, and
+    of the network as it is when the context is entered: changes while it is open are not seen, and
     several probes of one network, also in several threads, do not disturb each other. A probe
     itself belongs to the thread that opened it.
 
@@ -251,13 +227,13 @@ class Probe:
         Returns:
             ``(batch, class)``, on the images' device.
         """
-        chunks = []
+        found = _Gathered(len(images))
         with torch.inference_mode(False), torch.no_grad():
             for rows in self._chunks(images):
-                chunks.append(self.run(images[rows]).to(images.device))
-        if not chunks:
+                found.add(rows, self.run(images[rows]).to(images.device))
+        if len(images) == 0:
             return images.new_zeros(0, self.classifier.num_classes)
-        return torch.cat(chunks)
+        return found.whole
 
     def run(self, images: Images, until: str | None = None) -> Tensor:
         """One chunk through the network, or through its part up to layer `until`.
@@ -312,7 +288,7 @@ class Probe:
         runner = self._open
         _require_some(images)
         calls = self._calls(layers)
-        parts: dict[str, list[Tensor]] = {name: [] for name in layers}
+        parts = {name: _Gathered(len(images)) for name in layers}
         with torch.inference_mode(False), torch.no_grad():
             for rows in self._chunks(images):
                 chunk = images[rows]
@@ -321,8 +297,8 @@ class Probe:
                 with calm, Taps(runner.module, calls, stop=True) as taps:
                     taps.run(runner.prepare(chunk), runner.listened)
                 for name in layers:
-                    parts[name].append(taps.seen[name].to(images.device, images.dtype))
-        return {name: torch.cat(chunks) for name, chunks in parts.items()}
+                    parts[name].add(rows, taps.seen[name].to(images.device, images.dtype))
+        return {name: found.whole for name, found in parts.items()}
 
     # ------------------------------------------------------------------ gradients
 
@@ -404,15 +380,15 @@ class Probe:
         """
         _ = self._open
         _require_some(images)
-        gradients, logits = [], []
+        gradients, logits = _Gathered(len(images)), _Gathered(len(images))
         with torch.inference_mode(False), torch.enable_grad():
             for rows in self._chunks(images):
                 part = images[rows].detach().clone().requires_grad_(True)
                 out = self.run(part)
-                logits.append(out.detach().to(images.device))
+                logits.add(rows, out.detach().to(images.device))
                 mine = classes[rows] if isinstance(classes, Tensor) else classes
-                gradients.append(self._each_class(out, part, mine, reduce))
-        return torch.cat(gradients), torch.cat(logits)
+                gradients.add(rows, self._each_class(out, part, mine, reduce))
+        return gradients.whole, logits.whole
 
     def from_layer(
         self,
@@ -437,7 +413,7 @@ class Probe:
         _require_some(images)
         calls = self._calls([layer])
         dense = runner.execution.channels_last and not self._convolves_after(layer)
-        activations, gradients, logits = [], [], []
+        activations, gradients, logits = (_Gathered(len(images)) for _ in range(3))
         with torch.inference_mode(False), torch.enable_grad():
             for rows in self._chunks(images):
                 chunk = images[rows]
@@ -450,13 +426,11 @@ class Probe:
                     out = runner.read(returned, len(chunk))
                     mine = classes[rows] if isinstance(classes, Tensor) else classes
                     found = self._each_class(out, leaf, mine, reduce)
-                gradients.append(found.to(images.device, images.dtype))
-                activations.append(leaf.detach().to(images.device, images.dtype))
-                logits.append(out.detach().to(images.device, images.dtype))
+                gradients.add(rows, found.to(images.device, images.dtype))
+                activations.add(rows, leaf.detach().to(images.device, images.dtype))
+                logits.add(rows, out.detach().to(images.device, images.dtype))
         return LayerGradient(
-            activations=torch.cat(activations),
-            gradients=torch.cat(gradients),
-            logits=torch.cat(logits),
+            activations=activations.whole, gradients=gradients.whole, logits=logits.whole
         )
 
     # ------------------------------------------------------------------ layers
@@ -618,3 +592,38 @@ class Probe:
 def _require_some(images: Tensor) -> None:
     if len(images) == 0:
         raise UsageError("no images given", code="U10", expected="a batch of at least one")
+
+
+class _Gathered:
+    """Rows of one tensor that come chunk by chunk; nothing is held twice."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._whole: Tensor | None = None
+
+    def add(self, rows: slice, part: Tensor) -> None:
+        """Put a chunk to its rows. If it is all of them, it is the whole, without a copy."""
+        if rows.stop - rows.start == self.count:
+            self._whole = part
+            return
+        if self._whole is None:
+            last = part.ndim == 4 and not part.is_contiguous()
+            last = last and part.is_contiguous(memory_format=torch.channels_last)
+            self._whole = torch.empty(
+                (self.count, *part.shape[1:]),
+                dtype=part.dtype,
+                device=part.device,
+                memory_format=torch.channels_last if last else torch.contiguous_format,
+            )
+        self._whole[rows] = part
+
+    @property
+    def whole(self) -> Tensor:
+        """All rows.
+
+        Raises:
+            ValueError: If there are none: a chunk says what a row looks like.
+        """
+        if self._whole is None:
+            raise ValueError("no rows were gathered")
+        return self._whole

@@ -71,6 +71,7 @@ def test_the_network_stops_at_the_layer():
     classifier = spelled(Plain)
     calls = []
     handle = classifier.module.fc1.register_forward_hook(lambda *_: calls.append(1))
+    classifier.describe()  # The first look at a network runs all of it a few times.
     before = len(calls)
     neuron_images(classifier, "pool1:0-1", recipe=noise_adam(steps=20), control=False)
     handle.remove()

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from convscope._readable import readable
 from convscope.ascent._regions import Region
 from convscope.ascent._steps import Step, Watching
 from convscope.errors import UsageError
@@ -26,6 +27,7 @@ Between = Callable[[Tensor, int, Tensor], Tensor]
 """``between(x, k, rows) -> x``: done to images after the step, before the projection."""
 
 
+@readable
 @dataclass(frozen=True, kw_only=True)
 class Ascent:
     """Where an ascent ended, and how it went.

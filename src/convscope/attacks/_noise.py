@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
+from convscope._readable import readable
 from convscope.attacks._goal import finite, goal_of
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.types import Images, Labels
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NoiseTransfer:
     """Noises that were made for some images, added to others.

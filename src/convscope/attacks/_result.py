@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope._readable import readable
 from convscope.ascent import Region, anywhere
 from convscope.attacks._flags import noticed
 from convscope.attacks._goal import Goal, finite
@@ -16,6 +17,7 @@ from convscope.probe import Cost, Probe
 from convscope.types import ByteImages, Counts, Curves, Images, Labels, Logits, Mask, Values
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttackResult:
     """Images before and after an attack, and what the classifier says of both.
@@ -64,6 +66,11 @@ class AttackResult:
     flags: tuple[str, ...]
     class_names: tuple[str, ...]
     nonfinite: Mask | None = None
+
+    def headline(self) -> str:
+        """Such as ``"pgd fooled 37 of 40"``."""
+        tasks = ~self.trivial
+        return f"{self.method} fooled {int((self.fooled & tasks).sum()):,} of {int(tasks.sum()):,}"
 
     @property
     def goal(self) -> Goal:
@@ -128,16 +135,11 @@ class AttackResult:
 
     def distance(self, norm: str = "l2") -> Values:
         """How far each image moved, ``(batch,)``, computed in float64."""
-        moved = (self.adversarials.double() - self.originals.double()).flatten(1)
-        order = torch.inf if norm == "linf" else 2
-        return torch.linalg.vector_norm(moved, ord=order, dim=1).to(self.originals.dtype)
+        return _distances(self.adversarials, self.originals, norm)
 
     def distance_saved(self, norm: str = "l2") -> Values:
         """How far each 8-bit image is from its original, ``(batch,)``, computed in float64."""
-        read_back = self.saved.to(self.originals.dtype) / 255
-        moved = (read_back.double() - self.originals.double()).flatten(1)
-        order = torch.inf if norm == "linf" else 2
-        return torch.linalg.vector_norm(moved, ord=order, dim=1).to(self.originals.dtype)
+        return _distances(self.saved, self.originals, norm)
 
     @property
     def predictions_before(self) -> Labels:
@@ -282,6 +284,30 @@ def conclude(
         notes=flags,
     )
     return replace(result, flags=found)
+
+
+def _distances(found: Tensor, originals: Images, norm: str) -> Values:
+    """Norms of the rows of ``found - originals``, in float64, some rows at a time.
+
+    Args:
+        found: Images, as float or as bytes.
+        originals: What they were.
+        norm: ``"linf"`` or ``"l2"``.
+    """
+    order = torch.inf if norm == "linf" else 2
+    distances = originals.new_empty(len(originals))
+    for start in range(0, len(originals), ROWS_AT_ONCE):
+        some = slice(start, start + ROWS_AT_ONCE)
+        part = found[some]
+        if part.dtype == torch.uint8:
+            part = part.to(originals.dtype) / 255
+        moved = (part.double() - originals[some].double()).flatten(1)
+        distances[some] = torch.linalg.vector_norm(moved, ord=order, dim=1).to(originals.dtype)
+    return distances
+
+
+ROWS_AT_ONCE = 256
+"""Images that are held in float64 at once."""
 
 
 def _share(hits: Mask, among: Mask) -> float:

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._random import source
+from convscope._readable import readable
 from convscope.ascent import Ascent, Box, ascend, momentum_step, sign_step
 from convscope.attacks._goal import correct, goal_of
 from convscope.attacks._settings import check_count, check_positive, check_radius, check_steps
@@ -20,6 +21,7 @@ from convscope.probe import Cost, Probe
 from convscope.types import Images, Labels
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UniversalNoise:
     """Noises that turn any image into their class, and how they came about.

@@ -206,6 +206,8 @@ def _in_their_numbers(
 def _joined(parts: list[Selection]) -> Selection:
     if not parts:
         raise UsageError("no images were named", code="U01", expected="mnist:test/7 or a file")
+    if len(parts) == 1:
+        return parts[0]
     labels = [part.labels for part in parts if part.labels is not None]
     return Selection(
         images=torch.cat([part.images for part in parts]),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from convscope._readable import readable
 from convscope.types import Images, Labels
 
 
@@ -20,6 +21,7 @@ class TakesImages(Protocol):
         ...
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Selection:
     """Images chosen for a method.

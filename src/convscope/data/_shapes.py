@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Generator, Tensor
 
+from convscope._readable import readable
 from convscope.data._dataset import Dataset, Split
 from convscope.data._outlines import OUTLINES
 from convscope.errors import UsageError
@@ -50,6 +51,7 @@ DIFFICULTIES = {
 }
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scenes:
     """Drawn images and the truth about them.

@@ -172,7 +172,8 @@ def _cam(
     layer: str | None,
 ) -> Explanation:
     known = known_targets(classifier, images, targets)
-    coarse, logits, classes = [], [], []
+    small: Tensor | None = None
+    logits, classes = [], []
     with classifier.probe() as probe:
         name = probe.last_spatial_layer() if layer is None else layer
         remark = probe.require_maps(name)
@@ -183,10 +184,12 @@ def _cam(
             maps = seen.gradients
             if weigh is _mean_gradient:
                 maps = torch.bmm(maps, seen.activations.flatten(2))
-            coarse.append(maps.view(*maps.shape[:2], *seen.activations.shape[2:]))
+            maps = maps.view(*maps.shape[:2], *seen.activations.shape[2:])
+            small = maps.new_empty(len(images), *maps.shape[1:]) if small is None else small
+            small[rows[0] : rows[-1] + 1] = maps
             logits.append(seen.logits)
             classes.append(targets_of(own, seen.logits))
-    small = torch.cat(coarse)
+    assert small is not None
     size = (images.shape[2], images.shape[3])
     return Explanation(
         images=images,

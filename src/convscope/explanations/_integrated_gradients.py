@@ -14,6 +14,7 @@ from convscope.errors import UsageError
 from convscope.explanations._baselines import Fill, blank
 from convscope.explanations._painted import chunks
 from convscope.explanations._result import Explanation
+from convscope.explanations._streamed import part_of, streamed
 from convscope.explanations._targets import Targets, known_targets, picked, targets_of
 from convscope.explanations._watched import announce, stretch
 from convscope.probe import Probe
@@ -70,6 +71,25 @@ def integrated_gradients(
     if steps < 1:
         raise UsageError(f"steps is {steps}", code="U05", expected="at least 1")
     known = known_targets(classifier, images, targets)
+    blank(baseline, images[:1] if isinstance(baseline, str | float | int) else images, "baseline")
+
+    def explain(some: Images, targets: Tensor | None, rows: slice) -> Explanation:
+        own = part_of(baseline, rows, len(images))
+        return _explain(classifier, some, targets, own, steps, tolerance, most_steps)
+
+    return streamed(images, known, explain)
+
+
+def _explain(
+    classifier: Classifier,
+    images: Images,
+    known: Tensor | None,
+    baseline: Fill,
+    steps: int,
+    tolerance: float | None,
+    most_steps: int,
+) -> Explanation:
+    """One block of images."""
     thin, words = blank(baseline, images, "baseline")
     origin = thin.expand_as(images)
     with classifier.probe() as probe:

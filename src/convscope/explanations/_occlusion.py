@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from convscope.errors import UsageError, choose
 from convscope.explanations._baselines import Fill, blank
 from convscope.explanations._painted import painted_logits
 from convscope.explanations._result import Explanation, OcclusionTable
+from convscope.explanations._streamed import part_of, streamed
 from convscope.explanations._targets import Targets, known_targets, picked, targets_of
 from convscope.types import Images
 
@@ -84,8 +87,35 @@ def occlusion(
     steps = _pair(stride, (max(1, sides[0] // 2), max(1, sides[1] // 2)))
     windows = _windows((height, width), sides, steps)
     hidden = _masks(windows, (height, width)).to(images.device)
-    paints, words = blank("mean" if fill is None else fill, images)
+    paint = "mean" if fill is None else fill
+    blank(paint, images[:1] if isinstance(paint, str | float | int) else images)
+    everywhere = _Everywhere(windows, hidden, sides, steps, score)
+
+    def explain(some: Images, targets: Tensor | None, rows: slice) -> Explanation:
+        return _explain(classifier, some, targets, everywhere, part_of(paint, rows, len(images)))
+
+    return streamed(images, known, explain)
+
+
+@dataclass(frozen=True)
+class _Everywhere:
+    """What is the same for all images."""
+
+    windows: Tensor
+    hidden: Tensor
+    sides: tuple[int, int]
+    steps: tuple[int, int]
+    score: str
+
+
+def _explain(
+    classifier: Classifier, images: Images, known: Tensor | None, same: _Everywhere, fill: Fill
+) -> Explanation:
+    """One block of images."""
+    windows, hidden, score = same.windows, same.hidden, same.score
+    paints, words = blank(fill, images)
     count, positions = len(images), len(windows)
+    height, width = images.shape[2:]
 
     def paint(numbers: Tensor) -> Tensor:
         rows, where = numbers // positions, numbers % positions
@@ -107,14 +137,18 @@ def occlusion(
         method="occlusion",
         class_names=classifier.class_names,
         logits=logits,
-        settings={"window": f"{sides[0]} x {sides[1]}", "stride": steps[0], "fill": words},
+        settings={
+            "window": f"{same.sides[0]} x {same.sides[1]}",
+            "stride": same.steps[0],
+            "fill": words,
+        },
         table=OcclusionTable(
             windows=windows,
             probabilities=shown,
             clean=clean,
             labels=found[:, 0],
-            window=sides,
-            stride=steps,
+            window=same.sides,
+            stride=same.steps,
             fill=words,
         ),
         cost=probe.cost(),

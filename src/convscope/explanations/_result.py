@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.explanations._targets import Targets, known_targets, targets_of
@@ -16,6 +17,7 @@ from convscope.probe import Cost
 from convscope.types import ClassHeatmaps, Images, Logits
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OcclusionTable:
     """What the network said at every position of an occluding window.
@@ -51,6 +53,7 @@ class OcclusionTable:
         return self.probabilities.argmax(dim=2)
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Explanation:
     """Where a network looked: one map per image and target.
@@ -87,6 +90,12 @@ class Explanation:
     table: OcclusionTable | None = None
     cost: Cost | None = None
     remarks: tuple[str, ...] = ()
+
+    def headline(self) -> str:
+        """Such as ``"grad-cam at 'pool2', 3 images x 10 classes"``."""
+        where = f" at {self.layer!r}" if self.layer else ""
+        images, classes = self.maps.shape[:2]
+        return f"{self.method}{where}, {images:,} images x {classes} class{'es' * (classes > 1)}"
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -157,6 +166,7 @@ class Explanation:
         )
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Filters:
     """The weights of one convolution as small pictures.
@@ -180,6 +190,7 @@ class Filters:
     columns: int
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerMaps:
     """Feature maps of one layer for a batch of images.
@@ -205,6 +216,7 @@ class LayerMaps:
     most_selective: Int[Tensor, " map"]
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureMaps:
     """What the layers of a network answer to a batch of images.

@@ -14,6 +14,7 @@ from convscope.errors import UsageError, choose
 from convscope.explanations._baselines import Fill, blank
 from convscope.explanations._painted import painted_logits
 from convscope.explanations._result import Explanation
+from convscope.explanations._streamed import part_of, streamed
 from convscope.explanations._targets import Targets, known_targets, picked, targets_of
 from convscope.types import Images
 
@@ -77,6 +78,27 @@ def rise(
     grid = cells if cells is not None else (6 if min(height, width) <= 32 else 7)
     source = generator if generator is not None else torch.Generator().manual_seed(0)
     sight = random_masks((height, width), masks, grid, keep, source).to(images)
+    blank(fill, images[:1] if isinstance(fill, str | float | int) else images)
+    settings: dict[str, float | int | str | bool] = {"masks": masks, "cells": grid, "keep": keep}
+
+    def explain(some: Images, targets: Tensor | None, rows: slice) -> Explanation:
+        own = part_of(fill, rows, len(images))
+        return _explain(classifier, some, targets, sight, own, score, settings)
+
+    return streamed(images, known, explain)
+
+
+def _explain(
+    classifier: Classifier,
+    images: Images,
+    known: Tensor | None,
+    sight: Tensor,
+    fill: Fill,
+    score: str,
+    settings: dict[str, float | int | str | bool],
+) -> Explanation:
+    """One block of images; `sight` are the masks, ``(mask, height, width)``."""
+    masks, (height, width) = len(sight), images.shape[2:]
     thin, words = blank(fill, images)
 
     def paint(numbers: Tensor) -> Tensor:
@@ -98,7 +120,7 @@ def rise(
         method="rise",
         class_names=classifier.class_names,
         logits=logits,
-        settings={"masks": masks, "cells": grid, "keep": keep, "fill": words},
+        settings={**settings, "fill": words},
         cost=probe.cost(),
     )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.explanations._painted import chunks
 from convscope.explanations._result import Explanation
+from convscope.explanations._streamed import streamed
 from convscope.explanations._targets import Targets, known_targets, targets_of
 from convscope.types import Images
 
@@ -71,6 +72,26 @@ def smooth_grad(
     noise = deviation * torch.randn(
         draws, *images.shape[1:], generator=source, dtype=torch.float32
     ).to(images)
+    settings: dict[str, float | int | str | bool] = {
+        "draws": draws, "deviation": deviation, "squared": squared,
+    }  # fmt: skip
+
+    def explain(some: Images, targets: Tensor | None, rows: slice) -> Explanation:
+        return _explain(classifier, some, targets, noise, squared, settings)
+
+    return streamed(images, known, explain)
+
+
+def _explain(
+    classifier: Classifier,
+    images: Images,
+    known: Tensor | None,
+    noise: Tensor,
+    squared: bool,
+    settings: dict[str, float | int | str | bool],
+) -> Explanation:
+    """One block of images."""
+    draws = len(noise)
     with classifier.probe() as probe:
         logits = probe.logits(images)
         found = targets_of(known, logits)
@@ -87,6 +108,6 @@ def smooth_grad(
         method="smooth-grad",
         class_names=classifier.class_names,
         logits=logits,
-        settings={"draws": draws, "deviation": deviation, "squared": squared},
+        settings=settings,
         cost=probe.cost(),
     )

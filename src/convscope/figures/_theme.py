@@ -6,6 +6,7 @@ in `DARK` when the reader's system is dark, so a color that is not in this file 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -96,9 +97,19 @@ def look() -> Iterator[None]:
         yield
 
 
+class Picture(Figure):
+    """A figure that shows itself in a notebook, also where pyplot was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        written = io.BytesIO()
+        with look():
+            self.savefig(written, format="png", dpi=110)
+        return written.getvalue()
+
+
 def figure(width: float = 6.4, height: float = 3.4) -> Figure:
     """An empty figure, in inches, that no window system knows of."""
-    return Figure(figsize=(width, height), layout="constrained")
+    return Picture(figsize=(width, height), layout="constrained")
 
 
 def axes(

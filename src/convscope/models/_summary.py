@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope._random_states import RandomStates
+from convscope._readable import readable
 from convscope._shadow import shadow
 from convscope._taps import require_hooks
 from convscope.errors import ConvscopeError, ModelContractError
@@ -53,6 +54,7 @@ class LayerSummary:
     calls: int
 
 
+@readable
 @dataclass(frozen=True, kw_only=True)
 class NetworkSummary:
     """A network as a table, in the order of the forward pass.
@@ -109,6 +111,10 @@ class NetworkSummary:
             f" ({self.document_neurons:,} as the course documents count: filter taps, flattened"
             " values, dense outputs)"
         )
+
+    def headline(self) -> str:
+        """The totals in one line."""
+        return self.totals()
 
     @property
     def work(self) -> str:

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope._readable import readable
 from convscope.probe import Cost
 from convscope.types import Images, Labels, Values
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RobustnessCurve:
     """Accuracy against the size of the perturbation.
@@ -106,6 +108,7 @@ class Check:
     sentence: str
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RobustnessEvaluation:
     """How many images withstand everything that was tried.
@@ -173,6 +176,7 @@ class RobustnessEvaluation:
         }
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Survival:
     """Adversarials under transformations: do they still fool?
@@ -239,6 +243,7 @@ class Survival:
         }
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModelTransfer:
     """Adversarials made on one network, shown to others.
@@ -278,6 +283,7 @@ class ModelTransfer:
         }
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Certification:
     """Radii within which the smoothed classifier provably keeps its answer.
@@ -352,6 +358,7 @@ class DefenseRow:
     through: float
 
 
+@readable
 @dataclass(frozen=True, kw_only=True)
 class DefenseComparison:
     """Defenses side by side.

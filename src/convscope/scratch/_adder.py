@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from convscope._readable import readable
 from convscope.errors import UsageError
 from convscope.scratch._geometry import Array
 
@@ -26,6 +27,7 @@ H0 = np.array([0, 0, 0])
 """Hidden units before the first bit: nothing is carried."""
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Addition:
     """An addition, bit by bit. Everything is in the order of the network: lowest bit first.

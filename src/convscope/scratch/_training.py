@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from convscope._readable import readable
 from convscope.errors import NumericalError, UsageError
 from convscope.scratch._geometry import Array, need_dimensions, need_shape
 from convscope.scratch._layers._layer import Layer
@@ -34,6 +35,7 @@ class TrainingStep:
     error: float
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingCurve:
     """How a training went.

@@ -6,6 +6,7 @@ from convscope.training._evaluate import Evaluation, Examples, evaluate
 from convscope.training._events import Event, Measured, Saved, Started, Stepped, Warned
 from convscope.training._folder import check_run_folder
 from convscope.training._history import read_history
+from convscope.training._progress import print_progress
 from convscope.training._recipes import PRESETS, RECIPES, recipe
 from convscope.training._settings import TrainSettings
 from convscope.training._signals import Interrupted, Terminated
@@ -30,6 +31,7 @@ __all__ = [
     "check_run_folder",
     "evaluate",
     "fitting_batch",
+    "print_progress",
     "read_history",
     "read_settings",
     "recipe",

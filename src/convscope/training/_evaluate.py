@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._random import source
+from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.data import Split, sample_rows
 from convscope.errors import DataError, ModelContractError, NumericalError
@@ -21,6 +22,7 @@ Z95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
 SLAB_BYTES = 64 * 2**20  # floats in memory at once; the Probe cuts its own, smaller chunks
 
 
+@readable
 @dataclass(frozen=True, kw_only=True)
 class Examples:
     """Some images of a split, and how they were read.
@@ -38,6 +40,7 @@ class Examples:
     confidences: Tensor
 
 
+@readable
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What a classifier does on one split.
@@ -86,6 +89,14 @@ class Evaluation:
     sample: Examples
     predicted: Tensor
     confidences: Tensor
+
+    def headline(self) -> str:
+        """Such as ``"98.10 % (97.81 % to 98.35 %) of 10,000 test images"``."""
+        low, high = self.interval
+        return (
+            f"accuracy {self.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})"
+            f" of {self.n:,} {self.split} images"
+        )
 
     def _repr_html_(self) -> str:
         low, high = self.interval

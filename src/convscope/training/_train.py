@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.data import Dataset
 from convscope.errors import ResourceError
@@ -33,6 +34,7 @@ from convscope.training._history import append, history_text, parse_history
 from convscope.training._lock import locked
 from convscope.training._numbers import NotFinite
 from convscope.training._precision import resolve_device, resolve_precision
+from convscope.training._progress import print_progress, somebody_watches
 from convscope.training._settings import TrainSettings
 from convscope.training._signals import Wish, watched
 from convscope.training._state import State
@@ -43,6 +45,7 @@ from convscope.training._world import World, joined
 EXPLODED = 1e4
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainResult:
     """What a run delivers.
@@ -67,6 +70,7 @@ def train(
     out: Path,
     resume: bool = False,
     on_event: Callable[[Event], None] | None = None,
+    progress: bool | None = None,
 ) -> TrainResult:
     """Train a classifier and keep everything about it in a run folder.
 
@@ -81,7 +85,10 @@ def train(
         dataset: Training and validation images.
         out: The run folder: new, empty, or with ``resume`` one that holds this run.
         resume: Go on where the run in `out` stopped; start if it has not begun.
-        on_event: Called with every event, in order, on the process of rank 0.
+        on_event: Called with every event, in order, on the process of rank 0: `Started`,
+            `Stepped`, `Measured`, `Saved`, `Warned`.
+        progress: Print a line per epoch; by default at a Python prompt and in a notebook, unless
+            `on_event` is given.
 
     Returns:
         The classifier in evaluation mode, the folder, the curves, the seconds.
@@ -106,7 +113,15 @@ def train(
     """
     dataset.check_trainable()
     began = time.monotonic()
-    tell = on_event or (lambda event: None)
+    if progress is None:
+        progress = on_event is None and somebody_watches()
+    hear = on_event or (lambda event: None)
+
+    def tell(event: Event) -> None:
+        hear(event)
+        if progress:
+            print_progress(event)
+
     with ExitStack() as stack:
         device = resolve_device(settings.device)
         world = stack.enter_context(joined(device))
@@ -117,7 +132,7 @@ def train(
                 tell(Warned(text=note))
             stack.enter_context(begun(out))
         else:
-            tell = lambda event: None  # noqa: E731
+            hear, progress = (lambda event: None), False
         stack.enter_context(_memory_errors())
         wish = stack.enter_context(watched())
         run = _Run(settings, dataset, out, device, world, wish, tell)

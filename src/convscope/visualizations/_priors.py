@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from convscope._readable import readable
 from convscope.types import Images
 
 ALIGNED = 0.1
@@ -32,6 +33,7 @@ class Prior(Protocol):
         ...
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PrincipalAxes:
     """Mean image plus principal axes, each scaled by its standard deviation.
@@ -69,6 +71,7 @@ class PrincipalAxes:
         return cls(mean=mean.float().view(shape), axes=best.float().view(-1, *shape))
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Spectrum:
     """Fourier coefficients times a magnitude per frequency, in decorrelated colors.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
+from convscope._readable import readable
 from convscope.probe import Objective, Probe
 from convscope.types import Images
 from convscope.visualizations._units import Units
@@ -51,6 +52,7 @@ class Problem:
         return (mean + deviation * draw).clamp(0, 1)
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Drawing:
     """What a recipe drew.

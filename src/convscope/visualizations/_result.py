@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from convscope._readable import readable
 from convscope.probe import Cost
 from convscope.visualizations._units import LOGITS
 
@@ -41,6 +42,7 @@ def ascents(history: Tensor) -> tuple[Tensor, Tensor]:
     return rise.nan_to_num(0.0), (best - smooth[-1]).nan_to_num(0.0)
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Judgement:
     """What an independently trained classifier reads in the pictures.
@@ -58,6 +60,7 @@ class Judgement:
     right: int
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Control:
     """The same recipe on the network with random weights: what the recipe draws by itself.
@@ -71,6 +74,7 @@ class Control:
     judgement: Judgement | None = None
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Nearest:
     """The training images nearest (L2 over pixels) to each picture: a check on memorization.
@@ -86,6 +90,7 @@ class Nearest:
     distances: Float[Tensor, " unit"]
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Visualization:
     """Images that make units of a network as active as possible.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.probe import LayerInfo
@@ -17,6 +18,7 @@ At = str | tuple[int, int]
 """Where in a map: its mean, its central neuron, or the neuron at (row, column)."""
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Units:
     """Some channels of one layer, and where to look in each.

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._readable import readable
 from convscope.ascent import gaussian_blur
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
@@ -17,6 +18,7 @@ from convscope.explanations._result import Explanation
 from convscope.types import ClassHeatmaps
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Faithfulness:
     """How the probability of a class falls and rises with the pixels that a map puts first.

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UsageError
 from convscope.explanations._result import Explanation
@@ -21,6 +22,7 @@ LARGE = 128
 """Images with sides of so many pixels show their object at half the size, too."""
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Mosaics:
     """2 x 2 mosaics of images of four different classes.
@@ -37,6 +39,7 @@ class Mosaics:
     shrunk: bool
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Localization:
     """How much of a map's positive relevance lies on the object.

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._random_weights import weighted_layers, with_random_weights
+from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
 from convscope.explanations._result import Explanation
@@ -20,6 +21,7 @@ from convscope.types import Images
 MOST_STAGES = 6
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Randomization:
     """How similar maps stay while more and more layers get random weights.

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UsageError, choose
 from convscope.explanations._result import Explanation
@@ -69,6 +70,7 @@ class TrustRow:
     seconds: float | None
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trust:
     """Whom to believe, with the curves behind it. The last row is a random map.

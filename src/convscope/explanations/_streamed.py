@@ -1,0 +1,131 @@
+"""Many images in memory that does not grow with them: explanations take them block by block.
+
+An image's map does not depend on the other images, but on the way to it there are noisy copies,
+scores of hidden pieces, sums over color channels. Blocks of a fixed size bound those; what is kept
+of all images is the result alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+from torch import Tensor
+
+from convscope.explanations._baselines import Fill
+from convscope.explanations._result import Explanation, OcclusionTable
+from convscope.explanations._watched import stretch
+from convscope.probe import Cost
+from convscope.types import Images
+
+VALUES = 2**20
+"""Values of a block's maps: 4 MiB for each copy of them on the way."""
+
+LEAST_ROWS = 16
+"""Images of a block whose maps are large or many."""
+
+
+def block_rows(images: Images, targets: int) -> int:
+    """How many images are explained at once: a power of two, so that chunks of the Probe fit.
+
+    Args:
+        images: ``(batch, channel, height, width)``.
+        targets: Maps per image.
+
+    Example:
+        >>> import torch
+        >>> block_rows(torch.zeros(1, 1, 28, 28), 1), block_rows(torch.zeros(1, 1, 28, 28), 10)
+        (1024, 128)
+        >>> block_rows(torch.zeros(1, 3, 224, 224), 1)
+        16
+    """
+    rows = VALUES // max(1, math.prod(images.shape[1:]) * targets)
+    return max(LEAST_ROWS, int(2 ** max(0, rows.bit_length() - 1)))
+
+
+def streamed(
+    images: Images,
+    known: Tensor | None,
+    explain: Callable[[Images, Tensor | None, slice], Explanation],
+) -> Explanation:
+    """The explanation of all images, from explanations of blocks.
+
+    Args:
+        images: ``(batch, channel, height, width)``.
+        known: The classes of each image, ``(batch, target)``, or ``None`` for the predicted one.
+        explain: Explains some images, given with their classes and their place among all.
+    """
+    count = len(images)
+    size = block_rows(images, 1 if known is None else known.shape[1])
+    if count <= size:
+        return explain(images, known, slice(0, count))
+    whole: Explanation | None = None
+    for start in range(0, count, size):
+        rows = slice(start, min(start + size, count))
+        with stretch(rows.start / count, rows.stop / count):
+            part = explain(images[rows], None if known is None else known[rows], rows)
+        if whole is None:
+            whole = _room_for(part, images)
+        _put(part, whole, rows)
+        whole = replace(whole, cost=_together(whole.cost, part.cost if start else None))
+    assert whole is not None
+    return whole
+
+
+def part_of(fill: Fill, rows: slice, count: int) -> Fill:
+    """The fill of some images: their own if there is one image per image."""
+    own = isinstance(fill, Tensor) and fill.ndim == 4 and len(fill) == count > 1
+    return fill[rows] if own and isinstance(fill, Tensor) else fill
+
+
+def _room_for(part: Explanation, images: Images) -> Explanation:
+    """A result like `part` with room for all images."""
+
+    def room(tensor: Tensor) -> Tensor:
+        return tensor.new_empty(len(images), *tensor.shape[1:])
+
+    table = part.table
+    if table is not None:
+        table = replace(
+            table,
+            probabilities=room(table.probabilities),
+            clean=room(table.clean),
+            labels=room(table.labels),
+        )
+    return replace(
+        part,
+        images=images,
+        maps=room(part.maps),
+        targets=room(part.targets),
+        logits=None if part.logits is None else room(part.logits),
+        evidence={name: room(values) for name, values in part.evidence.items()},
+        table=table,
+    )
+
+
+def _put(part: Explanation, whole: Explanation, rows: slice) -> None:
+    """Copy the tensors of a block to their rows."""
+    whole.maps[rows] = part.maps
+    whole.targets[rows] = part.targets
+    if whole.logits is not None and part.logits is not None:
+        whole.logits[rows] = part.logits
+    for name, values in part.evidence.items():
+        whole.evidence[name][rows] = values
+    if whole.table is not None and part.table is not None:
+        for field in _ROWS_OF_A_TABLE:
+            getattr(whole.table, field)[rows] = getattr(part.table, field)
+
+
+_ROWS_OF_A_TABLE = ("probabilities", "clean", "labels")
+assert set(_ROWS_OF_A_TABLE) <= {field.name for field in fields(OcclusionTable)}
+
+
+def _together(one: Cost | None, two: Cost | None) -> Cost | None:
+    if one is None or two is None:
+        return one
+    return Cost(
+        forwards=one.forwards + two.forwards,
+        backwards=one.backwards + two.backwards,
+        seconds=one.seconds + two.seconds,
+    )

@@ -1,0 +1,196 @@
+"""Which layers are maps of the image: told from what happens to the axes, not from shapes."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from convscope.classifier import Classifier
+from convscope.errors import ModelContractError
+from convscope.explanations import grad_cam
+
+IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+
+
+class Net(nn.Module):
+    """A convolution, something of a subclass's own in the middle, a convolution, a head."""
+
+    planes = 8
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.build()
+        self.last = nn.Conv2d(self.planes, 6, 3, padding=1)
+        self.head = nn.Linear(6, 4)
+
+    def build(self):
+        pass
+
+    def forward(self, x):
+        return self.head(self.last(self.middle(self.stem(x))).mean((2, 3)))
+
+
+class InPlaceHardswish(Net):
+    def build(self):
+        self.act = nn.Hardswish(inplace=True)
+
+    def middle(self, x):
+        return self.act(x)
+
+
+class Highway(Net):
+    """A gate and one minus the gate."""
+
+    def build(self):
+        self.gate = nn.Conv2d(8, 8, 1)
+
+    def middle(self, x):
+        gate = self.gate(x).sigmoid()
+        return gate * x.relu() + (1 - gate) * x
+
+
+class LogSigmoid(Net):
+    def middle(self, x):
+        return F.logsigmoid(x)
+
+
+class Gated(Net):
+    planes = 4
+
+    def middle(self, x):
+        return F.glu(x, dim=1)
+
+
+class Sorted(Net):
+    """Channels by a list of numbers, as in a shuffle or a cosine transform."""
+
+    def middle(self, x):
+        return x[:, torch.tensor([3, 1, 2, 0, 7, 6, 5, 4])]
+
+
+class SpaceToDepth(Net):
+    """Cells of 4 x 4 pixels become channels, as in the stem of TResNet."""
+
+    planes = 128
+
+    def middle(self, x):
+        n, c, h, w = x.shape
+        x = x.view(n, c, h // 4, 4, w // 4, 4).permute(0, 3, 5, 1, 2, 4)
+        return x.reshape(n, c * 16, h // 4, w // 4)
+
+
+class Windows(Net):
+    """Attention within windows of 4 x 4, which are put together again."""
+
+    def build(self):
+        self.qkv = nn.Linear(8, 24)
+
+    def middle(self, x):
+        n, c, h, w = x.shape
+        x = x.view(n, c, h // 4, 4, w // 4, 4).permute(0, 2, 4, 3, 5, 1).reshape(-1, 16, c)
+        q, k, v = self.qkv(x).chunk(3, dim=2)
+        x = (q @ k.transpose(1, 2)).softmax(dim=2) @ v
+        x = x.view(n, h // 4, w // 4, 4, 4, c).permute(0, 5, 1, 3, 2, 4)
+        return x.reshape(n, c, h, w)
+
+
+class Attention(Net):
+    """Fused attention over all places."""
+
+    def middle(self, x):
+        n, c, h, w = x.shape
+        x = x.flatten(2).transpose(1, 2)[:, None]
+        x = F.scaled_dot_product_attention(x, x, x)[:, 0]
+        return x.transpose(1, 2).view(n, c, h, w)
+
+
+SPATIAL = (
+    InPlaceHardswish, Highway, LogSigmoid, Gated, Sorted, SpaceToDepth, Windows, Attention,
+)  # fmt: skip
+
+
+def wrapped(kind):
+    return Classifier.wrap(kind().eval(), input_shape=(3, 16, 16))
+
+
+@pytest.mark.parametrize("kind", SPATIAL)
+def test_rows_and_columns_are_followed_through(kind):
+    classifier = wrapped(kind)
+    found = grad_cam(classifier, IMAGES, 1)
+    assert found.layer == "last" and found.flags == ()
+    maps = classifier.module.last(classifier.module.middle(classifier.module.stem(IMAGES)))
+    by_hand = (classifier.module.head.weight[1][:, None, None] * maps).sum(1)
+    by_hand = by_hand / maps[0, 0].numel()
+    assert torch.allclose(found.evidence["coarse"][:, 0], by_hand, atol=1e-6)
+
+
+class WithinCells(Net):
+    """The wrong half of each axis stays: places within a cell, not cells."""
+
+    planes = 128
+
+    def middle(self, x):
+        n, c, h, w = x.shape
+        x = x.view(n, c, h // 4, 4, w // 4, 4).permute(0, 1, 2, 4, 3, 5)
+        return x.reshape(n, c * (h // 4) * (w // 4), 4, 4)
+
+
+class CutIntoPatches(Net):
+    """Windows that stay apart: a batch of patches."""
+
+    def middle(self, x):
+        n, c, h, w = x.shape
+        x = x.view(n, c, 2, h // 2, 2, w // 2).permute(0, 2, 4, 1, 3, 5)
+        return x.reshape(n * 4, c, h // 2, w // 2)
+
+    def forward(self, x):
+        maps = self.last(self.middle(self.stem(x)))
+        return self.head(maps.mean((2, 3)).view(len(x), 4, 6).sum(1))
+
+
+class MixedUp(Net):
+    """Cells and places within them are put together in the wrong order."""
+
+    def middle(self, x):
+        n, c, h, w = x.shape
+        x = x.view(n, c, h // 4, 4, w).permute(0, 1, 3, 2, 4)
+        return x.reshape(n, c, h, w)
+
+
+class Rows(Net):
+    """Rows cut twice and joined in another order."""
+
+    def middle(self, x):
+        n, c, h, w = x.shape
+        x = x.view(n, c, h // 4, 2, 2, w).transpose(3, 4)
+        return x.reshape(n, c, h, w)
+
+
+@pytest.mark.parametrize("kind", [WithinCells, CutIntoPatches, MixedUp, Rows])
+def test_axes_that_only_look_like_rows_and_columns_are_no_maps(kind):
+    classifier = wrapped(kind)
+    with classifier.probe() as probe:
+        assert probe.maps().layouts["last"] in ("other", "unknown")
+        assert probe.maps().default != "last"
+    with pytest.raises(ModelContractError, match="no layer"):
+        grad_cam(classifier, IMAGES, 1)
+
+
+class Ending(nn.Module):
+    """The last block ends in modules that hand on what they got."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv, self.act = nn.Conv2d(3, 6, 3), nn.ReLU()
+        self.blur, self.drop, self.head = nn.Identity(), nn.Dropout(0.1), nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.head(self.drop(self.blur(self.act(self.conv(x)))).mean((2, 3)))
+
+
+def test_layers_are_named_after_what_made_them():
+    with wrapped(Ending).probe() as probe:
+        assert probe.last_spatial_layer() == "act"
