@@ -21,7 +21,7 @@ from convscope.attacks._settings import check_count, check_norm, check_radius, c
 from convscope.attacks._start import random_start as random_point
 from convscope.attacks._views import View
 from convscope.classifier import Classifier
-from convscope.types import Images, Labels, Norm
+from convscope.types import Images, Labels, Norm, ObjectiveName
 
 PULL = 0.75
 """Weight of the new point against the last move (alpha in the paper)."""
@@ -41,7 +41,7 @@ def apgd(
     epsilon: float | Tensor = 8 / 255,
     norm: Norm = "linf",
     steps: int = 100,
-    objective: str = "cross-entropy",
+    objective: ObjectiveName = "cross-entropy",
     restarts: int = 1,
     random_start: bool = False,
     views: View | None = None,

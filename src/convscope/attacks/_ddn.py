@@ -16,7 +16,7 @@ from convscope.attacks._objectives import direction_of
 from convscope.attacks._result import AttackResult
 from convscope.attacks._settings import check_positive, check_steps
 from convscope.classifier import Classifier
-from convscope.types import Images, Labels
+from convscope.types import Images, Labels, ObjectiveName
 
 
 @checked
@@ -30,7 +30,7 @@ def ddn(
     steps: int = 100,
     first_radius: float = 1.0,
     change: float = 0.05,
-    objective: str = "cross-entropy",
+    objective: ObjectiveName = "cross-entropy",
 ) -> AttackResult:
     """Find a near adversarial image in L2: the default where no epsilon is given.
 

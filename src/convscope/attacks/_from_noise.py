@@ -15,7 +15,7 @@ from convscope.attacks._result import AttackResult
 from convscope.attacks._settings import check_positive, check_steps
 from convscope.classifier import Classifier
 from convscope.errors import choose
-from convscope.types import Images, Labels
+from convscope.types import Images, Labels, StepRule
 
 
 @checked
@@ -30,7 +30,7 @@ def from_noise(
     sd: float = 0.05,
     steps: int = 500,
     step_size: float = 0.1,
-    step: str = "plain",
+    step: StepRule = "plain",
     confidence: float = 0.99,
     generator: Generator | None = None,
 ) -> AttackResult:

@@ -14,7 +14,7 @@ from convscope.attacks._objectives import objective_of
 from convscope.attacks._result import AttackResult
 from convscope.attacks._settings import check_positive, check_radius, check_steps
 from convscope.classifier import Classifier
-from convscope.types import Images, Labels
+from convscope.types import Images, Labels, ObjectiveName
 
 
 @checked
@@ -28,7 +28,7 @@ def linf_iterative(
     epsilon: float | Tensor = 8 / 255,
     steps: int = 100,
     step_size: float | None = None,
-    objective: str = "cross-entropy",
+    objective: ObjectiveName = "cross-entropy",
 ) -> AttackResult:
     """Repeat ``x <- clip(x + lambda * gradient)`` to ``image +- epsilon``, intersected with [0, 1].
 

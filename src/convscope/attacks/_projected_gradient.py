@@ -35,7 +35,7 @@ from convscope.attacks._settings import (
 from convscope.attacks._start import random_start as random_point
 from convscope.attacks._views import View
 from convscope.classifier import Classifier
-from convscope.types import Images, Labels, Norm
+from convscope.types import Images, Keep, Labels, Norm, ObjectiveName
 
 
 @checked
@@ -52,8 +52,8 @@ def projected_gradient(
     step_size: float | Tensor | None = None,
     random_start: bool = False,
     restarts: int = 1,
-    objective: str = "cross-entropy",
-    keep: str = "first",
+    objective: ObjectiveName = "cross-entropy",
+    keep: Keep = "first",
     momentum: float = 0.0,
     views: View | None = None,
     draws: int = 8,
@@ -230,7 +230,7 @@ def momentum(
     steps: int = 10,
     step_size: float | None = None,
     decay: float = 1.0,
-    keep: str = "best",
+    keep: Keep = "best",
 ) -> AttackResult:
     """Iterated fast gradient with accumulated gradients: made for transfer to other networks.
 

@@ -1,12 +1,17 @@
 """Networks: how they are built, described, saved and loaded."""
 
-from convscope.models._architecture import Architecture
-from convscope.models._load import load
-from convscope.models._matching import KeyTable, compare_keys
+from typing import TYPE_CHECKING
+
+from convscope._registry import lazy
 from convscope.models._registry import MODELS, build
-from convscope.models._saving import save_model
 from convscope.models._shipped import shipped
-from convscope.models._summary import LayerSummary, NetworkSummary, summarize
+
+if TYPE_CHECKING:
+    from convscope.models._architecture import Architecture
+    from convscope.models._load import load
+    from convscope.models._matching import KeyTable, compare_keys
+    from convscope.models._saving import save_model
+    from convscope.models._summary import LayerSummary, NetworkSummary, summarize
 
 __all__ = [
     "MODELS",
@@ -21,3 +26,15 @@ __all__ = [
     "shipped",
     "summarize",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "_architecture": "Architecture",
+            "_load": "load",
+            "_matching": "KeyTable compare_keys",
+            "_saving": "save_model",
+            "_summary": "LayerSummary NetworkSummary summarize",
+        },
+    )
