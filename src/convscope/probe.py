@@ -24,6 +24,7 @@ from convscope._execution import Execution, Runner, execution_of, fast_paths, fi
 from convscope._maps import Maps, default_layer, find_maps, require_maps
 from convscope._shadow import RandomStates
 from convscope._taps import LayerInfo, Taps, find_layer
+from convscope._watched import within_step
 from convscope.classifier import Classifier
 from convscope.errors import ConvscopeError, ModelContractError, UsageError
 from convscope.types import Activations, Images, Logits
@@ -252,6 +253,7 @@ class Probe:
         with torch.inference_mode(False), torch.no_grad():
             for rows in self._chunks(images):
                 chunks.append(self.run(images[rows]).to(images.device))
+                within_step(rows.stop / len(images))
         if not chunks:
             return images.new_zeros(0, self.classifier.num_classes)
         return torch.cat(chunks)
@@ -393,6 +395,7 @@ class Probe:
                 values.append(value.detach())
                 gradients.append(gradient)
                 outputs.append(out.detach().to(device))
+                within_step(rows.stop / len(x))
         whole = gradients[0] if len(gradients) == 1 else torch.cat(gradients)
         return Gradient(values=torch.cat(values), gradients=whole, outputs=torch.cat(outputs))
 

@@ -43,10 +43,10 @@ def ddn(
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         labels: ``(batch,)``, the true classes.
         targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
-        steps: How many.
-        first_radius: L2, in pixel units.
+        steps: Number of steps.
+        first_radius: First radius, L2 in pixel units.
         change: Factor of growth and decay per step (gamma): 0.05 is 5 %.
-        objective: What gives the direction.
+        objective: What gives the direction of the steps.
 
     Returns:
         Images before and after; rows that never fooled are left as they were.

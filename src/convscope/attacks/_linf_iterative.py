@@ -39,7 +39,7 @@ def linf_iterative(
         targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
         epsilon: Radius in pixel units.
         steps: At most so many; a row leaves when it fools.
-        step_size: lambda. By default the radius.
+        step_size: Factor of the gradient (lambda). By default the radius.
         objective: ``"probability"`` is what the document prints: its gradient vanishes where the
             network is sure, and then nothing moves (the result counts such rows). The default is
             the logarithm of it; ``"margin"`` and ``"logit"`` also work.

@@ -86,7 +86,7 @@ def projected_gradient(
         momentum: Decay of accumulated gradients; 0: none.
         views: Draws transformations that the result has to survive, such as ``rotations(30)``; on
             the command line names with commas: mirror, crop, rotation, greyscale, noise.
-        draws: How many of them per step.
+        draws: How many views are drawn per step.
         generator: Source of randomness; by default one with seed 0.
 
     Returns:
@@ -161,7 +161,7 @@ def projected_gradient(
         )
 
     everyone = torch.arange(len(images), device=images.device)
-    result = in_turns(start(everyone, 0), [partial(start, number=n) for n in range(1, restarts)])
+    result = in_turns(everyone, [partial(start, number=n) for n in range(restarts)])
     return replace(result, originals=images)
 
 
@@ -240,10 +240,11 @@ def momentum(
         labels: ``(batch,)``, the true classes.
         targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
         epsilon: Radius in pixel units.
-        norm: ``"linf"`` or ``"l2"``.
+        norm: How distance is measured, ``"linf"`` or ``"l2"``.
         steps: Number of steps.
-        step_size: Per step in pixel units; by default ``epsilon / steps``, as in the paper.
-        decay: Of the accumulated gradient; 1 keeps all.
+        step_size: Distance per step in pixel units; by default ``epsilon / steps``, as in the
+            paper.
+        decay: Share of the accumulated gradient that is kept per step; 1 keeps all.
         keep: ``"best"`` takes every step, as transfer wants; ``"first"`` stops at success.
 
     Returns:

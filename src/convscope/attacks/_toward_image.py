@@ -45,8 +45,8 @@ def toward_image(
         steps: How many; all are taken.
         step_size: Adam's step in pixel units, or the factor of plain gradients.
         step: ``"adam"``, or ``"plain"`` as in the documents (then small sizes, such as 0.2).
-        mean: Of the first pixels.
-        sd: Of the first pixels.
+        mean: Mean of the first pixels, in pixel units.
+        sd: Standard deviation of the first pixels, in pixel units.
         generator: Source of the noise; by default one with seed 0.
 
     Returns:

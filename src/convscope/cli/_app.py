@@ -17,6 +17,8 @@ from typing import Any
 
 import cyclopts
 
+from convscope.cli._aliases import translated
+from convscope.cli._attack_list import show_page, wanted_page
 from convscope.cli._examples import EXAMPLES, epilogue
 from convscope.cli._output import VOICE
 from convscope.errors import ConvscopeError, UsageError, printable
@@ -93,7 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _let_threads_sleep()
         if everywhere.threads is not None:
             _set_threads(everywhere.threads)
-        result = build_app()(words)
+        if page := wanted_page(words):
+            show_page(page)
+            return 0
+        app = build_app()
+        result = app(translated(app, words))
         sys.stdout.flush()
         return result if isinstance(result, int) and not isinstance(result, bool) else 0
     except cyclopts.CycloptsError as error:

@@ -11,7 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -197,6 +197,7 @@ def meanings_in(docstring: str) -> dict[str, str]:
 def _plain(text: str) -> str:
     """Without marks of RST, and with the words of a command line for Python's."""
     text = re.sub(r"``\"([^\"`]*)\"``", r"\1", text)
+    text = text.replace(", one or one per image", "")
     text = text.replace("``None``", "none").replace("``", "").replace("`", "")
     return re.sub(r"[ \t]+", " ", text).strip()
 
@@ -215,7 +216,7 @@ def _setting(name: str, annotation: str, default: Any, meanings: Mapping[str, st
     return Setting(name=name, kinds=tuple(kinds), default=default, meaning=meaning, choices=choices)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _literals() -> dict[str, tuple[str, ...]]:
     """Names that `convscope.types` gives to lists of values."""
     found = {}
@@ -229,7 +230,7 @@ def _literals() -> dict[str, tuple[str, ...]]:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def _tree(module: str) -> ast.Module:
     spec = find_spec(module)
     source = getattr(spec and spec.loader, "get_source", lambda name: None)(module)
@@ -315,16 +316,15 @@ def _known(name: str, option: str, known: Mapping[str, Setting]) -> str:
 
 
 def without_budget(
-    method: Callable[..., Any], words: Sequence[str]
+    known: Mapping[str, Setting], words: Sequence[str]
 ) -> tuple[list[str], float | None]:
     """Take ``--epsilon`` out of the options of a method that has none; the words left, and it.
 
     Example:
-        >>> def method(a, *, steps: int = 4): ...
-        >>> without_budget(method, ["--epsilon", "8/255", "--steps=2"])
+        >>> without_budget({}, ["--epsilon", "8/255", "--steps=2"])
         (['--steps=2'], 0.03137254901960784)
     """
-    if "epsilon" in settings_of(method):
+    if "epsilon" in known:
         return list(words), None
     left, found = list(words), None
     for place, word in enumerate(left):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
-from convscope.cli._output import emit, next_step, progress, say, table, warn, wrote
+from convscope.cli._output import emit, next_step, say, showing_progress, table, warn, wrote
 from convscope.errors import PartlyRefused, UsageError
 
 if TYPE_CHECKING:
@@ -17,21 +15,6 @@ if TYPE_CHECKING:
 
 Flag = Annotated[bool, cyclopts.Parameter(negative="")]
 Json = Annotated[bool, cyclopts.Parameter(name="--json")]
-
-
-@contextmanager
-def showing_progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for whatever `open_dataset` has to download or decode, file after file."""
-    with progress(title, total=None) as bar:
-        so_far: dict[str, int] = {}
-
-        def step(file: str, done: int, total: int) -> None:
-            if file not in so_far:
-                bar.describe(f"{file} of {total:,}")
-            bar.advance(done - so_far.get(file, 0))
-            so_far[file] = done
-
-        yield step
 
 
 def list_data(*, data_dir: Path | None = None, as_json: Json = False) -> None:

@@ -11,6 +11,7 @@ import cyclopts
 
 from convscope.cli._output import fraction
 from convscope.errors import UsageError
+from convscope.models import check_model_name
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
@@ -43,16 +44,20 @@ class ModelOptions:
         Raises:
             UsageError: A flag makes no sense, or `model` describes itself.
         """
+        input_shape = None if self.input_shape is None else shape_of(self.input_shape)
+        mean = None if self.mean is None else numbers_of("mean", self.mean)
+        std = None if self.std is None else numbers_of("std", self.std)
+        check_model_name(model)
         from convscope.models import load
 
         return load(
             model,
             allow_nonfinite=allow_nonfinite,
             weights=self.weights,
-            input_shape=None if self.input_shape is None else shape_of(self.input_shape),
+            input_shape=input_shape,
             class_names=self.classes,
-            mean=None if self.mean is None else numbers_of("mean", self.mean),
-            std=None if self.std is None else numbers_of("std", self.std),
+            mean=mean,
+            std=std,
         )
 
     def again(self) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from convscope._registry import lazy
 from convscope.data._open import DATASETS, choose_dataset, open_dataset
 from convscope.data._places import data_folder
+from convscope.data._spec import SPLITS, check_specs
 
 if TYPE_CHECKING:
     from convscope.data._augment import Augmentation, Draws, augment
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DATASETS",
     "DIFFICULTIES",
+    "SPLITS",
     "Augmentation",
     "ClassMatch",
     "Dataset",
@@ -54,6 +56,7 @@ __all__ = [
     "augment",
     "check_images",
     "check_memory",
+    "check_specs",
     "choose_dataset",
     "class_number",
     "data_folder",

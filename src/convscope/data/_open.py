@@ -71,6 +71,14 @@ def choose_dataset(typed: str) -> str:
             expected=f"one of {', '.join(DATASETS)}, folder:DIRECTORY",
             hint=f"did you mean {meant}?",
         )
+    name, colon, rest = typed.partition(":")
+    if colon and name in DATASETS:
+        raise UsageError(
+            f"unknown data set {typed!r}",
+            code="U01",
+            expected=f"one of {', '.join(DATASETS)}, folder:DIRECTORY",
+            hint=f"--data {name} --split {rest.partition('/')[0] or 'test'}",
+        )
     if typed and usable_path(typed, DataError).is_dir():
         raise UsageError(
             f"unknown data set {typed!r}",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from convscope._registry import Registry, lazy
-from convscope.explanations._watched import watched
+from convscope._watched import watched
 
 if TYPE_CHECKING:
     from convscope.explanations._feature_maps import feature_maps

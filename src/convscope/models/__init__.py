@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from convscope._registry import lazy
-from convscope.models._registry import MODELS, build
+from convscope.models._registry import MODELS, SIZES, build, check_model_name
 from convscope.models._shipped import shipped
 
 if TYPE_CHECKING:
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODELS",
+    "SIZES",
     "Architecture",
     "KeyTable",
     "LayerSummary",
     "NetworkSummary",
     "build",
+    "check_model_name",
     "compare_keys",
     "load",
     "save_model",

@@ -134,11 +134,15 @@ def check_model_name(spec: str | Path) -> None:
     """Refuse what can only be a typo: no file, no folder, no name and no prefix of `load`.
 
     Raises:
-        CheckpointError: C11, with the closest names.
+        CheckpointError: C11, with the closest names, or how to train a network without weights.
     """
+    from convscope.models._shipped import check_shipped
+
     text = str(spec)
     path = usable_path(spec, CheckpointError)
     prefix, colon, _ = text.partition(":")
+    if text in MODELS and not path.exists():
+        check_shipped(text)
     if text in MODELS or path.exists() or path.suffix in (".safetensors", *TORCH_SUFFIXES):
         return
     if colon and text != f"{prefix}:" and "/" not in prefix:

@@ -26,11 +26,11 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in weights_folder().glob("*.safetensors")))
 
 
-def load_shipped(name: str, *, allow_nonfinite: bool = False) -> Classifier:
-    """The network `name` with the weights of this package.
+def check_shipped(name: str) -> None:
+    """Refuse a network of the registry whose weights do not come with the package.
 
     Raises:
-        CheckpointError: There are none; the text says how to train it.
+        CheckpointError: C11; the text says how to train it.
     """
     if name not in shipped():
         known = shipped()
@@ -40,6 +40,15 @@ def load_shipped(name: str, *, allow_nonfinite: bool = False) -> Classifier:
             expected=f"one of {', '.join(known)}" if known else "no weights are shipped yet",
             hint=f"train it: convscope train {name} --data digits --out runs/{name}",
         )
+
+
+def load_shipped(name: str, *, allow_nonfinite: bool = False) -> Classifier:
+    """The network `name` with the weights of this package.
+
+    Raises:
+        CheckpointError: There are none; the text says how to train it.
+    """
+    check_shipped(name)
     from convscope.models._loading import load_file
 
     path = weights_folder() / f"{name}.safetensors"
