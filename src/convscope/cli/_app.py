@@ -99,7 +99,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             show_page(page)
             return 0
         app = build_app()
-        result = app(translated(app, words))
+        words = translated(app, words)
+        VOICE.words = tuple(words)
+        result = app(words)
         sys.stdout.flush()
         return result if isinstance(result, int) and not isinstance(result, bool) else 0
     except cyclopts.CycloptsError as error:

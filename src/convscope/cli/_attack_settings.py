@@ -154,6 +154,12 @@ def described(registry: Registry[Any], name: str) -> str:
     return _plain(text.partition("\nArgs:")[0])
 
 
+def arguments_of(registry: Registry[Any], name: str) -> set[str]:
+    """Names of all arguments of an entry; nothing is imported."""
+    arguments = _source(*registry.home(name)).args
+    return {argument.arg for argument in (*arguments.args, *arguments.kwonlyargs)}
+
+
 def takes_target(registry: Registry[Any], name: str) -> str:
     """``"required"``, ``"optional"`` or ``""``: whether an entry goes for a class."""
     arguments = _source(*registry.home(name)).args

@@ -20,10 +20,11 @@ from convscope.errors import UsageError, printable
 
 @dataclass
 class Voice:
-    """How loud this process is: set once by ``--quiet`` and ``--no-progress``."""
+    """How loud this process is, by ``--quiet`` and ``--no-progress``, and what it was asked for."""
 
     quiet: bool = False
     progress: bool = True
+    words: tuple[str, ...] = ()
 
 
 VOICE = Voice()
@@ -48,8 +49,17 @@ def wrote(path: Path | str) -> None:
 
 
 def next_step(command: str) -> None:
-    """Suggest what to run now."""
+    """Suggest what to run now: a command that can be pasted as it stands."""
     say(f"next: {command}")
+
+
+def not_kept(what: str, out: Path | None, *, name: str) -> None:
+    """Without ``--out``, say that pictures are not written, and the command that writes them."""
+    if out is not None:
+        return
+    say(f"{what} not written: --out {name}.html makes a page of them, --out {name} a folder")
+    if VOICE.words:
+        next_step(shlex.join(["convscope", *VOICE.words, "--out", f"{name}.html"]))
 
 
 def data_place(data_dir: Path | None) -> str:
@@ -85,8 +95,31 @@ def emit(value: Any, *, as_json: bool = False, text: str | None = None) -> None:
         print(value)
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
-    """A table on stdout: drawn for a terminal, tab-separated for a pipe."""
+SCREENFUL = 16
+"""Rows of a table of results that are shown; all of them are in JSON and in what --out names."""
+
+
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    title: str = "",
+    *,
+    most: int | None = None,
+    written: bool = False,
+) -> None:
+    """A table on stdout: drawn for a terminal, tab-separated for a pipe.
+
+    Args:
+        headers: One per column.
+        rows: The cells.
+        title: Above the table, on a terminal.
+        most: Show only so many rows, and say where all of them are.
+        written: Whether the command also writes them to its ``--out``.
+    """
+    if most is not None and len(rows) > most:
+        place = "what --out names" if written else "--json, and --out NAME writes them"
+        say(f"the first {most} of {len(rows):,} rows; all are in {place}")
+        rows = rows[:most]
     if not sys.stdout.isatty():
         print("\t".join(headers))
         for row in rows:
