@@ -143,7 +143,7 @@ def attack(
         within_budget = summary.get("within_epsilon")
         shown = {"target": f"{t['number']} {t['name']!r}"} if (t := about.get("target")) else {}
         inside = {} if within_budget is None else _spoken_within(within_budget)
-        emit(shown | spoken(result) | inside)
+        emit(spoken(result) | shown | inside)
     if out is not None:
         from convscope.cli._attack_output import write
 

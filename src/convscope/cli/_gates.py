@@ -52,7 +52,7 @@ def read_gates(texts: Sequence[str], known: Sequence[str], *, bare: str = "") ->
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals and bare and _is_number(part):
             name, value = bare, part
-            say(f"--fail-under {part} means {bare}={part}")
+            say(f"gate: {bare}={part}")
         elif not equals or not name or not value:
             raise UsageError(
                 f"--fail-under {part!r}",

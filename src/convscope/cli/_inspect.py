@@ -21,7 +21,7 @@ from convscope.cli._inspect_words import (
 )
 from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._opened import opened_network, words
-from convscope.cli._output import data_place, next_step, not_kept
+from convscope.cli._output import data_place, fresh_name, next_step, not_kept
 from convscope.errors import UsageError, choose
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
 
@@ -167,7 +167,9 @@ def inspect(
         )  # fmt: skip
         not_kept("the tables are", out, name="trust")
         command = words("convscope", "inspect", model, f"{data}:{split or 'all'}/0")
-        next_step(f"{command}{where}{again} --show grad-cam,occlusion --out look.html --force")
+        next_step(
+            f"{command}{where}{again} --show grad-cam,occlusion --out {fresh_name('look.html')}"
+        )
 
 
 OF_IMAGES = ("targets", "layer", "layers", "seen-map", "window", "stride", "fill", "preset")

@@ -168,7 +168,7 @@ def targets_of(classifier: Classifier, text: str, labels: Tensor | None) -> Any:
     try:
         number = class_number(text, classifier.class_names)
     except UsageError as error:
-        if error.hint.startswith("give the class"):
+        if error.hint.startswith("give the class") or error.what.startswith("no class"):
             raise
         names = ["true", "predicted", "all", *classifier.class_names]
         return choose("target", text, names, code="U08")
@@ -198,6 +198,8 @@ def fill_of(text: str | None) -> Any:
         return choose("fill", text, ("mean", "blur", "a grey level such as 0.5"))
     level = fraction(text)
     if not 0 <= level <= 1:
-        raise UsageError(f"--fill {text}", code="U03", expected="a grey level from 0 to 1",
-                         hint=f"did you mean {level:g}/255?" if 1 < level <= 255 else "")  # fmt: skip
+        meant = f"did you mean {level:g}/255?" if 1 < level <= 255 else ""
+        raise UsageError(
+            f"--fill {text}", code="U03", expected="a grey level from 0 to 1", hint=meant
+        )
     return level

@@ -59,7 +59,17 @@ def not_kept(what: str, out: Path | None, *, name: str) -> None:
         return
     say(f"{what} not written: --out {name}.html makes a page of them, --out {name} a folder")
     if VOICE.words:
-        next_step(shlex.join(["convscope", *VOICE.words, "--out", f"{name}.html"]))
+        again = shlex.join(["convscope", *VOICE.words])
+        next_step(f"{again} --out {fresh_name(f'{name}.html')}")
+
+
+def fresh_name(wish: str) -> str:
+    """`wish`, or the first of ``wish-2``, ``wish-3``... that is not taken, quoted for a shell."""
+    path, number = Path(wish), 1
+    while path.exists():
+        number += 1
+        path = Path(wish).with_stem(f"{Path(wish).stem}-{number}")
+    return shlex.quote(str(path))
 
 
 def data_place(data_dir: Path | None) -> str:

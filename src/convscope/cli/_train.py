@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from convscope.cli._opened import raise_if_refused
+from convscope.cli._early import check_names, check_out
+from convscope.cli._opened import raise_if_refused, words
 from convscope.cli._output import (
     VOICE,
     Fraction,
@@ -21,10 +22,12 @@ from convscope.cli._output import (
     next_step,
     progress,
     say,
+    showing_progress,
     warn,
     wrote,
 )
-from convscope.errors import UsageError
+from convscope.errors import UsageError, choose
+from convscope.models import MODELS
 
 if TYPE_CHECKING:
     from convscope.training import Event, Measured, TrainResult, TrainSettings
@@ -160,6 +163,7 @@ def train_model(
         as_json: Print the result as JSON.
         overrides: Single settings.
     """
+    check_run_options(model, data, preset, config, out, resume=resume)
     from convscope.training import check_run_folder, settings_to_toml, train, tune_allocator
 
     settings = choose_settings(
@@ -177,13 +181,15 @@ def train_model(
         VOICE.quiet = True
     from convscope.data import open_dataset
 
-    dataset = open_dataset(
-        settings.data,
-        data_dir=data_dir,
-        offline=offline,
-        accept_modified=accept_modified_data,
-        skip_bad=skip_bad,
-    )
+    with showing_progress("reading images") as step:
+        dataset = open_dataset(
+            settings.data,
+            data_dir=data_dir,
+            offline=offline,
+            accept_modified=accept_modified_data,
+            skip_bad=skip_bad,
+            progress=step,
+        )
     dataset.check_trainable()
     if speaks:
         for warning in dataset.warnings:
@@ -195,6 +201,37 @@ def train_model(
     if speaks:
         _finish(settings, result, as_json=as_json, data_dir=data_dir)
         raise_if_refused(dataset)
+
+
+def check_run_options(
+    model: str | None,
+    data: str | None,
+    preset: str | None,
+    config: Path | None,
+    out: Path | None,
+    *,
+    resume: bool,
+) -> None:
+    """Refuse names that there are not and options that contradict each other, before torch.
+
+    Raises:
+        UsageError: U01 or U11.
+    """
+    if model is not None:
+        choose("network", model, MODELS)
+    check_names(data=data)
+    if preset is not None:
+        choose("preset", preset, PRESETS)
+    if resume and out is None and model is None and config is None:
+        raise UsageError(
+            "--resume of which run?",
+            code="U01",
+            expected="--out RUN, the folder of the run to go on with",
+        )
+    check_out(out, force=True, page=False)
+
+
+PRESETS = ("fast", "long", "faithful", "robust", "smooth")
 
 
 def choose_settings(
@@ -333,7 +370,8 @@ def _finish(
     )
     wrote(result.run_folder)
     where = data_place(data_dir)
-    next_step(f"convscope eval {result.run_folder} --data {settings.data}{where}")
+    again = words("convscope", "eval", str(result.run_folder), "--data", settings.data)
+    next_step(f"{again}{where}")
 
 
 def register(app: cyclopts.App) -> None:
