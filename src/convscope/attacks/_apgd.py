@@ -92,6 +92,7 @@ def apgd(
     goal = goal_of(classifier, images, labels, targets)
     radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
     check_count("restarts", restarts)
+    check_count("draws", draws)
     generator = source(generator)
 
     def start(rows: Tensor, number: int) -> AttackResult:

@@ -121,6 +121,7 @@ def projected_gradient(
         step_size, radii, steps, images, across=momentum == 0 and (random_start or restarts > 1)
     )
     check_count("restarts", restarts)
+    check_count("draws", draws)
     if momentum:
         check_positive("momentum", momentum)
     generator = source(generator)

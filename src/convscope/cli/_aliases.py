@@ -51,6 +51,24 @@ OPTIONS = {
 """What is typed, and what it means where a command has that and not the former."""
 
 
+VALUES = {
+    "--split": {
+        "val": "validation",
+        "valid": "validation",
+        "dev": "validation",
+        "training": "train",
+        "testing": "test",
+    },
+    "--device": {"gpu": "cuda", "cuda:0": "cuda"},
+    "--norm": {"inf": "linf", "Linf": "linf", "LInf": "linf", "L2": "l2", "2": "l2"},
+    "--schedule": {"onecycle": "one-cycle", "one_cycle": "one-cycle"},
+    "--precision": {"float32": "fp32", "bfloat16": "bf16"},
+    "--optimizer": {"AdamW": "adamw", "Adam": "adam", "SGD": "sgd", "Muon": "muon"},
+    "--adversary": {"fgsm": "fgsm-rs", "PGD": "pgd", "TRADES": "trades"},
+}
+"""Values that are typed, and what an option calls them."""
+
+
 def translated(app: cyclopts.App, words: Sequence[str]) -> list[str]:
     """The words with options that people type replaced by the command's own names for them.
 
@@ -59,8 +77,9 @@ def translated(app: cyclopts.App, words: Sequence[str]) -> list[str]:
         >>> translated(build_app(), ["train", "mnist-conv1", "--lr=0.1", "--epoch", "2"])
         ['train', 'mnist-conv1', '--learning-rate=0.1', '--epochs', '2']
     """
+    words = [_value(words[place - 1] if place else "", word) for place, word in enumerate(words)]
     if not any(word.partition("=")[0] in OPTIONS for word in words):
-        return list(words)
+        return words
     known = _options(app, words)
     found: list[str] = []
     for place, word in enumerate(words):
@@ -71,6 +90,14 @@ def translated(app: cyclopts.App, words: Sequence[str]) -> list[str]:
         replace = meant is not None and name not in known and meant in known
         found.append(f"{meant}{equals}{value}" if replace else word)
     return found
+
+
+def _value(before: str, word: str) -> str:
+    """A word, with the value that an option has, before it or in it, under its own name."""
+    option, equals, value = word.partition("=")
+    if equals and option in VALUES:
+        return f"{option}={VALUES[option].get(value, value)}"
+    return VALUES.get(before, {}).get(word, word)
 
 
 def _options(app: cyclopts.App, words: Sequence[str]) -> set[str]:

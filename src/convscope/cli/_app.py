@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -105,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return result if isinstance(result, int) and not isinstance(result, bool) else 0
     except cyclopts.CycloptsError as error:
-        return _say_error(UsageError(_first_lines(error)), everywhere)
+        return _say_error(_as_usage(error), everywhere)
     except ConvscopeError as error:
         return _say_error(error, everywhere)
     except KeyboardInterrupt:
@@ -216,5 +217,18 @@ def _crash(error: Exception, everywhere: Everywhere) -> int:
     return 70
 
 
-def _first_lines(error: cyclopts.CycloptsError) -> str:
-    return " ".join(str(error).split())
+def _as_usage(error: cyclopts.CycloptsError) -> UsageError:
+    """What the parser says, as an error of the family with an example of the command."""
+    what = " ".join(str(error).split())
+    unused = re.fullmatch(r"Unused Tokens: \[(.*)\]\.?", what)
+    if unused:
+        what = f"nothing takes {unused[1]}"
+    missing = re.fullmatch(r'Command "(.+?)" parameter (\S+) requires an argument\.', what)
+    if missing:
+        what = f"convscope {missing[1]} needs {missing[2]}"
+    chain = [word for word in getattr(error, "command_chain", None) or () if word]
+    examples = [
+        line for line in EXAMPLES.get(chain[0] if chain else "", ())
+        if line.startswith(f"convscope {' '.join(chain)} ")
+    ]  # fmt: skip
+    return UsageError(what, code="U01", expected=f"such as {examples[0]}" if examples else "")

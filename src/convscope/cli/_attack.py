@@ -92,6 +92,9 @@ def attack(
     network, more = network.without(set(known))
     options, budget = without_budget(known, options + more)
     settings = values_of(chosen, known, options)
+    if "draws" in settings and settings.get("views") is None:
+        raise UsageError("--draws without --views does nothing", code="U11",
+                         hint="--views rotation,crop, or leave --draws out")  # fmt: skip
     check_target(target, takes_target(registry, chosen), chosen)
     check_seed(seed)
     if not specs:

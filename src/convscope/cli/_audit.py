@@ -24,7 +24,7 @@ from convscope.cli._output import (
     warn,
     wrote,
 )
-from convscope.errors import GateFailed, PartlyRefused, ResourceError
+from convscope.errors import DataError, GateFailed, PartlyRefused, ResourceError, UsageError
 
 if TYPE_CHECKING:
     from convscope.studies import AuditResult
@@ -96,6 +96,9 @@ def audit_model(
     check_number("--certify", certify, least=1e-6)
     check_seed(seed)
     check_out(out, force=True, folder=False)
+    sections = [part.strip() for text in only or [] for part in text.split(",") if part.strip()]
+    if only and not sections:
+        raise UsageError("--only names no section", code="U01", expected="such as performance")
     from convscope.data import match_classes, open_dataset
     from convscope.models import load
     from convscope.reports import refuse_taken
@@ -119,7 +122,6 @@ def audit_model(
             check_classes=partial(match_classes, network=classifier.class_names, where=data),
             progress=step,
         )
-    sections = [part for text in only or [] for part in text.split(",") if part]
     with announced("auditing") as on_progress:
         result = audit(
             classifier,
@@ -231,7 +233,16 @@ def render_report(
         out: The HTML file; by default FOLDER.html beside the folder.
         pdf: Also print a PDF.
     """
-    target = html_path(out) if out is not None else folder.with_name(folder.name + ".html")
+    check_out(out, force=True, folder=False)
+    whole = folder.resolve()
+    target = html_path(out) if out is not None else whole.with_name(whole.name + ".html")
+    if not (folder / "report.json").is_file():
+        raise DataError(
+            "holds no report.json",
+            code="U02",
+            where=folder,
+            hint="give the folder that `convscope audit` wrote beside its HTML file",
+        )
     refused = write_pages(folder, target, pdf=pdf)
     say(f"open {target} in a browser")
     if refused:

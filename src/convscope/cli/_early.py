@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from convscope.data import check_specs, choose_dataset
-from convscope.errors import UsageError
+from convscope.errors import ResourceError, UsageError
 from convscope.files import checked_path
 from convscope.models import check_model_name
 
@@ -62,6 +63,18 @@ def check_out(out: Path | None, *, force: bool, page: bool = True, folder: bool 
             hint=f"--out {out.with_suffix('.html' if page else '')}",
         )
     checked_path(out)
+    above = next(place for place in out.absolute().parents if place.exists())
+    if not above.is_dir():
+        raise UsageError("a file, so nothing can be written in it", code="U02", where=above)
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ResourceError("may not be written to", where=above, hint="choose another --out")
+    if out.exists() and out.is_dir() != folder and not (folder and page):
+        raise UsageError(
+            f"is a {'folder' if out.is_dir() else 'file'} already",
+            code="U13",
+            where=out,
+            expected=" or ".join(kinds),
+        )
     taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
     if taken and not force:
         raise UsageError("already exists", code="U13", where=out, hint="another --out, or --force")

@@ -70,7 +70,7 @@ def read_gates(texts: Sequence[str], known: Sequence[str], *, bare: str = "") ->
 def _limit(name: str, text: str) -> float:
     limit = fraction(text)
     if not math.isfinite(limit) or limit < 0 or (name in SHARES and limit > 1):
-        percent = name in SHARES and 1 < limit <= 100
+        percent = name in SHARES and 5 <= limit <= 100
         raise UsageError(
             f"--fail-under {name}={text}",
             code="U03",

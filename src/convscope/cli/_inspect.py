@@ -121,6 +121,10 @@ def inspect(
     check_number("--stride", stride)
     check_number("--seen-map", seen_map, least=0)
     check_names(models=[model, judge], data=data, images=images or ())
+    if units is not None and not units.strip():
+        raise UsageError("--units is empty", code="U01", expected="logits, logits:3 or pool2:0-9")
+    if layers is not None and not all(name.strip() for name in layers.split(",")):
+        raise UsageError(f"--layers {layers!r}", code="U01", expected="names with commas between")
     known = [*LAYER_VIEWS, *EXPLANATIONS] if images else list(EXPLANATIONS)
     methods = None if show is None else method_names(show, known)
     if images:

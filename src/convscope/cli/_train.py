@@ -228,6 +228,8 @@ def check_run_options(
             code="U01",
             expected="--out RUN, the folder of the run to go on with",
         )
+    if resume and model is None and config is None and not (out or Path()).is_dir():
+        raise UsageError("no run to go on with", code="U02", where=out or "")
     check_out(out, force=True, page=False)
 
 
