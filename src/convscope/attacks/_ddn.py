@@ -16,6 +16,7 @@ from convscope.attacks._objectives import direction_of
 from convscope.attacks._result import AttackResult
 from convscope.attacks._settings import check_positive, check_steps
 from convscope.classifier import Classifier
+from convscope.errors import UsageError
 from convscope.types import Images, Labels, ObjectiveName
 
 
@@ -85,7 +86,7 @@ def ddn(
         goal,
         method="ddn",
         objective=direction_of(objective, goal),
-        step=OnSphere(images, goal.reached, radius, check_positive("change", change), steps),
+        step=OnSphere(images, goal.reached, radius, _below_one(change), steps),
         steps=check_steps(steps),
         region=box(),
         keep=nearness,
@@ -97,6 +98,17 @@ def ddn(
             "objective": objective,
         },
     )
+
+
+def _below_one(change: float) -> float:
+    """A factor by which a radius can shrink.
+
+    Raises:
+        UsageError: U06 otherwise.
+    """
+    if not 0 < change < 1:
+        raise UsageError(f"change must be above 0 and below 1, got {change}", code="U06")
+    return change
 
 
 class OnSphere:

@@ -14,12 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cyclopts
+from attrs import evolve
+from cyclopts.help import DefaultFormatter, HelpPanel
 
 from convscope.cli._aliases import translated
 from convscope.cli._attack_list import show_page, wanted_page
+from convscope.cli._attack_settings import shown_default
 from convscope.cli._examples import EXAMPLES, epilogue
 from convscope.cli._output import VOICE
 from convscope.errors import ConvscopeError, UsageError, printable
@@ -50,6 +53,33 @@ such as 8/255 are numbers. An option --NAME of COMMAND can also be set by the en
 CONVSCOPE_COMMAND_NAME."""
 
 
+class PlainWords(DefaultFormatter):
+    """Help pages that say TEXT and NUMBER, not STR and FLOAT, and no default of a switch."""
+
+    KINDS: ClassVar[dict[str, str]] = {
+        "STR": "TEXT",
+        "INT": "WHOLE-NUMBER",
+        "FLOAT": "NUMBER",
+        "LIST[STR]": "TEXT",
+        "PATH": "PATH",
+    }
+
+    def __call__(self, console: Any, options: Any, panel: HelpPanel) -> None:
+        """Draw a panel."""
+        entries = []
+        for entry in panel.entries:
+            kind = self.KINDS.get((entry.metavar or "").upper(), entry.metavar)
+            default = entry.default
+            if default in ("False", "None"):
+                default = None
+            elif default is not None:
+                with contextlib.suppress(ValueError):
+                    number = float(default)
+                    default = default if number.is_integer() else shown_default(number)
+            entries.append(evolve(entry, metavar=kind, default=default))
+        super().__call__(console, options, evolve(panel, entries=entries))
+
+
 @dataclass
 class Everywhere:
     """Options that every command takes, wherever they stand."""
@@ -74,7 +104,13 @@ def build_app() -> cyclopts.App:
         help_format="markdown",
         config=cyclopts.config.Env("CONVSCOPE_"),
         default_parameter=cyclopts.Parameter(show_env_var=False, negative=()),
+        help_formatter=PlainWords(),
     )
+    # An older cyclopts has no completion; everything else works with it.
+    if hasattr(app, "register_install_completion_command"):
+        app.register_install_completion_command(
+            help="Let the shell complete commands and options (bash, zsh, fish)."
+        )
     for name in COMMANDS:
         import_module(f"convscope.cli._{name}").register(app)
     for name in EXAMPLES:

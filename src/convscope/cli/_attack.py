@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
+from convscope.attacks import ATTACKS, SHARED
 from convscope.cli._attack_judge import certify, evaluate
 from convscope.cli._attack_list import chosen_attack, registry_of
 from convscope.cli._attack_list import register as register_lists
@@ -83,8 +84,6 @@ def attack(
         network: What the files of a network of your own do not say. A setting of the method that
             has the same name (--mean, --classes) goes first.
     """
-    from convscope.attacks import ATTACKS
-
     chosen = chosen_attack(method)
     registry = registry_of(chosen)
     known = settings_written(registry, chosen)
@@ -272,7 +271,12 @@ def _classes(classifier: Classifier) -> str:
 
 def register(app: cyclopts.App) -> None:
     """Add the command."""
-    group = cyclopts.App(name="attack", help="Fool a classifier, and judge what it takes.")
+    names = ", ".join((*ATTACKS, *SHARED))
+    group = cyclopts.App(
+        name="attack",
+        help=f"Fool a classifier, and judge what it takes.\n\nMethods: {names}. "
+        "Each has its page: `convscope attack METHOD --help`.",
+    )
     group.default(attack)
     register_lists(group)
     group.command(evaluate, name="evaluate")
