@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from convscope._execution import Execution, Runner, execution_of, fast_paths, fingerprint
 from convscope._maps import Maps, default_layer, find_maps, require_maps
 from convscope._shadow import RandomStates
-from convscope._taps import LayerInfo, Taps, find_layer
+from convscope._taps import LayerInfo, Taps, find_layer, plain_name
 from convscope._watched import within_step
 from convscope.classifier import Classifier
 from convscope.errors import ConvscopeError, ModelContractError, UsageError
@@ -493,7 +493,7 @@ class Probe:
         Raises:
             ModelContractError: M15 if the network has none late enough, with those it has.
         """
-        return default_layer(self.maps())
+        return default_layer(self.maps(), {info.name: info.label for info in self.layers()})
 
     def require_maps(self, layer: str) -> str:
         """Refuse a layer whose axes are not channel, row and column.
@@ -506,7 +506,8 @@ class Probe:
             ModelContractError: M15 if it has tokens, channels-last maps or anything else.
         """
         find_layer(self.layers(), layer)
-        return require_maps(self.maps(), layer)
+        labels = {info.name: info.label for info in self.layers()}
+        return require_maps(self.maps(), plain_name(layer), labels)
 
     def weight(self, layer: str) -> Tensor:
         """A copy of the weight of module `layer` as the network uses it, float32 on the CPU.
@@ -516,8 +517,14 @@ class Probe:
         """
         runner = self._open
         self.layers()
-        weight: Tensor = runner.module.get_submodule(layer).weight  # type: ignore[assignment]
+        weight: Tensor = runner.module.get_submodule(plain_name(layer)).weight  # type: ignore[assignment]
         return weight.detach().float().cpu().clone()
+
+    def kind(self, layer: str) -> str:
+        """The class of the module that `layer` names, such as ``"Conv2d"``."""
+        path, number = find_layer(self.layers(), layer)
+        names = (path, f"{path}#{number}")
+        return next(info.kind for info in self.layers() if info.name in names)
 
     def maps(self) -> Maps:
         """What the axes of each layer's output are, and which layers all information passes."""

@@ -61,6 +61,7 @@ class PlainWords(DefaultFormatter):
         "INT": "WHOLE-NUMBER",
         "FLOAT": "NUMBER",
         "LIST[STR]": "TEXT",
+        "STR...": "TEXT",
         "PATH": "PATH",
     }
 

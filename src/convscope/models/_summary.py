@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope._shadow import RandomStates, shadow
-from convscope._taps import require_hooks
+from convscope._taps import layer_label, require_hooks
 from convscope.errors import ConvscopeError, ModelContractError
 from convscope.models._receptive_field import ReceptiveFields
 
@@ -132,7 +132,7 @@ _HEADINGS = ("layer", "kind", "output", "parameters", "share", "multiply-adds", 
 def _cells(row: LayerSummary) -> tuple[str, ...]:
     field = row.receptive_field
     return (
-        row.name,
+        layer_label(row.name, row.kind),
         row.kind if row.calls == 1 else f"{row.kind} x{row.calls}",
         "-" if row.output_shape is None else "x".join(map(str, row.output_shape)),
         f"{row.parameters:,}",
