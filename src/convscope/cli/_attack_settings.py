@@ -166,8 +166,11 @@ def takes_target(registry: Registry[Any], name: str) -> str:
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         if argument.arg == "targets":
             return "optional" if default is not None else "required"
-    named = [a.arg for a in arguments.args]
-    return "required" if "targets" in named else ""
+    places = [argument.arg for argument in arguments.args]
+    if "targets" not in places:
+        return ""
+    optional = places.index("targets") >= len(places) - len(arguments.defaults)
+    return "optional" if optional else "required"
 
 
 def meanings_in(docstring: str) -> dict[str, str]:
