@@ -81,6 +81,9 @@ class PlainWords(DefaultFormatter):
         super().__call__(console, options, evolve(panel, entries=entries))
 
 
+MOST_THREADS = 1024
+
+
 @dataclass
 class Everywhere:
     """Options that every command takes, wherever they stand."""
@@ -184,8 +187,16 @@ def _take_global_options(words: list[str], everywhere: Everywhere) -> list[str]:
             VOICE.progress = False
         elif word == "--threads" or word.startswith("--threads="):
             value = word.partition("=")[2] or (queue.pop(0) if queue else "")
-            if not value.isdigit() or int(value) < 1:
-                raise UsageError(f"--threads {value!r}", expected="a number of at least 1")
+            if (
+                not value.isascii()
+                or not value.isdigit()
+                or not 1 <= int(value[:9]) <= MOST_THREADS
+            ):
+                raise UsageError(
+                    f"--threads {value!r}",
+                    code="U05",
+                    expected=f"a number from 1 to {MOST_THREADS}",
+                )
             everywhere.threads = int(value)
         else:
             rest.append(word)

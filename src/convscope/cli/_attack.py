@@ -13,6 +13,7 @@ from convscope.cli._attack_list import chosen_attack, registry_of
 from convscope.cli._attack_list import register as register_lists
 from convscope.cli._attack_settings import (
     settings_written,
+    shown_default,
     takes_target,
     values_of,
     without_budget,
@@ -155,7 +156,8 @@ def attack(
     if data in DATASETS:
         command = words_of("convscope", "attack", "evaluate", model) + network.again()
         where = f" --data {data}{data_place(data_dir)}"
-        next_step(f"{command}{where} --epsilon 0.1")
+        radius = settings.get("epsilon", budget)
+        next_step(f"{command}{where} --epsilon {shown_default(0.1 if radius is None else radius)}")
     if images.refused:
         for reason in images.refused:
             warn(reason)

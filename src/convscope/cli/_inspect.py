@@ -123,6 +123,14 @@ def inspect(
     check_names(models=[model, judge], data=data, images=images or ())
     if units is not None and not units.strip():
         raise UsageError("--units is empty", code="U01", expected="logits, logits:3 or pool2:0-9")
+    if units is not None and units.partition(":")[0] == "logits":
+        refuse_others("--units logits", {"at": at}, {"at": "layers of maps, such as pool2:0-9"})
+    elif judge is not None:
+        raise UsageError(
+            f"a judge says nothing about {units}",
+            code="U11",
+            expected="--judge with --units logits: pictures of classes",
+        )
     if layers is not None and not all(name.strip() for name in layers.split(",")):
         raise UsageError(f"--layers {layers!r}", code="U01", expected="names with commas between")
     known = [*LAYER_VIEWS, *EXPLANATIONS] if images else list(EXPLANATIONS)

@@ -45,6 +45,9 @@ def look_at_units(
             on_step=lambda k, rows: bar.advance(1 if k else 0),
         )
     rows = unit_rows(found)
+    if found.layer == "logits":
+        for row, number in zip(rows, found.channels.tolist(), strict=True):
+            row["unit"] = f"{number} {found.class_names[number]!r}"
     if as_json:
         emit({"recipe": found.recipe, "units": rows, "effect": effect_rows(found)}, as_json=True)
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
-from convscope.cli._output import fraction
+from convscope.cli._output import fraction, progress
 from convscope.errors import UsageError
 from convscope.models import check_model_name
 
@@ -48,17 +48,18 @@ class ModelOptions:
         mean = None if self.mean is None else numbers_of("mean", self.mean)
         std = None if self.std is None else numbers_of("std", self.std)
         check_model_name(model)
-        from convscope.models import load
+        with progress(f"loading {model}", total=None, transient=True):
+            from convscope.models import load
 
-        return load(
-            model,
-            allow_nonfinite=allow_nonfinite,
-            weights=self.weights,
-            input_shape=input_shape,
-            class_names=self.classes,
-            mean=mean,
-            std=std,
-        )
+            return load(
+                model,
+                allow_nonfinite=allow_nonfinite,
+                weights=self.weights,
+                input_shape=input_shape,
+                class_names=self.classes,
+                mean=mean,
+                std=std,
+            )
 
     def again(self) -> str:
         """The flags that were given, as they are written behind MODEL in a suggested command."""

@@ -162,7 +162,9 @@ class Progress:
 
 
 @contextmanager
-def progress(description: str, total: float | None) -> Iterator[Progress]:
+def progress(
+    description: str, total: float | None, *, transient: bool = False
+) -> Iterator[Progress]:
     """A progress bar with an estimate of the time left, on stderr.
 
     Where stderr is no terminal, a plain line about every ten seconds takes its place.
@@ -170,6 +172,7 @@ def progress(description: str, total: float | None) -> Iterator[Progress]:
     Args:
         description: What is done.
         total: How much `Progress.advance` will add up to; ``None`` if nobody knows yet.
+        transient: Leave no trace on a terminal, and nothing elsewhere.
 
     Example:
         >>> with progress("reading", total=3) as bar:
@@ -179,7 +182,7 @@ def progress(description: str, total: float | None) -> Iterator[Progress]:
     if VOICE.quiet or not VOICE.progress:
         yield Progress(lambda amount: None, lambda text: None)
     elif _is_terminal():
-        with _rich_bar(description, total) as bar:
+        with _rich_bar(description, total, transient) as bar:
             yield bar
     else:
         yield _plain_lines(description, total)
@@ -231,7 +234,7 @@ def showing_progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def _rich_bar(description: str, total: float | None) -> Iterator[Progress]:
+def _rich_bar(description: str, total: float | None, transient: bool) -> Iterator[Progress]:
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextColumn
@@ -259,7 +262,7 @@ def _rich_bar(description: str, total: float | None) -> Iterator[Progress]:
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20),
                Share(), Time())  # fmt: skip
-    with Bars(*columns, console=Console(stderr=True), transient=False) as bars:
+    with Bars(*columns, console=Console(stderr=True), transient=transient) as bars:
         task = bars.add_task(escape(printable(description)), total=total)
         yield Progress(
             lambda amount: bars.advance(task, amount),

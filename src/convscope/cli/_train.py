@@ -172,6 +172,7 @@ def train_model(
     if print_config:
         emit(None, text=settings_to_toml(settings).rstrip("\n"))
         return
+    refuse_idle(overrides.table(), settings)
     folder = out or Path("runs") / _default_name(settings)
     tune_allocator()
     speaks = os.environ.get("RANK", "0") == "0"
@@ -234,6 +235,33 @@ def check_run_options(
 
 
 PRESETS = ("fast", "long", "faithful", "robust", "smooth")
+
+
+def refuse_idle(given: dict[str, Any], settings: TrainSettings) -> None:
+    """Refuse flags that change nothing because of what the settings are.
+
+    Raises:
+        UsageError: U11.
+    """
+    attacked = settings.adversary != "none"
+    needs = {
+        "momentum": (settings.optimizer in ("sgd", "muon"), "--optimizer sgd or muon"),
+        "other_learning_rate": (settings.optimizer == "muon", "--optimizer muon"),
+        "warm_up": (settings.schedule == "one-cycle", "--schedule one-cycle"),
+        "consistency": (settings.noise > 0, "--noise above 0"),
+        "trades_weight": (settings.adversary == "trades", "--adversary trades"),
+        **dict.fromkeys(
+            ("epsilon", "adversary_steps", "adversary_step", "adversary_ramp"),
+            (attacked, "--adversary pgd, fgsm-rs or trades"),
+        ),
+    }
+    idle = [name for name, (works, _) in needs.items() if given.get(name) and not works]
+    if idle:
+        raise UsageError(
+            f"{' and '.join('--' + name.replace('_', '-') for name in idle)} would change nothing",
+            code="U11",
+            expected="; ".join(dict.fromkeys(needs[name][1] for name in idle)),
+        )
 
 
 def choose_settings(

@@ -45,7 +45,7 @@ def select_images(
         skip_bad: Leave unreadable files of a data set out; they are listed in
             `Selection.refused`.
         fit: How files are brought to size: ``"crop"``, ``"stretch"`` or ``"pad"``.
-        progress: Called during downloads.
+        progress: Called with (name, done so far, in all) during downloads and while files are read.
 
     Returns:
         Images with names, and labels where all are known, in the network's numbers: classes are
@@ -69,7 +69,7 @@ def select_images(
     for one in [spec] if isinstance(spec, str | Path) else spec:
         chosen = None if isinstance(one, Path) else understood(one)
         if chosen is None:
-            parts.append(select_files(str(one), like=like, fit=fit))
+            parts.append(select_files(str(one), like=like, fit=fit, progress=progress))
             continue
         name = chosen.data
         if name not in opened:
