@@ -67,7 +67,7 @@ def broken(line: str) -> list[str]:
 
     Example:
         >>> broken("convscope eval " + "x" * 40 + " --data 'folder:my photos of cats' --json")[1]
-        "    --data 'folder:my photos of cats' --json"
+        "    'folder:my photos of cats' --json"
     """
     pieces = [""]
     for word in (shlex.quote(word) for word in shlex.split(line)):
