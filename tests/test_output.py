@@ -1,9 +1,18 @@
 import json
+import time
 
 import pytest
 
-from convscope.cli._output import emit, fraction, parse_gates, progress, say, table
+from convscope._watched import announce
+from convscope.cli._gates import failed_gates, read_gates
+from convscope.cli._output import VOICE, emit, fraction, progress, say, table, watching
 from convscope.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def loud(monkeypatch):
+    """As a command without --quiet leaves it."""
+    monkeypatch.setattr(VOICE, "quiet", False)
 
 
 def test_fractions_are_numbers():
@@ -45,6 +54,58 @@ def test_progress_without_a_terminal_is_silent_when_short(capsys):
 
 
 def test_gates():
-    assert parse_gates(["accuracy=0.98,robust=1/2"]) == {"accuracy": 0.98, "robust": 0.5}
-    with pytest.raises(UsageError, match="NAME=NUMBER"):
-        parse_gates(["accuracy"])
+    known = ["accuracy", "robust", "loss"]
+    assert read_gates(["acc=0.98,robust=1/2"], known) == {"accuracy": 0.98, "robust": 0.5}
+    assert read_gates(["0.4"], known, bare="robust") == {"robust": 0.4}
+    for text, says in [
+        ("accuracy", "NAME=NUMBER"), ("0.4", "NAME=NUMBER"), ("accuracy=", "NAME=NUMBER"),
+        ("acuracy=0.9", "did you mean accuracy"), ("accuracy=98", "did you mean accuracy=0.98"),
+        ("accuracy=nan", "0 to 1"), ("loss=-1", "at least 0"), ("acc=0.1,accuracy=0.2", "twice"),
+    ]:  # fmt: skip
+        with pytest.raises(UsageError) as error:
+            read_gates([text], known)
+        assert says in str(error.value)
+
+
+def test_upper_and_lower_limits():
+    gates = {"accuracy": 0.9, "loss": 0.1, "worst-class": 0.5, "robust": 0.1}
+    found = {"accuracy": float("nan"), "loss": 0.2, "worst-class": 1.0}
+    sentences = failed_gates(gates, found, absent=("cat",))
+    assert sentences == [
+        "accuracy is nan, under 0.9",
+        "loss is 0.2, above 0.1",
+        "worst-class cannot be judged: 1 classes have no image (cat)",
+        "robust was not measured",
+    ]
+
+
+def test_a_bar_on_a_terminal_says_how_long_it_takes(monkeypatch):
+    """What is known is shown: percent and time left, or only time gone."""
+    import io
+
+    import rich.console
+
+    made = io.StringIO()
+    monkeypatch.setattr("convscope.cli._output._is_terminal", lambda: True)
+    monkeypatch.setattr(VOICE, "quiet", False)
+    monkeypatch.setattr(VOICE, "progress", True)
+    plain = rich.console.Console
+    monkeypatch.setattr(
+        rich.console, "Console",
+        lambda **_: plain(file=made, force_terminal=True, width=100, color_system=None),
+    )  # fmt: skip
+    with watching("attacking 3 images"):
+        time.sleep(0.02)
+        announce(0.25)
+        time.sleep(0.6)
+    with progress("reading", total=None) as bar:
+        bar.advance(1)
+    text = made.getvalue()
+    assert " 25 %" in text and "about 0:0" in text and " left" in text
+    assert "/?" not in text and "-:--" not in text
+
+
+def test_tables_are_a_screenful_with_a_word_on_the_rest(capsys):
+    table(["n"], [[n] for n in range(64)], most=16)
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 17 and "16 of 64 rows" in err and "--json" in err

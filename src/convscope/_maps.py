@@ -91,7 +91,7 @@ def find_maps(module: nn.Module, images: Tensor, logits_of: Callable[[object], T
     )
 
 
-def default_layer(maps: Maps) -> str:
+def default_layer(maps: Maps, labels: Mapping[str, str] | None = None) -> str:
     """The layer that class activation maps look at if nobody says which.
 
     Raises:
@@ -104,13 +104,13 @@ def default_layer(maps: Maps) -> str:
         f"no layer to look at by default: {maps.why_not}",
         code="M15",
         expected="a late layer of maps (channel, row, column) that everything passes through",
-        hint=f"choose one with layer=: {_listed(names)}"
+        hint=f"choose one with layer=: {_listed(names, labels)}"
         if names
         else "use a method that looks at pixels: saliency, integrated-gradients, occlusion, rise",
     )
 
 
-def require_maps(maps: Maps, layer: str) -> str:
+def require_maps(maps: Maps, layer: str, labels: Mapping[str, str] | None = None) -> str:
     """Refuse a layer whose axes are known to be something else than maps.
 
     Returns:
@@ -128,10 +128,10 @@ def require_maps(maps: Maps, layer: str) -> str:
     if layout == "unknown":
         return "axes-unverified"
     raise ModelContractError(
-        f"layer {layer!r} has {_LAYOUTS.get(layout, layout)}",
+        f"layer {(labels or {}).get(layer, layer)!r} has {_LAYOUTS.get(layout, layout)}",
         code="M15",
         expected="maps: (image, channel, row, column)",
-        hint=f"layers that would do: {_listed([*maps.whole, *maps.branches])}"
+        hint=f"layers that would do: {_listed([*maps.whole, *maps.branches], labels)}"
         if maps.whole or maps.branches
         else "use a method that looks at pixels: saliency, integrated-gradients, occlusion, rise",
     )
@@ -144,7 +144,8 @@ _LAYOUTS = {
 }
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str], labels: Mapping[str, str] | None) -> str:
+    names = [(labels or {}).get(name, name) for name in names]
     shown = names if len(names) <= 8 else ["...", *names[-7:]]
     return ", ".join(shown)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,35 @@ class LayerInfo:
     is_leaf: bool
     path: str = ""
     number: int = 0
+
+    @property
+    def label(self) -> str:
+        """What people are shown: ``"7 (ReLU)"`` where the name alone says nothing."""
+        return layer_label(self.name, self.kind)
+
+
+def layer_label(name: str, kind: str) -> str:
+    """The name of a layer, with its kind where the name is a number, as in an `nn.Sequential`.
+
+    Example:
+        >>> layer_label("7", "ReLU"), layer_label("features.0#1", "Conv2d")
+        ('7 (ReLU)', 'features.0#1 (Conv2d)')
+        >>> layer_label("fc", "Linear")
+        'fc'
+    """
+    last = name.partition("#")[0].rpartition(".")[2]
+    return f"{name} ({kind})" if kind and last.isdecimal() else name
+
+
+def plain_name(label: str) -> str:
+    """The name of a layer, from the name or from its label.
+
+    Example:
+        >>> plain_name("7 (ReLU)"), plain_name("7"), plain_name("features.conv1")
+        ('7', '7', 'features.conv1')
+    """
+    match = re.fullmatch(r"((?:.*\.)?\d+(?:#\d+)?) ?\(\w+\)", label.strip())
+    return match[1] if match else label
 
 
 class _Enough(BaseException):
@@ -206,11 +236,13 @@ def find_layer(layers: Sequence[LayerInfo], name: str) -> tuple[str, int]:
     Raises:
         UnknownLayer: M15, with the closest names and all of them.
     """
+    name = plain_name(name)
     for info in reversed(layers):
         if name in (info.name, info.path):
             return info.path, info.number
-    names = [info.name for info in layers]
-    close = get_close_matches(name, names, n=5, cutoff=0.4)
+    labels = {info.name: info.label for info in layers}
+    names = list(labels.values())
+    close = [labels[found] for found in get_close_matches(name, labels, n=5, cutoff=0.4)]
     shown = names if len(names) <= 30 else [*names[:30], "..."]
     raise UnknownLayer(
         f"no layer named {name!r}; this network has {', '.join(shown)}",

@@ -156,7 +156,7 @@ def choose(kind: str, name: str, known: Iterable[str], *, code: str = "U01") -> 
     names = list(known)
     if name in names:
         return name
-    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    close = get_close_matches(name, names, n=3, cutoff=0.55)
     hint = f"did you mean {' or '.join(close)}?" if close else "use one of the names above"
     shown = names if len(names) <= 40 else [*names[:40], "..."]
     raise UsageError(

@@ -31,7 +31,8 @@ from convscope._execution import (
 )
 from convscope._maps import Maps, default_layer, find_maps, require_maps
 from convscope._readable import readable
-from convscope._taps import LayerInfo, Taps, find_layer
+from convscope._taps import LayerInfo, Taps, find_layer, plain_name
+from convscope._watched import within_step
 from convscope.classifier import Classifier
 from convscope.errors import ConvscopeError, ModelContractError, UsageError
 from convscope.types import Activations, Images, Logits
@@ -231,6 +232,7 @@ class Probe:
         with torch.inference_mode(False), torch.no_grad():
             for rows in self._chunks(images):
                 found.add(rows, self.run(images[rows]).to(images.device))
+                within_step(rows.stop / len(images))
         if len(images) == 0:
             return images.new_zeros(0, self.classifier.num_classes)
         return found.whole
@@ -355,6 +357,7 @@ class Probe:
                 values.append(value.detach())
                 gradients.append(gradient)
                 outputs.append(out.detach().to(device))
+                within_step(rows.stop / len(x))
         whole = gradients[0] if len(gradients) == 1 else torch.cat(gradients)
         return Gradient(values=torch.cat(values), gradients=whole, outputs=torch.cat(outputs))
 
@@ -458,7 +461,7 @@ class Probe:
         Raises:
             ModelContractError: M15 if the network has none late enough, with those it has.
         """
-        return default_layer(self.maps())
+        return default_layer(self.maps(), {info.name: info.label for info in self.layers()})
 
     def require_maps(self, layer: str) -> str:
         """Refuse a layer whose axes are not channel, row and column.
@@ -471,7 +474,8 @@ class Probe:
             ModelContractError: M15 if it has tokens, channels-last maps or anything else.
         """
         find_layer(self.layers(), layer)
-        return require_maps(self.maps(), layer)
+        labels = {info.name: info.label for info in self.layers()}
+        return require_maps(self.maps(), plain_name(layer), labels)
 
     def weight(self, layer: str) -> Tensor:
         """A copy of the weight of module `layer` as the network uses it, float32 on the CPU.
@@ -481,8 +485,14 @@ class Probe:
         """
         runner = self._open
         self.layers()
-        weight: Tensor = runner.module.get_submodule(layer).weight  # type: ignore[assignment]
+        weight: Tensor = runner.module.get_submodule(plain_name(layer)).weight  # type: ignore[assignment]
         return weight.detach().float().cpu().clone()
+
+    def kind(self, layer: str) -> str:
+        """The class of the module that `layer` names, such as ``"Conv2d"``."""
+        path, number = find_layer(self.layers(), layer)
+        names = (path, f"{path}#{number}")
+        return next(info.kind for info in self.layers() if info.name in names)
 
     def maps(self) -> Maps:
         """What the axes of each layer's output are, and which layers all information passes."""

@@ -27,3 +27,6 @@ Curves = Float[Tensor, "step batch"]
 ObjectMasks = Bool[Tensor, "batch height width"]
 
 Norm = Literal["linf", "l2"]
+Keep = Literal["first", "best"]
+ObjectiveName = Literal["cross-entropy", "margin", "dlr", "logit", "probability"]
+StepRule = Literal["plain", "adam"]

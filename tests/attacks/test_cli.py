@@ -76,13 +76,13 @@ def test_a_page_is_one_file(model, tmp_path):
     "words,code,says",
     [
         (["projected-gradien"], "U01", "did you mean projected-gradient"),
-        (["projected-gradient", "--stepsize", "1"], "U11", "step-size"),
+        (["projected-gradient", "--stepsiz", "1"], "U11", "step-size"),
         (["projected-gradient", "--steps", "many"], "U11", "whole number"),
         (["projected-gradient", "--steps", "-3"], "U05", "at least 0"),
         (["projected-gradient", "--step-size", "0"], "U06", "positive"),
         (["projected-gradient", "--epsilon", "8"], "U03", "did you mean 8/255"),
         (["projected-gradient", "--epsilon", "-0.1"], "U03", "at least 0"),
-        (["projected-gradient", "--epsilon", "nan"], "U03", "finite"),
+        (["projected-gradient", "--epsilon", "nan"], "U03", "NaN"),
         (["projected-gradient", "--epsilon", "0.1", "--epsilon", "0.2"], "U11", "twice"),
         (["projected-gradient", "--target", "cat"], "U08", "unknown class"),
         (["projected-gradient", "--target", "10"], "U08", "0 to 9"),
@@ -144,7 +144,7 @@ def test_views_are_given_by_name(model, capsys):
     assert "did you mean rotation" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("share,code", [("0", 0), ("1.01", 1)])
+@pytest.mark.parametrize("share,code", [("0", 0), ("robust=1", 1)])
 def test_a_robust_accuracy_under_the_gate_ends_with_1(model, capsys, share, code):
     words = ["attack", "evaluate", model, "--data", "digits", "--epsilon", "0.01", "--effort",
              "quick", "--count", "2", "--fail-under", share]  # fmt: skip
@@ -192,7 +192,7 @@ def test_transfer_prints_the_matrix_and_writes_a_page(tmp_path, capsys):
         (["mnist-conv1"], "two or more"),
         (["mnist-conv1", "mnist-conv1"], "two or more"),
         (["mnist-conv1", "cifar-resnet20"], "different sizes"),
-        (["mnist-conv1", "mnist-conv2", "--method", "from-noise"], "needs targets"),
+        (["mnist-conv1", "mnist-conv2", "--method", "from-noise"], "needs --target"),
         (["mnist-conv1", "mnist-conv2", "--count", "0"], "at least 1"),
         (["mnist-conv1", "mnist-conv2", "--method", "magic"], "unknown"),
     ],
@@ -208,7 +208,7 @@ def test_people_are_told_shares_of_what_and_counts_of_how_many(model, capsys):
     out = capsys.readouterr().out
     told = {line[:40].split("  ")[0].strip(): line for line in out.splitlines() if line}
     assert "images that were a task)" in told["fooled"] and "%" in told["fooled"]
-    assert "zero (class 0)" in told["target"]
+    assert "0 'zero'" in told["target"]
     assert "of 5 images" in told["no task"]
     assert "_" not in out.replace("convscope", "").split("next:")[0], "names of fields"
 

@@ -53,7 +53,7 @@ def test_toml_names_every_field():
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("epoch = 3", "line 3: unknown setting 'epoch'\n  fix: did you mean epochs or epsilon\\?"),
+        ("epoch = 3", "line 3: unknown setting 'epoch'\n  fix: did you mean epochs\\?"),
         ("learning_rate = '1e-3'", "line 3: learning_rate is '1e-3'\n  expected: a number"),
         ("epochs = 2.0", "epochs is 2.0\n  expected: a whole number"),
         ("epochs = true", "epochs is True"),

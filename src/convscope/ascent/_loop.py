@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from convscope._readable import readable
+from convscope._watched import at_step
 from convscope.ascent._regions import Region
 from convscope.ascent._steps import Step, Watching
 from convscope.errors import UsageError
@@ -115,6 +116,7 @@ def ascend(
     for k in range(steps):
         if len(rows) == 0:
             break
+        at_step(k, steps)
         if on_step is not None:
             on_step(k, len(rows))
         broken: list[Tensor] = []

@@ -10,27 +10,30 @@ To add one: write it in its own file here, name it in `ATTACKS`, add an equation
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from convscope.attacks._added_noise import added_noise
-from convscope.attacks._adversarial_patch import AdversarialPatch, adversarial_patch
-from convscope.attacks._apgd import apgd, apgd_targeted
-from convscope.attacks._auto_attack import auto_attack
-from convscope.attacks._carlini_wagner import carlini_wagner
-from convscope.attacks._ddn import ddn
-from convscope.attacks._deepfool import deepfool
-from convscope.attacks._fab import fab
-from convscope.attacks._from_noise import from_noise
-from convscope.attacks._goal import Goal
-from convscope.attacks._linf_iterative import linf_iterative
-from convscope.attacks._noise import NoiseTransfer, apply_noise
-from convscope.attacks._projected_gradient import fast_gradient, momentum, projected_gradient
-from convscope.attacks._result import AttackResult
-from convscope.attacks._square import square
-from convscope.attacks._toward_image import toward_image
-from convscope.attacks._universal_noise import UniversalNoise, universal_noise
-from convscope.attacks._until_fooled import until_fooled
-from convscope.attacks._views import VIEWS, chain, crops, either, mirrors, noises, rotations
+from convscope._registry import Registry, lazy
+
+if TYPE_CHECKING:
+    from convscope.attacks._added_noise import added_noise
+    from convscope.attacks._adversarial_patch import AdversarialPatch, adversarial_patch
+    from convscope.attacks._apgd import apgd, apgd_targeted
+    from convscope.attacks._auto_attack import auto_attack
+    from convscope.attacks._carlini_wagner import carlini_wagner
+    from convscope.attacks._ddn import ddn
+    from convscope.attacks._deepfool import deepfool
+    from convscope.attacks._fab import fab
+    from convscope.attacks._from_noise import from_noise
+    from convscope.attacks._goal import Goal
+    from convscope.attacks._linf_iterative import linf_iterative
+    from convscope.attacks._noise import NoiseTransfer, apply_noise
+    from convscope.attacks._projected_gradient import fast_gradient, momentum, projected_gradient
+    from convscope.attacks._result import AttackResult
+    from convscope.attacks._square import square
+    from convscope.attacks._toward_image import toward_image
+    from convscope.attacks._universal_noise import UniversalNoise, universal_noise
+    from convscope.attacks._until_fooled import until_fooled
+    from convscope.attacks._views import VIEWS, chain, crops, either, mirrors, noises, rotations
 
 __all__ = [
     "ATTACKS",
@@ -68,27 +71,158 @@ __all__ = [
     "until_fooled",
 ]
 
-ATTACKS: dict[str, Callable[..., AttackResult]] = {
-    "fast-gradient": fast_gradient,
-    "projected-gradient": projected_gradient,
-    "momentum": momentum,
-    "apgd": apgd,
-    "apgd-targeted": apgd_targeted,
-    "fab": fab,
-    "square": square,
-    "auto-attack": auto_attack,
-    "ddn": ddn,
-    "deepfool": deepfool,
-    "carlini-wagner": carlini_wagner,
-    "until-fooled": until_fooled,
-    "linf-iterative": linf_iterative,
-    "added-noise": added_noise,
-    "from-noise": from_noise,
-    "toward-image": toward_image,
-}
+ATTACKS: Registry[Callable[..., AttackResult]] = Registry(
+    "convscope.attacks",
+    {
+        "fast-gradient": (
+            "_projected_gradient:fast_gradient",
+            "One projected_gradient step as long as the radius, from the image itself.",
+        ),
+        "projected-gradient": (
+            "_projected_gradient:projected_gradient",
+            "Search the epsilon-ball around each image for one that is classified wrongly.",
+        ),
+        "momentum": (
+            "_projected_gradient:momentum",
+            "Iterated fast gradient with accumulated gradients: made for transfer to other "
+            "networks.",
+        ),
+        "apgd": (
+            "_apgd:apgd",
+            "Projected gradient without a step size to choose: the judge among the attacks.",
+        ),
+        "apgd-targeted": (
+            "_apgd:apgd_targeted",
+            "APGD towards each of the likeliest wrong classes in turn; any wrong class counts.",
+        ),
+        "fab": (
+            "_fab:fab",
+            "Find near adversarial images by projections onto linearized boundaries, class "
+            "by class.",
+        ),
+        "square": (
+            "_square:square",
+            "Fool without gradients: a check on defenses that only hide theirs.",
+        ),
+        "auto-attack": (
+            "_auto_attack:auto_attack",
+            "APGD-CE, targeted APGD-DLR, Square and targeted FAB, in this order, on rows "
+            "that stand.",
+        ),
+        "ddn": (
+            "_ddn:ddn",
+            "Find a near adversarial image in L2: the default where no epsilon is given.",
+        ),
+        "deepfool": (
+            "_deepfool:deepfool",
+            "Find a near adversarial image by linearizing all class boundaries, again and again.",
+        ),
+        "carlini-wagner": (
+            "_carlini_wagner:carlini_wagner",
+            "Minimize squared distance plus c times the missing margin, over x = (tanh(w) + "
+            "1) / 2.",
+        ),
+        "until-fooled": (
+            "_until_fooled:until_fooled",
+            "Ascend the target's logit with L2-normalized gradients; each image stops when "
+            "it fools.",
+        ),
+        "linf-iterative": (
+            "_linf_iterative:linf_iterative",
+            "Repeat x <- clip(x + lambda * gradient) to image +- epsilon, intersected with [0, 1].",
+        ),
+        "added-noise": (
+            "_added_noise:added_noise",
+            "Ascend log p(target | image + noise) in the noise, which starts at zero.",
+        ),
+        "from-noise": (
+            "_from_noise:from_noise",
+            "From Gaussian noise to an image that is read as the target, and means nothing to us.",
+        ),
+        "toward-image": (
+            "_toward_image:toward_image",
+            "Ascend log p(target | x) - pull * mse(x, image) from Gaussian noise.",
+        ),
+    },
+    aliases={
+        "fgsm": "fast-gradient",
+        "fgm": "fast-gradient",
+        "fast-gradient-sign": "fast-gradient",
+        "fast-gradient-method": "fast-gradient",
+        "pgd": "projected-gradient",
+        "bim": "projected-gradient",
+        "ifgsm": "projected-gradient",
+        "eot": "projected-gradient",
+        "eot-pgd": "projected-gradient",
+        "eotpgd": "projected-gradient",
+        "basic-iterative": "projected-gradient",
+        "madry": "projected-gradient",
+        "linf-pgd": "projected-gradient",
+        "linfpgd": "projected-gradient",
+        "mifgsm": "momentum",
+        "mim": "momentum",
+        "auto-pgd": "apgd",
+        "autopgd": "apgd",
+        "apgd-ce": "apgd",
+        "apgdce": "apgd",
+        "apgd-dlr": "apgd",
+        "apgdt": "apgd-targeted",
+        "square-attack": "square",
+        "autoattack": "auto-attack",
+        "aa": "auto-attack",
+        "cw": "carlini-wagner",
+        "c&w": "carlini-wagner",
+        "cw-l2": "carlini-wagner",
+        "cwl2": "carlini-wagner",
+        "carlini": "carlini-wagner",
+        "carliniwagner": "carlini-wagner",
+        "deep-fool": "deepfool",
+        "fab-attack": "fab",
+        "patch": "adversarial-patch",
+        "uap": "universal-noise",
+        "universal": "universal-noise",
+        "universal-perturbation": "universal-noise",
+    },
+)
+"""Names that other libraries and papers use lead to ours; `apgd-dlr` and the like need settings."""
 
-SHARED: dict[str, Callable[..., Any]] = {
-    "universal-noise": universal_noise,
-    "adversarial-patch": adversarial_patch,
-}
+SHARED: Registry[Callable[..., Any]] = Registry(
+    "convscope.attacks",
+    {
+        "universal-noise": (
+            "_universal_noise:universal_noise",
+            "Find, for each class, one noise that makes any image be read as that class.",
+        ),
+        "adversarial-patch": (
+            "_adversarial_patch:adversarial_patch",
+            "Learn square patches that win wherever they are pasted.",
+        ),
+    },
+)
 """Methods whose one perturbation serves many images; same call, results of their own kind."""
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "_added_noise": "added_noise",
+            "_adversarial_patch": "AdversarialPatch adversarial_patch",
+            "_apgd": "apgd apgd_targeted",
+            "_auto_attack": "auto_attack",
+            "_carlini_wagner": "carlini_wagner",
+            "_ddn": "ddn",
+            "_deepfool": "deepfool",
+            "_fab": "fab",
+            "_from_noise": "from_noise",
+            "_goal": "Goal",
+            "_linf_iterative": "linf_iterative",
+            "_noise": "NoiseTransfer apply_noise",
+            "_projected_gradient": "fast_gradient momentum projected_gradient",
+            "_result": "AttackResult",
+            "_square": "square",
+            "_toward_image": "toward_image",
+            "_universal_noise": "UniversalNoise universal_noise",
+            "_until_fooled": "until_fooled",
+            "_views": "VIEWS chain crops either mirrors noises rotations",
+        },
+    )

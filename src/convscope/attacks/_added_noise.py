@@ -36,7 +36,7 @@ def added_noise(
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         labels: ``(batch,)``, the true classes.
         targets: ``(batch,)``, the classes to reach.
-        steps: At most so many.
+        steps: Number of steps, at most.
         step_size: Factor of the gradient.
         confidence: Probability of the target at which an image is done.
 

@@ -88,9 +88,9 @@ def adversarial_patch(
         targets: Classes to make patches for, each once; ``None``: all.
         validation: Images and labels to judge on. By default a fifth of `images` is held out.
         share: Side of the patch over the shorter side of the image.
-        steps: Adam steps.
+        steps: Number of Adam steps.
         samples: Images (and places) per patch and step.
-        step_size: Adam's, in pixel units.
+        step_size: Adam's step in pixel units.
         generator: Draws images and places; by default one with seed 0.
 
     Returns:

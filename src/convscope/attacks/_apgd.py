@@ -21,7 +21,7 @@ from convscope.attacks._settings import check_count, check_norm, check_radius, c
 from convscope.attacks._start import random_start as random_point
 from convscope.attacks._views import View
 from convscope.classifier import Classifier
-from convscope.types import Images, Labels, Norm
+from convscope.types import Images, Labels, Norm, ObjectiveName
 
 PULL = 0.75
 """Weight of the new point against the last move (alpha in the paper)."""
@@ -41,7 +41,7 @@ def apgd(
     epsilon: float | Tensor = 8 / 255,
     norm: Norm = "linf",
     steps: int = 100,
-    objective: str = "cross-entropy",
+    objective: ObjectiveName = "cross-entropy",
     restarts: int = 1,
     random_start: bool = False,
     views: View | None = None,
@@ -59,15 +59,15 @@ def apgd(
         labels: ``(batch,)``, the true classes.
         targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
         epsilon: Radius in pixel units, one or one per image.
-        norm: ``"linf"`` or ``"l2"``.
-        steps: At most so many per start.
+        norm: How distance is measured, ``"linf"`` or ``"l2"``.
+        steps: Number of steps per start, at most.
         objective: ``"cross-entropy"``, ``"dlr"`` (does not care about the scale of logits),
             ``"margin"``, ``"logit"`` or ``"probability"``.
         restarts: Starts; all but the first from random points, each only for rows that stand.
         random_start: Begin the first start at a random point, too.
         views: Draws transformations that the result has to survive, such as ``rotations(30)``; on
             the command line names with commas: mirror, crop, rotation, greyscale, noise.
-        draws: How many of them per step.
+        draws: How many views are drawn per step.
         generator: Source of randomness; by default one with seed 0.
 
     Returns:
@@ -92,6 +92,7 @@ def apgd(
     goal = goal_of(classifier, images, labels, targets)
     radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
     check_count("restarts", restarts)
+    check_count("draws", draws)
     generator = source(generator)
 
     def start(rows: Tensor, number: int) -> AttackResult:
@@ -112,7 +113,7 @@ def apgd(
         )
 
     everyone = torch.arange(len(images), device=images.device)
-    return in_turns(start(everyone, 0), [partial(start, number=n) for n in range(1, restarts)])
+    return in_turns(everyone, [partial(start, number=n) for n in range(restarts)])
 
 
 @checked
@@ -136,8 +137,8 @@ def apgd_targeted(
         labels: ``(batch,)``, the true classes.
         targets: ``(batch,)``, only these classes, which then have to be reached.
         epsilon: Radius in pixel units.
-        norm: ``"linf"`` or ``"l2"``.
-        steps: Per class.
+        norm: How distance is measured, ``"linf"`` or ``"l2"``.
+        steps: Steps per class, at most.
         classes: How many wrong classes, likeliest first. Starts are the images themselves.
 
     Returns:
@@ -179,8 +180,7 @@ def apgd_targeted(
         )
 
     everyone = torch.arange(len(images), device=images.device)
-    rest = [partial(toward, number=n) for n in range(1, order.shape[1])]
-    return in_turns(toward(everyone, 0), rest)
+    return in_turns(everyone, [partial(toward, number=n) for n in range(order.shape[1])])
 
 
 def candidates(classifier: Classifier, images: Tensor, goal: Goal, count: int) -> Tensor:

@@ -45,10 +45,10 @@ def auto_attack(
         labels: ``(batch,)``, the true classes.
         targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
         epsilon: Radius in pixel units, one or one per image.
-        norm: ``"linf"`` or ``"l2"``.
-        steps: Of the gradient attacks, per start and class.
-        queries: Of Square.
-        classes: Of the targeted attacks.
+        norm: How distance is measured, ``"linf"`` or ``"l2"``.
+        steps: Steps of the gradient attacks, per start and class.
+        queries: Moves that Square tries per image, at most.
+        classes: How many wrong classes the targeted attacks try.
         generator: Source of randomness; by default one with seed 0.
 
     Returns:
@@ -96,7 +96,7 @@ def auto_attack(
         member(fab, norm=norm, steps=steps, classes=classes),
     ]
     everyone = torch.arange(len(images), device=images.device)
-    result = in_turns(turns[0](everyone), turns[1:])
+    result = in_turns(everyone, turns)
     return replace(
         result,
         method="auto-attack",

@@ -18,6 +18,7 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._random import source
+from convscope._watched import stretch
 from convscope.attacks._flags import count_of, notes_of, noticed
 from convscope.attacks._goal import goal_of
 from convscope.attacks._result import AttackResult
@@ -64,10 +65,12 @@ def in_blocks(
     """
     begin = None if generator is None else generator.get_state()
     end, most = begin, (False, -1)
-    for part in torch.split(rows, size) if len(rows) else (rows,):
+    parts = torch.split(rows, size) if len(rows) else (rows,)
+    for number, part in enumerate(parts):
         if generator is not None and begin is not None:
             generator.set_state(begin)
-        result = run(part)
+        with stretch(number / len(parts), (number + 1) / len(parts)):
+            result = run(part)
         if generator is not None:
             # A row that nothing fooled has seen every draw; else the longest way has.
             drawn = (not bool(result.fooled.all()), int(result.steps.max()) if len(part) else 0)

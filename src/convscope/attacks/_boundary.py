@@ -17,7 +17,7 @@ def onto_plane(x: Tensor, weight: Tensor, offset: Tensor, norm: str) -> Tensor:
         x: ``(batch, ...)`` in [0, 1].
         weight: Normals, shaped as `x`.
         offset: ``(batch,)``, what ``<w, d>`` has to be.
-        norm: ``"linf"`` or ``"l2"``.
+        norm: How distance is measured, ``"linf"`` or ``"l2"``.
 
     Returns:
         Moves, shaped as `x`. Where the plane does not meet the box: as far as the box allows.

@@ -55,7 +55,7 @@ def attack_by_ascent(
         norm: Of the declared ball.
         epsilon: Of the declared ball.
         views: Random transformations that the result has to survive.
-        draws: How many of them per step.
+        draws: How many views are drawn per step.
         generator: Source of randomness for `views`.
         fallback: Rows without a gradient follow the margin.
         flags: What to say in the result.

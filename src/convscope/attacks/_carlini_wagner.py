@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
+from convscope._watched import stretch
 from convscope.ascent import adam_step, anywhere, ascend, box
 from convscope.attacks._blocks import streamed
 from convscope.attacks._goal import finite, goal_of
@@ -45,9 +46,9 @@ def carlini_wagner(
         steps: Adam steps per weight.
         search_steps: How many weights c are tried per image: tenfold up until one fools, then
             bisection.
-        step_size: Of Adam, in w. Pixels of exactly 0 lie at w = -7.25: with the usual 0.01 they
-            cannot move in a hundred steps.
-        first_weight: The first c.
+        step_size: Step of Adam, in w. Pixels of exactly 0 lie at w = -7.25: with the usual 0.01
+            they cannot move in a hundred steps.
+        first_weight: The first weight c of the margin.
         confidence: By how much the margin is to be exceeded (kappa).
 
     Returns:
@@ -91,7 +92,7 @@ def carlini_wagner(
         usual = odd_scale(before)
         unreadable = ~finite(before)
         rows = everyone[best > 0]
-        for _ in range(search_steps if len(rows) else 0):
+        for turn in range(search_steps if len(rows) else 0):
             scale = weight[rows]
 
             def objective(w: Tensor, logits: Tensor, part: Tensor, c: Tensor = scale) -> Tensor:
@@ -104,16 +105,17 @@ def carlini_wagner(
                 enough = goal.reached(logits, mine) & (goal.margin(logits, mine) >= confidence)
                 return torch.where(enough, -distance(_pixels(w), mine), -torch.inf)
 
-            ascent = ascend(
-                start[rows],
-                probe,
-                objective,
-                step=adam_step(step_size),
-                region=anywhere(),
-                steps=steps,
-                keep=nearness,
-                paint=lambda w, k, part: _pixels(w),
-            )
+            with stretch(turn / search_steps, (turn + 1) / search_steps):
+                ascent = ascend(
+                    start[rows],
+                    probe,
+                    objective,
+                    step=adam_step(step_size),
+                    region=anywhere(),
+                    steps=steps,
+                    keep=nearness,
+                    paint=lambda w, k, part: _pixels(w),
+                )
             x = _pixels(ascent.images)
             hit = goal.reached(ascent.outputs, rows)
             moved = distance(x, rows)

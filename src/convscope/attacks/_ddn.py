@@ -16,7 +16,8 @@ from convscope.attacks._objectives import direction_of
 from convscope.attacks._result import AttackResult
 from convscope.attacks._settings import check_positive, check_steps
 from convscope.classifier import Classifier
-from convscope.types import Images, Labels
+from convscope.errors import UsageError
+from convscope.types import Images, Labels, ObjectiveName
 
 
 @checked
@@ -30,7 +31,7 @@ def ddn(
     steps: int = 100,
     first_radius: float = 1.0,
     change: float = 0.05,
-    objective: str = "cross-entropy",
+    objective: ObjectiveName = "cross-entropy",
 ) -> AttackResult:
     """Find a near adversarial image in L2: the default where no epsilon is given.
 
@@ -43,10 +44,10 @@ def ddn(
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         labels: ``(batch,)``, the true classes.
         targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
-        steps: How many.
-        first_radius: L2, in pixel units.
+        steps: Number of steps.
+        first_radius: First radius, L2 in pixel units.
         change: Factor of growth and decay per step (gamma): 0.05 is 5 %.
-        objective: What gives the direction.
+        objective: What gives the direction of the steps.
 
     Returns:
         Images before and after; rows that never fooled are left as they were.
@@ -85,7 +86,7 @@ def ddn(
         goal,
         method="ddn",
         objective=direction_of(objective, goal),
-        step=OnSphere(images, goal.reached, radius, check_positive("change", change), steps),
+        step=OnSphere(images, goal.reached, radius, _below_one(change), steps),
         steps=check_steps(steps),
         region=box(),
         keep=nearness,
@@ -97,6 +98,17 @@ def ddn(
             "objective": objective,
         },
     )
+
+
+def _below_one(change: float) -> float:
+    """A factor by which a radius can shrink.
+
+    Raises:
+        UsageError: U06 otherwise.
+    """
+    if not 0 < change < 1:
+        raise UsageError(f"change must be above 0 and below 1, got {change}", code="U06")
+    return change
 
 
 class OnSphere:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
+from convscope._watched import at_step
 from convscope.attacks._blocks import streamed
 from convscope.attacks._boundary import onto_plane
 from convscope.attacks._goal import Goal, finite, goal_of
@@ -42,7 +43,7 @@ def deepfool(
         targets: ``(batch,)``, the classes to reach: then only the boundary between the target
             and the class in the lead counts. ``None``: any wrong class.
         norm: What shall be small, ``"l2"`` or ``"linf"``.
-        steps: At most so many.
+        steps: Number of steps, at most.
         overshoot: The way found so far is walked so much farther, to get across the boundary.
         classes: How many of the likeliest classes are considered, the true one included.
 
@@ -84,6 +85,7 @@ def deepfool(
         for k in range(steps):
             if len(rows) == 0:
                 break
+            at_step(k, steps)
             held = k >= steps // 2  # Only rows that the pixel range holds back take so long.
             if goal.targets is not None:
                 rivals[rows] = _leader_and_target(after[rows], goal.targets[rows])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
+from convscope._watched import at_step
 from convscope.ascent import Region, box, l2_ball, linf_ball
 from convscope.attacks._apgd import candidates
 from convscope.attacks._blocks import streamed
@@ -52,8 +53,8 @@ def fab(
         targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
         epsilon: Stop at the first adversarial within this radius. ``None``: look for the
             nearest, with all steps.
-        norm: ``"linf"`` or ``"l2"``.
-        steps: Per class.
+        norm: How distance is measured, ``"linf"`` or ``"l2"``.
+        steps: Steps per class, at most.
         classes: How many wrong classes are tried, likeliest first; a row leaves at success.
 
     Returns:
@@ -93,8 +94,7 @@ def fab(
         )
 
     everyone = torch.arange(len(images), device=images.device)
-    rest = [partial(toward, number=n) for n in range(1, order.shape[1])]
-    return in_turns(toward(everyone, 0), rest)
+    return in_turns(everyone, [partial(toward, number=n) for n in range(order.shape[1])])
 
 
 def _toward(
@@ -121,6 +121,7 @@ def _toward(
         for k in range(steps + 1):
             if len(rows) == 0:
                 break
+            at_step(k, steps + 1)
             part = x[rows]
             mine = aim.of(rows)
             lead = _lead(mine) if goal.targets is None else _over_all(mine)

@@ -15,7 +15,7 @@ from convscope.attacks._result import AttackResult
 from convscope.attacks._settings import check_positive, check_steps
 from convscope.classifier import Classifier
 from convscope.errors import choose
-from convscope.types import Images, Labels
+from convscope.types import Images, Labels, StepRule
 
 
 @checked
@@ -30,7 +30,7 @@ def from_noise(
     sd: float = 0.05,
     steps: int = 500,
     step_size: float = 0.1,
-    step: str = "plain",
+    step: StepRule = "plain",
     confidence: float = 0.99,
     generator: Generator | None = None,
 ) -> AttackResult:
@@ -43,9 +43,9 @@ def from_noise(
         images: Only their number and size matter.
         labels: One per image; the result has what the noise was read as at first.
         targets: ``(batch,)``, the classes to reach.
-        mean: Of the first pixels.
-        sd: Of the first pixels.
-        steps: At most so many.
+        mean: Mean of the first pixels, in pixel units.
+        sd: Standard deviation of the first pixels, in pixel units.
+        steps: Number of steps, at most.
         step_size: Factor of the gradient, or Adam's step in pixel units.
         step: ``"plain"``: gradient times `step_size`, as in the documents; ``"adam"``.
         confidence: Probability of the target at which an image is done.

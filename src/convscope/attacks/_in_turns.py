@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from convscope._watched import stretch
 from convscope.attacks._flags import count_of, notes_of, noticed
 from convscope.attacks._result import AttackResult
 from convscope.probe import Cost
@@ -16,23 +17,25 @@ Turn = Callable[[Tensor], AttackResult]
 """Attacks the given rows of the caller's batch."""
 
 
-def in_turns(first: AttackResult, turns: Iterable[Turn]) -> AttackResult:
-    """Continue `first` with further attacks on the rows that it did not fool.
+def in_turns(everyone: Tensor, turns: Sequence[Turn]) -> AttackResult:
+    """Run the first attack on all rows, and each later one on the rows that nothing fooled yet.
 
     Args:
-        first: Result for all rows.
-        turns: Further attacks.
+        everyone: All rows of the caller's batch.
+        turns: Attacks, at least one.
 
     Returns:
-        `first` with the rows that a later attack fooled in place of its own; costs are summed,
-        the history is that of `first`.
+        The first result with the rows that a later attack fooled in place of its own; costs are
+        summed, the history is that of the first.
     """
-    merged = first
-    for turn in turns:
+    with stretch(0, 1 / len(turns)):
+        merged = turns[0](everyone)
+    for number, turn in enumerate(turns[1:], 1):
         rows = torch.nonzero(~merged.fooled)[:, 0]
         if len(rows) == 0:
             break
-        merged = _overlay(merged, rows, turn(rows))
+        with stretch(number / len(turns), (number + 1) / len(turns)):
+            merged = _overlay(merged, rows, turn(rows))
     return merged
 
 

@@ -14,7 +14,7 @@ from convscope.attacks._objectives import objective_of
 from convscope.attacks._result import AttackResult
 from convscope.attacks._settings import check_positive, check_radius, check_steps
 from convscope.classifier import Classifier
-from convscope.types import Images, Labels
+from convscope.types import Images, Labels, ObjectiveName
 
 
 @checked
@@ -28,7 +28,7 @@ def linf_iterative(
     epsilon: float | Tensor = 8 / 255,
     steps: int = 100,
     step_size: float | None = None,
-    objective: str = "cross-entropy",
+    objective: ObjectiveName = "cross-entropy",
 ) -> AttackResult:
     """Repeat ``x <- clip(x + lambda * gradient)`` to ``image +- epsilon``, intersected with [0, 1].
 
@@ -39,7 +39,7 @@ def linf_iterative(
         targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
         epsilon: Radius in pixel units.
         steps: At most so many; a row leaves when it fools.
-        step_size: lambda. By default the radius.
+        step_size: Factor of the gradient (lambda). By default the radius.
         objective: ``"probability"`` is what the document prints: its gradient vanishes where the
             network is sure, and then nothing moves (the result counts such rows). The default is
             the logarithm of it; ``"margin"`` and ``"logit"`` also work.

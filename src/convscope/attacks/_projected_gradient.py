@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Generator, Tensor
@@ -37,7 +36,7 @@ from convscope.attacks._start import random_start as random_point
 from convscope.attacks._views import View
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
-from convscope.types import Images, Labels, Norm
+from convscope.types import Images, Keep, Labels, Norm, ObjectiveName
 
 
 @checked
@@ -54,8 +53,8 @@ def projected_gradient(
     step_size: float | Tensor | None = None,
     random_start: bool = False,
     restarts: int = 1,
-    objective: str = "cross-entropy",
-    keep: Literal["first", "best"] = "first",
+    objective: ObjectiveName = "cross-entropy",
+    keep: Keep = "first",
     momentum: float = 0.0,
     views: View | None = None,
     draws: int = 8,
@@ -88,7 +87,7 @@ def projected_gradient(
         momentum: Decay of accumulated gradients; 0: none.
         views: Draws transformations that the result has to survive, such as ``rotations(30)``; on
             the command line names with commas: mirror, crop, rotation, greyscale, noise.
-        draws: How many of them per step.
+        draws: How many views are drawn per step.
         generator: Source of randomness; by default one with seed 0.
 
     Returns:
@@ -123,6 +122,7 @@ def projected_gradient(
         step_size, radii, steps, images, across=momentum == 0 and (random_start or restarts > 1)
     )
     check_count("restarts", restarts)
+    check_count("draws", draws)
     if momentum:
         check_positive("momentum", momentum)
     generator = source(generator)
@@ -163,7 +163,7 @@ def projected_gradient(
         )
 
     everyone = torch.arange(len(images), device=images.device)
-    result = in_turns(start(everyone, 0), [partial(start, number=n) for n in range(1, restarts)])
+    result = in_turns(everyone, [partial(start, number=n) for n in range(restarts)])
     return replace(result, originals=images)
 
 
@@ -232,7 +232,7 @@ def momentum(
     steps: int = 10,
     step_size: float | None = None,
     decay: float = 1.0,
-    keep: Literal["first", "best"] = "best",
+    keep: Keep = "best",
 ) -> AttackResult:
     """Iterated fast gradient with accumulated gradients: made for transfer to other networks.
 
@@ -242,10 +242,11 @@ def momentum(
         labels: ``(batch,)``, the true classes.
         targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
         epsilon: Radius in pixel units.
-        norm: ``"linf"`` or ``"l2"``.
+        norm: How distance is measured, ``"linf"`` or ``"l2"``.
         steps: Number of steps.
-        step_size: Per step in pixel units; by default ``epsilon / steps``, as in the paper.
-        decay: Of the accumulated gradient; 1 keeps all.
+        step_size: Distance per step in pixel units; by default ``epsilon / steps``, as in the
+            paper.
+        decay: Share of the accumulated gradient that is kept per step; 1 keeps all.
         keep: ``"best"`` takes every step, as transfer wants; ``"first"`` stops at success.
 
     Returns:

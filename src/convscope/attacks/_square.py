@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._random import source
+from convscope._watched import at_step
 from convscope.ascent import Region, l2_ball, linf_ball
 from convscope.attacks._blocks import streamed
 from convscope.attacks._goal import Goal, finite, goal_of
@@ -57,7 +58,7 @@ def square(
         labels: ``(batch,)``, the true classes.
         targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
         epsilon: Radius in pixel units, one or one per image.
-        norm: ``"linf"`` or ``"l2"``.
+        norm: How distance is measured, ``"linf"`` or ``"l2"``.
         queries: Moves that are tried per image, at most.
         share: Area of the first squares, as a share of the image; by default what the paper
             takes: 0.8 for ``"linf"``, 0.1 for ``"l2"``.
@@ -96,8 +97,8 @@ def square(
             classifier, images[rows], goal.of(rows), radius, norm, queries, area, generator
         )
 
-    result = in_turns(search(torch.arange(len(images), device=images.device)),
-                      [search] * (restarts - 1))  # fmt: skip
+    everyone = torch.arange(len(images), device=images.device)
+    result = in_turns(everyone, [search] * restarts)
     return replace(result, originals=images)
 
 
@@ -124,6 +125,7 @@ def _search(
         for query in range(queries):
             if len(rows) == 0:
                 break
+            at_step(query, queries)
             if query == 0:
                 trial = moves.start(images[rows], rows, generator)
             else:

@@ -19,7 +19,7 @@ def random_start(
     Args:
         images: ``(batch, channel, height, width)``.
         radii: ``()`` or ``(batch,)``.
-        norm: ``"linf"`` or ``"l2"``.
+        norm: How distance is measured, ``"linf"`` or ``"l2"``.
         region: What to project onto.
         generator: Source of randomness.
     """

@@ -15,7 +15,7 @@ from convscope.attacks._result import AttackResult
 from convscope.attacks._settings import check_positive, check_steps
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
-from convscope.types import Images, Labels
+from convscope.types import Images, Labels, StepRule
 
 
 @checked
@@ -29,7 +29,7 @@ def toward_image(
     pull: float = 1000.0,
     steps: int = 300,
     step_size: float = 0.02,
-    step: str = "adam",
+    step: StepRule = "adam",
     mean: float = 0.5,
     sd: float = 0.05,
     generator: Generator | None = None,
@@ -45,8 +45,8 @@ def toward_image(
         steps: How many; all are taken.
         step_size: Adam's step in pixel units, or the factor of plain gradients.
         step: ``"adam"``, or ``"plain"`` as in the documents (then small sizes, such as 0.2).
-        mean: Of the first pixels.
-        sd: Of the first pixels.
+        mean: Mean of the first pixels, in pixel units.
+        sd: Standard deviation of the first pixels, in pixel units.
         generator: Source of the noise; by default one with seed 0.
 
     Returns:

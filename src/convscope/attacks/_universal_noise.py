@@ -107,10 +107,10 @@ def universal_noise(
         validation: Images and labels that are only read. By default a fifth of `images` is
             held out.
         epsilon: L-infinity radius of the noise in pixel units; ``None``: -1 to 1.
-        steps: How many.
+        steps: Number of steps.
         samples: Images per noise and step.
         step_size: First step in pixel units. By default a tenth of the radius.
-        decay: Of the accumulated gradient.
+        decay: Share of the accumulated gradient that is kept per step.
         generator: Draws the images; by default one with seed 0.
 
     Returns:

@@ -33,7 +33,7 @@ def until_fooled(
         labels: ``(batch,)``, the true classes.
         targets: ``(batch,)``, the classes to reach. ``None``: lower the label's lead until
             another class wins.
-        steps: At most so many.
+        steps: Number of steps, at most.
         step_size: L2 length of a step in pixel units.
 
     Returns:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
+from convscope.cli._opened import words
 from convscope.cli._output import emit, next_step, say, wrote
 from convscope.cli._scratch import need_picture_name, save_figure
 
@@ -55,8 +56,9 @@ def add_numbers(
     emit(facts, as_json=as_json, text=found.total)
     if figure is not None:
         wrote(figure)
-    elif not as_json:
-        next_step(f"convscope adder {_short(first)} {_short(second)} --figure adder.png")
+    elif not as_json and len(found.outputs) <= WIDEST:
+        again = words("convscope", "adder", first, second)
+        next_step(f"{again} --figure adder.png")
 
 
 def written_out(found: Addition) -> list[str]:
@@ -74,10 +76,6 @@ def written_out(found: Addition) -> list[str]:
         f"{name:>9}  {' '.join(map(str, bits[::-1]))}{notes.get(name, '')}"
         for name, bits in rows.items()
     ]
-
-
-def _short(number: str) -> str:
-    return number if len(number) <= 40 else f"{number[:20]}..."
 
 
 def register(app: cyclopts.App) -> None:

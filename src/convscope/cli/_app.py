@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -13,10 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cyclopts
+from attrs import evolve
+from cyclopts.help import DefaultFormatter, HelpPanel
 
+from convscope.cli._aliases import translated
+from convscope.cli._attack_list import show_page, wanted_page
+from convscope.cli._attack_settings import shown_default
 from convscope.cli._examples import EXAMPLES, epilogue
 from convscope.cli._output import VOICE
 from convscope.errors import ConvscopeError, UsageError, printable
@@ -47,6 +53,37 @@ such as 8/255 are numbers. An option --NAME of COMMAND can also be set by the en
 CONVSCOPE_COMMAND_NAME."""
 
 
+class PlainWords(DefaultFormatter):
+    """Help pages that say TEXT and NUMBER, not STR and FLOAT, and no default of a switch."""
+
+    KINDS: ClassVar[dict[str, str]] = {
+        "STR": "TEXT",
+        "INT": "WHOLE-NUMBER",
+        "FLOAT": "NUMBER",
+        "LIST[STR]": "TEXT",
+        "STR...": "TEXT",
+        "PATH": "PATH",
+    }
+
+    def __call__(self, console: Any, options: Any, panel: HelpPanel) -> None:
+        """Draw a panel."""
+        entries = []
+        for entry in panel.entries:
+            kind = self.KINDS.get((entry.metavar or "").upper(), entry.metavar)
+            default = entry.default
+            if default in ("False", "None"):
+                default = None
+            elif default is not None:
+                with contextlib.suppress(ValueError):
+                    number = float(default)
+                    default = default if number.is_integer() else shown_default(number)
+            entries.append(evolve(entry, metavar=kind, default=default))
+        super().__call__(console, options, evolve(panel, entries=entries))
+
+
+MOST_THREADS = 1024
+
+
 @dataclass
 class Everywhere:
     """Options that every command takes, wherever they stand."""
@@ -71,7 +108,13 @@ def build_app() -> cyclopts.App:
         help_format="markdown",
         config=cyclopts.config.Env("CONVSCOPE_"),
         default_parameter=cyclopts.Parameter(show_env_var=False, negative=()),
+        help_formatter=PlainWords(),
     )
+    # An older cyclopts has no completion; everything else works with it.
+    if hasattr(app, "register_install_completion_command"):
+        app.register_install_completion_command(
+            help="Let the shell complete commands and options (bash, zsh, fish)."
+        )
     for name in COMMANDS:
         import_module(f"convscope.cli._{name}").register(app)
     for name in EXAMPLES:
@@ -93,11 +136,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         _let_threads_sleep()
         if everywhere.threads is not None:
             _set_threads(everywhere.threads)
-        result = build_app()(words)
+        if page := wanted_page(words):
+            show_page(page)
+            return 0
+        app = build_app()
+        words = translated(app, words)
+        VOICE.words = tuple(words)
+        result = app(words)
         sys.stdout.flush()
         return result if isinstance(result, int) and not isinstance(result, bool) else 0
     except cyclopts.CycloptsError as error:
-        return _say_error(UsageError(_first_lines(error)), everywhere)
+        return _say_error(_as_usage(error), everywhere)
     except ConvscopeError as error:
         return _say_error(error, everywhere)
     except KeyboardInterrupt:
@@ -138,8 +187,16 @@ def _take_global_options(words: list[str], everywhere: Everywhere) -> list[str]:
             VOICE.progress = False
         elif word == "--threads" or word.startswith("--threads="):
             value = word.partition("=")[2] or (queue.pop(0) if queue else "")
-            if not value.isdigit() or int(value) < 1:
-                raise UsageError(f"--threads {value!r}", expected="a number of at least 1")
+            if (
+                not value.isascii()
+                or not value.isdigit()
+                or not 1 <= int(value[:9]) <= MOST_THREADS
+            ):
+                raise UsageError(
+                    f"--threads {value!r}",
+                    code="U05",
+                    expected=f"a number from 1 to {MOST_THREADS}",
+                )
             everywhere.threads = int(value)
         else:
             rest.append(word)
@@ -208,5 +265,18 @@ def _crash(error: Exception, everywhere: Everywhere) -> int:
     return 70
 
 
-def _first_lines(error: cyclopts.CycloptsError) -> str:
-    return " ".join(str(error).split())
+def _as_usage(error: cyclopts.CycloptsError) -> UsageError:
+    """What the parser says, as an error of the family with an example of the command."""
+    what = " ".join(str(error).split())
+    unused = re.fullmatch(r"Unused Tokens: \[(.*)\]\.?", what)
+    if unused:
+        what = f"nothing takes {unused[1]}"
+    missing = re.fullmatch(r'Command "(.+?)" parameter (\S+) requires an argument\.', what)
+    if missing:
+        what = f"convscope {missing[1]} needs {missing[2]}"
+    chain = [word for word in getattr(error, "command_chain", None) or () if word]
+    examples = [
+        line for line in EXAMPLES.get(chain[0] if chain else "", ())
+        if line.startswith(f"convscope {' '.join(chain)} ")
+    ]  # fmt: skip
+    return UsageError(what, code="U01", expected=f"such as {examples[0]}" if examples else "")

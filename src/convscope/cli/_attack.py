@@ -7,13 +7,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
+from convscope.attacks import ATTACKS, SHARED
 from convscope.cli._attack_judge import certify, evaluate
+from convscope.cli._attack_list import chosen_attack, registry_of
+from convscope.cli._attack_list import register as register_lists
+from convscope.cli._attack_settings import (
+    settings_written,
+    shown_default,
+    takes_target,
+    values_of,
+    without_budget,
+)
 from convscope.cli._attack_transfer import transfer
+from convscope.cli._early import check_names, check_out, check_seed
 from convscope.cli._model_options import NOTHING, OwnNetwork
-from convscope.cli._opened import opened_network, refuse_early, said_class
+from convscope.cli._opened import opened_network, said_class
 from convscope.cli._opened import words as words_of
-from convscope.cli._output import data_place, emit, next_step, progress, say, table, warn, wrote
-from convscope.errors import PartlyRefused, UsageError, choose
+from convscope.cli._output import (
+    data_place,
+    emit,
+    next_step,
+    say,
+    showing_progress,
+    warn,
+    watching,
+    wrote,
+)
+from convscope.errors import PartlyRefused, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,10 +66,10 @@ def attack(
     """Attack images with a method of `convscope attack list`.
 
     Example: convscope attack projected-gradient runs/m mnist:test/0-99 --epsilon 8/255 --steps 40.
-    `convscope attack settings METHOD` lists the settings that a method takes.
+    `convscope attack METHOD --help` explains a method and its settings.
 
     Args:
-        method: Such as projected-gradient, apgd, ddn, square.
+        method: Such as projected-gradient (pgd), fast-gradient (fgsm), apgd, ddn, square.
         model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
         words: IMAGES (mnist:test/7, "mnist:test?class=7/0-4", photo.png, a folder) and settings
             of the method as --name value.
@@ -65,17 +85,22 @@ def attack(
         network: What the files of a network of your own do not say. A setting of the method that
             has the same name (--mean, --classes) goes first.
     """
-    from convscope.attacks import ATTACKS, SHARED
-
-    methods: dict[str, Any] = {**ATTACKS, **SHARED}
-    chosen = choose("attack", method.replace("_", "-"), methods)
+    chosen = chosen_attack(method)
+    registry = registry_of(chosen)
+    known = settings_written(registry, chosen)
     specs, options = _split(list(words))
-    from convscope.cli._attack_settings import read_settings, settings_of, without_budget
-
-    network, more = network.without(set(settings_of(methods[chosen])))
-    options += more
-    options, budget = without_budget(methods[chosen], options)
-    settings = read_settings(chosen, methods[chosen], options)
+    network, more = network.without(set(known))
+    options, budget = without_budget(known, options + more)
+    settings = values_of(chosen, known, options)
+    if "draws" in settings and settings.get("views") is None:
+        raise UsageError("--draws without --views does nothing", code="U11",
+                         hint="--views rotation,crop, or leave --draws out")  # fmt: skip
+    check_target(target, takes_target(registry, chosen), chosen)
+    check_seed(seed)
+    if not specs:
+        raise UsageError("no images given", expected="such as mnist:test/0-99 or photo.png")
+    check_out(out, force=force)
+    check_names(models=[model], images=specs)
     if budget is not None:
         warn(
             f"{chosen} has no budget: it changes as much as it needs; --epsilon only counts what "
@@ -83,31 +108,31 @@ def attack(
             if chosen in ATTACKS
             else f"{chosen} has no budget: --epsilon is not used"
         )
-    if not specs:
-        raise UsageError("no images given", expected="such as mnist:test/0-99 or photo.png")
-    refuse_early(out, force=force)
     import torch
 
     from convscope.data import DATASETS, select_images
 
+    run = registry[chosen]
     classifier = opened_network(model, network=network)
-    images = select_images(
-        specs, like=classifier, data_dir=data_dir, offline=offline, skip_bad=skip_bad
-    )
+    with showing_progress("reading images") as step:
+        images = select_images(
+            specs, like=classifier, data_dir=data_dir, offline=offline, skip_bad=skip_bad,
+            progress=step,
+        )  # fmt: skip
     for note in images.notes:
         warn(note)
     labels = images.labels
     if labels is None:
         labels = classifier.predict(images.images, top=1).labels[:, 0]
-        say("true classes are not known: what the network reads now stands for them")
+        say("true classes are not known: the predictions before the attack stand for them")
     names, pixels = images.names, images.images.to(torch.float32)
     if target == "all" and chosen in ATTACKS and "all" not in classifier.class_names:
         names, pixels, labels, settings["targets"] = _toward_all(
-            classifier, names, pixels, labels, methods[chosen], chosen
+            classifier, names, pixels, labels, run, chosen
         )
-    about = _add_arguments(settings, methods[chosen], classifier, target, len(names), seed, chosen)
-    with progress(f"attacking {len(names)} images by {chosen}", total=None):
-        result = methods[chosen](classifier, pixels, labels, **settings)
+    about = _add_arguments(settings, run, classifier, target, len(names), seed, chosen)
+    with watching(f"attacking {len(names)} images by {chosen}"):
+        result = run(classifier, pixels, labels, **settings)
     summary = {**result.summary(), **about, "model": classifier.source}
     if budget is not None and chosen in ATTACKS:
         summary["within_epsilon"] = within(result, budget)
@@ -121,7 +146,7 @@ def attack(
         within_budget = summary.get("within_epsilon")
         shown = {"target": f"{t['number']} {t['name']!r}"} if (t := about.get("target")) else {}
         inside = {} if within_budget is None else _spoken_within(within_budget)
-        emit(shown | spoken(result) | inside)
+        emit(spoken(result) | shown | inside)
     if out is not None:
         from convscope.cli._attack_output import write
 
@@ -131,61 +156,28 @@ def attack(
     if data in DATASETS:
         command = words_of("convscope", "attack", "evaluate", model) + network.again()
         where = f" --data {data}{data_place(data_dir)}"
-        next_step(f"{command}{where} --epsilon 0.1")
+        radius = settings.get("epsilon", budget)
+        next_step(f"{command}{where} --epsilon {shown_default(0.1 if radius is None else radius)}")
     if images.refused:
         for reason in images.refused:
             warn(reason)
         raise PartlyRefused(f"{len(images.refused)} images could not be read; the rest is done")
 
 
-def list_attacks(*, as_json: Json = False) -> None:
-    """List the attacks.
+def check_target(target: str | None, takes: str, name: str) -> None:
+    """Refuse a class for a method that goes for none, and none for a method that needs one.
 
-    Args:
-        as_json: Print JSON.
+    Raises:
+        UsageError: U11 or U08.
     """
-    from convscope.attacks import ATTACKS, SHARED
-
-    rows = [
-        {"attack": name, "does": (method.__doc__ or "").strip().splitlines()[0]}
-        for name, method in {**ATTACKS, **SHARED}.items()
-    ]
-    if as_json:
-        emit(rows, as_json=True)
-    else:
-        table(["attack", "what it does"], [list(row.values()) for row in rows])
-        next_step("convscope attack settings projected-gradient")
-
-
-def list_settings(method: str, /, *, as_json: Json = False) -> None:
-    """List the settings of one attack, with defaults.
-
-    Args:
-        method: Its name.
-        as_json: Print JSON.
-    """
-    import inspect
-
-    from convscope.attacks import ATTACKS, SHARED
-    from convscope.cli._attack_settings import settings_of
-
-    methods: dict[str, Any] = {**ATTACKS, **SHARED}
-    chosen = methods[choose("attack", method.replace("_", "-"), methods)]
-    rows = [
-        {
-            "setting": f"--{name}",
-            "type": str(parameter.annotation),
-            "default": "required"
-            if parameter.default is inspect.Parameter.empty
-            else parameter.default,
-            "meaning": _meaning(chosen, parameter.name),
-        }
-        for name, parameter in settings_of(chosen).items()
-    ]
-    if as_json:
-        emit(rows, as_json=True)
-    else:
-        table(["setting", "type", "default", "meaning"], [list(row.values()) for row in rows])
+    if target is not None and not takes:
+        raise UsageError(f"{name} has no target", code="U11", hint="leave --target out")
+    if target is None and takes == "required":
+        raise UsageError(
+            f"{name} needs --target",
+            code="U08",
+            expected="a class of the network, by name or number; --target all tries each",
+        )
 
 
 def within(result: AttackResult, epsilon: float) -> dict[str, Any]:
@@ -241,8 +233,6 @@ def _add_arguments(
     elif "targets" in parameters and parameters["targets"].default is inspect.Parameter.empty:
         raise UsageError(f"{name} needs --target", code="U08", expected=_classes(classifier))
     if "generator" in parameters:
-        if not 0 <= seed < 2**63:
-            raise UsageError(f"--seed {seed}", code="U12", expected="0 to 2^63 - 1")
         settings["generator"] = torch.Generator().manual_seed(seed)
     return about
 
@@ -281,21 +271,16 @@ def _classes(classifier: Classifier) -> str:
     return f"0 to {len(names) - 1}, or a name such as {names[0]!r}"
 
 
-def _meaning(method: Any, name: str) -> str:
-    """First sentence of the argument's line in the docstring."""
-    lines = (method.__doc__ or "").splitlines()
-    for line in lines:
-        if line.strip().startswith(f"{name}:"):
-            return line.split(":", 1)[1].strip()
-    return ""
-
-
 def register(app: cyclopts.App) -> None:
     """Add the command."""
-    group = cyclopts.App(name="attack", help="Fool a classifier, and judge what it takes.")
+    names = ", ".join((*ATTACKS, *SHARED))
+    group = cyclopts.App(
+        name="attack",
+        help=f"Fool a classifier, and judge what it takes.\n\nMethods: {names}. "
+        "Each has its page: `convscope attack METHOD --help`.",
+    )
     group.default(attack)
-    group.command(list_attacks, name="list")
-    group.command(list_settings, name="settings")
+    register_lists(group)
     group.command(evaluate, name="evaluate")
     group.command(certify, name="certify")
     group.command(transfer, name="transfer")

@@ -7,18 +7,21 @@ from typing import Annotated, Literal
 
 import cyclopts
 
+from convscope.cli._attack_settings import shown_default
+from convscope.cli._early import check_names, check_number, check_out, check_seed
+from convscope.cli._gates import failed_gates, read_gates
 from convscope.cli._model_options import NOTHING, OwnNetwork
-from convscope.cli._opened import opened_data, opened_network, refuse_early, words
+from convscope.cli._opened import opened_data, opened_network, words
 from convscope.cli._output import (
     Fraction,
     data_place,
     emit,
-    fraction,
     next_step,
     progress,
     say,
     table,
     warn,
+    watching,
     wrote,
 )
 from convscope.errors import GateFailed, UsageError
@@ -33,12 +36,12 @@ def evaluate(
     /,
     *,
     data: str,
-    epsilon: str = "8/255",
-    norm: str = "linf",
-    effort: str = "standard",
+    epsilon: Fraction = 8 / 255,
+    norm: Literal["linf", "l2"] = "linf",
+    effort: Literal["quick", "standard", "full"] = "standard",
     split: Split | None = None,
     count: int = 1000,
-    fail_under: str | None = None,
+    fail_under: list[str] | None = None,
     skip_bad: Flag = False,
     data_dir: Path | None = None,
     out: Path | None = None,
@@ -58,7 +61,8 @@ def evaluate(
         effort: quick, standard or full.
         split: train, validation, test or all; by default as for `convscope eval`.
         count: At most so many images: a sample with every class in proportion.
-        fail_under: Exit with 1 if robust accuracy is less than this share, such as 0.4.
+        fail_under: Exit with 1 unless reached: robust=0.4, accuracy=0.98 (without an attack).
+            Several with commas; a number alone means robust.
         skip_bad: Leave files out that cannot be read; exit with 8 if there were any.
         data_dir: Folder that holds the data files.
         out: Folder, or FILE.html.
@@ -68,9 +72,12 @@ def evaluate(
         as_json: Print JSON.
         network: What the files of a network of your own do not say.
     """
-    radius = fraction(epsilon)
-    least = None if fail_under is None else fraction(fail_under)
-    refuse_early(out, force=force)
+    gates = read_gates(fail_under or [], ("robust", "accuracy"), bare="robust")
+    check_number("--epsilon", epsilon, least=0)
+    check_number("--count", count)
+    check_seed(seed)
+    check_out(out, force=force)
+    check_names(models=[model], data=data)
     import torch
 
     from convscope.robustness import evaluate as judge
@@ -81,16 +88,17 @@ def evaluate(
         skip_bad=skip_bad,
     )  # fmt: skip
     part = opened.split
-    with progress(f"attacking {len(part)} images, effort {effort}", total=None) as bar:
+    title = f"attacking {len(part)} images, effort {effort}"
+    with watching(title) as bar:
         result = judge(
             classifier,
             part.floats(),
             part.labels,
-            epsilon=radius,
-            norm=norm,  # type: ignore[arg-type]
+            epsilon=epsilon,
+            norm=norm,
             effort=effort,
             generator=torch.Generator().manual_seed(seed),
-            on_rung=lambda name: bar.describe(f"now {name}"),
+            on_rung=lambda name: bar.describe(f"{title}: {name}"),
         )
     if as_json:
         emit(
@@ -104,7 +112,7 @@ def evaluate(
                 [r.attack, r.attacked, r.broken, r.standing, r.forwards, r.backwards, r.seconds]
                 for r in result.ladder
             ],
-            title=f"{norm} {epsilon}",
+            title=f"{norm} {shown_default(epsilon)}",
         )
         table(["check", "verdict", "meaning"], [[c.name, c.verdict, c.sentence]
               for c in result.checks])  # fmt: skip
@@ -122,8 +130,9 @@ def evaluate(
         wrote(out)
     again = words("convscope", "audit", model) + network.again()
     next_step(f"{again} {words('--data', data)}{data_place(data_dir)}")
-    if least is not None and not result.robust_accuracy >= least:
-        raise GateFailed(f"robust accuracy is {result.robust_accuracy:.4g}, under {least:g}")
+    found = {"robust": result.robust_accuracy, "accuracy": result.clean_accuracy}
+    if failed := failed_gates(gates, found):
+        raise GateFailed("; ".join(failed))
     opened.raise_if_refused()
 
 
@@ -168,9 +177,14 @@ def certify(
         as_json: Print JSON.
         network: What the files of a network of your own do not say.
     """
-    if images < 1:
-        raise UsageError(f"--images {images}", code="U05", expected="at least 1")
-    refuse_early(out, force=force)
+    check_number("--images", images)
+    check_number("--draws", draws)
+    check_number("--sigma", sigma, least=1e-6)
+    if not 0 < alpha < 1:
+        raise UsageError(f"--alpha {alpha}", code="U05", expected="more than 0 and less than 1")
+    check_seed(seed)
+    check_out(out, force=force)
+    check_names(models=[model], data=data)
     import torch
 
     from convscope.robustness import certify as judge

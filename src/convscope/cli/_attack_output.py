@@ -85,7 +85,7 @@ def _spoken_attack(result: AttackResult) -> dict[str, str]:
     told = {"images": f"{count:,}"}
     if result.targets is not None and count and bool((result.targets == result.targets[0]).all()):
         target = int(result.targets[0])
-        told["target"] = f"{_name(result, target)} (class {target})"
+        told["target"] = f"{target} {_name(result, target)!r}"
     told |= {
         "fooled": of(int(hit.sum()), task, "images that were a task"),
         "fooled as 8-bit images": of(int(saved.sum()), task, "images that were a task"),

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import cyclopts
 
-from convscope.cli._opened import opened_data, opened_network, refuse_early, words
+from convscope.cli._attack_list import chosen_attack
+from convscope.cli._attack_settings import REQUIRED, settings_written, shown_default, takes_target
+from convscope.cli._early import check_names, check_number, check_out, check_seed
+from convscope.cli._opened import opened_data, opened_network, words
 from convscope.cli._output import (
+    Fraction,
     data_place,
     emit,
-    fraction,
     next_step,
-    progress,
     table,
     warn,
+    watching,
     wrote,
 )
 from convscope.errors import UsageError
@@ -33,7 +35,7 @@ def transfer(
     *models: str,
     data: str,
     method: str = "momentum",
-    epsilon: str = "8/255",
+    epsilon: Fraction = 8 / 255,
     split: Literal["train", "validation", "test", "all"] | None = None,
     count: int = 200,
     skip_bad: Flag = False,
@@ -46,7 +48,7 @@ def transfer(
 ) -> None:
     """Make adversarial images on each of several networks and show them to all the others.
 
-    Counted are images that both networks read rightly before.
+    Counted are images that both networks classify correctly before.
 
     Args:
         models: Two or more: run folders, names of networks, hf:..., package.module:factory.
@@ -70,11 +72,13 @@ def transfer(
             expected="two or more different networks",
             hint="convscope attack transfer mnist-conv1 mnist-conv2 --data mnist --epsilon 0.2",
         )
-    if count < 1:
-        raise UsageError(f"--count {count}", code="U05", expected="at least 1")
-    radius = fraction(epsilon)
-    refuse_early(out, force=force)
-    settings = _settings(method, radius)
+    check_number("--count", count)
+    check_number("--epsilon", epsilon, least=0)
+    check_seed(seed)
+    check_out(out, force=force)
+    check_names(models=models, data=data)
+    method = chosen_attack(method, shared=False)
+    settings = _settings(method, epsilon)
     from convscope.robustness import model_transfer
 
     classifiers = {name: opened_network(name, named=True) for name in models}
@@ -88,7 +92,7 @@ def transfer(
     )  # fmt: skip
     _same_classes(classifiers, opened)
     part = opened.split
-    with progress(f"{method} on {len(models)} networks, {len(part)} images", total=None):
+    with watching(f"{method} on {len(models)} networks, {len(part)} images"):
         found = model_transfer(
             classifiers,
             part.floats(),
@@ -105,7 +109,7 @@ def transfer(
                 [name, *(f"{float(share):.1%}" for share in found.rates[i])]
                 for i, name in enumerate(found.names)
             ],
-            title=f"share misread of {method}, epsilon {epsilon}",
+            title=f"share of images fooled by {method}, epsilon {shown_default(epsilon)}",
         )
     if out is not None:
         from convscope.cli._attack_output import write
@@ -115,7 +119,7 @@ def transfer(
     next_step(
         words("convscope", "attack", "evaluate", models[0], "--data", data)
         + data_place(data_dir)
-        + f" --epsilon {epsilon}"
+        + f" --epsilon {shown_default(epsilon)}"
     )
     opened.raise_if_refused()
 
@@ -144,18 +148,17 @@ def _same_classes(classifiers: dict[str, Classifier], opened: OpenedData) -> Non
 def _settings(method: str, epsilon: float) -> dict[str, float]:
     """The budget, for methods that have one; methods that need more than labels are refused."""
     from convscope.attacks import ATTACKS
-    from convscope.errors import choose
 
-    parameters = inspect.signature(ATTACKS[choose("method", method, ATTACKS)]).parameters
-    empty = inspect.Parameter.empty
-    needed = [p.name for p in list(parameters.values())[3:] if p.default is empty]
+    known = settings_written(ATTACKS, method)
+    needed = [f"--{name}" for name, setting in known.items() if setting.default is REQUIRED]
+    needed += ["--target"] * (takes_target(ATTACKS, method) == "required")
     if needed:
         raise UsageError(
             f"{method} needs {', '.join(needed)}",
             code="U01",
             expected="an attack that needs no more than images and labels",
         )
-    if "epsilon" in parameters:
+    if "epsilon" in known:
         return {"epsilon": epsilon}
     warn(f"{method} has no budget: --epsilon is not used")
     return {}

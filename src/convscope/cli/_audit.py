@@ -12,26 +12,25 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import cyclopts
 
+from convscope.cli._early import check_names, check_number, check_out, check_seed
+from convscope.cli._gates import failed_gates, read_gates
 from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._output import (
     Fraction,
     emit,
-    next_step,
-    parse_gates,
     progress,
     say,
+    showing_progress,
     warn,
     wrote,
 )
-from convscope.errors import GateFailed, PartlyRefused, ResourceError, choose
+from convscope.errors import DataError, GateFailed, PartlyRefused, ResourceError, UsageError
 
 if TYPE_CHECKING:
     from convscope.studies import AuditResult
 
-SHORT = {"acc": "accuracy", "robust-accuracy": "robust", "ece": "calibration-error"}
-AT_MOST = ("calibration-error", "seconds-per-image", "parameters")
-OVER_CLASSES = ("mean-per-class", "worst-class")
-GATES = ("accuracy", "mean-per-class", "worst-class", "robust", *AT_MOST)
+GATES = ("accuracy", "mean-per-class", "worst-class", "robust", "calibration-error",
+         "seconds-per-image", "parameters")  # fmt: skip
 
 
 def audit_model(
@@ -89,9 +88,17 @@ def audit_model(
         as_json: Print the headline numbers as JSON.
         network: What the files of a network of your own do not say.
     """
-    gates = {SHORT.get(name, name): value for name, value in parse_gates(fail_under or []).items()}
-    for name in gates:
-        choose("gate", name, GATES)
+    gates = read_gates(fail_under or [], GATES)
+    check_names(models=[model, judge], data=data)
+    check_number("--images", images)
+    check_number("--attacked", attacked)
+    check_number("--epsilon", epsilon, least=0, most=1)
+    check_number("--certify", certify, least=1e-6)
+    check_seed(seed)
+    check_out(out, force=True, folder=False)
+    sections = [part.strip() for text in only or [] for part in text.split(",") if part.strip()]
+    if only and not sections:
+        raise UsageError("--only names no section", code="U01", expected="such as performance")
     from convscope.data import match_classes, open_dataset
     from convscope.models import load
     from convscope.reports import refuse_taken
@@ -103,17 +110,18 @@ def audit_model(
     if out.exists() and not force:
         refuse_taken(out, force=False)
     classifier = network.load(model)
-    dataset = open_dataset(
-        data,
-        data_dir=data_dir,
-        offline=offline,
-        accept_modified=accept_modified_data,
-        skip_bad=skip_bad,
-        input_shape=classifier.input_shape,
-        resize=classifier.resize,
-        check_classes=partial(match_classes, network=classifier.class_names, where=data),
-    )
-    sections = [part for text in only or [] for part in text.split(",") if part]
+    with showing_progress("reading images") as step:
+        dataset = open_dataset(
+            data,
+            data_dir=data_dir,
+            offline=offline,
+            accept_modified=accept_modified_data,
+            skip_bad=skip_bad,
+            input_shape=classifier.input_shape,
+            resize=classifier.resize,
+            check_classes=partial(match_classes, network=classifier.class_names, where=data),
+            progress=step,
+        )
     with announced("auditing") as on_progress:
         result = audit(
             classifier,
@@ -141,7 +149,7 @@ def audit_model(
         emit(headline(result))
     for alert in result.alerts:
         say(f"- {alert}")
-    next_step(f"open {out} in a browser")
+    say(f"open {out} in a browser")
     for reason in dataset.refused:
         warn(reason)
     _judge(result, gates, (*refused, *(f"left out: {reason}" for reason in dataset.refused)))
@@ -202,19 +210,7 @@ def headline(result: AuditResult) -> dict[str, object]:
 
 
 def _judge(result: AuditResult, gates: dict[str, float], refused: tuple[str, ...]) -> None:
-    failed = []
-    for name, limit in gates.items():
-        value = result.numbers.get(name)
-        if result.absent and name in OVER_CLASSES:
-            few = ", ".join(result.absent[:5])
-            failed.append(
-                f"{name} cannot be judged: {len(result.absent)} classes have no image ({few})"
-            )
-        elif value is None:
-            failed.append(f"{name} was not measured")
-        elif (value > limit) if name in AT_MOST else not value >= limit:
-            word = "above" if name in AT_MOST else "under"
-            failed.append(f"{name} is {value:.4g}, {word} {limit:g}")
+    failed = failed_gates(gates, result.numbers, result.absent)
     if failed:
         raise GateFailed("; ".join(failed))
     if result.failed or refused:
@@ -237,9 +233,18 @@ def render_report(
         out: The HTML file; by default FOLDER.html beside the folder.
         pdf: Also print a PDF.
     """
-    target = html_path(out) if out is not None else folder.with_name(folder.name + ".html")
+    check_out(out, force=True, folder=False)
+    whole = folder.resolve()
+    target = html_path(out) if out is not None else whole.with_name(whole.name + ".html")
+    if not (folder / "report.json").is_file():
+        raise DataError(
+            "holds no report.json",
+            code="U02",
+            where=folder,
+            hint="give the folder that `convscope audit` wrote beside its HTML file",
+        )
     refused = write_pages(folder, target, pdf=pdf)
-    next_step(f"open {target} in a browser")
+    say(f"open {target} in a browser")
     if refused:
         raise PartlyRefused(
             f"{len(refused)} items could not be shown: {'; '.join(refused[:3])}",

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
-from convscope.cli._output import emit, next_step, progress, say, table, warn, wrote
+from convscope.cli._output import (
+    data_place,
+    emit,
+    next_step,
+    say,
+    showing_progress,
+    table,
+    warn,
+    wrote,
+)
 from convscope.errors import PartlyRefused, UsageError
 
 if TYPE_CHECKING:
@@ -17,21 +25,6 @@ if TYPE_CHECKING:
 
 Flag = Annotated[bool, cyclopts.Parameter(negative="")]
 Json = Annotated[bool, cyclopts.Parameter(name="--json")]
-
-
-@contextmanager
-def showing_progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for whatever `open_dataset` has to download or decode, file after file."""
-    with progress(title, total=None) as bar:
-        so_far: dict[str, int] = {}
-
-        def step(file: str, done: int, total: int) -> None:
-            if file not in so_far:
-                bar.describe(f"{file} of {total:,}")
-            bar.advance(done - so_far.get(file, 0))
-            so_far[file] = done
-
-        yield step
 
 
 def list_data(*, data_dir: Path | None = None, as_json: Json = False) -> None:
@@ -63,7 +56,10 @@ def list_data(*, data_dir: Path | None = None, as_json: Json = False) -> None:
     table(["data set", "state", "what it is", "where"], lines)
     say(f"data folder: {data_folder(data_dir)}  (change it with --data-dir or $CONVSCOPE_DATA)")
     absent = [one.name for one in everything if one.download_bytes]
-    next_step(f"convscope data get {absent[0]}" if absent else "convscope train mnist-conv2-fc-bn")
+    place = data_place(data_dir)
+    next_step(
+        f"convscope data get {absent[0]}{place}" if absent else f"convscope data verify{place}"
+    )
 
 
 def get_data(
@@ -80,8 +76,7 @@ def get_data(
         to: Also pack the one data set into this tar file, for a machine without network.
         offline: Never download.
     """
-    from convscope.data import DATASETS, get, pack, stored
-    from convscope.errors import choose
+    from convscope.data import choose_dataset, get, pack, stored
 
     if not names:
         raise UsageError(
@@ -90,7 +85,8 @@ def get_data(
     if to is not None and len(names) > 1:
         raise UsageError("--to packs one data set at a time", code="U01")
     for name in names:
-        choose("data set", name, DATASETS)
+        if choose_dataset(name).startswith("folder:"):
+            raise UsageError(f"{name} is a folder of yours: there is nothing to get", code="U01")
     for name in names:
         before = stored(name, data_dir)
         if before.ready:
@@ -103,9 +99,9 @@ def get_data(
             wrote(path)
         if to is not None:
             wrote(pack(name, to, data_dir=data_dir))
-            next_step(f"copy it over, then: convscope data add {to.name}")
+            say(f"copy it over; there: convscope data add {shlex.quote(to.name)}")
     if to is None:
-        next_step(f"convscope data verify {names[0]}")
+        next_step(f"convscope data verify {names[0]}{data_place(data_dir)}")
 
 
 def verify_data(
@@ -124,8 +120,10 @@ def verify_data(
         accept_modified_data: Go on with files whose checksum is not the registered one.
         as_json: Print JSON.
     """
-    from convscope.data import DATASETS, open_dataset, stored
+    from convscope.data import DATASETS, choose_dataset, open_dataset, stored
 
+    for name in names:
+        choose_dataset(name)
     chosen = names or tuple(name for name in DATASETS if stored(name, data_dir).ready)
     facts = []
     refused = 0
@@ -164,9 +162,12 @@ def show_where(*names: str, data_dir: Path | None = None, as_json: Json = False)
         data_dir: Folder that holds the data files.
         as_json: Print JSON.
     """
-    from convscope.data import DATASETS, data_folder, stored
+    from convscope.data import DATASETS, choose_dataset, data_folder, stored
 
     folder = data_folder(data_dir)
+    for name in names:
+        if choose_dataset(name).startswith("folder:"):
+            raise UsageError(f"{name} lies where it says", code="U01", expected=", ".join(DATASETS))
     found = {
         name: [str(path) for path in stored(name, data_dir).files] for name in names or DATASETS
     }
@@ -178,7 +179,7 @@ def show_where(*names: str, data_dir: Path | None = None, as_json: Json = False)
         if files:
             emit(None, text="\n".join(files))
         else:
-            say(f"{name}: {'built in' if stored(name).ready else 'not here'}")
+            say(f"{name}: {'built in' if stored(name, data_dir).ready else 'not here'}")
 
 
 def add_data(
@@ -201,7 +202,7 @@ def add_data(
         name, files = add(source, data_dir=data_dir, accept_modified=accept_modified_data)
         for path in files:
             wrote(path)
-        next_step(f"convscope data verify {name}")
+        next_step(f"convscope data verify {name}{data_place(data_dir)}")
 
 
 def _state(row: dict[str, Any]) -> str:

@@ -9,7 +9,9 @@ from typing import Annotated
 import cyclopts
 
 from convscope.cli._audit import announced, headline, write_pages
-from convscope.cli._output import emit, next_step, say, wrote
+from convscope.cli._early import check_out, check_seed
+from convscope.cli._opened import words
+from convscope.cli._output import emit, fresh_name, next_step, say, wrote
 from convscope.errors import UsageError
 
 MODEL = "mnist-conv2-fc-bn"
@@ -33,6 +35,8 @@ def demo(
     """
     start = time.perf_counter()
     run, folder, page = out / "run", out / "report", out / "report.html"
+    check_seed(seed)
+    check_out(out, force=True, page=False)
     _make_room(out)
     from convscope.cli._train import shown
     from convscope.data import open_dataset
@@ -56,7 +60,7 @@ def demo(
             attacked_images=100,
             run_folder=run,
             seed=seed,
-            command=f"convscope demo --out {out}",
+            command=words("convscope", "demo", "--out", str(out)),
             on_progress=on_progress,
         )
     write_pages(folder, page, pdf=pdf)
@@ -65,7 +69,8 @@ def demo(
     for alert in result.alerts:
         say(f"- {alert}")
     say(f"open {page} in a browser")
-    next_step(f"convscope inspect {run} digits:test/0-3 --out {out}/inspect")
+    look = fresh_name(str(out / "inspect.html"))
+    next_step(words("convscope", "inspect", str(run), "digits:test/0-3") + f" --out {look}")
 
 
 def _make_room(out: Path) -> None:

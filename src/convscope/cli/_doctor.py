@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -17,8 +19,8 @@ from typing import Annotated, Any
 
 import cyclopts
 
-from convscope.cli._output import emit, table
-from convscope.errors import GateFailed, printable
+from convscope.cli._output import emit, next_step, progress, say, table
+from convscope.errors import ConvscopeError, GateFailed, printable
 
 OK, MISSING, BROKEN = "ok", "optional", "broken"
 PATIENCE = 60.0
@@ -72,7 +74,14 @@ def doctor(
         data_dir: Folder that holds the data files.
         as_json: Print JSON.
     """
-    findings = [finding for check in CHECKS for finding in check(data_dir)]
+    findings: list[Finding] = []
+    with ThreadPoolExecutor() as asked, progress("examining", total=len(CHECKS)) as bar:
+        # Libraries are imported in processes of their own, all at the same time.
+        waiting = [(check, asked.submit(check, data_dir)) for check in CHECKS]
+        for check, found in waiting:
+            bar.describe(f"examining: {check.__name__.removeprefix('check_')}")
+            findings += found.result()
+            bar.advance(1)
     broken = [f for f in findings if f.state == BROKEN]
     if as_json:
         emit({"ok": not broken, "findings": [vars(f) for f in findings]}, as_json=True)
@@ -80,12 +89,13 @@ def doctor(
         table(["", "what", "found"], [[f.state, f.what, f.found] for f in findings])
         for finding in findings:
             if finding.fix:
-                print(f"{finding.what}: {finding.fix}")
+                emit(None, text=f"{finding.what}: {finding.fix}")
     if broken:
         names = ", ".join(f.what for f in broken)
         raise GateFailed(f"broken: {names}", hint=broken[0].fix)
     if not as_json:
-        print("all that is needed is here; next: convscope demo")
+        say("all that is needed is here")
+        next_step("convscope demo")
 
 
 def check_python(data_dir: Path | None) -> list[Finding]:
@@ -195,44 +205,31 @@ def check_browser(data_dir: Path | None) -> list[Finding]:
 
 
 def check_data(data_dir: Path | None) -> list[Finding]:
-    """Which data sets could be opened without a network."""
-    code = (
-        "import json, sys; from pathlib import Path;"
-        "from convscope.data import DATASETS, open_dataset, stored;"
-        "from convscope.errors import ConvscopeError;"
-        "where = Path(sys.argv[1]) if sys.argv[1] else None; out = {};\n"
-        "for name in DATASETS:\n"
-        "    if name == 'shapes':\n"
-        "        out[name] = 'drawn when needed'\n"
-        "        continue\n"
-        "    if name == 'pets':\n"  # many large photos: looked for, not read
-        "        ready = stored(name, where).ready\n"
-        "        out[name] = 'found' if ready else 'no: not on this machine'\n"
-        "        continue\n"
-        "    try:\n"
-        "        found = open_dataset(name, data_dir=where, offline=True)\n"
-        "        sizes = tuple(len(split) for split in found.splits)\n"
-        "        out[name] = '%d / %d / %d images' % sizes\n"
-        "    except ConvscopeError as error:\n"
-        "        out[name] = 'no: ' + error.what\n"
-        "print(json.dumps(out))"
-    )
-    done = _ask(code, str(data_dir or ""))
-    if isinstance(done, str):
-        fix = "pip install --force-reinstall convscope"
-        return [Finding(what="data", state=BROKEN, found=done, fix=fix)]
+    """Which data sets are here; they are looked for, not read."""
+    from convscope.data import DATASETS, stored
+    from convscope.data._places import PETS_HINT
+
     found = []
-    for name, words in done.items():
-        here = not str(words).startswith("no: ")
-        needed = name == "digits"
-        found.append(
-            Finding(
-                what=f"data {name}",
-                state=OK if here else BROKEN if needed else MISSING,
-                found=str(words) if here else printable(str(words)[4:], 90),
-                fix="" if here or needed else f"convscope data get {name}",
-            )
-        )
+    for name in DATASETS:
+        try:
+            here = stored(name, data_dir)
+        except ConvscopeError as error:
+            found.append(Finding(what=f"data {name}", state=BROKEN, found=error.what,
+                                 fix=error.hint or error.expected))  # fmt: skip
+            continue
+        words = "built in" if here.ready and not here.files else "found"
+        if here.files:
+            words += f" in {here.files[0].parent}"
+        if here.ready:
+            fix = ""
+        elif here.download_bytes:
+            where = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+            fix = f"convscope data get {name}{where}"
+            words = f"not on this machine ({here.download_bytes / 1e6:,.0f} MB to download)"
+        else:
+            fix, words = f"convscope does not download it: {PETS_HINT}", "not on this machine"
+        state = OK if here.ready else MISSING
+        found.append(Finding(what=f"data {name}", state=state, found=words, fix=fix))
     return found
 
 

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
+from convscope.cli._early import check_names, check_number, check_seed
+from convscope.cli._gates import failed_gates, read_gates
 from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._opened import opened_data, words
-from convscope.cli._output import data_place, emit, next_step, parse_gates, progress, table, warn
+from convscope.cli._output import data_place, emit, next_step, progress, table, warn
 from convscope.errors import GateFailed, choose
 
 if TYPE_CHECKING:
     from convscope.data import Split
     from convscope.training import Evaluation
 
-SHORT = {"acc": "accuracy", "ece": "calibration-error", "error": "calibration-error"}
-AT_MOST = ("calibration-error", "loss")
-OVER_CLASSES = ("mean-per-class", "worst-class")
 MOST_IN_MATRIX = 200
 """Classes up to which JSON has the whole confusion matrix; above, the pairs that occur."""
 
-GATES = ("accuracy", "mean-per-class", "worst-class", "top1", "top3", "top5", *AT_MOST)
+GATES = ("accuracy", "mean-per-class", "worst-class", "top1", "top3", "top5",
+         "calibration-error", "loss")  # fmt: skip
 
 
 def evaluate_model(
@@ -54,7 +54,8 @@ def evaluate_model(
         limit: Only so many images: a sample with every class in proportion.
         seed: Of that sample.
         fail_under: Exit with 1 unless reached: accuracy=0.98, mean-per-class=0.97, top3=0.99;
-            calibration-error=0.02 and loss=0.1 are upper limits. Several with commas.
+            calibration-error=0.02 and loss=0.1 are upper limits. Several with commas; a number
+            alone means accuracy.
         skip_bad: Leave files out that cannot be read; exit with 8 if there were any.
         offline: Never download.
         accept_modified_data: Go on with data files whose checksum is not the known one.
@@ -62,9 +63,10 @@ def evaluate_model(
         as_json: Print JSON.
         network: What the files of a network of your own do not say.
     """
-    gates = {SHORT.get(name, name): least for name, least in parse_gates(fail_under or []).items()}
-    for name in gates:
-        choose("gate", name, GATES)
+    gates = read_gates(fail_under or [], GATES, bare="accuracy")
+    check_names(models=[model], data=data)
+    check_number("--limit", limit)
+    check_seed(seed)
     from convscope.training import evaluate
 
     classifier = network.load(model, allow_nonfinite=allow_nonfinite)
@@ -82,7 +84,7 @@ def evaluate_model(
         skip_bad=skip_bad,
     )
     part = opened.split
-    with progress(f"reading {len(part):,} {part.name} images", total=len(part)) as bar:
+    with progress(f"predicting {len(part):,} {part.name} images", total=len(part)) as bar:
         done = 0
 
         def on_progress(so_far: int, total: int) -> None:
@@ -99,7 +101,7 @@ def evaluate_model(
         emit(about | facts, as_json=True)
     else:
         _print(result)
-    failed = check_gates(result, gates, absent=opened.absent)
+    failed = failed_gates(gates, measures(result), opened.absent)
     if failed:
         raise GateFailed("; ".join(failed))
     opened.raise_if_refused()
@@ -160,27 +162,6 @@ def measures(result: Evaluation) -> dict[str, float]:
     return found
 
 
-def check_gates(
-    result: Evaluation, gates: dict[str, float], absent: tuple[str, ...] = ()
-) -> list[str]:
-    """One sentence per gate that was not reached, or cannot be judged without some classes."""
-    found, failed = measures(result), []
-    for name, limit in gates.items():
-        if absent and name in OVER_CLASSES:
-            failed.append(
-                f"{name} cannot be judged: {len(absent)} classes have no image "
-                f"({', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''})"
-            )
-            continue
-        value = found[name]
-        passed = value <= limit if name in AT_MOST else value >= limit
-        if not passed:
-            failed.append(
-                f"{name} is {value:.4f}, {'above' if name in AT_MOST else 'under'} {limit}"
-            )
-    return failed
-
-
 def _print(result: Evaluation) -> None:
     low, high = result.interval
     what = f"all {result.n:,}" if result.split == "all" else f"{result.n:,} {result.split}"
@@ -214,7 +195,7 @@ def _print(result: Evaluation) -> None:
             ]
         )
     title = "classes" if len(order) == len(counts) else f"the {len(order)} hardest classes"
-    table(["class", "images", "read rightly", "most often mistaken for"], rows, title=title)
+    table(["class", "images", "correct", "most often mistaken for"], rows, title=title)
 
 
 def register(app: cyclopts.App) -> None:

@@ -1,5 +1,7 @@
 """Examples that stand at the end of each command's help; the test suite parses every one."""
 
+import shlex
+
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "doctor": ("convscope doctor",),
     "demo": ("convscope demo", "convscope demo --out runs/first"),
@@ -34,7 +36,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope attack until-fooled runs/digits digits:test/7 --target 3 --out fooled.html",
         "convscope attack until-fooled runs/digits digits:test/7 --target all --out all.html",
         "convscope attack evaluate runs/digits --data digits --epsilon 0.1 --effort quick",
+        "convscope attack certify runs/digits --data digits --sigma 0.25 --images 20",
         "convscope attack transfer mnist-conv1 mnist-conv2 --data digits --epsilon 0.1",
+        "convscope attack settings projected-gradient",
     ),
     "audit": (
         "convscope audit runs/digits --data digits --out report.html",
@@ -49,7 +53,26 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 }
 
 
+WIDTH = 72
+
+
 def epilogue(command: str) -> str:
-    """The examples of `command` as a paragraph of its help page."""
-    lines = "\n".join(f"    {line}" for line in EXAMPLES[command])
+    """The examples of `command` as a paragraph of its help page; long ones can be pasted, too."""
+    lines = "\n".join(f"    {part}" for line in EXAMPLES[command] for part in broken(line))
     return f"Examples:\n\n{lines}"
+
+
+def broken(line: str) -> list[str]:
+    """A command on lines that fit a terminal, each but the last ended by a backslash.
+
+    Example:
+        >>> broken("convscope eval " + "x" * 40 + " --data 'folder:my photos of cats' --json")[1]
+        "    'folder:my photos of cats' --json"
+    """
+    pieces = [""]
+    for word in (shlex.quote(word) for word in shlex.split(line)):
+        if len(pieces[-1]) + len(word) + 3 > WIDTH:
+            pieces[-1] += " \\"
+            pieces.append("   ")
+        pieces[-1] += f" {word}" if pieces[-1] else word
+    return pieces

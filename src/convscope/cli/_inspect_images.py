@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convscope.cli._inspect_words import counted, method_names, shares_of_work, targets_of
-from convscope.cli._output import emit, progress, table, warn, wrote
+from convscope.cli._attack_settings import arguments_of
+from convscope.cli._inspect_words import counted, registry_of, shares_of_work, targets_of
+from convscope.cli._output import SCREENFUL, emit, progress, showing_progress, table, warn, wrote
 from convscope.errors import PartlyRefused
 
 if TYPE_CHECKING:
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 def look_at_images(
     classifier: Classifier,
     specs: list[str],
-    show: str | None,
+    methods: list[str],
     targets: str,
     settings: dict[str, dict[str, Any]],
+    seed: int,
     data_dir: Path | None,
     skip_bad: bool,
     offline: bool,
@@ -26,19 +28,24 @@ def look_at_images(
     force: bool,
     as_json: bool,
 ) -> None:
+    import torch
+
     from convscope.data import select_images
-    from convscope.explanations import EXPLANATIONS, LAYER_VIEWS, PASSES
+    from convscope.explanations import PASSES
     from convscope.studies._inspection import inspect_images, write_images
     from convscope.studies._inspection_tables import occlusion_rows, prediction_rows
 
-    methods = method_names(show or "grad-cam,occlusion", [*LAYER_VIEWS, *EXPLANATIONS])
-    chosen = select_images(
-        specs, like=classifier, data_dir=data_dir, offline=offline, skip_bad=skip_bad
-    )
+    for name in methods:
+        if "generator" in arguments_of(registry_of(name), name):
+            settings[name]["generator"] = torch.Generator().manual_seed(seed)
+    with showing_progress("reading images") as step:
+        chosen = select_images(
+            specs, like=classifier, data_dir=data_dir, offline=offline, skip_bad=skip_bad,
+            progress=step,
+        )  # fmt: skip
     for note in chosen.notes:
         warn(note)
     aims = targets_of(classifier, targets, chosen.labels)
-    given = {name: {k: v for k, v in s.items() if v is not None} for name, s in settings.items()}
     work_of = {name: PASSES.get(name, 2) for name in methods}
     with progress(f"looking at {counted(len(chosen))}", total=100) as bar:
         work = inspect_images(
@@ -48,7 +55,7 @@ def look_at_images(
             names=chosen.names,
             labels=chosen.labels,
             targets=aims,
-            settings=given,
+            settings=settings,
             on_progress=shares_of_work(bar, work_of, "looking by"),
         )
     rows = prediction_rows(work)
@@ -64,10 +71,15 @@ def look_at_images(
             found["target"] = {"number": aims, "name": classifier.class_names[aims]}
         emit(found, as_json=True)
     else:
-        table(list(rows[0]), [list(row.values()) for row in rows])
-        for lines in tables.values():
+        kept = out is not None
+        cells = [list(row.values()) for row in rows]
+        table(list(rows[0]), cells, most=SCREENFUL, written=kept)
+        for name, lines in tables.items():
             if len(chosen) == 1:
-                table(list(lines[0]), [list(line.values()) for line in lines])
+                lines = sorted(lines, key=lambda line: line["probability"])
+                cells = [list(line.values()) for line in lines]
+                title = f"{name}: what hiding each window leaves of the class, lowest first"
+                table(list(lines[0]), cells, title, most=SCREENFUL, written=kept)
     if out is not None:
         title = chosen.names[0] if len(chosen) == 1 else counted(len(chosen))
         write_images(work, out, title=f"Looking at {title}", force=force)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convscope.cli._inspect_words import counted, duration, method_names, shares_of_work
+from convscope.cli._inspect_words import counted, duration, shares_of_work
 from convscope.cli._opened import opened_data
 from convscope.cli._output import emit, progress, say, table, warn, wrote
 
@@ -26,7 +26,7 @@ WORTH_SAYING = 20
 
 def judge_methods(
     classifier: Classifier,
-    show: str | None,
+    chosen: list[str] | None,
     data: str,
     data_dir: Path | None,
     split: str | None,
@@ -47,10 +47,10 @@ def judge_methods(
 
     large = min(classifier.input_shape[1:]) > SMALL
     usual = [n for n in EXPLANATIONS if not (large and PASSES.get(n, 2) > MOST_PASSES_IF_LARGE)]
-    if large and show is None:
+    if large and chosen is None:
         out_of_it = [f"{n} ({PASSES[n]} passes per map)" for n in EXPLANATIONS if n not in usual]
         say(f"for images of this size without {' and '.join(out_of_it)}; --show adds them")
-    names = usual if show is None else method_names(show, EXPLANATIONS)
+    names = usual if chosen is None else chosen
     methods = {name: EXPLANATIONS[name] for name in names}
     most = count if count is not None else COUNT_IF_LARGE if large else COUNT
     opened = opened_data(

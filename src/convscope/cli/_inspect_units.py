@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from convscope.cli._inspect_words import place_in_map
-from convscope.cli._output import emit, progress, say, table, warn, wrote
+from convscope.cli._output import SCREENFUL, emit, progress, say, table, warn, wrote
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 def look_at_units(
     classifier: Classifier,
     units: str,
-    at: str,
+    place: Any,
     recipe: str | None,
     steps: int | None,
     reference: Tensor | None,
@@ -38,7 +37,7 @@ def look_at_units(
         found = neuron_images(
             classifier,
             units,
-            at=place_in_map(at),
+            at=place,
             recipe=made,
             reference=reference,
             judge=judge,
@@ -46,13 +45,19 @@ def look_at_units(
             on_step=lambda k, rows: bar.advance(1 if k else 0),
         )
     rows = unit_rows(found)
+    if found.layer == "logits":
+        for row, number in zip(rows, found.channels.tolist(), strict=True):
+            row["unit"] = f"{number} {found.class_names[number]!r}"
     if as_json:
         emit({"recipe": found.recipe, "units": rows, "effect": effect_rows(found)}, as_json=True)
     else:
-        table(list(rows[0]), [list(row.values()) for row in rows], title=found.recipe)
+        kept = out is not None
+        cells = [list(row.values()) for row in rows]
+        table(list(rows[0]), cells, found.recipe, most=SCREENFUL, written=kept)
         if found.layer != "logits":
             effects = effect_rows(found)
-            table(list(effects[0]), [list(row.values()) for row in effects], title="logits change")
+            cells = [list(row.values()) for row in effects]
+            table(list(effects[0]), cells, "logits change", most=SCREENFUL, written=kept)
     for flag in found.flags:
         warn(flag)
     if found.judgement is not None:

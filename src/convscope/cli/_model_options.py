@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
-from convscope.cli._output import fraction
+from convscope.cli._output import fraction, progress
 from convscope.errors import UsageError
+from convscope.models import check_model_name
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
@@ -43,17 +44,22 @@ class ModelOptions:
         Raises:
             UsageError: A flag makes no sense, or `model` describes itself.
         """
-        from convscope.models import load
+        input_shape = None if self.input_shape is None else shape_of(self.input_shape)
+        mean = None if self.mean is None else numbers_of("mean", self.mean)
+        std = None if self.std is None else numbers_of("std", self.std)
+        check_model_name(model)
+        with progress(f"loading {model}", total=None, transient=True):
+            from convscope.models import load
 
-        return load(
-            model,
-            allow_nonfinite=allow_nonfinite,
-            weights=self.weights,
-            input_shape=None if self.input_shape is None else shape_of(self.input_shape),
-            class_names=self.classes,
-            mean=None if self.mean is None else numbers_of("mean", self.mean),
-            std=None if self.std is None else numbers_of("std", self.std),
-        )
+            return load(
+                model,
+                allow_nonfinite=allow_nonfinite,
+                weights=self.weights,
+                input_shape=input_shape,
+                class_names=self.classes,
+                mean=mean,
+                std=std,
+            )
 
     def again(self) -> str:
         """The flags that were given, as they are written behind MODEL in a suggested command."""

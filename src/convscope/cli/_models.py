@@ -9,9 +9,11 @@ from typing import Annotated, Any
 
 import cyclopts
 
+from convscope.cli._early import check_names
 from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._output import emit, next_step, table, warn
 from convscope.errors import UsageError
+from convscope.models import MODELS, SIZES, shipped
 
 
 def list_models(
@@ -23,8 +25,6 @@ def list_models(
         pattern: Only names like this, such as "mnist*".
         as_json: Print JSON.
     """
-    from convscope.models import MODELS, shipped
-
     ready = shipped()
     names = [name for name in MODELS if fnmatchcase(name, pattern)]
     if not names:
@@ -33,15 +33,14 @@ def list_models(
         )
     rows: list[dict[str, Any]] = []
     for name in names:
-        architecture = MODELS[name]
-        weights = architecture.outline().parameters()
+        input_shape, parameters = SIZES[name]
         rows.append(
             {
                 "name": name,
-                "input_shape": architecture.input_shape,
-                "parameters": sum(weight.numel() for weight in weights),
+                "input_shape": input_shape,
+                "parameters": parameters,
                 "shipped": name in ready,
-                "description": architecture.description,
+                "description": MODELS.about(name),
             }
         )
     if as_json:
@@ -79,11 +78,21 @@ def show_model(
         as_json: Print JSON.
         network: What the files of a network of your own do not say.
     """
-    from convscope.models import MODELS, shipped, summarize
+    is_run = (Path(model) / "config.json").is_file()
+    fresh = model in MODELS and model not in shipped() and not is_run
+    if not fresh:
+        check_names(models=[model])
+    from convscope.models import summarize
 
     facts: dict[str, Any] = {"model": model}
-    is_run = (Path(model) / "config.json").is_file()
-    if model in MODELS and model not in shipped() and not is_run:
+    if fresh:
+        given = network.again().strip()
+        if given:
+            raise UsageError(
+                f"{model} is built fresh: {given} says nothing about it",
+                code="U11",
+                hint=f"convscope models show {model}",
+            )
         architecture = MODELS[model]
         module, shape = architecture.build(), architecture.input_shape
         facts |= {"source": "fresh weights (none are shipped)", "num_classes": 10}

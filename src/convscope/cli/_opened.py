@@ -9,20 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope.cli._model_options import NOTHING, ModelOptions
-from convscope.cli._output import warn
+from convscope.cli._output import showing_progress, warn
 from convscope.errors import DataError, PartlyRefused, UsageError
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
     from convscope.data import ClassMatch, Dataset, Split
-
-
-def refuse_early(out: Path | None, *, force: bool) -> None:
-    """Refuse a taken ``--out`` before anything is computed."""
-    if out is not None:
-        from convscope.studies._inspection import refuse_taken_file
-
-        refuse_taken_file(out, force=force)
 
 
 def opened_network(
@@ -141,18 +133,20 @@ def opened_data(
         sample_rows,
     )
 
-    found = open_dataset(
-        data,
-        data_dir=data_dir,
-        offline=offline,
-        accept_modified=accept_modified,
-        skip_bad=skip_bad,
-        input_shape=classifier.input_shape,
-        resize=classifier.resize,
-        check_classes=partial(match_classes, network=classifier.class_names, where=data)
-        if labels_needed
-        else None,
-    )
+    with showing_progress("reading images") as step:
+        found = open_dataset(
+            data,
+            data_dir=data_dir,
+            offline=offline,
+            accept_modified=accept_modified,
+            skip_bad=skip_bad,
+            input_shape=classifier.input_shape,
+            resize=classifier.resize,
+            check_classes=partial(match_classes, network=classifier.class_names, where=data)
+            if labels_needed
+            else None,
+            progress=step,
+        )
     labelled = True
     try:
         dataset, match = match_dataset(found, classifier)

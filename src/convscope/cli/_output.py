@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,10 +20,11 @@ from convscope.errors import UsageError, printable
 
 @dataclass
 class Voice:
-    """How loud this process is: set once by ``--quiet`` and ``--no-progress``."""
+    """How loud this process is, by ``--quiet`` and ``--no-progress``, and what it was asked for."""
 
     quiet: bool = False
     progress: bool = True
+    words: tuple[str, ...] = ()
 
 
 VOICE = Voice()
@@ -48,8 +49,27 @@ def wrote(path: Path | str) -> None:
 
 
 def next_step(command: str) -> None:
-    """Suggest what to run now."""
+    """Suggest what to run now: a command that can be pasted as it stands."""
     say(f"next: {command}")
+
+
+def not_kept(what: str, out: Path | None, *, name: str) -> None:
+    """Without ``--out``, say that pictures are not written, and the command that writes them."""
+    if out is not None:
+        return
+    say(f"{what} not written: --out {name}.html makes a page of them, --out {name} a folder")
+    if VOICE.words:
+        again = shlex.join(["convscope", *VOICE.words])
+        next_step(f"{again} --out {fresh_name(f'{name}.html')}")
+
+
+def fresh_name(wish: str) -> str:
+    """`wish`, or the first of ``wish-2``, ``wish-3``... that is not taken, quoted for a shell."""
+    path, number = Path(wish), 1
+    while path.exists():
+        number += 1
+        path = Path(wish).with_stem(f"{Path(wish).stem}-{number}")
+    return shlex.quote(str(path))
 
 
 def data_place(data_dir: Path | None) -> str:
@@ -85,12 +105,35 @@ def emit(value: Any, *, as_json: bool = False, text: str | None = None) -> None:
         print(value)
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
-    """A table on stdout: drawn for a terminal, tab-separated for a pipe."""
+SCREENFUL = 16
+"""Rows of a table of results that are shown; all of them are in JSON and in what --out names."""
+
+
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    title: str = "",
+    *,
+    most: int | None = None,
+    written: bool = False,
+) -> None:
+    """A table on stdout: drawn for a terminal, tab-separated for a pipe.
+
+    Args:
+        headers: One per column.
+        rows: The cells.
+        title: Above the table, on a terminal.
+        most: Show only so many rows, and say where all of them are.
+        written: Whether the command also writes them to its ``--out``.
+    """
+    if most is not None and len(rows) > most:
+        place = "what --out names" if written else "--json, and --out NAME writes them"
+        say(f"the first {most} of {len(rows):,} rows; all are in {place}")
+        rows = rows[:most]
     if not sys.stdout.isatty():
         print("\t".join(headers))
         for row in rows:
-            print("\t".join(printable(_plain(cell)) for cell in row))
+            print("\t".join(printable(_plain(cell), limit=2000) for cell in row))
         return
     from rich.console import Console
     from rich.table import Table
@@ -104,23 +147,32 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], title: str =
     Console().print(drawn)
 
 
-Advance = Callable[[float], None]
-"""Tell a progress display that so much more is done."""
-
-
 class Progress:
     """One running task of a display."""
 
-    def __init__(self, advance: Callable[[float], None], describe: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        advance: Callable[[float], None],
+        describe: Callable[[str], None],
+        restart: Callable[[float, str], None] = lambda total, text: None,
+    ) -> None:
         self.advance = advance
         self.describe = describe
+        self.restart = restart
 
 
 @contextmanager
-def progress(description: str, total: float | None) -> Iterator[Progress]:
+def progress(
+    description: str, total: float | None, *, transient: bool = False
+) -> Iterator[Progress]:
     """A progress bar with an estimate of the time left, on stderr.
 
     Where stderr is no terminal, a plain line about every ten seconds takes its place.
+
+    Args:
+        description: What is done.
+        total: How much `Progress.advance` will add up to; ``None`` if nobody knows yet.
+        transient: Leave no trace on a terminal, and nothing elsewhere.
 
     Example:
         >>> with progress("reading", total=3) as bar:
@@ -130,46 +182,111 @@ def progress(description: str, total: float | None) -> Iterator[Progress]:
     if VOICE.quiet or not VOICE.progress:
         yield Progress(lambda amount: None, lambda text: None)
     elif _is_terminal():
-        with _rich_bar(description, total) as bar:
+        with _rich_bar(description, total, transient) as bar:
             yield bar
     else:
         yield _plain_lines(description, total)
 
 
 @contextmanager
-def _rich_bar(description: str, total: float | None) -> Iterator[Progress]:
+def watching(description: str) -> Iterator[Progress]:
+    """A progress bar that hears how far the method inside the block is.
+
+    Example:
+        >>> from convscope._watched import announce
+        >>> with watching("attacking"):
+        ...     announce(0.5)
+    """
+    from convscope._watched import watched
+
+    with progress(description, total=100) as bar:
+        said = 0.0
+
+        def on_share(share: float) -> None:
+            nonlocal said
+            if share > said:
+                bar.advance(100 * (share - said))
+                said = share
+
+        with watched(on_share):
+            yield bar
+
+
+@contextmanager
+def showing_progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar for whatever `open_dataset` has to download or decode, file after file.
+
+    Nothing is shown before there is something to do.
+    """
+    with ExitStack() as stack:
+        so_far: dict[str, int] = {}
+        bars: list[Progress] = []
+
+        def step(file: str, done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(progress(f"{title}: {file}", total)))
+            elif file not in so_far:
+                bars[0].restart(total, f"{title}: {file}")
+            bars[0].advance(done - so_far.get(file, 0))
+            so_far[file] = done
+
+        yield step
+
+
+@contextmanager
+def _rich_bar(description: str, total: float | None, transient: bool) -> Iterator[Progress]:
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextColumn
     from rich.progress import Progress as Bars
+    from rich.text import Text
 
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True), transient=False) as bars:
+    class Time(ProgressColumn):
+        """Time gone, and left where that can be said."""
+
+        max_refresh = 0.5
+
+        def render(self, task: Task) -> Text:
+            gone = task.finished_time if task.finished else task.elapsed
+            words = clock(gone or 0.0)
+            done = task.completed / task.total if task.total else 0.0
+            if task.finished or not gone or not 0 < done < 1:
+                return Text(words)
+            return Text(f"{words}, about {clock(gone * (1 - done) / done)} left")
+
+    class Share(ProgressColumn):
+        """Percent, where the whole is known."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.percentage:3.0f} %" if task.total else "")
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20),
+               Share(), Time())  # fmt: skip
+    with Bars(*columns, console=Console(stderr=True), transient=transient) as bars:
         task = bars.add_task(escape(printable(description)), total=total)
         yield Progress(
             lambda amount: bars.advance(task, amount),
             lambda text: bars.update(task, description=escape(printable(text))),
+            lambda whole, text: bars.reset(task, total=whole, description=escape(printable(text))),
         )
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, with hours if there are any.
+
+    Example:
+        >>> clock(7), clock(95), clock(3725)
+        ('0:07', '1:35', '1:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _plain_lines(description: str, total: float | None) -> Progress:
     state = {"done": 0.0, "said": time.monotonic(), "started": time.monotonic()}
     words = [description]
+    whole = [total]
 
     def advance(amount: float) -> None:
         state["done"] += amount
@@ -177,17 +294,21 @@ def _plain_lines(description: str, total: float | None) -> Progress:
         if now - state["said"] < 10:
             return
         state["said"] = now
-        if total:
-            share = min(state["done"] / total, 1.0)
+        if whole[0]:
+            share = min(state["done"] / whole[0], 1.0)
             left = (now - state["started"]) * (1 - share) / max(share, 1e-9)
-            say(f"{words[0]}: {share:.0%}, about {left:.0f} s left")
+            say(f"{words[0]}: {share:.0%}, about {clock(left)} left")
         else:
             say(f"{words[0]}: {state['done']:.0f}")
 
     def describe(text: str) -> None:
         words[0] = text
 
-    return Progress(advance, describe)
+    def restart(whole_now: float, text: str) -> None:
+        words[0], whole[0] = text, whole_now
+        state["done"], state["started"] = 0.0, time.monotonic()
+
+    return Progress(advance, describe, restart)
 
 
 def _is_terminal() -> bool:
@@ -219,21 +340,6 @@ def _convert_fraction(hint: Any, tokens: Sequence[Any]) -> float:
 
 Fraction = Annotated[float, cyclopts.Parameter(converter=_convert_fraction)]
 """Annotation of options that accept ``8/255``."""
-
-
-def parse_gates(texts: Sequence[str]) -> dict[str, float]:
-    """``["accuracy=0.98", "robust=0.4"]`` as a dict of least values.
-
-    Raises:
-        UsageError: If an entry is not NAME=NUMBER.
-    """
-    gates = {}
-    for part in (p for text in texts for p in text.split(",") if p):
-        name, equals, value = part.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--fail-under {part!r}", expected="NAME=NUMBER, as accuracy=0.98")
-        gates[name.strip()] = fraction(value)
-    return gates
 
 
 def _plain(value: object) -> str:

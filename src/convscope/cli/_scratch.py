@@ -8,8 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from convscope.cli._output import data_place, emit, next_step, progress, say, table, warn, wrote
-from convscope.errors import GateFailed, UsageError
+from convscope.cli._early import check_names, check_number, check_out, check_seed
+from convscope.cli._opened import raise_if_refused, words
+from convscope.cli._output import (
+    data_place,
+    emit,
+    fresh_name,
+    next_step,
+    progress,
+    say,
+    table,
+    warn,
+    wrote,
+)
+from convscope.errors import GateFailed, UsageError, choose
+from convscope.models import MODELS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,6 +32,9 @@ if TYPE_CHECKING:
 
 IMAGES_SHOWN = 12_000
 """How many a training shows by default: ten epochs of the built-in digits, but one of MNIST."""
+
+
+SCRATCH_NETWORKS = tuple(name for name in MODELS if name.startswith("mnist-"))
 
 
 def check(
@@ -35,6 +51,7 @@ def check(
         as_json: Print JSON.
     """
     need_picture_name(figure)
+    check_seed(seed)
     from dataclasses import asdict
 
     from convscope.scratch import check_gradients
@@ -100,6 +117,13 @@ def train(
     """
     import time
 
+    choose("network", network, SCRATCH_NETWORKS)
+    check_names(data=data)
+    check_number("--epochs", epochs)
+    check_number("--batch-size", batch_size)
+    check_number("--learning-rate", learning_rate, least=1e-12)
+    check_seed(seed)
+    check_out(out, force=True, page=False)
     _use_one_thread()
     import numpy as np
 
@@ -173,9 +197,11 @@ def train(
     if out is not None:
         wrote(out)
         where = data_place(data_dir)
-        next_step(f"convscope eval {out} --data {data}{where}")
+        next_step(words("convscope", "eval", str(out), "--data", data) + where)
     else:
-        next_step(f"convscope scratch train {network} --data {data} --out runs/scratch")
+        again = words("convscope", "scratch", "train", network, "--data", data)
+        next_step(f"{again}{data_place(data_dir)} --out {fresh_name('runs/scratch')}")
+    raise_if_refused(dataset)
 
 
 def save_run(

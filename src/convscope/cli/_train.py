@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from convscope.cli._opened import raise_if_refused
+from convscope.cli._early import check_names, check_out
+from convscope.cli._opened import raise_if_refused, words
 from convscope.cli._output import (
     VOICE,
     Fraction,
@@ -21,10 +22,12 @@ from convscope.cli._output import (
     next_step,
     progress,
     say,
+    showing_progress,
     warn,
     wrote,
 )
-from convscope.errors import UsageError
+from convscope.errors import UsageError, choose
+from convscope.models import MODELS
 
 if TYPE_CHECKING:
     from convscope.training import Event, Measured, TrainResult, TrainSettings
@@ -160,6 +163,7 @@ def train_model(
         as_json: Print the result as JSON.
         overrides: Single settings.
     """
+    check_run_options(model, data, preset, config, out, resume=resume)
     from convscope.training import check_run_folder, settings_to_toml, train, tune_allocator
 
     settings = choose_settings(
@@ -168,6 +172,7 @@ def train_model(
     if print_config:
         emit(None, text=settings_to_toml(settings).rstrip("\n"))
         return
+    refuse_idle(overrides.table(), settings)
     folder = out or Path("runs") / _default_name(settings)
     tune_allocator()
     speaks = os.environ.get("RANK", "0") == "0"
@@ -177,13 +182,15 @@ def train_model(
         VOICE.quiet = True
     from convscope.data import open_dataset
 
-    dataset = open_dataset(
-        settings.data,
-        data_dir=data_dir,
-        offline=offline,
-        accept_modified=accept_modified_data,
-        skip_bad=skip_bad,
-    )
+    with showing_progress("reading images") as step:
+        dataset = open_dataset(
+            settings.data,
+            data_dir=data_dir,
+            offline=offline,
+            accept_modified=accept_modified_data,
+            skip_bad=skip_bad,
+            progress=step,
+        )
     dataset.check_trainable()
     if speaks:
         for warning in dataset.warnings:
@@ -195,6 +202,66 @@ def train_model(
     if speaks:
         _finish(settings, result, as_json=as_json, data_dir=data_dir)
         raise_if_refused(dataset)
+
+
+def check_run_options(
+    model: str | None,
+    data: str | None,
+    preset: str | None,
+    config: Path | None,
+    out: Path | None,
+    *,
+    resume: bool,
+) -> None:
+    """Refuse names that there are not and options that contradict each other, before torch.
+
+    Raises:
+        UsageError: U01 or U11.
+    """
+    if model is not None:
+        choose("network", model, MODELS)
+    check_names(data=data)
+    if preset is not None:
+        choose("preset", preset, PRESETS)
+    if resume and out is None and model is None and config is None:
+        raise UsageError(
+            "--resume of which run?",
+            code="U01",
+            expected="--out RUN, the folder of the run to go on with",
+        )
+    if resume and model is None and config is None and not (out or Path()).is_dir():
+        raise UsageError("no run to go on with", code="U02", where=out or "")
+    check_out(out, force=True, page=False)
+
+
+PRESETS = ("fast", "long", "faithful", "robust", "smooth")
+
+
+def refuse_idle(given: dict[str, Any], settings: TrainSettings) -> None:
+    """Refuse flags that change nothing because of what the settings are.
+
+    Raises:
+        UsageError: U11.
+    """
+    attacked = settings.adversary != "none"
+    needs = {
+        "momentum": (settings.optimizer in ("sgd", "muon"), "--optimizer sgd or muon"),
+        "other_learning_rate": (settings.optimizer == "muon", "--optimizer muon"),
+        "warm_up": (settings.schedule == "one-cycle", "--schedule one-cycle"),
+        "consistency": (settings.noise > 0, "--noise above 0"),
+        "trades_weight": (settings.adversary == "trades", "--adversary trades"),
+        **dict.fromkeys(
+            ("epsilon", "adversary_steps", "adversary_step", "adversary_ramp"),
+            (attacked, "--adversary pgd, fgsm-rs or trades"),
+        ),
+    }
+    idle = [name for name, (works, _) in needs.items() if given.get(name) and not works]
+    if idle:
+        raise UsageError(
+            f"{' and '.join('--' + name.replace('_', '-') for name in idle)} would change nothing",
+            code="U11",
+            expected="; ".join(dict.fromkeys(needs[name][1] for name in idle)),
+        )
 
 
 def choose_settings(
@@ -333,7 +400,8 @@ def _finish(
     )
     wrote(result.run_folder)
     where = data_place(data_dir)
-    next_step(f"convscope eval {result.run_folder} --data {settings.data}{where}")
+    again = words("convscope", "eval", str(result.run_folder), "--data", settings.data)
+    next_step(f"{again}{where}")
 
 
 def register(app: cyclopts.App) -> None:

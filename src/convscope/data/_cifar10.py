@@ -7,24 +7,27 @@ Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (
 A record of the binary layout is one label byte and 3,072 pixels, channel by channel.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from convscope.data._dataset import Dataset, Split
 from convscope.data._download import Download, Progress, fetch, missing
 from convscope.data._file import read_file
 from convscope.data._labels import check_labels
 from convscope.data._pickle import read_pickle
 from convscope.data._places import data_folder
-from convscope.data._split import content_warnings
 from convscope.data._tar import read_members
 from convscope.errors import DataError
+
+if TYPE_CHECKING:
+    from convscope.data._dataset import Dataset
 
 PIXELS = 3072
 RECORD = PIXELS + 1
@@ -135,6 +138,11 @@ def open_cifar10(
             is modified (``D24``).
         ResourceError: Not on this machine, and offline or no mirror answers.
     """
+    import torch
+
+    from convscope.data._dataset import Dataset, Split
+    from convscope.data._split import content_warnings
+
     layout = find(data_dir)
     if layout is None:
         if offline:

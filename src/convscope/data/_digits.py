@@ -28,7 +28,7 @@ SOURCE_SIDE = 8
 HIGHEST = 16
 
 
-def open_digits(*, seed: int = 0) -> Dataset:
+def open_digits(*, seed: int = 0, **_unneeded: object) -> Dataset:
     """The built-in data set: no download, no files.
 
     Args:

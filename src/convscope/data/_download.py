@@ -198,18 +198,18 @@ def missing(name: str, files: Sequence[str], *, folder: Path) -> ResourceError:
     """The error for data that are not here while the network is off."""
     listed = f" ({', '.join(files)})" if files else ""
     return ResourceError(
-        f"{name} is not on this machine{listed} and downloading is off",
+        f"{name} is not on this machine{listed}",
         code="",
         where=folder,
         expected=f"the files in {folder} or {folder / name} (--data-dir, $CONVSCOPE_DATA)",
-        hint=_offline_hint(name),
+        hint=f"convscope data get {name} downloads it; {_offline_hint(name)}",
     )
 
 
 def _offline_hint(name: str) -> str:
     return (
-        f"on a connected machine `convscope data get {name} --to {name}.tar`, here `convscope data "
-        f"add {name}.tar`; or --data digits, which needs no download"
+        f"without a network: on a connected machine `convscope data get {name} --to {name}.tar`, "
+        f"here `convscope data add {name}.tar`; or --data digits, which needs no download"
     )
 
 

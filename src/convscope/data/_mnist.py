@@ -8,18 +8,20 @@ CC BY-SA 3.0. Hashes are those of the uncompressed files, so re-compressed copie
 the hashes of the original ``.gz`` files guard downloads.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from convscope.data._dataset import Dataset, Split
 from convscope.data._download import Download, Progress, fetch, missing
-from convscope.data._idx import IdxFile, read_idx
-from convscope.data._labels import check_labels
 from convscope.data._places import data_folder, find_file
-from convscope.data._split import content_warnings
 from convscope.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from convscope.data._dataset import Dataset
+    from convscope.data._idx import IdxFile
 
 PLACES = ("mnist", ".", "MNIST/raw", "mnist/MNIST/raw")
 MIRRORS = (
@@ -96,6 +98,10 @@ def open_mnist(
         DataError: A file is damaged (``D01`` to ``D13``) or modified (``D24``).
         ResourceError: Not on this machine, and offline or no mirror answers.
     """
+    from convscope.data._dataset import Dataset, Split
+    from convscope.data._idx import read_idx
+    from convscope.data._split import content_warnings
+
     paths = find(data_dir)
     if None in paths.values():
         if offline:
@@ -155,7 +161,12 @@ def open_mnist(
 
 def _images_and_labels(
     files: dict[str, IdxFile], paths: dict[str, Path | None], part: str
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Tensor, Tensor]:
+    import numpy as np
+    import torch
+
+    from convscope.data._labels import check_labels
+
     images = files[f"{part}-images-idx3-ubyte"].values
     labels = files[f"{part}-labels-idx1-ubyte"].values
     where = paths[f"{part}-labels-idx1-ubyte"] or ""

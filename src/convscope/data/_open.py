@@ -1,32 +1,92 @@
 """open_dataset: a data set from its name on the command line."""
 
+from __future__ import annotations
+
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from convscope.data._cifar10 import open_cifar10
-from convscope.data._dataset import Dataset
-from convscope.data._digits import open_digits
-from convscope.data._download import Progress
-from convscope.data._folder import open_folder
-from convscope.data._mnist import open_mnist
-from convscope.data._pets import open_pets
-from convscope.data._shapes import open_shapes
+from convscope._registry import Registry
 from convscope.errors import DataError, UsageError, choose
 from convscope.files import usable_path
-from convscope.resizing import Resize
+
+if TYPE_CHECKING:
+    from convscope.data._dataset import Dataset
+    from convscope.data._download import Progress
+    from convscope.resizing import Resize
+
+DATASETS: Registry[Callable[..., Dataset]] = Registry(
+    "convscope.data",
+    {
+        "digits": (
+            "_digits:open_digits",
+            "1,797 handwritten digits, 28x28 gray, 10 classes; built in",
+        ),
+        "mnist": ("_mnist:open_mnist", "70,000 handwritten digits, 28x28 gray, 10 classes"),
+        "cifar10": ("_cifar10:open_cifar10", "60,000 small photos, 32x32 color, 10 classes"),
+        "shapes": (
+            "_shapes:open_shapes",
+            "13,000 drawn shapes with true masks, 32x32 color, 10 classes; built in",
+        ),
+        "pets": (
+            "_pets:open_pets",
+            "photos of cats and dogs with true masks, 224x224 color, up to 37 breeds",
+        ),
+    },
+    aliases={
+        "cifar": "cifar10",
+        "cifar-10": "cifar10",
+        "oxford-iiit-pet": "pets",
+        "oxford-pets": "pets",
+        "pet": "pets",
+        "digit": "digits",
+        "sklearn-digits": "digits",
+        "shape": "shapes",
+    },
+)
 
 
-def _digits(**_unneeded: object) -> Dataset:
-    return open_digits()
+def choose_dataset(typed: str) -> str:
+    """The data set that is meant, as `DATASETS` or ``folder:DIRECTORY`` spells it.
 
+    Raises:
+        UsageError: U01 with the closest names; a folder of that name is said to be one.
 
-DATASETS: dict[str, Callable[..., Dataset]] = {
-    "digits": _digits,
-    "mnist": open_mnist,
-    "cifar10": open_cifar10,
-    "shapes": open_shapes,
-    "pets": open_pets,
-}
+    Example:
+        >>> choose_dataset("cifar10"), choose_dataset("folder:photos")
+        ('cifar10', 'folder:photos')
+    """
+    if typed.startswith("folder:"):
+        if not typed.removeprefix("folder:"):
+            raise UsageError("folder: names no directory", code="U02", expected="folder:DIRECTORY")
+        return typed
+    if typed in DATASETS:
+        return typed
+    meant = DATASETS.known(typed)
+    if meant in DATASETS:
+        raise UsageError(
+            f"unknown data set {typed!r}",
+            code="U01",
+            expected=f"one of {', '.join(DATASETS)}, folder:DIRECTORY",
+            hint=f"did you mean {meant}?",
+        )
+    name, colon, rest = typed.partition(":")
+    if colon and name in DATASETS:
+        raise UsageError(
+            f"unknown data set {typed!r}",
+            code="U01",
+            expected=f"one of {', '.join(DATASETS)}, folder:DIRECTORY",
+            hint=f"--data {name} --split {rest.partition('/')[0] or 'test'}",
+        )
+    if typed and usable_path(typed, DataError).is_dir():
+        raise UsageError(
+            f"unknown data set {typed!r}",
+            code="U01",
+            expected=f"one of {', '.join(DATASETS)}, folder:DIRECTORY",
+            hint=f"did you mean {shlex.quote(f'folder:{typed}')}?",
+        )
+    return choose("data set", typed, [*DATASETS, "folder:DIRECTORY"])
 
 
 def open_dataset(
@@ -69,7 +129,10 @@ def open_dataset(
         >>> open_dataset("digits").class_names
         ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
     """
+    spec = choose_dataset(spec)
     if spec.startswith("folder:"):
+        from convscope.data._folder import open_folder
+
         folder, side = _folder_and_side(spec.removeprefix("folder:"))
         if side:
             input_shape = (input_shape[0] if input_shape else 3, side, side)
@@ -81,8 +144,7 @@ def open_dataset(
             check_classes=check_classes,
             progress=progress,
         )
-    opener = DATASETS[choose("data set", spec, [*DATASETS, "folder:DIRECTORY"])]
-    return opener(
+    return DATASETS[spec](
         data_dir=data_dir,
         offline=offline,
         accept_modified=accept_modified,
@@ -101,6 +163,4 @@ def _folder_and_side(text: str) -> tuple[Path, int]:
         if not 1 <= int(side[:5]) <= 4096:
             raise UsageError(f"images of side {side}", code="U10", expected="1 to 4096 pixels")
         return Path(folder), int(side)
-    if not text:
-        raise UsageError("folder: names no directory", code="U02", expected="folder:DIRECTORY")
     return Path(text), 0

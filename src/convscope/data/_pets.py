@@ -28,40 +28,17 @@ from convscope.data._image import LARGEST_FILE, to_tensor
 from convscope.data._memory import check_memory
 from convscope.data._pets_lists import Listing, read_lists
 from convscope.data._picture import decode, fit_to
-from convscope.data._places import data_folder
+from convscope.data._places import PETS as FOLDER
+from convscope.data._places import find_pets as find
+from convscope.data._places import pets_absent as absent
 from convscope.data._split import content_warnings
-from convscope.errors import ConvscopeError, DataError, ImageError, ResourceError
+from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.resizing import Resize
 
-FOLDER = "oxford-iiit-pet"
-PLACES = (FOLDER, ".", f"pets/{FOLDER}", "pets")
 SHAPE = (3, 224, 224)
 """What the rule for folders gives for these photos (median of the shorter sides, at most 224)."""
 
 PET, BACKGROUND, BORDER = 1, 2, 3
-HINT = (
-    "unpack images.tar.gz and annotations.tar.gz of https://www.robots.ox.ac.uk/~vgg/data/pets/ "
-    f"into {FOLDER}/ in that folder; or --data shapes, which needs no files"
-)
-
-
-def find(data_dir: str | Path | None = None) -> Path | None:
-    """The folder that holds ``images/`` and ``annotations/``, if it is here."""
-    folder = data_folder(data_dir)
-    for place in PLACES:
-        found = folder / place
-        if (found / "images").is_dir() and (found / "annotations" / "list.txt").is_file():
-            return found
-    return None
-
-
-def absent(data_dir: str | Path | None) -> ResourceError:
-    """The error for pets that are not here: they are never downloaded."""
-    return ResourceError(
-        "pets (Oxford-IIIT Pet) is not on this machine",
-        where=data_folder(data_dir),
-        hint=HINT,
-    )
 
 
 def open_pets(

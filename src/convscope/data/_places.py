@@ -3,8 +3,15 @@
 import os
 from pathlib import Path
 
-from convscope.errors import DataError
+from convscope.errors import DataError, ResourceError
 from convscope.files import usable_path
+
+PETS = "oxford-iiit-pet"
+PETS_PLACES = (PETS, ".", f"pets/{PETS}", "pets")
+PETS_HINT = (
+    "unpack images.tar.gz and annotations.tar.gz of https://www.robots.ox.ac.uk/~vgg/data/pets/ "
+    f"into {PETS}/ in that folder; or --data shapes, which needs no files"
+)
 
 
 def cache_folder() -> Path:
@@ -37,3 +44,22 @@ def find_file(folder: Path, places: tuple[str, ...], names: tuple[str, ...]) -> 
             if path.exists():
                 return path
     return None
+
+
+def find_pets(data_dir: str | Path | None = None) -> Path | None:
+    """The folder that holds ``images/`` and ``annotations/`` of the pets, if it is here."""
+    folder = data_folder(data_dir)
+    for place in PETS_PLACES:
+        found = folder / place
+        if (found / "images").is_dir() and (found / "annotations" / "list.txt").is_file():
+            return found
+    return None
+
+
+def pets_absent(data_dir: str | Path | None) -> ResourceError:
+    """The error for pets that are not here: they are never downloaded."""
+    return ResourceError(
+        "pets (Oxford-IIIT Pet) is not on this machine; convscope does not download it",
+        where=data_folder(data_dir),
+        hint=PETS_HINT,
+    )

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,23 +9,13 @@ import torch
 from convscope.data._classes import class_number, match_classes
 from convscope.data._dataset import Dataset
 from convscope.data._download import Progress
-from convscope.data._open import DATASETS, open_dataset
+from convscope.data._open import open_dataset
 from convscope.data._picture import Fit
 from convscope.data._select_files import select_files
 from convscope.data._selection import Selection, TakesImages
+from convscope.data._spec import understood
 from convscope.errors import DataError, UsageError
 from convscope.types import Labels
-
-DATASET_SPEC = re.compile(
-    r"(?P<data>[\w-]+|folder:.+?):(?P<split>[a-z]+)"
-    r"(?:\?class=(?P<named>.+?))?(?:/(?P<rows>[^/]*))?",
-    re.DOTALL,
-)
-WHOLE_FOLDER = re.compile(
-    r"(?P<data>folder:.+?)(?:\?class=(?P<named>.+?)(?:/(?P<rows>[^/]*))?)?", re.DOTALL
-)
-
-SPLITS = ("train", "validation", "test", "all")
 
 
 def select_images(
@@ -56,7 +45,7 @@ def select_images(
         skip_bad: Leave unreadable files of a data set out; they are listed in
             `Selection.refused`.
         fit: How files are brought to size: ``"crop"``, ``"stretch"`` or ``"pad"``.
-        progress: Called during downloads.
+        progress: Called with (name, done so far, in all) during downloads and while files are read.
 
     Returns:
         Images with names, and labels where all are known, in the network's numbers: classes are
@@ -78,9 +67,9 @@ def select_images(
     opened: dict[str, Dataset] = {}
     parts = []
     for one in [spec] if isinstance(spec, str | Path) else spec:
-        chosen = None if isinstance(one, Path) else _understood(one)
+        chosen = None if isinstance(one, Path) else understood(one)
         if chosen is None:
-            parts.append(select_files(str(one), like=like, fit=fit))
+            parts.append(select_files(str(one), like=like, fit=fit, progress=progress))
             continue
         name = chosen.data
         if name not in opened:
@@ -108,26 +97,6 @@ def select_images(
         places = parse_rows(chosen.rows, len(among), where=str(one))
         parts.append(_from_dataset(data, chosen.split, [among[place] for place in places], like))
     return _joined(parts)
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """What a specification says: a data set, a split, perhaps a class, perhaps rows."""
-
-    data: str
-    split: str
-    named: str | None
-    rows: str | None
-
-
-def _understood(spec: str) -> _Chosen | None:
-    """The parts of a specification of a data set; None for files."""
-    match = DATASET_SPEC.fullmatch(spec)
-    folder = spec.startswith("folder:")
-    if match and (match["data"] in DATASETS or (folder and match["split"] in SPLITS)):
-        return _Chosen(match["data"], match["split"], match["named"], match["rows"])
-    match = WHOLE_FOLDER.fullmatch(spec)
-    return _Chosen(match["data"], "all", match["named"], match["rows"]) if match else None
 
 
 def parse_rows(text: str | None, count: int, *, where: str) -> list[int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from convscope.data._classes import match_classes
+from convscope.data._download import Progress
 from convscope.data._image import read_pixels
 from convscope.data._memory import check_memory
 from convscope.data._picture import ENDINGS, Fit
@@ -16,13 +17,16 @@ from convscope.files import usable_path
 from convscope.types import Labels
 
 
-def select_files(spec: str, *, like: TakesImages, fit: Fit = "crop") -> Selection:
+def select_files(
+    spec: str, *, like: TakesImages, fit: Fit = "crop", progress: Progress | None = None
+) -> Selection:
     """Images of one file, or those of a folder or pattern that can be read.
 
     Args:
         spec: A file, a folder of images or of class folders, or a glob pattern.
         like: Says the shape, and the class names that folders may have.
         fit: How files are brought to size.
+        progress: Called with (spec, files so far, files in all) where there are several.
 
     Returns:
         Images, with labels if they lie in folders named like the classes.
@@ -44,7 +48,9 @@ def select_files(spec: str, *, like: TakesImages, fit: Fit = "crop") -> Selectio
     names: list[str] = []
     notes: list[str] = []
     refused: list[str] = []
-    for file in files:
+    for count, file in enumerate(files, 1):
+        if several and progress is not None:
+            progress(spec, count, len(files))
         try:
             pixels, remarks = read_pixels(
                 file, channels=channels, size=(height, width), fit=fit, resize=rule

@@ -7,21 +7,17 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from convscope.data import _cifar10, _mnist, _pets
+from convscope.data import _cifar10, _mnist
 from convscope.data._download import Progress, fetch, missing
 from convscope.data._file import read_file
-from convscope.data._open import DATASETS, open_dataset
-from convscope.data._places import data_folder
+from convscope.data._open import DATASETS, choose_dataset, open_dataset
+from convscope.data._places import PETS, data_folder, find_pets, pets_absent
 from convscope.data._tar import read_members
-from convscope.errors import DataError, ResourceError, UsageError, choose
+from convscope.errors import DataError, ResourceError, UsageError
 from convscope.files import usable_path
 
 LARGEST_PACKAGE = 1 << 29
 DOWNLOADED = ("mnist", "cifar10")
-BUILT_IN = {
-    "digits": "1,797 handwritten digits, 28x28 gray, 10 classes; built in",
-    "shapes": "13,000 drawn shapes with true masks, 32x32 color, 10 classes; built in",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,25 +56,25 @@ def stored(name: str, data_dir: str | Path | None = None) -> Stored:
         >>> stored("digits").ready
         True
     """
-    choose("data set", name, DATASETS)
+    name = choose_dataset(name)
+    about = DATASETS.about(name)
     if name == "pets":
-        folder = _pets.find(data_dir)
+        folder = find_pets(data_dir)
         return Stored(
             name=name,
-            about="photos of cats and dogs with true masks, 224x224 color, up to 37 breeds",
+            about=about,
             files=() if folder is None else (folder / "annotations",),
             ready=folder is not None,
             download_bytes=0,
         )
     if name not in DOWNLOADED:
-        about = BUILT_IN.get(name, "comes with convscope")
         return Stored(name=name, about=about, files=(), ready=True, download_bytes=0)
     if name == "mnist":
         found = [path for path in _mnist.find(data_dir).values() if path is not None]
         ready = len(found) == len(_mnist.DOWNLOADS)
         return Stored(
             name=name,
-            about="70,000 handwritten digits, 28x28 gray, 10 classes",
+            about=about,
             files=tuple(found),
             ready=ready,
             download_bytes=0 if ready else sum(one.size for one in _mnist.DOWNLOADS),
@@ -86,7 +82,7 @@ def stored(name: str, data_dir: str | Path | None = None) -> Stored:
     layout = _cifar10.find(data_dir)
     return Stored(
         name=name,
-        about="60,000 small photos, 32x32 color, 10 classes",
+        about=about,
         files=() if layout is None else layout.files(),
         ready=layout is not None,
         download_bytes=0 if layout else _cifar10.DOWNLOAD.size,
@@ -119,7 +115,7 @@ def get(
     if here.ready:
         return here
     if name == "pets":
-        raise _pets.absent(data_dir)
+        raise pets_absent(data_dir)
     if offline:
         raise missing(name, [], folder=data_folder(data_dir))
     wanted = _mnist.DOWNLOADS if name == "mnist" else (_cifar10.DOWNLOAD,)
@@ -152,7 +148,7 @@ def pack(name: str, target: Path, *, data_dir: str | Path | None = None) -> Path
         raise UsageError(
             "pets is a folder of photos, which is not packed",
             code="U01",
-            hint=f"copy the folder {_pets.FOLDER} over",
+            hint=f"copy the folder {PETS} over",
         )
     if not here.ready or not here.files:
         if name not in DOWNLOADED:

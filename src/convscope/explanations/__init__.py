@@ -4,69 +4,48 @@ Every entry of `EXPLANATIONS` is called as ``method(classifier, images, targets)
 `Explanation`; `LAYER_VIEWS` show what is inside, for no class in particular.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from convscope.explanations._feature_maps import feature_maps
-from convscope.explanations._filters import filters
-from convscope.explanations._grad_cam import grad_cam, hires_cam, layer_cam
-from convscope.explanations._integrated_gradients import integrated_gradients
-from convscope.explanations._occlusion import OCCLUSION_PRESETS, occlusion
-from convscope.explanations._result import (
-    Explanation,
-    FeatureMaps,
-    Filters,
-    LayerMaps,
-    OcclusionTable,
-)
-from convscope.explanations._rise import rise
-from convscope.explanations._saliency import input_times_gradient, saliency
-from convscope.explanations._smooth_grad import smooth_grad
-from convscope.explanations._targets import Targets
-from convscope.explanations._trust import (
-    Faithfulness,
-    Localization,
-    Mosaics,
-    Randomization,
-    Trust,
-    TrustRow,
-    deletion_insertion,
-    images_in_all,
-    localization,
-    mosaics,
-    pointing,
-    spearman,
-    stability,
-    trust,
-    weight_randomization,
-)
-from convscope.explanations._watched import watched
+from convscope._registry import Registry, lazy
+from convscope._watched import watched
 
-EXPLANATIONS: dict[str, Callable[..., Explanation]] = {
-    "saliency": saliency,
-    "input-times-gradient": input_times_gradient,
-    "smooth-grad": smooth_grad,
-    "integrated-gradients": integrated_gradients,
-    "grad-cam": grad_cam,
-    "hires-cam": hires_cam,
-    "layer-cam": layer_cam,
-    "occlusion": occlusion,
-    "rise": rise,
-}
-
-PASSES = {
-    "smooth-grad": 33,
-    "integrated-gradients": 100,
-    "occlusion": 50,
-    "rise": 501,
-}
-"""About how many passes a method needs per image, where more than two: for estimates of time.
-Those of integrated gradients were 34 on MNIST and 87 and 114 on CIFAR-10 (12 to 24 images)."""
-
-LAYER_VIEWS: dict[str, Callable[..., Any]] = {
-    "filters": filters,
-    "feature-maps": feature_maps,
-}
+if TYPE_CHECKING:
+    from convscope.explanations._feature_maps import feature_maps
+    from convscope.explanations._filters import filters
+    from convscope.explanations._grad_cam import grad_cam, hires_cam, layer_cam
+    from convscope.explanations._integrated_gradients import integrated_gradients
+    from convscope.explanations._occlusion import OCCLUSION_PRESETS, occlusion
+    from convscope.explanations._result import (
+        Explanation,
+        FeatureMaps,
+        Filters,
+        LayerMaps,
+        OcclusionTable,
+    )
+    from convscope.explanations._rise import rise
+    from convscope.explanations._saliency import input_times_gradient, saliency
+    from convscope.explanations._smooth_grad import smooth_grad
+    from convscope.explanations._targets import Targets
+    from convscope.explanations._trust import (
+        Faithfulness,
+        Localization,
+        Mosaics,
+        Randomization,
+        Trust,
+        TrustRow,
+        deletion_insertion,
+        images_in_all,
+        localization,
+        mosaics,
+        pointing,
+        spearman,
+        stability,
+        trust,
+        weight_randomization,
+    )
 
 __all__ = [
     "EXPLANATIONS",
@@ -107,3 +86,118 @@ __all__ = [
     "watched",
     "weight_randomization",
 ]
+
+EXPLANATIONS: Registry[Callable[..., Explanation]] = Registry(
+    "convscope.explanations",
+    {
+        "saliency": (
+            "_saliency:saliency",
+            "Largest absolute gradient of a logit over the color channels.",
+        ),
+        "input-times-gradient": (
+            "_saliency:input_times_gradient",
+            "Pixels times the gradient of a logit, added up over the color channels.",
+        ),
+        "smooth-grad": (
+            "_smooth_grad:smooth_grad",
+            "Gradients averaged over noisy copies of the image: saliency without its speckle.",
+        ),
+        "integrated-gradients": (
+            "_integrated_gradients:integrated_gradients",
+            "Share the change of a logit between two images out among the pixels.",
+        ),
+        "grad-cam": (
+            "_grad_cam:grad_cam",
+            "Activations of a layer, each map weighted by the mean of its gradient.",
+        ),
+        "hires-cam": (
+            "_grad_cam:hires_cam",
+            "Activations of a layer times their gradient, place by place.",
+        ),
+        "layer-cam": (
+            "_grad_cam:layer_cam",
+            "Activations of a layer times the positive part of their gradient, place by place.",
+        ),
+        "occlusion": (
+            "_occlusion:occlusion",
+            "Slide a window over the image and watch the scores fall.",
+        ),
+        "rise": (
+            "_rise:rise",
+            "Show random soft pieces of the image and credit the pixels that were in sight.",
+        ),
+    },
+    aliases={
+        "gradcam": "grad-cam",
+        "cam": "grad-cam",
+        "hirescam": "hires-cam",
+        "layercam": "layer-cam",
+        "ig": "integrated-gradients",
+        "integratedgradients": "integrated-gradients",
+        "integrated-gradient": "integrated-gradients",
+        "smoothgrad": "smooth-grad",
+        "vanilla-gradient": "saliency",
+        "vanilla": "saliency",
+        "gradient": "saliency",
+        "gradients": "saliency",
+        "grad": "saliency",
+        "saliency-map": "saliency",
+        "inputxgradient": "input-times-gradient",
+        "input-x-gradient": "input-times-gradient",
+        "gradient-x-input": "input-times-gradient",
+        "gradxinput": "input-times-gradient",
+        "occlusion-sensitivity": "occlusion",
+        "occlude": "occlusion",
+        "featuremaps": "feature-maps",
+        "feature-map": "feature-maps",
+        "activations": "feature-maps",
+        "maps": "feature-maps",
+        "filter": "filters",
+        "kernels": "filters",
+        "weights": "filters",
+    },
+)
+"""Names that other libraries and papers use lead to ours, and to those of `LAYER_VIEWS`."""
+
+PASSES = {
+    "smooth-grad": 33,
+    "integrated-gradients": 100,
+    "occlusion": 50,
+    "rise": 501,
+}
+"""About how many passes a method needs per image, where more than two: for estimates of time.
+Those of integrated gradients were 34 on MNIST and 87 and 114 on CIFAR-10 (12 to 24 images)."""
+
+LAYER_VIEWS: Registry[Callable[..., Any]] = Registry(
+    "convscope.explanations",
+    {
+        "filters": (
+            "_filters:filters",
+            "The filters of a convolution, each stretched to the full range of grey or color.",
+        ),
+        "feature-maps": (
+            "_feature_maps:feature_maps",
+            "Activations of layers, with dead and selective maps pointed out.",
+        ),
+    },
+)
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "_feature_maps": "feature_maps",
+            "_filters": "filters",
+            "_grad_cam": "grad_cam hires_cam layer_cam",
+            "_integrated_gradients": "integrated_gradients",
+            "_occlusion": "OCCLUSION_PRESETS occlusion",
+            "_result": "Explanation FeatureMaps Filters LayerMaps OcclusionTable",
+            "_rise": "rise",
+            "_saliency": "input_times_gradient saliency",
+            "_smooth_grad": "smooth_grad",
+            "_targets": "Targets",
+            "_trust": "Faithfulness Localization Mosaics Randomization Trust TrustRow "
+            "deletion_insertion images_in_all localization mosaics pointing spearman "
+            "stability trust weight_randomization",
+        },
+    )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
+from convscope._taps import plain_name
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
 from convscope.explanations._result import FeatureMaps, LayerMaps
@@ -51,10 +52,11 @@ def feature_maps(
             layouts = probe.maps().layouts
             names = default_layers([x for x in probe.layers() if layouts.get(x.name) == "maps"])
         else:
-            names = [layers] if isinstance(layers, str) else list(layers)
+            names = [plain_name(x) for x in ([layers] if isinstance(layers, str) else layers)]
         for name in names:
             probe.require_maps(name)
         found = probe.at_many(names, images)
+        kinds = {name: probe.kind(name) for name in names}
     for name, maps in found.items():
         if maps.ndim != 4:
             raise ModelContractError(
@@ -64,7 +66,7 @@ def feature_maps(
             )
     return FeatureMaps(
         images=images,
-        layers=tuple(_described(name, found[name]) for name in names),
+        layers=tuple(_described(name, kinds[name], found[name]) for name in names),
         cost=probe.cost(),
     )
 
@@ -93,7 +95,7 @@ def default_layers(infos: Sequence[LayerInfo]) -> list[str]:
     return list(dict.fromkeys([names[0], names[(len(names) - 1) // 2], names[-1]]))
 
 
-def _described(layer: str, maps: Tensor) -> LayerMaps:
+def _described(layer: str, kind: str, maps: Tensor) -> LayerMaps:
     low, high = maps.amin(dim=(0, 2, 3)), maps.amax(dim=(0, 2, 3))
     means = maps.mean(dim=(2, 3))
     best = means.amax(dim=0)
@@ -106,6 +108,7 @@ def _described(layer: str, maps: Tensor) -> LayerMaps:
         selectivity = torch.where(dead | (size == 0), 0, (best - rest) / size.clamp_min(1e-30))
     return LayerMaps(
         layer=layer,
+        layer_kind=kind,
         maps=maps,
         low=low,
         high=high,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope._arguments import checked
-from convscope._taps import require_hooks
+from convscope._taps import layer_label, plain_name, require_hooks
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UnknownLayer, UsageError
 from convscope.explanations._result import Filters
@@ -50,10 +50,11 @@ def filters(
             expected="at least one, to show the filters of",
             hint="look at pixels instead: saliency, occlusion",
         )
-    name = convolutions[0] if layer is None else layer
+    name = convolutions[0] if layer is None else plain_name(layer)
     if name not in convolutions:
+        shown = [layer_label(one, "Conv2d") for one in convolutions]
         raise UnknownLayer(
-            f"no convolution named {name!r}; this network has {', '.join(convolutions)}",
+            f"no convolution named {name!r}; this network has {', '.join(shown)}",
             code="M15",
         )
     with classifier.probe() as probe:
@@ -73,6 +74,7 @@ def filters(
     low, high = weights.flatten(1).amin(dim=1), weights.flatten(1).amax(dim=1)
     return Filters(
         layer=name,
+        layer_kind=type(classifier.module.get_submodule(name)).__name__,
         weights=weights,
         pictures=_stretched(weights, low, high),
         low=low,

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convscope._arguments import checked
+from convscope._taps import plain_name
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
 from convscope.explanations._painted import chunks
@@ -175,8 +176,9 @@ def _cam(
     small: Tensor | None = None
     logits, classes = [], []
     with classifier.probe() as probe:
-        name = probe.last_spatial_layer() if layer is None else layer
+        name = probe.last_spatial_layer() if layer is None else plain_name(layer)
         remark = probe.require_maps(name)
+        kind = probe.kind(name)
         reduce = partial(_reduced, name, weigh)
         for rows in chunks(probe, len(images)):
             own = None if known is None else known[rows].to(images.device)
@@ -199,6 +201,7 @@ def _cam(
         class_names=classifier.class_names,
         logits=torch.cat(logits),
         layer=name,
+        layer_kind=kind,
         evidence={"coarse": small},
         cost=probe.cost(),
         remarks=(remark,) if remark else (),

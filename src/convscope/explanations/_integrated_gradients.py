@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
+from convscope._watched import announce, stretch
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.explanations._baselines import Fill, blank
@@ -16,7 +17,6 @@ from convscope.explanations._painted import chunks
 from convscope.explanations._result import Explanation
 from convscope.explanations._streamed import part_of, streamed
 from convscope.explanations._targets import Targets, known_targets, picked, targets_of
-from convscope.explanations._watched import announce, stretch
 from convscope.probe import Probe
 from convscope.types import Images
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from convscope.explanations._watched import announce
+from convscope._watched import announce
 from convscope.probe import Probe, rows_per_chunk
 from convscope.types import Logits
 

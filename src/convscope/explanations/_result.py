@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from convscope._readable import readable
+from convscope._taps import layer_label
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.explanations._targets import Targets, known_targets, targets_of
@@ -68,6 +69,7 @@ class Explanation:
         class_names: One name per class.
         logits: ``(batch, class)`` of the images, where the method saw them.
         layer: The layer that was looked at, for methods that look at one.
+        layer_kind: Class of that module.
         settings: What the method was asked for, for captions.
         evidence: What the method knows beyond the map, by name: ``"completeness"`` (relative
             error, ``(batch, target)``), ``"steps"`` ``(batch, target)``, ``"coarse"`` (maps at
@@ -90,6 +92,12 @@ class Explanation:
     table: OcclusionTable | None = None
     cost: Cost | None = None
     remarks: tuple[str, ...] = ()
+    layer_kind: str = ""
+
+    @property
+    def layer_label(self) -> str:
+        """The layer as people are shown it: ``"7 (ReLU)"`` where it has a number for a name."""
+        return layer_label(self.layer or "", self.layer_kind)
 
     def headline(self) -> str:
         """Such as ``"grad-cam at 'pool2', 3 images x 10 classes"``."""
@@ -179,6 +187,7 @@ class Filters:
         high: ``(filter,)``, the weight that is white.
         seen_map: The input map whose weights are shown, for layers that are not seen in color.
         columns: Pictures per row that make a pleasant grid, such as 16 for 64 filters.
+        layer_kind: Class of the module.
     """
 
     layer: str
@@ -188,6 +197,12 @@ class Filters:
     high: Float[Tensor, " filter"]
     seen_map: int | None
     columns: int
+    layer_kind: str = ""
+
+    @property
+    def layer_label(self) -> str:
+        """The layer as people are shown it: ``"7 (ReLU)"`` where it has a number for a name."""
+        return layer_label(self.layer, self.layer_kind)
 
 
 @readable
@@ -205,6 +220,7 @@ class LayerMaps:
             for the image that a map likes best and r its mean for the others; 0 for a dead map or
             a single image.
         most_selective: ``(map,)``, indices of maps from most to least selective.
+        layer_kind: Class of the module.
     """
 
     layer: str
@@ -214,6 +230,12 @@ class LayerMaps:
     dead: Bool[Tensor, " map"]
     selectivity: Float[Tensor, " map"]
     most_selective: Int[Tensor, " map"]
+    layer_kind: str = ""
+
+    @property
+    def layer_label(self) -> str:
+        """The layer as people are shown it: ``"7 (ReLU)"`` where it has a number for a name."""
+        return layer_label(self.layer, self.layer_kind)
 
 
 @readable

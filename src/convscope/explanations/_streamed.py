@@ -13,9 +13,9 @@ from dataclasses import fields, replace
 
 from torch import Tensor
 
+from convscope._watched import stretch
 from convscope.explanations._baselines import Fill
 from convscope.explanations._result import Explanation, OcclusionTable
-from convscope.explanations._watched import stretch
 from convscope.probe import Cost
 from convscope.types import Images
 

@@ -137,7 +137,7 @@ def explanation_title(result: Explanation) -> str:
     """Method, layer and settings in one line."""
     parts = [result.method]
     if result.layer:
-        parts.append(f"at {result.layer}")
+        parts.append(f"at {result.layer_label}")
     named = in_words(result.settings)
     if named:
         parts.append(f"({named})")

@@ -60,7 +60,7 @@ def map_caption(layer: LayerMaps) -> str:
     """What the sheet shows in one line, with dead maps and those that answer to few images."""
     count, height, width = layer.maps.shape[1:]
     shown = f"{MOST} of {count}" if count > MOST else f"{count}"
-    words = f"{layer.layer}: {shown} maps of {height} x {width}"
+    words = f"{layer.layer_label}: {shown} maps of {height} x {width}"
     dead = layer.dead.nonzero()[:, 0].tolist()
     if dead:
         which = "this image" if len(layer.maps) == 1 else f"all {len(layer.maps)} images"

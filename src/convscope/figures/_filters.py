@@ -58,4 +58,4 @@ def filter_caption(result: Filters) -> str:
     count, channels, height, width = result.weights.shape
     shown = f"{min(count, MOST)} of {count}" if count > MOST else f"{count}"
     slice_ = f", the part that sees map {result.seen_map}" if result.seen_map is not None else ""
-    return f"{shown} filters of {result.layer}, {channels} x {height} x {width}{slice_}"
+    return f"{shown} filters of {result.layer_label}, {channels} x {height} x {width}{slice_}"

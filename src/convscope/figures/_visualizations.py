@@ -64,7 +64,7 @@ def bands(result: Visualization) -> list[tuple[str, Tensor]]:
 def visualization_title(result: Visualization) -> str:
     """Recipe, settings and verdict of the judge, who also reads the control."""
     named = in_words(result.settings)
-    words = f"{result.layer} by {result.recipe}" + (f" ({named})" if named else "")
+    words = f"{result.layer_label} by {result.recipe}" + (f" ({named})" if named else "")
     if result.judgement is not None:
         words += f"; a judge reads {result.judgement.right} of {len(result.units)}"
         if result.control is not None and result.control.judgement is not None:

@@ -1,23 +1,42 @@
 """Networks: how they are built, described, saved and loaded."""
 
-from convscope.models._architecture import Architecture
-from convscope.models._load import load
-from convscope.models._matching import KeyTable, compare_keys
-from convscope.models._registry import MODELS, build
-from convscope.models._saving import save_model
+from typing import TYPE_CHECKING
+
+from convscope._registry import lazy
+from convscope.models._registry import MODELS, SIZES, build, check_model_name
 from convscope.models._shipped import shipped
-from convscope.models._summary import LayerSummary, NetworkSummary, summarize
+
+if TYPE_CHECKING:
+    from convscope.models._architecture import Architecture
+    from convscope.models._load import load
+    from convscope.models._matching import KeyTable, compare_keys
+    from convscope.models._saving import save_model
+    from convscope.models._summary import LayerSummary, NetworkSummary, summarize
 
 __all__ = [
     "MODELS",
+    "SIZES",
     "Architecture",
     "KeyTable",
     "LayerSummary",
     "NetworkSummary",
     "build",
+    "check_model_name",
     "compare_keys",
     "load",
     "save_model",
     "shipped",
     "summarize",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "_architecture": "Architecture",
+            "_load": "load",
+            "_matching": "KeyTable compare_keys",
+            "_saving": "save_model",
+            "_summary": "LayerSummary NetworkSummary summarize",
+        },
+    )

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from convscope.classifier import Classifier
@@ -11,16 +10,11 @@ from convscope.files import usable_path
 from convscope.models._description import Description
 from convscope.models._factory import load_factory
 from convscope.models._hugging_face import load_hugging_face
-from convscope.models._loading import TORCH_SUFFIXES, load_file, load_folder
-from convscope.models._registry import MODELS
+from convscope.models._loading import load_file, load_folder
+from convscope.models._registry import MODELS, TORCH_SUFFIXES, unknown_model
 from convscope.models._shipped import load_shipped
 from convscope.models._timm import load_timm
 from convscope.models._torchvision import load_torchvision
-
-FORMS = (
-    "a run folder, a .safetensors file, a network with shipped weights, hf:OWNER/NAME,"
-    " hf:DIRECTORY, torchvision:NAME, timm:NAME or package.module:factory"
-)
 
 
 def load(
@@ -101,13 +95,7 @@ def load(
         return load_shipped(text, allow_nonfinite=allow_nonfinite)
     if path.exists() or path.suffix in (".safetensors", *TORCH_SUFFIXES):
         return load_file(path, allow_nonfinite=allow_nonfinite)
-    near = get_close_matches(text, MODELS, n=2, cutoff=0.6)
-    raise CheckpointError(
-        f"no model {text!r}",
-        code="C11",
-        expected=FORMS,
-        hint=f"did you mean {' or '.join(near)}?" if near else "convscope models list",
-    )
+    raise unknown_model(text)
 
 
 def _described(made: Classifier, about: Description, text: str) -> Classifier:

@@ -12,12 +12,10 @@ from convscope.models._architecture import Architecture
 from convscope.models._config import ModelConfig, difference, parse_config
 from convscope.models._files import other_library, read_whole, refuse_impostors
 from convscope.models._matching import LIKELY, adopt, closest, fit, recognize, without_prefix
-from convscope.models._registry import MODELS
+from convscope.models._registry import MODELS, TORCH_SUFFIXES
 from convscope.models._safetensors import read_tensors
 from convscope.models._saving import beside
 from convscope.models._torch_file import read_state_dict
-
-TORCH_SUFFIXES = (".pt", ".pth", ".th", ".pt2", ".bin", ".ckpt", ".pkl", ".pickle", ".t7")
 
 
 def load_folder(folder: Path, *, allow_nonfinite: bool = False) -> Classifier:

@@ -1,44 +1,99 @@
 """Every network that can be built by name.
 
 The dictionary lives here, not in the package's ``__init__``, because saving and loading look
-networks up in it. To add one: a file with its layers, a line here.
+networks up in it. To add one: a file with its layers, a line in each of the two tables.
 """
 
-from torch import Generator, nn
+from __future__ import annotations
 
-from convscope.errors import choose
-from convscope.models._architecture import Architecture, InputShape
-from convscope.models._cifar_11x11 import (
-    cifar_11x11,
-    cifar_11x11_bn,
-    cifar_11x11_same,
-    cifar_11x11_same_bn,
-)
-from convscope.models._mnist import (
-    mnist_conv1,
-    mnist_conv1_bn,
-    mnist_conv2,
-    mnist_conv2_bn,
-    mnist_conv2_fc,
-    mnist_conv2_fc_bn,
-)
-from convscope.models._resnet import cifar_resnet20
-from convscope.models._vgg import cifar_vgg
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-MODELS: dict[str, Architecture] = {
-    "mnist-conv1": mnist_conv1,
-    "mnist-conv1-bn": mnist_conv1_bn,
-    "mnist-conv2": mnist_conv2,
-    "mnist-conv2-bn": mnist_conv2_bn,
-    "mnist-conv2-fc": mnist_conv2_fc,
-    "mnist-conv2-fc-bn": mnist_conv2_fc_bn,
-    "cifar-11x11": cifar_11x11,
-    "cifar-11x11-bn": cifar_11x11_bn,
-    "cifar-11x11-same": cifar_11x11_same,
-    "cifar-11x11-same-bn": cifar_11x11_same_bn,
-    "cifar-resnet20": cifar_resnet20,
-    "cifar-vgg": cifar_vgg,
+from convscope._registry import Registry
+from convscope.errors import CheckpointError, choose
+from convscope.files import usable_path
+
+if TYPE_CHECKING:
+    from torch import Generator, nn
+
+    from convscope.models._architecture import Architecture, InputShape
+
+MODELS: Registry[Architecture] = Registry(
+    "convscope.models",
+    {
+        "mnist-conv1": ("_mnist:mnist_conv1", "32 3x3 filters, ReLU, 2x2 max-pool, logits"),
+        "mnist-conv1-bn": (
+            "_mnist:mnist_conv1_bn",
+            "32 3x3 filters, ReLU, 2x2 max-pool, logits, batch normalization",
+        ),
+        "mnist-conv2": (
+            "_mnist:mnist_conv2",
+            "twice (32 3x3 filters, ReLU, 2x2 max-pool), logits",
+        ),
+        "mnist-conv2-bn": (
+            "_mnist:mnist_conv2_bn",
+            "twice (32 3x3 filters, ReLU, 2x2 max-pool), logits, batch normalization",
+        ),
+        "mnist-conv2-fc": (
+            "_mnist:mnist_conv2_fc",
+            "twice (32 3x3 filters, ReLU, 2x2 max-pool), 500 hidden units, logits",
+        ),
+        "mnist-conv2-fc-bn": (
+            "_mnist:mnist_conv2_fc_bn",
+            "twice (32 3x3 filters, ReLU, 2x2 max-pool), 500 hidden units, logits, "
+            "batch normalization",
+        ),
+        "cifar-11x11": (
+            "_cifar_11x11:cifar_11x11",
+            "64 11x11, 128 3x3, 128 3x3 filters without padding, global average, logits",
+        ),
+        "cifar-11x11-bn": (
+            "_cifar_11x11:cifar_11x11_bn",
+            "64 11x11, 128 3x3, 128 3x3 filters without padding, global average, logits, "
+            "batch normalization",
+        ),
+        "cifar-11x11-same": (
+            "_cifar_11x11:cifar_11x11_same",
+            "64 11x11, 128 3x3, 128 3x3 filters, zero-padded, global average, logits",
+        ),
+        "cifar-11x11-same-bn": (
+            "_cifar_11x11:cifar_11x11_same_bn",
+            "64 11x11, 128 3x3, 128 3x3 filters, zero-padded, global average, logits, "
+            "batch normalization",
+        ),
+        "cifar-resnet20": (
+            "_resnet:cifar_resnet20",
+            "ResNet-20: 3 stages of 3 residual blocks with 16, 32, 64 filters, global average",
+        ),
+        "cifar-vgg": (
+            "_vgg:cifar_vgg",
+            "3 blocks of two 3x3 convolutions with 64, 128, 256 filters, global maximum",
+        ),
+    },
+)
+
+SIZES: dict[str, tuple[InputShape, int]] = {
+    "mnist-conv1": ((1, 28, 28), 63_050),
+    "mnist-conv1-bn": ((1, 28, 28), 63_114),
+    "mnist-conv2": ((1, 28, 28), 25_258),
+    "mnist-conv2-bn": ((1, 28, 28), 25_386),
+    "mnist-conv2-fc": ((1, 28, 28), 799_078),
+    "mnist-conv2-fc-bn": ((1, 28, 28), 799_206),
+    "cifar-11x11": ((3, 32, 32), 246_026),
+    "cifar-11x11-bn": ((3, 32, 32), 246_666),
+    "cifar-11x11-same": ((3, 32, 32), 246_026),
+    "cifar-11x11-same-bn": ((3, 32, 32), 246_666),
+    "cifar-resnet20": ((3, 32, 32), 269_722),
+    "cifar-vgg": ((3, 32, 32), 1_148_874),
 }
+"""Images and parameters of each network with ten classes, for lists that do not build them."""
+
+FORMS = (
+    "a run folder, a .safetensors file, a network with shipped weights, hf:OWNER/NAME,"
+    " hf:DIRECTORY, torchvision:NAME, timm:NAME or package.module:factory"
+)
+TORCH_SUFFIXES = (".pt", ".pth", ".th", ".pt2", ".bin", ".ckpt", ".pkl", ".pickle", ".t7")
 
 
 def build(
@@ -73,3 +128,34 @@ def build(
     """
     architecture = MODELS[choose("network", name, MODELS)]
     return architecture.build(num_classes, input_shape, generator=generator)
+
+
+def check_model_name(spec: str | Path) -> None:
+    """Refuse what can only be a typo: no file, no folder, no name and no prefix of `load`.
+
+    Raises:
+        CheckpointError: C11, with the closest names, or how to train a network without weights.
+    """
+    from convscope.models._shipped import check_shipped
+
+    text = str(spec)
+    path = usable_path(spec, CheckpointError)
+    prefix, colon, _ = text.partition(":")
+    if text in MODELS and not path.exists():
+        check_shipped(text)
+    if text in MODELS or path.exists() or path.suffix in (".safetensors", *TORCH_SUFFIXES):
+        return
+    if colon and text != f"{prefix}:" and "/" not in prefix:
+        return
+    raise unknown_model(text)
+
+
+def unknown_model(text: str) -> CheckpointError:
+    """The refusal of a MODEL that is nothing."""
+    near = get_close_matches(text, MODELS, n=2, cutoff=0.6)
+    return CheckpointError(
+        f"no model {text!r}",
+        code="C11",
+        expected=FORMS,
+        hint=f"did you mean {' or '.join(near)}?" if near else "convscope models list",
+    )

@@ -1,17 +1,19 @@
 """Weights that come with the package."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from convscope.classifier import Classifier
 from convscope.errors import CheckpointError
 from convscope.files import MODEL_CONFIG, read_bytes
-from convscope.models._config import parse_config
-from convscope.models._loading import load_file, load_folder
-from convscope.models._saving import save_model
+
+if TYPE_CHECKING:
+    import torch
+
+    from convscope.classifier import Classifier
 
 
 def weights_folder() -> Path:
@@ -24,11 +26,11 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in weights_folder().glob("*.safetensors")))
 
 
-def load_shipped(name: str, *, allow_nonfinite: bool = False) -> Classifier:
-    """The network `name` with the weights of this package.
+def check_shipped(name: str) -> None:
+    """Refuse a network of the registry whose weights do not come with the package.
 
     Raises:
-        CheckpointError: There are none; the text says how to train it.
+        CheckpointError: C11; the text says how to train it.
     """
     if name not in shipped():
         known = shipped()
@@ -38,19 +40,30 @@ def load_shipped(name: str, *, allow_nonfinite: bool = False) -> Classifier:
             expected=f"one of {', '.join(known)}" if known else "no weights are shipped yet",
             hint=f"train it: convscope train {name} --data digits --out runs/{name}",
         )
+
+
+def load_shipped(name: str, *, allow_nonfinite: bool = False) -> Classifier:
+    """The network `name` with the weights of this package.
+
+    Raises:
+        CheckpointError: There are none; the text says how to train it.
+    """
+    check_shipped(name)
+    from convscope.models._loading import load_file
+
     path = weights_folder() / f"{name}.safetensors"
     loaded = load_file(path, allow_nonfinite=allow_nonfinite)
     # Where the package is installed says nothing about the network.
     return replace(loaded, source=loaded.source.replace(f"({path}, ", "(shipped, "))
 
 
-def ship(run: Path | str, *, source: str, dtype: torch.dtype = torch.float16) -> Path:
+def ship(run: Path | str, *, source: str, dtype: torch.dtype | None = None) -> Path:
     """For maintainers: put the network of a run among the shipped weights, under its own name.
 
     Args:
         run: A run folder; it must load without a flag.
         source: The sentence that reports will show: recipe, data, accuracy.
-        dtype: How to store the weights; ``float16`` halves the file.
+        dtype: How to store the weights; by default ``float16``, half of the file.
 
     Returns:
         The folder of shipped weights.
@@ -58,6 +71,12 @@ def ship(run: Path | str, *, source: str, dtype: torch.dtype = torch.float16) ->
     Raises:
         CheckpointError: The run does not load, or something about it is odd.
     """
+    import torch
+
+    from convscope.models._config import parse_config
+    from convscope.models._loading import load_folder
+    from convscope.models._saving import save_model
+
     classifier = load_folder(Path(run))
     if classifier.flags:
         raise CheckpointError(f"not shipped: {'; '.join(classifier.flags)}", where=run)
@@ -73,5 +92,5 @@ def ship(run: Path | str, *, source: str, dtype: torch.dtype = torch.float16) ->
         std=config.std,
         source=source,
         name=config.architecture,
-        dtype=dtype,
+        dtype=torch.float16 if dtype is None else dtype,
     )

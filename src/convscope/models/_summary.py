@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from convscope._random_states import RandomStates
 from convscope._readable import readable
 from convscope._shadow import shadow
-from convscope._taps import require_hooks
+from convscope._taps import layer_label, require_hooks
 from convscope.errors import ConvscopeError, ModelContractError
 from convscope.models._receptive_field import ReceptiveFields
 
@@ -139,7 +139,7 @@ _HEADINGS = ("layer", "kind", "output", "parameters", "share", "multiply-adds", 
 def _cells(row: LayerSummary) -> tuple[str, ...]:
     field = row.receptive_field
     return (
-        row.name,
+        layer_label(row.name, row.kind),
         row.kind if row.calls == 1 else f"{row.kind} x{row.calls}",
         "-" if row.output_shape is None else "x".join(map(str, row.output_shape)),
         f"{row.parameters:,}",

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._random import source
+from convscope._watched import stretch
 from convscope.attacks import (
     AttackResult,
     apgd,
@@ -48,6 +49,13 @@ class Planned:
     attack: Callable[..., AttackResult]
     settings: dict[str, Any]
     everyone: bool = False
+
+    @property
+    def work(self) -> float:
+        """About how many passes per image it needs, for progress displays."""
+        steps = self.settings.get("steps", self.settings.get("queries", 2) / 2)
+        classes = self.settings.get("classes", 1)
+        return float(steps * classes * (1 if self.everyone else 0.5))
 
 
 EFFORTS = ("quick", "standard", "full")
@@ -167,6 +175,10 @@ def evaluate(
                 settings={"steps": 30, "views": lambda g: lambda x: x, "generator": generator},
             )
         )
+    whole, done = (
+        1.1 * sum(rung.work for rung in ladder),
+        0.0,
+    )  # The checks come last and are short.
     for rung in ladder:
         if on_rung is not None:
             on_rung(rung.name)
@@ -183,7 +195,9 @@ def evaluate(
             )
 
         size = block_rows(images.shape[1:])
-        tally.note(rung, in_blocks(rows, climb, size=size, generator=generator))
+        with stretch(done / whole, (done + rung.work) / whole):
+            tally.note(rung, in_blocks(rows, climb, size=size, generator=generator))
+        done += rung.work
     checks = [*seen.checks]
     if on_rung is not None:
         on_rung("checks")

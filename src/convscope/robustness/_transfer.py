@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from convscope._arguments import checked
+from convscope._watched import stretch
 from convscope.attacks import ATTACKS, AttackResult, NoiseTransfer, apply_noise
 from convscope.attacks._goal import correct, finite
 from convscope.classifier import Classifier
@@ -97,7 +98,8 @@ def model_transfer(
     epsilon: float | None = None
     norm: str | None = None
     for i, maker in enumerate(nets):
-        result = run(maker, images, labels, **settings)
+        with stretch(i / len(nets), (i + 1) / len(nets)):
+            result = run(maker, images, labels, **settings)
         epsilon, norm = result.epsilon, result.norm
         for j, reader in enumerate(nets):
             with reader.probe() as probe:

@@ -51,7 +51,7 @@ def maps(audit: Audit, section: Section) -> None:
             section.picture(
                 f"{layer.layer}-{row}",
                 png(sheet),
-                alt=f"Feature maps of {layer.layer} for {true}",
+                alt=f"Feature maps of {layer.layer_label} for {true}",
                 caption=map_caption(layer) + ", each stretched from black to white.",
                 scale=max(1, min(4, 760 // sheet.shape[1])),
             )
@@ -67,7 +67,7 @@ def _dead(audit: Audit, section: Section, layers: list[str]) -> None:
         best = layer.most_selective[:5].tolist()
         rows.append(
             [
-                layer.layer,
+                layer.layer_label,
                 layer.maps.shape[1],
                 {"value": len(dead), "tone": "warn" if dead else ""},
                 ", ".join(map(str, best)),
@@ -77,8 +77,8 @@ def _dead(audit: Audit, section: Section, layers: list[str]) -> None:
         )
         if dead:
             audit.report.alert(
-                f"{len(dead)} of {layer.maps.shape[1]} maps of {layer.layer} are dead: the same "
-                f"value everywhere on {len(many.images)} test images.",
+                f"{len(dead)} of {layer.maps.shape[1]} maps of {layer.layer_label} are dead: "
+                f"the same value everywhere on {len(many.images)} test images.",
                 section="feature-maps",
             )
     number = {"kind": "number"}

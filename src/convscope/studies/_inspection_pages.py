@@ -199,7 +199,7 @@ def _map_section(report: Report, work: Inspection, found: FeatureMaps) -> None:
             section.picture(
                 f"{layer.layer}-{i}",
                 png(sheet),
-                alt=f"Maps of {layer.layer}",
+                alt=f"Maps of {layer.layer_label}",
                 caption=map_caption(layer),
                 scale=max(1, min(4, 860 // sheet.shape[1])),
             )

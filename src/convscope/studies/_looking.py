@@ -66,7 +66,7 @@ def looking(audit: Audit, section: Section) -> None:
 
 
 def _settings(found: Explanation) -> str:
-    parts = [f"at {found.layer}"] if found.layer else []
+    parts = [f"at {found.layer_label}"] if found.layer else []
     parts += [f"{key.replace('_', ' ')} {value}" for key, value in found.settings.items()]
     return ", ".join(parts)
 

@@ -27,8 +27,8 @@ def neurons(audit: Audit, section: Section) -> None:
         generator=audit.generator(30),
     )
     section.text(
-        f"The central neuron of the first {count} of {channels} maps of `{name}`; recipe "
-        f"`{found.recipe}`."
+        f"The central neuron of the first {count} of {channels} maps of `{found.layer_label}`; "
+        f"recipe `{found.recipe}`."
     )
     picture_rows(section, found, audit.scale)
     for flag in found.flags:

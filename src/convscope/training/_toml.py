@@ -107,7 +107,7 @@ def settings_from_toml(text: str, *, where: object = "") -> TrainSettings:
         >>> settings_from_toml('model = "m"\ndata = "d"\nepoch = 3')
         Traceback (most recent call last):
         convscope.errors.UsageError: line 3: unknown setting 'epoch'
-          fix: did you mean epochs or epsilon?
+          fix: did you mean epochs?
     """
     table = table_from_toml(text, where=where)
     for name in ("model", "data"):

@@ -147,7 +147,7 @@ def neuron_images(
         ...                           torch.nn.Linear(27, 2))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 5, 5))
         >>> neuron_images(classifier, "0:0-1", recipe="noise-adam").units
-        ('0:0 at 1, 1', '0:1 at 1, 1')
+        ('0 (Conv2d):0 at 1, 1', '0 (Conv2d):1 at 1, 1')
     """
     return maximize(
         classifier,

@@ -60,6 +60,7 @@ def maximize(
         images=drawing.images,
         units=units.names,
         layer=units.layer,
+        layer_kind=units.kind,
         channels=units.channels,
         recipe=recipe.name,
         history=drawing.history,

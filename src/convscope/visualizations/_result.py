@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from convscope._readable import readable
+from convscope._taps import layer_label
 from convscope.probe import Cost
 from convscope.visualizations._units import LOGITS
 
@@ -99,6 +100,7 @@ class Visualization:
         images: ``(unit, channel, height, width)``, pixels in [0, 1].
         units: Names: a class name for a logit, ``"pool2:3 (center)"`` for a neuron.
         layer: ``"logits"``, or the layer that the units belong to.
+        layer_kind: Class of that module.
         channels: ``(unit,)``, which class, or which map of the layer.
         recipe: Name of the recipe.
         history: ``(step + 1, unit)``, objective before each step and at the end.
@@ -140,6 +142,12 @@ class Visualization:
     cost: Cost | None = None
     kept: Int[Tensor, " unit"] | None = None
     flags: tuple[str, ...] = ()
+    layer_kind: str = ""
+
+    @property
+    def layer_label(self) -> str:
+        """The layer as people are shown it: ``"7 (ReLU)"`` where it has a number for a name."""
+        return layer_label(self.layer, self.layer_kind)
 
     @property
     def as_grown(self) -> Bool[Tensor, " unit"] | None:

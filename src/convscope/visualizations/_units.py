@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from convscope._readable import readable
+from convscope._taps import find_layer, layer_label, plain_name
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.probe import LayerInfo
@@ -28,12 +29,14 @@ class Units:
         channels: ``(unit,)``.
         names: One per unit, for captions.
         position: (row, column) of the neuron, or ``None``: the mean of the map.
+        kind: Class of the module.
     """
 
     layer: str
     channels: Tensor
     names: tuple[str, ...]
     position: tuple[int, int] | None
+    kind: str = ""
 
     @property
     def until(self) -> str | None:
@@ -76,10 +79,12 @@ def units_of(
         UsageError: If channels or position do not exist.
     """
     layer, _, which = spec.rpartition(":") if ":" in spec else (spec, "", "")
+    layer, kind = plain_name(layer), ""
     if layer == LOGITS:
         shape: tuple[int, ...] = (classifier.num_classes,)
     else:
-        shape = _shape_of(layers or classifier.layers(), layer)
+        info = _channels_of(layers or classifier.layers(), layer)
+        shape, kind = info.output_shape, info.kind
     channels = _numbers(which, shape[0], spec)
     position = None
     if len(shape) == 3:
@@ -88,21 +93,22 @@ def units_of(
         names = tuple(classifier.class_names[number] for number in channels)
     else:
         where = "" if position is None else f" at {position[0]}, {position[1]}"
-        names = tuple(f"{layer}:{number}{where}" for number in channels)
-    return Units(layer=layer, channels=torch.tensor(channels), names=names, position=position)
+        label = layer_label(layer, kind)
+        names = tuple(f"{label}:{number}{where}" for number in channels)
+    return Units(
+        layer=layer, channels=torch.tensor(channels), names=names, position=position, kind=kind
+    )
 
 
-def _shape_of(layers: tuple[LayerInfo, ...], name: str) -> tuple[int, ...]:
-    from convscope._taps import find_layer
-
+def _channels_of(layers: tuple[LayerInfo, ...], name: str) -> LayerInfo:
     find_layer(layers, name)
     for info in reversed(layers):
         if name in (info.name, info.name.rpartition("#")[0]):
             if len(info.output_shape) not in (1, 3):
                 break
-            return info.output_shape
+            return info
     raise UsageError(
-        f"layer {name!r} has outputs of shape {info.output_shape}",
+        f"layer {info.label!r} has outputs of shape {info.output_shape}",
         expected="a layer of channels: (channel,) or (channel, height, width)",
     )
 

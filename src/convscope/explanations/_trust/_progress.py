@@ -7,12 +7,12 @@ from collections.abc import Callable
 from torch import Tensor
 
 from convscope._random_weights import weighted_layers
+from convscope._watched import watched
 from convscope.classifier import Classifier
 from convscope.explanations._result import Explanation
 from convscope.explanations._trust._pointing import MOSAICS, Mosaics
 from convscope.explanations._trust._randomization import MOST_STAGES
 from convscope.explanations._trust._stability import NOISY_COPIES
-from convscope.explanations._watched import watched
 from convscope.types import Images
 
 FEW = 8

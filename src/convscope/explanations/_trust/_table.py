@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._readable import readable
+from convscope._watched import watched
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UsageError, choose
 from convscope.explanations._result import Explanation
@@ -31,7 +32,6 @@ from convscope.explanations._trust._pointing import (
 from convscope.explanations._trust._progress import FEW, heard_as, pixels_in_all, tell_curve
 from convscope.explanations._trust._randomization import Randomization, weight_randomization
 from convscope.explanations._trust._stability import stability
-from convscope.explanations._watched import watched
 from convscope.types import Images, Labels
 
 RANDOM = "random map"

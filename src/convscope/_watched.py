@@ -1,4 +1,4 @@
-"""Hearing how far a slow explanation is, without an argument for it in every method."""
+"""Hearing how far a slow method is, without an argument for it in every one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_ear: ContextVar[Callable[[float], None] | None] = ContextVar("ear", default=None)
+Ear = Callable[[float], None]
+_ear: ContextVar[Ear | None] = ContextVar("ear", default=None)
+_step: ContextVar[tuple[float, float] | None] = ContextVar("step", default=None)
 
 
 @contextmanager
 def watched(on_share: Callable[[float], None]) -> Iterator[None]:
-    """Hear how much of its images an explanation inside the block has run, for progress displays.
+    """Hear how much of its work a method inside the block has done, for progress displays.
 
     Args:
         on_share: Called with numbers from 0 to 1 that do not fall. A method that goes over some
@@ -30,10 +32,19 @@ def watched(on_share: Callable[[float], None]) -> Iterator[None]:
         >>> heard[-1]
         1.0
     """
-    token = _ear.set(on_share)
+    reached = 0.0
+
+    def forward(share: float) -> None:
+        nonlocal reached
+        if share >= reached:
+            reached = share
+            on_share(share)
+
+    token, step = _ear.set(forward), _step.set(None)
     try:
         yield
     finally:
+        _step.reset(step)
         _ear.reset(token)
 
 
@@ -53,3 +64,20 @@ def announce(share: float) -> None:
     ear = _ear.get()
     if ear is not None:
         ear(share)
+
+
+def at_step(step: int, steps: int) -> None:
+    """Tell whoever watches that a loop begins its step `step`, counted from 0, of `steps`.
+
+    What runs the network says by `within_step` how far it is inside.
+    """
+    if _ear.get() is not None and steps > 0:
+        _step.set((step / steps, 1 / steps))
+        announce(step / steps)
+
+
+def within_step(share: float) -> None:
+    """Tell whoever watches how much of a step is done; nothing outside the steps of a loop."""
+    step = _step.get()
+    if step is not None:
+        announce(step[0] + step[1] * min(share, 1.0))
