@@ -194,3 +194,85 @@ class Ending(nn.Module):
 def test_layers_are_named_after_what_made_them():
     with wrapped(Ending).probe() as probe:
         assert probe.last_spatial_layer() == "act"
+
+
+class Between(nn.Module):
+    """Something happens to the maps between two convolutions."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.a, self.b, self.change = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1), change
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.fc(self.b(self.change(self.a(x).relu())).relu().mean((2, 3)))
+
+
+def halves(x):
+    y = x.clone()
+    y[..., :4], y[..., 4:] = x[..., 4:], x[..., :4]
+    return y
+
+
+ELSEWHERE = {
+    "halves exchanged": halves,
+    "a corner": lambda x: nn.functional.pad(x, (-4, 0, -4, 0)),
+    "pushed aside": lambda x: nn.functional.pad(x, (8, 0, 8, 0)),
+    "cropped thrice": lambda x: x[:, :, :6, :6][:, :, :5, :5][:, :, :4, :4],
+    "every second row of a half": lambda x: x[:, :, 0:4:2, 0:4:2],
+    "mixed with its mirror": lambda x: 0.01 * x + x.flip(3),
+    "chosen from its mirror": lambda x: torch.where(x > 0, x.flip(3), x),
+    "drawn to its mirror": lambda x: torch.lerp(x, x.flip(3), 1.0),
+}
+IN_PLACE = {
+    "as it is": lambda x: x,
+    "a frame cut off": lambda x: x[:, :, 1:-1, 1:-1],
+    "padded all around": lambda x: nn.functional.pad(x, (1, 1, 1, 1)),
+    "every second row": lambda x: x[:, :, ::2, ::2],
+    "gated": lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_maps_that_lie_elsewhere_are_no_default_and_are_not_laid_over_the_image(name):
+    torch.manual_seed(0)
+    classifier = Classifier.wrap(Between(ELSEWHERE[name]), input_shape=(3, 8, 8))
+    with classifier.probe() as probe:
+        assert probe.maps().layouts["b"] != "maps" and probe.maps().default != "b"
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_maps_that_lie_where_they_belong_are_followed(name):
+    torch.manual_seed(0)
+    classifier = Classifier.wrap(Between(IN_PLACE[name]), input_shape=(3, 8, 8))
+    with classifier.probe() as probe:
+        assert probe.maps().default == "b"
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x: x.flip(3), lambda x: x.transpose(2, 3), lambda x: x[:, :, :4, :4]]
+)
+def test_preprocessing_is_followed_too(change):
+    torch.manual_seed(0)
+    classifier = Classifier.wrap(Between(lambda x: x), input_shape=(3, 8, 8), preprocess=change)
+    with classifier.probe() as probe:
+        assert probe.maps().default == "" and probe.maps().layouts["b"] != "maps"
+
+
+def test_maps_are_looked_at_again_when_an_object_of_the_network_may_have_changed():
+    class Turns(Between):
+        def __init__(self):
+            super().__init__(lambda x: x)
+            self.settings = {"turn": False}
+
+        def forward(self, x):
+            return super().forward(x.transpose(2, 3) if self.settings["turn"] else x)
+
+    torch.manual_seed(0)
+    net = Turns()
+    classifier = Classifier.wrap(net, input_shape=(3, 8, 8))
+    with classifier.probe() as probe:
+        assert probe.maps().default == "b"
+    net.settings["turn"] = True
+    with classifier.probe() as probe:
+        assert probe.maps().default == ""

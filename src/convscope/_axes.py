@@ -60,12 +60,15 @@ class Seen:
     weighted: bool
 
 
-def survey_axes(module: nn.Module, images: Tensor) -> list[Seen]:
+def survey_axes(
+    module: nn.Module, images: Tensor, prepare: Callable[[Tensor], Tensor]
+) -> list[Seen]:
     """Run `module` once on at least two images and tell the axes of every module's output.
 
     Args:
         module: A network that may be hooked; hooks are removed.
-        images: ``(batch, channel, height, width)``, as the network takes them.
+        images: ``(batch, channel, height, width)``, pixels.
+        prepare: From pixels to what the network takes; its operations are followed, too.
 
     Returns:
         One entry per call that returned one tensor, in order of completion.
@@ -111,7 +114,7 @@ def survey_axes(module: nn.Module, images: Tensor) -> list[Seen]:
             if path:
                 handles.append(child.register_forward_hook(listener(path)))
         with torch.no_grad(), mode:
-            module(images)
+            module(prepare(images))
     finally:
         for handle in handles:
             handle.remove()
@@ -125,13 +128,19 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.alive: list[Tensor] = []  # So that identities are not used again.
         self.known: dict[int, Labels] = {}
+        self.extents: dict[int, Extent] = {}
+        self.lost: set[int] = set()  # Made from the image in a way that could not be followed.
         batch, channels, height, width = images.shape
         self.note(images, ((("N", batch),), (("C", channels),), (("H", height),), (("W", width),)))
+        self.extents[id(images)] = WHOLE
 
     def note(self, tensor: Tensor, labels: Labels | None) -> None:
         if labels is None or len(labels) != tensor.ndim:
             self.known.pop(id(tensor), None)
+            self.lost.add(id(tensor))
+            self.alive.append(tensor)
             return
+        self.lost.discard(id(tensor))
         self.known[id(tensor)] = tuple(
             _sized(d, n) for d, n in zip(labels, tensor.shape, strict=True)
         )
@@ -148,7 +157,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not kinds or kinds[0] != "N":
             return "other"
         if len(kinds) == 4 and _channel(kinds[1]) and _is(kinds[2], "H") and _is(kinds[3], "W"):
-            return "maps"
+            return "maps" if _centered(self.extents.get(id(tensor), WHOLE)) else "other"
         if len(kinds) == 4 and _is(kinds[1], "H") and _is(kinds[2], "W") and _channel(kinds[3]):
             return "channels-last maps"
         if any("?" in kind for kind in kinds):
@@ -163,16 +172,24 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         tensors = [x for x in _flat((args, tuple(kwargs.values()))) if isinstance(x, Tensor)]
         labels = [self.of(x) for x in tensors]
+        name = func.overloadpacket.__name__
+        if func._schema.is_mutable and tensors:
+            self._written(tensors)
         out = func(*args, **kwargs)
         if not any(item is not None for item in labels):
+            if any(id(x) in self.lost for x in tensors):
+                for tensor in _flat(out):
+                    if isinstance(tensor, Tensor):
+                        self.note(tensor, None)
             return out
-        name = func.overloadpacket.__name__
         rule = _RULES.get(name) or _RULES.get(name.rstrip("_"))
         try:
             if rule is not None:
                 found = rule(args, kwargs, tensors, labels, out)
             elif _pointwise(func, name):
                 found = _broadcast(tensors, labels, out)
+                if found is not None and self._mixed(tensors, found):
+                    found = None
             else:
                 found = None
         except (IndexError, ValueError, TypeError):  # A form of the operation that is not known.
@@ -182,7 +199,96 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor, mine in zip(outs, many, strict=False):
             if isinstance(tensor, Tensor):
                 self.note(tensor, mine)
+        self._extend(name, args, tensors, labels, outs)
         return out
+
+    def _mixed(self, tensors: list[Tensor], found: Labels) -> bool:
+        """Whether an operand that could not be followed has rows or columns of its own."""
+        rank = len(found)
+        return any(
+            id(x) in self.lost
+            and any(
+                n > 1 and any(kind[0] in "HW" for kind, _ in found[rank - x.ndim + axis])
+                for axis, n in enumerate(x.shape)
+            )
+            for x in tensors
+            if x.ndim <= rank
+        )
+
+    def _written(self, tensors: list[Tensor]) -> None:
+        """Another map written into a part of a tensor: nothing is known of the tensor any more."""
+        target, others = tensors[0], tensors[1:]
+        part = target.numel() * target.element_size() < target.untyped_storage().nbytes()
+        if not part or not any(x.ndim >= 3 and x.numel() > x.shape[0] for x in others):
+            return
+        memory = target.untyped_storage()._cdata
+        for tensor in self.alive:
+            if id(tensor) in self.known and tensor.untyped_storage()._cdata == memory:
+                self.known.pop(id(tensor))
+                self.lost.add(id(tensor))
+
+    def _extend(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        tensors: list[Tensor],
+        labels: list[Labels | None],
+        outs: Any,
+    ) -> None:
+        """Which part of the image the rows and columns of the results show."""
+        known = [
+            self.extents.get(id(x), WHOLE)
+            for x, item in zip(tensors, labels, strict=True)
+            if item is not None and any(kind[0] in "HW" for dim in item for kind, _ in dim)
+        ]
+        extent = known[0] if known else WHOLE
+        if any(abs(a - b) > 0.1 for other in known for a, b in zip(extent, other, strict=True)):
+            extent = (2.0, 3.0, 2.0, 3.0)  # Of several places: of none.
+        mine = labels[0] if labels else None
+        if mine is not None and name == "slice":
+            axis = (args[1] if len(args) > 1 else 0) % len(mine)
+            old, new = tensors[0].shape[axis], outs[0].shape[axis]
+            first = args[2] if len(args) > 2 and args[2] is not None else 0
+            first = max(0, min(first + old if first < 0 else first, old))
+            step = args[4] if len(args) > 4 else 1
+            extent = _cropped(extent, mine[axis], first / old, (first + step * new) / old)
+        if mine is not None and name == "constant_pad_nd":
+            for pair in range(len(args[1]) // 2):
+                axis = len(mine) - 1 - pair
+                before, after = args[1][2 * pair], args[1][2 * pair + 1]
+                old = max(1, tensors[0].shape[axis])
+                extent = _cropped(extent, mine[axis], -before / old, 1 + after / old)
+        if extent != WHOLE:
+            for tensor in outs:
+                if isinstance(tensor, Tensor):
+                    self.extents[id(tensor)] = extent
+
+
+Extent = tuple[float, float, float, float]
+"""First and last row, first and last column that a map shows, as shares of the image."""
+WHOLE: Extent = (0.0, 1.0, 0.0, 1.0)
+
+
+def _cropped(extent: Extent, dim: Dim, first: float, last: float) -> Extent:
+    """Of an axis of rows or columns only the part from `first` to `last` is left (or padded)."""
+    kinds = {kind[0] for kind, _ in dim}
+    top, bottom, left, right = extent
+    if "H" in kinds:
+        size = bottom - top
+        top, bottom = top + first * size, top + last * size
+    if "W" in kinds:
+        size = right - left
+        left, right = left + first * size, left + last * size
+    return top, bottom, left, right
+
+
+def _centered(extent: Extent) -> bool:
+    """Whether a map that is stretched over the image lies roughly where it belongs."""
+    top, bottom, left, right = extent
+    return all(
+        abs((first + last) / 2 - 0.5) <= 0.13 and 0.74 <= last - first <= 1.51
+        for first, last in ((top, bottom), (left, right))
+    )
 
 
 def _is(kind: str, wanted: str) -> bool:
@@ -372,12 +478,9 @@ def _selected(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> La
 def _sliced(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
     mine = list(_first(labels))
     axis = (args[1] if len(args) > 1 else 0) % len(mine)
-    step = args[4] if len(args) > 4 else 1
     old, new = tensors[0].shape[axis], out.shape[axis]
-    if old != new and any(kind != "C" for kind, _ in mine[axis]):
-        # Every second row is still a row of the image, and so is all but a border.
-        keeps = len(mine[axis]) == 1 and (step > 1 or new >= 0.75 * old)
-        mine[axis] = mine[axis] if keeps else (("?", new),)
+    if old != new and any(kind != "C" for kind, _ in mine[axis]) and len(mine[axis]) != 1:
+        mine[axis] = (("?", new),)  # A part of one axis of rows is followed by its extent.
     return tuple(mine)
 
 

@@ -140,6 +140,10 @@ class Runner:
             images = channels_last(images)
         return self._private.prepare(images)
 
+    def plainly(self, images: Tensor) -> Tensor:
+        """As `prepare`, in torch's default layout."""
+        return self._private.prepare(images)
+
     def read(self, returned: object, count: int) -> Tensor:
         """The logits in what the network returned; see `Classifier.read`."""
         return self._private.read(returned, count)

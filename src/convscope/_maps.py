@@ -43,16 +43,22 @@ class Maps:
     why_not: str
 
 
-def find_maps(module: nn.Module, images: Tensor, logits_of: Callable[[object], Tensor]) -> Maps:
+def find_maps(
+    module: nn.Module,
+    images: Tensor,
+    prepare: Callable[[Tensor], Tensor],
+    logits_of: Callable[[object], Tensor],
+) -> Maps:
     """Look at every layer during two runs of `module`.
 
     Args:
         module: A private copy of the network.
-        images: At least two images, as the network takes them.
+        images: At least two images, pixels.
+        prepare: From pixels to what the network takes.
         logits_of: Picks the logits out of what it returns.
     """
     require_hooks(module)
-    seen = survey_axes(module, images)
+    seen = survey_axes(module, images, prepare)
     total = Counter(call.path for call in seen)
     names = [call.path if total[call.path] == 1 else f"{call.path}#{call.number}" for call in seen]
     layouts = {name: call.layout for name, call in zip(names, seen, strict=True)}
@@ -61,7 +67,7 @@ def find_maps(module: nn.Module, images: Tensor, logits_of: Callable[[object], T
         for name, call in zip(names, seen, strict=True)
         if call.layout == "maps" and max(call.shape[1:]) > 1
     ]
-    state = _passing(module, images, [call for _, call in maps], logits_of)
+    state = _passing(module, prepare(images), [call for _, call in maps], logits_of)
     whole = [(name, call) for (name, call), s in zip(maps, state, strict=True) if s == "whole"]
     branches = [name for (name, _), s in zip(maps, state, strict=True) if s == "branch"]
     default, why_not = "", "no layer has maps that the logits depend on"

@@ -513,8 +513,9 @@ class Probe:
                 torch.no_grad(),
                 undisturbed(self.classifier.device),
             ):
-                prepared = runner.prepare(images)
-                found_maps = find_maps(runner.module, prepared, lambda out: runner.read(out, 2))
+                found_maps = find_maps(
+                    runner.module, images, runner.plainly, lambda out: runner.read(out, 2)
+                )
             remember(known, key, found_maps)
         found: Maps = known[key]
         return found
