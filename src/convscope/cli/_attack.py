@@ -134,6 +134,7 @@ def attack(
     with watching(f"attacking {len(names)} images by {chosen}"):
         result = run(classifier, pixels, labels, **settings)
     summary = {**result.summary(), **about, "model": classifier.source}
+    summary["execution"] = classifier.describe()["execution"]
     if budget is not None and chosen in ATTACKS:
         summary["within_epsilon"] = within(result, budget)
     for flag in getattr(result, "flags", ()):

@@ -102,7 +102,13 @@ def evaluate(
         )
     if as_json:
         emit(
-            {**result.summary(), "model": classifier.source, "data": data, **opened.facts()},
+            {
+                **result.summary(),
+                "model": classifier.source,
+                "data": data,
+                **opened.facts(),
+                "execution": classifier.describe()["execution"],
+            },
             as_json=True,
         )
     else:
@@ -208,7 +214,16 @@ def certify(
         )
     summary = result.summary()
     if as_json:
-        emit({**summary, "model": classifier.source, "data": data, **opened.facts()}, as_json=True)
+        emit(
+            {
+                **summary,
+                "model": classifier.source,
+                "data": data,
+                **opened.facts(),
+                "execution": classifier.describe()["execution"],
+            },
+            as_json=True,
+        )
     else:
         table(
             ["L2 radius", "certified and right"],

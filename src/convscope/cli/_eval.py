@@ -97,6 +97,7 @@ def evaluate_model(
     for name in gates:
         choose("gate", name, measures(result))
     about = {"model": model, "source": classifier.source, "data": data, **opened.facts()}
+    about["execution"] = classifier.describe()["execution"]
     if as_json:
         emit(about | facts, as_json=True)
     else:

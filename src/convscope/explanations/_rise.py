@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._random import source
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
 from convscope.explanations._baselines import Fill, blank
@@ -76,8 +77,8 @@ def rise(
     known = known_targets(classifier, images, targets)
     height, width = images.shape[2:]
     grid = cells if cells is not None else (6 if min(height, width) <= 32 else 7)
-    source = generator if generator is not None else torch.Generator().manual_seed(0)
-    sight = random_masks((height, width), masks, grid, keep, source).to(images)
+    drawn = source(generator)
+    sight = random_masks((height, width), masks, grid, keep, drawn).to(images)
     blank(fill, images[:1] if isinstance(fill, str | float | int) else images)
     settings: dict[str, float | int | str | bool] = {"masks": masks, "cells": grid, "keep": keep}
 

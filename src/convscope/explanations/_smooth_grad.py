@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._random import source
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.explanations._painted import chunks
@@ -68,9 +69,9 @@ def smooth_grad(
             expected="at least one draw and a deviation of at least 0",
         )
     known = known_targets(classifier, images, targets)
-    source = generator if generator is not None else torch.Generator().manual_seed(0)
+    drawn = source(generator)
     noise = deviation * torch.randn(
-        draws, *images.shape[1:], generator=source, dtype=torch.float32
+        draws, *images.shape[1:], generator=drawn, dtype=torch.float32
     ).to(images)
     settings: dict[str, float | int | str | bool] = {
         "draws": draws, "deviation": deviation, "squared": squared,

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._random import source
 from convscope._readable import readable
 from convscope.ascent import gaussian_blur
 from convscope.classifier import Classifier
@@ -78,8 +79,8 @@ def deletion_insertion(
     if steps < 1:
         raise UsageError(f"steps is {steps}", code="U05", expected="at least 1")
     images, targets = explanation.images, explanation.targets[:, 0]
-    source = generator if generator is not None else torch.Generator().manual_seed(0)
-    order = ranks(explanation.maps[:, :1], source)
+    drawn = source(generator)
+    order = ranks(explanation.maps[:, :1], drawn)
     blurred = gaussian_blur(images, max(images.shape[2:]) * 3 / 32)
     points = steps + 1
     limits = torch.linspace(0, order[0].numel(), points).round().to(order.device)

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._random import source
 from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UsageError
@@ -78,7 +79,7 @@ def mosaics(
     Raises:
         UsageError: If fewer than four classes have an image that the network gets right.
     """
-    source = generator if generator is not None else torch.Generator().manual_seed(0)
+    drawn = source(generator)
     with classifier.probe() as probe:
         shares = probe.logits(images).softmax(dim=1)
     own = shares.gather(1, labels[:, None])[:, 0]
@@ -96,8 +97,8 @@ def mosaics(
         )
     chosen = []
     for _ in range(count):
-        four = torch.randperm(len(pools), generator=source)[:4].tolist()
-        picks = [int(torch.randint(len(pools[p]), (1,), generator=source)) for p in four]
+        four = torch.randperm(len(pools), generator=drawn)[:4].tolist()
+        picks = [int(torch.randint(len(pools[p]), (1,), generator=drawn)) for p in four]
         chosen.append(torch.stack([pools[p][i] for p, i in zip(four, picks, strict=True)]))
     rows = torch.stack(chosen)
     parts = images[rows]

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._random import source
 from convscope._random_weights import weighted_layers, with_random_weights
 from convscope._readable import readable
 from convscope.classifier import Classifier
@@ -71,7 +72,7 @@ def weight_randomization(
         Adebayo et al., "Sanity Checks for Saliency Maps", 2018; Hedström et al., "Sanity Checks
         Revisited", 2023, for the direction.
     """
-    source = generator if generator is not None else torch.Generator().manual_seed(0)
+    drawn = source(generator)
     layers = weighted_layers(classifier.module)
     if not layers:
         raise ModelContractError("the network has no weights to randomize")
@@ -80,7 +81,7 @@ def weight_randomization(
     ends = [round((i + 1) * len(layers) / count) for i in range(count)]
     rows = []
     for end in ends:
-        other = with_random_weights(classifier, layers=layers[:end], generator=source)
+        other = with_random_weights(classifier, layers=layers[:end], generator=drawn)
         maps = method(other, images, targets).maps
         rows.append(spearman(trained.maps[:, 0], maps[:, 0]))
     return Randomization(

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._random import source
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.explanations._result import Explanation
@@ -49,10 +50,10 @@ def stability(
         raise UsageError(
             f"draws={draws}, radius={radius}", code="U05", expected="at least 1 draw and radius 0"
         )
-    source = generator if generator is not None else torch.Generator().manual_seed(0)
+    drawn = source(generator)
     still = method(classifier, images, targets).maps.flatten(1)
     noise = radius * (
-        2 * torch.rand(draws, *images.shape, generator=source, dtype=torch.float32).to(images) - 1
+        2 * torch.rand(draws, *images.shape, generator=drawn, dtype=torch.float32).to(images) - 1
     )
     shaken = (images[None] + noise).clamp(0, 1).flatten(0, 1)
     many = method(classifier, shaken, targets.repeat(draws)).maps.flatten(1)

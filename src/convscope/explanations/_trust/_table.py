@@ -12,9 +12,11 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._random import source
 from convscope._readable import readable
 from convscope._watched import watched
 from convscope.classifier import Classifier
+from convscope.data import sample_rows
 from convscope.errors import ModelContractError, UsageError, choose
 from convscope.explanations._result import Explanation
 from convscope.explanations._trust._faithfulness import (
@@ -155,10 +157,10 @@ def trust(
     for given in foreign:
         if given.images.shape != images.shape:
             raise UsageError(f"the maps of {given.method} are about other images", code="U11")
-    source = generator if generator is not None else torch.Generator().manual_seed(0)
+    drawn = source(generator)
     tiles = None
     try:
-        tiles = mosaics(classifier, images, labels, generator=source)
+        tiles = mosaics(classifier, images, labels, generator=drawn)
     except UsageError as error:
         notes.append(f"no mosaics: {error.what}")
     found = []
@@ -168,16 +170,16 @@ def trust(
             heard = heard_as(
                 method, partial(on_progress, name), pixels_in_all(classifier, images, tiles)
             )
-        judged = _judge(classifier, name, heard, images, labels, tiles, source, notes)
+        judged = _judge(classifier, name, heard, images, labels, tiles, drawn, notes)
         found += [judged] if judged is not None else []
     found += [_Judged(name=given.method, maps=given) for given in foreign]
-    blind = _judge(classifier, RANDOM, random_maps(source), images, labels, tiles, source, notes)
+    blind = _judge(classifier, RANDOM, random_maps(drawn), images, labels, tiles, drawn, notes)
     found += [blind] if blind is not None else []
     stages = next((x.random.stages for x in found if x.random is not None), ())
     curves = []
     for i, each in enumerate(found):
         with watched(partial(tell_curve, on_progress, i, len(found))):
-            curves.append(deletion_insertion(classifier, each.maps, generator=source))
+            curves.append(deletion_insertion(classifier, each.maps, generator=drawn))
     places = [None if masks is None else localization(x.maps, masks) for x in found]
     unknown = torch.full((len(stages),), torch.nan)
     return Trust(
@@ -226,7 +228,8 @@ def _judge(
         notes.append(f"{name}: {error.what}")
         return None
     seconds = time.perf_counter() - start
-    few, whom = images[:FEW], labels[:FEW]
+    rows = sample_rows(labels, FEW)
+    few, whom = images[rows], labels[rows]
     quarters = None
     if tiles is not None:
         quarters = pointing(method(classifier, tiles.images, tiles.targets))
