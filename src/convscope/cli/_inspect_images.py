@@ -64,9 +64,14 @@ def look_at_images(
         for name, found in work.found.items()
         if getattr(found, "table", None) is not None
     }
+    flags = {name: list(getattr(found, "flags", ())) for name, found in work.found.items()}
+    for name, several in flags.items():
+        for flag in several:
+            warn(f"{name}: {flag}")
     if as_json:
         costs = {n: f.cost for n, f in work.found.items() if getattr(f, "cost", None) is not None}
         found = {"images": rows, "tables": tables, "cost": costs, "notes": list(chosen.notes)}
+        found |= {"flags": flags, "execution": classifier.describe()["execution"]}
         if isinstance(aims, int):
             found["target"] = {"number": aims, "name": classifier.class_names[aims]}
         emit(found, as_json=True)

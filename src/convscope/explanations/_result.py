@@ -107,13 +107,19 @@ class Explanation:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """`remarks`, and how many images have maps or logits that are NaN or infinite."""
+        """`remarks`, and how many images have maps or logits that are not finite, or zero maps.
+
+        A network that rounds inside has no gradient, and a map of zeros says nothing.
+        """
         found = []
         for what, values in (("maps", self.maps), ("logits", self.logits)):
             if values is not None:
                 bad = int((~values.flatten(1).isfinite().all(dim=1)).sum())
                 if bad:
                     found.append(f"nonfinite-{what}: of {bad} of {len(values)} images")
+        zero = int((self.maps.flatten(1) == 0).all(dim=1).sum())
+        if zero:
+            found.append(f"zero-maps: of {zero} of {len(self.maps)} images")
         return (*self.remarks, *found)
 
     @classmethod
