@@ -102,7 +102,7 @@ def test_trust_needs_data_and_gives_a_table(run_folder, capsys):
         (["--units", "logits", "--steps", "0"], "at least 1"),
         (["--units", "pool1:3-1"], "1-3"),
         (["--units", "pool1:0-99"], "0 to"),
-        (["digits:test/0", "--targets", "12"], "one of true, predicted, all"),
+        (["digits:test/0", "--targets", "12"], "0 to 9"),
         (["digits:test/0", "--show", "grad-cam", "--layer", "pool9"], "pool1"),
         (["shapes:test/0"], "1x28x28"),
         (["--trust", "--data", "digits", "--count", "0"], "at least 1"),
