@@ -61,7 +61,10 @@ class Seen:
 
 
 def survey_axes(
-    module: nn.Module, images: Tensor, prepare: Callable[[Tensor], Tensor]
+    module: nn.Module,
+    images: Tensor,
+    prepare: Callable[[Tensor], Tensor],
+    run: Callable[[Tensor], object],
 ) -> list[Seen]:
     """Run `module` once on at least two images and tell the axes of every module's output.
 
@@ -69,6 +72,7 @@ def survey_axes(
         module: A network that may be hooked; hooks are removed.
         images: ``(batch, channel, height, width)``, pixels.
         prepare: From pixels to what the network takes; its operations are followed, too.
+        run: Runs `module`.
 
     Returns:
         One entry per call that returned one tensor, in order of completion.
@@ -114,7 +118,7 @@ def survey_axes(
             if path:
                 handles.append(child.register_forward_hook(listener(path)))
         with torch.no_grad(), mode:
-            module(prepare(images))
+            run(prepare(images))
     finally:
         for handle in handles:
             handle.remove()

@@ -47,6 +47,7 @@ def find_maps(
     module: nn.Module,
     images: Tensor,
     prepare: Callable[[Tensor], Tensor],
+    run: Callable[[Tensor], object],
     logits_of: Callable[[object], Tensor],
 ) -> Maps:
     """Look at every layer during two runs of `module`.
@@ -55,10 +56,11 @@ def find_maps(
         module: A private copy of the network.
         images: At least two images, pixels.
         prepare: From pixels to what the network takes.
+        run: Runs `module`.
         logits_of: Picks the logits out of what it returns.
     """
     require_hooks(module)
-    seen = survey_axes(module, images, prepare)
+    seen = survey_axes(module, images, prepare, run)
     total = Counter(call.path for call in seen)
     names = [call.path if total[call.path] == 1 else f"{call.path}#{call.number}" for call in seen]
     layouts = {name: call.layout for name, call in zip(names, seen, strict=True)}
@@ -67,7 +69,7 @@ def find_maps(
         for name, call in zip(names, seen, strict=True)
         if call.layout == "maps" and max(call.shape[1:]) > 1
     ]
-    state = _passing(module, prepare(images), [call for _, call in maps], logits_of)
+    state = _passing(module, prepare(images), [call for _, call in maps], run, logits_of)
     whole = [(name, call) for (name, call), s in zip(maps, state, strict=True) if s == "whole"]
     branches = [name for (name, _), s in zip(maps, state, strict=True) if s == "branch"]
     default, why_not = "", "no layer has maps that the logits depend on"
@@ -188,6 +190,7 @@ def _passing(
     module: nn.Module,
     images: Tensor,
     calls: list[Seen],
+    run: Callable[[Tensor], object],
     logits_of: Callable[[object], Tensor],
 ) -> list[str]:
     """For each call: ``"whole"``, ``"branch"``, or ``""`` if no gradient reaches it."""
@@ -211,7 +214,7 @@ def _passing(
             handles.append(modules[path].register_forward_hook(listener(path)))
         with torch.enable_grad():
             start = images.detach().requires_grad_(True)
-            logits = logits_of(module(start.clone()))
+            logits = logits_of(run(start.clone()))
     finally:
         for handle in handles:
             handle.remove()

@@ -425,7 +425,7 @@ class Classifier:
         Example:
             >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
             >>> Classifier.wrap(net, input_shape=(1, 2, 2)).describe()["execution"]
-            'fast: channels-last (every module is a known one)'
+            "fast: channels-last (every module is torch's or ours)"
         """
         return {
             "source": self.source,

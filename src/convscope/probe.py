@@ -514,7 +514,11 @@ class Probe:
                 undisturbed(self.classifier.device),
             ):
                 found_maps = find_maps(
-                    runner.module, images, runner.plainly, lambda out: runner.read(out, 2)
+                    runner.module,
+                    images,
+                    runner.plainly,
+                    runner.listened,
+                    lambda out: runner.read(out, 2),
                 )
             remember(known, key, found_maps)
         found: Maps = known[key]

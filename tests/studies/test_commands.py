@@ -29,7 +29,7 @@ def test_audit_writes_one_page_and_a_folder(model, tmp_path, capsys):
     printed = capsys.readouterr()
     facts = json.loads(printed.out)
     assert 0 <= facts["accuracy"] <= 1 and facts["parameters"] == 63050
-    assert "wrote" in printed.err and "next:" in printed.err
+    assert "wrote" in printed.err and "in a browser" in printed.err
     assert out.is_file() and read_report(tmp_path / "r")["title"]
 
 

@@ -142,7 +142,7 @@ def test_logits_are_those_of_plain_torch(name):
             return found
 
     found = outcome(name, "logits", act)
-    torch.manual_seed(2)
+    torch.manual_seed(0)  # A network that draws gets a stream of its own, from this seed.
     assert close(found, plain(name, IMAGES), classifier)
 
 
@@ -158,7 +158,7 @@ def test_gradients_are_those_of_plain_autograd(name):
             return probe.gradient(images, pick)
 
     found = outcome(name, "gradient", act)
-    torch.manual_seed(2)
+    torch.manual_seed(0)
     x = IMAGES.clone().requires_grad_(True)
     (expected,) = torch.autograd.grad(plain(name, x)[:, 1].sum(), x)
     assert close(found.gradients, expected, classifier)
@@ -272,7 +272,7 @@ def test_layers_summary_and_random_weights_leave_no_trace(name):
         except ConvscopeError as error:
             assert error.code == "M17" and scripted
     other = with_random_weights(classifier)
-    if name != "frozen scripted" and any(True for _ in module.parameters()):
+    if name not in {"frozen scripted", *RANDOM} and any(True for _ in module.parameters()):
         with other.probe() as probe:
             assert not close(probe.logits(IMAGES), plain(name, IMAGES), classifier)
     assert snapshot(module) == before

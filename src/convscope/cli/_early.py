@@ -102,4 +102,6 @@ def check_number(
         return
     if not value >= least or (most is not None and value > most) or value == float("inf"):
         wanted = f"at least {least:g}" if most is None else f"{least:g} to {most:g}"
-        raise UsageError(f"{option} {value}", code="U05", expected=wanted)
+        levels = most == 1 and 1 < value <= 255
+        hint = f"pixels are in [0, 1]: did you mean {value:g}/255?" if levels else ""
+        raise UsageError(f"{option} {value:g}", code="U05", expected=wanted, hint=hint)
