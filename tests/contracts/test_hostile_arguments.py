@@ -113,7 +113,9 @@ def cases():
     for name, method in METHODS.items():
         for parameter in inspect.signature(method).parameters.values():
             if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                long = name in LONG and parameter.name not in EVERYWHERE
+                long = name == "robustness.evaluate" or (
+                    name in LONG and parameter.name not in EVERYWHERE
+                )
                 yield pytest.param(
                     name, parameter.name, id=f"{name}-{parameter.name}",
                     marks=[pytest.mark.slow] if long else [],
