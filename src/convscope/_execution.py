@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from convscope._apart import apart
 from convscope._narrow import is_narrow, narrow_convolution
 from convscope._random_states import Draws, RandomStates
 from convscope._shadow import Shadow, Watch
@@ -265,6 +266,11 @@ class Look(NamedTuple):
 
 
 def look(classifier: Classifier) -> Look:
+    """See `_look`: run apart, because it watches operations."""
+    return apart(lambda: _look(classifier))
+
+
+def _look(classifier: Classifier) -> Look:
     """Run the network on random images of several sizes of batches, and compare.
 
     Raises:

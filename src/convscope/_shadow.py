@@ -75,6 +75,7 @@ class Shadow:
     def __init__(self, module: nn.Module, beside: Sequence[Any] = ()) -> None:
         with torch.inference_mode(False), torch.no_grad():
             copier = _Copier(module, [item for item in beside if item is not None])
+            copier.copying = True
             try:
                 self.module = copier.module(module)
                 self.beside = tuple(None if x is None else copier.outside(x) for x in beside)
@@ -85,6 +86,8 @@ class Shadow:
                     expected="a network of modules in modules",
                     hint="keep its layers in an nn.Sequential or nn.ModuleList",
                 ) from error
+            finally:
+                copier.copying = False
             _evaluate(self.module)
             for item in self.beside:
                 if isinstance(item, nn.Module):
@@ -111,6 +114,7 @@ class _Copier:
     """Copies each object once, so that what is shared inside the network stays shared."""
 
     def __init__(self, root: nn.Module, beside: Sequence[Any]) -> None:
+        self.copying = False
         self.memo: dict[int, Any] = {}
         self.alive: list[Any] = []  # Objects whose identities are keys of `memo`.
         self.storages: dict[int, torch.UntypedStorage] = {}
@@ -469,7 +473,7 @@ class _OwnTensors(TorchFunctionMode):
     ) -> Any:
         if func is Tensor.__deepcopy__ or func is nn.Parameter.__deepcopy__:
             tensor = args[0]
-            if type(tensor) in (Tensor, nn.Parameter):
+            if self.copier.copying and type(tensor) in (Tensor, nn.Parameter):
                 return self.copier.tensor(tensor)
         return func(*args, **(kwargs or {}))
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope._apart import apart
 from convscope._execution import (
     Execution,
     Runner,
@@ -508,18 +509,22 @@ class Probe:
                 2, *self.classifier.input_shape, generator=generator, device="cpu",
                 dtype=torch.float32,
             )  # fmt: skip
-            with (
-                torch.inference_mode(False),
-                torch.no_grad(),
-                undisturbed(self.classifier.device),
-            ):
-                found_maps = find_maps(
-                    runner.module,
-                    images,
-                    runner.plainly,
-                    runner.listened,
-                    lambda out: runner.read(out, 2),
-                )
+
+            def survey() -> Maps:
+                with (
+                    torch.inference_mode(False),
+                    torch.no_grad(),
+                    undisturbed(self.classifier.device),
+                ):
+                    return find_maps(
+                        runner.module,
+                        images,
+                        runner.plainly,
+                        runner.listened,
+                        lambda out: runner.read(out, 2),
+                    )
+
+            found_maps = apart(survey)
             remember(known, key, found_maps)
         found: Maps = known[key]
         return found
