@@ -276,3 +276,15 @@ def test_maps_are_looked_at_again_when_an_object_of_the_network_may_have_changed
     net.settings["turn"] = True
     with classifier.probe() as probe:
         assert probe.maps().default == ""
+
+
+def test_padding_modules_before_convolutions_are_followed():
+    """As in networks that came from another framework."""
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()]
+    for _ in range(5):
+        layers += [nn.ZeroPad2d(1), nn.Conv2d(8, 8, 3), nn.ReLU()]
+    layers += [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU()]
+    torch.manual_seed(0)
+    net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+    with Classifier.wrap(net, input_shape=(3, 16, 16)).probe() as probe:
+        assert probe.maps().default == "19"

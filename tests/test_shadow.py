@@ -662,3 +662,129 @@ def test_real_signals_at_random_instants_leave_the_network_as_found():
         timer.join()
         assert snapshot(net) == before
     assert interrupted >= 50  # Python itself swallows those that come in a weak reference.
+
+
+# ---------------------------------------------------------------------- what a second look found
+
+
+class ByASentinel(Odd):
+    MARK = object()
+
+    def prepare_oddly(self):
+        self.kind = self.MARK
+
+    def reach(self, x):
+        return self.norm(x) * (2 if self.kind is self.MARK else 1)
+
+
+class InAMangledSlot(Odd):
+    class Part:
+        __slots__ = ("__gain",)
+
+        def __init__(self):
+            self.__gain = 2.0
+
+        def gain(self):
+            return self.__gain
+
+    def prepare_oddly(self):
+        self.part = self.Part()
+
+    def reach(self, x):
+        return self.norm(x) * self.part.gain()
+
+
+class InAnAttributeDict(Odd):
+    class Table(dict):
+        __getattr__ = dict.__getitem__
+        __setattr__ = dict.__setitem__
+
+    def prepare_oddly(self):
+        self.table = self.Table(norm=self.norm, count=torch.zeros(()))
+
+    def reach(self, x):
+        self.table["count"].add_(1.0)
+        return self.table.norm(x)
+
+
+@pytest.mark.parametrize("kind", [ByASentinel, InAMangledSlot, InAnAttributeDict])
+def test_objects_are_themselves_or_copied_whole(kind):
+    torch.manual_seed(0)
+    net = kind()
+    before = snapshot(net)
+    found = probed(Classifier.wrap(net, input_shape=(1, 6, 6)))
+    assert snapshot(net) == before
+    if kind is InAnAttributeDict:
+        assert net.table["count"] == 0
+    assert torch.equal(found, plain(net))
+
+
+def test_m25_a_part_without_tensors_is_noticed_too():
+    class Mode(nn.Module):
+        def forward(self, x):
+            return x * 3 + 1 if self.training else x
+
+    class Registered(Odd):
+        shared = []  # noqa: RUF012
+
+        def prepare_oddly(self):
+            self.mode = Mode()
+            Registered.shared.append(self.mode)
+
+        def reach(self, x):
+            return Registered.shared[0](self.norm(x))
+
+    torch.manual_seed(0)
+    with pytest.raises(ModelContractError, match="'mode'") as caught:
+        Classifier.wrap(Registered(), input_shape=(1, 6, 6))
+    assert caught.value.code == "M25"
+
+
+def test_preprocessing_that_draws_has_a_stream_of_its_own():
+    classifier = Classifier.wrap(
+        small().eval(), input_shape=(1, 6, 6), preprocess=lambda x: x + 0.1 * torch.randn_like(x)
+    )
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        found.append(probed(classifier))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(*found)
+
+
+def test_two_threads_with_a_network_that_draws_give_the_state_back():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+    net.append(type("Noise", (nn.Module,), {"forward": lambda self, x: x + torch.randn_like(x)})())
+    classifier = Classifier.wrap(net, input_shape=(1, 6, 6))
+    right, before, wrong = probed(classifier), torch.get_rng_state(), []
+
+    def work():
+        for _ in range(60):
+            if not torch.equal(probed(classifier), right):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and torch.equal(torch.get_rng_state(), before)
+
+
+def test_another_thread_that_draws_does_not_make_a_network_random():
+    done = threading.Event()
+
+    def draw():
+        while not done.is_set():
+            random.random()
+            np.random.rand()  # noqa: NPY002
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        for _ in range(5):
+            assert Classifier.wrap(small().eval(), input_shape=(1, 6, 6)).flags == ()
+    finally:
+        done.set()
+        thread.join()

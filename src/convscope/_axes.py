@@ -262,6 +262,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 before, after = args[1][2 * pair], args[1][2 * pair + 1]
                 old = max(1, tensors[0].shape[axis])
                 extent = _cropped(extent, mine[axis], -before / old, 1 + after / old)
+        if mine is not None and len(mine) == 4:
+            extent = _slid(name, args, tensors, extent)
         if extent != WHOLE:
             for tensor in outs:
                 if isinstance(tensor, Tensor):
@@ -284,6 +286,30 @@ def _cropped(extent: Extent, dim: Dim, first: float, last: float) -> Extent:
         size = right - left
         left, right = left + first * size, left + last * size
     return top, bottom, left, right
+
+
+def _slid(name: str, args: tuple[Any, ...], tensors: list[Tensor], extent: Extent) -> Extent:
+    """A window that slides over a padded map without padding of its own takes the frame away."""
+    if name == "convolution" and not args[6]:
+        sides, pads, dilation = args[1].shape[2:], args[4], args[5]
+    elif name in ("max_pool2d_with_indices", "max_pool2d", "avg_pool2d"):
+        sides, pads, dilation = args[1], args[3] if len(args) > 3 else (0,), (1,)
+    else:
+        return extent
+    top, bottom, left, right = extent
+    ends = [[top, bottom], [left, right]]
+    for axis, pair in enumerate(ends):
+        reach = (_nth(sides, axis) - 1) * _nth(dilation, axis) / 2 - _nth(pads, axis)
+        share = reach / max(1, tensors[0].shape[2 + axis]) * (pair[1] - pair[0])
+        if pair[0] < 0:
+            pair[0] = min(pair[0] + share, 0.0)
+        if pair[1] > 1:
+            pair[1] = max(pair[1] - share, 1.0)
+    return ends[0][0], ends[0][1], ends[1][0], ends[1][1]
+
+
+def _nth(values: Sequence[int], axis: int) -> int:
+    return int(values[axis] if len(values) > axis else values[-1]) if len(values) else 0
 
 
 def _centered(extent: Extent) -> bool:

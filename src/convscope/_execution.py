@@ -10,6 +10,7 @@ torch's default layout.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections import Counter
@@ -28,7 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from convscope._apart import apart
 from convscope._narrow import is_narrow, narrow_convolution
 from convscope._random_states import Draws, RandomStates
-from convscope._shadow import Shadow, Watch
+from convscope._shadow import Shadow, Watch, unreached
 from convscope.errors import ConvscopeError, ModelContractError
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class Runner:
         module: The copy; it may be hooked, and dies with the runner.
         execution: The path it runs on.
         originals: Names of the user's own parameters and buffers, by identity.
+        parts: Names of the user's own modules, by identity.
     """
 
     def __init__(self, classifier: Classifier, execution: Execution) -> None:
@@ -126,7 +128,7 @@ class Runner:
         preprocess, output = copied.beside
         self.execution = execution
         self.module = copied.module
-        self.originals = copied.originals
+        self.originals, self.parts = copied.originals, copied.parts
         self._private = replace(
             classifier, module=copied.module, preprocess=preprocess, output=output
         )
@@ -139,15 +141,24 @@ class Runner:
         """Pixels to the network's input, in memory that the network may write to."""
         if self.execution.channels_last and images.ndim == 4:
             images = channels_last(images)
-        return self._private.prepare(images)
+        return self.plainly(images)
 
     def plainly(self, images: Tensor) -> Tensor:
         """As `prepare`, in torch's default layout."""
-        return self._private.prepare(images)
+        with self._draws:
+            return self._private.prepare(images)
 
     def read(self, returned: object, count: int) -> Tensor:
         """The logits in what the network returned; see `Classifier.read`."""
-        return self._private.read(returned, count)
+        with self._draws:
+            return self._private.read(returned, count)
+
+    def close(self) -> None:
+        """Take the copy apart: networks with circular references would wait for the collector."""
+        for child in list(nn.Module.modules(self.module)):
+            if not isinstance(child, torch.jit.ScriptModule):
+                for held in ("_parameters", "_buffers", "_modules"):
+                    child.__dict__[held] = {}
 
     def scores(self, returned: object, count: int) -> Tensor:
         """As `read`, for any number of classes; see `Classifier.scores`."""
@@ -285,12 +296,15 @@ def _look(classifier: Classifier) -> Look:
 
     def scores(rows: Any) -> Tensor:
         batch = images[rows]
-        with torch.inference_mode(False), torch.no_grad(), undisturbed(classifier.device):
-            with seen, Watch(runner.originals):
-                returned = runner(runner.prepare(batch))
+        watched = seen, Watch(runner.originals), unreached(runner.parts)
+        with contextlib.ExitStack() as stack:
+            for calm in (torch.inference_mode(False), torch.no_grad(),
+                         undisturbed(classifier.device), *watched):  # fmt: skip
+                stack.enter_context(calm)
+            returned = runner(runner.prepare(batch))
             return runner.scores(returned, len(batch)).clone()
 
-    states = RandomStates()
+    states, draws = RandomStates(), False
     try:
         try:
             first, again = scores(slice(0, 2)), scores(slice(0, 2))
@@ -298,8 +312,10 @@ def _look(classifier: Classifier) -> Look:
             raise
         except Exception as error:
             raise failed(classifier, images[:2], error) from error
-        draws = (seen.seen and states.moved()) or states.moved_elsewhere()
-        randomized = draws or differ(first, again)
+        # NumPy's and Python's states may have been moved by another thread.
+        differs = differ(first, again)
+        draws = (seen.seen and states.moved()) or (differs and states.moved_elsewhere())
+        randomized = draws or differs
         whole, rows = first, usual
         while rows > 2:
             try:
@@ -313,7 +329,7 @@ def _look(classifier: Classifier) -> Look:
             for row in {0, len(whole) // 2, len(whole) - 1}:
                 _require_independence(scores, whole, row)
     finally:
-        if states.moved() and (seen.seen or states.moved_elsewhere()):
+        if draws and states.moved():
             states.rewind()
     return Look(
         scores=whole, draws=draws, randomized=randomized, rows=None if rows == usual else rows
@@ -536,7 +552,8 @@ def fingerprint(module: nn.Module) -> tuple[tuple[Any, ...], bool]:
             rows.append(_Same(child))
             continue
         kind = type(child)
-        rows.append((path, kind, _Same(getattr(kind, "forward", None))))
+        ways = ("forward", "_conv_forward", "__call__")
+        rows.append((path, kind, *(_Same(getattr(kind, way, None)) for way in ways)))
         for name, value in list(vars(child).items()):
             if name == "training":
                 continue
@@ -580,7 +597,7 @@ def _doubt(module: nn.Module) -> str | None:
         return f"{kind.__name__} is neither torch's nor ours"
     if "forward" in vars(module) or "_modules" not in vars(module):
         return f"{kind.__name__} has a forward of its own"
-    for name in ("forward", "_conv_forward"):
+    for name in ("forward", "_conv_forward", "__call__"):
         function = getattr(kind, name, None)
         if function is not None and not str(function.__module__).startswith(
             (*OURS, "torch.nn.modules")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,6 +60,7 @@ class Draws:
 
     def __enter__(self) -> Draws:
         """Exchange."""
+        _EXCHANGE.acquire()
         self.theirs = RandomStates()
         if self.mine is None:
             torch.manual_seed(0)
@@ -74,6 +76,11 @@ class Draws:
             self.mine = RandomStates()
         finally:
             self.theirs.rewind()
+            _EXCHANGE.release()
+
+
+_EXCHANGE = threading.RLock()
+"""Two networks that draw take turns: states that are exchanged crosswise would not come back."""
 
 
 def _cuda_devices() -> Iterator[torch.device]:

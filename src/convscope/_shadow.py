@@ -12,10 +12,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import sys
 import types
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any, cast
 
 import numpy as np
@@ -65,7 +66,8 @@ class Shadow:
     Attributes:
         module: The copy.
         beside: Copies of what was given beside it, in order.
-        originals: Identities of the original's parameters, buffers and modules.
+        originals: Names of the original's parameters and buffers, by identity.
+        parts: Names of the original's modules, by identity.
 
     Raises:
         ModelContractError: M23 for a lazy network that has never been run, or one without values
@@ -93,6 +95,7 @@ class Shadow:
                 if isinstance(item, nn.Module):
                     _evaluate(item)
         self.originals = copier.originals
+        self.parts = copier.parts
 
 
 def shadow(module: nn.Module) -> nn.Module:
@@ -120,6 +123,7 @@ class _Copier:
         self.storages: dict[int, torch.UntypedStorage] = {}
         self.inside: set[int] = set()
         self.originals: dict[int, str] = {}
+        self.parts: dict[int, str] = {}
         roots = [(root, "")] + [(x, "") for x in beside if isinstance(x, nn.Module)]
         for start, _ in roots:
             for name, child in nn.Module.named_modules(start):
@@ -128,6 +132,7 @@ class _Copier:
     def _collect(self, name: str, module: nn.Module) -> None:
         """Everything that is an attribute of a module belongs to the network."""
         self.inside.add(id(module))
+        self.parts[id(module)] = name or type(module).__name__
         if isinstance(module, torch.jit.ScriptModule):
             return
         for kind in ("_parameters", "_buffers"):
@@ -184,8 +189,13 @@ class _Copier:
         for kind in type(original).__mro__:
             names = kind.__dict__.get("__slots__", ())
             for name in (names,) if isinstance(names, str) else names:
-                if name not in ("__dict__", "__weakref__") and hasattr(original, name):
-                    object.__setattr__(made, name, self.value(getattr(original, name)))
+                if name in ("__dict__", "__weakref__"):
+                    continue
+                if name.startswith("__") and not name.endswith("__"):
+                    name = f"_{kind.__name__.lstrip('_')}{name}"
+                with contextlib.suppress(AttributeError):  # A slot that was never set.
+                    value = object.__getattribute__(original, name)
+                    object.__setattr__(made, name, self.value(value))
 
     def tensor(self, tensor: Tensor) -> Tensor:
         known = self.memo.get(id(tensor))
@@ -202,7 +212,10 @@ class _Copier:
         parameter = isinstance(tensor, nn.Parameter)
         made: Tensor
         if type(tensor) not in (Tensor, nn.Parameter):
-            made = copy.deepcopy(plain)
+            try:
+                made = copy.deepcopy(plain)
+            except Exception:
+                made = plain.clone()
         elif (
             tensor.layout != torch.strided
             or tensor.device.type == "meta"
@@ -258,9 +271,10 @@ class _Copier:
         return self._object(value)
 
     def _weak(self, value: Any, target: Any) -> Any:
+        if type(value) is not weakref.ReferenceType:  # That of a container of weak references.
+            return value
         self.alive.append(target)
-        made = type(value)(target)
-        return self._remember(value, made)
+        return self._remember(value, weakref.ref(target))
 
     def mapping(self, value: Any) -> Any:
         made = self._remember(value, type(value)())
@@ -305,6 +319,10 @@ class _Copier:
     def _object(self, value: Any) -> Any:
         """An object of somebody's class, attribute by attribute; a deep copy of a library's."""
         kind = type(value)
+        slots = any(vars(base).get("__slots__") for base in kind.__mro__)
+        empty = not slots and not getattr(value, "__dict__", None) and not isinstance(value, Sized)
+        if empty and (kind.__flags__ & HEAP_TYPE or kind is object):
+            return self._remember(value, value)  # Nothing but itself: compared by `is`.
         new: Any = kind.__new__
         made: Any = None
         if new is object.__new__ and kind.__flags__ & HEAP_TYPE:
@@ -321,7 +339,12 @@ class _Copier:
                 return self._remember(value, copy.deepcopy(value, _Memo(self)))
         except RecursionError:
             raise
-        except Exception:  # Locks, files, sockets: nothing that a copy could be made of.
+        except Exception:
+            if isinstance(value, dict):  # As configurations whose keys are attributes.
+                table: Any = self._remember(value, dict.__new__(kind))
+                dict.update(table, ((self.value(k), self.value(v)) for k, v in _items(value)))
+                return table
+            # Locks, files, sockets: nothing that a copy could be made of.
             return self._remember(value, value)
 
     def function(self, function: Any) -> Any:
@@ -496,19 +519,47 @@ class Watch(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        name = next((self.originals[id(x)] for x in args if id(x) in self.originals), None)
-        if name is None and kwargs:
-            name = next(
-                (self.originals[id(x)] for x in kwargs.values() if id(x) in self.originals), None
-            )
-        if name is not None:
-            raise ModelContractError(
-                f"the network reaches its part {name!r} in a way that cannot be copied",
-                code="M25",
-                expected="modules that are attributes of the network, used as self.NAME",
-                hint="do not use a module by a global name, a class attribute or a weak proxy",
-            )
+        for value in (*args, *(kwargs or {}).values()):
+            several = value if isinstance(value, list | tuple) else (value,)
+            for item in several:
+                if id(item) in self.originals:
+                    raise _reached(self.originals[id(item)])
         return func(*args, **(kwargs or {}))
+
+
+def _reached(name: str) -> ModelContractError:
+    return ModelContractError(
+        f"the network reaches its part {name!r} in a way that cannot be copied",
+        code="M25",
+        expected="modules that are attributes of the network, used as self.NAME",
+        hint="do not use a module by a global name, a class attribute or a weak proxy",
+    )
+
+
+@contextlib.contextmanager
+def unreached(parts: dict[int, str]) -> Iterator[None]:
+    """Within this context and thread, refuse calls of the original's modules.
+
+    A part without tensors, such as dropout, is in the mode of the original where it is reached by
+    a way that was not copied. Calls are seen by Python's own profiler.
+
+    Raises:
+        ModelContractError: M25 with the name of the part.
+    """
+    codes = {nn.Module._call_impl.__code__}
+    before = sys.getprofile()
+
+    def look(frame: types.FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code in codes:
+            name = parts.get(id(frame.f_locals.get("self")))
+            if name is not None:
+                raise _reached(name)
+
+    sys.setprofile(look)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
 
 
 def _items(mapping: Any) -> list[tuple[Any, Any]]:

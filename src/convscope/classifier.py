@@ -498,7 +498,7 @@ def _shape(values: Sequence[int]) -> tuple[int, int, int]:
         exact = all(float(v) == w for v, w in zip(values, row, strict=True))
     except (TypeError, ValueError, RuntimeError, NotImplementedError):
         row, exact = [], False
-    if len(row) != 3 or not exact or min(row) < 1:
+    if len(row) != 3 or not exact or min(row) < 1 or math.prod(row) > 2**28:
         raise UsageError(
             f"input_shape is {values!r}",
             code="U12",

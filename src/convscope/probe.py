@@ -188,6 +188,7 @@ class Probe:
             if buffer._version != version
         )  # fmt: skip
         self._versions = []
+        runner.close()
 
     @property
     def execution(self) -> Execution:
@@ -265,12 +266,12 @@ class Probe:
         return taps.seen[until].to(images.dtype)
 
     def _blame_shape(self, images: Tensor, error: Exception) -> None:
-        """Images of another size than the network was wrapped for explain its failure.
+        """The network's own failure in a sentence: of this size, or of this many images.
 
         Raises:
-            ModelContractError: M14 in that case.
+            ModelContractError: M14, unless the error says by itself what is wrong.
         """
-        if isinstance(error, ConvscopeError) or images.shape[1:] == self.classifier.input_shape:
+        if isinstance(error, ConvscopeError):
             return
         raise failed(self.classifier, images, error) from error
 
