@@ -49,13 +49,10 @@ def channels(request):
     return request.param
 
 
-@pytest.fixture(params=[True, False], ids=["fast", "plain"])
-def case(request, channels):
-    """A small network with batch norm, images of coprime sizes, and labels, on both paths."""
-    from convscope.probe import fast_paths
-
-    with fast_paths(request.param):
-        yield make_case(channels)
+@pytest.fixture
+def case(channels):
+    """A small network with batch norm, images of coprime sizes, and labels."""
+    return make_case(channels)
 
 
 def make_case(channels):

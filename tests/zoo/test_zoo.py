@@ -238,8 +238,14 @@ def test_layer_views(name, entry):
         assert all(layer.maps.isfinite().all() for layer in found.layers)
 
 
+FEW = ("zero-l2", "fourier")  # The others differ in their steps, not in how they run a network.
+
+
 @each_network
-@pytest.mark.parametrize("entry", RECIPES)
+@pytest.mark.parametrize(
+    "entry",
+    [pytest.param(x, marks=[] if x in FEW else [pytest.mark.slow], id=x) for x in RECIPES],
+)
 def test_class_images(name, entry):
     _, classifier, _ = made(name)
     steps = {"steps": 2} if "steps" in inspect.signature(RECIPES[entry]).parameters else {}
