@@ -132,6 +132,7 @@ class Runner:
         self._private = replace(
             classifier, module=copied.module, preprocess=preprocess, output=output
         )
+        self._private._executions["place"] = (classifier.device, classifier.dtype)
         self._whole = _Switch()
         self._draws = Draws() if execution.draws else nullcontext()
         with torch.inference_mode(False), torch.no_grad():

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # A few units in the last place of float32: what decoding and resizing may leave outside [0, 1].
 PIXEL_TOLERANCE = 1e-6
 
+PLACE = "place"
+"""Where a private copy of a network, which does not change, keeps its device and dtype."""
+
 LARGEST = 2.0
 """Largest mean or std that makes sense for pixels in [0, 1]; larger ones count grey levels."""
 
@@ -159,8 +162,9 @@ class Classifier:
         A network may normalize its input in place.
         """
         x = images if self.preprocess is None else self.preprocess(images.clone())
-        if x.dtype != self.dtype or x.device != self.device:
-            x = x.to(device=self.device, dtype=self.dtype)
+        device, dtype = self._executions.get(PLACE) or (self.device, self.dtype)
+        if x.dtype != dtype or x.device != device:
+            x = x.to(device=device, dtype=dtype)
         if self.mean is not None:
             x = x - x.new_tensor(self.mean).view(1, -1, 1, 1)
         if self.std is not None:
