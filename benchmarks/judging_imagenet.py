@@ -4,7 +4,7 @@ Photos named by class (one each), and photos of pets: for each photo the logits 
 the image that convscope's data sets hold, beside those of transformers' image processor and module
 on the same file. The photos' labels come from `match_classes`; the truth is their WordNet id.
 
-    python benchmarks/judging_imagenet.py --shared ../shared
+    python benchmarks/judging_imagenet.py --shared DIRECTORY
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def photos(classifier, network: Path, folder: Path, split: str, data_dir: Path |
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--shared", type=Path, required=True)
     shared = parser.parse_args().shared.resolve()
     network = shared / "weights" / "mobilenet_v2_1.0_224"
     torch.set_num_threads(1)
