@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope._random_states import RandomStates
+from convscope._random import RandomStates
 from convscope._shadow import shadow
 from convscope.attacks import projected_gradient
 from convscope.classifier import Classifier

@@ -28,7 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from convscope._apart import apart
 from convscope._narrow import is_narrow, narrow_convolution
-from convscope._random_states import Draws, RandomStates
+from convscope._random import Draws, RandomStates
 from convscope._shadow import Shadow, Watch, unreached
 from convscope.errors import ConvscopeError, ModelContractError
 

@@ -5,7 +5,7 @@ names are plain ``torch.Tensor``; the test suite also checks shapes and dtypes a
 (``tests/conftest.py`` switches that on).
 """
 
-from typing import Literal
+from typing import Literal, Protocol
 
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
@@ -30,3 +30,17 @@ Norm = Literal["linf", "l2"]
 Keep = Literal["first", "best"]
 ObjectiveName = Literal["cross-entropy", "margin", "dlr", "logit", "probability"]
 StepRule = Literal["plain", "adam"]
+
+
+class TakesImages(Protocol):
+    """Anything that says which images it takes: a `Classifier`, for example."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class."""
+        ...

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from convscope import attacks
-from convscope.attacks._boundary import onto_plane
+from convscope.attacks._deepfool import onto_plane
 
 
 def test_fast_gradient_moves_every_pixel_by_epsilon_along_the_sign(plane):

@@ -135,13 +135,13 @@ def test_saving_loses_no_success_and_leaves_no_ball(digits, name, settings):
 def test_rounding_alone_would_lose_successes(digits, monkeypatch):
     classifier, images, labels = digits
     images = (images * 255).round() / 255
-    monkeypatch.setattr("convscope.attacks._saving.ROUNDS", 0)
+    monkeypatch.setattr("convscope.attacks._quantize.ROUNDS", 0)
     assert ATTACKS["ddn"](classifier, images, labels, steps=40).lost_by_saving > 10
 
 
 def test_a_grey_level_too_many_is_seen(digits, monkeypatch):
     """The judge above must notice a saving that leaves the ball."""
-    from convscope.attacks import _saving
+    from convscope.attacks import _quantize as _saving
 
     classifier, images, labels = digits
     images = (images * 255).round() / 255

@@ -104,8 +104,7 @@ def test_the_scale_of_logits_is_no_defense(digits, name, factor):
 
 def test_log_odds_lead_where_cross_entropy_leads():
     """Cross-entropy is softplus of the log-odds: gradients are parallel, orders equal."""
-    from convscope.attacks._goal import Goal
-    from convscope.attacks._objectives import cross_entropy, log_odds
+    from convscope.attacks._criteria import Goal, cross_entropy, log_odds
 
     generator = torch.Generator().manual_seed(0)
     logits = 4 * torch.randn(50, 10, dtype=torch.float64, generator=generator)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from convscope.attacks import auto_attack, square
-from convscope.attacks._square_moves import L2Moves, bump, two_bumps
+from convscope.attacks._square import L2Moves, bump, two_bumps
 from convscope.errors import UsageError
 
 

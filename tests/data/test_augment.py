@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convscope.data import Augmentation, augment, draw_augmentation
-from convscope.data._augment import apply, coin, sampling_matrices
-from convscope.data._moves import flip, shift
-from convscope.data._moves import warp as warp_by
+from convscope.data._augment import apply, coin, flip, sampling_matrices, shift
+from convscope.data._augment import warp as warp_by
 from convscope.errors import UsageError
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from convscope.data import DATASETS, Dataset, Split, open_dataset
+from convscope.data._dataset import content_warnings, stratified_parts
 from convscope.data._digits import upsample
-from convscope.data._split import content_warnings, stratified_parts
 from convscope.errors import DataError, UsageError
 
 

@@ -309,7 +309,7 @@ def test_one_image_in_two_classes_is_an_overlap(image_folder):
 
 
 def test_images_that_do_not_fit_into_memory(image_folder, refused, monkeypatch):
-    monkeypatch.setattr("convscope.data._memory.free_memory", lambda: 1000)
+    monkeypatch.setattr("convscope.data._file.free_memory", lambda: 1000)
     error = refused("", ResourceError, open_folder, image_folder)
     assert "18 images of 3x16x16 need" in str(error)
 

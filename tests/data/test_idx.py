@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convscope.data._gzip import MOST_MEMBERS, inflate
+from convscope.data._file import MOST_MEMBERS, inflate
 from convscope.data._idx import parse_idx, read_idx
 from convscope.errors import ConvscopeError, DataError
 

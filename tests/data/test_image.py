@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from convscope.data import ImageNotice, check_images, read_image
-from convscope.data._image import read_pixels
+from convscope.data._image import decode, fit_to, read_pixels, to_plain
 from convscope.data._image_structure import inspect_image
-from convscope.data._picture import decode, fit_to, to_plain
 from convscope.errors import ImageError, ResourceError, UsageError
 
 FORMATS = ["PNG", "JPEG", "GIF", "BMP", "WEBP"]

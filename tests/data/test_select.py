@@ -177,7 +177,7 @@ def test_images_of_a_folder_data_set(image_folder):
 
 
 def test_more_images_than_memory(image_folder, refused, monkeypatch):
-    monkeypatch.setattr("convscope.data._memory.free_memory", lambda: 1000)
+    monkeypatch.setattr("convscope.data._file.free_memory", lambda: 1000)
     refused("", ResourceError, select_images, str(image_folder), like=INSECTS)
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from convscope.errors import UsageError
 from convscope.models import MODELS, build
-from convscope.models._resnet import residual_network
+from convscope.models._cifar import residual_network
 
 PARAMETERS = {
     "mnist-conv1": 63_050,
@@ -160,7 +160,7 @@ def test_residual_shortcut_option_a_has_no_weights_and_option_b_has():
 
 
 def test_residual_block_adds_its_input():
-    from convscope.models._resnet import ResidualBlock
+    from convscope.models._cifar import ResidualBlock
 
     block = ResidualBlock(4, 4, stride=1, option="A").eval()
     nn.init.zeros_(block.conv2.weight)
@@ -169,7 +169,7 @@ def test_residual_block_adds_its_input():
 
 
 def test_residual_shortcut_subsamples_and_pads():
-    from convscope.models._resnet import PaddedShortcut
+    from convscope.models._cifar import PaddedShortcut
 
     x = torch.arange(32.0).reshape(1, 2, 4, 4)
     y = PaddedShortcut(2, 4)(x)

@@ -5,7 +5,7 @@ import torch
 
 from convscope import results
 from convscope.attacks import added_noise, apply_noise, projected_gradient, universal_noise
-from convscope.attacks._views import cropped, greyscale, mirrored, rotated, rotations
+from convscope.attacks._transforms import cropped, greyscale, mirrored, rotated, rotations
 from convscope.defenses import blur, threshold
 from convscope.errors import UsageError
 from convscope.robustness import (

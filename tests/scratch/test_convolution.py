@@ -5,7 +5,8 @@ from hypothesis import given
 
 from convscope import scratch
 from convscope.errors import UsageError
-from convscope.scratch import _windows, naive
+from convscope.scratch import _convolution as _windows
+from convscope.scratch import naive
 
 from .conftest import assert_same, convolutions, examples
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from convscope import scratch
-from convscope.scratch import _checks
+from convscope.scratch import _check as _checks
 
 CHECKS = scratch.check_gradients()
 

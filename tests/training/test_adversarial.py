@@ -7,10 +7,10 @@ import torch
 
 from convscope.models import build
 from convscope.training import Warned, train
-from convscope.training._adversarial import Adversary, evaluating
 from convscope.training._batches import Normalize
-from convscope.training._state import State
-from convscope.training._world import World
+from convscope.training._checkpoints import State
+from convscope.training._objective import Adversary, evaluating
+from convscope.training._process import World
 
 KINDS = ["pgd", "fgsm-rs", "trades"]
 
@@ -110,7 +110,7 @@ def test_the_guard_switches_one_step_training_to_many_steps(robust, dataset, mon
         return ascend(module, images, start, epsilon, steps, size, objective)
 
     monkeypatch.setattr(adversary, "_ascend", counted)
-    monkeypatch.setattr("convscope.training._adversarial.GUARD_GAP", -1.0)
+    monkeypatch.setattr("convscope.training._objective.GUARD_GAP", -1.0)
     images, labels = dataset.train.floats(range(8)), dataset.train.labels[:8]
     adversary.loss(state, images, labels, 0, 0, World())
     assert calls == [1]
@@ -121,7 +121,7 @@ def test_the_guard_switches_one_step_training_to_many_steps(robust, dataset, mon
 
 
 def test_overfitting_is_said_as_a_warning(tmp_path, robust, dataset, monkeypatch):
-    monkeypatch.setattr("convscope.training._adversarial.GUARD_GAP", -1.0)
+    monkeypatch.setattr("convscope.training._objective.GUARD_GAP", -1.0)
     heard = []
     settings = replace(robust, adversary="fgsm-rs")
     train(settings, dataset, out=tmp_path / "run", on_event=heard.append)

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from convscope.errors import UsageError
 from convscope.training._batches import Batches
-from convscope.training._consistency import consistency_loss
-from convscope.training._world import World
+from convscope.training._objective import consistency_loss
+from convscope.training._process import World
 
 
 def test_copies_that_agree_cost_cross_entropy_and_half_the_entropy():

@@ -5,10 +5,15 @@ import torch
 from torch import nn
 
 from convscope.training import TrainSettings
-from convscope.training._average import Average
-from convscope.training._optimizers import build_rules, memory_of, remember
-from convscope.training._rules import Muon, orthogonalize
-from convscope.training._schedule import learning_rate_factor
+from convscope.training._optim import (
+    Average,
+    Muon,
+    build_rules,
+    learning_rate_factor,
+    memory_of,
+    orthogonalize,
+    remember,
+)
 
 
 def network():

@@ -11,9 +11,8 @@ from convscope.data import Dataset
 from convscope.errors import CheckpointError, DataError, UsageError
 from convscope.models import build
 from convscope.training import Warned, train
-from convscope.training._checkpoints import Checkpoints, read_checkpoint
-from convscope.training._history import history_text, parse_history
-from convscope.training._state import State
+from convscope.training._checkpoints import Checkpoints, State, read_checkpoint
+from convscope.training._run_folder import history_text, parse_history
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from convscope.data import Augmentation
-from convscope.training._batches import Batches
-from convscope.training._streams import number, order, stream
-from convscope.training._world import World
+from convscope.training._batches import Batches, number, order, stream
+from convscope.training._process import World
 
 
 def test_a_stream_depends_on_every_part_of_its_name():

@@ -24,7 +24,7 @@ from convscope.training import (
     train,
 )
 from convscope.training._checkpoints import Checkpoints
-from convscope.training._lock import locked
+from convscope.training._run_folder import locked
 
 
 @pytest.fixture(scope="module")

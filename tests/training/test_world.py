@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from convscope.training import read_history
-from convscope.training._world import World, joined
+from convscope.training._process import World, joined
 
 FLAGS = ["--data", "digits", "--epochs", "1", "--precision", "fp32", "--checkpoint-steps", "3"]
 

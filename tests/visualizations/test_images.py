@@ -25,7 +25,7 @@ from convscope.visualizations import (
     zero_l2,
 )
 from convscope.visualizations._priors import PrincipalAxes, Spectrum
-from convscope.visualizations._views import Views
+from convscope.visualizations._recipes import Views
 from tests.explanations.nets import linear, pooled
 
 

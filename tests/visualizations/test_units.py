@@ -5,7 +5,7 @@ import torch
 
 from convscope.errors import UnknownLayer, UsageError
 from convscope.visualizations import l2_blur, neuron_images, noise_adam
-from convscope.visualizations._start import feeding_units
+from convscope.visualizations._problem import feeding_units
 from convscope.visualizations._units import units_of
 from tests.explanations.nets import Functional, Plain, Shared, spelled
 

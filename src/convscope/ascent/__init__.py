@@ -8,7 +8,6 @@
     stop        outputs, rows -> done             rows that are done leave the batch
 """
 
-from convscope.ascent._filters import blurred, gaussian_blur, normalized
 from convscope.ascent._loop import Ascent, Keep, Stop, ascend
 from convscope.ascent._regions import (
     Box,
@@ -24,8 +23,11 @@ from convscope.ascent._steps import (
     Step,
     Watching,
     adam_step,
+    blurred,
+    gaussian_blur,
     l2_step,
     momentum_step,
+    normalized,
     plain_step,
     sign_step,
     std_step,

@@ -15,25 +15,34 @@ from typing import TYPE_CHECKING, Any
 from convscope._registry import Registry, lazy
 
 if TYPE_CHECKING:
-    from convscope.attacks._added_noise import added_noise
     from convscope.attacks._adversarial_patch import AdversarialPatch, adversarial_patch
     from convscope.attacks._apgd import apgd, apgd_targeted
     from convscope.attacks._auto_attack import auto_attack
     from convscope.attacks._carlini_wagner import carlini_wagner
+    from convscope.attacks._criteria import Goal
     from convscope.attacks._ddn import ddn
     from convscope.attacks._deepfool import deepfool
     from convscope.attacks._fab import fab
-    from convscope.attacks._from_noise import from_noise
-    from convscope.attacks._goal import Goal
-    from convscope.attacks._linf_iterative import linf_iterative
-    from convscope.attacks._noise import NoiseTransfer, apply_noise
-    from convscope.attacks._projected_gradient import fast_gradient, momentum, projected_gradient
+    from convscope.attacks._gradient_ascent import (
+        added_noise,
+        from_noise,
+        linf_iterative,
+        toward_image,
+        until_fooled,
+    )
+    from convscope.attacks._pgd import fast_gradient, momentum, projected_gradient
     from convscope.attacks._result import AttackResult
     from convscope.attacks._square import square
-    from convscope.attacks._toward_image import toward_image
-    from convscope.attacks._universal_noise import UniversalNoise, universal_noise
-    from convscope.attacks._until_fooled import until_fooled
-    from convscope.attacks._views import VIEWS, chain, crops, either, mirrors, noises, rotations
+    from convscope.attacks._transforms import (
+        VIEWS,
+        chain,
+        crops,
+        either,
+        mirrors,
+        noises,
+        rotations,
+    )
+    from convscope.attacks._uap import NoiseTransfer, UniversalNoise, apply_noise, universal_noise
 
 __all__ = [
     "ATTACKS",
@@ -75,15 +84,15 @@ ATTACKS: Registry[Callable[..., AttackResult]] = Registry(
     "convscope.attacks",
     {
         "fast-gradient": (
-            "_projected_gradient:fast_gradient",
+            "_pgd:fast_gradient",
             "One projected_gradient step as long as the radius, from the image itself.",
         ),
         "projected-gradient": (
-            "_projected_gradient:projected_gradient",
+            "_pgd:projected_gradient",
             "Search the epsilon-ball around each image for one that is classified wrongly.",
         ),
         "momentum": (
-            "_projected_gradient:momentum",
+            "_pgd:momentum",
             "Iterated fast gradient with accumulated gradients: made for transfer to other "
             "networks.",
         ),
@@ -123,24 +132,24 @@ ATTACKS: Registry[Callable[..., AttackResult]] = Registry(
             "1) / 2.",
         ),
         "until-fooled": (
-            "_until_fooled:until_fooled",
+            "_gradient_ascent:until_fooled",
             "Ascend the target's logit with L2-normalized gradients; each image stops when "
             "it fools.",
         ),
         "linf-iterative": (
-            "_linf_iterative:linf_iterative",
+            "_gradient_ascent:linf_iterative",
             "Repeat x <- clip(x + lambda * gradient) to image +- epsilon, intersected with [0, 1].",
         ),
         "added-noise": (
-            "_added_noise:added_noise",
+            "_gradient_ascent:added_noise",
             "Ascend log p(target | image + noise) in the noise, which starts at zero.",
         ),
         "from-noise": (
-            "_from_noise:from_noise",
+            "_gradient_ascent:from_noise",
             "From Gaussian noise to an image that is read as the target, and means nothing to us.",
         ),
         "toward-image": (
-            "_toward_image:toward_image",
+            "_gradient_ascent:toward_image",
             "Ascend log p(target | x) - pull * mse(x, image) from Gaussian noise.",
         ),
     },
@@ -190,7 +199,7 @@ SHARED: Registry[Callable[..., Any]] = Registry(
     "convscope.attacks",
     {
         "universal-noise": (
-            "_universal_noise:universal_noise",
+            "_uap:universal_noise",
             "Find, for each class, one noise that makes any image be read as that class.",
         ),
         "adversarial-patch": (
@@ -205,24 +214,19 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "_added_noise": "added_noise",
-            "_adversarial_patch": "AdversarialPatch adversarial_patch",
+            "_adversarial_patch": "adversarial_patch AdversarialPatch",
             "_apgd": "apgd apgd_targeted",
             "_auto_attack": "auto_attack",
             "_carlini_wagner": "carlini_wagner",
+            "_criteria": "Goal",
             "_ddn": "ddn",
             "_deepfool": "deepfool",
             "_fab": "fab",
-            "_from_noise": "from_noise",
-            "_goal": "Goal",
-            "_linf_iterative": "linf_iterative",
-            "_noise": "NoiseTransfer apply_noise",
-            "_projected_gradient": "fast_gradient momentum projected_gradient",
+            "_gradient_ascent": "added_noise from_noise linf_iterative toward_image until_fooled",
+            "_pgd": "fast_gradient momentum projected_gradient",
             "_result": "AttackResult",
             "_square": "square",
-            "_toward_image": "toward_image",
-            "_universal_noise": "UniversalNoise universal_noise",
-            "_until_fooled": "until_fooled",
-            "_views": "VIEWS chain crops either mirrors noises rotations",
+            "_transforms": "chain crops either mirrors noises rotations VIEWS",
+            "_uap": "apply_noise NoiseTransfer universal_noise UniversalNoise",
         },
     )

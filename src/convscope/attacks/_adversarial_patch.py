@@ -12,9 +12,9 @@ from convscope._arguments import checked
 from convscope._random import source
 from convscope._readable import readable
 from convscope.ascent import adam_step, ascend, box
-from convscope.attacks._goal import correct, goal_of
-from convscope.attacks._settings import check_count, check_positive, check_steps
-from convscope.attacks._universal_noise import _classes, _held_out, flags_of
+from convscope.attacks._by_ascent import check_count, check_positive, check_steps
+from convscope.attacks._criteria import correct, goal_of
+from convscope.attacks._uap import _classes, _held_out, flags_of
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.probe import Cost

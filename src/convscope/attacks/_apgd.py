@@ -11,15 +11,18 @@ from torch import Generator, Tensor
 from convscope._arguments import checked
 from convscope._random import source
 from convscope.ascent import Region, l2_ball, l2_norm, linf_ball
-from convscope.attacks._blocks import streamed
-from convscope.attacks._by_ascent import attack_by_ascent
-from convscope.attacks._goal import Goal, goal_of
-from convscope.attacks._in_turns import in_turns
-from convscope.attacks._objectives import direction_of, objective_of
+from convscope.attacks._blocks import in_turns, streamed
+from convscope.attacks._by_ascent import (
+    attack_by_ascent,
+    check_count,
+    check_norm,
+    check_radius,
+    check_steps,
+)
+from convscope.attacks._by_ascent import random_start as random_point
+from convscope.attacks._criteria import Goal, direction_of, goal_of, objective_of
 from convscope.attacks._result import AttackResult
-from convscope.attacks._settings import check_count, check_norm, check_radius, check_steps
-from convscope.attacks._start import random_start as random_point
-from convscope.attacks._views import View
+from convscope.attacks._transforms import View
 from convscope.classifier import Classifier
 from convscope.types import Images, Labels, Norm, ObjectiveName
 

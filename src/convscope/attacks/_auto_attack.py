@@ -11,12 +11,11 @@ from torch import Generator, Tensor
 from convscope._arguments import checked
 from convscope._random import source
 from convscope.attacks._apgd import apgd, apgd_targeted
-from convscope.attacks._blocks import streamed
+from convscope.attacks._blocks import in_turns, streamed
+from convscope.attacks._by_ascent import check_norm, check_radius
+from convscope.attacks._criteria import goal_of
 from convscope.attacks._fab import fab
-from convscope.attacks._goal import goal_of
-from convscope.attacks._in_turns import in_turns
 from convscope.attacks._result import AttackResult
-from convscope.attacks._settings import check_norm, check_radius
 from convscope.attacks._square import square
 from convscope.classifier import Classifier
 from convscope.types import Images, Labels, Norm

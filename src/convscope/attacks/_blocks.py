@@ -1,9 +1,4 @@
-"""Many images in memory that does not grow with them: attacks take them block by block.
-
-Rows of an attack do not depend on each other, but each keeps some twenty copies of its image on
-the way. Blocks of a fixed size bound those; what is kept of all rows is the result alone. Every
-block sees the same random draws, as the rows of one batch do, so blocks change no result.
-"""
+"""Run an attack over blocks of images, and several attacks in turn."""
 
 from __future__ import annotations
 
@@ -19,8 +14,8 @@ from torch import Generator, Tensor
 
 from convscope._random import source
 from convscope._watched import stretch
+from convscope.attacks._criteria import goal_of
 from convscope.attacks._flags import count_of, notes_of, noticed
-from convscope.attacks._goal import goal_of
 from convscope.attacks._result import AttackResult
 from convscope.probe import Cost
 
@@ -207,3 +202,71 @@ def _settings(parts: list[dict[str, Any]]) -> dict[str, Any]:
         if isinstance(value, float):
             merged[name] = max(part[name] for part in parts)
     return merged
+
+
+Turn = Callable[[Tensor], AttackResult]
+"""Attacks the given rows of the caller's batch."""
+
+
+def in_turns(everyone: Tensor, turns: Sequence[Turn]) -> AttackResult:
+    """Run the first attack on all rows, and each later one on the rows that nothing fooled yet.
+
+    Args:
+        everyone: All rows of the caller's batch.
+        turns: Attacks, at least one.
+
+    Returns:
+        The first result with the rows that a later attack fooled in place of its own; costs are
+        summed, the history is that of the first.
+    """
+    with stretch(0, 1 / len(turns)):
+        merged = turns[0](everyone)
+    for number, turn in enumerate(turns[1:], 1):
+        rows = torch.nonzero(~merged.fooled)[:, 0]
+        if len(rows) == 0:
+            break
+        with stretch(number / len(turns), (number + 1) / len(turns)):
+            merged = _overlay(merged, rows, turn(rows))
+    return merged
+
+
+def _overlay(whole: AttackResult, rows: Tensor, part: AttackResult) -> AttackResult:
+    hit = part.fooled
+    place = rows[hit]
+
+    def put(into: Tensor, new: Tensor) -> Tensor:
+        into = into.clone()
+        into[place] = new[hit]
+        return into
+
+    zeros = whole.zero_gradients.clone()
+    zeros[rows] += part.zero_gradients
+    nonfinite = whole.unreadable
+    nonfinite[rows] |= part.unreadable
+    merged = replace(
+        whole,
+        adversarials=put(whole.adversarials, part.adversarials),
+        saved=put(whole.saved, part.saved),
+        logits_after=put(whole.logits_after, part.logits_after),
+        logits_saved=put(whole.logits_saved, part.logits_saved),
+        steps=put(whole.steps, part.steps),
+        zero_gradients=zeros,
+        cost=Cost(
+            forwards=whole.cost.forwards + part.cost.forwards,
+            backwards=whole.cost.backwards + part.cost.backwards,
+            seconds=whole.cost.seconds + part.cost.seconds,
+        ),
+        nonfinite=nonfinite,
+    )
+    both = (*whole.flags, *part.flags)
+    found = noticed(
+        merged,
+        outside=count_of(both, "outside"),
+        coarse=max(count_of(whole.flags, "coarse"), count_of(part.flags, "coarse")),
+        helped=count_of(both, "zero-gradient") == 0,
+        lost_gradients=max(
+            count_of(whole.flags, "nonfinite-gradient"), count_of(part.flags, "nonfinite-gradient")
+        ),
+        notes=notes_of(whole.flags, part.flags),
+    )
+    return replace(merged, flags=found)

@@ -9,10 +9,9 @@ from convscope._arguments import checked
 from convscope._watched import stretch
 from convscope.ascent import adam_step, anywhere, ascend, box
 from convscope.attacks._blocks import streamed
-from convscope.attacks._goal import finite, goal_of
-from convscope.attacks._objectives import odd_scale
+from convscope.attacks._by_ascent import check_count, check_positive, check_steps
+from convscope.attacks._criteria import finite, goal_of, odd_scale
 from convscope.attacks._result import AttackResult, conclude
-from convscope.attacks._settings import check_count, check_positive, check_steps
 from convscope.classifier import Classifier
 from convscope.types import Images, Labels
 

@@ -10,11 +10,9 @@ from torch import Tensor
 from convscope._arguments import checked
 from convscope.ascent import box, l2_norm
 from convscope.attacks._blocks import streamed
-from convscope.attacks._by_ascent import attack_by_ascent
-from convscope.attacks._goal import goal_of
-from convscope.attacks._objectives import direction_of
+from convscope.attacks._by_ascent import attack_by_ascent, check_positive, check_steps
+from convscope.attacks._criteria import direction_of, goal_of
 from convscope.attacks._result import AttackResult
-from convscope.attacks._settings import check_positive, check_steps
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.types import Images, Labels, ObjectiveName

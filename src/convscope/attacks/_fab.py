@@ -11,12 +11,11 @@ from convscope._arguments import checked
 from convscope._watched import at_step
 from convscope.ascent import Region, box, l2_ball, linf_ball
 from convscope.attacks._apgd import candidates
-from convscope.attacks._blocks import streamed
-from convscope.attacks._boundary import onto_plane
-from convscope.attacks._goal import Goal, finite, goal_of
-from convscope.attacks._in_turns import in_turns
+from convscope.attacks._blocks import in_turns, streamed
+from convscope.attacks._by_ascent import check_count, check_norm, check_radius, check_steps
+from convscope.attacks._criteria import Goal, finite, goal_of
+from convscope.attacks._deepfool import onto_plane
 from convscope.attacks._result import AttackResult, conclude
-from convscope.attacks._settings import check_count, check_norm, check_radius, check_steps
 from convscope.classifier import Classifier
 from convscope.probe import Objective
 from convscope.types import Images, Labels, Norm

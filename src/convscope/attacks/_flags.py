@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from convscope.attacks._goal import finite
+from convscope.attacks._criteria import finite
 
 if TYPE_CHECKING:
     from convscope.attacks._result import AttackResult

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from convscope._readable import readable
 from convscope.ascent import Region, anywhere
+from convscope.attacks._criteria import Goal, finite
 from convscope.attacks._flags import noticed
-from convscope.attacks._goal import Goal, finite
-from convscope.attacks._saving import saved_images
+from convscope.attacks._quantize import saved_images
 from convscope.probe import Cost, Probe
 from convscope.types import ByteImages, Counts, Curves, Images, Labels, Logits, Mask, Values
 

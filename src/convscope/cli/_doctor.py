@@ -207,7 +207,7 @@ def check_browser(data_dir: Path | None) -> list[Finding]:
 def check_data(data_dir: Path | None) -> list[Finding]:
     """Which data sets are here; they are looked for, not read."""
     from convscope.data import DATASETS, stored
-    from convscope.data._places import PETS_HINT
+    from convscope.data._download import PETS_HINT
 
     found = []
     for name in DATASETS:

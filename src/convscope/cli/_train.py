@@ -283,7 +283,7 @@ def choose_settings(
         resumed: The run folder to go on with, if any: its settings are the default.
     """
     from convscope.training import read_settings, recipe
-    from convscope.training._toml import read_text, table_from_toml, with_values
+    from convscope.training._settings import read_text, table_from_toml, with_values
 
     named = {"model": model, "data": data, "preset": preset}
     table = {key: value for key, value in named.items() if value is not None} | flags
@@ -310,7 +310,7 @@ def batch_is_given(overrides: Overrides, config: Path | None) -> bool:
     """Whether a person chose the batch size, with a flag or in a file."""
     if overrides.batch_size is not None or config is None:
         return overrides.batch_size is not None
-    from convscope.training._toml import read_text, table_from_toml
+    from convscope.training._settings import read_text, table_from_toml
 
     return "batch_size" in table_from_toml(read_text(config), where=config)
 

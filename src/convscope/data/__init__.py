@@ -7,15 +7,13 @@ images for the methods; `augment` varies a batch. `DATASETS` is the registry.
 from typing import TYPE_CHECKING
 
 from convscope._registry import lazy
-from convscope.data._open import DATASETS, choose_dataset, open_dataset
-from convscope.data._places import data_folder
-from convscope.data._spec import SPLITS, check_specs
+from convscope.data._download import data_folder
+from convscope.data._open import DATASETS, SPLITS, check_specs, choose_dataset, open_dataset
 
 if TYPE_CHECKING:
     from convscope.data._augment import Augmentation, Draws, augment
     from convscope.data._augment import apply as apply_augmentation
     from convscope.data._augment import draw as draw_augmentation
-    from convscope.data._check import check_images
     from convscope.data._classes import (
         ClassMatch,
         about_class,
@@ -24,15 +22,15 @@ if TYPE_CHECKING:
         match_classes,
         match_dataset,
     )
-    from convscope.data._dataset import Dataset, Split
+    from convscope.data._dataset import Dataset, Split, check_images
+    from convscope.data._file import check_memory
     from convscope.data._folder import open_folder
     from convscope.data._image import ImageNotice, read_image
-    from convscope.data._memory import check_memory
     from convscope.data._sample import sample_rows
-    from convscope.data._select import select_images
-    from convscope.data._selection import Selection, TakesImages
+    from convscope.data._select import Selection, select_images
     from convscope.data._shapes import DIFFICULTIES, Difficulty, Scenes, open_shapes, shape_scenes
     from convscope.data._store import Stored, add, get, pack, stored
+    from convscope.types import TakesImages
 
 __all__ = [
     "DATASETS",
@@ -79,19 +77,17 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "_augment": "Augmentation Draws augment apply:apply_augmentation "
-            "draw:draw_augmentation",
-            "_check": "check_images",
-            "_classes": "ClassMatch about_class absent_sentence class_number match_classes "
+            "_augment": "apply:apply_augmentation augment Augmentation draw:draw_augmentation "
+            "Draws",
+            "_classes": "about_class absent_sentence class_number ClassMatch match_classes "
             "match_dataset",
-            "_dataset": "Dataset Split",
+            "_dataset": "check_images Dataset Split",
+            "_file": "check_memory",
             "_folder": "open_folder",
             "_image": "ImageNotice read_image",
-            "_memory": "check_memory",
             "_sample": "sample_rows",
-            "_select": "select_images",
-            "_selection": "Selection TakesImages",
-            "_store": "Stored add get pack stored",
-            "_shapes": "DIFFICULTIES Difficulty Scenes open_shapes shape_scenes",
+            "_select": "select_images Selection TakesImages",
+            "_shapes": "DIFFICULTIES Difficulty open_shapes Scenes shape_scenes",
+            "_store": "add get pack Stored stored",
         },
     )

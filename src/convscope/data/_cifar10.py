@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from convscope.data._download import Download, Progress, fetch, missing
+from convscope.data._dataset import check_labels
+from convscope.data._download import Download, Progress, data_folder, fetch, missing
 from convscope.data._file import read_file
-from convscope.data._labels import check_labels
 from convscope.data._pickle import read_pickle
-from convscope.data._places import data_folder
 from convscope.data._tar import read_members
 from convscope.errors import DataError
 
@@ -140,8 +139,7 @@ def open_cifar10(
     """
     import torch
 
-    from convscope.data._dataset import Dataset, Split
-    from convscope.data._split import content_warnings
+    from convscope.data._dataset import Dataset, Split, content_warnings
 
     layout = find(data_dir)
     if layout is None:

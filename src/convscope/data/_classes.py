@@ -23,8 +23,8 @@ from convscope.data._names import (
     unnamed,
     wordnet,
 )
-from convscope.data._selection import TakesImages
 from convscope.errors import DataError, UsageError, choose
+from convscope.types import TakesImages
 
 How = Literal["equal", "name", "order"]
 

@@ -1,13 +1,70 @@
-"""Split and Dataset: images as bytes in memory, with labels and where they came from."""
+"""Data sets: splits of images as bytes in memory, labels, class names."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.errors import DataError, choose
+from convscope.errors import DataError, ImageError, choose
 from convscope.types import ByteImages, Images, Labels, ObjectMasks
+
+
+def check_images(images: Tensor, *, where: str = "images") -> None:
+    """Refuse tensors that are not float images in [0, 1] (row I24).
+
+    Raises:
+        ImageError: With the smallest and largest value and the likely cause.
+
+    Example:
+        >>> check_images(torch.tensor([[[[0.0, 254.96]]]]))
+        Traceback (most recent call last):
+        convscope.errors.ImageError: images: pixels reach from 0 to 254.96
+          expected: float values in [0, 1]
+          fix: divide by 255
+    """
+    if images.ndim != 4 or not images.is_floating_point():
+        kind = str(images.dtype).removeprefix("torch.")
+        raise ImageError(
+            f"got {kind} of shape {tuple(images.shape)}",
+            code="I24",
+            where=where,
+            expected="floats of shape (N, C, H, W) in [0, 1]",
+            hint="divide by 255" if images.dtype == torch.uint8 else "",
+        )
+    if not images.numel():
+        return
+    low, high = images.min().item(), images.max().item()
+    if not (low >= 0 and high <= 1):
+        numbers = f"pixels reach from {low:g} to {high:g}"
+        hint = "divide by 255" if high > 5 else "normalization belongs into the Classifier"
+        if low != low or high != high or abs(low) == float("inf") or high == float("inf"):
+            numbers, hint = "some pixels are NaN or infinite", ""
+        raise ImageError(
+            numbers, code="I24", where=where, expected="float values in [0, 1]", hint=hint
+        )
+
+
+def check_labels(labels: NDArray[Any], *, where: object, classes: int = 10) -> None:
+    """Refuse the first label that is not a class number.
+
+    Raises:
+        DataError: ``D10``, with the value and its index.
+
+    Example:
+        >>> check_labels(np.array([0, 9, 3]), where="labels")
+    """
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        raise DataError(
+            f"label {labels[wrong[0]]} at index {wrong[0]}, expected 0..{classes - 1}",
+            code="D10",
+            where=where,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -294,3 +351,91 @@ def _behind_each_other(parts: list[Tensor]) -> Tensor:
         return torch.cat(parts)
     shape = (sum(map(len, parts)), *first.shape[1:])
     return first.as_strided(shape, first.stride())
+
+
+VALIDATION_SHARE = 0.1
+TEST_SHARE = 0.2
+
+
+def stratified_parts(
+    labels: Sequence[int], keys: Sequence[str], *, shares: Sequence[float], seed: int = 0
+) -> tuple[list[int], ...]:
+    """Disjoint row lists, each with its share of every class; the last list is the rest.
+
+    The order within a class comes from a hash of (seed, key), not from a random generator: it is
+    the same for ever, on every machine and library version, and a new file moves no other file.
+    Every part gets at least one image of a class that has enough.
+
+    Args:
+        labels: Class of every row.
+        keys: A name for every row that stays the same.
+        shares: Share of each part but the last.
+        seed: Another seed, another cut.
+
+    Returns:
+        One ascending list of rows per share, then the rest.
+
+    Example:
+        >>> test, rest = stratified_parts([0] * 4 + [1] * 4, list("abcdefgh"), shares=[0.25])
+        >>> len(test), len(rest), sorted(test + rest)
+        (2, 6, [0, 1, 2, 3, 4, 5, 6, 7])
+    """
+    classes: dict[int, list[int]] = {}
+    for row, label in enumerate(labels):
+        classes.setdefault(int(label), []).append(row)
+    parts: tuple[list[int], ...] = tuple([] for _ in range(len(shares) + 1))
+    for label in sorted(classes):
+        rows = sorted(classes[label], key=lambda row: _rank(keys[row], seed))
+        for part, share in zip(parts, shares, strict=False):
+            wanted = max(1, round(share * len(classes[label])))
+            taken, rows = rows[:wanted], rows[wanted:]
+            part.extend(taken)
+        parts[-1].extend(rows)
+    return tuple(sorted(part) for part in parts)
+
+
+def _rank(key: str, seed: int) -> bytes:
+    text = f"{seed}/{key}".encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def content_warnings(train: Split, validation: Split, test: Split) -> tuple[str, ...]:
+    """What is odd about a data set as a whole: one class only, or images in two splits (D11, D25).
+
+    Args:
+        train: Images to fit.
+        validation: Images to choose with.
+        test: Images to look at once.
+
+    Returns:
+        Sentences; none for ordinary data.
+    """
+    found = []
+    for split in (train, validation, test):
+        if len(split) and int(split.labels.min()) == int(split.labels.max()):
+            found.append(
+                f"D11: all {len(split)} labels of the {split.name} split are class "
+                f"{int(split.labels[0])}"
+            )
+    known = _digests(train)
+    for split in (validation, test):
+        shared = sum(digest in known for digest in _digest_list(split))
+        if shared:
+            found.append(
+                f"D25: {shared} of {len(split)} {split.name} images are also in the training "
+                "split, pixel for pixel: scores on them are too good"
+            )
+    both = _digests(validation)
+    shared = sum(digest in both for digest in _digest_list(test))
+    if shared:
+        found.append(f"D25: {shared} of {len(test)} test images are also in the validation split")
+    return tuple(found)
+
+
+def _digests(split: Split) -> set[bytes]:
+    return set(_digest_list(split))
+
+
+def _digest_list(split: Split) -> list[bytes]:
+    flat: NDArray[np.uint8] = split.images.flatten(1).contiguous().numpy()
+    return [hashlib.blake2b(row, digest_size=16).digest() for row in flat]

@@ -18,8 +18,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convscope.data._dataset import Dataset, Split
-from convscope.data._split import TEST_SHARE, VALIDATION_SHARE, content_warnings, stratified_parts
+from convscope.data._dataset import (
+    TEST_SHARE,
+    VALIDATION_SHARE,
+    Dataset,
+    Split,
+    content_warnings,
+    stratified_parts,
+)
 from convscope.files import Kind, read_bytes
 
 MARGIN = 4

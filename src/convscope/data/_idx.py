@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convscope.data._file import read_file, sniff
-from convscope.data._gzip import inflate
+from convscope.data._file import inflate, read_file, sniff
 from convscope.errors import DataError
 
 MOST_BYTES = 1 << 30

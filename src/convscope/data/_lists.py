@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from convscope.data._file import read_file
+from convscope.data._image import ENDINGS
 from convscope.data._names import IMAGENET_CLASSES, imagenet_classes
-from convscope.data._picture import ENDINGS
 from convscope.errors import DataError
 
 LARGEST_LIST = 1 << 26

@@ -13,8 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convscope.data._download import Download, Progress, fetch, missing
-from convscope.data._places import data_folder, find_file
+from convscope.data._download import Download, Progress, data_folder, fetch, find_file, missing
 from convscope.errors import DataError
 
 if TYPE_CHECKING:
@@ -98,9 +97,8 @@ def open_mnist(
         DataError: A file is damaged (``D01`` to ``D13``) or modified (``D24``).
         ResourceError: Not on this machine, and offline or no mirror answers.
     """
-    from convscope.data._dataset import Dataset, Split
+    from convscope.data._dataset import Dataset, Split, content_warnings
     from convscope.data._idx import read_idx
-    from convscope.data._split import content_warnings
 
     paths = find(data_dir)
     if None in paths.values():
@@ -165,7 +163,7 @@ def _images_and_labels(
     import numpy as np
     import torch
 
-    from convscope.data._labels import check_labels
+    from convscope.data._dataset import check_labels
 
     images = files[f"{part}-images-idx3-ubyte"].values
     labels = files[f"{part}-labels-idx1-ubyte"].values

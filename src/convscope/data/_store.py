@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convscope.data import _cifar10, _mnist
-from convscope.data._download import Progress, fetch, missing
+from convscope.data._download import (
+    PETS,
+    Progress,
+    data_folder,
+    fetch,
+    find_pets,
+    missing,
+    pets_absent,
+)
 from convscope.data._file import read_file
 from convscope.data._open import DATASETS, choose_dataset, open_dataset
-from convscope.data._places import PETS, data_folder, find_pets, pets_absent
 from convscope.data._tar import read_members
 from convscope.errors import DataError, ResourceError, UsageError
 from convscope.files import usable_path

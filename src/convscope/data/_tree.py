@@ -5,7 +5,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from convscope.data._picture import ENDINGS
+from convscope.data._image import ENDINGS
 from convscope.errors import DataError, ResourceError
 
 SPLIT_FOLDERS = {

@@ -13,11 +13,19 @@ from convscope._registry import Registry, lazy
 from convscope._watched import watched
 
 if TYPE_CHECKING:
-    from convscope.explanations._feature_maps import feature_maps
-    from convscope.explanations._filters import filters
+    from convscope.explanations._evaluation import Trust, TrustRow, images_in_all, trust
+    from convscope.explanations._faithfulness import Faithfulness, deletion_insertion
     from convscope.explanations._grad_cam import grad_cam, hires_cam, layer_cam
     from convscope.explanations._integrated_gradients import integrated_gradients
+    from convscope.explanations._layers import feature_maps, filters
     from convscope.explanations._occlusion import OCCLUSION_PRESETS, occlusion
+    from convscope.explanations._pointing import (
+        Localization,
+        Mosaics,
+        localization,
+        mosaics,
+        pointing,
+    )
     from convscope.explanations._result import (
         Explanation,
         FeatureMaps,
@@ -26,26 +34,14 @@ if TYPE_CHECKING:
         OcclusionTable,
     )
     from convscope.explanations._rise import rise
-    from convscope.explanations._saliency import input_times_gradient, saliency
-    from convscope.explanations._smooth_grad import smooth_grad
-    from convscope.explanations._targets import Targets
-    from convscope.explanations._trust import (
-        Faithfulness,
-        Localization,
-        Mosaics,
+    from convscope.explanations._saliency import input_times_gradient, saliency, smooth_grad
+    from convscope.explanations._sanity import (
         Randomization,
-        Trust,
-        TrustRow,
-        deletion_insertion,
-        images_in_all,
-        localization,
-        mosaics,
-        pointing,
         spearman,
         stability,
-        trust,
         weight_randomization,
     )
+    from convscope.explanations._targets import Targets
 
 __all__ = [
     "EXPLANATIONS",
@@ -99,7 +95,7 @@ EXPLANATIONS: Registry[Callable[..., Explanation]] = Registry(
             "Pixels times the gradient of a logit, added up over the color channels.",
         ),
         "smooth-grad": (
-            "_smooth_grad:smooth_grad",
+            "_saliency:smooth_grad",
             "Gradients averaged over noisy copies of the image: saliency without its speckle.",
         ),
         "integrated-gradients": (
@@ -172,11 +168,11 @@ LAYER_VIEWS: Registry[Callable[..., Any]] = Registry(
     "convscope.explanations",
     {
         "filters": (
-            "_filters:filters",
+            "_layers:filters",
             "The filters of a convolution, each stretched to the full range of grey or color.",
         ),
         "feature-maps": (
-            "_feature_maps:feature_maps",
+            "_layers:feature_maps",
             "Activations of layers, with dead and selective maps pointed out.",
         ),
     },
@@ -186,18 +182,17 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "_feature_maps": "feature_maps",
-            "_filters": "filters",
             "_grad_cam": "grad_cam hires_cam layer_cam",
             "_integrated_gradients": "integrated_gradients",
-            "_occlusion": "OCCLUSION_PRESETS occlusion",
+            "_layers": "feature_maps filters",
+            "_occlusion": "occlusion OCCLUSION_PRESETS",
             "_result": "Explanation FeatureMaps Filters LayerMaps OcclusionTable",
             "_rise": "rise",
-            "_saliency": "input_times_gradient saliency",
-            "_smooth_grad": "smooth_grad",
+            "_saliency": "input_times_gradient saliency smooth_grad",
             "_targets": "Targets",
-            "_trust": "Faithfulness Localization Mosaics Randomization Trust TrustRow "
-            "deletion_insertion images_in_all localization mosaics pointing spearman "
-            "stability trust weight_randomization",
+            "_evaluation": "Trust TrustRow images_in_all trust",
+            "_faithfulness": "Faithfulness deletion_insertion",
+            "_pointing": "Localization Mosaics localization mosaics pointing",
+            "_sanity": "Randomization spearman stability weight_randomization",
         },
     )

@@ -13,7 +13,7 @@ from convscope._arguments import checked
 from convscope._taps import plain_name
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
-from convscope.explanations._painted import chunks
+from convscope.explanations._masking import chunks
 from convscope.explanations._result import Explanation
 from convscope.explanations._targets import Targets, known_targets, targets_of
 from convscope.types import Images

@@ -12,8 +12,7 @@ from convscope._arguments import checked
 from convscope._watched import announce, stretch
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
-from convscope.explanations._baselines import Fill, blank
-from convscope.explanations._painted import chunks
+from convscope.explanations._masking import Fill, blank, chunks
 from convscope.explanations._result import Explanation
 from convscope.explanations._streamed import part_of, streamed
 from convscope.explanations._targets import Targets, known_targets, picked, targets_of

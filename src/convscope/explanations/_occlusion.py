@@ -10,8 +10,7 @@ from torch import Tensor
 from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
-from convscope.explanations._baselines import Fill, blank
-from convscope.explanations._painted import painted_logits
+from convscope.explanations._masking import Fill, blank, painted_logits
 from convscope.explanations._result import Explanation, OcclusionTable
 from convscope.explanations._streamed import part_of, streamed
 from convscope.explanations._targets import Targets, known_targets, picked, targets_of

@@ -12,8 +12,7 @@ from convscope._arguments import checked
 from convscope._random import source
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
-from convscope.explanations._baselines import Fill, blank
-from convscope.explanations._painted import painted_logits
+from convscope.explanations._masking import Fill, blank, painted_logits
 from convscope.explanations._result import Explanation
 from convscope.explanations._streamed import part_of, streamed
 from convscope.explanations._targets import Targets, known_targets, picked, targets_of

@@ -14,7 +14,7 @@ from dataclasses import fields, replace
 from torch import Tensor
 
 from convscope._watched import stretch
-from convscope.explanations._baselines import Fill
+from convscope.explanations._masking import Fill
 from convscope.explanations._result import Explanation, OcclusionTable
 from convscope.probe import Cost
 from convscope.types import Images

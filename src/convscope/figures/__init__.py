@@ -8,6 +8,11 @@ from convscope.figures._attacks import (
     budget,
     difference_tile,
     draw_attack,
+    draw_patch,
+    draw_universal_noise,
+    noise_error_curve,
+    noise_success_curve,
+    noise_tile,
     objective_curve,
     verdict,
 )
@@ -23,6 +28,7 @@ from convscope.figures._evaluation import (
 )
 from convscope.figures._explanations import (
     draw_explanation,
+    draw_trust,
     explanation_tile,
     explanation_title,
     is_clipped,
@@ -31,12 +37,14 @@ from convscope.figures._explanations import (
     row_limit,
     strength,
 )
-from convscope.figures._feature_maps import draw_feature_maps, map_caption, map_sheet
-from convscope.figures._filters import (
+from convscope.figures._layers import (
+    draw_feature_maps,
     draw_filters,
     filter_caption,
     filter_legend,
     filter_sheet,
+    map_caption,
+    map_sheet,
 )
 from convscope.figures._mosaic import (
     colored,
@@ -48,14 +56,6 @@ from convscope.figures._mosaic import (
     pixels,
     png,
     stretched,
-)
-from convscope.figures._networks import draw_network
-from convscope.figures._noises import (
-    draw_patch,
-    draw_universal_noise,
-    noise_error_curve,
-    noise_success_curve,
-    noise_tile,
 )
 from convscope.figures._robustness import (
     draw_certification,
@@ -72,9 +72,14 @@ from convscope.figures._scratch import (
     draw_training_curve,
 )
 from convscope.figures._svg import svg
-from convscope.figures._text import class_label, label, percent
-from convscope.figures._training import accuracy_curve, draw_history, draw_training, loss_curve
-from convscope.figures._trust import draw_trust
+from convscope.figures._theme import class_label, label, percent
+from convscope.figures._training import (
+    accuracy_curve,
+    draw_history,
+    draw_network,
+    draw_training,
+    loss_curve,
+)
 from convscope.figures._visualizations import (
     ascent_curve,
     bands,

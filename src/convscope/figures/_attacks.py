@@ -1,15 +1,27 @@
-"""Images before and after an attack, and what was added."""
+"""Adversarial examples, perturbations and patches."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from convscope.attacks import AttackResult
+from convscope.attacks import AdversarialPatch, AttackResult, UniversalNoise
 from convscope.figures._curve import curve, remark
 from convscope.figures._mosaic import Pixels, heat, pixels
-from convscope.figures._text import class_label, label, percent
-from convscope.figures._theme import GREEN, RED, axes, bare, figure, look
+from convscope.figures._theme import (
+    GREEN,
+    RED,
+    SKY,
+    axes,
+    bare,
+    class_label,
+    figure,
+    label,
+    look,
+    percent,
+)
 
 MOST = 8
 MAGNIFIED = 10.0
@@ -120,3 +132,124 @@ def _carried(history: np.ndarray) -> np.ndarray:
     rows = np.where(~np.isnan(history), np.arange(len(history))[:, None], 0)
     np.maximum.accumulate(rows, axis=0, out=rows)
     return np.take_along_axis(history, rows, axis=0)
+
+
+COLUMNS = 10
+MOST_CURVES = 12
+
+
+def draw_universal_noise(result: UniversalNoise) -> Figure:
+    """The noise of each class with its success, and error and success over the steps."""
+    count = len(result.noises)
+    columns = min(count, COLUMNS)
+    lines = -(-count // columns)
+    with look():
+        drawn = figure(max(7.0, 0.98 * columns), 1.25 * lines + 3.0)
+        title = "noise" if result.epsilon is None else f"noise, L∞ ≤ {budget(result.epsilon)}"
+        drawn.suptitle(
+            f"{title}: {percent(float(result.rates.mean()))} read as the target",
+            fontsize=10,
+            fontweight="bold",
+        )
+        grid = drawn.add_gridspec(lines + 1, 1, height_ratios=[1.0] * lines + [2.3])
+        for line in range(lines):
+            row = grid[line].subgridspec(1, columns)
+            for column in range(min(columns, count - line * columns)):
+                i = line * columns + column
+                made = axes(drawn, row[column])
+                made.imshow(noise_tile(result, i), cmap="gray", vmin=0, vmax=255)
+                bare(made)
+                name = class_label(result.class_names, int(result.targets[i]), 9)
+                made.set_title(
+                    f"{name}\n{percent(float(result.rates[i]), 0)}",
+                    fontsize=7.5,
+                    fontweight="normal",
+                    loc="center",
+                    pad=3,
+                )
+        curves = grid[lines].subgridspec(1, 2)
+        _errors(drawn, curves[0], result)
+        _rates(drawn, curves[1], result)
+    return drawn
+
+
+def noise_error_curve(result: UniversalNoise) -> Figure:
+    """Mean error on training and held-out images over the steps."""
+    with look():
+        drawn = figure(5.2, 3.0)
+        _errors(drawn, 111, result)
+    return drawn
+
+
+def noise_success_curve(result: UniversalNoise) -> Figure:
+    """Share of held-out images read as the target, per class and on average."""
+    with look():
+        drawn = figure(5.2, 3.0)
+        _rates(drawn, 111, result)
+    return drawn
+
+
+def noise_tile(result: UniversalNoise, target: int) -> Pixels:
+    """A noise as native pixels: signed colors for one channel, gray as zero for color."""
+    noise = result.noises[target]
+    top = float(result.noises.abs().max()) or 1.0
+    if noise.shape[0] == 1:
+        return heat(noise[0], signed=True, limit=top)
+    return pixels(noise / (2 * top) + 0.5)
+
+
+def draw_patch(result: AdversarialPatch) -> Figure:
+    """Patches, an image with each, and how often they work against a gray square."""
+    count = min(len(result.patches), COLUMNS)
+    with look():
+        drawn = figure(max(5.0, 1.0 * count + 0.4), 4.4)
+        grid = drawn.add_gridspec(3, count, height_ratios=(1, 1, 1.5))
+        for i in range(count):
+            for line, images in enumerate((result.patches, result.examples)):
+                made = axes(drawn, grid[line, i])
+                made.imshow(pixels(images[i]), cmap="gray", vmin=0, vmax=255)
+                bare(made)
+                if line == 0:
+                    name = class_label(result.class_names, int(result.targets[i]), 9)
+                    made.set_title(name, fontsize=7.5, fontweight="normal", loc="center", pad=3)
+        made = axes(drawn, grid[2, :], y="read as the target, %", grid="y")
+        places = np.arange(count)
+        made.bar(places - 0.2, 100 * result.rates[:count].numpy(), 0.38, color=RED, label="patch")
+        made.bar(places + 0.2, 100 * result.plain_rates[:count].numpy(), 0.38, color=SKY,
+                 label="gray square")  # fmt: skip
+        made.set_xticks([])
+        made.set_ylim(0, 105)
+        made.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2)
+    return drawn
+
+
+def _errors(drawn: Figure, where: Any, result: UniversalNoise) -> None:
+    made = axes(drawn, where, title="Error", x="step", y="mean −log p(target)", grid="y")
+    training = result.training_error.double().numpy()
+    held = result.validation_error.double().numpy()
+    missing = [
+        curve(made, range(len(training)), _mean(training), name="training"),
+        curve(made, result.validation_steps.numpy(), _mean(held), series=1, markers=True,
+              name="held out"),
+    ]  # fmt: skip
+    made.legend()
+    remark(made, missing, len(training) + len(held))
+
+
+def _rates(drawn: Figure, where: Any, result: UniversalNoise) -> None:
+    made = axes(drawn, where, title="Read as the target, %", x="step", grid="y")
+    steps = result.validation_steps.numpy()
+    rates = 100 * result.validation_rates.double().numpy()
+    for i in range(min(rates.shape[1], MOST_CURVES)):
+        curve(made, steps, rates[:, i], series=i, alpha=0.55,
+              name=class_label(result.class_names, int(result.targets[i]), 12))  # fmt: skip
+    made.plot(steps, _mean(rates), color="#1f2328", linewidth=2.4, label="mean")
+    made.set_ylim(-2, 102)
+    if rates.shape[1] <= MOST_CURVES:
+        made.legend(ncols=2, fontsize=6.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0).sum(axis=1)
+    return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)

@@ -10,13 +10,10 @@ from matplotlib.figure import Figure
 from convscope.attacks import AdversarialPatch, AttackResult, UniversalNoise
 from convscope.errors import UsageError
 from convscope.explanations import Explanation, FeatureMaps, Filters, Trust
-from convscope.figures._attacks import draw_attack
+from convscope.figures._attacks import draw_attack, draw_patch, draw_universal_noise
 from convscope.figures._evaluation import draw_evaluation
-from convscope.figures._explanations import draw_explanation
-from convscope.figures._feature_maps import draw_feature_maps
-from convscope.figures._filters import draw_filters
-from convscope.figures._networks import draw_network
-from convscope.figures._noises import draw_patch, draw_universal_noise
+from convscope.figures._explanations import draw_explanation, draw_trust
+from convscope.figures._layers import draw_feature_maps, draw_filters
 from convscope.figures._robustness import (
     draw_certification,
     draw_defenses,
@@ -27,8 +24,7 @@ from convscope.figures._robustness import (
     draw_survival,
 )
 from convscope.figures._scratch import draw_addition, draw_training_curve
-from convscope.figures._training import draw_training
-from convscope.figures._trust import draw_trust
+from convscope.figures._training import draw_network, draw_training
 from convscope.figures._visualizations import draw_visualization
 from convscope.models import NetworkSummary
 from convscope.robustness import (

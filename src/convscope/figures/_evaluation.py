@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from convscope.figures._mosaic import mosaic, pixels
-from convscope.figures._text import class_label, percent
 from convscope.figures._theme import (
     BLUE,
     MUTED,
@@ -18,9 +17,11 @@ from convscope.figures._theme import (
     SKY,
     axes,
     bare,
+    class_label,
     figure,
     look,
     note,
+    percent,
 )
 from convscope.training import Evaluation
 from convscope.training._evaluate import wilson

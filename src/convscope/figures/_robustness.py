@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from convscope.figures._attacks import budget
 from convscope.figures._curve import curve
 from convscope.figures._mosaic import pixels
-from convscope.figures._text import class_label, label, percent
 from convscope.figures._theme import (
     BLUE,
     GREEN,
@@ -25,9 +24,12 @@ from convscope.figures._theme import (
     SKY,
     axes,
     bare,
+    class_label,
     figure,
+    label,
     look,
     note,
+    percent,
 )
 from convscope.robustness import (
     Certification,

@@ -24,7 +24,7 @@ from convscope.figures._theme import (
     note,
 )
 from convscope.scratch import Addition, GradientCheck, TrainingCurve
-from convscope.scratch._gradient_check import TOLERANCE
+from convscope.scratch._check import TOLERANCE
 
 WIDEST = 48
 """Places of an addition that are drawn: the lowest."""

@@ -7,8 +7,18 @@ from torch import Tensor
 
 from convscope.figures._curve import curve, remark
 from convscope.figures._mosaic import Pixels, pixels
-from convscope.figures._text import class_label, in_words, label, percent, wrapped
-from convscope.figures._theme import MUTED, axes, bare, figure, look
+from convscope.figures._theme import (
+    MUTED,
+    axes,
+    bare,
+    class_label,
+    figure,
+    in_words,
+    label,
+    look,
+    percent,
+    wrapped,
+)
 from convscope.visualizations import Visualization
 
 COLUMNS = 10

@@ -1,13 +1,83 @@
-"""What a network is called, how it is built, and with which weights it starts."""
+"""Architectures: their settings, initialization, and modules applied in order."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
 from convscope.errors import UsageError
-from convscope.models._initialization import initialize
+
+SLOPE = math.sqrt(5)
+
+
+@torch.no_grad()
+def initialize(module: nn.Module, *, generator: Generator | None = None) -> None:
+    """Fill `module` with first weights of He's kind, in place.
+
+    Convolutions and dense layers draw from a uniform distribution of variance
+    ``2 / ((1 + slope**2) * fan_in)``. Slope 0 is He's rule for ReLU; slope sqrt(5), torch's own
+    default and ours, makes weights of at most ``1 / sqrt(fan_in)``. Biases are drawn within the
+    same bound; batch normalization starts as the identity.
+
+    Why not slope 0 and zero biases: measured on mnist-conv1 with the ``fast`` recipe's optimizer,
+    50 steps, three seeds, validation accuracy is 94.3 % with these weights, 93.6 % with zero
+    biases, 92.5 % with He's rule for ReLU. The networks here are shallow or normalized: smaller
+    weights can be moved further by the same steps, and biases that differ let the filters differ.
+
+    Args:
+        module: The network; every convolution, dense and normalization layer of it is written.
+        generator: Where the weights come from; ``None`` is torch's global generator.
+
+    Example:
+        >>> layer = nn.Linear(4, 2)
+        >>> initialize(layer, generator=torch.Generator().manual_seed(0))
+        >>> bool(layer.weight.abs().max() <= 0.5)
+        True
+
+    Source:
+        He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", ICCV 2015, equations 10 and 15.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            fan_in = layer.weight[0].numel()
+            bound = math.sqrt(6 / ((1 + SLOPE**2) * fan_in))
+            layer.weight.uniform_(-bound, bound, generator=generator)
+            if layer.bias is not None:
+                layer.bias.uniform_(-bound, bound, generator=generator)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+            layer.weight.fill_(1.0)
+            layer.bias.zero_()
+
+
+class Chain(nn.Sequential):
+    """`nn.Sequential` that flattens feature maps when it meets the first dense layer.
+
+    Flattening has no weights and nothing to look at, so it gets no name: the names of a chain
+    are exactly the layers that the documents name.
+
+    Example:
+        >>> import torch
+        >>> from collections import OrderedDict
+        >>> chain = Chain(OrderedDict(conv1=nn.Conv2d(1, 2, 3), fc1=nn.Linear(2 * 4, 5)))
+        >>> chain(torch.zeros(7, 1, 4, 4)).shape
+        torch.Size([7, 5])
+    """
+
+    applies_children_in_order = True
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Class scores, ``(batch, class)``, of ``(batch, channel, height, width)``."""
+        values = input
+        for layer in self:
+            if isinstance(layer, nn.Linear) and values.ndim > 2:
+                values = values.flatten(1)
+            values = cast(Tensor, layer(values))
+        return values
+
 
 InputShape = tuple[int, int, int]
 

@@ -5,8 +5,7 @@ from functools import partial
 
 from torch import nn
 
-from convscope.models._architecture import Architecture, InputShape
-from convscope.models._chain import Chain
+from convscope.models._architecture import Architecture, Chain, InputShape
 
 FILTERS = 32
 

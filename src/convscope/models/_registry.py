@@ -45,29 +45,29 @@ MODELS: Registry[Architecture] = Registry(
             "batch normalization",
         ),
         "cifar-11x11": (
-            "_cifar_11x11:cifar_11x11",
+            "_cifar:cifar_11x11",
             "64 11x11, 128 3x3, 128 3x3 filters without padding, global average, logits",
         ),
         "cifar-11x11-bn": (
-            "_cifar_11x11:cifar_11x11_bn",
+            "_cifar:cifar_11x11_bn",
             "64 11x11, 128 3x3, 128 3x3 filters without padding, global average, logits, "
             "batch normalization",
         ),
         "cifar-11x11-same": (
-            "_cifar_11x11:cifar_11x11_same",
+            "_cifar:cifar_11x11_same",
             "64 11x11, 128 3x3, 128 3x3 filters, zero-padded, global average, logits",
         ),
         "cifar-11x11-same-bn": (
-            "_cifar_11x11:cifar_11x11_same_bn",
+            "_cifar:cifar_11x11_same_bn",
             "64 11x11, 128 3x3, 128 3x3 filters, zero-padded, global average, logits, "
             "batch normalization",
         ),
         "cifar-resnet20": (
-            "_resnet:cifar_resnet20",
+            "_cifar:cifar_resnet20",
             "ResNet-20: 3 stages of 3 residual blocks with 16, 32, 64 filters, global average",
         ),
         "cifar-vgg": (
-            "_vgg:cifar_vgg",
+            "_cifar:cifar_vgg",
             "3 blocks of two 3x3 convolutions with 64, 128, 256 filters, global maximum",
         ),
     },
@@ -136,7 +136,7 @@ def check_model_name(spec: str | Path) -> None:
     Raises:
         CheckpointError: C11, with the closest names, or how to train a network without weights.
     """
-    from convscope.models._shipped import check_shipped
+    from convscope.models._weights import check_shipped
 
     text = str(spec)
     path = usable_path(spec, CheckpointError)

@@ -1,5 +1,6 @@
-"""Reading and writing .safetensors: numbers with names, and never a program."""
+"""Model files: safetensors and their folders."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,9 +8,98 @@ from safetensors.torch import load as parse
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from convscope.errors import CheckpointError
-from convscope.files import TENSORS, check_tensor_file, opened
-from convscope.models._files import refuse_impostors
+from convscope.errors import CheckpointError, ResourceError
+from convscope.files import TENSORS, check_tensor_file, opened, read_bytes
+
+_STARTS = (
+    (b"version https://git-lfs", "a git-LFS pointer, not the weights it stands for"),
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
+    (b"<?xml", "an XML page"),
+    (b"{", "a JSON text"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x89png", "a PNG image"),
+)
+_LIBRARIES = (
+    (0, b"\x89HDF\r\n", "an HDF5 file, as Keras and TensorFlow write"),
+    (4, b"TFL3", "a TensorFlow Lite model"),
+    (0, b"GGUF", "a GGUF file of a language model"),
+    (0, b"\x93NUMPY", "a NumPy array"),
+)
+_ENDINGS = {
+    ".onnx": "an ONNX model",
+    ".h5": "an HDF5 file, as Keras and TensorFlow write",
+    ".hdf5": "an HDF5 file, as Keras and TensorFlow write",
+    ".keras": "a Keras model",
+    ".tflite": "a TensorFlow Lite model",
+    ".pb": "a TensorFlow graph",
+    ".mlmodel": "a Core ML model",
+    ".npz": "a NumPy archive (.npz)",
+    ".npy": "a NumPy array",
+    ".joblib": "a joblib pickle, which can run programs",
+    ".engine": "a TensorRT engine",
+    ".pdparams": "weights of PaddlePaddle",
+    ".pte": "an ExecuTorch program",
+}
+FOREIGN_HINT = (
+    "convscope runs PyTorch networks: save the weights of the one it came from with "
+    "safetensors.torch.save_file, then package.module:factory --weights FILE"
+)
+
+
+def other_library(what: str, path: Path, hint: str = FOREIGN_HINT) -> CheckpointError:
+    """The error for a model that PyTorch does not read."""
+    return CheckpointError(
+        f"this is {what}, not PyTorch weights", code="C18", where=path, hint=hint
+    )
+
+
+def read_whole(path: Path) -> bytes:
+    """All bytes of a weight file.
+
+    Raises:
+        CheckpointError: There is no such file, or it is a folder, a pipe or a device.
+        ResourceError: It may not be read, or there is not enough memory.
+    """
+    return read_bytes(path, TENSORS)
+
+
+def refuse_impostors(data: bytes, path: Path) -> None:
+    """Name files that are something else altogether.
+
+    Raises:
+        CheckpointError: C07 for an empty file, C18 for a git-LFS pointer, a web page and the like.
+    """
+    if not data:
+        raise CheckpointError("file is empty", code="C07", where=path, hint="copy it again")
+    for offset, magic, what in _LIBRARIES:
+        if data[offset : offset + len(magic)] == magic:
+            raise other_library(what, path)
+    if path.suffix.lower() in _ENDINGS and data[:4] != b"PK\x03\x04":
+        raise other_library(_ENDINGS[path.suffix.lower()], path)
+    start = data[:64].lstrip().lower()
+    for magic, what in _STARTS:
+        if start.startswith(magic):
+            hint = "run `git lfs pull`" if b"git-lfs" in magic else "download the file itself"
+            raise CheckpointError(f"this is {what}", code="C18", where=path, hint=hint)
+
+
+def replace_durably(source: Path, target: Path) -> None:
+    """Rename `source` to `target` in one step, over what was there.
+
+    Raises:
+        ResourceError: The folder does not allow it.
+    """
+    try:
+        source.replace(target)
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise ResourceError(f"cannot be replaced: {error.strerror}", where=target) from error
+
 
 LARGEST_HEADER = 100_000_000
 

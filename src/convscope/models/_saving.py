@@ -13,10 +13,9 @@ from convscope.errors import ResourceError, UsageError, choose
 from convscope.files import checked_path, missing_parents, write_durably
 from convscope.models._architecture import InputShape
 from convscope.models._config import ModelConfig
-from convscope.models._files import replace_durably
 from convscope.models._matching import compare_keys, shapes_of
 from convscope.models._registry import MODELS
-from convscope.models._safetensors import write_tensors
+from convscope.models._safetensors import replace_durably, write_tensors
 
 NEW = ".new"
 

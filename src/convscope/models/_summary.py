@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope._random_states import RandomStates
+from convscope._random import RandomStates
 from convscope._readable import readable
 from convscope._shadow import shadow
 from convscope._taps import layer_label, require_hooks

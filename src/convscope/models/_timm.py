@@ -10,7 +10,7 @@ from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, ModelContractError, choose
 from convscope.models._adapters import fetching, numbers, require
 from convscope.models._description import Description, naming_classes
-from convscope.models._own_weights import load_into
+from convscope.models._factory import load_into
 from convscope.resizing import Resize
 
 NOTHING = Description()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from convscope.errors import CheckpointError
-from convscope.models._files import other_library, refuse_impostors
+from convscope.models._safetensors import other_library, refuse_impostors
 
 SAFE_HINT = (
     'where it was made, in Python: saved = torch.load(FILE, map_location="cpu"); '

@@ -4,7 +4,7 @@ from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, ResourceError, choose
 from convscope.models._adapters import numbers, require
 from convscope.models._description import Description, naming_classes
-from convscope.models._own_weights import load_into
+from convscope.models._factory import load_into
 from convscope.resizing import Resize
 
 NOTHING = Description()

@@ -9,9 +9,8 @@ from typing import Any
 
 from convscope.errors import ConvscopeError, printable
 from convscope.files import DRAWING, read_text
-from convscope.reports._images import inside, read_picture
-from convscope.reports._show import TONES, cell, cut, number, runs
-from convscope.reports._svg import harmless
+from convscope.reports._images import harmless, inside, read_picture
+from convscope.reports._text import TONES, cell, cut, number, runs
 from convscope.reports._write import LARGEST_MATRIX, LONGEST_TABLE
 
 Shown = dict[str, Any]

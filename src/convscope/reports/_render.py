@@ -17,8 +17,7 @@ from markupsafe import Markup
 from convscope.errors import DataError
 from convscope.files import REPORT, checked_path, read_json, usable_path, write_whole
 from convscope.reports._blocks import Reader, Shown
-from convscope.reports._safe_text import clean
-from convscope.reports._show import TONES, cut, runs
+from convscope.reports._text import TONES, clean, cut, runs
 from convscope.reports._write import FILE, SCHEMA
 
 LARGEST = 20_000_000

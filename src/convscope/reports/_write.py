@@ -21,7 +21,7 @@ from typing import Any
 
 from convscope.errors import ConvscopeError, UsageError, printable
 from convscope.files import checked_path, whole_folder
-from convscope.reports._safe_text import clean, without_paths
+from convscope.reports._text import clean, without_paths
 
 SCHEMA = 1
 FILE = "report.json"

@@ -19,8 +19,7 @@ from convscope.robustness._results import (
     Survival,
 )
 from convscope.robustness._smoothing import certify
-from convscope.robustness._survival import survival
-from convscope.robustness._transfer import model_transfer, noise_transfer
+from convscope.robustness._transfer import model_transfer, noise_transfer, survival
 
 __all__ = [
     "Certification",

@@ -10,8 +10,8 @@ from torch import Generator, Tensor
 from convscope.ascent import Region, l2_ball, linf_ball
 from convscope.attacks import Goal, projected_gradient
 from convscope.attacks._blocks import block_rows
-from convscope.attacks._goal import finite
-from convscope.attacks._start import random_start
+from convscope.attacks._by_ascent import random_start
+from convscope.attacks._criteria import finite
 from convscope.classifier import Classifier
 from convscope.data import sample_rows
 from convscope.errors import ModelContractError

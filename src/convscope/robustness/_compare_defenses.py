@@ -9,7 +9,7 @@ from torch import Tensor
 
 from convscope._arguments import checked
 from convscope.attacks import ATTACKS
-from convscope.attacks._goal import correct, finite
+from convscope.attacks._criteria import correct, finite
 from convscope.classifier import Classifier
 from convscope.errors import choose
 from convscope.robustness._results import DefenseComparison, DefenseRow

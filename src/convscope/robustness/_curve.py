@@ -13,9 +13,9 @@ from convscope._arguments import checked
 from convscope._random import source
 from convscope.attacks import ATTACKS, AttackResult
 from convscope.attacks._blocks import block_rows, in_blocks
+from convscope.attacks._by_ascent import check_norm, check_radius
+from convscope.attacks._criteria import finite, goal_of
 from convscope.attacks._flags import count_of, notes_of
-from convscope.attacks._goal import finite, goal_of
-from convscope.attacks._settings import check_norm, check_radius
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
 from convscope.probe import Cost

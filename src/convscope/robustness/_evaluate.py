@@ -23,9 +23,9 @@ from convscope.attacks import (
     square,
 )
 from convscope.attacks._blocks import block_rows, in_blocks
+from convscope.attacks._by_ascent import check_norm, check_radius
+from convscope.attacks._criteria import finite, goal_of
 from convscope.attacks._flags import count_of
-from convscope.attacks._goal import finite, goal_of
-from convscope.attacks._settings import check_norm, check_radius
 from convscope.classifier import Classifier
 from convscope.errors import choose
 from convscope.probe import Cost

@@ -9,8 +9,8 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._random import source
-from convscope.attacks._goal import finite, goal_of
-from convscope.attacks._settings import check_count, check_positive
+from convscope.attacks._by_ascent import check_count, check_positive
+from convscope.attacks._criteria import finite, goal_of
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.probe import Probe

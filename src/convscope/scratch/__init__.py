@@ -18,7 +18,14 @@ from convscope.scratch._batch_norm import (
     batch_norm_gradients,
     moments,
 )
-from convscope.scratch._checks import check_gradients
+from convscope.scratch._check import (
+    GradientCheck,
+    apart,
+    check_gradients,
+    check_layer,
+    numerical_gradient,
+    relative_error,
+)
 from convscope.scratch._convolution import (
     ConvolutionGradients,
     convolve,
@@ -26,36 +33,41 @@ from convscope.scratch._convolution import (
     convolve_input_gradient,
     convolve_kernel_gradient,
 )
-from convscope.scratch._dense import DenseGradients, dense, dense_gradients
-from convscope.scratch._geometry import Axis, padding_arithmetic
-from convscope.scratch._gradient_check import (
-    GradientCheck,
-    apart,
-    check_layer,
-    numerical_gradient,
-    relative_error,
+from convscope.scratch._dense import (
+    DenseGradients,
+    cross_entropy,
+    cross_entropy_gradient,
+    dense,
+    dense_gradients,
+    log_softmax,
+    relu,
+    relu_gradient,
+    softmax,
 )
-from convscope.scratch._initialization import he_normal
-from convscope.scratch._layers._batch_norm import BatchNorm
-from convscope.scratch._layers._convolution import Convolution
-from convscope.scratch._layers._dense import Dense
-from convscope.scratch._layers._inception import Inception
-from convscope.scratch._layers._layer import Layer
-from convscope.scratch._layers._normalize import Normalize
-from convscope.scratch._layers._pooling import AveragePool, MaxPool
-from convscope.scratch._layers._relu import ReLU
-from convscope.scratch._layers._sequential import Sequential
-from convscope.scratch._networks import NETWORKS, build_network
-from convscope.scratch._optimizers import SGD, Adam, Optimizer
+from convscope.scratch._geometry import Axis, padding_arithmetic
+from convscope.scratch._layers import (
+    AveragePool,
+    BatchNorm,
+    Convolution,
+    Dense,
+    Layer,
+    MaxPool,
+    Normalize,
+    ReLU,
+    Sequential,
+    he_normal,
+)
+from convscope.scratch._networks import NETWORKS, Inception, build_network
 from convscope.scratch._pooling import (
     average_pool,
     average_pool_gradient,
     max_pool,
     max_pool_gradient,
 )
-from convscope.scratch._relu import relu, relu_gradient
-from convscope.scratch._softmax import cross_entropy, cross_entropy_gradient, log_softmax, softmax
 from convscope.scratch._training import (
+    SGD,
+    Adam,
+    Optimizer,
     TrainingCurve,
     TrainingStep,
     accuracy,

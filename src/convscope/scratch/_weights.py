@@ -18,8 +18,7 @@ from convscope.files import (
     usable_path,
     write_whole,
 )
-from convscope.scratch._layers._layer import Layer
-from convscope.scratch._layers._sequential import Sequential
+from convscope.scratch._layers import Layer, Sequential
 from convscope.scratch._networks import build_network
 
 # Counts the batches that torch's running averages have seen; nothing is computed from it.

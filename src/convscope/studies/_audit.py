@@ -17,10 +17,9 @@ from convscope.reports import Report, Section, refuse_taken
 from convscope.studies._architecture import architecture
 from convscope.studies._context import Audit
 from convscope.studies._fooling import fooling
-from convscope.studies._honesty import limits, reproduce
-from convscope.studies._inside import filter_pictures, maps
+from convscope.studies._inside import filter_pictures, maps, neurons
+from convscope.studies._limitations import limits, reproduce
 from convscope.studies._looking import looking
-from convscope.studies._neurons import neurons
 from convscope.studies._noises import noises
 from convscope.studies._performance import percent, performance
 from convscope.studies._robustness import robustness

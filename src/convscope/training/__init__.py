@@ -1,16 +1,25 @@
 """Training: settings in, a run folder and a classifier out; killed and resumed without a trace."""
 
-from convscope.training._allocator import tune_allocator
 from convscope.training._batches import fitting_batch
 from convscope.training._evaluate import Evaluation, Examples, evaluate
-from convscope.training._events import Event, Measured, Saved, Started, Stepped, Warned
-from convscope.training._folder import check_run_folder
-from convscope.training._history import read_history
-from convscope.training._progress import print_progress
+from convscope.training._events import (
+    Event,
+    Measured,
+    Saved,
+    Started,
+    Stepped,
+    Warned,
+    print_progress,
+)
+from convscope.training._process import Interrupted, Terminated, tune_allocator
 from convscope.training._recipes import PRESETS, RECIPES, recipe
-from convscope.training._settings import TrainSettings
-from convscope.training._signals import Interrupted, Terminated
-from convscope.training._toml import read_settings, settings_from_toml, settings_to_toml
+from convscope.training._run_folder import check_run_folder, read_history
+from convscope.training._settings import (
+    TrainSettings,
+    read_settings,
+    settings_from_toml,
+    settings_to_toml,
+)
 from convscope.training._train import TrainResult, train
 
 __all__ = [

@@ -1,20 +1,57 @@
-"""From uint8 images in memory to batches: one gather and a few tensor operations, no workers."""
+"""Batches of the training images, validation, and their random streams."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
 
 from convscope.data import Split, apply_augmentation, draw_augmentation
 from convscope.errors import UsageError
 from convscope.training import _faults
-from convscope.training._consistency import COPIES
-from convscope.training._settings import TrainSettings
-from convscope.training._streams import number, order, stream
-from convscope.training._world import World
+from convscope.training._process import World
+from convscope.training._settings import COPIES, TrainSettings
 
-CPU = torch.device("cpu")
+
+def stream(seed: int, purpose: str, *position: int) -> Generator:
+    """The generator of one purpose at one place of a run.
+
+    Args:
+        seed: The run's seed.
+        purpose: What the numbers are for, such as ``"order"`` or ``"augment"``.
+        position: Where in the run, such as the epoch and the step.
+
+    Returns:
+        A fresh CPU generator; equal arguments give equal numbers, on every machine.
+
+    Example:
+        >>> first, again = stream(0, "augment", 3, 7), stream(0, "augment", 3, 7)
+        >>> torch.equal(torch.rand(4, generator=first), torch.rand(4, generator=again))
+        True
+        >>> torch.rand(1, generator=stream(0, "noise", 3, 7)) == torch.rand(1, generator=first)
+        tensor([False])
+    """
+    return Generator().manual_seed(number(seed, purpose, *position))
+
+
+def number(seed: int, purpose: str, *position: int) -> int:
+    """The 63-bit number that `stream` starts from."""
+    name = "/".join([str(seed), purpose, *map(str, position)])
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def order(seed: int, epoch: int, images: int) -> Tensor:
+    """The order in which an epoch shows the training images: (images,) row numbers.
+
+    It does not know how many processes share the work or how large a batch is.
+    """
+    return torch.randperm(images, generator=stream(seed, "order", epoch))
+
+
+CPU: torch.device = torch.device("cpu")
 
 
 def fitting_batch(wanted: int, images: int) -> int:
@@ -126,3 +163,57 @@ class Normalize:
         mean = images.new_tensor(self.mean).view(1, -1, 1, 1)
         std = images.new_tensor(self.std).view(1, -1, 1, 1)
         return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+CHUNK = 500
+
+
+class Validation:
+    """The validation split, as the loop looks at it.
+
+    Args:
+        split: Validation images.
+        normalize: As in training.
+        seed: Chooses the fixed subset that points inside an epoch use.
+        subset: Size of that subset.
+        device: Where the network is.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        normalize: Normalize,
+        *,
+        seed: int,
+        subset: int,
+        device: torch.device = CPU,
+    ) -> None:
+        self.split, self.normalize, self.device = split, normalize, device
+        shuffled = torch.randperm(len(split), generator=stream(seed, "validation"))
+        self.subset = shuffled[:subset].sort().values
+        self.everything = torch.arange(len(split))
+
+    @torch.no_grad()
+    def measure(self, module: nn.Module, *, everything: bool) -> tuple[float, float, int]:
+        """Mean cross-entropy, share read wrongly, number of images (NaN for none)."""
+        rows = self.everything if everything else self.subset
+        was_training = module.training
+        module.eval()
+        loss = wrong = 0.0
+        for chunk in torch.split(rows, CHUNK):
+            images = self.split.images[chunk].to(self.device).float().div_(255)
+            logits, labels = (
+                module(self.normalize(images)),
+                self.split.labels[chunk].to(self.device),
+            )
+            loss += F.cross_entropy(logits, labels, reduction="sum").item()
+            wrong += count_wrong(logits, labels)
+        module.train(was_training)
+        count = len(rows)
+        return (loss / count, wrong / count, count) if count else (math.nan, math.nan, 0)
+
+
+def count_wrong(logits: Tensor, labels: Tensor) -> int:
+    """How many rows are read wrongly; NaN logits count as wrong."""
+    right = (logits.argmax(1) == labels) & logits.isfinite().all(1)
+    return len(labels) - int(right.sum())

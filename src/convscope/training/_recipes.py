@@ -10,8 +10,7 @@ from typing import Any
 
 from convscope.data import Augmentation
 from convscope.errors import choose
-from convscope.training._settings import TrainSettings
-from convscope.training._toml import checked_table, with_values
+from convscope.training._settings import TrainSettings, checked_table, with_values
 
 PRESETS = ("fast", "long", "faithful", "robust", "smooth")
 

@@ -15,32 +15,41 @@ from convscope.data import Dataset
 from convscope.errors import ResourceError
 from convscope.models import build, load, save_model
 from convscope.training import _faults
-from convscope.training._batches import Batches, Normalize
-from convscope.training._card import model_card
-from convscope.training._checkpoints import Checkpoints, Snapshot, disk_errors, write_atomically
-from convscope.training._engine import Engine
-from convscope.training._environment import Environment
-from convscope.training._events import Event, Measured, Saved, Started, Stepped, Warned
-from convscope.training._folder import (
+from convscope.training._batches import Batches, Normalize, Validation, stream
+from convscope.training._checkpoints import (
+    Checkpoints,
+    Snapshot,
+    State,
+    disk_errors,
+    write_atomically,
+)
+from convscope.training._environment import Environment, model_card
+from convscope.training._events import (
+    Event,
+    Measured,
+    Saved,
+    Started,
+    Stepped,
+    Warned,
+    print_progress,
+    somebody_watches,
+)
+from convscope.training._loop import Engine, NotFinite, resolve_device, resolve_precision
+from convscope.training._process import Wish, World, joined, watched
+from convscope.training._run_folder import (
     CHECKPOINTS,
     METRICS,
+    append,
     begun,
     check_run_folder,
+    history_text,
+    locked,
     made,
+    parse_history,
     settle_config,
     sweep,
 )
-from convscope.training._history import append, history_text, parse_history
-from convscope.training._lock import locked
-from convscope.training._numbers import NotFinite
-from convscope.training._precision import resolve_device, resolve_precision
-from convscope.training._progress import print_progress, somebody_watches
 from convscope.training._settings import TrainSettings
-from convscope.training._signals import Wish, watched
-from convscope.training._state import State
-from convscope.training._streams import stream
-from convscope.training._validation import Validation
-from convscope.training._world import World, joined
 
 EXPLODED = 1e4
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from convscope.visualizations._images import RECIPES, chosen_recipe, class_images, neuron_images
 from convscope.visualizations._maximize import nearest
-from convscope.visualizations._prior_recipes import fourier, pca, spectrum
-from convscope.visualizations._priors import stationarity
+from convscope.visualizations._priors import fourier, pca, spectrum, stationarity
 from convscope.visualizations._problem import Recipe
 from convscope.visualizations._recipes import (
+    Jitter,
     gaussian_gradient,
     l2_blur,
     noise_adam,
@@ -15,7 +15,6 @@ from convscope.visualizations._recipes import (
 )
 from convscope.visualizations._result import Control, Judgement, Nearest, Visualization
 from convscope.visualizations._units import At, Units
-from convscope.visualizations._views import Jitter
 
 VISUALIZATIONS: dict[str, Callable[..., Visualization]] = {
     "class-images": class_images,

@@ -13,8 +13,7 @@ from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
 from convscope.types import Images
 from convscope.visualizations._maximize import maximize
-from convscope.visualizations._prior_recipes import fourier, pca, spectrum
-from convscope.visualizations._priors import ALIGNED, stationarity
+from convscope.visualizations._priors import ALIGNED, fourier, pca, spectrum, stationarity
 from convscope.visualizations._problem import Recipe
 from convscope.visualizations._recipes import (
     gaussian_gradient,

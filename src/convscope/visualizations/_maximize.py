@@ -14,9 +14,8 @@ from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UsageError
 from convscope.probe import Probe
 from convscope.types import Images
-from convscope.visualizations._problem import Drawing, Problem, Recipe
+from convscope.visualizations._problem import Drawing, Problem, Recipe, scores_on
 from convscope.visualizations._result import Control, Judgement, Nearest, Visualization
-from convscope.visualizations._scores import scores_on
 from convscope.visualizations._units import LOGITS, Units
 
 MOST_REFERENCES = 5000

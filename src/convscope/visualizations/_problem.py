@@ -1,15 +1,16 @@
-"""What a recipe is given, and what it gives back."""
+"""The optimization problem of an image: units, scores, initialization."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Generator, Tensor
 
 from convscope._readable import readable
-from convscope.probe import Objective, Probe
+from convscope.ascent import Region, adam_step, ascend
+from convscope.probe import LayerInfo, Objective, Probe
 from convscope.types import Images
 from convscope.visualizations._units import Units
 
@@ -78,3 +79,127 @@ class Recipe:
     draw: Callable[[Problem], Drawing]
     settings: dict[str, float | int | str | bool] = field(default_factory=dict)
     needs_reference: bool = False
+
+
+def scores_on(probe: Probe, units: Units, images: Images) -> Tensor:
+    """Activation of every unit for every image, ``(batch, unit)``, in bounded memory."""
+    parts = []
+    for start in range(0, len(images), 256):
+        chunk = images[start : start + 256]
+        outputs = probe.logits(chunk) if units.until is None else probe.at(units.until, chunk)
+        parts.append(units.scores(outputs))
+    return torch.cat(parts)
+
+
+Paint = Callable[[Tensor], Tensor]
+
+FACTORS = (3.0, 10.0, 20.0)
+TRIES = 8
+STEPS = 50
+
+PASSING = (
+    "ReLU", "ReLU6", "LeakyReLU", "ELU", "SiLU", "GELU", "Hardswish", "Mish", "MaxPool2d",
+    "AvgPool2d", "Dropout", "Dropout2d", "Identity",
+)  # fmt: skip
+"""Layers that hand every map on by itself."""
+
+
+def lively(
+    problem: Problem, draw: Callable[[float], Tensor], region: Region, paint: Paint | None = None
+) -> tuple[Tensor, Tensor]:
+    """A start per unit, and which units stay silent.
+
+    Args:
+        problem: What is to be drawn.
+        draw: Liveliness (1: as the recipe says, 20: twenty times the deviation) to starts.
+        region: Where starts may be.
+        paint: From what is moved to images, if it is not the image itself.
+
+    Returns:
+        ``(unit, ...)`` and ``(unit,)``.
+    """
+    start = draw(1.0)
+    silent = _silent(problem, start, paint)
+    feeding = feeding_units(problem.probe.layers(), problem.units) if bool(silent.any()) else None
+    if feeding is not None:
+        woken = _woken(problem, start, feeding, region, paint)
+        start = torch.where(_column(silent, start), woken, start)
+        silent = _silent(problem, start, paint)
+    if bool(silent.any()):
+        start, silent = _tried(problem, draw, start, silent, paint)
+    return start, silent
+
+
+def feeding_units(layers: Sequence[LayerInfo], units: Units) -> Units | None:
+    """The units of the convolution (or other layer) that `units` merely rectify and pool."""
+    names = [info.name for info in layers]
+    if units.layer not in names:
+        return None
+    index = names.index(units.layer)
+    here = layers[index].output_shape
+    while index > 0 and layers[index].kind in PASSING:
+        index -= 1
+        if len(layers[index].output_shape) != len(here):
+            return None
+        if layers[index].output_shape[0] != here[0]:
+            return None
+    found = layers[index]
+    if found.name == units.layer or not found.is_leaf:
+        return None
+    position = units.position
+    if position is not None:
+        row, column = position
+        position = (
+            row * found.output_shape[1] // here[1],
+            column * found.output_shape[2] // here[2],
+        )
+    return replace(units, layer=found.name, position=position)
+
+
+def _silent(problem: Problem, start: Tensor, paint: Paint | None) -> Tensor:
+    found = problem.probe.gradient(
+        start,
+        problem.activation(),
+        paint=None if paint is None else lambda x, rows: paint(x),
+        until=problem.units.until,
+        missing="zero",
+    )
+    return (found.gradients.flatten(1) == 0).all(dim=1)
+
+
+def _woken(
+    problem: Problem, start: Tensor, feeding: Units, region: Region, paint: Paint | None
+) -> Tensor:
+    return ascend(
+        start,
+        problem.probe,
+        lambda x, outputs, rows: feeding.own(outputs, rows),
+        step=adam_step(0.05),
+        region=region,
+        steps=STEPS,
+        stop=lambda outputs, rows: feeding.own(outputs, rows) > 0,
+        paint=None if paint is None else lambda x, k, rows: paint(x),
+        until=feeding.layer,
+    ).images
+
+
+def _tried(
+    problem: Problem,
+    draw: Callable[[float], Tensor],
+    start: Tensor,
+    silent: Tensor,
+    paint: Paint | None,
+) -> tuple[Tensor, Tensor]:
+    first = best = problem.values(start if paint is None else paint(start))
+    for factor in FACTORS:
+        for _ in range(TRIES):
+            tried = draw(factor)
+            values = problem.values(tried if paint is None else paint(tried))
+            better = silent & (values > best)
+            start = torch.where(_column(better, start), tried, start)
+            best = torch.where(better, values, best)
+    return start, silent & (best <= first)
+
+
+def _column(flags: Tensor, like: Tensor) -> Tensor:
+    return flags.view(-1, *[1] * (like.ndim - 1))

@@ -1,0 +1,320 @@
+"""Projected gradient descent, its one-step ancestor and its relative with momentum."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Generator, Tensor
+
+from convscope._arguments import checked
+from convscope._random import source
+from convscope.ascent import (
+    Region,
+    Step,
+    l2_ball,
+    l2_step,
+    linf_ball,
+    momentum_step,
+    sign_step,
+)
+from convscope.attacks._blocks import in_turns, streamed
+from convscope.attacks._by_ascent import (
+    attack_by_ascent,
+    check_count,
+    check_norm,
+    check_positive,
+    check_radius,
+    check_steps,
+)
+from convscope.attacks._by_ascent import random_start as random_point
+from convscope.attacks._criteria import direction_of, goal_of, objective_of
+from convscope.attacks._result import AttackResult
+from convscope.attacks._transforms import View
+from convscope.classifier import Classifier
+from convscope.errors import UsageError
+from convscope.types import Images, Keep, Labels, Norm, ObjectiveName
+
+
+@checked
+@streamed
+def projected_gradient(
+    classifier: Classifier,
+    images: Images,
+    labels: Labels,
+    *,
+    targets: Labels | None = None,
+    epsilon: float | Tensor = 8 / 255,
+    norm: Norm = "linf",
+    steps: int = 40,
+    step_size: float | Tensor | None = None,
+    random_start: bool = False,
+    restarts: int = 1,
+    objective: ObjectiveName = "cross-entropy",
+    keep: Keep = "first",
+    momentum: float = 0.0,
+    views: View | None = None,
+    draws: int = 8,
+    generator: Generator | None = None,
+) -> AttackResult:
+    """Search the epsilon-ball around each image for one that is classified wrongly.
+
+    Repeats ``x <- project(x + step_size * direction(gradient))``: for ``"linf"`` the direction is
+    the gradient's sign, for ``"l2"`` the unit gradient. Pixels stay in [0, 1]. A row leaves as
+    soon as it fools. Cross-entropy is climbed by way of the log-odds, which lead the same way and
+    do not saturate. Rows whose gradient is exactly zero nevertheless follow the margin, and are
+    counted.
+
+    Args:
+        classifier: The network to fool; it is left as it was.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        labels: ``(batch,)``, the true classes.
+        targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
+        epsilon: Radius in pixel units, one or one per image; 8/255 is eight grey levels.
+        norm: How distance is measured, ``"linf"`` or ``"l2"``.
+        steps: Number of steps; 0 only looks at the start.
+        step_size: Distance per step in pixel units, one or one per image. By default
+            ``2.5 * epsilon / steps``: enough to reach the border and to turn back.
+        random_start: Begin at a random point of the ball: the same offset for every image, so
+            that no result depends on the neighbors.
+        restarts: Starts; all but the first from random points, each only for rows that stand.
+        objective: ``"cross-entropy"``, ``"margin"``, ``"dlr"``, ``"logit"`` or ``"probability"``.
+        keep: ``"first"``: the first point that fools, cheapest; ``"best"``: take every step and
+            keep the point of the highest objective.
+        momentum: Decay of accumulated gradients; 0: none.
+        views: Draws transformations that the result has to survive, such as ``rotations(30)``; on
+            the command line names with commas: mirror, crop, rotation, greyscale, noise.
+        draws: How many views are drawn per step.
+        generator: Source of randomness; by default one with seed 0.
+
+    Returns:
+        Images before and after, on the device of `images`.
+
+    Raises:
+        UsageError: U03 for an impossible epsilon, U05 steps, U06 step size, U08 labels.
+
+    Example:
+        A network that calls an image bright when its pixels sum to more than two:
+
+        >>> linear = torch.nn.Linear(4, 2)
+        >>> linear.weight.data = torch.tensor([[-1.0] * 4, [1.0] * 4])
+        >>> linear.bias.data = torch.tensor([2.0, -2.0])
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), linear)
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images, labels = torch.full((1, 1, 2, 2), 0.75), torch.tensor([1])
+        >>> result = projected_gradient(classifier, images, labels, epsilon=0.5, steps=2)
+        >>> result.fooled, result.steps
+        (tensor([True]), tensor([1]))
+
+    Source:
+        Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018,
+        section 2.1. Their random start is the default there; here it is an option, because it
+        makes rows that fall at once cost more. With `views`: Athalye et al., "Synthesizing Robust
+        Adversarial Examples", ICML 2018.
+    """
+    goal = goal_of(classifier, images, labels, targets)
+    radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
+    check_steps(steps)
+    size, flags = _step_size(
+        step_size, radii, steps, images, across=momentum == 0 and (random_start or restarts > 1)
+    )
+    check_count("restarts", restarts)
+    check_count("draws", draws)
+    if momentum:
+        check_positive("momentum", momentum)
+    generator = source(generator)
+
+    def start(rows: Tensor, number: int) -> AttackResult:
+        x, mine, radius, length = images[rows], goal.of(rows), _of(radii, rows), _of(size, rows)
+        region: Region = linf_ball(x, radius) if norm == "linf" else l2_ball(x, radius)
+        step: Step = sign_step(length) if norm == "linf" else l2_step(length)
+        random = random_start or number > 0
+        return attack_by_ascent(
+            classifier,
+            x,
+            mine,
+            method="momentum" if momentum else "projected-gradient",
+            objective=(direction_of if views is None else objective_of)(objective, mine),
+            step=momentum_step(step, momentum) if momentum else step,
+            steps=steps,
+            region=region,
+            start=random_point(x, radius, norm, region, generator) if random else None,
+            keep="best" if keep == "best" else "first",
+            stop=keep != "best",
+            norm=norm,
+            epsilon=radius,
+            views=views,
+            draws=draws,
+            generator=generator,
+            flags=flags,
+            settings={
+                "steps": steps,
+                "step_size": _plain(size),
+                "random_start": random_start,
+                "objective": objective,
+                "momentum": momentum,
+                "keep": keep,
+                "draws": draws if views is not None else 0,
+            }
+            | ({"restarts": restarts} if restarts > 1 else {}),
+        )
+
+    everyone = torch.arange(len(images), device=images.device)
+    result = in_turns(everyone, [partial(start, number=n) for n in range(restarts)])
+    return replace(result, originals=images)
+
+
+@checked
+@streamed
+def fast_gradient(
+    classifier: Classifier,
+    images: Images,
+    labels: Labels,
+    *,
+    targets: Labels | None = None,
+    epsilon: float | Tensor = 8 / 255,
+    norm: Norm = "linf",
+) -> AttackResult:
+    """One `projected_gradient` step as long as the radius, from the image itself.
+
+    Args:
+        classifier: The network to fool.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        labels: ``(batch,)``, the true classes.
+        targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
+        epsilon: Radius in pixel units.
+        norm: ``"linf"`` moves every pixel by epsilon, ``"l2"`` the image along its gradient.
+
+    Returns:
+        Images before and after.
+
+    Raises:
+        UsageError: U03 for an impossible epsilon, U08 for labels that are no classes.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images, labels = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
+        >>> fast_gradient(classifier, images, labels, epsilon=0.25).distance("linf") <= 0.25
+        tensor([True])
+
+    Source:
+        Goodfellow, Shlens, Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015,
+        section 4. Ours leaves images alone that are wrong already.
+    """
+    radii = check_radius(epsilon, check_norm(norm), images)
+    result = projected_gradient(
+        classifier,
+        images,
+        labels,
+        targets=targets,
+        epsilon=radii,
+        norm=norm,
+        steps=1,
+        step_size=radii if bool((radii > 0).all()) else None,
+    )
+    return replace(result, method="fast-gradient", settings={})
+
+
+@checked
+@streamed
+def momentum(
+    classifier: Classifier,
+    images: Images,
+    labels: Labels,
+    *,
+    targets: Labels | None = None,
+    epsilon: float | Tensor = 8 / 255,
+    norm: Norm = "linf",
+    steps: int = 10,
+    step_size: float | None = None,
+    decay: float = 1.0,
+    keep: Keep = "best",
+) -> AttackResult:
+    """Iterated fast gradient with accumulated gradients: made for transfer to other networks.
+
+    Args:
+        classifier: The network to fool.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        labels: ``(batch,)``, the true classes.
+        targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
+        epsilon: Radius in pixel units.
+        norm: How distance is measured, ``"linf"`` or ``"l2"``.
+        steps: Number of steps.
+        step_size: Distance per step in pixel units; by default ``epsilon / steps``, as in the
+            paper.
+        decay: Share of the accumulated gradient that is kept per step; 1 keeps all.
+        keep: ``"best"`` takes every step, as transfer wants; ``"first"`` stops at success.
+
+    Returns:
+        Images before and after.
+
+    Raises:
+        UsageError: U03, U05, U06, U08.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images, labels = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
+        >>> momentum(classifier, images, labels, epsilon=0.1).method
+        'momentum'
+
+    Source:
+        Dong et al., "Boosting Adversarial Attacks with Momentum", CVPR 2018, algorithm 1.
+    """
+    radii = check_radius(epsilon, check_norm(norm), images)
+    check_positive("decay", decay)
+    return projected_gradient(
+        classifier,
+        images,
+        labels,
+        targets=targets,
+        epsilon=radii,
+        norm=norm,
+        steps=steps,
+        step_size=radii / max(steps, 1)
+        if step_size is None and bool((radii > 0).all())
+        else step_size,
+        momentum=decay,
+        keep=keep,
+    )
+
+
+def _step_size(
+    step_size: float | Tensor | None, radii: Tensor, steps: int, images: Images, *, across: bool
+) -> tuple[Tensor, tuple[str, ...]]:
+    """The size as a tensor, and what to say about it.
+
+    From the image itself, in the middle, a walk needs one radius to reach every border; from a
+    random point it may have to go `across` the ball.
+    """
+    if step_size is None:
+        return 2.5 * radii / max(steps, 1), ()
+    size = torch.as_tensor(step_size, dtype=torch.float64, device=images.device)
+    if size.ndim > 1 or (size.ndim == 1 and len(size) != len(images)):
+        raise UsageError(
+            f"step_size has shape {tuple(size.shape)} for {len(images)} images",
+            code="U06",
+            expected="one number, or one per image",
+        )
+    if size.numel():
+        check_positive("step_size", float(size.min()))
+        check_positive("step_size", float(size.max()))
+    flags = []
+    if bool((size > radii).any()) and bool((radii > 0).any()):
+        flags.append("step size above epsilon: every step is cut back")
+    if across and steps > 1 and bool((steps * size < 0.999 * 2 * radii).any()):
+        flags.append("steps * step_size < 2 * epsilon: the walk cannot cross the ball")
+    if not across and steps > 1 and bool((steps * size < 0.999 * radii).any()):
+        flags.append("steps * step_size < epsilon: the walk cannot reach the border")
+    return size, tuple(flags)
+
+
+def _of(values: Tensor, rows: Tensor) -> Tensor:
+    """The entries of some rows, if there is one per row."""
+    return values[rows] if values.ndim else values
+
+
+def _plain(size: Tensor) -> float:
+    return float(size.max()) if size.numel() else 0.0

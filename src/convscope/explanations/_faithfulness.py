@@ -1,0 +1,123 @@
+"""Does the answer depend on the pixels that a map points at? Deletion and insertion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from convscope._arguments import checked
+from convscope._random import source
+from convscope._readable import readable
+from convscope.ascent import gaussian_blur
+from convscope.classifier import Classifier
+from convscope.errors import UsageError
+from convscope.explanations._masking import painted_logits
+from convscope.explanations._result import Explanation
+from convscope.types import ClassHeatmaps
+
+
+@readable
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Faithfulness:
+    """How the probability of a class falls and rises with the pixels that a map puts first.
+
+    Attributes:
+        method: Whose maps.
+        fractions: ``(point,)``, share of pixels that are blurred (deletion) or sharp (insertion).
+        deletion: ``(batch, point)``, probability of the target; the faster it falls the better.
+        insertion: ``(batch, point)``; the faster it rises the better.
+    """
+
+    method: str
+    fractions: Float[Tensor, " point"]
+    deletion: Float[Tensor, "batch point"]
+    insertion: Float[Tensor, "batch point"]
+
+    @property
+    def gap(self) -> float:
+        """Mean area under the insertion curve minus that under the deletion curve."""
+        return float((area(self.insertion) - area(self.deletion)).mean())
+
+
+@checked
+def deletion_insertion(
+    classifier: Classifier,
+    explanation: Explanation,
+    *,
+    steps: int = 16,
+    generator: Generator | None = None,
+) -> Faithfulness:
+    """Blur the pixels of each image in the order of its first map, and sharpen them likewise.
+
+    Args:
+        classifier: The network that the maps are about.
+        explanation: Maps of any origin; the first target of each image is used.
+        steps: Points of the curves, besides the beginning.
+        generator: Breaks ties between pixels of equal value; by default one with seed 0.
+
+    Returns:
+        Curves of ``steps + 1`` points.
+
+    Raises:
+        UsageError: If `steps` is below 1.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 4, 4))
+        >>> from convscope.explanations import saliency
+        >>> found = deletion_insertion(classifier, saliency(classifier, torch.rand(3, 1, 4, 4)))
+        >>> found.deletion.shape
+        torch.Size([3, 17])
+
+    Source:
+        Petsiuk, Das, Saenko, "RISE", 2018, section 4.1; a blurred image stands for missing
+        pixels in both curves here, which keeps the network on familiar ground.
+    """
+    if steps < 1:
+        raise UsageError(f"steps is {steps}", code="U05", expected="at least 1")
+    images, targets = explanation.images, explanation.targets[:, 0]
+    drawn = source(generator)
+    order = ranks(explanation.maps[:, :1], drawn)
+    blurred = gaussian_blur(images, max(images.shape[2:]) * 3 / 32)
+    points = steps + 1
+    limits = torch.linspace(0, order[0].numel(), points).round().to(order.device)
+
+    def paint(numbers: Tensor) -> Tensor:
+        rows, rest = numbers // (2 * points), numbers % (2 * points)
+        chosen = order[rows] < limits[rest % points, None, None, None]
+        swap = (rest >= points)[:, None, None, None]
+        return torch.where(chosen ^ swap, blurred[rows], images[rows])
+
+    with classifier.probe() as probe:
+        logits = painted_logits(probe, len(images) * 2 * points, paint)
+    shares = logits.softmax(dim=1).view(len(images), 2, points, -1)
+    index = targets[:, None, None, None].expand(-1, 2, points, 1)
+    curves = shares.gather(3, index)[..., 0]
+    return Faithfulness(
+        method=explanation.method,
+        fractions=limits / order[0].numel(),
+        deletion=curves[:, 0],
+        insertion=curves[:, 1],
+    )
+
+
+def ranks(maps: ClassHeatmaps, generator: Generator) -> Tensor:
+    """Position of every pixel from the largest value (0) down, ties in random order."""
+    flat = maps.flatten(1)
+    shuffled = torch.randperm(flat.shape[1], generator=generator).to(flat.device)
+    order = shuffled[flat[:, shuffled].argsort(dim=1, descending=True, stable=True)]
+    places = torch.arange(flat.shape[1], device=flat.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places).view(maps.shape)
+
+
+def area(curves: Tensor) -> Tensor:
+    """Area under curves ``(batch, point)`` over a unit interval, by trapezoids.
+
+    Example:
+        >>> area(torch.tensor([[0.0, 0.5, 1.0]]))
+        tensor([0.5000])
+    """
+    return torch.trapezoid(curves, dx=1 / (curves.shape[1] - 1), dim=1)

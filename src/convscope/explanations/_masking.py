@@ -1,0 +1,83 @@
+"""Images with parts hidden: what hides them, and logits of lazily generated images in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from convscope._watched import announce
+from convscope.ascent import gaussian_blur
+from convscope.errors import UsageError, choose
+from convscope.probe import Probe, rows_per_chunk
+from convscope.types import Images, Logits
+
+Fill = float | str | Tensor
+"""A grey level, each image's ``"mean"`` color, the image ``"blur"``-red, or images."""
+
+
+def blank(fill: Fill, images: Images, name: str = "fill") -> tuple[Tensor, str]:
+    """The uninformative version of each image, and its name.
+
+    Args:
+        fill: See `Fill`.
+        images: ``(batch, channel, height, width)``.
+        name: What to call `fill` in an error.
+
+    Returns:
+        Images that broadcast to the shape of `images`, one row per image.
+
+    Raises:
+        UsageError: If there is no such fill.
+
+    Example:
+        >>> import torch
+        >>> blank("mean", torch.tensor([0.0, 1.0]).view(1, 1, 1, 2))
+        (tensor([[[[0.5000]]]]), 'mean color')
+    """
+    count = len(images)
+    if isinstance(fill, Tensor):
+        try:
+            return fill.to(images).expand(count, *images.shape[1:]), "images"
+        except RuntimeError as error:
+            raise UsageError(
+                f"{name} has shape {tuple(fill.shape)}",
+                code="U05",
+                expected=f"images that broadcast to {tuple(images.shape)}",
+            ) from error
+    if isinstance(fill, str):
+        choose(name, fill, ("mean", "blur"))
+        if fill == "mean":
+            return images.mean(dim=(2, 3), keepdim=True), "mean color"
+        return gaussian_blur(images, max(images.shape[2:]) / 10), "blur"
+    if not 0 <= fill <= 1:
+        raise UsageError(f"{name} is {fill}", code="U05", expected="a gray level from 0 to 1")
+    return images.new_full((count, 1, 1, 1), fill), f"grey {fill:g}"
+
+
+def chunks(probe: Probe, count: int) -> Iterator[Tensor]:
+    """The numbers 0 to `count` - 1, in pieces that run well through the network."""
+    size = rows_per_chunk(probe.classifier.input_shape, probe.classifier.device)
+    for start in range(0, count, size):
+        yield torch.arange(start, min(start + size, count))
+        announce(min(start + size, count) / count)
+
+
+def painted_logits(probe: Probe, count: int, paint: Callable[[Tensor], Tensor]) -> Logits:
+    """Logits of the images ``paint(numbers)``, without ever holding all of them.
+
+    Args:
+        probe: An open probe.
+        count: How many images there are.
+        paint: ``(n,)`` numbers below `count` to ``(n, channel, height, width)``.
+
+    Returns:
+        ``(count, class)``.
+    """
+    found = []
+    with torch.inference_mode(False), torch.no_grad():
+        for numbers in chunks(probe, count):
+            images = paint(numbers)
+            found.append(probe.run(images).to(images.device))
+    return torch.cat(found)

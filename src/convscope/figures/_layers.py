@@ -1,0 +1,123 @@
+"""Filters and feature maps."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from convscope.explanations import FeatureMaps, Filters, LayerMaps
+from convscope.figures._mosaic import GAP, Pixels, mosaic, pixels, stretched
+from convscope.figures._theme import MUTED, axes, bare, figure, label, look, wrapped
+
+BETWEEN = (104, 128, 152)
+"""Slate lines: neither black nor white nor gray corners of a filter melt into them on any page."""
+
+MOST_FILTERS = 256
+"""Filters of one sheet."""
+
+
+def draw_filters(result: Filters) -> Figure:
+    """All filters of a layer on one sheet."""
+    data = filter_sheet(result)
+    with look():
+        width = 7.0
+        drawn = figure(width, 0.8 + width * data.shape[0] / data.shape[1])
+        made = axes(
+            drawn, title=wrapped(filter_caption(result), width), x=label(filter_legend(result), 120)
+        )
+        made.xaxis.label.set(fontsize=8, color=MUTED)
+        made.imshow(data, cmap="gray", vmin=0, vmax=255)
+        bare(made)
+        made.spines[:].set_visible(False)
+    return drawn
+
+
+def filter_legend(result: Filters) -> str:
+    """What black and white mean."""
+    low, high = float(result.low.min()), float(result.high.max())
+    return (
+        "each by itself: its smallest weight is dark, its largest bright; all weights lie from "
+        f"{low:.2g} to {high:.2g}"
+    )
+
+
+def filter_sheet(result: Filters) -> Pixels:
+    """The filters as a native-resolution mosaic in color, with lines around all of them."""
+    pictures = result.pictures[:MOST_FILTERS].expand(-1, 3, -1, -1)
+    tiles = [pixels(picture) for picture in pictures]
+    inner = mosaic(tiles, columns=result.columns, between=BETWEEN)
+    sheet = np.empty((inner.shape[0] + 2, inner.shape[1] + 2, 3), dtype=np.uint8)
+    sheet[:] = BETWEEN
+    sheet[1:-1, 1:-1] = inner
+    return sheet
+
+
+def filter_caption(result: Filters) -> str:
+    """What the sheet shows, in one line."""
+    count, channels, height, width = result.weights.shape
+    shown = f"{min(count, MOST_FILTERS)} of {count}" if count > MOST_FILTERS else f"{count}"
+    slice_ = f", the part that sees map {result.seen_map}" if result.seen_map is not None else ""
+    return f"{shown} filters of {result.layer_label}, {channels} x {height} x {width}{slice_}"
+
+
+MOST_MAPS = 64
+"""Maps of one sheet."""
+
+FLAGGED = 4
+"""Dead and selective maps that a caption names."""
+
+
+def draw_feature_maps(result: FeatureMaps, row: int = 0) -> Figure:
+    """One image and its maps in every layer.
+
+    Args:
+        result: From `convscope.explanations.feature_maps`.
+        row: Which image.
+    """
+    sheets = [map_sheet(layer, row, between=(255, 255, 255)) for layer in result.layers]
+    titles = [wrapped(map_caption(layer), 7.2) for layer in result.layers]
+    ratios = [1.3] + [
+        7.2 * s.shape[0] / s.shape[1] + 0.15 + 0.17 * len(title.splitlines())
+        for s, title in zip(sheets, titles, strict=True)
+    ]
+    with look():
+        drawn = figure(7.4, sum(ratios) + 0.2)
+        grid = drawn.add_gridspec(len(ratios), 1, height_ratios=ratios)
+        made = axes(
+            drawn,
+            grid[0],
+            title="image; below, each map from its smallest value (black) to its largest (white)",
+        )
+        made.imshow(pixels(result.images[row]), cmap="gray", vmin=0, vmax=255)
+        made.set_anchor("W")
+        bare(made)
+        for i, (title, sheet) in enumerate(zip(titles, sheets, strict=True)):
+            made = axes(drawn, grid[i + 1], title=title)
+            made.imshow(sheet, cmap="gray", vmin=0, vmax=255)
+            bare(made)
+            made.spines[:].set_visible(False)
+    return drawn
+
+
+def map_sheet(
+    layer: LayerMaps, row: int, *, columns: int = 16, between: tuple[int, int, int] = GAP
+) -> Pixels:
+    """The maps of one image as a native-resolution mosaic, each stretched by itself."""
+    tiles = [stretched(values) for values in layer.maps[row, :MOST_MAPS]]
+    return mosaic(tiles, columns=columns, between=between)
+
+
+def map_caption(layer: LayerMaps) -> str:
+    """What the sheet shows in one line, with dead maps and those that answer to few images."""
+    count, height, width = layer.maps.shape[1:]
+    shown = f"{MOST_MAPS} of {count}" if count > MOST_MAPS else f"{count}"
+    words = f"{layer.layer_label}: {shown} maps of {height} x {width}"
+    dead = layer.dead.nonzero()[:, 0].tolist()
+    if dead:
+        which = "this image" if len(layer.maps) == 1 else f"all {len(layer.maps)} images"
+        words += f"; constant on {which}: {', '.join(map(str, dead[:FLAGGED]))}"
+        words += f" and {len(dead) - FLAGGED} more" if len(dead) > FLAGGED else ""
+    if len(layer.maps) > 1:
+        best = layer.most_selective[:FLAGGED].tolist()
+        words += f"; most selective: {', '.join(map(str, best))}"
+    return words

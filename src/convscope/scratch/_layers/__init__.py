@@ -1,1 +1,0 @@
-"""Layers: functions that remember what their backward pass needs."""

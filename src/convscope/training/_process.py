@@ -1,0 +1,161 @@
+"""This process: stop signals, rank and world size, memory allocator."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from convscope.errors import ConvscopeError
+
+
+class Interrupted(ConvscopeError):
+    """The run was stopped by Ctrl-C; its state is saved."""
+
+    exit_code = 130
+
+
+class Terminated(Interrupted):
+    """The run was stopped by SIGTERM or a closed terminal; its state is saved."""
+
+    exit_code = 143
+
+
+class Wish:
+    """Which signal, if any, asked the run to end."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    def error(self, step: int, total: int) -> Interrupted:
+        """The exception to leave with, once the state is saved."""
+        kind = Interrupted if self.signal in (None, signal.SIGINT) else Terminated
+        return kind(
+            f"stopped after step {step} of {total}; everything is saved",
+            hint="the same command with --resume goes on, with the same result to the bit",
+        )
+
+
+@contextmanager
+def watched() -> Iterator[Wish]:
+    """Collect SIGINT and SIGTERM while the block runs; a second SIGINT stops at once.
+
+    Outside the main thread Python cannot catch signals: there the wish never comes.
+    """
+    wish = Wish()
+    if threading.current_thread() is not threading.main_thread():
+        yield wish
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if wish.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        wish.signal = number
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    # A closed terminal ends a run like SIGTERM, unless `nohup` said that it shall not.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield wish
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class World:
+    """Who this process is among how many.
+
+    Args:
+        rank: 0, 1, ...; process 0 writes files and speaks.
+        size: Number of processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this process writes files and events."""
+        return self.rank == 0
+
+    def share(self, count: int) -> slice:
+        """The rows of a global batch of `count` images that are this process's work."""
+        return slice(self.rank, count, self.size)
+
+    def average(self, tensors: list[Tensor]) -> None:
+        """Replace the tensors by their mean over all processes, in one message."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        flat /= self.size
+        for tensor, mean in zip(
+            tensors, torch.split(flat, [t.numel() for t in tensors]), strict=True
+        ):
+            tensor.detach().copy_(mean.view(tensor.shape))
+
+    def wait(self) -> None:
+        """Go on when every process is here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[World]:
+    """The world that ``torchrun`` announced in the environment, or a world of one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
+        yield World()
+        return
+    ours = not dist.is_initialized()
+    if ours:
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield World(rank=dist.get_rank(), size=dist.get_world_size())
+    finally:
+        if ours:
+            dist.destroy_process_group()
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+
+
+def tune_allocator(kibibytes: int = 1024 * 1024) -> bool:
+    """Let glibc keep large blocks instead of returning them to the system after every step.
+
+    A training step allocates and frees the same few megabytes over and over; by default each of
+    them is fetched from the kernel anew, page by page. This changes the whole process and cannot
+    be undone, so the command line calls it and the library never does.
+
+    Args:
+        kibibytes: Blocks up to this size are kept.
+
+    Returns:
+        Whether there was a glibc that listened.
+
+    Source: measured on an AVX-512 machine with torch 2.13: page faults 1.47 M to 88 k, float32
+    training 1.3 to 1.5 times faster, bf16 training unchanged.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    size = min(kibibytes * 1024, 2**31 - 1)
+    return bool(mallopt(_MMAP_THRESHOLD, size)) and bool(mallopt(_TRIM_THRESHOLD, size))
