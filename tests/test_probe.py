@@ -95,7 +95,7 @@ def test_rows_tell_the_objective_which_images_it_sees(case):
 def test_gradients_of_several_classes_come_from_one_forward(case):
     classifier, images, _ = case
     with classifier.probe() as probe:
-        gradients, _ = probe.gradients_of_classes(images, [3, 0])
+        gradients, _ = probe.class_gradients(images, [3, 0])
         cost = probe.cost()
         single = probe.gradient(images, first_logit).gradients
     assert (cost.forwards, cost.backwards) == (7, 14)
@@ -105,8 +105,8 @@ def test_gradients_of_several_classes_come_from_one_forward(case):
 def test_a_layer_is_seen_before_an_in_place_relu_changes_it(shared_relu):
     images = torch.rand(4, 3, 7, 5)
     with shared_relu.probe() as probe:
-        seen = probe.at("conv2", images)
-        many = probe.at_many(["conv1", "conv2"], images)
+        seen = probe.activations("conv2", images)
+        many = probe.activations_of(["conv1", "conv2"], images)
     assert seen.min() < 0
     assert torch.equal(seen, many["conv2"]) and many["conv1"].min() < 0
 
@@ -115,7 +115,7 @@ def test_m16_each_call_of_a_shared_layer_has_its_number(shared_relu):
     images = torch.rand(4, 3, 7, 5)
     with shared_relu.probe() as probe:
         names = [info.name for info in probe.layers()]
-        first, second, last = (probe.at(n, images) for n in ("relu#0", "relu#1", "relu"))
+        first, second, last = (probe.activations(n, images) for n in ("relu#0", "relu#1", "relu"))
     assert names == ["conv1", "relu#0", "conv2", "relu#1", "fc"]
     assert torch.equal(second, last) and not torch.equal(first, second)
 
@@ -126,15 +126,15 @@ def test_work_stops_at_the_layer(shared_relu):
     with shared_relu.probe() as probe:
         probe.layers()
         calls.clear()
-        probe.at("conv2", torch.rand(2, 3, 7, 5))
+        probe.activations("conv2", torch.rand(2, 3, 7, 5))
     assert not calls
 
 
 def test_gradient_from_a_layer_is_the_gradient_at_the_layer(shared_relu):
     images = torch.rand(4, 3, 7, 5)
     with shared_relu.probe() as probe:
-        found = probe.from_layer("conv2", images, [0, 2])
-        own = probe.from_layer("conv2", images, torch.tensor([[0], [2], [2], [0]]))
+        found = probe.layer_gradients("conv2", images, [0, 2])
+        own = probe.layer_gradients("conv2", images, torch.tensor([[0], [2], [2], [0]]))
     module = shared_relu.module
     a = module.conv2(torch.relu(module.conv1(images))).detach().requires_grad_(True)
     logits = module.fc(torch.relu(a).mean((2, 3)))
@@ -150,7 +150,7 @@ def test_m15_unknown_layers_list_the_known_ones(shared_relu):
         shared_relu.probe() as probe,
         pytest.raises(UnknownLayer, match="no layer named 'conv9'") as e,
     ):
-        probe.at("conv9", torch.rand(1, 3, 7, 5))
+        probe.activations("conv9", torch.rand(1, 3, 7, 5))
     assert "did you mean conv2, conv1" in e.value.hint
 
 
@@ -163,7 +163,7 @@ def test_m10_a_detached_output_is_named():
     with classifier.probe() as probe:
         with pytest.raises(ModelContractError, match="does not depend differentiably"):
             probe.gradient(torch.rand(2, 1, 2, 2), first_logit)
-        zero = probe.gradient(torch.rand(2, 1, 2, 2), first_logit, missing="zero")
+        zero = probe.gradient(torch.rand(2, 1, 2, 2), first_logit, allow_unused=True)
     assert (zero.gradients == 0).all()
 
 
@@ -180,7 +180,7 @@ def test_works_under_no_grad_and_inference_mode(case):
     for mode in (torch.no_grad, torch.inference_mode):
         with mode(), classifier.probe() as probe:
             assert torch.equal(probe.gradient(images, first_logit).gradients, expected)
-            probe.from_layer("0", images, [0])
+            probe.layer_gradients("0", images, [0])
 
 
 def test_autocast_of_the_caller_does_not_reach_the_network(case):
@@ -195,9 +195,9 @@ def do_everything(classifier, images):
     with classifier.probe() as probe:
         probe.logits(images)
         probe.gradient(images, first_logit)
-        probe.gradients_of_classes(images, [0, 1])
-        probe.at("0", images)
-        probe.from_layer("0", images, [0])
+        probe.class_gradients(images, [0, 1])
+        probe.activations("0", images)
+        probe.layer_gradients("0", images, [0])
 
 
 def prepare_oddly(module):

@@ -56,7 +56,7 @@ Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 `rows` holds the chunk's positions in the batch given to the Probe: pick labels by ``labels[rows]``.
 """
 
-Paint = Callable[[Tensor, Tensor], Tensor]
+Decode = Callable[[Tensor, Tensor], Tensor]
 """``paint(x, rows) -> images``: from what is moved to what the network sees, differentiable."""
 
 
@@ -233,37 +233,37 @@ class Probe:
         found = _Gathered(len(images))
         with torch.inference_mode(False), torch.no_grad():
             for rows in self._chunks(images):
-                found.add(rows, self.run(images[rows]).to(images.device))
+                found.add(rows, self.forward(images[rows]).to(images.device))
                 within_step(rows.stop / len(images))
         if len(images) == 0:
             return images.new_zeros(0, self.classifier.num_classes)
         return found.whole
 
-    def run(self, images: Images, until: str | None = None) -> Tensor:
-        """One chunk through the network, or through its part up to layer `until`.
+    def forward(self, images: Images, stop_at: str | None = None) -> Tensor:
+        """One chunk through the network, or through its part up to layer `stop_at`.
 
         Differentiable with respect to `images` where the caller has gradients switched on. The
         caller decides how many images to give: `logits`, `at` and `gradient` cut chunks.
 
         Raises:
             ModelContractError: If the network's output has another shape than logits.
-            UnknownLayer: If there is no layer `until`.
+            UnknownLayer: If there is no layer `stop_at`.
         """
         runner = self._open
         self.forwards += len(images)
         with undisturbed(self.classifier.device):
             prepared = runner.prepare(images)
             try:
-                if until is None:
+                if stop_at is None:
                     out = runner.read(runner(prepared), len(images))
                     # A network may hand out a tensor that it keeps and overwrites next time.
                     return out.to(images.dtype, copy=True)
-                with Taps(runner.module, self._calls([until]), stop=True) as taps:
+                with Taps(runner.module, self._calls([stop_at]), stop=True) as taps:
                     taps.run(prepared, runner.listened)
             except (RuntimeError, ValueError, IndexError, AssertionError) as error:
                 self._blame_shape(images, error)
                 raise
-        return taps.seen[until].to(images.dtype)
+        return taps.seen[stop_at].to(images.dtype)
 
     def _blame_shape(self, images: Tensor, error: Exception) -> None:
         """The network's own failure in a sentence: of this size, or of this many images.
@@ -275,7 +275,7 @@ class Probe:
             return
         raise failed(self.classifier, images, error) from error
 
-    def at(self, layer: str, images: Images) -> Activations:
+    def activations(self, layer: str, images: Images) -> Activations:
         """Activations of one layer, without a graph. The network stops there.
 
         Args:
@@ -285,9 +285,9 @@ class Probe:
         Returns:
             Copies of the layer's output, ``(batch, ...)``.
         """
-        return self.at_many([layer], images)[layer]
+        return self.activations_of([layer], images)[layer]
 
-    def at_many(self, layers: Sequence[str], images: Images) -> dict[str, Activations]:
+    def activations_of(self, layers: Sequence[str], images: Images) -> dict[str, Activations]:
         """Activations of several layers from one pass that stops at the deepest."""
         runner = self._open
         _require_some(images)
@@ -311,24 +311,24 @@ class Probe:
         x: Tensor,
         objective: Objective,
         *,
-        paint: Paint | None = None,
-        until: str | None = None,
-        copies: int = 1,
-        wanted: Callable[[Tensor, Tensor], Tensor] | None = None,
-        missing: str = "error",
+        decode: Decode | None = None,
+        stop_at: str | None = None,
+        num_samples: int = 1,
+        active: Callable[[Tensor, Tensor], Tensor] | None = None,
+        allow_unused: bool = False,
     ) -> Gradient:
         """Values and gradients of an objective, chunk by chunk.
 
         Args:
-            x: ``(batch, ...)``, what to differentiate by: images, or latents if `paint` is given.
+            x: ``(batch, ...)``, what to differentiate by: images, or latents if `decode` is given.
             objective: ``(x, outputs, rows) -> (n,)`` values of a chunk.
-            paint: ``(x, rows) -> images`` when `x` is not the image itself. It may give `copies`
-                images per row (several views); the objective reduces them.
-            until: Stop at this layer and hand its output to the objective.
-            copies: Images that the network sees per row, to cut chunks accordingly.
-            wanted: ``(outputs, rows) -> (n,) bool``: rows whose gradient is needed. A chunk
+            decode: ``(x, rows) -> images`` when `x` is not the image itself. It may give
+                `num_samples` images per row; the objective reduces them.
+            stop_at: Stop at this layer and hand its output to the objective.
+            num_samples: Images that the network sees per row, to cut chunks accordingly.
+            active: ``(outputs, rows) -> (n,) bool``: rows whose gradient is needed. A chunk
                 without any skips the backward pass; unwanted rows get zeros.
-            missing: ``"error"`` or ``"zero"``: what to do if the output does not depend
+            allow_unused: Give zeros, instead of an error, where the output does not depend
                 differentiably on the input.
 
         Returns:
@@ -344,18 +344,18 @@ class Probe:
             nothing = x.new_zeros(0, self.classifier.num_classes)
             return Gradient(values=x.new_zeros(0), gradients=x.clone(), outputs=nothing)
         with torch.inference_mode(False), torch.enable_grad():
-            for rows in self._chunks(x, copies):
+            for rows in self._chunks(x, num_samples):
                 part = x[rows].detach().clone().requires_grad_(True)
                 index = torch.arange(rows.start, rows.stop, device=device)
-                images = part if paint is None else paint(part, index)
-                out = self.run(images, until)
+                images = part if decode is None else decode(part, index)
+                out = self.forward(images, stop_at)
                 value = objective(part, out.to(device), index)
-                keep = None if wanted is None else wanted(out.detach().to(device), index)
+                keep = None if active is None else active(out.detach().to(device), index)
                 if keep is not None and not bool(keep.any()):
                     gradient = torch.zeros_like(part)
                 else:
                     total = value if keep is None else value[keep]
-                    gradient = self._grad(total.sum(), part, missing, len(images))
+                    gradient = self._grad(total.sum(), part, allow_unused, len(images))
                 values.append(value.detach())
                 gradients.append(gradient)
                 outputs.append(out.detach().to(device))
@@ -363,7 +363,7 @@ class Probe:
         whole = gradients[0] if len(gradients) == 1 else torch.cat(gradients)
         return Gradient(values=torch.cat(values), gradients=whole, outputs=torch.cat(outputs))
 
-    def gradients_of_classes(
+    def class_gradients(
         self,
         images: Images,
         classes: Sequence[int] | Tensor | None,
@@ -389,13 +389,13 @@ class Probe:
         with torch.inference_mode(False), torch.enable_grad():
             for rows in self._chunks(images):
                 part = images[rows].detach().clone().requires_grad_(True)
-                out = self.run(part)
+                out = self.forward(part)
                 logits.add(rows, out.detach().to(images.device))
                 mine = classes[rows] if isinstance(classes, Tensor) else classes
                 gradients.add(rows, self._each_class(out, part, mine, reduce))
         return gradients.whole, logits.whole
 
-    def from_layer(
+    def layer_gradients(
         self,
         layer: str,
         images: Images,
@@ -412,7 +412,7 @@ class Probe:
             images: ``(batch, channel, height, width)``.
             classes: Indices of K logits for all images, a tensor ``(batch, K)`` of each image's
                 own, or ``None``: each image's largest logit (K = 1).
-            reduce: ``(activations, gradient) -> (n, ...)``, as for `gradients_of_classes`.
+            reduce: ``(activations, gradient) -> (n, ...)``, as for `class_gradients`.
         """
         runner = self._open
         _require_some(images)
@@ -542,13 +542,13 @@ class Probe:
         start = names.index(layer) if layer in names else 0
         return any("Conv" in info.kind for info in self.layers()[start + 1 :])
 
-    def _chunks(self, x: Tensor, copies: int = 1) -> list[slice]:
+    def _chunks(self, x: Tensor, num_samples: int = 1) -> list[slice]:
         usual = rows_per_chunk(self.classifier.input_shape, self.classifier.device)
-        size = max(1, (self._open.execution.rows or usual) // copies)
+        size = max(1, (self._open.execution.rows or usual) // num_samples)
         starts = list(range(0, len(x), size))
         if not starts:
             return []
-        if len(starts) > 1 and copies == 1 and size > 2 and len(x) - starts[-1] == 1:
+        if len(starts) > 1 and num_samples == 1 and size > 2 and len(x) - starts[-1] == 1:
             starts[-1] -= 1  # Some networks cannot take one image: never leave one alone.
         return [
             slice(start, stop) for start, stop in zip(starts, [*starts[1:], len(x)], strict=True)
@@ -574,12 +574,12 @@ class Probe:
         for number, pick in enumerate(picks):
             score = out[:, pick] if isinstance(pick, int) else out.gather(1, pick[:, None])[:, 0]
             last = number == len(picks) - 1
-            gradient = self._grad(score.sum(), x, "error", len(x), keep_graph=not last)
+            gradient = self._grad(score.sum(), x, False, len(x), keep_graph=not last)
             found.append(gradient if reduce is None else reduce(x.detach(), gradient))
         return torch.stack(found, dim=1)
 
     def _grad(
-        self, total: Tensor, x: Tensor, missing: str, count: int, keep_graph: bool = False
+        self, total: Tensor, x: Tensor, allow_unused: bool, count: int, keep_graph: bool = False
     ) -> Tensor:
         self.backwards += count
         gradient = None
@@ -599,7 +599,7 @@ class Probe:
                     hint="or use a gradient-free method: occlusion, rise, square",
                 ) from error
         if gradient is None:
-            if missing == "zero":
+            if allow_unused:
                 return torch.zeros_like(x)
             raise ModelContractError(
                 "the output does not depend differentiably on the input",

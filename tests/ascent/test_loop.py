@@ -136,10 +136,10 @@ def test_zero_gradients_are_counted_and_the_fallback_takes_over():
 
 
 def test_latents_are_painted_before_the_network_sees_them():
-    paint = lambda z, k, rows: torch.sigmoid(z)
+    decode = lambda z, k, rows: torch.sigmoid(z)
     with two.probe() as probe:
         ascent = ascend(torch.zeros(5, 1, 2, 2), probe, second, step=plain_step(1.0),
-                        region=anywhere(), steps=30, paint=paint)  # fmt: skip
+                        region=anywhere(), steps=30, decode=decode)  # fmt: skip
     assert (second(None, two.logits(torch.sigmoid(ascent.images)), None) > 1).all()
 
 
@@ -149,8 +149,8 @@ def test_several_views_of_a_row_are_reduced_by_the_objective():
 
     mean = lambda x, logits, rows: (logits[:, 1] - logits[:, 0]).view(-1, 2).mean(1)
     with two.probe() as probe:
-        ascent = ascend(start, probe, mean, step=l2_step(0.1), region=box(), steps=3, paint=views,
-                        copies=2)  # fmt: skip
+        ascent = ascend(start, probe, mean, step=l2_step(0.1), region=box(), steps=3, decode=views,
+                        num_samples=2)  # fmt: skip
         assert probe.forwards == 5 * 2 * 4
     # Averaged over the mirror image, the two upper pixels cancel each other.
     assert torch.allclose(ascent.images[:, 0, 0, 0], start[:, 0, 0, 0], atol=1e-6)

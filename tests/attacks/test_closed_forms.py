@@ -94,24 +94,24 @@ def test_until_fooled_stops_at_the_first_step_that_fools(plane):
 def test_projection_onto_a_plane_respects_the_box_and_reaches_the_plane(norm):
     generator = torch.Generator().manual_seed(0)
     x, w = torch.rand(50, 12, generator=generator), torch.randn(50, 12, generator=generator)
-    wanted = torch.randn(50, generator=generator) * 0.5
-    move = onto_plane(x, w, wanted, norm)
+    active = torch.randn(50, generator=generator) * 0.5
+    move = onto_plane(x, w, active, norm)
     assert ((x + move) >= -1e-6).all() and ((x + move) <= 1 + 1e-6).all()
     got = (w * move).sum(1)
-    room = torch.where(w * wanted[:, None] > 0, 1 - x, x) * w.abs()
-    feasible = room.sum(1) > wanted.abs() + 1e-4
+    room = torch.where(w * active[:, None] > 0, 1 - x, x) * w.abs()
+    feasible = room.sum(1) > active.abs() + 1e-4
     assert feasible.sum() > 30
-    assert torch.allclose(got[feasible], wanted[feasible], atol=1e-4)
+    assert torch.allclose(got[feasible], active[feasible], atol=1e-4)
 
 
 @pytest.mark.parametrize("norm,order", [("linf", torch.inf), ("l2", 2)])
 def test_no_other_point_of_the_plane_is_nearer(norm, order):
     x, w = torch.tensor([[0.9, 0.5, 0.2]]), torch.tensor([[1.0, 2.0, -1.0]])
-    wanted = torch.tensor([0.8])
-    best = onto_plane(x, w, wanted, norm).norm(p=order)
+    active = torch.tensor([0.8])
+    best = onto_plane(x, w, active, norm).norm(p=order)
     axis = torch.linspace(-1, 1, 101)
     grid = torch.cartesian_prod(axis, axis)
-    third = -(wanted - grid @ w[0, :2])
+    third = -(active - grid @ w[0, :2])
     points = torch.cat([grid, third[:, None]], dim=1)
     inside = ((x + points >= 0) & (x + points <= 1)).all(1)
     assert points[inside].norm(p=order, dim=1).min() >= best - 1e-4

@@ -91,5 +91,5 @@ def test_in_place_layers_do_not_hide_activations(name):
     classifier = Classifier.wrap(module, input_shape=architecture.input_shape)
     with classifier.probe() as probe:
         convolutions = [i.name for i in probe.layers() if i.kind == "Conv2d"]
-        seen = probe.at_many(convolutions, torch.rand(2, *architecture.input_shape))
+        seen = probe.activations_of(convolutions, torch.rand(2, *architecture.input_shape))
     assert all(maps.min() < 0 for maps in seen.values())

@@ -207,7 +207,7 @@ def test_principal_axes_rebuild_the_variance(count):
     covariance = centered.T @ centered / (count - 1)
     assert torch.allclose(axes.T @ axes, covariance, atol=1e-5)
     assert (gram.diagonal().diff() <= 1e-6).all(), "largest variance first"
-    assert torch.equal(prior.paint(torch.zeros(1, len(axes)))[0], prior.mean)
+    assert torch.equal(prior.decode(torch.zeros(1, len(axes)))[0], prior.mean)
 
 
 def test_the_spectrum_prior_has_the_colors_and_the_mean_of_the_images():
@@ -216,8 +216,8 @@ def test_the_spectrum_prior_has_the_colors_and_the_mean_of_the_images():
     images = images + 0.05 * torch.randn(300, 3, 8, 8)
     prior = Spectrum.fit(images)
     assert prior.shape == (3, 8, 5, 2)
-    assert torch.allclose(prior.paint(torch.zeros(1, *prior.shape))[0, :, 0, 0], prior.mean)
-    painted = prior.paint(torch.randn(2000, *prior.shape))
+    assert torch.allclose(prior.decode(torch.zeros(1, *prior.shape))[0, :, 0, 0], prior.mean)
+    painted = prior.decode(torch.randn(2000, *prior.shape))
     there = torch.cov(images.transpose(0, 1).flatten(1))
     here = torch.cov(painted.transpose(0, 1).flatten(1))
     ratio = here.trace() / there.trace()
@@ -227,7 +227,7 @@ def test_the_spectrum_prior_has_the_colors_and_the_mean_of_the_images():
 def test_one_over_f_falls_with_frequency_and_mixes_colors():
     prior = Spectrum.natural((3, 32, 32))
     assert prior.magnitude[0, 1] > prior.magnitude[0, 8] > prior.magnitude[0, 16]
-    painted = prior.paint(0.01 * torch.randn(8, *prior.shape))
+    painted = prior.decode(0.01 * torch.randn(8, *prior.shape))
     assert painted.min() > 0 and painted.max() < 1
 
 

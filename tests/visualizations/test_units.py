@@ -41,7 +41,7 @@ def test_unknown_layers_list_the_known():
 def test_places_within_a_map():
     classifier, images = spelled(Plain), torch.rand(6, 1, 12, 12)
     with classifier.probe() as probe:
-        maps = probe.at("pool1", images)
+        maps = probe.activations("pool1", images)
     for at, expected in (
         ("mean", maps.mean(dim=(2, 3))),
         ("center", maps[:, :, 3, 3]),
@@ -85,8 +85,8 @@ def test_neuron_images_raise_their_neuron(layer):
     grey = torch.full((6, 1, 12, 12), 0.5)
     units = units_of(classifier, f"{layer}:0-5", "center")
     with classifier.probe() as probe:
-        usual = units.own(probe.at(layer, grey), torch.arange(6))
-        reached = units.own(probe.at(layer, found.images), torch.arange(6))
+        usual = units.own(probe.activations(layer, grey), torch.arange(6))
+        reached = units.own(probe.activations(layer, found.images), torch.arange(6))
     assert torch.allclose(found.activations, reached, atol=1e-5)
     assert ((reached > usual) | found.stuck).all()
 

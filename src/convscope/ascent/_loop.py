@@ -14,7 +14,7 @@ from convscope._watched import at_step
 from convscope.ascent._regions import Region
 from convscope.ascent._steps import Step, Watching
 from convscope.errors import UsageError
-from convscope.probe import Objective, Paint, Probe
+from convscope.probe import Decode, Objective, Probe
 from convscope.types import Counts, Curves, Mask, Values
 
 Stop = Callable[[Tensor, Tensor], Tensor]
@@ -70,17 +70,17 @@ def ascend(
     steps: int,
     stop: Stop | None = None,
     keep: Keep = "first",
-    paint: Callable[[Tensor, int, Tensor], Tensor] | None = None,
+    decode: Callable[[Tensor, int, Tensor], Tensor] | None = None,
     between: Sequence[Between] = (),
-    until: str | None = None,
-    copies: int = 1,
+    stop_at: str | None = None,
+    num_samples: int = 1,
     fallback: Objective | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Ascent:
     """Move `images` uphill on `objective`, each row on its own.
 
     Args:
-        images: Where to start, ``(batch, ...)``: images, or latents if `paint` is given.
+        images: Where to start, ``(batch, ...)``: images, or latents if `decode` is given.
         probe: An open probe; it counts every pass.
         objective: ``(x, outputs, rows) -> values``. `rows` are positions in `images`.
         step: How far to move; see `sign_step`, `l2_step`, `std_step`, `adam_step`.
@@ -90,10 +90,10 @@ def ascend(
         keep: ``"first"``: the point at which a row stopped, else its last; ``"best"``: the point
             of the highest objective seen (rows still leave at `stop`); ``"last"``: the last point,
             whatever `stop` said (then no row leaves). A function scores points itself.
-        paint: ``(x, k, rows) -> images``, differentiable; may give `copies` views per row.
+        decode: ``(x, k, rows) -> images``, differentiable; may give `num_samples` views per row.
         between: Done after each step, before the projection.
-        until: Stop the network at this layer; `objective` and `stop` see its output.
-        copies: Views per row that `paint` makes.
+        stop_at: Stop the network at this layer; `objective` and `stop` see its output.
+        num_samples: Views per row that `decode` makes.
         fallback: Objective for rows whose gradient is exactly zero, such as the margin where
             cross-entropy saturates.
         on_step: Called with (step number, rows still active) for progress displays.
@@ -122,7 +122,7 @@ def ascend(
         broken: list[Tensor] = []
         leaving: list[Tensor] = []
 
-        def wanted(
+        def active(
             outputs: Tensor,
             part: Tensor,
             now: Tensor = rows,
@@ -139,28 +139,30 @@ def ascend(
         found = probe.gradient(
             x,
             _for_rows(objective, rows),
-            paint=_at_step(paint, k, rows),
-            until=until,
-            copies=copies,
-            wanted=wanted if copies == 1 else None,
+            decode=_at_step(decode, k, rows),
+            stop_at=stop_at,
+            num_samples=num_samples,
+            active=active if num_samples == 1 else None,
         )
         gradient = found.gradients
         done = torch.cat(leaving) if leaving else torch.zeros_like(rows, dtype=torch.bool)
-        if copies != 1 and stop is not None and keep != "last":
+        if num_samples != 1 and stop is not None and keep != "last":
             done = stop(found.outputs, rows)
         largest = gradient.flatten(1).abs().amax(dim=1)  # NaN and infinity show in it too.
         bad = ~(found.values.isfinite() & largest.isfinite()) & ~done
-        mute = torch.cat(broken) if broken else _mute(found.outputs, copies)
+        mute = torch.cat(broken) if broken else _mute(found.outputs, num_samples)
         bad |= mute
         zero = (largest == 0) & ~done & ~bad
-        record.note(k, rows, x, found.values, found.outputs, copies, done & ~bad, bad, zero, mute)
+        record.note(
+            k, rows, x, found.values, found.outputs, num_samples, done & ~bad, bad, zero, mute
+        )
         if fallback is not None and bool(zero.any()):
             again = probe.gradient(
                 x[zero],
                 _for_rows(fallback, rows[zero]),
-                paint=_at_step(paint, k, rows[zero]),
-                until=until,
-                copies=copies,
+                decode=_at_step(decode, k, rows[zero]),
+                stop_at=stop_at,
+                num_samples=num_samples,
             )
             gradient = gradient.clone()
             gradient[zero] = again.gradients.nan_to_num(0.0)
@@ -170,7 +172,7 @@ def ascend(
             if len(rows) == 0:
                 break
         if watching is not None:
-            outputs = found.outputs[::copies][going]
+            outputs = found.outputs[::num_samples][going]
             watching.observe(x, gradient, found.values[going], outputs, k, rows)
         moved = x + step(gradient, k, rows)
         for change in between:
@@ -179,7 +181,9 @@ def ascend(
     if len(rows) > 0:
         if on_step is not None:
             on_step(steps, len(rows))
-        _look_at_the_end(x, rows, probe, objective, paint, steps, until, copies, stop, keep, record)
+        _look_at_the_end(
+            x, rows, probe, objective, decode, steps, stop_at, num_samples, stop, keep, record
+        )
     return record.result()
 
 
@@ -188,10 +192,10 @@ def _look_at_the_end(
     rows: Tensor,
     probe: Probe,
     objective: Objective,
-    paint: Callable[[Tensor, int, Tensor], Tensor] | None,
+    decode: Callable[[Tensor, int, Tensor], Tensor] | None,
     steps: int,
-    until: str | None,
-    copies: int,
+    stop_at: str | None,
+    num_samples: int,
     stop: Stop | None,
     keep: Keep,
     record: _Record,
@@ -201,15 +205,15 @@ def _look_at_the_end(
     found = probe.gradient(
         x,
         _for_rows(objective, rows),
-        paint=_at_step(paint, steps, rows),
-        until=until,
-        copies=copies,
-        wanted=lambda outputs, part: nobody[part],
+        decode=_at_step(decode, steps, rows),
+        stop_at=stop_at,
+        num_samples=num_samples,
+        active=lambda outputs, part: nobody[part],
     )
-    mute = _mute(found.outputs, copies)
+    mute = _mute(found.outputs, num_samples)
     bad = ~found.values.isfinite() | mute
     done = nobody if stop is None else stop(found.outputs, rows) & ~bad
-    record.note(steps, rows, x, found.values, found.outputs, copies, done, bad, nobody, mute)
+    record.note(steps, rows, x, found.values, found.outputs, num_samples, done, bad, nobody, mute)
 
 
 class _Record:
@@ -239,14 +243,14 @@ class _Record:
         x: Tensor,
         values: Tensor,
         outputs: Tensor,
-        copies: int,
+        num_samples: int,
         done: Tensor,
         bad: Tensor,
         zero: Tensor,
         mute: Tensor,
     ) -> None:
         """Write down step `k` of `rows`; a point with NaN is never kept over an earlier one."""
-        first = outputs[::copies] if copies > 1 else outputs
+        first = outputs[::num_samples] if num_samples > 1 else outputs
         if self.outputs is None:
             self.outputs = first.new_full((len(self.images), *first.shape[1:]), torch.nan)
             self.first_outputs = first.clone()
@@ -308,16 +312,16 @@ def _for_rows(objective: Objective, rows: Tensor) -> Objective:
 
 
 def _at_step(
-    paint: Callable[[Tensor, int, Tensor], Tensor] | None, k: int, rows: Tensor
-) -> Paint | None:
-    if paint is None:
+    decode: Callable[[Tensor, int, Tensor], Tensor] | None, k: int, rows: Tensor
+) -> Decode | None:
+    if decode is None:
         return None
-    return lambda x, part: paint(x, k, rows[part])
+    return lambda x, part: decode(x, k, rows[part])
 
 
-def _mute(outputs: Tensor, copies: int) -> Tensor:
+def _mute(outputs: Tensor, num_samples: int) -> Tensor:
     """Rows for which the network returned NaN or infinity in any of their copies."""
-    return (~_finite_rows(outputs)).view(-1, copies).any(dim=1)
+    return (~_finite_rows(outputs)).view(-1, num_samples).any(dim=1)
 
 
 def _finite_rows(x: Tensor) -> Tensor:

@@ -133,7 +133,7 @@ def adversarial_patch(
     rates = images.new_full((steps + 1, len(chosen)), torch.nan)
     now = [0]
 
-    def paint(patches: Tensor, k: int, rows: Tensor) -> Tensor:
+    def decode(patches: Tensor, k: int, rows: Tensor) -> Tensor:
         now[0] = k
         pick, where = drawn[k]
         return torch.stack(
@@ -158,8 +158,8 @@ def adversarial_patch(
             region=box(),
             steps=steps,
             keep="last",
-            paint=paint,
-            copies=samples,
+            decode=decode,
+            num_samples=samples,
         )
         where = places(len(held[0]))
 

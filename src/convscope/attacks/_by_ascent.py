@@ -172,9 +172,9 @@ def attack_by_ascent(
     leave = stop if callable(stop) else goal.reached
     with classifier.probe() as probe:
         if views is None:
-            score, paint = objective, None
+            score, decode = objective, None
         else:
-            score, paint = fused(objective, views, draws, generator)
+            score, decode = fused(objective, views, draws, generator)
         ascent = ascend(
             images if start is None else start,
             probe,
@@ -184,8 +184,8 @@ def attack_by_ascent(
             steps=steps,
             stop=None if views is not None or stop is False else leave,
             keep=keep,
-            paint=paint,
-            copies=1 if views is None else draws,
+            decode=decode,
+            num_samples=1 if views is None else draws,
             fallback=(lambda x, z, rows: goal.margin(z, rows)) if helped else None,
         )
         untouched = start is None and views is None

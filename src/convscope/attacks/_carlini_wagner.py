@@ -113,7 +113,7 @@ def carlini_wagner(
                     region=anywhere(),
                     steps=steps,
                     keep=nearness,
-                    paint=lambda w, k, part: _pixels(w),
+                    decode=lambda w, k, part: _pixels(w),
                 )
             x = _pixels(ascent.images)
             hit = goal.reached(ascent.outputs, rows)

@@ -57,10 +57,10 @@ def onto_plane(x: Tensor, weight: Tensor, offset: Tensor, norm: str) -> Tensor:
     # Total change of <w, d> when t reaches the cap of the i-th pixel: those before are at theirs.
     before = torch.cat([torch.zeros_like(done[:, :1]), done[:, :-1]], dim=1)
     reach = before + full_sorted.nan_to_num(posinf=0.0) * left
-    wanted = offset.double().abs()[:, None]
-    first = torch.searchsorted(reach.cummax(1).values.contiguous(), wanted)
+    active = offset.double().abs()[:, None]
+    first = torch.searchsorted(reach.cummax(1).values.contiguous(), active)
     place = first.clamp_max(reach.shape[1] - 1)
-    rest = (wanted - before.gather(1, place)).clamp_min(0)
+    rest = (active - before.gather(1, place)).clamp_min(0)
     t = rest / left.gather(1, place).clamp_min(1e-300)
     t = torch.where(first >= reach.shape[1], torch.inf, t)
     return (side * torch.minimum(t * rate, caps).nan_to_num(0.0)).to(x.dtype).view(shape)
@@ -192,7 +192,7 @@ def _toward_boundary(
     probe: Probe, x: Tensor, rivals: Tensor, norm: str, boxed: bool
 ) -> tuple[Tensor, Tensor]:
     """The shortest move to a linearized boundary, and rows without any gradient."""
-    gradients, logits = probe.gradients_of_classes(x, rivals)
+    gradients, logits = probe.class_gradients(x, rivals)
     normals = (gradients[:, 1:] - gradients[:, :1]).flatten(2)
     scores = logits.gather(1, rivals)
     gaps = (scores[:, :1] - scores[:, 1:]).clamp_min(0) + _safe_margin(logits)[:, None]

@@ -57,7 +57,7 @@ def saved_images(
             return goal.margin(outputs, now[part])
 
         here = levels[rows]
-        found = probe.gradient(here / 255, margin, missing="zero")
+        found = probe.gradient(here / 255, margin, allow_unused=True)
         missing = (-found.values).clamp_min(1e-6 * found.outputs.abs().amax(dim=1))
         moved = _moved(here, found.gradients, MORE * missing, originals[rows], region, rows)
         trial = levels.clone()
@@ -71,9 +71,9 @@ def saved_images(
 
 
 def _moved(
-    levels: Tensor, gradient: Tensor, wanted: Tensor, center: Tensor, region: Region, rows: Tensor
+    levels: Tensor, gradient: Tensor, active: Tensor, center: Tensor, region: Region, rows: Tensor
 ) -> Tensor:
-    """`levels` after the moves by one level that promise to raise the margin by `wanted`.
+    """`levels` after the moves by one level that promise to raise the margin by `active`.
 
     As few pixels as possible move, those of the steepest gradients: cheaper sums of many faint
     gradients exist, but they are not to be trusted where rounding has made neighbors equal.
@@ -87,7 +87,7 @@ def _moved(
     order = gain.argsort(dim=1, descending=True)
     sorted_gain = gain.gather(1, order)
     before = sorted_gain.cumsum(1) - sorted_gain
-    chosen = (before < wanted[:, None]) & (sorted_gain > 0)
+    chosen = (before < active[:, None]) & (sorted_gain > 0)
     picked = torch.zeros_like(chosen).scatter(1, order, chosen).view_as(levels)
     moved = levels + ahead * picked
     if isinstance(region, L2Ball):

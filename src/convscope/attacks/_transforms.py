@@ -163,7 +163,7 @@ def fused(
     drawn: dict[int, list[Transformation]] = {}
     numbers = source(generator)
 
-    def paint(x: Tensor, k: int, rows: Tensor) -> Tensor:
+    def decode(x: Tensor, k: int, rows: Tensor) -> Tensor:
         if k not in drawn:
             drawn.clear()
             drawn[k] = [view(numbers) for _ in range(draws)]
@@ -173,7 +173,7 @@ def fused(
         every = objective(x.repeat_interleave(draws, dim=0), outputs, rows.repeat_interleave(draws))
         return every.view(-1, draws).mean(dim=1)
 
-    return mean, paint
+    return mean, decode
 
 
 def _warped(images: Tensor, *, degrees: float, scale: float, shift: tuple[float, float]) -> Tensor:

@@ -49,9 +49,9 @@ class NoiseTransfer:
     @property
     def target_rates(self) -> Tensor:
         """``(noise,)``: share of images of other classes that are read as the noise's target."""
-        wanted = self.noise_targets[:, None]
-        others = self.labels != wanted
-        hits = (self.predicted == wanted) & others & self.probabilities.isfinite()
+        active = self.noise_targets[:, None]
+        others = self.labels != active
+        hits = (self.predicted == active) & others & self.probabilities.isfinite()
         return hits.sum(1).float() / others.sum(1).clamp_min(1)
 
     @property
@@ -269,7 +269,7 @@ def universal_noise(
     rates = errors.clone()
     now = [0]
 
-    def paint(noises: Tensor, k: int, rows: Tensor) -> Tensor:
+    def decode(noises: Tensor, k: int, rows: Tensor) -> Tensor:
         now[0] = k
         batch = kept[draws[k]]
         return (batch[None] + noises[:, None]).clamp(0, 1).flatten(0, 1)
@@ -302,8 +302,8 @@ def universal_noise(
             region=Box(torch.tensor(-radius), torch.tensor(radius)),
             steps=steps,
             keep="last",
-            paint=paint,
-            copies=samples,
+            decode=decode,
+            num_samples=samples,
             between=[look],
         )
         seen.append(_read(probe, ascent.images, chosen, *held))

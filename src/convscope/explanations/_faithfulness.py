@@ -85,14 +85,14 @@ def deletion_insertion(
     points = steps + 1
     limits = torch.linspace(0, order[0].numel(), points).round().to(order.device)
 
-    def paint(numbers: Tensor) -> Tensor:
+    def decode(numbers: Tensor) -> Tensor:
         rows, rest = numbers // (2 * points), numbers % (2 * points)
         chosen = order[rows] < limits[rest % points, None, None, None]
         swap = (rest >= points)[:, None, None, None]
         return torch.where(chosen ^ swap, blurred[rows], images[rows])
 
     with classifier.probe() as probe:
-        logits = painted_logits(probe, len(images) * 2 * points, paint)
+        logits = painted_logits(probe, len(images) * 2 * points, decode)
     shares = logits.softmax(dim=1).view(len(images), 2, points, -1)
     index = targets[:, None, None, None].expand(-1, 2, points, 1)
     curves = shares.gather(3, index)[..., 0]

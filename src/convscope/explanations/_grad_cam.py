@@ -182,7 +182,7 @@ def _cam(
         reduce = partial(_reduced, name, weigh)
         for rows in chunks(probe, len(images)):
             own = None if known is None else known[rows].to(images.device)
-            seen = probe.from_layer(name, images[rows.to(images.device)], own, reduce=reduce)
+            seen = probe.layer_gradients(name, images[rows.to(images.device)], own, reduce=reduce)
             maps = seen.gradients
             if weigh is _mean_gradient:
                 maps = torch.bmm(maps, seen.activations.flatten(2))

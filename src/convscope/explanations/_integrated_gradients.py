@@ -152,7 +152,7 @@ def _integral(probe: Probe, images: Images, origin: Images, targets: Tensor, ste
         points = origin[rows] + where[step, None, None, None] * moved
         moved *= share[step, None, None, None]
         along = partial(_along, moved)
-        parts, _ = probe.gradients_of_classes(points, targets[rows], reduce=along)
+        parts, _ = probe.class_gradients(points, targets[rows], reduce=along)
         total.index_add_(0, rows, parts)
     return total
 

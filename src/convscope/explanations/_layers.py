@@ -141,7 +141,7 @@ def feature_maps(
             names = [plain_name(x) for x in ([layers] if isinstance(layers, str) else layers)]
         for name in names:
             probe.require_maps(name)
-        found = probe.at_many(names, images)
+        found = probe.activations_of(names, images)
         kinds = {name: probe.kind(name) for name in names}
     for name, maps in found.items():
         if maps.ndim != 4:

@@ -64,13 +64,13 @@ def chunks(probe: Probe, count: int) -> Iterator[Tensor]:
         announce(min(start + size, count) / count)
 
 
-def painted_logits(probe: Probe, count: int, paint: Callable[[Tensor], Tensor]) -> Logits:
+def painted_logits(probe: Probe, count: int, decode: Callable[[Tensor], Tensor]) -> Logits:
     """Logits of the images ``paint(numbers)``, without ever holding all of them.
 
     Args:
         probe: An open probe.
         count: How many images there are.
-        paint: ``(n,)`` numbers below `count` to ``(n, channel, height, width)``.
+        decode: ``(n,)`` numbers below `count` to ``(n, channel, height, width)``.
 
     Returns:
         ``(count, class)``.
@@ -78,6 +78,6 @@ def painted_logits(probe: Probe, count: int, paint: Callable[[Tensor], Tensor]) 
     found = []
     with torch.inference_mode(False), torch.no_grad():
         for numbers in chunks(probe, count):
-            images = paint(numbers)
-            found.append(probe.run(images).to(images.device))
+            images = decode(numbers)
+            found.append(probe.forward(images).to(images.device))
     return torch.cat(found)

@@ -86,12 +86,12 @@ def occlusion(
     steps = _pair(stride, (max(1, sides[0] // 2), max(1, sides[1] // 2)))
     windows = _windows((height, width), sides, steps)
     hidden = _masks(windows, (height, width)).to(images.device)
-    paint = "mean" if fill is None else fill
-    blank(paint, images[:1] if isinstance(paint, str | float | int) else images)
+    decode = "mean" if fill is None else fill
+    blank(decode, images[:1] if isinstance(decode, str | float | int) else images)
     everywhere = _Everywhere(windows, hidden, sides, steps, score)
 
     def explain(some: Images, targets: Tensor | None, rows: slice) -> Explanation:
-        return _explain(classifier, some, targets, everywhere, part_of(paint, rows, len(images)))
+        return _explain(classifier, some, targets, everywhere, part_of(decode, rows, len(images)))
 
     return streamed(images, known, explain)
 
@@ -116,13 +116,13 @@ def _explain(
     count, positions = len(images), len(windows)
     height, width = images.shape[2:]
 
-    def paint(numbers: Tensor) -> Tensor:
+    def decode(numbers: Tensor) -> Tensor:
         rows, where = numbers // positions, numbers % positions
         return torch.where(hidden[where, None], paints[rows], images[rows])
 
     with classifier.probe() as probe:
         logits = probe.logits(images)
-        occluded = painted_logits(probe, count * positions, paint).view(count, positions, -1)
+        occluded = painted_logits(probe, count * positions, decode).view(count, positions, -1)
     found = targets_of(known, logits)
     clean, shown = logits.softmax(dim=1), occluded.softmax(dim=2)
     whole, parts = (logits, occluded) if score == "logit" else (clean, shown)

@@ -101,13 +101,13 @@ def _explain(
     masks, (height, width) = len(sight), images.shape[2:]
     thin, words = blank(fill, images)
 
-    def paint(numbers: Tensor) -> Tensor:
+    def decode(numbers: Tensor) -> Tensor:
         rows, which = numbers // masks, numbers % masks
         return torch.lerp(thin[rows].expand_as(images[rows]), images[rows], sight[which, None])
 
     with classifier.probe() as probe:
         logits = probe.logits(images)
-        said = painted_logits(probe, len(images) * masks, paint).view(len(images), masks, -1)
+        said = painted_logits(probe, len(images) * masks, decode).view(len(images), masks, -1)
     found = targets_of(known, logits)
     scores = picked(said if score == "logit" else said.softmax(dim=2), found)
     flat = sight.flatten(1)

@@ -50,7 +50,7 @@ def saliency(classifier: Classifier, images: Images, targets: Targets = None) ->
     """
     known = known_targets(classifier, images, targets)
     with classifier.probe() as probe:
-        maps, logits = probe.gradients_of_classes(
+        maps, logits = probe.class_gradients(
             images, known, reduce=lambda x, gradient: gradient.abs().amax(dim=1)
         )
     return Explanation(
@@ -98,7 +98,7 @@ def input_times_gradient(
     """
     known = known_targets(classifier, images, targets)
     with classifier.probe() as probe:
-        maps, logits = probe.gradients_of_classes(
+        maps, logits = probe.class_gradients(
             images, known, reduce=lambda x, gradient: (gradient * x).sum(dim=1)
         )
     return Explanation(
@@ -196,7 +196,7 @@ def _explain(
         for numbers in chunks(probe, len(images) * draws):
             rows = (numbers // draws).to(images.device)
             noisy = images[rows] + noise[numbers % draws]
-            gradients, _ = probe.gradients_of_classes(noisy, found[rows])
+            gradients, _ = probe.class_gradients(noisy, found[rows])
             total.index_add_(0, rows, gradients.square() if squared else gradients)
     return Explanation(
         images=images,

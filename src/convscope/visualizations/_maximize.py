@@ -119,7 +119,7 @@ def _draw(
 
 
 def _own(probe: Probe, units: Units, images: Images, logits: Tensor) -> Tensor:
-    outputs = logits if units.until is None else probe.at(units.until, images)
+    outputs = logits if units.stop_at is None else probe.activations(units.stop_at, images)
     return units.own(outputs, torch.arange(len(images)))
 
 

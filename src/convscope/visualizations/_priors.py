@@ -27,7 +27,7 @@ class Prior(Protocol):
         """Shape of one latent."""
         ...
 
-    def paint(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor) -> Tensor:
         """Raw images ``(batch, channel, height, width)``, perhaps outside [0, 1]."""
         ...
 
@@ -48,7 +48,7 @@ class PrincipalAxes:
         """One number per axis."""
         return (len(self.axes),)
 
-    def paint(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor) -> Tensor:
         """``mean + latents @ axes``."""
         return self.mean + torch.einsum("nk,kchw->nchw", latents, self.axes)
 
@@ -89,7 +89,7 @@ class Spectrum:
         """Channels, frequencies, real and imaginary part."""
         return (len(self.colors), *self.magnitude.shape[-2:], 2)
 
-    def paint(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor) -> Tensor:
         """Inverse transform, mix colors, add the mean color."""
         coefficients = torch.view_as_complex(latents.contiguous()) * self.magnitude
         planes = torch.fft.irfft2(coefficients, s=self.size, norm="ortho")
@@ -266,17 +266,17 @@ def paint_by_prior(
             * torch.randn(count, *prior.shape, generator=problem.generator, dtype=torch.float32)
         ),
         anywhere(),
-        lambda z: prior.paint(z).clamp(0, 1),
+        lambda z: prior.decode(z).clamp(0, 1),
     )
     deviation = natural_deviation(problem)
     views = None if jitter is None else Views(jitter, count, steps, problem.generator)
 
-    def paint(z: Tensor, k: int, rows: Tensor) -> Tensor:
-        images = prior.paint(z).clamp(0, 1)
+    def decode(z: Tensor, k: int, rows: Tensor) -> Tensor:
+        images = prior.decode(z).clamp(0, 1)
         return images if views is None else views.look(images, k, rows)
 
     def objective(z: Tensor, outputs: Tensor, rows: Tensor) -> Tensor:
-        raw = prior.paint(z)
+        raw = prior.decode(z)
         outside = (raw - raw.clamp(0, 1)).square().flatten(1).sum(dim=1)
         activation = problem.units.own(outputs, rows) / deviation[rows]
         return activation - pull * z.square().flatten(1).sum(dim=1) - outside
@@ -289,12 +289,12 @@ def paint_by_prior(
         region=anywhere(),
         steps=steps,
         keep="best",
-        paint=paint,
-        until=problem.units.until,
+        decode=decode,
+        stop_at=problem.units.stop_at,
         on_step=problem.on_step,
     )
     with torch.no_grad():
-        images = prior.paint(found.images).clamp(0, 1)
+        images = prior.decode(found.images).clamp(0, 1)
     return Drawing(images=images, history=found.history, stuck=stuck, kept=found.steps)
 
 

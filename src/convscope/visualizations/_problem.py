@@ -41,8 +41,12 @@ class Problem:
 
     def values(self, images: Images) -> Tensor:
         """Activation of each image's own unit, ``(unit,)``."""
-        until = self.units.until
-        outputs = self.probe.logits(images) if until is None else self.probe.at(until, images)
+        stop_at = self.units.stop_at
+        outputs = (
+            self.probe.logits(images)
+            if stop_at is None
+            else self.probe.activations(stop_at, images)
+        )
         return self.units.own(outputs, torch.arange(len(images), device=images.device))
 
     def noise(self, mean: float, deviation: float) -> Images:
@@ -86,12 +90,16 @@ def scores_on(probe: Probe, units: Units, images: Images) -> Tensor:
     parts = []
     for start in range(0, len(images), 256):
         chunk = images[start : start + 256]
-        outputs = probe.logits(chunk) if units.until is None else probe.at(units.until, chunk)
+        outputs = (
+            probe.logits(chunk)
+            if units.stop_at is None
+            else probe.activations(units.stop_at, chunk)
+        )
         parts.append(units.scores(outputs))
     return torch.cat(parts)
 
 
-Paint = Callable[[Tensor], Tensor]
+Decode = Callable[[Tensor], Tensor]
 
 FACTORS = (3.0, 10.0, 20.0)
 TRIES = 8
@@ -105,7 +113,7 @@ PASSING = (
 
 
 def lively(
-    problem: Problem, draw: Callable[[float], Tensor], region: Region, paint: Paint | None = None
+    problem: Problem, draw: Callable[[float], Tensor], region: Region, decode: Decode | None = None
 ) -> tuple[Tensor, Tensor]:
     """A start per unit, and which units stay silent.
 
@@ -113,20 +121,20 @@ def lively(
         problem: What is to be drawn.
         draw: Liveliness (1: as the recipe says, 20: twenty times the deviation) to starts.
         region: Where starts may be.
-        paint: From what is moved to images, if it is not the image itself.
+        decode: From what is moved to images, if it is not the image itself.
 
     Returns:
         ``(unit, ...)`` and ``(unit,)``.
     """
     start = draw(1.0)
-    silent = _silent(problem, start, paint)
+    silent = _silent(problem, start, decode)
     feeding = feeding_units(problem.probe.layers(), problem.units) if bool(silent.any()) else None
     if feeding is not None:
-        woken = _woken(problem, start, feeding, region, paint)
+        woken = _woken(problem, start, feeding, region, decode)
         start = torch.where(_column(silent, start), woken, start)
-        silent = _silent(problem, start, paint)
+        silent = _silent(problem, start, decode)
     if bool(silent.any()):
-        start, silent = _tried(problem, draw, start, silent, paint)
+        start, silent = _tried(problem, draw, start, silent, decode)
     return start, silent
 
 
@@ -156,19 +164,19 @@ def feeding_units(layers: Sequence[LayerInfo], units: Units) -> Units | None:
     return replace(units, layer=found.name, position=position)
 
 
-def _silent(problem: Problem, start: Tensor, paint: Paint | None) -> Tensor:
+def _silent(problem: Problem, start: Tensor, decode: Decode | None) -> Tensor:
     found = problem.probe.gradient(
         start,
         problem.activation(),
-        paint=None if paint is None else lambda x, rows: paint(x),
-        until=problem.units.until,
-        missing="zero",
+        decode=None if decode is None else lambda x, rows: decode(x),
+        stop_at=problem.units.stop_at,
+        allow_unused=True,
     )
     return (found.gradients.flatten(1) == 0).all(dim=1)
 
 
 def _woken(
-    problem: Problem, start: Tensor, feeding: Units, region: Region, paint: Paint | None
+    problem: Problem, start: Tensor, feeding: Units, region: Region, decode: Decode | None
 ) -> Tensor:
     return ascend(
         start,
@@ -178,8 +186,8 @@ def _woken(
         region=region,
         steps=STEPS,
         stop=lambda outputs, rows: feeding.own(outputs, rows) > 0,
-        paint=None if paint is None else lambda x, k, rows: paint(x),
-        until=feeding.layer,
+        decode=None if decode is None else lambda x, k, rows: decode(x),
+        stop_at=feeding.layer,
     ).images
 
 
@@ -188,13 +196,13 @@ def _tried(
     draw: Callable[[float], Tensor],
     start: Tensor,
     silent: Tensor,
-    paint: Paint | None,
+    decode: Decode | None,
 ) -> tuple[Tensor, Tensor]:
-    first = best = problem.values(start if paint is None else paint(start))
+    first = best = problem.values(start if decode is None else decode(start))
     for factor in FACTORS:
         for _ in range(TRIES):
             tried = draw(factor)
-            values = problem.values(tried if paint is None else paint(tried))
+            values = problem.values(tried if decode is None else decode(tried))
             better = silent & (values > best)
             start = torch.where(_column(better, start), tried, start)
             best = torch.where(better, values, best)

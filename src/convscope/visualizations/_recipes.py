@@ -178,7 +178,7 @@ def move_pixels(
         steps=steps,
         keep="best",
         between=between,
-        until=problem.units.until,
+        stop_at=problem.units.stop_at,
         on_step=problem.on_step,
     )
     return Drawing(images=found.images, history=found.history, stuck=stuck, kept=found.steps)

@@ -39,7 +39,7 @@ class Units:
     kind: str = ""
 
     @property
-    def until(self) -> str | None:
+    def stop_at(self) -> str | None:
         """Where the network may stop."""
         return None if self.layer == LOGITS else self.layer
 
