@@ -1,84 +1,139 @@
-"""Registries: names, one line on each entry, and its home, without importing what is there.
+"""Registries: records of what there is, read without importing what is there.
 
-A list of names must not wait for torch. The tables beside the registries are literals; a test
-compares every line with the function that it names.
+A record says all that other parts need to know of an entry: what to call, its other names, what it
+needs, in which audits it is and with which settings. Lists, help texts, audits and documentation
+are derived from the records, so that none of them is kept by hand. A list of names must not wait
+for torch: the records are literals, and the home of an entry is imported when the entry is used.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
 
 
-class Registry(MutableMapping[str, T], Generic[T]):
-    """Entries by name; the module of an entry is imported when the entry is used.
+@dataclass(frozen=True)
+class Spec:
+    """What a registry knows of an entry; packages add what is true of their kind.
+
+    Attributes:
+        home: ``"_module:name"`` inside the package of the registry, or the entry itself.
+        about: One sentence: the first line of the entry's docstring.
+        aliases: Other names that people type.
+    """
+
+    home: Any
+    about: str = ""
+    aliases: tuple[str, ...] = field(default=(), kw_only=True)
+
+
+S = TypeVar("S", bound=Spec)
+
+
+class Registry(MutableMapping[str, T], Generic[T, S]):
+    """Entries by name, and the record of each.
+
+    ``registry[name]`` is the entry itself, imported on first use; ``registry.spec(name)`` is its
+    record. Assign a function, or a record whose home is the function, to register one at run time.
 
     Args:
         package: Where the homes are, such as ``"convscope.attacks"``.
-        table: Name to ``("_module:function", "One line on it.")``.
-        aliases: Other names that people type. `known` finds entries by them; they are no keys.
+        kind: The type of the records; it makes one for an entry that comes without.
+        specs: Name to record.
+        beside: Another registry whose aliases `known` finds too.
 
     Example:
-        >>> texts = Registry("json", {"encode": ("encoder:JSONEncoder", "Makes texts.")})
-        >>> list(texts), texts.about("encode"), texts["encode"].__name__
-        (['encode'], 'Makes texts.', 'JSONEncoder')
+        >>> texts = Registry("json", Spec, {
+        ...     "encode": Spec("encoder:JSONEncoder", "Makes texts.", aliases=("dump",))})
+        >>> list(texts), texts.about("encode"), texts.known("dump"), texts["encode"].__name__
+        (['encode'], 'Makes texts.', 'encode', 'JSONEncoder')
     """
 
     def __init__(
         self,
         package: str,
-        table: Mapping[str, tuple[str, str]],
-        aliases: Mapping[str, str] | None = None,
+        kind: type[S],
+        specs: Mapping[str, S],
+        *,
+        beside: Registry[Any, Any] | None = None,
     ) -> None:
-        self.package = package
-        self.table = dict(table)
-        self.aliases = dict(aliases or {})
-        self._here: dict[str, T] = {}
+        self.package, self.kind = package, kind
+        self._specs = dict(specs)
+        self._beside = beside
+
+    def spec(self, name: str) -> S:
+        """The record of an entry; nothing is imported."""
+        return self._specs[name]
+
+    def specs(self) -> dict[str, S]:
+        """The records of all entries; nothing is imported."""
+        return dict(self._specs)
 
     def about(self, name: str) -> str:
         """The line on an entry; nothing is imported."""
-        return self.table[name][1] if name in self.table else ""
+        return self._specs[name].about if name in self._specs else ""
 
     def home(self, name: str) -> tuple[str, str]:
         """Module and name of an entry in it; nothing is imported."""
-        module, _, member = self.table[name][0].partition(":")
+        home = self._specs[name].home
+        if not isinstance(home, str):
+            return home.__module__, home.__name__
+        module, _, member = home.partition(":")
         return f"{self.package}.{module}", member
 
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Other names that people type, and what they mean."""
+        own = {other: name for name, spec in self._specs.items() for other in spec.aliases}
+        return own if self._beside is None else {**self._beside.aliases, **own}
+
     def known(self, typed: str) -> str:
-        """The name that `typed` means, if it is an alias: ``pgd`` is ``projected-gradient``."""
+        """The name that `typed` means, if it is an alias: ``auto-pgd`` is ``apgd``."""
         name = typed.strip().lower().replace("_", "-")
         if name in self:
             return name
-        return self.aliases.get(name, self.aliases.get(name.replace("-", ""), typed))
+        aliases = self.aliases
+        return aliases.get(name, aliases.get(name.replace("-", ""), typed))
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._here:
-            module, member = self.home(name)
-            self._here[name] = cast(T, getattr(import_module(module), member))
-        return self._here[name]
+        home = self._specs[name].home
+        if not isinstance(home, str):
+            return cast(T, home)
+        module, member = self.home(name)
+        return cast(T, getattr(import_module(module), member))
 
-    def __setitem__(self, name: str, entry: T) -> None:
-        self._here[name] = entry
+    def __setitem__(self, name: str, entry: T | S) -> None:
+        if isinstance(entry, Spec):
+            spec = cast(S, entry)
+            about = spec.about or _first_line(spec.home)
+            self._specs[name] = replace(spec, about=about)
+        else:
+            self._specs[name] = self.kind(entry, _first_line(entry))
 
     def __delitem__(self, name: str) -> None:
-        self._here.pop(name, None)
-        self.table.pop(name, None)
+        del self._specs[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys([*self.table, *self._here]))
+        return iter(self._specs)
 
     def __len__(self) -> int:
-        return len(set(self.table) | set(self._here))
+        return len(self._specs)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.table or name in self._here
+        return name in self._specs
 
     def __repr__(self) -> str:
         return f"Registry({self.package!r}: {', '.join(self)})"
+
+
+def _first_line(entry: object) -> str:
+    return "" if isinstance(entry, str) else (inspect.getdoc(entry) or "").partition("\n")[0]
 
 
 def lazy(

@@ -459,7 +459,7 @@ def test_a_network_without_shipped_weights_says_how_to_train_it():
 
 
 def test_shipped_weights_load(monkeypatch, tmp_path):
-    from convscope.models import _weights as _shipped
+    from convscope.models import _shipped
 
     monkeypatch.setattr(_shipped, "weights_folder", lambda: tmp_path)
     assert _shipped.shipped() == ()
@@ -477,7 +477,7 @@ def test_shipped_weights_load(monkeypatch, tmp_path):
 
 
 def test_shipping_takes_a_run_as_it_is(monkeypatch, tmp_path):
-    from convscope.models import _weights as _shipped
+    from convscope.models import _shipped
 
     monkeypatch.setattr(_shipped, "weights_folder", lambda: tmp_path / "weights")
     net = save(tmp_path / "run", seed=9, mean=[0.13], std=[0.31])

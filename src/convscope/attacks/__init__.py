@@ -10,9 +10,10 @@ To add one: write it in its own file here, name it in `ATTACKS`, add an equation
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from convscope._registry import Registry, lazy
+from convscope._registry import Registry, Spec, lazy
 
 if TYPE_CHECKING:
     from convscope.attacks._adversarial_patch import AdversarialPatch, adversarial_patch
@@ -50,6 +51,7 @@ __all__ = [
     "VIEWS",
     "AdversarialPatch",
     "AttackResult",
+    "AttackSpec",
     "Goal",
     "NoiseTransfer",
     "UniversalNoise",
@@ -80,135 +82,129 @@ __all__ = [
     "until_fooled",
 ]
 
-ATTACKS: Registry[Callable[..., AttackResult]] = Registry(
-    "convscope.attacks",
-    {
-        "fast-gradient": (
-            "_pgd:fast_gradient",
-            "One projected_gradient step as long as the radius, from the image itself.",
-        ),
-        "projected-gradient": (
-            "_pgd:projected_gradient",
-            "Search the epsilon-ball around each image for one that is classified wrongly.",
-        ),
-        "momentum": (
-            "_pgd:momentum",
-            "Iterated fast gradient with accumulated gradients: made for transfer to other "
-            "networks.",
-        ),
-        "apgd": (
-            "_apgd:apgd",
-            "Projected gradient without a step size to choose: the judge among the attacks.",
-        ),
-        "apgd-targeted": (
-            "_apgd:apgd_targeted",
-            "APGD towards each of the likeliest wrong classes in turn; any wrong class counts.",
-        ),
-        "fab": (
-            "_fab:fab",
-            "Find near adversarial images by projections onto linearized boundaries, class "
-            "by class.",
-        ),
-        "square": (
-            "_square:square",
-            "Fool without gradients: a check on defenses that only hide theirs.",
-        ),
-        "auto-attack": (
-            "_auto_attack:auto_attack",
-            "APGD-CE, targeted APGD-DLR, Square and targeted FAB, in this order, on rows "
-            "that stand.",
-        ),
-        "ddn": (
-            "_ddn:ddn",
-            "Find a near adversarial image in L2: the default where no epsilon is given.",
-        ),
-        "deepfool": (
-            "_deepfool:deepfool",
-            "Find a near adversarial image by linearizing all class boundaries, again and again.",
-        ),
-        "carlini-wagner": (
-            "_carlini_wagner:carlini_wagner",
-            "Minimize squared distance plus c times the missing margin, over x = (tanh(w) + "
-            "1) / 2.",
-        ),
-        "until-fooled": (
-            "_gradient_ascent:until_fooled",
-            "Ascend the target's logit with L2-normalized gradients; each image stops when "
-            "it fools.",
-        ),
-        "linf-iterative": (
-            "_gradient_ascent:linf_iterative",
-            "Repeat x <- clip(x + lambda * gradient) to image +- epsilon, intersected with [0, 1].",
-        ),
-        "added-noise": (
-            "_gradient_ascent:added_noise",
-            "Ascend log p(target | image + noise) in the noise, which starts at zero.",
-        ),
-        "from-noise": (
-            "_gradient_ascent:from_noise",
-            "From Gaussian noise to an image that is read as the target, and means nothing to us.",
-        ),
-        "toward-image": (
-            "_gradient_ascent:toward_image",
-            "Ascend log p(target | x) - pull * mse(x, image) from Gaussian noise.",
-        ),
-    },
-    aliases={
-        "fgsm": "fast-gradient",
-        "fgm": "fast-gradient",
-        "fast-gradient-sign": "fast-gradient",
-        "fast-gradient-method": "fast-gradient",
-        "pgd": "projected-gradient",
-        "bim": "projected-gradient",
-        "ifgsm": "projected-gradient",
-        "eot": "projected-gradient",
-        "eot-pgd": "projected-gradient",
-        "eotpgd": "projected-gradient",
-        "basic-iterative": "projected-gradient",
-        "madry": "projected-gradient",
-        "linf-pgd": "projected-gradient",
-        "linfpgd": "projected-gradient",
-        "mifgsm": "momentum",
-        "mim": "momentum",
-        "auto-pgd": "apgd",
-        "autopgd": "apgd",
-        "apgd-ce": "apgd",
-        "apgdce": "apgd",
-        "apgd-dlr": "apgd",
-        "apgdt": "apgd-targeted",
-        "square-attack": "square",
-        "autoattack": "auto-attack",
-        "aa": "auto-attack",
-        "cw": "carlini-wagner",
-        "c&w": "carlini-wagner",
-        "cw-l2": "carlini-wagner",
-        "cwl2": "carlini-wagner",
-        "carlini": "carlini-wagner",
-        "carliniwagner": "carlini-wagner",
-        "deep-fool": "deepfool",
-        "fab-attack": "fab",
-        "patch": "adversarial-patch",
-        "uap": "universal-noise",
-        "universal": "universal-noise",
-        "universal-perturbation": "universal-noise",
-    },
-)
-"""Names that other libraries and papers use lead to ours; `apgd-dlr` and the like need settings."""
 
-SHARED: Registry[Callable[..., Any]] = Registry(
+@dataclass(frozen=True)
+class AttackSpec(Spec):
+    """What `ATTACKS` knows of an attack."""
+
+
+SHARED: Registry[Callable[..., Any], AttackSpec] = Registry(
     "convscope.attacks",
+    AttackSpec,
     {
-        "universal-noise": (
+        "universal-noise": AttackSpec(
             "_uap:universal_noise",
             "Find, for each class, one noise that makes any image be read as that class.",
+            aliases=("uap", "universal", "universal-perturbation"),
         ),
-        "adversarial-patch": (
+        "adversarial-patch": AttackSpec(
             "_adversarial_patch:adversarial_patch",
             "Learn square patches that win wherever they are pasted.",
+            aliases=("patch",),
         ),
     },
 )
 """Methods whose one perturbation serves many images; same call, results of their own kind."""
+
+
+ATTACKS: Registry[Callable[..., AttackResult], AttackSpec] = Registry(
+    "convscope.attacks",
+    AttackSpec,
+    {
+        "fast-gradient": AttackSpec(
+            "_pgd:fast_gradient",
+            "One projected_gradient step as long as the radius, from the image itself.",
+            aliases=("fgsm", "fgm", "fast-gradient-sign", "fast-gradient-method"),
+        ),
+        "projected-gradient": AttackSpec(
+            "_pgd:projected_gradient",
+            "Search the epsilon-ball around each image for one that is classified wrongly.",
+            aliases=(
+                "pgd",
+                "bim",
+                "ifgsm",
+                "eot",
+                "eot-pgd",
+                "eotpgd",
+                "basic-iterative",
+                "madry",
+                "linf-pgd",
+                "linfpgd",
+            ),
+        ),
+        "momentum": AttackSpec(
+            "_pgd:momentum",
+            "Iterated fast gradient with accumulated gradients: made for transfer "
+            "to other networks.",
+            aliases=("mifgsm", "mim"),
+        ),
+        "apgd": AttackSpec(
+            "_apgd:apgd",
+            "Projected gradient without a step size to choose: the judge among the attacks.",
+            aliases=("auto-pgd", "autopgd", "apgd-ce", "apgdce", "apgd-dlr"),
+        ),
+        "apgd-targeted": AttackSpec(
+            "_apgd:apgd_targeted",
+            "APGD towards each of the likeliest wrong classes in turn; any wrong class counts.",
+            aliases=("apgdt",),
+        ),
+        "fab": AttackSpec(
+            "_fab:fab",
+            "Find near adversarial images by projections onto linearized "
+            "boundaries, class by class.",
+            aliases=("fab-attack",),
+        ),
+        "square": AttackSpec(
+            "_square:square",
+            "Fool without gradients: a check on defenses that only hide theirs.",
+            aliases=("square-attack",),
+        ),
+        "auto-attack": AttackSpec(
+            "_auto_attack:auto_attack",
+            "APGD-CE, targeted APGD-DLR, Square and targeted FAB, in this order, "
+            "on rows that stand.",
+            aliases=("autoattack", "aa"),
+        ),
+        "ddn": AttackSpec(
+            "_ddn:ddn",
+            "Find a near adversarial image in L2: the default where no epsilon is given.",
+        ),
+        "deepfool": AttackSpec(
+            "_deepfool:deepfool",
+            "Find a near adversarial image by linearizing all class boundaries, again and again.",
+            aliases=("deep-fool",),
+        ),
+        "carlini-wagner": AttackSpec(
+            "_carlini_wagner:carlini_wagner",
+            "Minimize squared distance plus c times the missing margin, over x = "
+            "(tanh(w) + 1) / 2.",
+            aliases=("cw", "c&w", "cw-l2", "cwl2", "carlini", "carliniwagner"),
+        ),
+        "until-fooled": AttackSpec(
+            "_gradient_ascent:until_fooled",
+            "Ascend the target's logit with L2-normalized gradients; each image "
+            "stops when it fools.",
+        ),
+        "linf-iterative": AttackSpec(
+            "_gradient_ascent:linf_iterative",
+            "Repeat x <- clip(x + lambda * gradient) to image +- epsilon, intersected with [0, 1].",
+        ),
+        "added-noise": AttackSpec(
+            "_gradient_ascent:added_noise",
+            "Ascend log p(target | image + noise) in the noise, which starts at zero.",
+        ),
+        "from-noise": AttackSpec(
+            "_gradient_ascent:from_noise",
+            "From Gaussian noise to an image that is read as the target, and means nothing to us.",
+        ),
+        "toward-image": AttackSpec(
+            "_gradient_ascent:toward_image",
+            "Ascend log p(target | x) - pull * mse(x, image) from Gaussian noise.",
+        ),
+    },
+    beside=SHARED,
+)
+
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy(

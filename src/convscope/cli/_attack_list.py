@@ -34,7 +34,7 @@ def chosen_attack(typed: str, *, shared: bool = True) -> str:
     return choose("attack", meant if meant in names else typed, names)
 
 
-def registry_of(name: str) -> Registry[Any]:
+def registry_of(name: str) -> Registry[Any, Any]:
     """Where an attack is registered."""
     return ATTACKS if name in ATTACKS else SHARED
 

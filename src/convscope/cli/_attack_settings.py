@@ -134,7 +134,7 @@ def settings_of(method: Callable[..., Any]) -> dict[str, Setting]:
     return found
 
 
-def settings_written(registry: Registry[Any], name: str) -> dict[str, Setting]:
+def settings_written(registry: Registry[Any, Any], name: str) -> dict[str, Setting]:
     """As `settings_of`, read from the source of an entry that is not imported."""
     function = _source(*registry.home(name))
     meanings = meanings_in(ast.get_docstring(function) or "")
@@ -148,19 +148,19 @@ def settings_written(registry: Registry[Any], name: str) -> dict[str, Setting]:
     return found
 
 
-def described(registry: Registry[Any], name: str) -> str:
+def described(registry: Registry[Any, Any], name: str) -> str:
     """The first paragraphs of an entry's docstring, without marks; nothing is imported."""
     text = ast.get_docstring(_source(*registry.home(name))) or ""
     return _plain(text.partition("\nArgs:")[0])
 
 
-def arguments_of(registry: Registry[Any], name: str) -> set[str]:
+def arguments_of(registry: Registry[Any, Any], name: str) -> set[str]:
     """Names of all arguments of an entry; nothing is imported."""
     arguments = _source(*registry.home(name)).args
     return {argument.arg for argument in (*arguments.args, *arguments.kwonlyargs)}
 
 
-def takes_target(registry: Registry[Any], name: str) -> str:
+def takes_target(registry: Registry[Any, Any], name: str) -> str:
     """``"required"``, ``"optional"`` or ``""``: whether an entry goes for a class."""
     arguments = _source(*registry.home(name)).args
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):

@@ -58,7 +58,7 @@ def method_names(text: str, known: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def registry_of(name: str) -> Registry[Any]:
+def registry_of(name: str) -> Registry[Any, Any]:
     """Where a name of ``--show`` is registered."""
     return EXPLANATIONS if name in EXPLANATIONS else LAYER_VIEWS
 

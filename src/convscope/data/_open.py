@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convscope._registry import Registry
+from convscope._registry import Registry, Spec
 from convscope.errors import DataError, UsageError, choose
 from convscope.files import usable_path
 
@@ -21,33 +21,39 @@ if TYPE_CHECKING:
     from convscope.resizing import Resize
 
 
-DATASETS: Registry[Callable[..., Dataset]] = Registry(
+@dataclass(frozen=True)
+class DatasetSpec(Spec):
+    """What `DATASETS` knows of a data set."""
+
+
+DATASETS: Registry[Callable[..., Dataset], DatasetSpec] = Registry(
     "convscope.data",
+    DatasetSpec,
     {
-        "digits": (
+        "digits": DatasetSpec(
             "_digits:open_digits",
             "1,797 handwritten digits, 28x28 gray, 10 classes; built in",
+            aliases=("digit", "sklearn-digits"),
         ),
-        "mnist": ("_mnist:open_mnist", "70,000 handwritten digits, 28x28 gray, 10 classes"),
-        "cifar10": ("_cifar10:open_cifar10", "60,000 small photos, 32x32 color, 10 classes"),
-        "shapes": (
+        "mnist": DatasetSpec(
+            "_mnist:open_mnist",
+            "70,000 handwritten digits, 28x28 gray, 10 classes",
+        ),
+        "cifar10": DatasetSpec(
+            "_cifar10:open_cifar10",
+            "60,000 small photos, 32x32 color, 10 classes",
+            aliases=("cifar", "cifar-10"),
+        ),
+        "shapes": DatasetSpec(
             "_shapes:open_shapes",
             "13,000 drawn shapes with true masks, 32x32 color, 10 classes; built in",
+            aliases=("shape",),
         ),
-        "pets": (
+        "pets": DatasetSpec(
             "_pets:open_pets",
             "photos of cats and dogs with true masks, 224x224 color, up to 37 breeds",
+            aliases=("oxford-iiit-pet", "oxford-pets", "pet"),
         ),
-    },
-    aliases={
-        "cifar": "cifar10",
-        "cifar-10": "cifar10",
-        "oxford-iiit-pet": "pets",
-        "oxford-pets": "pets",
-        "pet": "pets",
-        "digit": "digits",
-        "sklearn-digits": "digits",
-        "shape": "shapes",
     },
 )
 

@@ -7,9 +7,10 @@ Every entry of `EXPLANATIONS` is called as ``method(classifier, images, targets)
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from convscope._registry import Registry, lazy
+from convscope._registry import Registry, Spec, lazy
 from convscope._watched import watched
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ __all__ = [
     "OCCLUSION_PRESETS",
     "PASSES",
     "Explanation",
+    "ExplanationSpec",
     "Faithfulness",
     "FeatureMaps",
     "Filters",
@@ -83,77 +85,89 @@ __all__ = [
     "weight_randomization",
 ]
 
-EXPLANATIONS: Registry[Callable[..., Explanation]] = Registry(
+
+@dataclass(frozen=True)
+class ExplanationSpec(Spec):
+    """What `EXPLANATIONS` knows of a method."""
+
+
+LAYER_VIEWS: Registry[Callable[..., Any], ExplanationSpec] = Registry(
     "convscope.explanations",
+    ExplanationSpec,
     {
-        "saliency": (
+        "filters": ExplanationSpec(
+            "_layers:filters",
+            "The filters of a convolution, each stretched to the full range of grey or color.",
+            aliases=("filter", "kernels", "weights"),
+        ),
+        "feature-maps": ExplanationSpec(
+            "_layers:feature_maps",
+            "Activations of layers, with dead and selective maps pointed out.",
+            aliases=("featuremaps", "feature-map", "activations", "maps"),
+        ),
+    },
+)
+
+
+EXPLANATIONS: Registry[Callable[..., Explanation], ExplanationSpec] = Registry(
+    "convscope.explanations",
+    ExplanationSpec,
+    {
+        "saliency": ExplanationSpec(
             "_saliency:saliency",
             "Largest absolute gradient of a logit over the color channels.",
+            aliases=(
+                "vanilla-gradient",
+                "vanilla",
+                "gradient",
+                "gradients",
+                "grad",
+                "saliency-map",
+            ),
         ),
-        "input-times-gradient": (
+        "input-times-gradient": ExplanationSpec(
             "_saliency:input_times_gradient",
             "Pixels times the gradient of a logit, added up over the color channels.",
+            aliases=("inputxgradient", "input-x-gradient", "gradient-x-input", "gradxinput"),
         ),
-        "smooth-grad": (
+        "smooth-grad": ExplanationSpec(
             "_saliency:smooth_grad",
             "Gradients averaged over noisy copies of the image: saliency without its speckle.",
+            aliases=("smoothgrad",),
         ),
-        "integrated-gradients": (
+        "integrated-gradients": ExplanationSpec(
             "_integrated_gradients:integrated_gradients",
             "Share the change of a logit between two images out among the pixels.",
+            aliases=("ig", "integratedgradients", "integrated-gradient"),
         ),
-        "grad-cam": (
+        "grad-cam": ExplanationSpec(
             "_grad_cam:grad_cam",
             "Activations of a layer, each map weighted by the mean of its gradient.",
+            aliases=("gradcam", "cam"),
         ),
-        "hires-cam": (
+        "hires-cam": ExplanationSpec(
             "_grad_cam:hires_cam",
             "Activations of a layer times their gradient, place by place.",
+            aliases=("hirescam",),
         ),
-        "layer-cam": (
+        "layer-cam": ExplanationSpec(
             "_grad_cam:layer_cam",
             "Activations of a layer times the positive part of their gradient, place by place.",
+            aliases=("layercam",),
         ),
-        "occlusion": (
+        "occlusion": ExplanationSpec(
             "_occlusion:occlusion",
             "Slide a window over the image and watch the scores fall.",
+            aliases=("occlusion-sensitivity", "occlude"),
         ),
-        "rise": (
+        "rise": ExplanationSpec(
             "_rise:rise",
             "Show random soft pieces of the image and credit the pixels that were in sight.",
         ),
     },
-    aliases={
-        "gradcam": "grad-cam",
-        "cam": "grad-cam",
-        "hirescam": "hires-cam",
-        "layercam": "layer-cam",
-        "ig": "integrated-gradients",
-        "integratedgradients": "integrated-gradients",
-        "integrated-gradient": "integrated-gradients",
-        "smoothgrad": "smooth-grad",
-        "vanilla-gradient": "saliency",
-        "vanilla": "saliency",
-        "gradient": "saliency",
-        "gradients": "saliency",
-        "grad": "saliency",
-        "saliency-map": "saliency",
-        "inputxgradient": "input-times-gradient",
-        "input-x-gradient": "input-times-gradient",
-        "gradient-x-input": "input-times-gradient",
-        "gradxinput": "input-times-gradient",
-        "occlusion-sensitivity": "occlusion",
-        "occlude": "occlusion",
-        "featuremaps": "feature-maps",
-        "feature-map": "feature-maps",
-        "activations": "feature-maps",
-        "maps": "feature-maps",
-        "filter": "filters",
-        "kernels": "filters",
-        "weights": "filters",
-    },
+    beside=LAYER_VIEWS,
 )
-"""Names that other libraries and papers use lead to ours, and to those of `LAYER_VIEWS`."""
+
 
 PASSES = {
     "smooth-grad": 33,
@@ -164,19 +178,6 @@ PASSES = {
 """About how many passes a method needs per image, where more than two: for estimates of time.
 Those of integrated gradients were 34 on MNIST and 87 and 114 on CIFAR-10 (12 to 24 images)."""
 
-LAYER_VIEWS: Registry[Callable[..., Any]] = Registry(
-    "convscope.explanations",
-    {
-        "filters": (
-            "_layers:filters",
-            "The filters of a convolution, each stretched to the full range of grey or color.",
-        ),
-        "feature-maps": (
-            "_layers:feature_maps",
-            "Activations of layers, with dead and selective maps pointed out.",
-        ),
-    },
-)
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from convscope._registry import lazy
 from convscope.models._registry import MODELS, SIZES, build, check_model_name
-from convscope.models._weights import shipped
+from convscope.models._shipped import shipped
 
 if TYPE_CHECKING:
     from convscope.models._architecture import Architecture

@@ -11,9 +11,10 @@ from convscope.models._description import Description
 from convscope.models._factory import load_factory
 from convscope.models._hugging_face import load_hugging_face
 from convscope.models._registry import MODELS, TORCH_SUFFIXES, unknown_model
+from convscope.models._shipped import load_shipped
 from convscope.models._timm import load_timm
 from convscope.models._torchvision import load_torchvision
-from convscope.models._weights import load_file, load_folder, load_shipped
+from convscope.models._weights import load_file, load_folder
 
 
 def load(

@@ -6,11 +6,12 @@ networks up in it. To add one: a file with its layers, a line in each of the two
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convscope._registry import Registry
+from convscope._registry import Registry, Spec
 from convscope.errors import CheckpointError, choose
 from convscope.files import usable_path
 
@@ -19,59 +20,70 @@ if TYPE_CHECKING:
 
     from convscope.models._architecture import Architecture, InputShape
 
-MODELS: Registry[Architecture] = Registry(
+
+@dataclass(frozen=True)
+class ModelSpec(Spec):
+    """What `MODELS` knows of a network."""
+
+
+MODELS: Registry[Architecture, ModelSpec] = Registry(
     "convscope.models",
+    ModelSpec,
     {
-        "mnist-conv1": ("_mnist:mnist_conv1", "32 3x3 filters, ReLU, 2x2 max-pool, logits"),
-        "mnist-conv1-bn": (
+        "mnist-conv1": ModelSpec(
+            "_mnist:mnist_conv1",
+            "32 3x3 filters, ReLU, 2x2 max-pool, logits",
+        ),
+        "mnist-conv1-bn": ModelSpec(
             "_mnist:mnist_conv1_bn",
             "32 3x3 filters, ReLU, 2x2 max-pool, logits, batch normalization",
         ),
-        "mnist-conv2": (
+        "mnist-conv2": ModelSpec(
             "_mnist:mnist_conv2",
             "twice (32 3x3 filters, ReLU, 2x2 max-pool), logits",
         ),
-        "mnist-conv2-bn": (
+        "mnist-conv2-bn": ModelSpec(
             "_mnist:mnist_conv2_bn",
             "twice (32 3x3 filters, ReLU, 2x2 max-pool), logits, batch normalization",
         ),
-        "mnist-conv2-fc": (
+        "mnist-conv2-fc": ModelSpec(
             "_mnist:mnist_conv2_fc",
             "twice (32 3x3 filters, ReLU, 2x2 max-pool), 500 hidden units, logits",
         ),
-        "mnist-conv2-fc-bn": (
+        "mnist-conv2-fc-bn": ModelSpec(
             "_mnist:mnist_conv2_fc_bn",
-            "twice (32 3x3 filters, ReLU, 2x2 max-pool), 500 hidden units, logits, "
-            "batch normalization",
+            "twice (32 3x3 filters, ReLU, 2x2 max-pool), 500 hidden units, "
+            "logits, batch normalization",
         ),
-        "cifar-11x11": (
+        "cifar-11x11": ModelSpec(
             "_cifar:cifar_11x11",
             "64 11x11, 128 3x3, 128 3x3 filters without padding, global average, logits",
         ),
-        "cifar-11x11-bn": (
+        "cifar-11x11-bn": ModelSpec(
             "_cifar:cifar_11x11_bn",
-            "64 11x11, 128 3x3, 128 3x3 filters without padding, global average, logits, "
-            "batch normalization",
+            "64 11x11, 128 3x3, 128 3x3 filters without padding, global average, "
+            "logits, batch normalization",
         ),
-        "cifar-11x11-same": (
+        "cifar-11x11-same": ModelSpec(
             "_cifar:cifar_11x11_same",
             "64 11x11, 128 3x3, 128 3x3 filters, zero-padded, global average, logits",
         ),
-        "cifar-11x11-same-bn": (
+        "cifar-11x11-same-bn": ModelSpec(
             "_cifar:cifar_11x11_same_bn",
-            "64 11x11, 128 3x3, 128 3x3 filters, zero-padded, global average, logits, "
-            "batch normalization",
+            "64 11x11, 128 3x3, 128 3x3 filters, zero-padded, global average, "
+            "logits, batch normalization",
         ),
-        "cifar-resnet20": (
+        "cifar-resnet20": ModelSpec(
             "_cifar:cifar_resnet20",
             "ResNet-20: 3 stages of 3 residual blocks with 16, 32, 64 filters, global average",
         ),
-        "cifar-vgg": (
+        "cifar-vgg": ModelSpec(
             "_cifar:cifar_vgg",
             "3 blocks of two 3x3 convolutions with 64, 128, 256 filters, global maximum",
         ),
     },
 )
+
 
 SIZES: dict[str, tuple[InputShape, int]] = {
     "mnist-conv1": ((1, 28, 28), 63_050),
@@ -136,7 +148,7 @@ def check_model_name(spec: str | Path) -> None:
     Raises:
         CheckpointError: C11, with the closest names, or how to train a network without weights.
     """
-    from convscope.models._weights import check_shipped
+    from convscope.models._shipped import check_shipped
 
     text = str(spec)
     path = usable_path(spec, CheckpointError)
