@@ -3,10 +3,10 @@ import time
 
 import pytest
 
-from convscope._watched import announce
 from convscope.cli._gates import failed_gates, read_gates
 from convscope.cli._output import VOICE, emit, fraction, progress, say, table, watching
 from convscope.errors import UsageError
+from convscope.progress import announce
 
 
 @pytest.fixture(autouse=True)

@@ -33,9 +33,9 @@ from convscope._execution import (
 from convscope._maps import Maps, default_layer, find_maps, require_maps
 from convscope._readable import readable
 from convscope._taps import LayerInfo, Taps, find_layer, plain_name
-from convscope._watched import within_step
 from convscope.classifier import Classifier
 from convscope.errors import ConvscopeError, ModelContractError, UsageError
+from convscope.progress import within_step
 from convscope.types import Activations, Images, Logits
 
 __all__ = [

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from convscope._watched import stretch, watched
 from convscope.attacks import ATTACKS
 from convscope.classifier import Classifier
+from convscope.progress import stage, watch
 from convscope.robustness import evaluate, model_transfer
 
 FEW = {"steps": 3, "queries": 6, "search_steps": 2, "classes": 2, "restarts": 2}
@@ -25,7 +25,7 @@ def case():
 
 def heard_of(call):
     heard = []
-    with watched(heard.append):
+    with watch(lambda share, what: heard.append(share)):
         call()
     return heard
 
@@ -73,11 +73,11 @@ def test_judging_and_transfer_say_how_far_they_are(case):
 
 
 def test_shares_never_fall_and_stay_where_they_were_promised():
-    from convscope._watched import announce
+    from convscope.progress import announce
 
     heard = []
-    with watched(heard.append):
-        with stretch(0.5, 1.0):
+    with watch(lambda share, what: heard.append(share)):
+        with stage(0.5, 1.0):
             announce(0.5)
         announce(0.25)
         announce(0.8)

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from convscope.classifier import Classifier
-from convscope.explanations import EXPLANATIONS, _streamed, watched
+from convscope.explanations import EXPLANATIONS, _streamed
+from convscope.progress import watch
 
 COUNT = 300
 
@@ -69,6 +70,6 @@ def test_each_image_keeps_its_own_fill(entry, small_blocks, monkeypatch):
 
 def test_progress_does_not_start_again_with_each_block(small_blocks):
     heard = []
-    with watched(heard.append):
+    with watch(lambda share, what: heard.append(share)):
         EXPLANATIONS["occlusion"](classifier(), IMAGES)
     assert heard == sorted(heard) and heard[-1] == 1.0 and len(small_blocks) == 3

@@ -6,7 +6,7 @@ import torch
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.robustness import evaluate
-from convscope.robustness._evaluate import wilson
+from convscope.stats import wilson
 from tests.attacks.conftest import learn_digits
 from tests.robustness.conftest import After, Before, single_steps
 

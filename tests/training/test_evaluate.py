@@ -12,7 +12,8 @@ from convscope import results
 from convscope.classifier import Classifier
 from convscope.data import Split
 from convscope.errors import DataError, ModelContractError, NumericalError
-from convscope.training._evaluate import Evaluation, evaluate, wilson
+from convscope.stats import wilson
+from convscope.training._evaluate import Evaluation, evaluate
 
 
 class Told(nn.Module):

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from convscope._readable import readable
-from convscope._watched import at_step
 from convscope.ascent._regions import Region
 from convscope.ascent._steps import Step, Watching
 from convscope.errors import UsageError
 from convscope.probe import Decode, Objective, Probe
+from convscope.progress import at_step
 from convscope.types import Counts, Curves, Mask, Values
 
 Stop = Callable[[Tensor, Tensor], Tensor]

@@ -13,11 +13,11 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._random import source
-from convscope._watched import stretch
 from convscope.attacks._criteria import goal_of
 from convscope.attacks._flags import count_of, notes_of, noticed
 from convscope.attacks._result import AttackResult
 from convscope.probe import Cost
+from convscope.progress import stage
 
 P = ParamSpec("P")
 
@@ -64,7 +64,7 @@ def in_blocks(
     for number, part in enumerate(parts):
         if generator is not None and begin is not None:
             generator.set_state(begin)
-        with stretch(number / len(parts), (number + 1) / len(parts)):
+        with stage(number / len(parts), (number + 1) / len(parts)):
             result = run(part)
         if generator is not None:
             # A row that nothing fooled has seen every draw; else the longest way has.
@@ -219,13 +219,13 @@ def in_turns(everyone: Tensor, turns: Sequence[Turn]) -> AttackResult:
         The first result with the rows that a later attack fooled in place of its own; costs are
         summed, the history is that of the first.
     """
-    with stretch(0, 1 / len(turns)):
+    with stage(0, 1 / len(turns)):
         merged = turns[0](everyone)
     for number, turn in enumerate(turns[1:], 1):
         rows = torch.nonzero(~merged.fooled)[:, 0]
         if len(rows) == 0:
             break
-        with stretch(number / len(turns), (number + 1) / len(turns)):
+        with stage(number / len(turns), (number + 1) / len(turns)):
             merged = _overlay(merged, rows, turn(rows))
     return merged
 

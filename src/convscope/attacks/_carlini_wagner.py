@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
-from convscope._watched import stretch
 from convscope.ascent import adam_step, anywhere, ascend, box
 from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import check_count, check_positive, check_steps
 from convscope.attacks._criteria import finite, goal_of, odd_scale
 from convscope.attacks._result import AttackResult, conclude
 from convscope.classifier import Classifier
+from convscope.progress import stage
 from convscope.types import Images, Labels
 
 EDGE = 1e-6
@@ -104,7 +104,7 @@ def carlini_wagner(
                 enough = goal.reached(logits, mine) & (goal.margin(logits, mine) >= confidence)
                 return torch.where(enough, -distance(_pixels(w), mine), -torch.inf)
 
-            with stretch(turn / search_steps, (turn + 1) / search_steps):
+            with stage(turn / search_steps, (turn + 1) / search_steps):
                 ascent = ascend(
                     start[rows],
                     probe,

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
-from convscope._watched import at_step
 from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import check_count, check_norm, check_positive, check_steps
 from convscope.attacks._criteria import Goal, finite, goal_of
 from convscope.attacks._result import AttackResult, conclude
 from convscope.classifier import Classifier
 from convscope.probe import Probe
+from convscope.progress import at_step
 from convscope.types import Images, Labels, Norm
 
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
-from convscope._watched import at_step
 from convscope.ascent import Region, box, l2_ball, linf_ball
 from convscope.attacks._apgd import candidates
 from convscope.attacks._blocks import in_turns, streamed
@@ -18,6 +17,7 @@ from convscope.attacks._deepfool import onto_plane
 from convscope.attacks._result import AttackResult, conclude
 from convscope.classifier import Classifier
 from convscope.probe import Objective
+from convscope.progress import at_step
 from convscope.types import Images, Labels, Norm
 
 NEAR_ORIGINAL = 0.1

@@ -11,7 +11,6 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._random import source
-from convscope._watched import at_step
 from convscope.ascent import Region, l2_ball, linf_ball
 from convscope.attacks._blocks import in_turns, streamed
 from convscope.attacks._by_ascent import check_count, check_norm, check_radius
@@ -20,6 +19,7 @@ from convscope.attacks._result import AttackResult, conclude
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.probe import Probe
+from convscope.progress import at_step
 from convscope.types import Images, Labels, Norm
 
 Window = tuple[EllipsisType, slice, slice]

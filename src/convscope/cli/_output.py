@@ -193,22 +193,22 @@ def watching(description: str) -> Iterator[Progress]:
     """A progress bar that hears how far the method inside the block is.
 
     Example:
-        >>> from convscope._watched import announce
+        >>> from convscope.progress import announce
         >>> with watching("attacking"):
         ...     announce(0.5)
     """
-    from convscope._watched import watched
+    from convscope.progress import watch
 
     with progress(description, total=100) as bar:
         said = 0.0
 
-        def on_share(share: float) -> None:
+        def on_progress(share: float, what: str) -> None:
             nonlocal said
             if share > said:
                 bar.advance(100 * (share - said))
                 said = share
 
-        with watched(on_share):
+        with watch(on_progress):
             yield bar
 
 

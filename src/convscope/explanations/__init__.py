@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from convscope._registry import Registry, Spec, lazy
-from convscope._watched import watched
 
 if TYPE_CHECKING:
     from convscope.explanations._evaluation import Trust, TrustRow, images_in_all, trust
@@ -81,7 +80,6 @@ __all__ = [
     "spearman",
     "stability",
     "trust",
-    "watched",
     "weight_randomization",
 ]
 

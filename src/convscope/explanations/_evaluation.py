@@ -15,7 +15,6 @@ from convscope._arguments import checked
 from convscope._random import source
 from convscope._random_weights import weighted_layers
 from convscope._readable import readable
-from convscope._watched import watched
 from convscope.classifier import Classifier
 from convscope.data import sample_rows
 from convscope.errors import ModelContractError, UsageError, choose
@@ -40,6 +39,7 @@ from convscope.explanations._sanity import (
     stability,
     weight_randomization,
 )
+from convscope.progress import watch
 from convscope.types import Images, Labels
 
 FEW = 8
@@ -66,7 +66,7 @@ def heard_as(
 
     def wrapped(classifier: Classifier, images: Images, targets: Tensor) -> Explanation:
         nonlocal done
-        with watched(lambda share: tell(min(1.0, (done + share * images.numel()) / in_all))):
+        with watch(lambda share, what: tell(min(1.0, (done + share * images.numel()) / in_all))):
             found = method(classifier, images, targets)
         done += images.numel()
         tell(min(1.0, done / in_all))
@@ -76,7 +76,11 @@ def heard_as(
 
 
 def tell_curve(
-    on_progress: Callable[[str, float], None] | None, done: int, in_all: int, share: float
+    on_progress: Callable[[str, float], None] | None,
+    done: int,
+    in_all: int,
+    share: float,
+    what: str,
 ) -> None:
     if on_progress is not None:
         on_progress("curves", (done + share) / in_all)
@@ -224,7 +228,7 @@ def trust(
     stages = next((x.random.stages for x in found if x.random is not None), ())
     curves = []
     for i, each in enumerate(found):
-        with watched(partial(tell_curve, on_progress, i, len(found))):
+        with watch(partial(tell_curve, on_progress, i, len(found))):
             curves.append(deletion_insertion(classifier, each.maps, generator=drawn))
     places = [None if masks is None else localization(x.maps, masks) for x in found]
     unknown = torch.full((len(stages),), torch.nan)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
-from convscope._watched import announce, stretch
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.explanations._masking import Fill, blank, chunks
@@ -17,6 +16,7 @@ from convscope.explanations._result import Explanation
 from convscope.explanations._streamed import part_of, streamed
 from convscope.explanations._targets import Targets, known_targets, picked, targets_of
 from convscope.probe import Probe
+from convscope.progress import announce, stage
 from convscope.types import Images
 
 
@@ -99,7 +99,7 @@ def _explain(
         change = picked(changes, found)
         last = most_steps if tolerance is not None else 0
         done, rest = 0, len(images) * _points_at_most(steps, last)
-        with stretch(0.0, len(images) * steps / max(rest, 1)):
+        with stage(0.0, len(images) * steps / max(rest, 1)):
             maps = _integral(probe, images, origin, found, steps)
         done += len(images) * steps
         error = (maps.sum(dim=(2, 3)) - change).abs() / size
@@ -110,7 +110,7 @@ def _explain(
             if len(rows) == 0:
                 break
             rest = len(rows) * _points_at_most(points, last)
-            with stretch(done / (done + rest), (done + len(rows) * points) / (done + rest)):
+            with stage(done / (done + rest), (done + len(rows) * points) / (done + rest)):
                 again = _integral(probe, images[rows], origin[rows], found[rows], points)
             done += len(rows) * points
             # Only what was poor is replaced, so that a map does not depend on the other targets.

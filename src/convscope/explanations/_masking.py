@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from convscope._watched import announce
 from convscope.ascent import gaussian_blur
 from convscope.errors import UsageError, choose
 from convscope.probe import Probe, rows_per_chunk
+from convscope.progress import announce
 from convscope.types import Images, Logits
 
 Fill = float | str | Tensor

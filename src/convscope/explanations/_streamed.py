@@ -13,10 +13,10 @@ from dataclasses import fields, replace
 
 from torch import Tensor
 
-from convscope._watched import stretch
 from convscope.explanations._masking import Fill
 from convscope.explanations._result import Explanation, OcclusionTable
 from convscope.probe import Cost
+from convscope.progress import stage
 from convscope.types import Images
 
 VALUES = 2**20
@@ -63,7 +63,7 @@ def streamed(
     whole: Explanation | None = None
     for start in range(0, count, size):
         rows = slice(start, min(start + size, count))
-        with stretch(rows.start / count, rows.stop / count):
+        with stage(rows.start / count, rows.stop / count):
             part = explain(images[rows], None if known is None else known[rows], rows)
         if whole is None:
             whole = _room_for(part, images)

@@ -23,8 +23,8 @@ from convscope.figures._theme import (
     note,
     percent,
 )
+from convscope.stats import wilson
 from convscope.training import Evaluation
-from convscope.training._evaluate import wilson
 from convscope.types import Images
 
 LARGEST = 24

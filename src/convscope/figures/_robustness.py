@@ -40,7 +40,7 @@ from convscope.robustness import (
     RobustnessEvaluation,
     Survival,
 )
-from convscope.training._evaluate import wilson
+from convscope.stats import wilson
 
 SIGNS = {"linf": "L∞", "l2": "L2"}
 OTHERS = 2

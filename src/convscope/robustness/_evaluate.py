@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,6 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._random import source
-from convscope._watched import stretch
 from convscope.attacks import (
     AttackResult,
     apgd,
@@ -29,8 +27,10 @@ from convscope.attacks._flags import count_of
 from convscope.classifier import Classifier
 from convscope.errors import choose
 from convscope.probe import Cost
+from convscope.progress import stage
 from convscope.robustness import _checks
 from convscope.robustness._results import Check, RobustnessEvaluation, Rung
+from convscope.stats import wilson
 from convscope.types import Images, Labels, Norm
 
 
@@ -195,7 +195,7 @@ def evaluate(
             )
 
         size = block_rows(images.shape[1:])
-        with stretch(done / whole, (done + rung.work) / whole):
+        with stage(done / whole, (done + rung.work) / whole):
             tally.note(rung, in_blocks(rows, climb, size=size, generator=generator))
         done += rung.work
     checks = [*seen.checks]
@@ -413,23 +413,3 @@ class _Tally:
         return _checks.ok(
             "non-finite", 0.0, "logits and gradients are finite wherever attacks went"
         )
-
-
-def wilson(successes: int, count: int) -> tuple[float, float]:
-    """95 % Wilson score interval of a share.
-
-    Example:
-        >>> low, high = wilson(50, 100)
-        >>> round(low, 3), round(high, 3)
-        (0.404, 0.596)
-    """
-    if count == 0:
-        return 0.0, 1.0
-    z = 1.959963984540054
-    share = successes / count
-    middle = share + z * z / (2 * count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    scale = 1 + z * z / count
-    # Rounding must not push the share itself out.
-    low, high = (middle - half) / scale, (middle + half) / scale
-    return max(0.0, min(low, share)), min(1.0, max(high, share))

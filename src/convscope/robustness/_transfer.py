@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from convscope._arguments import checked
-from convscope._watched import stretch
 from convscope.attacks import ATTACKS, AttackResult, NoiseTransfer, apply_noise
 from convscope.attacks._criteria import correct, finite
 from convscope.attacks._transforms import Transformation, cropped, greyscale, mirrored, rotated
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
+from convscope.progress import stage
 from convscope.robustness._results import ModelTransfer, Survival
 from convscope.types import Images, Labels
 
@@ -99,7 +99,7 @@ def model_transfer(
     epsilon: float | None = None
     norm: str | None = None
     for i, maker in enumerate(nets):
-        with stretch(i / len(nets), (i + 1) / len(nets)):
+        with stage(i / len(nets), (i + 1) / len(nets)):
             result = run(maker, images, labels, **settings)
         epsilon, norm = result.epsilon, result.norm
         for j, reader in enumerate(nets):

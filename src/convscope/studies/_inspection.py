@@ -20,11 +20,11 @@ from convscope.explanations import (
     Explanation,
     FeatureMaps,
     Trust,
-    watched,
 )
 from convscope.figures import draw
 from convscope.figures import draw_feature_maps as draw_maps
 from convscope.files import checked_path, disk_errors, whole_folder
+from convscope.progress import watch
 from convscope.reports import Report, render
 from convscope.studies._inspection_pages import (
     MOST_ON_PAGE,
@@ -74,7 +74,7 @@ def inspect_images(
     for name in show:
         options = dict(given.get(name, {}))
         tell = partial(on_progress, name) if on_progress is not None else _unheard
-        with watched(tell):
+        with watch(partial(_tell, tell)):
             if name == "filters":
                 found[name] = LAYER_VIEWS[name](classifier, **options)
             elif name in LAYER_VIEWS:
@@ -92,6 +92,10 @@ def inspect_images(
         logits=logits,
         found=found,
     )
+
+
+def _tell(tell: Callable[[float], None], share: float, what: str) -> None:
+    tell(share)
 
 
 def _unheard(share: float) -> None:

@@ -10,9 +10,9 @@ import torch
 from convscope.data import absent_sentence
 from convscope.figures import calibration_diagram, per_class_bars, svg, top_confusions
 from convscope.reports import Section
+from convscope.stats import wilson
 from convscope.studies._context import Audit, keep_image, name_of
 from convscope.training import Evaluation, Examples
-from convscope.training._evaluate import wilson
 
 LARGEST = 24
 """Classes up to which the confusion matrix is shown cell by cell."""

@@ -29,9 +29,9 @@ from convscope.robustness import (
     model_transfer,
     survival,
 )
+from convscope.stats import wilson
 from convscope.studies._context import Audit, name_of
 from convscope.studies._performance import percent
-from convscope.training._evaluate import wilson
 
 GRAY = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 COLOR = tuple(level / 255 for level in (0.5, 1, 2, 3, 4, 6, 8, 12))

@@ -14,11 +14,11 @@ from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.data import Split, sample_rows
 from convscope.errors import DataError, ModelContractError, NumericalError
+from convscope.stats import wilson
 
 Progress = Callable[[int, int], None]
 
 CALIBRATION_BINS = 15
-Z95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
 SLAB_BYTES = 64 * 2**20  # floats in memory at once; the Probe cuts its own, smaller chunks
 
 
@@ -223,20 +223,6 @@ def evaluate(
         predicted=predicted,
         confidences=confidences,
     )
-
-
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """95 % score interval of a share; it stays inside [0, 1], also at 0 or all successes.
-
-    Example:
-        >>> [round(bound, 4) for bound in wilson(99, 100)]
-        [0.9455, 0.9982]
-    """
-    share, square = successes / n, Z95**2
-    center = (share + square / (2 * n)) / (1 + square / n)
-    half = Z95 / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    low = 0.0 if successes == 0 else max(0.0, center - half)
-    return low, 1.0 if successes == n else min(1.0, center + half)
 
 
 def _places(scores: Tensor, labels: Tensor) -> Tensor:

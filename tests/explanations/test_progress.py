@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from convscope.explanations import EXPLANATIONS, PASSES, integrated_gradients, watched
+from convscope.explanations import EXPLANATIONS, PASSES, integrated_gradients
+from convscope.progress import watch
 from tests.explanations.nets import Plain, spelled
 
 
 def heard_from(explain):
     heard = []
-    with watched(heard.append):
+    with watch(lambda share, what: heard.append(share)):
         explain()
     return heard
 
