@@ -223,7 +223,7 @@ def same(one: Any, two: Any) -> bool:
 
 def judge(library: str, name: str, convnet: bool) -> dict[str, Any]:
     """One architecture: figures, and the list of what is wrong with them."""
-    from convscope.attacks import projected_gradient
+    from convscope.attacks import pgd
     from convscope.classifier import Classifier
     from convscope.errors import ConvscopeError
     from convscope.explanations import grad_cam, occlusion
@@ -274,7 +274,7 @@ def judge(library: str, name: str, convnet: bool) -> dict[str, Any]:
         if row[f"{what}_error"] > max(TOLERANCE, 4 * noise):
             wrong.append(f"{what}s differ from plain torch by {row[f'{what}_error']:.1e}")
 
-    attack = projected_gradient(classifier, images, [0, 1], epsilon=8 / 255, steps=2)
+    attack = pgd(classifier, images, [0, 1], epsilon=8 / 255, steps=2)
     if not bool(attack.adversarials.isfinite().all()):
         wrong.append("PGD gave no numbers")
     hidden = occlusion(classifier, images, 1, window=size // 2, stride=size // 2)

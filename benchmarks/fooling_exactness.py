@@ -24,12 +24,12 @@ from convscope import attacks
 from convscope.classifier import Classifier
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "fast-gradient": {},
-    "projected-gradient": {"steps": 4, "keep": "best"},
-    "momentum": {"steps": 4},
+    "fgsm": {},
+    "pgd": {"steps": 4, "keep": "best"},
+    "mi-fgsm": {"steps": 4},
     "apgd": {"steps": 4, "random_start": True},
     "square": {"queries": 4},
-    "linf-iterative": {"steps": 3},
+    "linf-gradient-ascent": {"steps": 3},
 }
 
 

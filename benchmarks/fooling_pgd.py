@@ -19,7 +19,7 @@ import torch
 from record import interleaved, record
 from torch import Tensor, nn
 
-from convscope.attacks import projected_gradient
+from convscope.attacks import pgd
 from convscope.data import open_dataset
 from convscope.models import load
 from convscope.training import tune_allocator
@@ -42,7 +42,7 @@ class Normalized(nn.Module):
 
 def by_convscope(classifier: Any) -> Callable[[Tensor, Tensor], Tensor]:
     def run(images: Tensor, labels: Tensor) -> Tensor:
-        return projected_gradient(
+        return pgd(
             classifier, images, labels, epsilon=EPSILON, step_size=STEP, steps=STEPS
         ).adversarials
 

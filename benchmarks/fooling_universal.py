@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from record import record
 
-from convscope.attacks import universal_noise
+from convscope.attacks import uap
 from convscope.data import open_dataset
 from convscope.models import load
 
@@ -36,7 +36,7 @@ def main() -> None:
     unseen = (test, dataset.test.labels[: given.test_images])
     figures: dict[str, Any] = {}
     for name, epsilon in (("linf 0.3", 0.3), ("unconstrained", None)):
-        found = universal_noise(
+        found = uap(
             classifier,
             images,
             labels,

@@ -80,7 +80,7 @@ def measure(data_dir: str, repeats: int) -> dict[str, Any]:
     from captum.attr import Occlusion
 
     import convscope
-    from convscope.attacks import projected_gradient
+    from convscope.attacks import pgd
     from convscope.explanations import occlusion
     from convscope.visualizations import RECIPES, class_images
 
@@ -92,9 +92,7 @@ def measure(data_dir: str, repeats: int) -> dict[str, Any]:
     few = images[:16]
     found: dict[str, Any] = {
         "PGD-40, 1,000 images, against an expert's loop": pair(
-            lambda: projected_gradient(
-                classifier, images, labels, epsilon=EPSILON, step_size=STEP, steps=STEPS
-            ),
+            lambda: pgd(classifier, images, labels, epsilon=EPSILON, step_size=STEP, steps=STEPS),
             lambda: expert_pgd(classifier, images, labels),
             repeats,
         )

@@ -43,16 +43,16 @@ def nothing(classifier: Any, images: Any, labels: Any) -> None:
 
 @case
 def pgd_10(classifier: Any, images: Any, labels: Any) -> Any:
-    from convscope.attacks import projected_gradient
+    from convscope.attacks import pgd
 
-    return projected_gradient(classifier, images, labels, epsilon=0.3, steps=10)
+    return pgd(classifier, images, labels, epsilon=0.3, steps=10)
 
 
 @case
 def pgd_40(classifier: Any, images: Any, labels: Any) -> Any:
-    from convscope.attacks import projected_gradient
+    from convscope.attacks import pgd
 
-    return projected_gradient(classifier, images, labels, epsilon=0.3, step_size=0.01, steps=40)
+    return pgd(classifier, images, labels, epsilon=0.3, step_size=0.01, steps=40)
 
 
 @case
@@ -92,12 +92,12 @@ def saliency_all(classifier: Any, images: Any, labels: Any) -> Any:
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "command-eval": ("eval", "MODEL", "--data", "mnist", "--split", "SPLIT"),
-    "command-attack": ("attack", "fast-gradient", "MODEL", "IMAGES", "--epsilon", "0.1"),
+    "command-attack": ("attack", "fgsm", "MODEL", "IMAGES", "--epsilon", "0.1"),
     "command-attack-json": (
-        "attack", "fast-gradient", "MODEL", "IMAGES", "--epsilon", "0.1", "--json",
+        "attack", "fgsm", "MODEL", "IMAGES", "--epsilon", "0.1", "--json",
     ),
     "command-attack-out": (
-        "attack", "fast-gradient", "MODEL", "IMAGES", "--epsilon", "0.1", "--out", "OUT",
+        "attack", "fgsm", "MODEL", "IMAGES", "--epsilon", "0.1", "--out", "OUT",
     ),
     "command-evaluate": (
         "attack", "evaluate", "MODEL", "--data", "mnist", "--split", "train", "--epsilon", "0.1",

@@ -45,7 +45,7 @@ def test_max_pooling_before_relu_is_equal_to_the_bit(seed):
 
 
 @pytest.mark.parametrize("name", OWN)
-@pytest.mark.parametrize("entry", [*EXPLANATIONS, "fast-gradient", "deepfool"])
+@pytest.mark.parametrize("entry", [*EXPLANATIONS, "fgsm", "deepfool"])
 def test_own_architectures_give_the_same_on_both_paths(name, entry):
     module = build(name, generator=torch.Generator().manual_seed(0))
     shape = (3, 32, 32) if name.startswith("cifar") else (1, 28, 28)

@@ -380,7 +380,7 @@ with open(os.path.join(full, "ballast"), "wb", buffering=0) as file:
         os.truncate(file.fileno(), os.fstat(file.fileno()).st_size - int(sys.argv[2]))
 codes = [main(words.split()) for words in (
     f"train mnist-conv1 --data digits --epochs 1 --out {full}/run",
-    f"attack fast-gradient mnist-conv1 digits:test/0-3 --epsilon 0.1 --out {full}/folder",
+    f"attack fgsm mnist-conv1 digits:test/0-3 --epsilon 0.1 --out {full}/folder",
     f"inspect mnist-conv1 digits:test/0 --show saliency --out {full}/look",
     f"inspect mnist-conv1 digits:test/0 --show saliency --out {full}/page.html",
     f"adder 11 100 --figure {full}/adder.png",

@@ -135,7 +135,7 @@ def test_unreadable_files_are_skipped_where_the_error_says_so(
     assert "bee/3.png: I05" in err and "left out" in err
 
 
-@pytest.mark.parametrize("command", ["attack fast-gradient", "inspect"])
+@pytest.mark.parametrize("command", ["attack fgsm", "inspect"])
 def test_chosen_images_skip_unreadable_files_too(model, folder, capsys, command):
     (folder / "bee" / "3.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     line = [*command.split(), model, f"folder:{folder}:all/0-1"]
@@ -154,7 +154,7 @@ def test_attacks_are_judged_on_every_class(model, folder, capsys):
 
 
 def test_the_target_is_always_said(model, folder, capsys):
-    words = ["attack", "fast-gradient", model, f"folder:{folder}:all/0-1", "--epsilon", "0.1"]
+    words = ["attack", "fgsm", model, f"folder:{folder}:all/0-1", "--epsilon", "0.1"]
     out, _ = run(capsys, *words, "--target", "3")
     assert "3 'dog'" in out
     found = json.loads(run(capsys, *words, "--target", "Dog", "--json")[0])
@@ -169,7 +169,7 @@ def test_the_target_is_always_said(model, folder, capsys):
 
 def test_target_all_is_every_class_but_the_image_s_own(model, folder, tmp_path, capsys):
     out = tmp_path / "out"
-    words = ["attack", "fast-gradient", model, f"folder:{folder}:all?class=bee/0-1"]
+    words = ["attack", "fgsm", model, f"folder:{folder}:all?class=bee/0-1"]
     found = json.loads(
         run(capsys, *words, "--epsilon=0.1", "--target=all", "--json", "--out", str(out))[0]
     )
@@ -181,7 +181,7 @@ def test_target_all_is_every_class_but_the_image_s_own(model, folder, tmp_path, 
 
 
 def test_universal_noise_takes_all_targets(model, folder, capsys):
-    words = ["attack", "universal-noise", model, f"folder:{folder}:all", "--epsilon", "0.1"]
+    words = ["attack", "uap", model, f"folder:{folder}:all", "--epsilon", "0.1"]
     found = json.loads(run(capsys, *words, "--steps=2", "--target=all", "--json")[0])
     assert list(found["rates"]) == list(NAMES)
 

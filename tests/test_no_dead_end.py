@@ -186,7 +186,7 @@ def test_aliases_set_what_they_say(here, capsys):
 def test_the_page_of_a_method_is_about_the_method(here, capsys):
     assert main(["attack", "pgd", "--help"]) == 0
     out = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "attack projected-gradient MODEL" in out and "--step-size" in out and "8/255" in out
+    assert "attack pgd MODEL" in out and "--step-size" in out and "8/255" in out
     assert "Search the epsilon-ball around each image" in out
     assert "Tensor" not in out and "`" not in out
 

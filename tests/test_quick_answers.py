@@ -30,7 +30,7 @@ models list
 attack list
 attack settings pgd
 attack fgsm --help
-attack universal-noise --help
+attack uap --help
 --help
 doctor --help
 demo --help

@@ -14,7 +14,7 @@ from torch import nn
 
 from convscope._random import RandomStates
 from convscope._shadow import shadow
-from convscope.attacks import projected_gradient
+from convscope.attacks import pgd
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UsageError
 from convscope.explanations import saliency
@@ -421,7 +421,7 @@ def test_a_network_that_writes_everywhere_changes_nothing():
     saliency(classifier, images)
     classifier.predict(images)
     classifier.layers()
-    projected_gradient(classifier, images, torch.arange(6) % 3, epsilon=0.1, steps=2)
+    pgd(classifier, images, torch.arange(6) % 3, epsilon=0.1, steps=2)
     assert snapshot(net) == before and not hasattr(net, "extra")
     assert torch.equal(images, IMAGES)
     assert torch.equal(torch.get_rng_state(), states[0])
@@ -542,7 +542,7 @@ def test_four_threads_get_the_answers_of_one():
     right = (
         probed(classifier),
         saliency(classifier, IMAGES).maps,
-        projected_gradient(classifier, IMAGES, labels, epsilon=0.1, steps=3).adversarials,
+        pgd(classifier, IMAGES, labels, epsilon=0.1, steps=3).adversarials,
     )
     wrong, errors = [], []
 
@@ -551,7 +551,7 @@ def test_four_threads_get_the_answers_of_one():
             for _ in range(12):
                 found = (
                     probed(classifier), saliency(classifier, IMAGES).maps,
-                    projected_gradient(
+                    pgd(
                         classifier, IMAGES, labels, epsilon=0.1, steps=3
                     ).adversarials,
                 )  # fmt: skip
@@ -587,7 +587,7 @@ def test_training_in_another_thread_goes_on_undisturbed():
     thread = threading.Thread(target=train)
     thread.start()
     while not done.is_set():
-        projected_gradient(classifier, IMAGES, torch.arange(6) % 3, epsilon=0.1, steps=2)
+        pgd(classifier, IMAGES, torch.arange(6) % 3, epsilon=0.1, steps=2)
     thread.join()
     assert errors == [] and net.training and all(p.requires_grad for p in net.parameters())
 
@@ -656,7 +656,7 @@ def test_real_signals_at_random_instants_leave_the_network_as_found():
         try:
             timer.start()
             for _ in range(100):
-                projected_gradient(classifier, IMAGES, labels, epsilon=0.1, steps=2)
+                pgd(classifier, IMAGES, labels, epsilon=0.1, steps=2)
         except KeyboardInterrupt:
             interrupted += 1
         timer.join()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from convscope import robustness
-from convscope.attacks import ATTACKS, AttackResult, _blocks, apgd, projected_gradient, rotations
+from convscope.attacks import ATTACKS, AttackResult, _blocks, apgd, pgd, rotations
 from convscope.errors import UsageError
 from tests.contracts.test_attacks import settings_for
 
@@ -79,9 +79,9 @@ def test_settings_of_each_row_go_with_their_rows(case, small_blocks):
         "targets": (labels + 2) % 5,
         "steps": 4,
     }
-    whole = projected_gradient(classifier, images, labels, **settings)
+    whole = pgd(classifier, images, labels, **settings)
     small_blocks()
-    same(whole, projected_gradient(classifier, images, labels, **settings))
+    same(whole, pgd(classifier, images, labels, **settings))
 
 
 def test_views_are_the_same_for_every_block(case, small_blocks):
@@ -98,12 +98,12 @@ def test_a_wrong_label_in_the_last_block_is_refused_before_the_first(case, small
     handle = classifier.module.register_forward_hook(lambda *_: ran.append(1))
     small_blocks()
     with pytest.raises(UsageError) as caught:
-        projected_gradient(classifier, images, labels.index_fill(0, torch.tensor([6]), 9))
+        pgd(classifier, images, labels.index_fill(0, torch.tensor([6]), 9))
     handle.remove()
     assert caught.value.code == "U08" and not ran
 
 
-@pytest.mark.parametrize("attack", ["square", "projected-gradient"])
+@pytest.mark.parametrize("attack", ["square", "pgd"])
 def test_the_curve_does_not_depend_on_blocks(digits, small_blocks, attack):
     classifier, images, labels = digits
     settings = {"attack": attack, "epsilons": [0.05, 0.1, 0.2]}
@@ -146,6 +146,6 @@ def test_no_ascent_holds_more_rows_than_a_block(monkeypatch):
     monkeypatch.setattr(_by_ascent, "ascend", watched)
     size = _blocks.block_rows((1, 64, 64))
     images = torch.full((2 * size + 5, 1, 64, 64), 0.5)
-    result = projected_gradient(classifier, images, torch.zeros(len(images)).long(), steps=1)
+    result = pgd(classifier, images, torch.zeros(len(images)).long(), steps=1)
     assert rows == [size, size, 5] and len(result) == len(images)
     assert result.originals.data_ptr() == images.data_ptr(), "images are not copied"

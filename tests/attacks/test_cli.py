@@ -26,7 +26,7 @@ def model(tmp_path_factory):
 
 
 def test_json_is_what_was_asked_for(model, capsys):
-    words = ["attack", "projected-gradient", model, "digits:test/0-4", "--epsilon", "8/255",
+    words = ["attack", "pgd", model, "digits:test/0-4", "--epsilon", "8/255",
              "--steps", "3", "--json"]  # fmt: skip
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
@@ -36,7 +36,7 @@ def test_json_is_what_was_asked_for(model, capsys):
 
 def test_nan_becomes_null(model, capsys):
     """All five images are trivial when the target is what they are read as."""
-    words = ["attack", "projected-gradient", model, "digits:test/0", "--epsilon=0", "--json"]
+    words = ["attack", "pgd", model, "digits:test/0", "--epsilon=0", "--json"]
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["fooled"] is None or 0 <= found["fooled"] <= 1
@@ -44,7 +44,8 @@ def test_nan_becomes_null(model, capsys):
 
 def test_a_folder_holds_the_8_bit_images_that_were_judged(model, tmp_path, capsys):
     out = tmp_path / "out"
-    words = ["attack", "until-fooled", model, "digits:test/0-2", "--target", "zero", "--steps=5",
+    words = ["attack", "l2-gradient-ascent", model, "digits:test/0-2", "--target", "zero",
+             "--steps=5",
              "--out", str(out)]  # fmt: skip
     assert main(words) == 0
     result = results.load(AttackResult, out / "result")
@@ -60,7 +61,7 @@ def test_a_page_is_one_file(model, tmp_path):
     out = tmp_path / "page.html"
     words = [
         "attack",
-        "fast-gradient",
+        "fgsm",
         model,
         "digits:test/0-2",
         "--epsilon=0.1",
@@ -75,22 +76,22 @@ def test_a_page_is_one_file(model, tmp_path):
 @pytest.mark.parametrize(
     "words,code,says",
     [
-        (["projected-gradien"], "U01", "did you mean projected-gradient"),
-        (["projected-gradient", "--stepsiz", "1"], "U11", "step-size"),
-        (["projected-gradient", "--steps", "many"], "U11", "whole number"),
-        (["projected-gradient", "--steps", "-3"], "U05", "at least 0"),
-        (["projected-gradient", "--step-size", "0"], "U06", "positive"),
-        (["projected-gradient", "--epsilon", "8"], "U03", "did you mean 8/255"),
-        (["projected-gradient", "--epsilon", "-0.1"], "U03", "at least 0"),
-        (["projected-gradient", "--epsilon", "nan"], "U03", "NaN"),
-        (["projected-gradient", "--epsilon", "0.1", "--epsilon", "0.2"], "U11", "twice"),
-        (["projected-gradient", "--target", "cat"], "U08", "unknown class"),
-        (["projected-gradient", "--target", "10"], "U08", "0 to 9"),
-        (["projected-gradient", "--target", "-1"], "U08", "0 to 9"),
+        (["projected-gradien"], "U01", "did you mean pgd"),
+        (["pgd", "--stepsiz", "1"], "U11", "step-size"),
+        (["pgd", "--steps", "many"], "U11", "whole number"),
+        (["pgd", "--steps", "-3"], "U05", "at least 0"),
+        (["pgd", "--step-size", "0"], "U06", "positive"),
+        (["pgd", "--epsilon", "8"], "U03", "did you mean 8/255"),
+        (["pgd", "--epsilon", "-0.1"], "U03", "at least 0"),
+        (["pgd", "--epsilon", "nan"], "U03", "NaN"),
+        (["pgd", "--epsilon", "0.1", "--epsilon", "0.2"], "U11", "twice"),
+        (["pgd", "--target", "cat"], "U08", "unknown class"),
+        (["pgd", "--target", "10"], "U08", "0 to 9"),
+        (["pgd", "--target", "-1"], "U08", "0 to 9"),
         (["from-noise"], "U08", "needs --target"),
         (["ddn", "--momentum", "0.1"], "U11", "unknown setting of ddn"),
         (["ddn", "--epsilon", "-1"], "U03", "at least 0"),
-        (["projected-gradient", "--seed", "-1", "--random-start"], "U12", "2^63"),
+        (["pgd", "--seed", "-1", "--random-start"], "U12", "2^63"),
     ],
 )
 def test_refusals_say_what_is_wrong_and_what_is_right(model, capsys, words, code, says):
@@ -115,7 +116,7 @@ def test_every_setting_can_be_read_from_its_default(name):
 
 
 def test_flags_need_no_value():
-    attack = ATTACKS["projected-gradient"]
+    attack = ATTACKS["pgd"]
     assert read_settings("x", attack, ["--random-start"]) == {"random_start": True}
     assert read_settings("x", attack, ["--no-random-start"]) == {"random_start": False}
     with pytest.raises(UsageError, match="needs a value"):
@@ -157,7 +158,7 @@ def test_evaluate_prints_the_ladder(model, capsys):
              "--effort", "quick", "--count", "4", "--json"]  # fmt: skip
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["ladder"][0]["attack"] == "fast-gradient"
+    assert found["ladder"][0]["attack"] == "fgsm"
     assert found["images"] == 4
 
 
@@ -203,7 +204,15 @@ def test_transfer_refuses_with_a_sentence(words, why, capsys):
 
 
 def test_people_are_told_shares_of_what_and_counts_of_how_many(model, capsys):
-    words = ["attack", "until-fooled", model, "digits:test/0-4", "--target", "zero", "--steps=5"]
+    words = [
+        "attack",
+        "l2-gradient-ascent",
+        model,
+        "digits:test/0-4",
+        "--target",
+        "zero",
+        "--steps=5",
+    ]
     assert main(words) == 0
     out = capsys.readouterr().out
     told = {line[:40].split("  ")[0].strip(): line for line in out.splitlines() if line}
@@ -217,7 +226,7 @@ def test_a_prediction_is_no_true_class(model, tmp_path, capsys):
     """Without labels the predictions stand for them, but in no column of that name."""
     picture = tmp_path / "photo.png"
     Image.fromarray(np.full((28, 28), 90, np.uint8)).save(picture)
-    words = ["attack", "fast-gradient", model, str(picture), "--out", str(tmp_path / "out")]
+    words = ["attack", "fgsm", model, str(picture), "--out", str(tmp_path / "out")]
     assert main(words) == 0
     heads = (tmp_path / "out" / "images.csv").read_text().splitlines()[0].split(",")
     assert "true" not in heads and "before" in heads
@@ -225,6 +234,6 @@ def test_a_prediction_is_no_true_class(model, tmp_path, capsys):
     assert main([*words[:-1], str(page)]) == 0
     text = page.read_text()
     assert "True classes are not known" in text and ">true<" not in text
-    assert main(["attack", "fast-gradient", model, "digits:test/0", "--out",
+    assert main(["attack", "fgsm", model, "digits:test/0", "--out",
                  str(tmp_path / "known")]) == 0  # fmt: skip
     assert "true" in (tmp_path / "known" / "images.csv").read_text().splitlines()[0]

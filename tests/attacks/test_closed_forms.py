@@ -9,27 +9,25 @@ from convscope.attacks._deepfool import onto_plane
 
 def test_fast_gradient_moves_every_pixel_by_epsilon_along_the_sign(plane):
     classifier, image, label, w, _ = plane
-    result = attacks.fast_gradient(classifier, image, label, epsilon=0.05)
+    result = attacks.fgsm(classifier, image, label, epsilon=0.05)
     assert torch.allclose(result.perturbations.flatten(), -0.05 * w.sign(), atol=1e-7)
 
 
 def test_fast_gradient_in_l2_moves_along_the_unit_gradient(plane):
     classifier, image, label, w, _ = plane
-    result = attacks.fast_gradient(classifier, image, label, epsilon=0.01, norm="l2")
+    result = attacks.fgsm(classifier, image, label, epsilon=0.01, norm="l2")
     assert torch.allclose(result.perturbations.flatten(), -0.01 * w / w.norm(), atol=1e-7)
 
 
 def test_projected_gradient_with_one_step_is_fast_gradient(plane):
     classifier, image, label, *_ = plane
-    one = attacks.projected_gradient(
-        classifier, image, label, epsilon=0.02, steps=1, step_size=0.02
-    )
-    fast = attacks.fast_gradient(classifier, image, label, epsilon=0.02)
+    one = attacks.pgd(classifier, image, label, epsilon=0.02, steps=1, step_size=0.02)
+    fast = attacks.fgsm(classifier, image, label, epsilon=0.02)
     assert torch.equal(one.adversarials, fast.adversarials)
 
 
 @pytest.mark.parametrize("share,falls", [(0.999, False), (1.01, True)])
-@pytest.mark.parametrize("attack", [attacks.projected_gradient, attacks.apgd, attacks.momentum])
+@pytest.mark.parametrize("attack", [attacks.pgd, attacks.apgd, attacks.mi_fgsm])
 def test_the_ball_is_searched_to_its_border(plane, attack, share, falls):
     classifier, image, label, w, gap = plane
     nearest = gap / float(w.abs().sum())
@@ -38,7 +36,7 @@ def test_the_ball_is_searched_to_its_border(plane, attack, share, falls):
 
 
 @pytest.mark.parametrize("share,falls", [(0.999, False), (1.01, True)])
-@pytest.mark.parametrize("attack", [attacks.projected_gradient, attacks.apgd])
+@pytest.mark.parametrize("attack", [attacks.pgd, attacks.apgd])
 def test_so_is_the_round_ball(plane, attack, share, falls):
     classifier, image, label, w, gap = plane
     nearest = gap / float(w.norm())
@@ -85,7 +83,7 @@ def test_fab_finds_the_nearest_point(plane, norm):
 
 def test_until_fooled_stops_at_the_first_step_that_fools(plane):
     classifier, image, label, w, gap = plane
-    result = attacks.until_fooled(classifier, image, label, targets=1 - label, step_size=0.02)
+    result = attacks.l2_gradient_ascent(classifier, image, label, targets=1 - label, step_size=0.02)
     needed = int(gap / float(w.norm()) / 0.02) + 1
     assert result.steps.item() == needed
 
@@ -124,7 +122,7 @@ def test_raising_the_probability_of_a_class_raises_its_share(plane):
     images = images.clamp(0, 1)
     labels = classifier.predict(images, top=1).labels[:, 0]
     before = (labels == 0).double().mean()
-    result = attacks.universal_noise(
+    result = attacks.uap(
         classifier, images, labels, targets=torch.tensor([0]), epsilon=0.1, steps=10
     )
     with classifier.probe() as probe:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from convscope.attacks import ATTACKS, projected_gradient
+from convscope.attacks import ATTACKS, pgd
 from convscope.classifier import Classifier
 
 torch.manual_seed(3)
@@ -64,9 +64,7 @@ def test_linf_is_exact_in_rationals(name, seed, epsilon, lattice):
 def test_l2_is_at_most_the_float64_norm(seed, epsilon):
     generator = torch.Generator().manual_seed(seed)
     images, labels = torch.rand(3, 1, 3, 4, generator=generator), torch.tensor([0, 1, 2])
-    result = projected_gradient(
-        CLASSIFIER, images, labels, epsilon=epsilon, norm="l2", steps=4, keep="best"
-    )
+    result = pgd(CLASSIFIER, images, labels, epsilon=epsilon, norm="l2", steps=4, keep="best")
     norms = (result.adversarials.double() - images.double()).flatten(1).norm(dim=1)
     assert (norms <= epsilon).all() and outside(result, epsilon, "box") == 0
 
@@ -79,7 +77,7 @@ def test_saved_images_of_8_bit_originals_stay_inside_and_survive_a_png(seed, lev
     images = (torch.rand(3, 1, 3, 4, generator=generator) * 255).round() / 255
     labels = torch.tensor([0, 1, 2])
     epsilon = (levels + fine) / 255
-    result = projected_gradient(CLASSIFIER, images, labels, epsilon=epsilon, steps=4, keep="best")
+    result = pgd(CLASSIFIER, images, labels, epsilon=epsilon, steps=4, keep="best")
     low = torch.round(images * 255).long()
     moved = (result.saved.long() - low).abs()
     # The radius in levels, as the attack got it: levels + 0.9999999999999999 is one level more.
@@ -107,9 +105,9 @@ def bytes_outside(result, epsilon, norm):
 @pytest.mark.parametrize(
     "name,settings",
     [
-        ("projected-gradient", {"epsilon": 13 / 255}),
-        ("projected-gradient", {"epsilon": 0.06, "steps": 100}),
-        ("projected-gradient", {"epsilon": 0.45, "norm": "l2", "steps": 100}),
+        ("pgd", {"epsilon": 13 / 255}),
+        ("pgd", {"epsilon": 0.06, "steps": 100}),
+        ("pgd", {"epsilon": 0.45, "norm": "l2", "steps": 100}),
         ("apgd", {"epsilon": 0.3, "norm": "l2"}),
         ("fab", {"epsilon": 0.5, "norm": "l2", "steps": 20, "classes": 3}),
         ("ddn", {"steps": 40}),
@@ -152,7 +150,7 @@ def test_a_grey_level_too_many_is_seen(digits, monkeypatch):
         return (levels.int() + 1).clamp(0, 255).to(torch.uint8), said
 
     monkeypatch.setattr("convscope.attacks._result.saved_images", careless)
-    result = projected_gradient(classifier, images, labels, epsilon=0.05)
+    result = pgd(classifier, images, labels, epsilon=0.05)
     assert bytes_outside(result, 0.05, "linf") > 10
 
 
@@ -170,7 +168,7 @@ def test_success_on_saved_images_is_judged_on_the_bytes():
         generator = torch.Generator().manual_seed(seed)
         images = torch.rand(6, 1, 3, 4, generator=generator)
         labels = torch.zeros(6, dtype=torch.int64)
-        result = projected_gradient(CLASSIFIER, images, labels, epsilon=0.3, steps=5)
+        result = pgd(CLASSIFIER, images, labels, epsilon=0.3, steps=5)
         with CLASSIFIER.probe() as probe:
             said = probe.logits(result.saved.float() / 255)
         # Rows whose bytes were mended were judged in a batch of their own: another order of sums.

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from convscope import robustness
-from convscope.attacks import ATTACKS, SHARED, apply_noise, projected_gradient
+from convscope.attacks import ATTACKS, SHARED, apply_noise, pgd
 from convscope.classifier import Classifier
 from tests.contracts.test_attacks import settings_for
 
@@ -63,7 +63,7 @@ def test_unreadable_originals_are_wrong_and_no_task(broken):
     classifier, images, labels = broken
     images = images.clone()
     images[0] += 0.3 / 255
-    result = projected_gradient(classifier, images, labels, epsilon=0.0, steps=1)
+    result = pgd(classifier, images, labels, epsilon=0.0, steps=1)
     assert result.wrong_before.tolist() == [True] + [False] * 5
     assert result.trivial[0] and not result.fooled[0] and result.unreadable[0]
     assert robustness.evaluate(
@@ -93,7 +93,7 @@ def test_views_and_transfers_and_defenses_say_so(broken):
         class_names=classifier.class_names,
         input_shape=(1, 4, 4),
     )
-    made = projected_gradient(honest, images, labels, epsilon=0.3, steps=3, keep="best")
+    made = pgd(honest, images, labels, epsilon=0.3, steps=3, keep="best")
     views = {"dim": lambda x: x * 0.777}
     survived = robustness.survival(classifier, made, transformations=views)
     assert survived.flags and not survived.still_fooled[1].any()
@@ -103,7 +103,7 @@ def test_views_and_transfers_and_defenses_say_so(broken):
     assert moved.flags and moved.summary()["flags"]
     shown = robustness.model_transfer(
         {"honest": honest, "broken": classifier}, images,
-        honest.predict(images, top=1).labels[:, 0], attack="momentum", steps=2, epsilon=0.3,
+        honest.predict(images, top=1).labels[:, 0], attack="mi-fgsm", steps=2, epsilon=0.3,
     )  # fmt: skip
     assert shown.flags and shown.summary()["flags"]
     compared = robustness.compare_defenses(
@@ -137,6 +137,6 @@ def test_gradients_that_are_nan_are_told_apart():
     classifier = Classifier(module=Kinked(), class_names=("a", "b"), input_shape=(1, 2, 2))
     images = torch.full((3, 1, 2, 2), 0.5)
     labels = classifier.predict(images, top=1).labels[:, 0]
-    result = projected_gradient(classifier, images, labels, epsilon=0.1, steps=2)
+    result = pgd(classifier, images, labels, epsilon=0.1, steps=2)
     assert any("gradients in 3 of 3 rows" in flag for flag in result.flags)
     assert not result.unreadable.any() and result.logits_after.isfinite().all()

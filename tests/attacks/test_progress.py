@@ -41,7 +41,7 @@ def test_every_attack_says_how_far_it_is(case, name):
     targets = {"targets": (labels + 1) % 3} if "targets" in parameters else {}
     heard = heard_of(lambda: attack(classifier, images, labels, **few, **targets))
     assert heard and heard == sorted(heard) and heard[0] >= 0 and heard[-1] <= 1
-    assert len(set(heard)) >= 2 or name == "fast-gradient"
+    assert len(set(heard)) >= 2 or name == "fgsm"
 
 
 def test_blocks_and_restarts_are_parts_of_the_whole(case, monkeypatch):
@@ -49,7 +49,7 @@ def test_blocks_and_restarts_are_parts_of_the_whole(case, monkeypatch):
 
     monkeypatch.setattr(_blocks, "block_rows", lambda shape: 2)
     classifier, images, labels = case
-    attack = ATTACKS["projected-gradient"]
+    attack = ATTACKS["pgd"]
     heard = heard_of(lambda: attack(classifier, images, labels, epsilon=0.001, steps=4, restarts=2))
     thirds = [sum(low <= share < low + 1 / 3 for share in heard) for low in (0, 1 / 3, 2 / 3)]
     assert min(thirds) >= 8 and heard[-1] > 0.99
@@ -59,7 +59,7 @@ def test_one_step_over_many_large_images_is_not_silent(case, monkeypatch):
     """Where a step takes seconds, its chunks are heard."""
     monkeypatch.setattr("convscope.probe.rows_per_chunk", lambda shape, device: 1)
     classifier, images, labels = case
-    heard = heard_of(lambda: ATTACKS["fast-gradient"](classifier, images, labels, epsilon=0.001))
+    heard = heard_of(lambda: ATTACKS["fgsm"](classifier, images, labels, epsilon=0.001))
     assert len(set(heard)) >= 6 and heard[-1] == 1.0
 
 
@@ -68,7 +68,7 @@ def test_judging_and_transfer_say_how_far_they_are(case):
     heard = heard_of(lambda: evaluate(classifier, images, labels, epsilon=0.001, effort="quick"))
     assert len(set(heard)) > 20 and heard == sorted(heard) and heard[-1] <= 1
     nets = {"a": classifier, "b": classifier}
-    heard = heard_of(lambda: model_transfer(nets, images, labels, epsilon=0.001, attack="momentum"))
+    heard = heard_of(lambda: model_transfer(nets, images, labels, epsilon=0.001, attack="mi-fgsm"))
     assert min(heard) < 0.1 and 0.5 in heard and max(heard) > 0.9
 
 

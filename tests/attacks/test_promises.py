@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.attacks import ATTACKS, projected_gradient
+from convscope.attacks import ATTACKS, pgd
 from convscope.classifier import Classifier
 
 FAST = {"steps": 4, "queries": 10, "search_steps": 2, "classes": 2}
@@ -89,7 +89,7 @@ class Scaled(nn.Module):
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1e3, 1e6])
-@pytest.mark.parametrize("name", ["projected-gradient", "apgd", "ddn"])
+@pytest.mark.parametrize("name", ["pgd", "apgd", "ddn"])
 def test_the_scale_of_logits_is_no_defense(digits, name, factor):
     """With plain cross-entropy, factors of 1/100 and 1000 leave twice as many images standing."""
     classifier, images, labels = digits
@@ -126,7 +126,7 @@ def test_log_odds_lead_where_cross_entropy_leads():
 
 def test_u07_a_target_that_is_predicted_already_is_not_counted(digits):
     classifier, images, labels = digits
-    result = projected_gradient(classifier, images[:9], labels[:9], targets=labels[:9], epsilon=0.1)
+    result = pgd(classifier, images[:9], labels[:9], targets=labels[:9], epsilon=0.1)
     assert result.trivial.all() and result.success_rate != result.success_rate
     assert any("target==" in flag for flag in result.flags)
 
@@ -146,33 +146,31 @@ def test_targets_are_reached(digits, name):
 def test_u09_images_that_are_wrong_already_are_counted_apart(digits):
     classifier, images, labels = digits
     wrong = (labels + 1) % 10
-    result = projected_gradient(classifier, images, wrong, epsilon=0.0)
+    result = pgd(classifier, images, wrong, epsilon=0.0)
     assert result.summary()["errors_before"] > 0.9
     assert int(result.trivial.sum()) == int(result.wrong_before.sum())
 
 
 def test_rows_that_fool_leave_the_batch(digits):
     classifier, images, labels = digits
-    result = projected_gradient(classifier, images, labels, epsilon=0.4, steps=40, step_size=0.02)
+    result = pgd(classifier, images, labels, epsilon=0.4, steps=40, step_size=0.02)
     assert result.cost.backwards < 30 * len(images)
     assert result.fooled.double().mean() > 0.95
-    full = projected_gradient(
-        classifier, images, labels, epsilon=0.4, steps=40, step_size=0.02, keep="best"
-    )
+    full = pgd(classifier, images, labels, epsilon=0.4, steps=40, step_size=0.02, keep="best")
     assert full.cost.backwards == 40 * len(images)
 
 
 def test_each_row_may_have_its_own_epsilon(digits):
     classifier, images, labels = digits
     radii = torch.linspace(0, 0.2, 10)
-    result = projected_gradient(classifier, images[:10], labels[:10], epsilon=radii, keep="best")
+    result = pgd(classifier, images[:10], labels[:10], epsilon=radii, keep="best")
     assert (result.distance("linf") <= radii + 1e-7).all()
     assert torch.allclose(result.distance("linf"), radii, atol=1e-6)
 
 
 def test_a_weak_walk_is_named(digits):
     classifier, images, labels = digits
-    result = projected_gradient(
+    result = pgd(
         classifier, images[:2], labels[:2], epsilon=0.3, steps=40, step_size=0.01, random_start=True
     )
     assert any("cannot cross the ball" in flag for flag in result.flags)
@@ -184,7 +182,7 @@ def test_a_walk_from_the_middle_need_only_reach_the_border(digits):
 
     def flags(size):
         settings = {"epsilon": 0.3, "steps": 40, "step_size": size}
-        return projected_gradient(classifier, images[:2], labels[:2], **settings).flags
+        return pgd(classifier, images[:2], labels[:2], **settings).flags
 
     assert not any("walk" in flag for flag in flags(0.01))
     assert any("cannot reach the border" in flag for flag in flags(0.007))
@@ -192,5 +190,5 @@ def test_a_walk_from_the_middle_need_only_reach_the_border(digits):
 
 def test_defaults_are_not_called_weak(digits):
     classifier, images, labels = digits
-    for name in ("fast-gradient", "projected-gradient", "momentum", "apgd"):
+    for name in ("fgsm", "pgd", "mi-fgsm", "apgd"):
         assert ATTACKS[name](classifier, images[:2], labels[:2], epsilon=0.1).flags == ()

@@ -27,7 +27,7 @@ OWN = {
 MEASURING = {
     "ddn": 0.02,
     "deepfool": 0.02,
-    "until-fooled": 0.02,
+    "l2-gradient-ascent": 0.02,
     "fab": 0.05,
     "carlini-wagner": 0.1,
 }

@@ -82,7 +82,7 @@ def given(method):
     if "sigma" in parameters and parameters["sigma"].default is inspect.Parameter.empty:
         chosen |= {"sigma": 0.25, "draws": 20, "first_draws": 4}
     if "attack" in parameters:
-        chosen |= {"attack": "fast-gradient"}
+        chosen |= {"attack": "fgsm"}
     for name, make in MADE.items():
         if name in parameters:
             chosen[name] = make()
@@ -94,7 +94,7 @@ def given(method):
 
 
 def attacked():
-    return attacks.fast_gradient(CASE[0], IMAGES, LABELS, epsilon=0.1)
+    return attacks.fgsm(CASE[0], IMAGES, LABELS, epsilon=0.1)
 
 
 # What some functions need from another one.

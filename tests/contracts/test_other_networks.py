@@ -85,7 +85,7 @@ def test_scripted_networks_can_be_attacked_and_say_why_layers_cannot_be_seen():
         scripted = torch.jit.script(network())
     classifier = Classifier.wrap(scripted, input_shape=(1, 6, 8))
     images, labels = torch.rand(3, 1, 6, 8), torch.arange(3)
-    assert ATTACKS["projected-gradient"](classifier, images, labels, epsilon=0.1, steps=2)
+    assert ATTACKS["pgd"](classifier, images, labels, epsilon=0.1, steps=2)
     assert EXPLANATIONS["occlusion"](classifier, images).maps.isfinite().all()
     assert all(p.is_leaf for p in with_random_weights(classifier).module.parameters())
     with with_random_weights(classifier).probe() as probe:

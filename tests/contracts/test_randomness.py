@@ -20,7 +20,7 @@ from convscope.explanations import EXPLANATIONS, trust
 from convscope.visualizations import RECIPES, class_images
 
 FAST = {"steps": 3, "queries": 6, "search_steps": 2, "samples": 2, "masks": 8, "draws": 3}
-RANDOM_START = {"projected-gradient": {"random_start": True}, "apgd": {"restarts": 2}}
+RANDOM_START = {"pgd": {"random_start": True}, "apgd": {"restarts": 2}}
 
 
 def global_states():
@@ -87,7 +87,7 @@ def test_attacks(name):
     equal(*with_states_watched(lambda: ATTACKS[name](classifier, images, labels, **chosen)))
 
 
-@pytest.mark.parametrize("name", ["projected-gradient", "apgd"])
+@pytest.mark.parametrize("name", ["pgd", "apgd"])
 def test_attacks_through_views(name):
     classifier, images, labels = make_case()
     for view in (*VIEWS.values(), chain(rotations(20.0), crops()), either(noises(0.1), crops())):
@@ -138,7 +138,7 @@ def test_recipes(name):
 
 def judged(name, classifier, images, labels):
     """One call of a function of `robustness`, small."""
-    made = ATTACKS["projected-gradient"](classifier, images, labels, epsilon=0.3, steps=2)
+    made = ATTACKS["pgd"](classifier, images, labels, epsilon=0.3, steps=2)
     views = {"turned": lambda x: x.flip(3)}
     return {
         "evaluate": lambda: robustness.evaluate(
@@ -187,7 +187,7 @@ def test_every_function_of_robustness_is_watched_here():
 def test_restarts_begin_elsewhere_and_only_help(case):
     """What repeats on purpose says so: the second start sees other draws than the first."""
     classifier, images, labels = case
-    for name in ("square", "projected-gradient", "apgd"):
+    for name in ("square", "pgd", "apgd"):
         chosen = settings(ATTACKS[name], labels) | {"epsilon": 0.05}
         once = ATTACKS[name](classifier, images, labels, **chosen)
         often = ATTACKS[name](classifier, images, labels, **chosen, restarts=4)
@@ -231,7 +231,7 @@ def test_a_given_generator_goes_on_from_call_to_call(case):
     generator = torch.Generator().manual_seed(5)
 
     def attack(source):
-        return ATTACKS["projected-gradient"](
+        return ATTACKS["pgd"](
             classifier, images, labels, steps=0, random_start=True, generator=source
         ).adversarials
 

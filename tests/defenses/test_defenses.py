@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.attacks import projected_gradient
+from convscope.attacks import pgd
 from convscope.classifier import Classifier
 from convscope.defenses import DEFENSES, bit_depth, blur, median, threshold
 from convscope.errors import UsageError
@@ -21,7 +21,7 @@ def linear():
 def test_gradients_come_through(linear, name):
     defended = DEFENSES[name](linear)
     images, labels = torch.rand(4, 1, 6, 6), torch.tensor([0, 1, 2, 0])
-    result = projected_gradient(defended, images, labels, epsilon=0.2, steps=5)
+    result = pgd(defended, images, labels, epsilon=0.2, steps=5)
     assert (result.zero_gradients == 0).all()
     assert defended.source.endswith(linear.source) and defended.module is linear.module
 

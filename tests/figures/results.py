@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from convscope.attacks import AdversarialPatch, UniversalNoise, projected_gradient
+from convscope.attacks import AdversarialPatch, UniversalPerturbation, pgd
 from convscope.classifier import Classifier
 from convscope.explanations import Explanation, Filters, Trust, TrustRow, feature_maps, saliency
 from convscope.models import summarize
@@ -229,7 +229,7 @@ def trust(names):
 def noises(names):
     n = len(names)
     return [
-        UniversalNoise(
+        UniversalPerturbation(
             noises=random(n, 1, 8, 8) - 0.5,
             targets=torch.arange(n),
             epsilon=0.3,
@@ -290,7 +290,7 @@ def all_results(names=("cat", "dog", "emu", "fox")):
             evidence={"completeness": random(3, 2)},
         ),
         visualization(names),
-        projected_gradient(net, images, labels, epsilon=0.1, steps=2),
+        pgd(net, images, labels, epsilon=0.1, steps=2),
         summarize(net.module, (1, 8, 8)),
         *robustness(names),
         trust(names),

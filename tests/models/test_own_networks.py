@@ -236,7 +236,7 @@ def test_on_the_command_line(own, tmp_path, capsys):
     assert main(["inspect", model, "red.png", "--show", "saliency", *about]) == 0
     found = capsys.readouterr()
     assert "--weights net.pt --input-shape 3x8x8" in found.err + found.out
-    assert main(["attack", "fast-gradient", model, "red.png", "--epsilon", "0.1", *about]) == 0
+    assert main(["attack", "fgsm", model, "red.png", "--epsilon", "0.1", *about]) == 0
     assert main(["models", "show", model, "--weights", "net.pt"]) == 4
     assert main(["models", "show", model, *about[:2], "--input-shape", "3,8"]) == 2
     assert main(["models", "show", model, *about[:4], "--mean", "x"]) == 2

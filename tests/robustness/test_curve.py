@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from convscope.attacks import projected_gradient
+from convscope.attacks import pgd
 from convscope.errors import UsageError
 from convscope.robustness import curve
 
@@ -14,7 +14,7 @@ def test_equals_one_attack_per_epsilon(digits):
     classifier, images, labels = digits
     found = curve(classifier, images, labels, epsilons=GRID, steps=20)
     for epsilon, accuracy in zip(GRID, found.accuracies[1:].tolist(), strict=True):
-        apart = projected_gradient(classifier, images, labels, epsilon=epsilon, steps=20)
+        apart = pgd(classifier, images, labels, epsilon=epsilon, steps=20)
         assert accuracy == pytest.approx(1 - float(apart.fooled.double().mean()), abs=0.03)
 
 

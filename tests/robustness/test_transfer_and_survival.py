@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from convscope import results
-from convscope.attacks import added_noise, apply_noise, projected_gradient, universal_noise
+from convscope.attacks import added_noise, apply_noise, pgd, uap
 from convscope.attacks._transforms import cropped, greyscale, mirrored, rotated, rotations
 from convscope.defenses import blur, threshold
 from convscope.errors import UsageError
@@ -19,7 +19,7 @@ from convscope.robustness import (
 
 def test_survival_begins_with_the_untouched_images(digits):
     classifier, images, labels = digits
-    made = projected_gradient(classifier, images[:20], labels[:20], epsilon=0.2)
+    made = pgd(classifier, images[:20], labels[:20], epsilon=0.2)
     found = survival(classifier, made)
     assert found.names[0] == "none" and len(found.names) == 5
     assert torch.equal(found.still_fooled[0], made.fooled_saved)
@@ -29,7 +29,7 @@ def test_survival_begins_with_the_untouched_images(digits):
 
 def test_survival_is_saved_and_read_back(digits, tmp_path):
     classifier, images, labels = digits
-    made = projected_gradient(classifier, images[:3], labels[:3], epsilon=0.2)
+    made = pgd(classifier, images[:3], labels[:3], epsilon=0.2)
     found = survival(classifier, made)
     results.save(found, tmp_path / "s")
     assert torch.equal(results.load(Survival, tmp_path / "s").views_batch, found.views_batch)
@@ -60,7 +60,7 @@ def test_u10_noise_of_another_size_is_refused(digits):
 
 def test_universal_noise_raises_the_share_of_every_class(digits):
     classifier, images, labels = digits
-    found = universal_noise(classifier, images, labels, epsilon=None, steps=25, samples=16)
+    found = uap(classifier, images, labels, epsilon=None, steps=25, samples=16)
     assert found.rates.mean() > 0.8 and found.validation_rates[0].mean() < 0.1
     assert (found.noises.abs() <= 1).all()
 
@@ -108,8 +108,8 @@ def test_an_attack_through_views_survives_them_better(digits):
     images, labels = images[right][:30], labels[right][:30]
     turn = rotations(30.0)
     settings = {"epsilon": 0.2, "steps": 15}
-    plain = projected_gradient(classifier, images, labels, keep="first", **settings)
-    robust = projected_gradient(
+    plain = pgd(classifier, images, labels, keep="first", **settings)
+    robust = pgd(
         classifier, images, labels, keep="best", views=turn, draws=6,
         generator=torch.Generator().manual_seed(0), **settings,
     )  # fmt: skip

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from convscope.attacks._gradient_ascent import (
         added_noise,
         from_noise,
-        linf_iterative,
+        l2_gradient_ascent,
+        linf_gradient_ascent,
         toward_image,
-        until_fooled,
     )
-    from convscope.attacks._pgd import fast_gradient, momentum, projected_gradient
+    from convscope.attacks._pgd import fgsm, mi_fgsm, pgd
     from convscope.attacks._result import AttackResult
     from convscope.attacks._square import square
     from convscope.attacks._transforms import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         noises,
         rotations,
     )
-    from convscope.attacks._uap import NoiseTransfer, UniversalNoise, apply_noise, universal_noise
+    from convscope.attacks._uap import NoiseTransfer, UniversalPerturbation, apply_noise, uap
 
 __all__ = [
     "ATTACKS",
@@ -54,7 +54,7 @@ __all__ = [
     "AttackSpec",
     "Goal",
     "NoiseTransfer",
-    "UniversalNoise",
+    "UniversalPerturbation",
     "added_noise",
     "adversarial_patch",
     "apgd",
@@ -68,18 +68,18 @@ __all__ = [
     "deepfool",
     "either",
     "fab",
-    "fast_gradient",
+    "fgsm",
     "from_noise",
-    "linf_iterative",
+    "l2_gradient_ascent",
+    "linf_gradient_ascent",
+    "mi_fgsm",
     "mirrors",
-    "momentum",
     "noises",
-    "projected_gradient",
+    "pgd",
     "rotations",
     "square",
     "toward_image",
-    "universal_noise",
-    "until_fooled",
+    "uap",
 ]
 
 
@@ -92,10 +92,10 @@ SHARED: Registry[Callable[..., Any], AttackSpec] = Registry(
     "convscope.attacks",
     AttackSpec,
     {
-        "universal-noise": AttackSpec(
-            "_uap:universal_noise",
+        "uap": AttackSpec(
+            "_uap:uap",
             "Find, for each class, one noise that makes any image be read as that class.",
-            aliases=("uap", "universal", "universal-perturbation"),
+            aliases=("universal-noise", "universal", "universal-perturbation"),
         ),
         "adversarial-patch": AttackSpec(
             "_adversarial_patch:adversarial_patch",
@@ -111,16 +111,16 @@ ATTACKS: Registry[Callable[..., AttackResult], AttackSpec] = Registry(
     "convscope.attacks",
     AttackSpec,
     {
-        "fast-gradient": AttackSpec(
-            "_pgd:fast_gradient",
-            "One projected_gradient step as long as the radius, from the image itself.",
-            aliases=("fgsm", "fgm", "fast-gradient-sign", "fast-gradient-method"),
+        "fgsm": AttackSpec(
+            "_pgd:fgsm",
+            "One pgd step as long as the radius, from the image itself.",
+            aliases=("fast-gradient", "fgm", "fast-gradient-sign", "fast-gradient-method"),
         ),
-        "projected-gradient": AttackSpec(
-            "_pgd:projected_gradient",
+        "pgd": AttackSpec(
+            "_pgd:pgd",
             "Search the epsilon-ball around each image for one that is classified wrongly.",
             aliases=(
-                "pgd",
+                "projected-gradient",
                 "bim",
                 "ifgsm",
                 "eot",
@@ -132,11 +132,11 @@ ATTACKS: Registry[Callable[..., AttackResult], AttackSpec] = Registry(
                 "linfpgd",
             ),
         ),
-        "momentum": AttackSpec(
-            "_pgd:momentum",
+        "mi-fgsm": AttackSpec(
+            "_pgd:mi_fgsm",
             "Iterated fast gradient with accumulated gradients: made for transfer "
             "to other networks.",
-            aliases=("mifgsm", "mim"),
+            aliases=("mifgsm", "mim", "momentum"),
         ),
         "apgd": AttackSpec(
             "_apgd:apgd",
@@ -180,14 +180,16 @@ ATTACKS: Registry[Callable[..., AttackResult], AttackSpec] = Registry(
             "(tanh(w) + 1) / 2.",
             aliases=("cw", "c&w", "cw-l2", "cwl2", "carlini", "carliniwagner"),
         ),
-        "until-fooled": AttackSpec(
-            "_gradient_ascent:until_fooled",
+        "l2-gradient-ascent": AttackSpec(
+            "_gradient_ascent:l2_gradient_ascent",
             "Ascend the target's logit with L2-normalized gradients; each image "
             "stops when it fools.",
+            aliases=("until-fooled",),
         ),
-        "linf-iterative": AttackSpec(
-            "_gradient_ascent:linf_iterative",
+        "linf-gradient-ascent": AttackSpec(
+            "_gradient_ascent:linf_gradient_ascent",
             "Repeat x <- clip(x + lambda * gradient) to image +- epsilon, intersected with [0, 1].",
+            aliases=("linf-iterative",),
         ),
         "added-noise": AttackSpec(
             "_gradient_ascent:added_noise",
@@ -218,11 +220,13 @@ if not TYPE_CHECKING:
             "_ddn": "ddn",
             "_deepfool": "deepfool",
             "_fab": "fab",
-            "_gradient_ascent": "added_noise from_noise linf_iterative toward_image until_fooled",
-            "_pgd": "fast_gradient momentum projected_gradient",
+            "_gradient_ascent": (
+                "added_noise from_noise linf_gradient_ascent toward_image l2_gradient_ascent"
+            ),
+            "_pgd": "fgsm mi_fgsm pgd",
             "_result": "AttackResult",
             "_square": "square",
             "_transforms": "chain crops either mirrors noises rotations VIEWS",
-            "_uap": "apply_noise NoiseTransfer universal_noise UniversalNoise",
+            "_uap": "apply_noise NoiseTransfer uap UniversalPerturbation",
         },
     )

@@ -44,7 +44,7 @@ def gaussian_images(images: Tensor, mean: float, sd: float, generator: Generator
 
 @checked
 @streamed
-def until_fooled(
+def l2_gradient_ascent(
     classifier: Classifier,
     images: Images,
     labels: Labels,
@@ -76,7 +76,7 @@ def until_fooled(
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> images = torch.full((1, 1, 2, 2), 0.5)
         >>> label = classifier.predict(images, top=1).labels[:, 0]
-        >>> bool(until_fooled(classifier, images, label, targets=1 - label).trivial)
+        >>> bool(l2_gradient_ascent(classifier, images, label, targets=1 - label).trivial)
         False
 
     Source:
@@ -89,7 +89,7 @@ def until_fooled(
         classifier,
         images,
         goal,
-        method="until-fooled",
+        method="l2-gradient-ascent",
         objective=objective_of("margin" if targets is None else "logit", goal),
         step=l2_step(check_positive("step_size", step_size)),
         steps=check_steps(steps),
@@ -100,7 +100,7 @@ def until_fooled(
 
 @checked
 @streamed
-def linf_iterative(
+def linf_gradient_ascent(
     classifier: Classifier,
     images: Images,
     labels: Labels,
@@ -135,7 +135,7 @@ def linf_iterative(
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> images, labels = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
-        >>> linf_iterative(classifier, images, labels, epsilon=0.1).distance("linf") <= 0.1
+        >>> linf_gradient_ascent(classifier, images, labels, epsilon=0.1).distance("linf") <= 0.1
         tensor([True])
 
     Source:
@@ -149,7 +149,7 @@ def linf_iterative(
         classifier,
         images,
         goal,
-        method="linf-iterative",
+        method="linf-gradient-ascent",
         objective=objective_of(objective, goal),
         step=plain_step(size),
         steps=check_steps(steps),

@@ -39,7 +39,7 @@ from convscope.types import Images, Keep, Labels, Norm, ObjectiveName
 
 @checked
 @streamed
-def projected_gradient(
+def pgd(
     classifier: Classifier,
     images: Images,
     labels: Labels,
@@ -103,7 +103,7 @@ def projected_gradient(
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), linear)
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> images, labels = torch.full((1, 1, 2, 2), 0.75), torch.tensor([1])
-        >>> result = projected_gradient(classifier, images, labels, epsilon=0.5, steps=2)
+        >>> result = pgd(classifier, images, labels, epsilon=0.5, steps=2)
         >>> result.fooled, result.steps
         (tensor([True]), tensor([1]))
 
@@ -134,7 +134,7 @@ def projected_gradient(
             classifier,
             x,
             mine,
-            method="momentum" if momentum else "projected-gradient",
+            method="mi-fgsm" if momentum else "pgd",
             objective=(direction_of if views is None else objective_of)(objective, mine),
             step=momentum_step(step, momentum) if momentum else step,
             steps=steps,
@@ -167,7 +167,7 @@ def projected_gradient(
 
 @checked
 @streamed
-def fast_gradient(
+def fgsm(
     classifier: Classifier,
     images: Images,
     labels: Labels,
@@ -176,7 +176,7 @@ def fast_gradient(
     epsilon: float | Tensor = 8 / 255,
     norm: Norm = "linf",
 ) -> AttackResult:
-    """One `projected_gradient` step as long as the radius, from the image itself.
+    """One `pgd` step as long as the radius, from the image itself.
 
     Args:
         classifier: The network to fool.
@@ -196,7 +196,7 @@ def fast_gradient(
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> images, labels = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
-        >>> fast_gradient(classifier, images, labels, epsilon=0.25).distance("linf") <= 0.25
+        >>> fgsm(classifier, images, labels, epsilon=0.25).distance("linf") <= 0.25
         tensor([True])
 
     Source:
@@ -204,7 +204,7 @@ def fast_gradient(
         section 4. Ours leaves images alone that are wrong already.
     """
     radii = check_radius(epsilon, check_norm(norm), images)
-    result = projected_gradient(
+    result = pgd(
         classifier,
         images,
         labels,
@@ -214,12 +214,12 @@ def fast_gradient(
         steps=1,
         step_size=radii if bool((radii > 0).all()) else None,
     )
-    return replace(result, method="fast-gradient", settings={})
+    return replace(result, method="fgsm", settings={})
 
 
 @checked
 @streamed
-def momentum(
+def mi_fgsm(
     classifier: Classifier,
     images: Images,
     labels: Labels,
@@ -257,15 +257,15 @@ def momentum(
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> images, labels = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
-        >>> momentum(classifier, images, labels, epsilon=0.1).method
-        'momentum'
+        >>> mi_fgsm(classifier, images, labels, epsilon=0.1).method
+        'mi-fgsm'
 
     Source:
         Dong et al., "Boosting Adversarial Attacks with Momentum", CVPR 2018, algorithm 1.
     """
     radii = check_radius(epsilon, check_norm(norm), images)
     check_positive("decay", decay)
-    return projected_gradient(
+    return pgd(
         classifier,
         images,
         labels,

@@ -146,7 +146,7 @@ def apply_noise(
 
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)
-class UniversalNoise:
+class UniversalPerturbation:
     """Noises that turn any image into their class, and how they came about.
 
     Attributes:
@@ -202,7 +202,7 @@ class UniversalNoise:
 
 
 @checked
-def universal_noise(
+def uap(
     classifier: Classifier,
     images: Images,
     labels: Labels,
@@ -215,7 +215,7 @@ def universal_noise(
     step_size: float | None = None,
     decay: float = 0.9,
     generator: Generator | None = None,
-) -> UniversalNoise:
+) -> UniversalPerturbation:
     """Find, for each class, one noise that makes any image be read as that class.
 
     All noises start at zero and are moved at once. A step adds them to `samples` images drawn
@@ -246,7 +246,7 @@ def universal_noise(
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> images, labels = torch.rand(8, 1, 2, 2), torch.arange(8) % 3
-        >>> universal_noise(classifier, images, labels, steps=3).noises.shape
+        >>> uap(classifier, images, labels, steps=3).noises.shape
         torch.Size([3, 1, 2, 2])
 
     Source:
@@ -309,7 +309,7 @@ def universal_noise(
         seen.append(_read(probe, ascent.images, chosen, *held))
         cost = probe.cost()
     looked = [*points[: len(seen) - 1], steps]
-    return UniversalNoise(
+    return UniversalPerturbation(
         noises=ascent.images,
         targets=chosen,
         epsilon=epsilon,

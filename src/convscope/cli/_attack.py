@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from convscope.classifier import Classifier
 
 COPIES = 20
-"""Copies of its images that an attack holds, as measured for projected-gradient."""
+"""Copies of its images that an attack holds, as measured for pgd."""
 
 Flag = Annotated[bool, cyclopts.Parameter(negative="")]
 Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="")]
@@ -65,11 +65,11 @@ def attack(
 ) -> None:
     """Attack images with a method of `convscope attack list`.
 
-    Example: convscope attack projected-gradient runs/m mnist:test/0-99 --epsilon 8/255 --steps 40.
+    Example: convscope attack pgd runs/m mnist:test/0-99 --epsilon 8/255 --steps 40.
     `convscope attack METHOD --help` explains a method and its settings.
 
     Args:
-        method: Such as projected-gradient (pgd), fast-gradient (fgsm), apgd, ddn, square.
+        method: Such as pgd (pgd), fgsm (fgsm), apgd, ddn, square.
         model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
         words: IMAGES (mnist:test/7, "mnist:test?class=7/0-4", photo.png, a folder) and settings
             of the method as --name value.

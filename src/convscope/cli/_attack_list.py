@@ -24,7 +24,7 @@ def chosen_attack(typed: str, *, shared: bool = True) -> str:
 
     Example:
         >>> chosen_attack("pgd"), chosen_attack("MI-FGSM"), chosen_attack("carlini_wagner")
-        ('projected-gradient', 'momentum', 'carlini-wagner')
+        ('pgd', 'mi-fgsm', 'carlini-wagner')
     """
     names = [*ATTACKS, *(SHARED if shared else ())]
     name = typed.strip().lower().replace("_", "-")
@@ -54,7 +54,7 @@ def list_attacks(*, as_json: Json = False) -> None:
         emit(rows, as_json=True)
     else:
         table(["attack", "what it does"], [list(row.values()) for row in rows])
-        next_step("convscope attack settings projected-gradient")
+        next_step("convscope attack settings pgd")
 
 
 def list_settings(method: str, /, *, as_json: Json = False) -> None:
@@ -111,7 +111,7 @@ def wanted_page(words: Sequence[str]) -> str:
 
     Example:
         >>> wanted_page(["attack", "fgsm", "--help"]), wanted_page(["attack", "list", "--help"])
-        ('fast-gradient', '')
+        ('fgsm', '')
     """
     if len(words) < 3 or words[0] != "attack" or words[1].startswith("-"):
         return ""

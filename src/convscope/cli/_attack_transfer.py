@@ -34,7 +34,7 @@ Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="")]
 def transfer(
     *models: str,
     data: str,
-    method: str = "momentum",
+    method: str = "mi-fgsm",
     epsilon: Fraction = 8 / 255,
     split: Literal["train", "validation", "test", "all"] | None = None,
     count: int = 200,
@@ -53,7 +53,7 @@ def transfer(
     Args:
         models: Two or more: run folders, names of networks, hf:..., package.module:factory.
         data: digits, mnist, cifar10 or folder:DIRECTORY.
-        method: The attack; momentum is made for transfer.
+        method: The attack; mi-fgsm is made for transfer.
         epsilon: Radius in pixel units, such as 0.3 or 8/255.
         split: train, validation, test or all; by default as for `convscope eval`.
         count: At most so many images: a sample with every class in proportion.

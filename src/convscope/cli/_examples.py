@@ -32,13 +32,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope inspect hf:mobilenet --trust --data pets --show grad-cam,occlusion",
     ),
     "attack": (
-        "convscope attack projected-gradient runs/digits digits:test/0-99 --epsilon 0.1",
-        "convscope attack until-fooled runs/digits digits:test/7 --target 3 --out fooled.html",
-        "convscope attack until-fooled runs/digits digits:test/7 --target all --out all.html",
+        "convscope attack pgd runs/digits digits:test/0-99 --epsilon 0.1",
+        "convscope attack l2-gradient-ascent runs/digits digits:test/7 --target 3 --out f.html",
+        "convscope attack l2-gradient-ascent runs/digits digits:test/7 --target all --out all.html",
         "convscope attack evaluate runs/digits --data digits --epsilon 0.1 --effort quick",
         "convscope attack certify runs/digits --data digits --sigma 0.25 --images 20",
         "convscope attack transfer mnist-conv1 mnist-conv2 --data digits --epsilon 0.1",
-        "convscope attack settings projected-gradient",
+        "convscope attack settings pgd",
     ),
     "audit": (
         "convscope audit runs/digits --data digits --out report.html",

@@ -159,7 +159,7 @@ def inspect(
             skip_bad, offline, out, force, as_json,
         )  # fmt: skip
         not_kept("the maps are", out, name="look")
-        command = words("convscope", "attack", "projected-gradient", model, images[0])
+        command = words("convscope", "attack", "pgd", model, images[0])
         next_step(f"{command}{where}{again} --epsilon 0.1")
     elif units is not None:
         reference = reference_of(classifier, data, data_dir, offline, seed, skip_bad)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from convscope.attacks import AdversarialPatch, AttackResult, UniversalNoise
+from convscope.attacks import AdversarialPatch, AttackResult, UniversalPerturbation
 from convscope.figures._curve import curve, remark
 from convscope.figures._mosaic import Pixels, heat, pixels
 from convscope.figures._theme import (
@@ -138,7 +138,7 @@ COLUMNS = 10
 MOST_CURVES = 12
 
 
-def draw_universal_noise(result: UniversalNoise) -> Figure:
+def draw_universal_noise(result: UniversalPerturbation) -> Figure:
     """The noise of each class with its success, and error and success over the steps."""
     count = len(result.noises)
     columns = min(count, COLUMNS)
@@ -173,7 +173,7 @@ def draw_universal_noise(result: UniversalNoise) -> Figure:
     return drawn
 
 
-def noise_error_curve(result: UniversalNoise) -> Figure:
+def noise_error_curve(result: UniversalPerturbation) -> Figure:
     """Mean error on training and held-out images over the steps."""
     with look():
         drawn = figure(5.2, 3.0)
@@ -181,7 +181,7 @@ def noise_error_curve(result: UniversalNoise) -> Figure:
     return drawn
 
 
-def noise_success_curve(result: UniversalNoise) -> Figure:
+def noise_success_curve(result: UniversalPerturbation) -> Figure:
     """Share of held-out images read as the target, per class and on average."""
     with look():
         drawn = figure(5.2, 3.0)
@@ -189,7 +189,7 @@ def noise_success_curve(result: UniversalNoise) -> Figure:
     return drawn
 
 
-def noise_tile(result: UniversalNoise, target: int) -> Pixels:
+def noise_tile(result: UniversalPerturbation, target: int) -> Pixels:
     """A noise as native pixels: signed colors for one channel, gray as zero for color."""
     noise = result.noises[target]
     top = float(result.noises.abs().max()) or 1.0
@@ -223,7 +223,7 @@ def draw_patch(result: AdversarialPatch) -> Figure:
     return drawn
 
 
-def _errors(drawn: Figure, where: Any, result: UniversalNoise) -> None:
+def _errors(drawn: Figure, where: Any, result: UniversalPerturbation) -> None:
     made = axes(drawn, where, title="Error", x="step", y="mean −log p(target)", grid="y")
     training = result.training_error.double().numpy()
     held = result.validation_error.double().numpy()
@@ -236,7 +236,7 @@ def _errors(drawn: Figure, where: Any, result: UniversalNoise) -> None:
     remark(made, missing, len(training) + len(held))
 
 
-def _rates(drawn: Figure, where: Any, result: UniversalNoise) -> None:
+def _rates(drawn: Figure, where: Any, result: UniversalPerturbation) -> None:
     made = axes(drawn, where, title="Read as the target, %", x="step", grid="y")
     steps = result.validation_steps.numpy()
     rates = 100 * result.validation_rates.double().numpy()

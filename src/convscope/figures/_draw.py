@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from convscope.attacks import AdversarialPatch, AttackResult, UniversalNoise
+from convscope.attacks import AdversarialPatch, AttackResult, UniversalPerturbation
 from convscope.errors import UsageError
 from convscope.explanations import Explanation, FeatureMaps, Filters, Trust
 from convscope.figures._attacks import draw_attack, draw_patch, draw_universal_noise
@@ -49,7 +49,7 @@ FIGURES: dict[type, Callable[[Any], Figure]] = {
     Trust: draw_trust,
     Visualization: draw_visualization,
     AttackResult: draw_attack,
-    UniversalNoise: draw_universal_noise,
+    UniversalPerturbation: draw_universal_noise,
     AdversarialPatch: draw_patch,
     NetworkSummary: draw_network,
     RobustnessCurve: draw_robustness_curve,

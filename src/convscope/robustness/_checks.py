@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from convscope.ascent import Region, l2_ball, linf_ball
-from convscope.attacks import Goal, projected_gradient
+from convscope.attacks import Goal, pgd
 from convscope.attacks._blocks import block_rows
 from convscope.attacks._by_ascent import random_start
 from convscope.attacks._criteria import finite
@@ -197,9 +197,7 @@ def overfitting(
 def unbounded(classifier: Classifier, images: Tensor, labels: Tensor) -> tuple[Check, int, int]:
     """Without a limit, every image must fall."""
     few = sample_rows(labels, UNBOUNDED).to(images.device)
-    result = projected_gradient(
-        classifier, images[few], labels[few], epsilon=1.0, steps=40, objective="margin"
-    )
+    result = pgd(classifier, images[few], labels[few], epsilon=1.0, steps=40, objective="margin")
     left = float((~result.fooled).double().mean()) if len(result) else 0.0
     chance = 1 / classifier.num_classes
     if left > chance:

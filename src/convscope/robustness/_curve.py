@@ -34,7 +34,7 @@ def curve(
     *,
     epsilons: Sequence[float] = DEFAULT_EPSILONS,
     norm: Norm = "linf",
-    attack: str = "projected-gradient",
+    attack: str = "pgd",
     generator: Generator | None = None,
     **settings: Any,
 ) -> RobustnessCurve:

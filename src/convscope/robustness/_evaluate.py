@@ -16,8 +16,8 @@ from convscope.attacks import (
     apgd,
     apgd_targeted,
     fab,
-    fast_gradient,
-    projected_gradient,
+    fgsm,
+    pgd,
     square,
 )
 from convscope.attacks._blocks import block_rows, in_blocks
@@ -65,10 +65,10 @@ def plan(effort: str, generator: Generator) -> list[Planned]:
     """The attacks of an effort, from weak to strong."""
     steps = {"quick": 30, "standard": 100, "full": 100}[effort]
     ladder = [
-        Planned(name="fast-gradient", attack=fast_gradient, settings={}, everyone=True),
+        Planned(name="fgsm", attack=fgsm, settings={}, everyone=True),
         Planned(
-            name="projected-gradient-40",
-            attack=projected_gradient,
+            name="pgd-40",
+            attack=pgd,
             settings={"steps": 40},
             everyone=True,
         ),

@@ -34,11 +34,11 @@ def noise_transfer(
         What every image is read as with every noise.
 
     Example:
-        >>> from convscope.attacks import until_fooled
+        >>> from convscope.attacks import l2_gradient_ascent
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> images, labels = torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1])
-        >>> made = until_fooled(classifier, images, labels)
+        >>> made = l2_gradient_ascent(classifier, images, labels)
         >>> noise_transfer(classifier, images, labels, made=made).predicted.shape
         torch.Size([2, 2])
 
@@ -56,7 +56,7 @@ def model_transfer(
     images: Images,
     labels: Labels,
     *,
-    attack: str = "momentum",
+    attack: str = "mi-fgsm",
     **settings: Any,
 ) -> ModelTransfer:
     """Make adversarials on each network and show them to all.
@@ -65,7 +65,7 @@ def model_transfer(
         classifiers: Name to network; all take the same images and tell the same classes apart.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         labels: ``(batch,)``, the true classes.
-        attack: Name in `ATTACKS`; `momentum` is made for transfer.
+        attack: Name in `ATTACKS`; `mi-fgsm` is made for transfer.
         **settings: Of the attack, such as ``epsilon=0.3``.
 
     Returns:
@@ -156,11 +156,11 @@ def survival(
         the 8-bit ones.
 
     Example:
-        >>> from convscope.attacks import until_fooled
+        >>> from convscope.attacks import l2_gradient_ascent
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> images, labels = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
-        >>> survival(classifier, until_fooled(classifier, images, labels)).names[:2]
+        >>> survival(classifier, l2_gradient_ascent(classifier, images, labels)).names[:2]
         ('none', 'mirror')
 
     Source:

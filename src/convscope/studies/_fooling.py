@@ -14,18 +14,18 @@ from convscope.studies._context import Audit, keep_image, legend, name_of
 from convscope.studies._performance import percent
 
 QUICK: dict[str, dict[str, Any]] = {
-    "fast-gradient": {},
-    "projected-gradient": {"steps": 40},
+    "fgsm": {},
+    "pgd": {"steps": 40},
     "apgd": {"steps": 30},
-    "until-fooled": {},
+    "l2-gradient-ascent": {},
     "deepfool": {},
     "ddn": {"steps": 100},
 }
 """Attacks of a quick audit and their settings, weak before strong."""
 
 MORE: dict[str, dict[str, Any]] = {
-    "momentum": {"steps": 20},
-    "linf-iterative": {},
+    "mi-fgsm": {"steps": 20},
+    "linf-gradient-ascent": {},
     "square": {"queries": 1000},
     "apgd": {"steps": 100},
     "fab": {},
@@ -34,7 +34,7 @@ MORE: dict[str, dict[str, Any]] = {
 }
 """What a longer audit adds or tries harder."""
 
-MINIMAL = ("until-fooled", "deepfool", "ddn", "carlini-wagner")
+MINIMAL = ("l2-gradient-ascent", "deepfool", "ddn", "carlini-wagner")
 """Attacks that take as large a change as they need."""
 
 MINIMAL_IMAGES = 50
@@ -161,7 +161,7 @@ def _grid(audit: Audit, section: Section, few: list[AttackResult]) -> None:
 
 def _differences(audit: Audit, section: Section, few: list[AttackResult]) -> None:
     names = audit.classifier.class_names
-    chosen = [f for f in few if f.method in ("projected-gradient", "ddn")]
+    chosen = [f for f in few if f.method in ("pgd", "ddn")]
     if not chosen:
         return
     rows = []

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from convscope.attacks import (
     AttackResult,
-    UniversalNoise,
+    UniversalPerturbation,
     added_noise,
     apply_noise,
     from_noise,
     toward_image,
-    universal_noise,
+    uap,
 )
 from convscope.data import sample_rows
 from convscope.errors import ConvscopeError
@@ -56,7 +56,7 @@ def _universal(audit: Audit, section: Section) -> None:
     size = 0.3 if audit.classifier.input_shape[0] == 1 else 16 / 255
     train = audit.fitted
     rows = sample_rows(train.labels, 2000, seed=audit.stream(50))
-    found = universal_noise(
+    found = uap(
         audit.classifier,
         train.floats(rows),
         train.labels[rows],
@@ -84,7 +84,7 @@ def _universal(audit: Audit, section: Section) -> None:
         caption="Share of held-out images of other classes read as the target.",
     )
     rate = float(carried.target_rates.mean())
-    audit.numbers["universal-noise"] = rate
+    audit.numbers["uap"] = rate
     if rate > 0.2:
         audit.report.alert(
             f"One noise per class, at most {budget(size)} per pixel, turns {percent(rate, 0)} of "
@@ -93,7 +93,9 @@ def _universal(audit: Audit, section: Section) -> None:
         )
 
 
-def _noise_gallery(audit: Audit, section: Section, found: UniversalNoise, rates: Tensor) -> None:
+def _noise_gallery(
+    audit: Audit, section: Section, found: UniversalPerturbation, rates: Tensor
+) -> None:
     names = found.class_names
     section.gallery(
         [

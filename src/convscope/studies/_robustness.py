@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from convscope.attacks import projected_gradient
+from convscope.attacks import pgd
 from convscope.defenses import DEFENSES
 from convscope.errors import ConvscopeError
 from convscope.figures import (
@@ -164,7 +164,7 @@ def _ladder(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> N
 
 def _survival(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
     """Do adversarials still fool when the image is mirrored, cropped, turned or grayed?"""
-    attacked = projected_gradient(audit.classifier, images, labels, epsilon=audit.epsilon, steps=40)
+    attacked = pgd(audit.classifier, images, labels, epsilon=audit.epsilon, steps=40)
     found = survival(audit.classifier, attacked)
     rows: list[dict[str, Any]] = []
     fooled = attacked.fooled_saved.nonzero()[:2, 0].tolist()
