@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from convscope.classifier import Classifier, whole_numbers
+from convscope._inputs import whole_numbers
+from convscope.classifier import Classifier
 from convscope.errors import ImageError, ModelContractError, UsageError, choose
 from convscope.types import Images, Labels
 

@@ -10,7 +10,6 @@ not known loses the meaning, and nothing is claimed about what follows it.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-Atom = tuple[str, int]
-"""``("N" | "H" | "W" | "C" | "?", size)``: image, row, column, neither, unknown. Rows that ``view``
-has cut into cells are ``"H|7"``, the coarse rows, and ``"h7"``, the places within a cell; next to
-each other, in this order, they are rows again."""
-Dim = tuple[Atom, ...]
-Labels = tuple[Dim, ...]
+from convscope._axis_rules import RULES, Dim, Labels, is_channel, merge
 
 Layout = Literal["maps", "channels-last maps", "tokens", "other", "unknown"]
 """What the axes of an output are: ``"maps"`` (image, channel, row, column), ``"channels-last
@@ -160,9 +154,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kinds = ["".join(kind[0] for kind, _ in dim) for dim in labels]
         if not kinds or kinds[0] != "N":
             return "other"
-        if len(kinds) == 4 and _channel(kinds[1]) and _is(kinds[2], "H") and _is(kinds[3], "W"):
+        if len(kinds) == 4 and is_channel(kinds[1]) and _is(kinds[2], "H") and _is(kinds[3], "W"):
             return "maps" if _centered(self.extents.get(id(tensor), WHOLE)) else "other"
-        if len(kinds) == 4 and _is(kinds[1], "H") and _is(kinds[2], "W") and _channel(kinds[3]):
+        if len(kinds) == 4 and _is(kinds[1], "H") and _is(kinds[2], "W") and is_channel(kinds[3]):
             return "channels-last maps"
         if any("?" in kind for kind in kinds):
             return "other" if len(kinds) > 2 else "unknown"
@@ -186,7 +180,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     if isinstance(tensor, Tensor):
                         self.note(tensor, None)
             return out
-        rule = _RULES.get(name) or _RULES.get(name.rstrip("_"))
+        rule = RULES.get(name) or RULES.get(name.rstrip("_"))
         try:
             if rule is not None:
                 found = rule(args, kwargs, tensors, labels, out)
@@ -326,11 +320,6 @@ def _is(kind: str, wanted: str) -> bool:
     return kind in (wanted, "")
 
 
-def _channel(kind: str) -> bool:
-    """Channels, and places within a cell of rows or columns that count as channels."""
-    return set(kind) <= {"C", "h", "w"}
-
-
 def _flat(value: Any) -> list[Any]:
     if isinstance(value, Mapping):
         value = list(value.values())
@@ -368,17 +357,6 @@ _SAME = frozenset((
 ))  # fmt: skip
 
 
-def _merge(one: Dim, other: Dim) -> Dim:
-    """The meaning of an axis that two tensors share."""
-    if not other or all(kind == "C" for kind, _ in other):
-        return one
-    if [kind[0] for kind, _ in one] == [kind[0] for kind, _ in other]:
-        return one  # Coarse rows of a grid are rows, however they were made.
-    if not one or all(kind == "C" for kind, _ in one):
-        return other
-    return tuple(("?", size) for _, size in one)
-
-
 def _broadcast(tensors: list[Tensor], labels: list[Labels | None], out: Any) -> Labels | None:
     shape = (out[0] if isinstance(out, tuple | list) else out).shape
     result: list[Dim] = [()] * len(shape)
@@ -388,251 +366,5 @@ def _broadcast(tensors: list[Tensor], labels: list[Labels | None], out: Any) -> 
         offset = len(shape) - tensor.ndim
         for axis, dim in enumerate(mine):
             if tensor.shape[axis] == shape[offset + axis]:
-                result[offset + axis] = _merge(result[offset + axis], dim)
+                result[offset + axis] = merge(result[offset + axis], dim)
     return tuple(d or (("C", n),) for d, n in zip(result, shape, strict=True))
-
-
-Rule = Callable[[tuple[Any, ...], dict[str, Any], list[Tensor], list[Any], Any], Any]
-
-
-def _first(labels: list[Labels | None]) -> Labels:
-    if labels[0] is None:
-        raise ValueError
-    return labels[0]
-
-
-def _convolved(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
-    mine = _first(labels)
-    return (mine[0], (("C", out.shape[1]),), *mine[2:])
-
-
-def _resampled(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
-    return _first(labels)
-
-
-def _permuted(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
-    mine = _first(labels)
-    return tuple(mine[axis] for axis in args[1])
-
-
-def _transposed(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
-    mine = list(_first(labels))
-    one, two = (args[1], args[2]) if len(args) > 2 else (0, len(mine) - 1)
-    if len(mine) > 1:
-        mine[one], mine[two] = mine[two], mine[one]
-    return tuple(mine)
-
-
-def _viewed(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels | None:
-    return regrouped(_first(labels), out.shape)
-
-
-def regrouped(labels: Labels, shape: Sequence[int]) -> Labels | None:
-    """Labels after ``view``: axes joined and split in order."""
-    atoms = [atom for dim in labels for atom in dim if atom[1] != 1]
-    result: list[Dim] = []
-    for size in shape:
-        need, mine = int(size), []
-        while need > 1:
-            if not atoms:
-                return None
-            kind, have = atoms.pop(0)
-            if need % have == 0:
-                mine.append((kind, have))
-                need //= have
-            elif have % need == 0:
-                coarse, fine = _cut(kind)
-                mine.append((coarse, need))
-                atoms.insert(0, (fine, have // need))
-                need = 1
-            else:
-                return None
-        result.append(_rejoined(mine))
-    return tuple(result)
-
-
-_cuts = itertools.count()
-
-
-def _cut(kind: str) -> tuple[str, str]:
-    """The two parts of an axis that is split: cells, and places within a cell."""
-    if kind == "C":
-        return "C", "C"
-    if kind[0] in "HW":
-        number = next(_cuts)
-        return f"{kind}|{number}", f"{kind[0].lower()}{number}"
-    return "?", "?"
-
-
-def _rejoined(dim: list[Atom]) -> Dim:
-    """Cells followed by the places within them are one axis again."""
-    result: list[Atom] = []
-    for kind, size in dim:
-        before = result[-1] if result else ("", 0)
-        whole, _, number = before[0].rpartition("|")
-        if whole and kind == f"{whole[0].lower()}{number}":
-            result[-1] = (whole, before[1] * size)
-        else:
-            result.append((kind, size))
-    return tuple(result)
-
-
-def _unsqueezed(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
-    mine = list(_first(labels))
-    mine.insert(args[1] % (len(mine) + 1), ())
-    return tuple(mine)
-
-
-def _squeezed(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
-    mine, shape = _first(labels), tensors[0].shape
-    if len(args) > 1:
-        axes = {
-            a % len(mine) for a in (args[1] if isinstance(args[1], list | tuple) else [args[1]])
-        }
-    else:
-        axes = set(range(len(mine)))
-    return tuple(d for a, d in enumerate(mine) if not (a in axes and shape[a] == 1))
-
-
-def _expanded(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
-    mine = _first(labels)
-    return (*[()] * (out.ndim - len(mine)), *mine)
-
-
-def _selected(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
-    mine = list(_first(labels))
-    del mine[args[1] % len(mine)]
-    return tuple(mine)
-
-
-def _sliced(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
-    mine = list(_first(labels))
-    axis = (args[1] if len(args) > 1 else 0) % len(mine)
-    old, new = tensors[0].shape[axis], out.shape[axis]
-    if old != new and any(kind != "C" for kind, _ in mine[axis]) and len(mine[axis]) != 1:
-        mine[axis] = (("?", new),)  # A part of one axis of rows is followed by its extent.
-    return tuple(mine)
-
-
-def _split(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> list[Labels]:
-    mine = list(_first(labels))
-    axis = (args[2] if len(args) > 2 else kwargs.get("dim", 0)) % len(mine)
-    whole = all(kind == "C" for kind, _ in mine[axis])
-    return [
-        tuple(((("C" if whole else "?"), part.shape[a]),) if a == axis else d
-              for a, d in enumerate(mine))
-        for part in out
-    ]  # fmt: skip
-
-
-def _unbound(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> list[Labels]:
-    mine = list(_first(labels))
-    del mine[(args[1] if len(args) > 1 else 0) % len(mine)]
-    return [tuple(mine)] * len(out)
-
-
-def _joined(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels | None:
-    axis = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % out.ndim
-    if any(item is None for item in labels):
-        return None
-    result = list(labels[0])
-    for item in labels[1:]:
-        both = zip(result, item, strict=True)
-        result = [_merge(a, b) if n != axis else a for n, (a, b) in enumerate(both)]
-    whole = all(kind == "C" for item in labels for kind, _ in item[axis])
-    result[axis] = (("C" if whole else "?", out.shape[axis]),)
-    return tuple(result)
-
-
-def _stacked(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels | None:
-    axis = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % out.ndim
-    if any(item != labels[0] for item in labels) or labels[0] is None:
-        return None
-    result = list(labels[0])
-    result.insert(axis, (("C", out.shape[axis]),))
-    return tuple(result)
-
-
-def _reduced(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
-    mine = _first(labels)
-    result = out[0] if isinstance(out, tuple | list) else out
-    axes = args[1] if len(args) > 1 else kwargs.get("dim")
-    if axes is None or (isinstance(axes, list | tuple) and not axes):
-        axes = list(range(len(mine)))
-    gone = {a % len(mine) for a in (axes if isinstance(axes, list | tuple) else [axes])}
-    if result.ndim == len(mine):
-        return tuple(() if a in gone else d for a, d in enumerate(mine))
-    return tuple(d for a, d in enumerate(mine) if a not in gone)
-
-
-def _rolled(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
-    mine = _first(labels)
-    axes = args[2] if len(args) > 2 else args[1]
-    moved = {a % len(mine) for a in axes}
-    return tuple(
-        tuple((k if k == "C" else "?", n) for k, n in d) if a in moved else d
-        for a, d in enumerate(mine)
-    )
-
-
-def _indexed(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels | None:
-    """Entries of one axis by a list of numbers: harmless among channels."""
-    mine = list(_first(labels))
-    chosen = [(axis, index) for axis, index in enumerate(args[1]) if index is not None]
-    if len(chosen) != 1 or chosen[0][1].ndim != 1 or chosen[0][1].dtype == torch.bool:
-        return None
-    axis = chosen[0][0]
-    whole = _channel("".join(kind[0] for kind, _ in mine[axis]))
-    mine[axis] = (("C" if whole else "?", out.shape[axis]),)
-    return tuple(mine)
-
-
-def _halved(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
-    """Gated linear units: one half of an axis gates the other."""
-    mine = list(_first(labels))
-    axis = (args[1] if len(args) > 1 else kwargs.get("dim", -1)) % len(mine)
-    whole = all(kind == "C" for kind, _ in mine[axis])
-    mine[axis] = (("C" if whole else "?", out.shape[axis]),)
-    return tuple(mine)
-
-
-def _attended(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
-    """Attention has the places of its queries."""
-    result = out[0] if isinstance(out, tuple | list) else out
-    return (*_first(labels)[:-1], (("C", result.shape[-1]),))
-
-
-def _multiplied(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
-    one, two = labels[-2:]
-    if one is None:
-        one = tuple((("?", n),) for n in tensors[-2].shape)
-    last: Dim = (("C", out.shape[-1]),) if two is None else two[-1]
-    return (*one[:-1], last)
-
-
-_RULES: dict[str, Rule] = {
-    "convolution": _convolved, "_convolution": _convolved, "mkldnn_convolution": _convolved,
-    "max_pool2d_with_indices": _resampled, "max_pool2d": _resampled, "avg_pool2d": _resampled,
-    "_adaptive_avg_pool2d": _resampled, "adaptive_max_pool2d": _resampled,
-    "mkldnn_max_pool2d": _resampled, "fractional_max_pool2d": _resampled,
-    "upsample_nearest2d": _resampled, "upsample_bilinear2d": _resampled,
-    "upsample_bicubic2d": _resampled, "_upsample_bilinear2d_aa": _resampled,
-    "constant_pad_nd": _resampled, "reflection_pad2d": _resampled,
-    "replication_pad2d": _resampled, "pixel_shuffle": _resampled, "pixel_unshuffle": _resampled,
-    "native_channel_shuffle": _resampled, "channel_shuffle": _resampled,
-    "permute": _permuted, "transpose": _transposed, "t": _transposed,
-    "view": _viewed, "_unsafe_view": _viewed, "reshape": _viewed, "_reshape_alias": _viewed,
-    "unsqueeze": _unsqueezed, "squeeze": _squeezed, "expand": _expanded, "select": _selected,
-    "slice": _sliced, "split": _split, "split_with_sizes": _split, "unsafe_split": _split,
-    "chunk": _split, "unbind": _unbound, "cat": _joined, "stack": _stacked,
-    "mean": _reduced, "sum": _reduced, "amax": _reduced, "amin": _reduced, "var": _reduced,
-    "var_mean": _reduced, "linalg_vector_norm": _reduced, "max": _reduced, "std": _reduced,
-    "_scaled_dot_product_flash_attention_for_cpu": _attended,
-    "_scaled_dot_product_attention_math": _attended,
-    "_scaled_dot_product_fused_attention_overrideable": _attended,
-    "_native_multi_head_attention": _attended, "_transformer_encoder_layer_fwd": _attended,
-    "index": _indexed, "glu": _halved, "_upsample_nearest_exact2d": _resampled,
-    "_upsample_bicubic2d_aa": _resampled,
-    "roll": _rolled, "mm": _multiplied, "bmm": _multiplied, "addmm": _multiplied,
-    "baddbmm": _multiplied, "_addmm_activation": _multiplied,
-}  # fmt: skip

@@ -11,231 +11,38 @@ torch's default layout.
 from __future__ import annotations
 
 import contextlib
-import math
-import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from convscope._apart import apart
-from convscope._narrow import is_narrow, narrow_convolution
-from convscope._random import Draws, RandomStates
-from convscope._shadow import Shadow, Watch, unreached
+from convscope._apart import Watch, apart, unreached
+from convscope._narrow import is_narrow
+from convscope._random import RandomStates
+from convscope._runner import (
+    IN_ORDER,
+    Execution,
+    Runner,
+    Wrapped,
+    fast_paths_allowed,
+    rows_per_chunk,
+    undisturbed,
+)
 from convscope.errors import ConvscopeError, ModelContractError
-
-if TYPE_CHECKING:
-    from convscope.classifier import Classifier
-
-IN_ORDER = "applies_children_in_order"
-"""Class attribute of sequences with a forward of their own that still is a plain sequence."""
-
-SWITCH = "CONVSCOPE_FAST_PATHS"
-"""Environment variable: ``0`` or ``off`` runs every network plainly."""
 
 MOST_KNOWN = 8
 """How many states of one network are remembered, for networks that change from call to call."""
-
-_allowed: ContextVar[bool | None] = ContextVar("fast paths", default=None)
-
-
-@contextmanager
-def fast_paths(on: bool) -> Iterator[None]:
-    """Within this context (and thread), allow or forbid every speed trick.
-
-    Args:
-        on: ``False`` runs all networks plainly; ``True`` overrules the environment variable
-            ``CONVSCOPE_FAST_PATHS=0``.
-
-    Example:
-        >>> import convscope
-        >>> with convscope.fast_paths(False):
-        ...     convscope.load("mnist-conv1").describe()["execution"]
-        'plain (fast paths are switched off)'
-    """
-    token = _allowed.set(on)
-    try:
-        yield
-    finally:
-        _allowed.reset(token)
-
-
-def fast_paths_allowed() -> bool:
-    """Whether speed tricks may be used at all."""
-    chosen = _allowed.get()
-    if chosen is not None:
-        return chosen
-    return os.environ.get(SWITCH, "").strip().lower() not in ("0", "off", "no", "false")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Execution:
-    """How a `Probe` runs one network.
-
-    Attributes:
-        reason: Why it may run fast, or why it runs plainly.
-        channels_last: Images and convolution weights are laid out channels-last.
-        exchanges: Pairs of module names, a ReLU and the max-pooling after it, that change places.
-        narrow: Names of convolutions with the faster gradient.
-        draws: Whether the network draws random numbers in evaluation mode.
-        rows: The largest batch that it takes at once, if that is less than a usual chunk.
-    """
-
-    reason: str
-    channels_last: bool = False
-    exchanges: tuple[tuple[str, str], ...] = ()
-    narrow: tuple[str, ...] = ()
-    draws: bool = False
-    rows: int | None = None
-
-    @property
-    def fast(self) -> bool:
-        """Whether any trick is used."""
-        return bool(self.channels_last or self.exchanges or self.narrow)
-
-    def __str__(self) -> str:
-        """Such as ``"fast: channels-last (every module is torch's or ours)"``."""
-        if not self.fast:
-            return f"plain ({self.reason})"
-        tricks = ["channels-last"] if self.channels_last else []
-        if self.exchanges:
-            tricks.append(f"{len(self.exchanges)} x ReLU after max-pooling")
-        if self.narrow:
-            tricks.append(f"{len(self.narrow)} x fast gradient of a narrow convolution")
-        return f"fast: {', '.join(tricks)} ({self.reason})"
-
-
-class Runner:
-    """A private copy of a classifier's network, and how to run it.
-
-    Attributes:
-        module: The copy; it may be hooked, and dies with the runner.
-        execution: The path it runs on.
-        originals: Names of the user's own parameters and buffers, by identity.
-        parts: Names of the user's own modules, by identity.
-    """
-
-    def __init__(self, classifier: Classifier, execution: Execution) -> None:
-        copied = Shadow(classifier.module, (classifier.preprocess, classifier.output))
-        preprocess, output = copied.beside
-        self.execution = execution
-        self.module = copied.module
-        self.originals, self.parts = copied.originals, copied.parts
-        self._private = replace(
-            classifier, module=copied.module, preprocess=preprocess, output=output
-        )
-        self._private._executions["place"] = (classifier.device, classifier.dtype)
-        self._whole = _Switch()
-        self._draws = Draws() if execution.draws else nullcontext()
-        with torch.inference_mode(False), torch.no_grad():
-            _install(self.module, execution, self._whole)
-
-    def prepare(self, images: Tensor) -> Tensor:
-        """Pixels to the network's input, in memory that the network may write to."""
-        if self.execution.channels_last and images.ndim == 4:
-            images = channels_last(images)
-        return self.plainly(images)
-
-    def plainly(self, images: Tensor) -> Tensor:
-        """As `prepare`, in torch's default layout."""
-        with self._draws:
-            return self._private.prepare(images)
-
-    def read(self, returned: object, count: int) -> Tensor:
-        """The logits in what the network returned; see `Classifier.read`."""
-        with self._draws:
-            return self._private.read(returned, count)
-
-    def close(self) -> None:
-        """Take the copy apart: networks with circular references would wait for the collector."""
-        for child in list(nn.Module.modules(self.module)):
-            if not isinstance(child, torch.jit.ScriptModule):
-                for held in ("_parameters", "_buffers", "_modules"):
-                    child.__dict__[held] = {}
-
-    def scores(self, returned: object, count: int) -> Tensor:
-        """As `read`, for any number of classes; see `Classifier.scores`."""
-        return self._private.scores(returned, count)
-
-    def __call__(self, prepared: Tensor) -> object:
-        """What the whole network returns."""
-        self._whole.on = True
-        try:
-            return self.listened(prepared)
-        finally:
-            self._whole.on = False
-
-    def listened(self, prepared: Tensor) -> object:
-        """What the network returns while somebody listens to its layers: nothing is exchanged."""
-        with self._draws:
-            return self.module(prepared)
-
-
-class _Switch:
-    """Whether the network runs as a whole; with a listener inside, nothing is exchanged."""
-
-    on = False
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """`x` in channels-last layout, also where it has one channel; differentiable.
-
-    With one channel both layouts are the same bytes, and torch takes the strides of the other:
-    a network of gray images would then run its first layers, and pools ten times slower. So the
-    strides are spelled out.
-    """
-    x = x.contiguous(memory_format=torch.channels_last)
-    if x.shape[1] != 1:
-        return x
-    _, _, height, width = x.shape
-    return x.as_strided(x.shape, (height * width, 1, width, 1))
-
-
-def _install(root: nn.Module, execution: Execution, whole: _Switch) -> None:
-    """Give the copy's modules the forward methods of the fast path."""
-    if execution.channels_last:
-        for child in root.modules():
-            for name, value in child._parameters.items():
-                if value is not None and value.ndim == 4:
-                    child._parameters[name] = nn.Parameter(
-                        channels_last(value.detach()), requires_grad=False
-                    )
-    for before, after in execution.exchanges:
-        relu, pool = root.get_submodule(before), root.get_submodule(after)
-        relu.__dict__["forward"] = _skipped(relu, whole)
-        pool.__dict__["forward"] = _rectified(pool, whole)
-    for name in execution.narrow:
-        layer = root.get_submodule(name)
-        layer.__dict__["forward"] = lambda input, layer=layer: narrow_convolution(input, layer)
-
-
-def _skipped(relu: nn.Module, whole: _Switch) -> Any:
-    def forward(input: Tensor) -> Tensor:
-        return input if whole.on else nn.ReLU.forward(relu, input)  # type: ignore[arg-type]
-
-    return forward
-
-
-def _rectified(pool: nn.Module, whole: _Switch) -> Any:
-    def forward(input: Tensor) -> Tensor:
-        pooled: Tensor = nn.MaxPool2d.forward(pool, input)  # type: ignore[arg-type]
-        return torch.relu_(pooled) if whole.on else pooled
-
-    return forward
 
 
 # ---------------------------------------------------------------------- deciding
 
 
-def execution_of(classifier: Classifier) -> Execution:
+def execution_of(classifier: Wrapped) -> Execution:
     """The path of this classifier's network as it is now; looked at once for each structure.
 
     Raises:
@@ -277,12 +84,12 @@ class Look(NamedTuple):
     rows: int | None
 
 
-def look(classifier: Classifier) -> Look:
+def look(classifier: Wrapped) -> Look:
     """See `_look`: run apart, because it watches operations."""
     return apart(lambda: _look(classifier))
 
 
-def _look(classifier: Classifier) -> Look:
+def _look(classifier: Wrapped) -> Look:
     """Run the network on random images of several sizes of batches, and compare.
 
     Raises:
@@ -303,7 +110,7 @@ def _look(classifier: Classifier) -> Look:
                          undisturbed(classifier.device), *watched):  # fmt: skip
                 stack.enter_context(calm)
             returned = runner(runner.prepare(batch))
-            return runner.scores(returned, len(batch)).clone()
+            return runner.raw_scores(returned, len(batch)).clone()
 
     states, draws = RandomStates(), False
     try:
@@ -387,18 +194,7 @@ class _Drawing(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-@contextmanager
-def undisturbed(device: torch.device) -> Iterator[None]:
-    """Without the caller's autocast, which would change what the network computes."""
-    kind = device.type
-    if torch.is_autocast_enabled(kind):
-        with torch.autocast(kind, enabled=False):
-            yield
-    else:
-        yield
-
-
-def failed(classifier: Classifier, images: Tensor, error: Exception) -> ModelContractError:
+def failed(classifier: Wrapped, images: Tensor, error: Exception) -> ModelContractError:
     """The network's own failure, in a sentence."""
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
     inputs = "positional argument" in first
@@ -424,34 +220,7 @@ def _first_layer(module: nn.Module) -> str:
     return "an input that the network accepts"
 
 
-def rows_per_chunk(shape: Sequence[int], device: torch.device) -> int:
-    """How many images run through the network at once: a rule, never a timing.
-
-    On a CPU, small chunks stay in the cache and larger ones keep two threads busy; on an
-    accelerator, large ones fill it. The rule depends on the image's shape and the kind of device
-    alone, so a result never depends on how busy the machine was. Measured by
-    ``benchmarks/chunk_rule.py``.
-
-    Example:
-        >>> rows_per_chunk((1, 28, 28), torch.device("cpu"))
-        128
-        >>> rows_per_chunk((3, 32, 32), torch.device("cpu"))
-        32
-        >>> rows_per_chunk((3, 224, 224), torch.device("cpu"))
-        4
-    """
-    values = max(1, math.prod(shape))
-    if device.type == "cpu":
-        return max(4, min(128, _power_of_two(128 * 28 * 28 // values)))
-    return max(16, min(1024, _power_of_two(1024 * 3 * 32 * 32 // values)))
-
-
-def _power_of_two(value: int) -> int:
-    """The largest power of two that is not larger than `value`; 1 for less."""
-    return int(2 ** max(0, value.bit_length() - 1))
-
-
-def decide(classifier: Classifier, seen: Look) -> Execution:
+def decide(classifier: Wrapped, seen: Look) -> Execution:
     """The path of a network that was looked at."""
     module = classifier.module
     plain = Execution(reason="", draws=seen.draws, rows=seen.rows)
@@ -473,7 +242,7 @@ def decide(classifier: Classifier, seen: Look) -> Execution:
     return _checked(classifier, plain, proposed)
 
 
-def _checked(classifier: Classifier, plain: Execution, proposed: Execution) -> Execution:
+def _checked(classifier: Wrapped, plain: Execution, proposed: Execution) -> Execution:
     """`proposed` if a small batch shows the same logits and gradients, else plain execution.
 
     Where channels-last is what fails, as in networks that need another layout, the other tricks
@@ -507,17 +276,17 @@ def _same(found: Tensor, expected: Tensor) -> bool:
     return torch.allclose(found, expected, rtol=0, atol=TOLERANCE * size)
 
 
-def _sample(classifier: Classifier, execution: Execution) -> tuple[Tensor, Tensor, Tensor]:
+def _sample(classifier: Wrapped, execution: Execution) -> tuple[Tensor, Tensor, Tensor]:
     """Logits of two random images with and without a graph, and the gradient of a random mix."""
     generator = torch.Generator(device="cpu").manual_seed(0)
     runner = Runner(classifier, execution)
     x = _varied(2, classifier.input_shape)
     with torch.inference_mode(False), undisturbed(classifier.device):
         with torch.no_grad():
-            plain = runner.read(runner(runner.prepare(x)), 2).clone()
+            plain = runner.to_logits(runner(runner.prepare(x)), 2).clone()
         with torch.enable_grad():
             x = x.requires_grad_(True)
-            logits = runner.read(runner(runner.prepare(x)), 2)
+            logits = runner.to_logits(runner(runner.prepare(x)), 2)
             mix = torch.randn(logits.shape, generator=generator, dtype=logits.dtype, device="cpu")
             (gradient,) = torch.autograd.grad((logits * mix.to(logits.device)).sum(), x)
     return plain, logits.detach(), gradient

@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from convscope._execution import decide, execution_of, fingerprint, look, remember
+from convscope._inputs import (
+    class_names_of,
+    image_batch,
+    image_shape,
+    numbered,
+    per_channel,
+    whole_numbers,
+)
 from convscope._readable import readable
-from convscope.errors import ImageError, ModelContractError, NumericalError, UsageError
+from convscope.errors import ModelContractError, NumericalError, UsageError
+from convscope.probe import LayerInfo, Probe
 from convscope.resizing import Resize
 from convscope.types import Images, Labels, Logits, Probabilities
-
-if TYPE_CHECKING:
-    from convscope.probe import LayerInfo, Probe
-
-# A few units in the last place of float32: what decoding and resizing may leave outside [0, 1].
-PIXEL_TOLERANCE = 1e-6
 
 PLACE = "place"
 """Where a private copy of a network, which does not change, keeps its device and dtype."""
@@ -154,7 +157,7 @@ class Classifier:
         Raises:
             ModelContractError: If the network does not return one row of scores per image.
         """
-        return self.read(self.module(self.prepare(images)), len(images)).to(images.dtype)
+        return self.to_logits(self.module(self.prepare(images)), len(images)).to(images.dtype)
 
     def prepare(self, images: Images) -> Tensor:
         """Pixels in [0, 1] to the network's input, which never shares memory with `images`.
@@ -171,7 +174,7 @@ class Classifier:
             x = x / x.new_tensor(self.std).view(1, -1, 1, 1)
         return x.clone() if _same_memory(x, images) else x
 
-    def read(self, returned: object, count: int) -> Logits:
+    def to_logits(self, returned: object, count: int) -> Logits:
         """The logits in what the network returned for `count` images.
 
         Raises:
@@ -179,7 +182,7 @@ class Classifier:
         """
         return _read(returned, self.output, count, self.num_classes, self.probabilities)
 
-    def scores(self, returned: object, count: int) -> Tensor:
+    def raw_scores(self, returned: object, count: int) -> Tensor:
         """What the network returned for `count` images, with any number of classes above one.
 
         Raises:
@@ -234,8 +237,6 @@ class Classifier:
 
     def probe(self) -> Probe:
         """A context in which methods may run the network; see `convscope.probe.Probe`."""
-        from convscope.probe import Probe
-
         return Probe(self)
 
     def layers(self) -> tuple[LayerInfo, ...]:
@@ -258,42 +259,7 @@ class Classifier:
             ImageError: I24 if they are no such batch, or pixels are NaN or outside [0, 1]; M14
                 if the number of channels is wrong.
         """
-        batch = _as_tensor(images, name)
-        if batch.ndim != 4 or not batch.is_floating_point():
-            raise ImageError(
-                f"{name} are {batch.dtype} of shape {tuple(batch.shape)}",
-                code="I24",
-                expected="float32 of shape (batch, channel, height, width), pixels in [0, 1]",
-                hint="divide 8-bit images by 255; add a batch axis with images[None]",
-            )
-        if batch.shape[1] != self.input_shape[0]:
-            last = batch.shape[3] == self.input_shape[0] and batch.shape[1] != batch.shape[2]
-            raise ImageError(
-                f"{name} have {batch.shape[1]} channels, not {self.input_shape[0]}",
-                code="M14",
-                hint="channels come second: images.permute(0, 3, 1, 2)"
-                if last or batch.shape[3] in (1, 3)
-                else "replicate a gray image with images.expand(-1, 3, -1, -1), or average colors",
-            )
-        with torch.inference_mode(False):
-            batch = batch.detach().clone() if batch.is_inference() else batch.detach()
-            batch = batch.float()
-        if batch.numel() == 0:
-            return batch
-        low, high = batch.min().item(), batch.max().item()
-        if not (low >= -PIXEL_TOLERANCE and high <= 1 + PIXEL_TOLERANCE):
-            cause = "they look normalized: pass plain pixels, mean and std belong to the classifier"
-            if math.isnan(low) or math.isnan(high):
-                cause = "find out where NaN comes from; it cannot be an image"
-            elif high > 2 and low >= 0:
-                cause = "they look like 8-bit images: divide by 255"
-            raise ImageError(
-                f"pixels of {name} range from {low:.3g} to {high:.3g}",
-                code="I24",
-                expected="pixels in [0, 1]",
-                hint=cause,
-            )
-        return batch
+        return image_batch(images, self.input_shape, name)
 
     def check_labels(self, labels: object, count: int, name: str = "labels") -> Labels:
         """`labels` as int64, one per image.
@@ -387,9 +353,9 @@ class Classifier:
         draft = cls(
             module=module,
             class_names=("?",),
-            input_shape=_shape(input_shape),
-            mean=_per_channel("mean", mean),
-            std=_per_channel("std", std),
+            input_shape=image_shape(input_shape),
+            mean=per_channel("mean", mean),
+            std=per_channel("std", std),
             preprocess=preprocess,
             output=output,
             probabilities=bool(probabilities),
@@ -397,7 +363,7 @@ class Classifier:
         )
         seen = look(draft)
         scores = seen.scores
-        names = _names(class_names) or numbered(scores.shape[1])
+        names = class_names_of(class_names) or numbered(scores.shape[1])
         if len(names) != scores.shape[1]:
             raise ModelContractError(
                 f"the network has {scores.shape[1]} classes, class_names has {len(names)}",
@@ -487,130 +453,6 @@ def _read(
     if probabilities:
         return returned.clamp_min(torch.finfo(returned.dtype).tiny).log()
     return returned
-
-
-def _shape(values: Sequence[int]) -> tuple[int, int, int]:
-    """Three positive whole numbers.
-
-    Raises:
-        UsageError: U12 otherwise.
-    """
-    try:
-        if isinstance(values, str | bytes):
-            raise TypeError
-        row = [int(v) for v in values]
-        exact = all(float(v) == w for v, w in zip(values, row, strict=True))
-    except (TypeError, ValueError, RuntimeError, NotImplementedError):
-        row, exact = [], False
-    if len(row) != 3 or not exact or min(row) < 1 or math.prod(row) > 2**28:
-        raise UsageError(
-            f"input_shape is {values!r}",
-            code="U12",
-            expected="(channel, height, width), such as (3, 224, 224)",
-        )
-    return row[0], row[1], row[2]
-
-
-def _per_channel(name: str, values: object) -> tuple[float, ...] | None:
-    """One number, or one per channel, as a tuple.
-
-    Raises:
-        UsageError: U12 otherwise.
-    """
-    if values is None:
-        return None
-    try:
-        if isinstance(values, str | bytes | bool):
-            raise TypeError
-        row = torch.as_tensor(values, dtype=torch.float64, device="cpu").reshape(-1).tolist()
-    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise UsageError(
-            f"{name} is {values!r}", code="U12", expected="one number, or one per channel"
-        ) from error
-    return tuple(row)
-
-
-def _names(values: object) -> tuple[str, ...]:
-    """Class names as a tuple of texts; a single text is no list of names.
-
-    Raises:
-        UsageError: U12 for a text or for names that are none.
-    """
-    if values is None:
-        return ()
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
-        raise UsageError(
-            f"class_names is {values!r}", code="U12", expected="one text per class, in a list"
-        )
-    names = tuple(values)
-    if not all(isinstance(name, str) for name in names):
-        wrong = next(name for name in names if not isinstance(name, str))
-        raise UsageError(f"class_names holds {wrong!r}", code="U12", expected="texts")
-    return names
-
-
-def numbered(count: int) -> tuple[str, ...]:
-    """Names for classes that nobody named: ``"class 0"``, ``"class 1"``, ..."""
-    return tuple(f"class {i}" for i in range(count))
-
-
-def whole_numbers(values: object, name: str) -> Tensor:
-    """Class numbers as an int64 tensor.
-
-    Raises:
-        UsageError: U10 if they are anything but whole numbers.
-    """
-    tensor: Tensor | None = None
-    try:
-        if isinstance(values, Tensor):
-            tensor = values
-        elif not isinstance(values, str | bytes | bool):
-            array = np.asarray(values)
-            tensor = torch.from_numpy(array.astype(np.int64)) if array.dtype.kind in "iu" else None
-            if array.size == 0 and array.dtype.kind == "f":
-                tensor = torch.zeros(array.shape, dtype=torch.int64)
-    except (TypeError, ValueError):
-        tensor = None
-    fits = tensor is not None and tensor.layout == torch.strided and not (
-        tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
-        or tensor.device.type == "meta" or tensor.is_quantized
-    )  # fmt: skip
-    if tensor is None or not fits:
-        what = f"of type {tensor.dtype}" if tensor is not None else f"{values!r:.80}"
-        raise UsageError(f"{name} are {what}", code="U10", expected="whole numbers, one per image")
-    return tensor.long()
-
-
-def _as_tensor(images: object, name: str) -> Tensor:
-    """Images of any harmless container as a plain tensor.
-
-    Raises:
-        ImageError: I24.
-    """
-    made: Tensor | None = None
-    try:
-        if isinstance(images, Tensor):
-            made = images
-        elif not isinstance(images, str | bytes):
-            if isinstance(images, list | tuple) and any(isinstance(x, Tensor) for x in images):
-                made = torch.stack([torch.as_tensor(x) for x in images])
-            else:
-                array = np.asarray(images)
-                made = torch.as_tensor(array.copy()) if array.dtype.kind in "fiub" else None
-    except (TypeError, ValueError, RuntimeError):
-        made = None
-    words = "a batch of images: a tensor, a NumPy array or a nested list of numbers"
-    if isinstance(images, np.ma.MaskedArray) or (made is not None and made.is_nested):
-        raise ImageError(f"{name} are masked or nested", code="I24", expected=words)
-    if made is None:
-        raise ImageError(f"{name} are a {type(images).__name__}", code="I24", expected=words)
-    if made.layout != torch.strided or made.device.type == "meta" or made.is_quantized:
-        kind = "on the meta device" if made.device.type == "meta" else f"{made.layout}"
-        raise ImageError(
-            f"{name} are a tensor {kind}", code="I24", expected=words, hint="images.to_dense()"
-            if made.layout != torch.strided else "give tensors with values",
-        )  # fmt: skip
-    return made
 
 
 def _same_memory(x: Tensor, images: Tensor) -> bool:

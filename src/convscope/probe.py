@@ -19,21 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from convscope._apart import apart
-from convscope._execution import (
-    Execution,
-    Runner,
-    execution_of,
-    failed,
-    fast_paths,
-    fingerprint,
-    remember,
-    rows_per_chunk,
-    undisturbed,
-)
+from convscope._execution import execution_of, failed, fingerprint, remember
 from convscope._maps import Maps, default_layer, find_maps, require_maps
 from convscope._readable import readable
+from convscope._runner import Execution, Runner, Wrapped, fast_paths, rows_per_chunk, undisturbed
 from convscope._taps import LayerInfo, Taps, find_layer, plain_name
-from convscope.classifier import Classifier
 from convscope.errors import ConvscopeError, ModelContractError, UsageError
 from convscope.progress import within_step
 from convscope.types import Activations, Images, Logits
@@ -135,7 +125,7 @@ class Probe:
         (5, True)
     """
 
-    def __init__(self, classifier: Classifier, *, execution: Execution | None = None) -> None:
+    def __init__(self, classifier: Wrapped, *, execution: Execution | None = None) -> None:
         self.classifier = classifier
         self.forwards = 0
         self.backwards = 0
@@ -255,7 +245,7 @@ class Probe:
             prepared = runner.prepare(images)
             try:
                 if stop_at is None:
-                    out = runner.read(runner(prepared), len(images))
+                    out = runner.to_logits(runner(prepared), len(images))
                     # A network may hand out a tensor that it keeps and overwrites next time.
                     return out.to(images.dtype, copy=True)
                 with Taps(runner.module, self._calls([stop_at]), stop=True) as taps:
@@ -428,7 +418,7 @@ class Probe:
                 with undisturbed(self.classifier.device), taps:
                     returned = taps.run(runner.prepare(chunk.detach()), runner.listened)
                     leaf = taps.leaves[layer]
-                    out = runner.read(returned, len(chunk))
+                    out = runner.to_logits(returned, len(chunk))
                     mine = classes[rows] if isinstance(classes, Tensor) else classes
                     found = self._each_class(out, leaf, mine, reduce)
                 gradients.add(rows, found.to(images.device, images.dtype))
@@ -522,7 +512,7 @@ class Probe:
                         images,
                         runner.plainly,
                         runner.listened,
-                        lambda out: runner.read(out, 2),
+                        lambda out: runner.to_logits(out, 2),
                     )
 
             found_maps = apart(survey)

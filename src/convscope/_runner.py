@@ -1,0 +1,278 @@
+"""A private copy of a network, the path it runs on, and what a path changes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, cast, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from convscope._narrow import narrow_convolution
+from convscope._random import Draws
+from convscope._shadow import Shadow
+
+IN_ORDER = "applies_children_in_order"
+"""Class attribute of sequences with a forward of their own that still is a plain sequence."""
+
+
+SWITCH = "CONVSCOPE_FAST_PATHS"
+"""Environment variable: ``0`` or ``off`` runs every network plainly."""
+
+
+@runtime_checkable
+class Wrapped(Protocol):
+    """What running a network takes: a `convscope.classifier.Classifier`, seen from below."""
+
+    @property
+    def _executions(self) -> dict[Any, Any]: ...
+    @property
+    def module(self) -> nn.Module: ...
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def input_shape(self) -> tuple[int, int, int]: ...
+    @property
+    def preprocess(self) -> Callable[[Tensor], Tensor] | None: ...
+    @property
+    def output(self) -> Callable[[object], Tensor] | None: ...
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+    def prepare(self, images: Tensor) -> Tensor: ...
+    def to_logits(self, returned: object, count: int) -> Tensor: ...
+    def raw_scores(self, returned: object, count: int) -> Tensor: ...
+
+
+_allowed: ContextVar[bool | None] = ContextVar("fast paths", default=None)
+
+
+@contextmanager
+def fast_paths(on: bool) -> Iterator[None]:
+    """Within this context (and thread), allow or forbid every speed trick.
+
+    Args:
+        on: ``False`` runs all networks plainly; ``True`` overrules the environment variable
+            ``CONVSCOPE_FAST_PATHS=0``.
+
+    Example:
+        >>> import convscope
+        >>> with convscope.fast_paths(False):
+        ...     convscope.load("mnist-conv1").describe()["execution"]
+        'plain (fast paths are switched off)'
+    """
+    token = _allowed.set(on)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def fast_paths_allowed() -> bool:
+    """Whether speed tricks may be used at all."""
+    chosen = _allowed.get()
+    if chosen is not None:
+        return chosen
+    return os.environ.get(SWITCH, "").strip().lower() not in ("0", "off", "no", "false")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a `Probe` runs one network.
+
+    Attributes:
+        reason: Why it may run fast, or why it runs plainly.
+        channels_last: Images and convolution weights are laid out channels-last.
+        exchanges: Pairs of module names, a ReLU and the max-pooling after it, that change places.
+        narrow: Names of convolutions with the faster gradient.
+        draws: Whether the network draws random numbers in evaluation mode.
+        rows: The largest batch that it takes at once, if that is less than a usual chunk.
+    """
+
+    reason: str
+    channels_last: bool = False
+    exchanges: tuple[tuple[str, str], ...] = ()
+    narrow: tuple[str, ...] = ()
+    draws: bool = False
+    rows: int | None = None
+
+    @property
+    def fast(self) -> bool:
+        """Whether any trick is used."""
+        return bool(self.channels_last or self.exchanges or self.narrow)
+
+    def __str__(self) -> str:
+        """Such as ``"fast: channels-last (every module is torch's or ours)"``."""
+        if not self.fast:
+            return f"plain ({self.reason})"
+        tricks = ["channels-last"] if self.channels_last else []
+        if self.exchanges:
+            tricks.append(f"{len(self.exchanges)} x ReLU after max-pooling")
+        if self.narrow:
+            tricks.append(f"{len(self.narrow)} x fast gradient of a narrow convolution")
+        return f"fast: {', '.join(tricks)} ({self.reason})"
+
+
+class Runner:
+    """A private copy of a classifier's network, and how to run it.
+
+    Attributes:
+        module: The copy; it may be hooked, and dies with the runner.
+        execution: The path it runs on.
+        originals: Names of the user's own parameters and buffers, by identity.
+        parts: Names of the user's own modules, by identity.
+    """
+
+    def __init__(self, classifier: Wrapped, execution: Execution) -> None:
+        copied = Shadow(classifier.module, (classifier.preprocess, classifier.output))
+        preprocess, output = copied.beside
+        self.execution = execution
+        self.module = copied.module
+        self.originals, self.parts = copied.originals, copied.parts
+        self._private: Wrapped = replace(
+            cast(Any, classifier), module=copied.module, preprocess=preprocess, output=output
+        )
+        self._private._executions["place"] = (classifier.device, classifier.dtype)
+        self._whole = _Switch()
+        self._draws = Draws() if execution.draws else nullcontext()
+        with torch.inference_mode(False), torch.no_grad():
+            _install(self.module, execution, self._whole)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Pixels to the network's input, in memory that the network may write to."""
+        if self.execution.channels_last and images.ndim == 4:
+            images = channels_last(images)
+        return self.plainly(images)
+
+    def plainly(self, images: Tensor) -> Tensor:
+        """As `prepare`, in torch's default layout."""
+        with self._draws:
+            return self._private.prepare(images)
+
+    def to_logits(self, returned: object, count: int) -> Tensor:
+        """The logits in what the network returned; see `Classifier.to_logits`."""
+        with self._draws:
+            return self._private.to_logits(returned, count)
+
+    def close(self) -> None:
+        """Take the copy apart: networks with circular references would wait for the collector."""
+        for child in list(nn.Module.modules(self.module)):
+            if not isinstance(child, torch.jit.ScriptModule):
+                for held in ("_parameters", "_buffers", "_modules"):
+                    child.__dict__[held] = {}
+
+    def raw_scores(self, returned: object, count: int) -> Tensor:
+        """As `to_logits`, for any number of classes; see `Classifier.raw_scores`."""
+        return self._private.raw_scores(returned, count)
+
+    def __call__(self, prepared: Tensor) -> object:
+        """What the whole network returns."""
+        self._whole.on = True
+        try:
+            return self.listened(prepared)
+        finally:
+            self._whole.on = False
+
+    def listened(self, prepared: Tensor) -> object:
+        """What the network returns while somebody listens to its layers: nothing is exchanged."""
+        with self._draws:
+            return self.module(prepared)
+
+
+class _Switch:
+    """Whether the network runs as a whole; with a listener inside, nothing is exchanged."""
+
+    on = False
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """`x` in channels-last layout, also where it has one channel; differentiable.
+
+    With one channel both layouts are the same bytes, and torch takes the strides of the other:
+    a network of gray images would then run its first layers, and pools ten times slower. So the
+    strides are spelled out.
+    """
+    x = x.contiguous(memory_format=torch.channels_last)
+    if x.shape[1] != 1:
+        return x
+    _, _, height, width = x.shape
+    return x.as_strided(x.shape, (height * width, 1, width, 1))
+
+
+def _install(root: nn.Module, execution: Execution, whole: _Switch) -> None:
+    """Give the copy's modules the forward methods of the fast path."""
+    if execution.channels_last:
+        for child in root.modules():
+            for name, value in child._parameters.items():
+                if value is not None and value.ndim == 4:
+                    child._parameters[name] = nn.Parameter(
+                        channels_last(value.detach()), requires_grad=False
+                    )
+    for before, after in execution.exchanges:
+        relu, pool = root.get_submodule(before), root.get_submodule(after)
+        relu.__dict__["forward"] = _skipped(relu, whole)
+        pool.__dict__["forward"] = _rectified(pool, whole)
+    for name in execution.narrow:
+        layer = root.get_submodule(name)
+        layer.__dict__["forward"] = lambda input, layer=layer: narrow_convolution(input, layer)
+
+
+def _skipped(relu: nn.Module, whole: _Switch) -> Any:
+    def forward(input: Tensor) -> Tensor:
+        return input if whole.on else nn.ReLU.forward(relu, input)  # type: ignore[arg-type]
+
+    return forward
+
+
+def _rectified(pool: nn.Module, whole: _Switch) -> Any:
+    def forward(input: Tensor) -> Tensor:
+        pooled: Tensor = nn.MaxPool2d.forward(pool, input)  # type: ignore[arg-type]
+        return torch.relu_(pooled) if whole.on else pooled
+
+    return forward
+
+
+@contextmanager
+def undisturbed(device: torch.device) -> Iterator[None]:
+    """Without the caller's autocast, which would change what the network computes."""
+    kind = device.type
+    if torch.is_autocast_enabled(kind):
+        with torch.autocast(kind, enabled=False):
+            yield
+    else:
+        yield
+
+
+def rows_per_chunk(shape: Sequence[int], device: torch.device) -> int:
+    """How many images run through the network at once: a rule, never a timing.
+
+    On a CPU, small chunks stay in the cache and larger ones keep two threads busy; on an
+    accelerator, large ones fill it. The rule depends on the image's shape and the kind of device
+    alone, so a result never depends on how busy the machine was. Measured by
+    ``benchmarks/chunk_rule.py``.
+
+    Example:
+        >>> rows_per_chunk((1, 28, 28), torch.device("cpu"))
+        128
+        >>> rows_per_chunk((3, 32, 32), torch.device("cpu"))
+        32
+        >>> rows_per_chunk((3, 224, 224), torch.device("cpu"))
+        4
+    """
+    values = max(1, math.prod(shape))
+    if device.type == "cpu":
+        return max(4, min(128, _power_of_two(128 * 28 * 28 // values)))
+    return max(16, min(1024, _power_of_two(1024 * 3 * 32 * 32 // values)))
+
+
+def _power_of_two(value: int) -> int:
+    """The largest power of two that is not larger than `value`; 1 for less."""
+    return int(2 ** max(0, value.bit_length() - 1))
