@@ -129,7 +129,8 @@ def test_m23_a_lazy_network_is_refused_with_the_way_out():
         Classifier.wrap(net, input_shape=(1, 6, 6))
     assert caught.value.code == "M23" and "module(torch.zeros" in caught.value.hint
     net(IMAGES)
-    assert torch.equal(probed(Classifier.wrap(net, input_shape=(1, 6, 6))), plain(net))
+    found = probed(Classifier.wrap(net, input_shape=(1, 6, 6)))
+    assert torch.allclose(found, plain(net), rtol=0, atol=2e-6)  # Layouts may round differently.
 
 
 class Odd(nn.Module):
