@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import re
@@ -65,12 +66,12 @@ def machine() -> dict[str, Any]:
 
 def interleaved(
     contestants: dict[str, Callable[[], Any]], *, repeats: int = 5, warmup: int = 1
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """Time contestants in turns, so that a noisy neighbor hits all of them.
 
     Returns:
         For each: median wall-clock seconds, median CPU seconds of the process, the spread
-        (largest minus smallest wall-clock time) and n.
+        (largest minus smallest wall-clock time), n, and the CPU seconds of every turn.
     """
     wall: dict[str, list[float]] = {name: [] for name in contestants}
     cpu: dict[str, list[float]] = {name: [] for name in contestants}
@@ -87,6 +88,40 @@ def interleaved(
             "cpu_seconds": statistics.median(cpu[name]),
             "spread": max(wall[name]) - min(wall[name]),
             "n": repeats,
+            "cpu_turns": [round(seconds, 6) for seconds in cpu[name]],
         }
         for name in contestants
     }
+
+
+def times_faster(times: dict[str, dict[str, Any]], ours: str) -> dict[str, Any]:
+    """How many times longer the others take, by CPU time, from turns that lie side by side.
+
+    Returns:
+        For each peer the median, smallest and largest ratio of its turns; ``"best peer"`` names
+        the one with the smallest median.
+    """
+    found: dict[str, Any] = {}
+    for name, entry in times.items():
+        if name == ours:
+            continue
+        pairs = zip(entry["cpu_turns"], times[ours]["cpu_turns"], strict=True)
+        ratios = [theirs / own for theirs, own in pairs]
+        found[name] = {
+            "median": round(statistics.median(ratios), 3),
+            "smallest": round(min(ratios), 3),
+            "largest": round(max(ratios), 3),
+        }
+    best = min(found, key=lambda name: found[name]["median"])
+    return {"best peer": best, "best peer / ours": found[best]["median"], **found}
+
+
+def wilson(count: int, total: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson)."""
+    if not total:
+        return 0.0, 1.0
+    z, share = 1.959964, count / total
+    center = share + z * z / (2 * total)
+    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    return round((center - half) / scale, 4), round((center + half) / scale, 4)
