@@ -29,6 +29,19 @@ class PixelsIn(nn.Module):
         return self.classifier.logits(images)
 
 
+class Named(type):
+    """Classes whose every attribute is the class itself: enough to be named in a signature."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return cls
+
+
+class Nothing(metaclass=Named):
+    """What an `Unused` module gives for any name."""
+
+
 class Unused(types.ModuleType):
     """A module of which every name can be imported and nothing works."""
 
@@ -37,7 +50,7 @@ class Unused(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return object
+        return Nothing
 
 
 @contextmanager
@@ -56,7 +69,11 @@ def unused_may_be_missing() -> Iterator[None]:
             importlib.import_module(library)
         except Exception:
             placed += [f"{library}{name}" for name in names]
-    sys.modules.update({name: Unused(name) for name in placed})
+    for name in placed:
+        sys.modules[name] = Unused(name)
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], child, sys.modules[name])
     try:
         yield
     finally:
