@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from peers import PixelsIn
-from record import record, wilson
+from record import interval, record
 from torch import Tensor
 
 from convscope import defenses
@@ -44,9 +44,7 @@ def dry(name: str, figures: dict[str, Any], **context: Any) -> None:
 
 def warnings(found: Any) -> list[str]:
     """What the evaluation itself warns of, as sentences."""
-    return [
-        f"{check.name}: {check.sentence}" for check in found.checks if check.verdict == "warn"
-    ]
+    return [f"{check.name}: {check.sentence}" for check in found.checks if check.verdict == "warn"]
 
 
 def official(
@@ -78,13 +76,15 @@ def official(
         standing[rows[fell]] = False
         broken[name] = int(fell.sum())
         accuracies[name] = int(standing.sum()) / len(images)
-        print("official", name, accuracies[name], f"{time.perf_counter() - start:.0f} s", flush=True)
+        print(
+            "official", name, accuracies[name], f"{time.perf_counter() - start:.0f} s", flush=True
+        )
     figures["official AutoAttack"] = {
         "images": len(images),
         "accuracy_after": accuracies,
         "broken": broken,
         "robust_accuracy": int(standing.sum()) / len(images),
-        "interval": wilson(int(standing.sum()), len(images)),
+        "interval": interval(int(standing.sum()), len(images)),
         "seconds": round(time.perf_counter() - start, 1),
     }
     return standing
@@ -147,7 +147,7 @@ def main() -> None:
                 "broken_by_ours_alone": int((standing & ~mine).sum()),
                 "broken_by_official_alone": int((mine & ~standing).sum()),
                 "standing_after_both": int((mine & standing).sum()) / count,
-                "interval_after_both": wilson(int((mine & standing).sum()), count),
+                "interval_after_both": interval(int((mine & standing).sum()), count),
             }
         save("fooling_robust", figures, n=given.images, model=robust.source, **context)
         for line in figures["warnings"]:
@@ -166,7 +166,7 @@ def main() -> None:
         )
         figures = certified.summary()
         figures["intervals"] = {
-            radius: wilson(round(share * len(rows)), len(rows))
+            radius: interval(round(share * len(rows)), len(rows))
             for radius, share in figures["certified_accuracy"].items()
         }
         figures["published"] = PUBLISHED

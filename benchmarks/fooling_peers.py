@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from fooling_pgd import Attack, frozen, last_layer, passes
 from peers import PixelsIn, in_rows, unused_may_be_missing
-from record import interleaved, record, times_faster, wilson
+from record import interleaved, interval, record, times_faster
 from torch import Tensor
 
 from convscope import attacks
@@ -81,7 +81,7 @@ def apgd(classifier: Any, images: Tensor, labels: Tensor, rows: int, repeats: in
             "forwards_per_image": round(forwards, 3),
             "backwards_per_image": round(backwards, 3),
             "robust_accuracy": right / len(images),
-            "interval": wilson(right, len(images)),
+            "interval": interval(right, len(images)),
         }
         print(name, figures[name], flush=True)
     timed(figures, run, "convscope", repeats)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from peers import PixelsIn, in_rows, torch_pgd, unused_may_be_missing
-from record import interleaved, record, times_faster, wilson
+from record import interleaved, interval, record, times_faster
 from torch import Tensor, nn
 
 from convscope.attacks import pgd
@@ -114,9 +114,7 @@ def by_art(net: nn.Module, rows: int) -> Attack:
     )
 
 
-def passes(
-    last: nn.Module, run: Callable[[], Tensor], count: int
-) -> tuple[float, float, Tensor]:
+def passes(last: nn.Module, run: Callable[[], Tensor], count: int) -> tuple[float, float, Tensor]:
     """Rows through the last layer and rows of gradient out of it, per image; and what came out."""
     rows = [0, 0]
 
@@ -173,7 +171,7 @@ def measure(
             "forwards_per_image": round(forwards, 3),
             "backwards_per_image": round(backwards, 3),
             "accuracy_after": right / len(images),
-            "interval": wilson(right, len(images)),
+            "interval": interval(right, len(images)),
             "pixels_outside": int((beyond > 0).sum()),
             "outside_by_at_most": max(0.0, float(beyond.max())),
         }

@@ -102,9 +102,7 @@ def main() -> None:
         )
 
 
-def compared(
-    contestants: Contestants, repeats: int, same: Sequence[str] | None
-) -> dict[str, Any]:
+def compared(contestants: Contestants, repeats: int, same: Sequence[str] | None) -> dict[str, Any]:
     """Time contestants in turns; say how far the maps of `same` (None: all) are from ours."""
     maps = {name: run() for name, run in contestants.items()}
     times = interleaved(contestants, repeats=repeats)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
-import math
 import os
 import platform
 import re
@@ -15,6 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from convscope.stats import wilson
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -116,12 +117,6 @@ def times_faster(times: dict[str, dict[str, Any]], ours: str) -> dict[str, Any]:
     return {"best peer": best, "best peer / ours": found[best]["median"], **found}
 
 
-def wilson(count: int, total: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson)."""
-    if not total:
-        return 0.0, 1.0
-    z, share = 1.959964, count / total
-    center = share + z * z / (2 * total)
-    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    return round((center - half) / scale, 4), round((center + half) / scale, 4)
+def interval(count: int, total: int) -> list[float]:
+    """95 % interval of a share (Wilson), rounded."""
+    return [round(bound, 4) for bound in wilson(count, total)]

@@ -214,9 +214,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--short-repeats", type=int, default=5, help="of the two short schedules")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
-        "--limit", type=int, default=8000, help="steps after which a loop gives up"
-    )
+    parser.add_argument("--limit", type=int, default=8000, help="steps after which a loop gives up")
     parser.add_argument("--dry", action="store_true", help="do not write the result file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
