@@ -27,6 +27,8 @@ from convscope.data import open_dataset
 from convscope.models import load
 from convscope.robustness import certify, compare_defenses, evaluate
 
+EPSILON = 0.3
+
 PUBLISHED = {
     "source": "Jeong and Shin, Consistency Regularization for Certified Robustness of Smoothed "
     "Classifiers, NeurIPS 2020: the authors' logs, MNIST, sigma 0.5, lambda 5, 100,000 draws, mean "
@@ -55,7 +57,7 @@ def official(
     from autoattack import AutoAttack
 
     attack = AutoAttack(
-        PixelsIn(robust).eval(), norm="Linf", eps=0.3, version="standard", device="cpu", seed=0,
+        PixelsIn(robust).eval(), norm="Linf", eps=EPSILON, version="standard", device="cpu", seed=0,
         verbose=False,
     )  # fmt: skip
     start = time.perf_counter()
@@ -72,7 +74,7 @@ def official(
         # Judged by one forward pass on what lies inside the ball to a rounding error of float32.
         with torch.no_grad():
             fell = robust.logits(found).argmax(1) != labels[rows]
-        fell &= (found - images[rows]).abs().flatten(1).amax(dim=1) <= 0.3 + 1e-6
+        fell &= (found - images[rows]).abs().flatten(1).amax(dim=1) <= EPSILON + 1e-6
         standing[rows[fell]] = False
         broken[name] = int(fell.sum())
         accuracies[name] = int(standing.sum()) / len(images)
@@ -131,7 +133,7 @@ def main() -> None:
             robust,
             images,
             labels,
-            epsilon=0.3,
+            epsilon=EPSILON,
             effort=given.effort,
             generator=torch.Generator().manual_seed(0),
             on_rung=print,
