@@ -1,6 +1,9 @@
-"""Class images read by an independently trained network, and the same recipes on random weights.
+"""Class images as an independently trained network classifies them, and on random weights.
 
 python benchmarks/looking_class_images.py --model runs/a --judge runs/b --data mnist --data-dir DIR
+
+The judge's own accuracy on the test images is measured and recorded, too: a weak judge says little.
+Network, judge and data prior are fitted to the same training images.
 """
 
 from __future__ import annotations
@@ -11,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from record import record
+from record import interval, record
 
 import convscope
+from convscope.training import evaluate
 from convscope.visualizations import RECIPES, chosen_recipe, class_images, stationarity
 
 
@@ -25,6 +29,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--recipes", default="", help="comma-separated; default: all and the prior")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--dry", action="store_true", help="do not write the result file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     classifier, judge = convscope.load(options.model), convscope.load(options.judge)
@@ -33,7 +38,13 @@ def main() -> None:
     reference = data.train.floats(order)
     default = chosen_recipe(None, reference).name
     names = [n for n in options.recipes.split(",") if n] or list(RECIPES)
-    figures: dict[str, Any] = {"default": default, "stationarity": stationarity(reference[:1000])}
+    judged = evaluate(judge, data.test)
+    right = round(judged.accuracy * len(data.test))
+    figures: dict[str, Any] = {
+        "judge": {"test accuracy": judged.accuracy, "interval": interval(right, len(data.test))},
+        "default": default,
+        "stationarity": stationarity(reference[:1000]),
+    }
     for name in names:
         runs = [
             class_images(
@@ -45,12 +56,15 @@ def main() -> None:
             )
             for seed in range(options.seeds)
         ]
+        shown = [r.judgement.right for r in runs if r.judgement]
         figures[name] = {
-            "read as intended": [r.judgement.right for r in runs if r.judgement],
+            # The same ten classes with every seed: images of one class are no independent draws.
+            "interval": interval(sum(shown), len(runs[0].units) * len(shown)),
+            "classified as intended": [r.judgement.right for r in runs if r.judgement],
             "mean probability": [
                 float(r.judgement.probabilities.mean()) for r in runs if r.judgement
             ],
-            "read as intended, random weights": [
+            "classified as intended, random weights": [
                 r.control.judgement.right for r in runs if r.control and r.control.judgement
             ],
             "mean activation over largest natural": [
@@ -58,6 +72,9 @@ def main() -> None:
             ],
             "classes": len(runs[0].units),
         }
+    if options.dry:
+        print(figures)
+        return
     record(
         f"looking_class_images_{options.data}",
         figures,

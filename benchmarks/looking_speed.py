@@ -1,21 +1,35 @@
-"""Explanations of all ten classes against captum and pytorch-grad-cam; class images in one call.
+"""Explanations of ten classes, and ten class images, against each peer at its best.
 
-Same network, same images, same maps, one thread. Peers are called as their documentation shows.
+    python benchmarks/looking_speed.py --data-dir DIR [--hub FOLDER] [--repeats 7] [--only TITLE]
+
+Same network, same images, same maps, one thread, contestants in turns. Every method has the plain
+torch that somebody who knows it would write, next to captum and pytorch-grad-cam. Captum's
+perturbation methods answer for all classes in one call when `target` is left out; its gradient
+methods need one call per class. `--hub` is the folder of MobileNetV2 (224 pixels) in transformers'
+format.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-import types
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from record import interleaved, record
+from peers import (
+    PixelsIn,
+    torch_class_images,
+    torch_grad_cam,
+    torch_occlusion,
+    torch_saliency,
+    unused_may_be_missing,
+)
+from record import interleaved, record, times_faster
 from torch import Tensor, nn
 
+import convscope
 from convscope.classifier import Classifier
 from convscope.data import open_dataset
 from convscope.explanations import grad_cam, integrated_gradients, occlusion, saliency
@@ -23,13 +37,18 @@ from convscope.models import build
 from convscope.visualizations import class_images, noise_adam
 
 CLASSES = range(10)
+Contestants = dict[str, Callable[[], Tensor]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--hub", help="folder of an image classifier in transformers' format")
     parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=100, help="steps of the class images")
+    parser.add_argument("--only", default="", help="rows whose title contains this")
+    parser.add_argument("--dry", action="store_true", help="do not write the result file")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
@@ -38,212 +57,181 @@ def main() -> None:
     data = open_dataset(name, data_dir=options.data_dir)
     mean, std = data.mean_std()
     module = build("mnist-conv2-fc", generator=torch.Generator().manual_seed(0)).eval()
+    # Frozen, as a peer at its best would have it: no gradient of a weight is ever computed.
+    module.requires_grad_(False)
     classifier = Classifier.wrap(module, input_shape=(1, 28, 28), mean=mean, std=std)
-    many = data.test.floats(slice(0, options.images))
-    few = many[:16]
+    many, labels = data.test.floats(slice(0, options.images)), data.test.labels[: options.images]
+    # Before peers are imported: transformers would take stand-ins of torchvision for the real one.
+    large = convscope.load(f"hf:{options.hub}") if options.hub else None
     figures: dict[str, Any] = {}
-    for preset, window, stride in (("12/4", 12, 4), ("14/7", 14, 7)):
-        compare(
-            figures,
-            f"occlusion {preset}, {len(few)} images, 10 classes",
-            {
-                "ours": lambda p=preset: occlusion(classifier, few, "all", preset=p).maps,
-                "captum": lambda w=window, s=stride: captum_occlusion(classifier, few, w, s),
-            },
-            options.repeats,
+    rows: dict[str, tuple[Contestants, Sequence[str] | None]] = {}
+    for window, stride in ((12, 4), (14, 7)):
+        title = f"occlusion {window}/{stride}, {len(many[:16])} images, 10 classes"
+        rows[title] = (occlusions(classifier, many[:16], window, stride), None)
+    rows[f"saliency, {len(many)} images, 10 classes"] = (saliencies(classifier, many), None)
+    title = f"integrated gradients, 50 steps, {len(many)} images, own class"
+    rows[title] = (integrated(classifier, many, labels), None)
+    rows[f"Grad-CAM at conv2, 28 px, {len(many)} images, 10 classes"] = (
+        grad_cams(classifier, "conv2", many, CLASSES),
+        ("captum, class by class", "torch"),
+    )
+    if large is not None:
+        large.module.eval().requires_grad_(False)
+        photos = torch.rand(8, *large.input_shape, generator=torch.Generator().manual_seed(0))
+        layer = grad_cam(large, photos[:1], 0).layer
+        assert layer is not None
+        rows[f"Grad-CAM at {layer}, MobileNetV2, 224 px, {len(photos)} images, 10 classes"] = (
+            grad_cams(large, layer, photos, CLASSES),
+            ("captum, class by class", "torch"),
         )
-    compare(
-        figures,
-        f"saliency, {len(many)} images, 10 classes",
-        {
-            "ours": lambda: saliency(classifier, many, "all").maps,
-            "captum": lambda: captum_saliency(classifier, many),
-        },
-        options.repeats,
-    )
-    labels = data.test.labels[: len(many)]
-    compare(
-        figures,
-        f"integrated gradients, 50 steps, {len(many)} images, own class",
-        {
-            "ours": lambda: (
-                integrated_gradients(
-                    classifier, many, labels, baseline=0.0, steps=50, tolerance=None
-                ).maps
-            ),
-            "captum": lambda: captum_integrated(classifier, many, labels, 50, None),
-            "captum, internal_batch_size=64": lambda: captum_integrated(
-                classifier, many, labels, 50, 64
-            ),
-        },
-        options.repeats,
-    )
-    compare(
-        figures,
-        f"Grad-CAM at conv2, {len(many)} images, 10 classes",
-        {
-            "ours": lambda: grad_cam(classifier, many, "all", layer="conv2").maps,
-            "captum": lambda: captum_grad_cam(classifier, many),
-            "pytorch-grad-cam": lambda: peer_grad_cam(classifier, many),
-        },
-        options.repeats,
-        same=("captum",),
-    )
-    compare(
-        figures,
-        "ten class images, 100 steps",
-        {
-            "ours": lambda: (
-                class_images(classifier, recipe=noise_adam(steps=100), control=False).images
-            ),
-            "ten calls of the usual loop": lambda: sequential(classifier, 100),
-        },
-        options.repeats,
-        same=(),
-    )
-    record(
-        "looking_speed",
-        figures,
-        peers=("captum", "grad-cam"),
-        data=name,
-        threads=1,
-        repeats=options.repeats,
-        network="mnist-conv2-fc, fresh weights",
-    )
+    rows[f"ten class images, {options.steps} steps"] = (grown(classifier, options.steps), ())
+    for title, (contestants, same) in rows.items():
+        if options.only in title:
+            figures[title] = compared(contestants, options.repeats, same)
+            print(title, figures[title]["times faster"], flush=True)
+    if not options.dry:
+        record(
+            "looking_speed",
+            figures,
+            peers=("captum", "grad-cam", "transformers"),
+            data=name,
+            threads=1,
+            repeats=options.repeats,
+            network="mnist-conv2-fc, fresh weights, frozen; 224 px: MobileNetV2 1.0, random images",
+            ratio="CPU time of a peer by ours, turn by turn",
+        )
 
 
-def compare(
-    figures: dict[str, Any],
-    title: str,
-    contestants: dict[str, Any],
-    repeats: int,
-    same: tuple[str, ...] | None = None,
-) -> None:
-    """Time contestants in turns and, where they should agree, say how far apart they are."""
+def compared(contestants: Contestants, repeats: int, same: Sequence[str] | None) -> dict[str, Any]:
+    """Time contestants in turns; say how far the maps of `same` (None: all) are from ours."""
     maps = {name: run() for name, run in contestants.items()}
     times = interleaved(contestants, repeats=repeats)
-    best = min(v["cpu_seconds"] for k, v in times.items() if k != "ours")
-    entry: dict[str, Any] = {
-        "times": times,
-        "ratios": {
-            k: v["cpu_seconds"] / times["ours"]["cpu_seconds"]
-            for k, v in times.items()
-            if k != "ours"
+    chosen = [name for name in maps if name != "convscope"] if same is None else same
+    return {
+        "times faster": times_faster(times, "convscope"),
+        "largest difference": {
+            name: float((maps["convscope"] - maps[name]).abs().max()) for name in chosen
         },
-        "ratio_to_best_peer": best / times["ours"]["cpu_seconds"],
+        "times": times,
     }
-    for name in same if same is not None else [k for k in maps if k != "ours"]:
-        entry[f"largest difference from {name}"] = float((maps["ours"] - maps[name]).abs().max())
-    figures[title] = entry
 
 
-def captum_occlusion(classifier: Classifier, images: Tensor, window: int, stride: int) -> Tensor:
+def occlusions(classifier: Classifier, images: Tensor, window: int, stride: int) -> Contestants:
     from captum.attr import Occlusion
 
     method = Occlusion(classifier.logits)
-    maps = [
-        method.attribute(
-            images,
-            sliding_window_shapes=(1, window, window),
-            strides=(1, stride, stride),
-            baselines=0.5,
-            target=k,
-        )[:, 0]
-        for k in CLASSES
-    ]
-    return torch.stack(maps, dim=1)
+    given: dict[str, Any] = {
+        "sliding_window_shapes": (1, window, window),
+        "strides": (1, stride, stride),
+        "baselines": 0.5,
+    }
+    shape = (len(images), 10, *images.shape[2:])
+
+    def all_at_once(together: int) -> Tensor:
+        return method.attribute(images, perturbations_per_eval=together, **given).reshape(shape)
+
+    def by_class() -> Tensor:
+        maps = [method.attribute(images, target=k, **given)[:, 0] for k in CLASSES]
+        return torch.stack(maps, dim=1)
+
+    return {
+        "convscope": lambda: occlusion(classifier, images, "all", preset=f"{window}/{stride}").maps,
+        "captum, target left out": lambda: all_at_once(1),
+        "captum, target left out, 8 windows per pass": lambda: all_at_once(8),
+        "captum, class by class": by_class,
+        "torch, chunks of 128 rows": lambda: torch_occlusion(
+            classifier, images, window, stride, fill=0.5, rows=128
+        ),
+    }
 
 
-def captum_saliency(classifier: Classifier, images: Tensor) -> Tensor:
+def saliencies(classifier: Classifier, images: Tensor) -> Contestants:
     from captum.attr import Saliency
 
     method = Saliency(classifier.logits)
-    return torch.stack(
-        [method.attribute(images.clone(), target=k).amax(dim=1) for k in CLASSES], dim=1
-    )
+
+    def by_class() -> Tensor:
+        maps = [method.attribute(images.clone(), target=k).amax(dim=1) for k in CLASSES]
+        return torch.stack(maps, dim=1)
+
+    return {
+        "convscope": lambda: saliency(classifier, images, "all").maps,
+        "captum, class by class": by_class,
+        "torch, one forward pass and ten gradients": lambda: torch_saliency(
+            classifier, images, CLASSES
+        ),
+    }
 
 
-def captum_integrated(
-    classifier: Classifier, images: Tensor, labels: Tensor, steps: int, batch: int | None
-) -> Tensor:
+def integrated(classifier: Classifier, images: Tensor, labels: Tensor) -> Contestants:
     from captum.attr import IntegratedGradients
 
     method = IntegratedGradients(classifier.logits)
-    return method.attribute(
-        images, baselines=0.0, target=labels, n_steps=steps, internal_batch_size=batch
-    ).detach()
+
+    def theirs(rows: int | None) -> Tensor:
+        return method.attribute(
+            images, baselines=0.0, target=labels, n_steps=50, internal_batch_size=rows
+        ).detach()
+
+    return {
+        "convscope": lambda: (
+            integrated_gradients(
+                classifier, images, labels, baseline=0.0, steps=50, tolerance=None
+            ).maps
+        ),
+        "captum, as documented": lambda: theirs(None),
+        "captum, internal_batch_size=64": lambda: theirs(64),
+    }
 
 
-def captum_grad_cam(classifier: Classifier, images: Tensor) -> Tensor:
+def grad_cams(
+    classifier: Classifier, layer: str, images: Tensor, classes: Sequence[int]
+) -> Contestants:
     from captum.attr import LayerAttribution, LayerGradCam
 
-    method = LayerGradCam(classifier.logits, classifier.module.conv2)
-    maps = []
-    for k in CLASSES:
-        coarse = method.attribute(images, target=k)
-        maps.append(LayerAttribution.interpolate(coarse, (28, 28), "bilinear")[:, 0].detach())
-    return torch.stack(maps, dim=1)
+    with unused_may_be_missing():
+        from pytorch_grad_cam import GradCAM
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    at = classifier.module.get_submodule(layer)
+    targets = torch.tensor(list(classes)).expand(len(images), -1)
+    method = LayerGradCam(classifier.logits, at)
+    size = tuple(images.shape[-2:])
+    # Captum and pytorch-grad-cam take their gradients through the pixels of a frozen network.
+    pixels = images.clone().requires_grad_(True)
+
+    def captum() -> Tensor:
+        maps = []
+        for k in classes:
+            coarse = method.attribute(pixels, target=k)
+            up = LayerAttribution.interpolate(coarse, size, "bilinear")
+            maps.append(up[:, 0].detach())
+        return torch.stack(maps, dim=1)
+
+    def pytorch_grad_cam() -> Tensor:
+        net: nn.Module = PixelsIn(classifier)
+        maps = []
+        with GradCAM(model=net, target_layers=[at]) as peer:
+            for k in classes:
+                chosen = [ClassifierOutputTarget(k)] * len(images)
+                maps.append(torch.from_numpy(peer(input_tensor=pixels, targets=chosen)))
+        return torch.stack(maps, dim=1)
+
+    return {
+        "convscope": lambda: grad_cam(classifier, images, targets, layer=layer).maps,
+        "captum, class by class": captum,
+        "pytorch-grad-cam, class by class": pytorch_grad_cam,
+        "torch": lambda: torch_grad_cam(classifier, at, images, classes),
+    }
 
 
-def peer_grad_cam(classifier: Classifier, images: Tensor) -> Tensor:
-    stand_in_for_torchvision()
-    from pytorch_grad_cam import GradCAM
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-
-    class Whole(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = classifier.module
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.net(classifier.prepare(x))
-
-    maps = []
-    with GradCAM(model=Whole(), target_layers=[classifier.module.conv2]) as method:
-        for k in CLASSES:
-            targets = [ClassifierOutputTarget(k)] * len(images)
-            maps.append(torch.from_numpy(method(input_tensor=images, targets=targets)))
-    for parameter in classifier.module.parameters():
-        parameter.grad = None
-    return torch.stack(maps, dim=1)
-
-
-def stand_in_for_torchvision() -> None:
-    """pytorch-grad-cam imports names of torchvision that Grad-CAM itself never uses."""
-
-    class Unused(types.ModuleType):
-        __path__: ClassVar[list[str]] = []
-
-        def __getattr__(self, name: str) -> Any:
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return object
-
-    try:
-        import torchvision  # noqa: F401
-    except Exception:
-        for part in ("", ".transforms", ".transforms.functional", ".models"):
-            sys.modules[f"torchvision{part}"] = Unused(f"torchvision{part}")
-
-
-def sequential(classifier: Classifier, steps: int) -> Tensor:
-    """One class after the other: whole network, Adam on the image, `.backward()`."""
-    images = []
-    for k in CLASSES:
-        image = (0.5 + 0.05 * torch.randn(1, *classifier.input_shape)).clamp(0, 1)
-        image.requires_grad_(True)
-        optimizer = torch.optim.Adam([image], lr=0.05)
-        for _ in range(steps):
-            optimizer.zero_grad()
-            loss = -classifier.logits(image)[0, k]
-            loss.backward()
-            optimizer.step()
-            with torch.no_grad():
-                image.clamp_(0, 1)
-        images.append(image.detach())
-    for parameter in classifier.module.parameters():
-        parameter.grad = None
-    return torch.cat(images)
+def grown(classifier: Classifier, steps: int) -> Contestants:
+    recipe = noise_adam(steps=steps)
+    return {
+        "convscope": lambda: class_images(classifier, recipe=recipe, control=False).images,
+        "torch, a batch of ten": lambda: torch_class_images(classifier, steps, together=True),
+        "torch, one after the other": lambda: torch_class_images(classifier, steps, together=False),
+    }
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 python benchmarks/looking_trust.py --model runs/a --data cifar10 --data-dir DIR [--images 48]
     [--methods grad-cam,saliency] [--once rise]
+
+Insertion and deletion use all images, pointing 24 mosaics of four images each: its interval is that
+of 96 quarters, an upper bound for a mean of shares.
 """
 
 from __future__ import annotations
@@ -12,11 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from record import record
+from record import interval, record
 
 import convscope
 from convscope.explanations import EXPLANATIONS, trust
 from convscope.results import row
+
+MOSAICS = 24
+"""How many `trust` makes."""
+
+
+def pointing_interval(share: float | None) -> list[float] | None:
+    quarters = 4 * MOSAICS
+    return None if share is None else interval(round(share * quarters), quarters)
 
 
 def main() -> None:
@@ -27,6 +38,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--methods", default=",".join(EXPLANATIONS))
     parser.add_argument("--once", default="", help="slow methods: only tests that need one map")
+    parser.add_argument("--dry", action="store_true", help="do not write the result file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     classifier = convscope.load(options.model)
@@ -54,9 +66,16 @@ def main() -> None:
     )
     blind = found.rows[-1].gap
     figures: dict[str, Any] = {
-        entry.method: row(entry) | {"gap over random map": entry.gap - blind}
+        entry.method: row(entry)
+        | {
+            "gap over random map": entry.gap - blind,
+            "pointing interval": pointing_interval(entry.pointing),
+        }
         for entry in found.rows
     }
+    if options.dry:
+        print(figures)
+        return
     record(
         f"looking_trust_{options.data}",
         figures,
@@ -67,6 +86,7 @@ def main() -> None:
         mask_share=found.area,
         mosaics_shrunk=found.shrunk,
         notes=found.notes,
+        mosaics=MOSAICS,
         threads=1,
     )
 

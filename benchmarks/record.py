@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from convscope.stats import wilson
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -65,12 +67,12 @@ def machine() -> dict[str, Any]:
 
 def interleaved(
     contestants: dict[str, Callable[[], Any]], *, repeats: int = 5, warmup: int = 1
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """Time contestants in turns, so that a noisy neighbor hits all of them.
 
     Returns:
         For each: median wall-clock seconds, median CPU seconds of the process, the spread
-        (largest minus smallest wall-clock time) and n.
+        (largest minus smallest wall-clock time), n, and the CPU seconds of every turn.
     """
     wall: dict[str, list[float]] = {name: [] for name in contestants}
     cpu: dict[str, list[float]] = {name: [] for name in contestants}
@@ -87,6 +89,34 @@ def interleaved(
             "cpu_seconds": statistics.median(cpu[name]),
             "spread": max(wall[name]) - min(wall[name]),
             "n": repeats,
+            "cpu_turns": [round(seconds, 6) for seconds in cpu[name]],
         }
         for name in contestants
     }
+
+
+def times_faster(times: dict[str, dict[str, Any]], ours: str) -> dict[str, Any]:
+    """How many times longer the others take, by CPU time, from turns that lie side by side.
+
+    Returns:
+        For each peer the median, smallest and largest ratio of its turns; ``"best peer"`` names
+        the one with the smallest median.
+    """
+    found: dict[str, Any] = {}
+    for name, entry in times.items():
+        if name == ours:
+            continue
+        pairs = zip(entry["cpu_turns"], times[ours]["cpu_turns"], strict=True)
+        ratios = [theirs / own for theirs, own in pairs]
+        found[name] = {
+            "median": round(statistics.median(ratios), 3),
+            "smallest": round(min(ratios), 3),
+            "largest": round(max(ratios), 3),
+        }
+    best = min(found, key=lambda name: found[name]["median"])
+    return {"best peer": best, "best peer / ours": found[best]["median"], **found}
+
+
+def interval(count: int, total: int) -> list[float]:
+    """95 % interval of a share (Wilson), rounded."""
+    return [round(bound, 4) for bound in wilson(count, total)]

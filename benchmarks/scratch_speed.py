@@ -1,7 +1,8 @@
-"""Convolution and max-pooling from scratch against torch and against the usual NumPy ways.
+"""Convolution and max-pooling from scratch against torch, ONNX Runtime and the usual NumPy ways.
 
 One thread each, float32, N = 64, 32 -> 32 channels, 3x3 "same". Contestants take turns; times are
 medians of the CPU time of the process. Every contestant's result is first compared with torch's.
+ONNX Runtime (`pip install onnx onnxruntime`) has no backward pass: it is in the forward table.
 
     python benchmarks/scratch_speed.py [--repeats 15] [--blas SkylakeX]
 
@@ -20,6 +21,7 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--repeats", type=int, default=15)
 parser.add_argument("--blas", default="", help="OPENBLAS_CORETYPE, such as SkylakeX or Haswell")
 parser.add_argument("--data-dir", help="not used: random numbers do")
+parser.add_argument("--dry", action="store_true", help="do not write the result file")
 arguments = parser.parse_args()
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
@@ -153,7 +155,11 @@ def convolution(size: int) -> dict[str, object]:
             error = scratch.relative_error(np.asarray(found), expected)
             if not error < 1e-4:
                 raise SystemExit(f"{name} differs from torch by {error}")
+    session, feed = onnx_convolution(images, kernels)
+    if not np.allclose(session(feed), reference_forward(t_images, t_kernels), atol=1e-3):
+        raise SystemExit("ONNX Runtime differs from torch")
     forward = {
+        "ONNX Runtime": lambda: session(feed),
         "torch channels_last": lambda: torch.nn.functional.conv2d(
             l_images.detach(), l_kernels.detach(), padding=1
         ),
@@ -166,6 +172,35 @@ def convolution(size: int) -> dict[str, object]:
         "forward and backward": table(both),
         "forward": table(forward),
     }
+
+
+def reference_forward(images, kernels):
+    return torch.nn.functional.conv2d(images.detach(), kernels.detach(), padding=1).numpy()
+
+
+def onnx_convolution(images, kernels):
+    """A convolution as ONNX Runtime runs it: one thread, kernels as a constant of the graph."""
+    import onnx
+    import onnxruntime
+
+    shape = list(images.shape)
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    number = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [node],
+        "convolution",
+        [onnx.helper.make_tensor_value_info("x", number, shape)],
+        [onnx.helper.make_tensor_value_info("y", number, shape)],
+        [onnx.numpy_helper.from_array(kernels, "w")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
+    )
+    return lambda feed: session.run(None, feed)[0], {"x": images}
 
 
 def max_pooling(size: int) -> dict[str, object]:
@@ -230,15 +265,22 @@ def main() -> None:
         pictures = convolution(size)
         both = pictures["forward and backward"]
         ratio = both["scratch"]["cpu_ms"] / both["torch channels_last"]["cpu_ms"]
+        forward = pictures["forward"]
+        onnx_ratio = forward["scratch"]["cpu_ms"] / forward["ONNX Runtime"]["cpu_ms"]
         figures[f"convolution {size}x{size}"] = {
             "ours / torch channels_last": round(ratio, 2),
+            "ours / ONNX Runtime, forward alone": round(onnx_ratio, 2),
             **pictures,
         }
         figures[f"max-pool 2x2 of {size}x{size}"] = {"forward and backward": max_pooling(size)}
     suffix = f"_{arguments.blas.lower()}" if arguments.blas else ""
+    if arguments.dry:
+        print(figures)
+        return
     record(
         f"scratch_speed{suffix}",
         figures,
+        peers=("onnxruntime",),
         setting={
             "images": N,
             "channels": CHANNELS,
