@@ -16,7 +16,7 @@ class ConvscopeError(Exception):
 
     Args:
         what: One line: what is wrong, with the value that came.
-        code: Row of the catalogue of bad inputs, such as ``"D03"``.
+        code: What kind of situation it is, such as ``"D03"``: see `convscope.error_codes`.
         where: File, layer or option that the error is about. Control characters are escaped.
         expected: What would have been right.
         hint: What to do next.

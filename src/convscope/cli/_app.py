@@ -25,6 +25,7 @@ from convscope.cli._attack_list import show_page, wanted_page
 from convscope.cli._attack_settings import shown_default
 from convscope.cli._examples import EXAMPLES, epilogue
 from convscope.cli._output import VOICE
+from convscope.error_codes import CODES
 from convscope.errors import ConvscopeError, UsageError, printable
 
 # Order of the help page: a first visit from top to bottom.
@@ -40,6 +41,7 @@ COMMANDS = (
     "audit",
     "scratch",
     "adder",
+    "explain",
 )
 
 HELP = """See what a convolutional network learned, where it looks, and how it is fooled.
@@ -234,6 +236,8 @@ def _say_error(error: ConvscopeError, everywhere: Everywhere) -> int:
         traceback.print_exception(error)
     tag = f"error[{error.code}]" if error.code else "error"
     print(f"{tag}: {error}", file=sys.stderr)
+    if error.code in CODES:
+        print(f"  more: convscope explain {error.code}", file=sys.stderr)
     code: Any = getattr(error, "exit_code", 70)
     return int(code)
 

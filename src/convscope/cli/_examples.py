@@ -50,6 +50,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "scratch": ("convscope scratch check", "convscope scratch train --data digits"),
     "adder": ("convscope adder 100111 110010",),
+    "explain": ("convscope explain U11", "convscope explain"),
 }
 
 

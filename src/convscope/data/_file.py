@@ -89,7 +89,7 @@ def read_file(path: Path, *, limit: int, code: str, kind: type[DataError] = Data
     Args:
         path: File to read.
         limit: Largest size in bytes.
-        code: Catalogue row for a file that is too large.
+        code: Code of the error for a file that is too large.
         kind: The error to raise.
 
     Returns:

@@ -52,7 +52,7 @@ def read_idx(path: Path, *, dimensions: int) -> IdxFile:
         The values and the hash of the uncompressed content.
 
     Raises:
-        DataError: ``D01`` to ``D08``, ``D12``, ``D13``, as the catalogue says. Sizes are checked
+        DataError: ``D01`` to ``D08``, ``D12``, ``D13``. Sizes are checked
             before memory is taken.
         ResourceError: No permission to read.
     """

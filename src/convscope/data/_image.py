@@ -313,7 +313,7 @@ def read_image(
         (channels, height, width).
 
     Raises:
-        ImageError: Not a readable image (rows I01 to I22 of the catalogue).
+        ImageError: Not a readable image (I01 to I22).
         ResourceError: No permission to read the file.
         UsageError: Channels, size, fit or background without meaning.
 

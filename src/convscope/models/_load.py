@@ -54,7 +54,7 @@ def load(
         from and ``flags`` what is odd about it.
 
     Raises:
-        CheckpointError: C01 to C19 of the catalogue of bad inputs, each with what to do.
+        CheckpointError: C01 to C19, each with what to do (`convscope.error_codes`).
         NumericalError: C13, NaN or infinity in the weights.
         UsageError: A library that the spec needs is missing.
         ResourceError: Nothing can be read or fetched.
