@@ -62,10 +62,10 @@ def test_version_is_one_line(capsys):
         ["attack"],
     ],
 )
-def test_wrong_words_are_usage_errors_in_three_lines(words, capsys):
+def test_wrong_words_are_usage_errors_in_four_lines(words, capsys):
     assert main(words) == 2
     err = capsys.readouterr().err
-    assert err.startswith("error") and len(err.splitlines()) <= 3 and "Traceback" not in err
+    assert err.startswith("error") and len(err.splitlines()) <= 4 and "Traceback" not in err
 
 
 def test_a_typo_in_a_command_gets_a_suggestion(capsys):

@@ -63,7 +63,7 @@ def test_models_show_a_run(run, capsys):
 def test_models_show_a_misspelled_name(capsys):
     assert main(["models", "show", "mnist-conv2-cf"]) == 4
     error = capsys.readouterr().err
-    assert "did you mean mnist-conv2-fc" in error and len(error.splitlines()) <= 3
+    assert "did you mean mnist-conv2-fc" in error and len(error.splitlines()) <= 4
 
 
 def test_eval_gives_every_number_as_json(run, capsys):
