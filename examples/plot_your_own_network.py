@@ -1,9 +1,11 @@
-"""Your own network, audited: any PyTorch module becomes one HTML page.
+"""
+Your own network, audited
+=========================
 
-    python examples/plot_your_own_network.py [FOLDER]
+Any PyTorch module becomes one HTML page. convscope needs to know the size of its images and how
+their pixels are normalized; it leaves the module exactly as it found it.
 
-The network below stands for yours. convscope needs to know the size of its images and how their
-pixels are normalized; it leaves the module exactly as it found it.
+To run it: ``python examples/plot_your_own_network.py [FOLDER]``
 """
 
 import sys
@@ -13,8 +15,15 @@ import torch
 from torch import nn
 
 import convscope
+from convscope import figures
 from convscope.reports import render
 from convscope.studies import audit
+
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
+folder.mkdir(parents=True, exist_ok=True)
+
+# %%
+# The network below stands for yours, and the plain loop for your training.
 
 
 def train_it_your_way(images: torch.Tensor, labels: torch.Tensor) -> nn.Module:
@@ -34,30 +43,32 @@ def train_it_your_way(images: torch.Tensor, labels: torch.Tensor) -> nn.Module:
     return network.eval()
 
 
-def main(folder: Path) -> None:
-    """Wrap, audit, render."""
-    digits = convscope.open_dataset("digits")
-    network = train_it_your_way(digits.train.floats(slice(0, None)), digits.train.labels)
+digits = convscope.open_dataset("digits")
+network = train_it_your_way(digits.train.floats(slice(0, None)), digits.train.labels)
 
-    classifier = convscope.Classifier.wrap(
-        network,
-        input_shape=(1, 28, 28),
-        class_names=digits.class_names,
-        mean=[0.2],
-        std=[1.0],
-    )
-    result = audit(
-        classifier,
-        digits,
-        out_folder=folder / "audit",
-        sections=("performance", "architecture", "looking", "robustness"),
-        images_per_section=4,
-    )
-    render(result.folder, folder / "audit.html")
-    print(f"wrote {folder / 'audit.html'}")
+# %%
+# Wrap it: now every method of the package takes it.
 
+classifier = convscope.Classifier.wrap(
+    network,
+    input_shape=(1, 28, 28),
+    class_names=digits.class_names,
+    mean=[0.2],
+    std=[1.0],
+)
+path = folder / "confusion.png"
+figures.draw(convscope.evaluate(classifier, digits.test)).savefig(path, dpi=110)
+print(f"wrote {path}")
 
-if __name__ == "__main__":
-    target = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
-    target.mkdir(parents=True, exist_ok=True)
-    main(target)
+# %%
+# The audit writes a folder with every number and picture; one self-contained page is made of it.
+
+result = audit(
+    classifier,
+    digits,
+    out_folder=folder / "audit",
+    sections=("performance", "architecture", "looking", "robustness"),
+    images_per_section=4,
+)
+render(result.folder, folder / "audit.html")
+print(f"wrote {folder / 'audit.html'}")

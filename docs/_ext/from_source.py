@@ -1,0 +1,390 @@
+"""Pages and tables that are made from the source while building, and so are never out of date.
+
+A page holds a line ``% generated: NAME``; the function of that name below writes what stands
+there. Pages of the API are written whole, one for each public module.
+"""
+
+import inspect
+import pkgutil
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sphinx.application import Sphinx
+
+import convscope
+from convscope import errors
+from convscope.error_codes import CODES, FAMILIES
+from convscope.error_index import Entry, error_index
+
+ROOT = Path(__file__).parents[2]
+SOURCE = Path(convscope.__file__).parent
+LINE = re.compile(r"^% generated: ([\w-]+)$", re.M)
+SPAN = re.compile(r"(?<![`\[])`([A-Z]\d\d)`(?!`)")
+
+
+# ---- The API ---------------------------------------------------------------------------------
+
+
+def public_modules() -> Iterator[str]:
+    """Modules and packages whose names are public, except the command line."""
+    for info in pkgutil.walk_packages([str(SOURCE)], "convscope."):
+        parts = info.name.split(".")[1:]
+        hidden = any(part.startswith("_") for part in parts)
+        if not hidden and parts[0] != "cli":
+            yield info.name
+
+
+def public_names(module: ModuleType) -> list[str]:
+    """What a module gives: its ``__all__``, or what it defines itself."""
+    if hasattr(module, "__all__"):
+        return [name for name in module.__all__ if not inspect.ismodule(getattr(module, name))]
+    return [
+        name
+        for name, member in vars(module).items()
+        if not name.startswith("_") and getattr(member, "__module__", "") == module.__name__
+    ]
+
+
+def write_api(app: Sphinx) -> None:
+    """A page for each public module, with a table of what it gives."""
+    folder = Path(app.srcdir) / "reference" / "api"
+    folder.mkdir(exist_ok=True)
+    written = set()
+    for name in public_modules():
+        module = import_module(name)
+        names = public_names(module)
+        if not names:
+            continue
+        shown = [one for one in names if callable(getattr(module, one))]
+        table = "\n".join(f"   ~{name}.{one}" for one in shown)
+        text = f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n   :no-members:\n\n"
+        if len(shown) > 1:
+            text += f".. autosummary::\n   :nosignatures:\n\n{table}\n\n"
+        for one in names:
+            member = getattr(module, one)
+            if inspect.isclass(member):
+                text += f".. autoclass:: {name}.{one}\n\n"
+            elif callable(member):
+                text += f".. autofunction:: {name}.{one}\n\n"
+        _write(folder / f"{name}.rst", text)
+        written.add(f"{name}.rst")
+    for old in folder.glob("*.rst"):
+        if old.name not in written:
+            old.unlink()
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text("utf-8") != text:
+        path.write_text(text, "utf-8")
+
+
+# ---- Tables ----------------------------------------------------------------------------------
+
+
+def table(headers: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
+    lines = [headers, ["---"] * len(headers), *rows]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+
+
+def _cell(text: object) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """Text in which nothing is markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|$])", r"\\\1", text)
+
+
+def _first_line(member: Any) -> str:
+    return (inspect.getdoc(member) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _link(name: str, member: Any, package: str) -> str:
+    called = getattr(member, "__name__", "")
+    public = getattr(import_module(package), called, None) is member
+    return f"{{py:obj}}`{name} <{package}.{called}>`" if called and public else f"`{name}`"
+
+
+def _registry(registry: Mapping[str, Any], package: str) -> str:
+    """Names, what each does, and names of other libraries that are taken for it."""
+    about = getattr(registry, "about", lambda name: _first_line(registry[name]))
+    aliases: dict[str, list[str]] = {}
+    for alias, name in getattr(registry, "aliases", {}).items():
+        aliases.setdefault(name, []).append(f"`{alias}`")
+    headers = ["name", "what it does"] + (["also taken"] if aliases else [])
+    rows = []
+    for name in registry:
+        row = [_link(name, registry[name], package), _plain(about(name))]
+        rows.append([*row, " ".join(aliases.get(name, []))] if aliases else row)
+    return table(headers, rows)
+
+
+def attacks() -> str:
+    """Attacks on each image."""
+    from convscope.attacks import ATTACKS
+
+    return _registry(ATTACKS, "convscope.attacks")
+
+
+def shared_attacks() -> str:
+    """One perturbation for many images."""
+    from convscope.attacks import SHARED
+
+    return _registry(SHARED, "convscope.attacks")
+
+
+def explanations() -> str:
+    """Explanations of a classification."""
+    from convscope.explanations import EXPLANATIONS
+
+    return _registry(EXPLANATIONS, "convscope.explanations")
+
+
+def layer_views() -> str:
+    """Views of layers."""
+    from convscope.explanations import LAYER_VIEWS
+
+    return _registry(LAYER_VIEWS, "convscope.explanations")
+
+
+def visualization_recipes() -> str:
+    """Recipes for images of units."""
+    from convscope.visualizations import RECIPES
+
+    return _registry(RECIPES, "convscope.visualizations")
+
+
+def defenses() -> str:
+    """Defenses."""
+    from convscope.defenses import DEFENSES
+
+    return _registry(DEFENSES, "convscope.defenses")
+
+
+def datasets() -> str:
+    """Data sets."""
+    from convscope.data import DATASETS
+
+    return _registry(DATASETS, "convscope.data")
+
+
+def networks() -> str:
+    """Architectures, with their sizes."""
+    from convscope.models import MODELS, SIZES, shipped
+
+    ready = shipped()
+    rows = [
+        [
+            f"`{name}`", "x".join(map(str, SIZES[name][0])), f"{SIZES[name][1]:,}",
+            "yes" if name in ready else "", _plain(MODELS.about(name)),
+        ]
+        for name in MODELS
+    ]  # fmt: skip
+    return table(["name", "input", "parameters", "weights are shipped", "layers"], rows)
+
+
+def training_recipes() -> str:
+    """Settings of training by network and preset, where they differ from the defaults."""
+    from dataclasses import asdict
+
+    from convscope.models import MODELS
+    from convscope.training import PRESETS, recipe
+
+    rows = []
+    shown = ("epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "schedule")
+    for name in MODELS:
+        for preset in PRESETS:
+            try:
+                settings = asdict(recipe(name, data=_own_data(name), preset=preset))
+            except errors.ConvscopeError:
+                continue
+            rows.append([f"`{name}`", f"`{preset}`", *(settings[key] for key in shown)])
+    return table(["network", "preset", *(key.replace("_", " ") for key in shown)], rows)
+
+
+def _own_data(network: str) -> str:
+    return "cifar10" if network.startswith("cifar") else "mnist"
+
+
+def figures() -> str:
+    """Which function draws which result."""
+    from convscope.figures import FIGURES
+
+    rows = [
+        [f"`{getattr(kind, '__name__', kind)}`", _link(draw.__name__, draw, "convscope.figures"),
+         _plain(_first_line(draw))]
+        for kind, draw in FIGURES.items()
+    ]  # fmt: skip
+    return table(["result", "drawn by", "what the figure shows"], rows)
+
+
+def audit_sections() -> str:
+    """Sections of an audit."""
+    from convscope.studies import AUDIT_SECTIONS
+
+    return ", ".join(f"`{name}`" for name in AUDIT_SECTIONS)
+
+
+# ---- The command line --------------------------------------------------------------------------
+
+
+def command_line() -> str:
+    """Every command with its arguments and options, from the live program."""
+    from convscope.cli._app import build_app
+
+    text = build_app().generate_docs(output_format="markdown", generate_toc=False)
+    text = text.split("\n## ", 1)[1]
+    kept = []
+    for line in f"## {text}".splitlines():
+        line = re.sub(r"^(#+) (convscope .*)$", _command_heading, line)
+        line = re.sub(r" ?\*\[default: (?:False|None)\]\*", "", line)
+        kept.append(line)
+    return "\n".join(kept)
+
+
+def _command_heading(found: re.Match[str]) -> str:
+    anchor = re.sub(r"\W+", "-", found[2])
+    return f"({anchor})=\n{found[1]} {found[2]}"
+
+
+def exit_codes() -> str:
+    """Exit codes by class of error."""
+    kinds: dict[int, list[type]] = {}
+    for kind in vars(errors).values():
+        if inspect.isclass(kind) and issubclass(kind, errors.ConvscopeError):
+            kinds.setdefault(kind.exit_code, []).append(kind)
+    rows = [["0", "everything went well", ""]]
+    for code in sorted(kinds):
+        names = [f"{{py:obj}}`{kind.__name__} <convscope.errors.{kind.__name__}>`"
+                 for kind in kinds[code]]  # fmt: skip
+        about = [_plain(_first_line(kind)) for kind in kinds[code]]
+        if code == errors.ConvscopeError.exit_code:
+            names, about = [], ["A bug in convscope; the traceback is in the file that is named."]
+        rows.append([str(code), " ".join(about), ", ".join(names)])
+    rows.append(["130, 143", "Interrupted (Ctrl-C, SIGTERM).", ""])
+    return table(["exit code", "meaning", "errors"], rows)
+
+
+# ---- Errors ------------------------------------------------------------------------------------
+
+
+def error_index_page() -> str:
+    """Every code: its situation, what to do, and the messages."""
+    parts = []
+    for letter, family in FAMILIES.items():
+        parts.append(f"## {letter}: {family}\n")
+        for entry in error_index().values():
+            if entry.code[0] == letter:
+                parts.append(_error(entry))
+    return "\n".join(parts)
+
+
+def _error(entry: Entry) -> str:
+    kinds = ", ".join(f"{{py:obj}}`{kind} <convscope.errors.{kind}>`" for kind in entry.kinds)
+    codes = " or ".join(map(str, entry.exit_codes))
+    lines = [
+        f"({entry.code})=", f"### {entry.code}", "",
+        f"{_plain(entry.words.situation)} **{_plain(entry.words.advice)}**", "",
+        f"{kinds}; exit code {codes}." if kinds else "A note; it changes no exit code.", "",
+        ":::{dropdown} Messages", "",
+    ]  # fmt: skip
+    for (what, expected, fix), places in entry.messages().items():
+        said = " *or* ".join(_code(text) for text in what) or "what the system says"
+        lines.append(f"- {said}")
+        lines += [f"  - expected: {_code(text)}" for text in expected]
+        lines += [f"  - fix: {_code(text)}" for text in fix]
+        lines.append(f"  - raised in {', '.join(_code(place) for place in places)}")
+    return "\n".join([*lines, ":::", ""])
+
+
+def _code(text: str) -> str:
+    inside = " ".join(text.split())
+    return f"`` {inside} ``" if "`" in inside else f"`{inside}`"
+
+
+# ---- The tree ----------------------------------------------------------------------------------
+
+
+def source_tree() -> str:
+    """Packages and modules of the source, with the first line of their docstrings."""
+    rows = []
+    for info in sorted(pkgutil.iter_modules([str(SOURCE)]), key=lambda one: one.name):
+        if info.name == "__main__":
+            continue
+        about = _first_line(import_module(f"convscope.{info.name}"))
+        files = len(list((SOURCE / info.name).rglob("*.py"))) if info.ispkg else 1
+        name = f"{info.name}/" if info.ispkg else f"{info.name}.py"
+        rows.append([f"`{name}`", str(files), _plain(about)])
+    return table(["in src/convscope/", "files", "what it is"], rows)
+
+
+def layers() -> str:
+    """The layers of the import contract, top to bottom."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    found = []
+    for contract in contracts:
+        found.append(f"**{contract['name'].capitalize()}.**\n")
+        if contract["type"] == "layers":
+            rows = [
+                [str(place), " ".join(f"`{one.strip(' ()')}`" for one in layer.split("|"))]
+                for place, layer in enumerate(contract["layers"], start=1)
+            ]
+            found.append(table(["layer", "packages: each imports from layers below"], rows) + "\n")
+        elif contract["type"] == "forbidden":
+            sources = " ".join(f"`{one}`" for one in contract["source_modules"])
+            banned = ", ".join(f"`{one}`" for one in contract["forbidden_modules"])
+            found.append(f"{sources}\nmay not import {banned}.\n")
+    return "\n".join(found)
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "attacks": attacks,
+    "audit-sections": audit_sections,
+    "command-line": command_line,
+    "datasets": datasets,
+    "defenses": defenses,
+    "error-index": error_index_page,
+    "exit-codes": exit_codes,
+    "explanations": explanations,
+    "figures": figures,
+    "layer-views": layer_views,
+    "layers": layers,
+    "networks": networks,
+    "shared-attacks": shared_attacks,
+    "source-tree": source_tree,
+    "training-recipes": training_recipes,
+    "visualization-recipes": visualization_recipes,
+}
+
+
+def fill(app: Sphinx, page: str, source: list[str]) -> None:
+    """Put what is generated into a page, and make error codes links."""
+    text = LINE.sub(lambda found: GENERATED[found[1]](), source[0])
+    if page != "reference/errors":
+        text = SPAN.sub(lambda f: f"[`{f[1]}`](#{f[1]})" if f[1] in CODES else f[0], text)
+    source[0] = text
+
+
+def always_read(app: Sphinx, env: Any, added: Any, changed: Any, removed: Any) -> list[str]:
+    """Pages that depend on the source are read anew in every build."""
+    texts = {page: env.doc2path(page) for page in env.found_docs}
+    return [
+        page
+        for page, path in texts.items()
+        if page.startswith("reference/api/") or LINE.search(Path(path).read_text("utf-8"))
+    ]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Join the build."""
+    app.connect("builder-inited", write_api)
+    app.connect("source-read", fill)
+    app.connect("env-get-outdated", always_read)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
