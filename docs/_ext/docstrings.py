@@ -24,7 +24,7 @@ RAISED = re.compile(rf"\b({'|'.join(CODES)})\b")
 
 
 def titles(bibliography: str) -> dict[str, str]:
-    """Key by title, from the text of the bibliography.
+    r"""Key by title, from the text of the bibliography.
 
     Example:
         >>> titles('(brown-2017)=\\nT. Brown et al. "Adversarial Patch". 2017.')

@@ -15,7 +15,7 @@ from convscope.types import ByteImages, Images, Labels, ObjectMasks
 
 
 def check_images(images: Tensor, *, where: str = "images") -> None:
-    """Refuse tensors that are not float images in [0, 1] (row I24).
+    """Refuse tensors that are not float images in [0, 1] (I24).
 
     Raises:
         ImageError: With the smallest and largest value and the likely cause.

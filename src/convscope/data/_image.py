@@ -47,7 +47,7 @@ class Picture:
 
     Args:
         image: Mode ``"L"`` or ``"RGB"``.
-        notes: What was done to it, each with its row of the catalogue.
+        notes: What was done to it, each with its code (`convscope.error_codes`).
     """
 
     image: Image.Image
