@@ -10,7 +10,9 @@ from convscope.cli._app import build_app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + sorted(
-    (ROOT / "docs").glob("*.md")
+    path
+    for path in (ROOT / "docs").rglob("*.md")
+    if not path.is_relative_to(ROOT / "docs" / "gallery")
 )
 
 

@@ -18,7 +18,7 @@ from sphinx.util.nodes import make_refnode
 
 from convscope.error_codes import CODES
 
-CITED = re.compile(r'"([^"`]{3,}?)"')
+CITED = re.compile(r'(?<![`\w])"([^"`]{3,}?)"(?!`)')
 COURSE = re.compile(r"\b[Cc]ourse (?:documents?|assignments?|reports?)\b")
 RAISED = re.compile(rf"\b({'|'.join(CODES)})\b")
 

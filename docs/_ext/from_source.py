@@ -97,8 +97,11 @@ def _cell(text: object) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text in which nothing is markup."""
-    return re.sub(r"([\\`*_{}\[\]<>#|$])", r"\\\1", text)
+    """Text of a docstring as Markdown: code stays code, and nothing else is markup."""
+    parts = re.split(r"(`+[^`]+`+)", text)
+    parts[::2] = [re.sub(r"([\\`*_{}\[\]<>#|$])", r"\\\1", part) for part in parts[::2]]
+    parts[1::2] = [f"`{part.strip('`')}`" for part in parts[1::2]]
+    return "".join(parts)
 
 
 def _first_line(member: Any) -> str:
@@ -197,7 +200,8 @@ def training_recipes() -> str:
     from convscope.training import PRESETS, recipe
 
     rows = []
-    shown = ("epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "schedule")
+    shown = ("epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "schedule",
+             "adversary", "noise")  # fmt: skip
     for name in MODELS:
         for preset in PRESETS:
             try:
@@ -238,10 +242,9 @@ def command_line() -> str:
     """Every command with its arguments and options, from the live program."""
     from convscope.cli._app import build_app
 
-    text = build_app().generate_docs(output_format="markdown", generate_toc=False)
-    text = text.split("\n## ", 1)[1]
+    text = build_app().generate_docs(output_format="markdown")
     kept = []
-    for line in f"## {text}".splitlines():
+    for line in text[text.index("\n## convscope") :].splitlines():
         line = re.sub(r"^(#+) (convscope .*)$", _command_heading, line)
         line = re.sub(r" ?\*\[default: (?:False|None)\]\*", "", line)
         kept.append(line)

@@ -22,7 +22,9 @@ MADE: dict[str, list[str]] = {}
 
 
 def run_tutorials(app: Sphinx) -> None:
-    """Run every snippet of every tutorial."""
+    """Run every snippet of every tutorial; none with ``-D plot_gallery=0``."""
+    if str(app.config.plot_gallery) in ("0", "False"):
+        return
     folder = Path(app.srcdir) / "tutorials"
     pictures = folder / "pictures"
     shutil.rmtree(pictures, ignore_errors=True)

@@ -172,7 +172,7 @@ CODES = {
     "D21": Code(
         "A folder of images has no usable images, items that cannot be read, or labels that are "
         "ambiguous.",
-        "Mend or remove what is listed, or leave it out with --skip-bad.",
+        "Fix or remove what is listed, or leave it out with --skip-bad.",
     ),
     "D22": Code(
         "A folder cannot be listed, or links lead to what was taken already.",
@@ -241,7 +241,7 @@ CODES = {
     ),
     "I21": Code(
         "None of the files that were named can be read as an image.",
-        "Look at the reasons in the list and mend one of them.",
+        "Look at the reasons in the list and fix one of them.",
     ),
     "I22": Code(
         "The path leads to a folder, pipe or device instead of a file, or a photo has no mask.",
