@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check fix bench docs clean
+.PHONY: help install demo test test-all check fix bench docs site clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,5 +49,17 @@ bench: .venv/.installed ## how to repeat the measurements
 docs: .venv/.installed ## run every example in the documentation and in docstrings
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_doctests.py tests/test_documentation.py
 
+# The site's own packages are installed when it is first built: `make install` stays quick.
+.venv/.site: .venv/.installed
+	@echo "installing Sphinx and its theme into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@touch $@
+
+site: .venv/.site ## build the documentation site, build/site/index.html (under 2 minutes on two cores)
+	@$(BIN)/python -m sphinx -b html -W --keep-going -n -q -j $(JOBS) docs build/site
+	@$(BIN)/python docs/check_site.py build/site
+	@echo "wrote build/site/index.html"
+
 clean: ## remove .venv, caches and runs
+	rm -rf docs/gallery docs/reference/api docs/tutorials/pictures
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist src/*.egg-info

@@ -57,7 +57,11 @@ class Page(HTMLParser):
 
 def faults(folder: Path) -> list[str]:
     """What is wrong with the site in `folder`, a line each."""
-    pages = {path: Page(path.read_text("utf-8")) for path in sorted(folder.rglob("*.html"))}
+    pages = {
+        path: Page(path.read_text("utf-8"))
+        for path in sorted(folder.rglob("*.html"))
+        if "_static" not in path.relative_to(folder).parts  # Templates of the theme.
+    }
     found = [] if pages else [f"{folder}: no pages"]
     for path, page in pages.items():
         name = path.relative_to(folder)

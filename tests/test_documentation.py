@@ -1,5 +1,6 @@
 """What the documentation shows works: commands exist, links lead somewhere, snippets run."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -61,3 +62,31 @@ def test_python_snippets_run(page, tmp_path, monkeypatch):
     scope = {}
     for snippet in snippets:
         exec(compile(snippet, str(page), "exec"), scope)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_public_names_in_the_text_exist(page):
+    for name in set(re.findall(r"`(convscope(?:\.[A-Za-z_]\w*)+)", page.read_text())):
+        assert resolved(name) is not None, name
+
+
+def resolved(name):
+    """What a dotted name stands for: a module, or a member of one."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[count:]:
+            found = getattr(found, part, None)
+        return found
+    return None
+
+
+def test_files_that_the_architecture_names_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    files = set(re.findall(r"`((?:\w+/)*\w+\.py)`", text))
+    assert len(files) > 8
+    for file in files:
+        assert (ROOT / "src" / "convscope" / file).exists(), file

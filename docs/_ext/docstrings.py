@@ -53,12 +53,35 @@ def with_links(
     if "Source" in text or what == "module":
         text = CITED.sub(lambda found: _citation(found, known), text)
         text = COURSE.sub(lambda found: f":ref:`{found[0]} <course-documents>`", text)
-    lines[:] = text.split("\n")
+    lines[:] = _as_rst(text.split("\n"))
     raises = False
     for place, line in enumerate(lines):
         raises = line.startswith(":raises") or (raises and line.startswith((" ", "\t")))
         if raises:
             lines[place] = RAISED.sub(r":ref:`\1 <\1>`", line)
+
+
+def _as_rst(lines: list[str]) -> list[str]:
+    """Lines in which indented blocks below a paragraph, and bars, are set as they stand."""
+    found: list[str] = []
+    above, is_code, is_doctest = "", False, False
+    for place, line in enumerate(lines):
+        starts = line.startswith("  ") and place > 0 and not lines[place - 1].strip()
+        if starts and above and not above.startswith((" ", ":", "..", "- ", "* ", ">>>")):
+            found += [] if above.endswith("::") else ["::", ""]
+            is_code = True
+        is_code = is_code and (line.startswith(" ") or not line.strip())
+        is_doctest = bool(line.strip()) and (is_doctest or line.lstrip().startswith(">>>"))
+        found.append(line if is_code or is_doctest else _with_bars(line))
+        above = line if line.strip() else above
+    return found
+
+
+def _with_bars(line: str) -> str:
+    """A line whose ``|`` outside code mean themselves."""
+    parts = re.split(r"(`+[^`]*`+)", line)
+    parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+    return "".join(parts)
 
 
 def _citation(found: re.Match[str], known: dict[str, str]) -> str:

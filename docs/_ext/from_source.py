@@ -61,7 +61,7 @@ def write_api(app: Sphinx) -> None:
         if not names:
             continue
         shown = [one for one in names if callable(getattr(module, one))]
-        table = "\n".join(f"   ~{name}.{one}" for one in shown)
+        table = "\n".join(f"   {one}" for one in shown)
         text = f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n   :no-members:\n\n"
         if len(shown) > 1:
             text += f".. autosummary::\n   :nosignatures:\n\n{table}\n\n"
@@ -299,10 +299,10 @@ def _error(entry: Entry) -> str:
     ]  # fmt: skip
     for (what, expected, fix), places in entry.messages().items():
         said = " *or* ".join(_code(text) for text in what) or "what the system says"
-        lines.append(f"- {said}")
-        lines += [f"  - expected: {_code(text)}" for text in expected]
-        lines += [f"  - fix: {_code(text)}" for text in fix]
-        lines.append(f"  - raised in {', '.join(_code(place) for place in places)}")
+        lines.append(f"* {said}")
+        lines += [f"  * expected: {_code(text)}" for text in expected]
+        lines += [f"  * fix: {_code(text)}" for text in fix]
+        lines.append(f"  * raised in {', '.join(_code(place) for place in places)}")
     return "\n".join([*lines, ":::", ""])
 
 
