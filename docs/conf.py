@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE / "_ext"))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MPLBACKEND", "agg")
 
-from pictures import WrittenPictures, folder_for_pictures  # noqa: E402
+from pictures import WrittenPictures, empty_folder  # noqa: E402
 
 import convscope  # noqa: E402
 
@@ -34,6 +34,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "from_source",
     "docstrings",
+    "pictures",
     "snippets",
 ]
 root_doc = "index"
@@ -60,7 +61,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "image_scrapers": (WrittenPictures(),),
-    "reset_argv": folder_for_pictures,
+    "reset_argv": empty_folder,
     "reset_modules": (),
     "download_all_examples": False,
     "show_memory": False,

@@ -317,7 +317,8 @@ def _code(text: str) -> str:
 def source_tree() -> str:
     """Packages and modules of the source, with the first line of their docstrings."""
     rows = []
-    for info in sorted(pkgutil.iter_modules([str(SOURCE)]), key=lambda one: one.name):
+    found = pkgutil.iter_modules([str(SOURCE)])
+    for info in sorted(found, key=lambda one: (one.name.startswith("_"), not one.ispkg, one.name)):
         if info.name == "__main__":
             continue
         about = _first_line(import_module(f"convscope.{info.name}"))

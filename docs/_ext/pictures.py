@@ -2,19 +2,20 @@
 
 import shutil
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 from PIL import Image
+from sphinx.application import Sphinx
 
-FOLDER = Path(gettempdir()) / "convscope-gallery"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FOLDER = "out"
+"""Where an example writes, beside it; git ignores it."""
 
 
-def folder_for_pictures(gallery: Any, block: dict[str, Any]) -> list[str]:
-    """The argument of an example: an empty folder of its own."""
-    folder = FOLDER / Path(block["src_file"]).stem
-    shutil.rmtree(folder, ignore_errors=True)
-    return [str(folder)]
+def empty_folder(gallery: Any, block: dict[str, Any]) -> list[str]:
+    """The argument of an example: a folder that is not there yet."""
+    shutil.rmtree(EXAMPLES / FOLDER, ignore_errors=True)
+    return [FOLDER]
 
 
 class WrittenPictures:
@@ -27,19 +28,29 @@ class WrittenPictures:
         """Move the pictures to where the gallery expects them; reStructuredText that shows them."""
         from sphinx_gallery.scrapers import figure_rst
 
-        folder = FOLDER / Path(block_vars["src_file"]).stem
+        written = (EXAMPLES / FOLDER).glob("*.png")
         shown = []
-        for picture in sorted(folder.glob("*.png"), key=lambda path: path.stat().st_mtime_ns):
+        for picture in sorted(written, key=lambda path: path.stat().st_mtime_ns):
             target = Path(next(block_vars["image_path_iterator"]))
-            _fit(picture, target)
+            _on_white(picture, target)
             picture.unlink()
             shown.append(str(target))
         return figure_rst(shown, gallery["src_dir"])
 
 
-def _fit(picture: Path, target: Path) -> None:
-    """Copy a picture onto white, so that it can be read on a dark page too."""
+def _on_white(picture: Path, target: Path) -> None:
+    """Copy a picture onto white, so that it can be seen on a dark page too."""
     with Image.open(picture) as image:
         plain = Image.new("RGB", image.size, "white")
         plain.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
         plain.save(target, optimize=True)
+
+
+def _clear(app: Sphinx, error: Exception | None) -> None:
+    shutil.rmtree(EXAMPLES / FOLDER, ignore_errors=True)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Join the build."""
+    app.connect("build-finished", _clear)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
