@@ -28,7 +28,6 @@ release = version = convscope.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
@@ -49,7 +48,6 @@ myst_heading_anchors = 4
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
-autosummary_generate = False
 toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True

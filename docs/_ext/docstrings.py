@@ -98,19 +98,32 @@ def resolved(
         return None
     target = str(node["reftarget"]).lstrip("~.")
     last = target.rpartition(".")[2]
-    domain = env.domains.python_domain
+    objects = env.domains.python_domain.objects
     near = [
-        name for name in domain.objects
-        if (name.rpartition(".")[2] == last if "._" in target else name.endswith(f".{target}"))
-    ]  # fmt: skip
+        name
+        for name in _by_last_word(objects).get(last, ())
+        if "._" in target or name == target or name.endswith(f".{target}")
+    ]
     if near:
         name = min(near, key=lambda one: (one.count("."), one))
-        entry = domain.objects[name]
+        entry = objects[name]
         return make_refnode(
             app.builder, node["refdoc"], entry.docname, entry.node_id, [content], name
         )
     is_ours = target.startswith("convscope.") and node["reftype"] not in ("class", "obj")
     return None if is_ours else content
+
+
+_WORDS: dict[str, list[str]] = {}
+
+
+def _by_last_word(objects: dict[str, Any]) -> dict[str, list[str]]:
+    """Full names by their last word; made anew when there are more."""
+    if sum(map(len, _WORDS.values())) != len(objects):
+        _WORDS.clear()
+        for name in objects:
+            _WORDS.setdefault(name.rpartition(".")[2], []).append(name)
+    return _WORDS
 
 
 def _read_titles(app: Sphinx, config: Any) -> None:

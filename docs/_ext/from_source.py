@@ -50,27 +50,41 @@ def public_names(module: ModuleType) -> list[str]:
     ]
 
 
+def homes() -> dict[int, str]:
+    """The one address of each public thing, by its identity: in the package that defines it."""
+    found: dict[int, str] = {}
+    for name in public_modules():
+        module = import_module(name)
+        for one in public_names(module):
+            member = getattr(module, one)
+            inside = f"{getattr(member, '__module__', '')}.".startswith(f"{name}.")
+            if inside or id(member) not in found:
+                found[id(member)] = f"{name}.{one}"
+    return found
+
+
 def write_api(app: Sphinx) -> None:
     """A page for each public module, with a table of what it gives."""
     folder = Path(app.srcdir) / "reference" / "api"
     folder.mkdir(exist_ok=True)
+    address = homes()
     written = set()
     for name in public_modules():
         module = import_module(name)
-        names = public_names(module)
-        if not names:
+        shown = [one for one in public_names(module) if callable(getattr(module, one))]
+        if not shown:
             continue
-        shown = [one for one in names if callable(getattr(module, one))]
-        table = "\n".join(f"   {one}" for one in shown)
         text = f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n   :no-members:\n\n"
-        if len(shown) > 1:
-            text += f".. autosummary::\n   :nosignatures:\n\n{table}\n\n"
-        for one in names:
+        text += ".. list-table::\n   :widths: auto\n\n"
+        for one in shown:
             member = getattr(module, one)
-            if inspect.isclass(member):
-                text += f".. autoclass:: {name}.{one}\n\n"
-            elif callable(member):
-                text += f".. autofunction:: {name}.{one}\n\n"
+            about = _first_line(member).replace("|", r"\|")
+            text += f"   * - :py:obj:`{one} <{address[id(member)]}>`\n     - {about}\n"
+        for one in shown:
+            member = getattr(module, one)
+            if address[id(member)] == f"{name}.{one}":
+                kind = "autoclass" if inspect.isclass(member) else "autofunction"
+                text += f"\n.. {kind}:: {name}.{one}\n"
         _write(folder / f"{name}.rst", text)
         written.add(f"{name}.rst")
     for old in folder.glob("*.rst"):
