@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 import convscope
+from convscope._raise_sites import CLASSES
 from convscope.cli import main
 from convscope.defenses import median
 from convscope.error_codes import CODES, FAMILIES
-from convscope.error_index import CLASSES, error_index, explain
+from convscope.error_index import error_index, explain
 from convscope.errors import ConvscopeError, UsageError, choose
 
 SOURCE = Path(convscope.__file__).parent

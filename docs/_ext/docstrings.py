@@ -72,12 +72,12 @@ def _as_rst(lines: list[str]) -> list[str]:
             is_code = True
         is_code = is_code and (line.startswith(" ") or not line.strip())
         is_doctest = bool(line.strip()) and (is_doctest or line.lstrip().startswith(">>>"))
-        found.append(line if is_code or is_doctest else _with_bars(line))
+        found.append(line if is_code or is_doctest else with_bars(line))
         above = line if line.strip() else above
     return found
 
 
-def _with_bars(line: str) -> str:
+def with_bars(line: str) -> str:
     """A line whose ``|`` outside code mean themselves."""
     parts = re.split(r"(`+[^`]*`+)", line)
     parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]

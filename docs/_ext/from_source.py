@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from docstrings import with_bars
 from sphinx.application import Sphinx
 
 import convscope
@@ -78,7 +79,7 @@ def write_api(app: Sphinx) -> None:
         text += ".. list-table::\n   :widths: auto\n\n"
         for one in shown:
             member = getattr(module, one)
-            about = _first_line(member).replace("|", r"\|")
+            about = with_bars(_first_line(member))
             text += f"   * - :py:obj:`{one} <{address[id(member)]}>`\n     - {about}\n"
         for one in shown:
             member = getattr(module, one)
