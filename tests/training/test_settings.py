@@ -40,7 +40,7 @@ def test_toml_gives_back_the_same_settings(seed, rate, name, shift, degrees):
 
 
 def test_whole_numbers_in_places_of_fractions_are_the_same_settings():
-    whole = TrainSettings(model="m", data="d", clip=1, augment=Augmentation(degrees=8))
+    whole = TrainSettings(model="m", data="d", max_grad_norm=1, augment=Augmentation(degrees=8))
     assert settings_to_toml(whole) == settings_to_toml(settings_from_toml(settings_to_toml(whole)))
     assert "degrees = 8.0" in settings_to_toml(whole)
 

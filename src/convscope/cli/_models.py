@@ -13,7 +13,7 @@ from convscope.cli._early import check_names
 from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._output import emit, next_step, table, warn
 from convscope.errors import UsageError
-from convscope.models import MODELS, SIZES, shipped
+from convscope.models import MODELS, shipped
 
 
 def list_models(
@@ -33,14 +33,14 @@ def list_models(
         )
     rows: list[dict[str, Any]] = []
     for name in names:
-        input_shape, parameters = SIZES[name]
+        spec = MODELS.spec(name)
         rows.append(
             {
                 "name": name,
-                "input_shape": input_shape,
-                "parameters": parameters,
+                "input_shape": spec.input_shape,
+                "parameters": spec.parameters,
                 "shipped": name in ready,
-                "description": MODELS.about(name),
+                "description": spec.about,
             }
         )
     if as_json:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from convscope._registry import lazy
-from convscope.models._registry import MODELS, SIZES, build, check_model_name
+from convscope.models._registry import MODELS, ModelSpec, build, check_model_name
 from convscope.models._shipped import shipped
 
 if TYPE_CHECKING:
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODELS",
-    "SIZES",
     "Architecture",
     "KeyTable",
     "LayerSummary",
+    "ModelSpec",
     "NetworkSummary",
     "build",
     "check_model_name",

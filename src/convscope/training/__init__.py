@@ -12,7 +12,7 @@ from convscope.training._events import (
     print_progress,
 )
 from convscope.training._process import Interrupted, Terminated, tune_allocator
-from convscope.training._recipes import PRESETS, RECIPES, recipe
+from convscope.training._recipes import PRESETS, RECIPES, RecipeSpec, recipe
 from convscope.training._run_folder import check_run_folder, read_history
 from convscope.training._settings import (
     TrainSettings,
@@ -30,6 +30,7 @@ __all__ = [
     "Examples",
     "Interrupted",
     "Measured",
+    "RecipeSpec",
     "Saved",
     "Started",
     "Stepped",
