@@ -58,6 +58,17 @@ def test_resume_is_bitwise(tmp_path, dataset, settings, undisturbed, crash_after
     assert digest(tmp_path / "run") == digest(undisturbed(settings))
 
 
+def test_a_run_with_former_names_in_its_config_goes_on(
+    tmp_path, dataset, settings, undisturbed, crash_after, digest
+):
+    crash(settings, dataset, tmp_path / "run", crash_after(7))
+    config = tmp_path / "run" / "config.toml"
+    former = config.read_text().replace("max_grad_norm", "clip").replace("noise_std", "noise")
+    config.write_text(former.replace("evals_per_epoch", "points_per_epoch"))
+    train(settings, dataset, out=tmp_path / "run", resume=True)
+    assert digest(tmp_path / "run") == digest(undisturbed(settings))
+
+
 @pytest.mark.parametrize("stop", range(1, 13))
 def test_resume_after_any_step(tmp_path, dataset, settings, undisturbed, crash_after, digest, stop):
     crash(settings, dataset, tmp_path / "run", crash_after(stop))

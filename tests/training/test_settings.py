@@ -92,7 +92,7 @@ def test_every_network_has_every_preset(model, preset):
     assert (settings.model, settings.preset, settings.seed) == (model, preset, 3)
 
 
-@pytest.mark.parametrize("model", [name for name in MODELS if name.startswith("mnist")])
+@pytest.mark.parametrize("model", [name for name, spec in MODELS.specs().items() if not spec.color])
 def test_digit_networks_are_never_trained_with_label_smoothing(model):
     assert all(recipe(model, preset=preset).label_smoothing == 0 for preset in PRESETS)
 
@@ -104,6 +104,38 @@ def test_overrides_reach_into_tables():
         recipe("mnist-conv1", batchsize=3)
     with pytest.raises(UsageError, match="unknown preset 'quick'"):
         recipe("mnist-conv1", preset="quick")
+
+
+FORMER = {
+    "clip": "max_grad_norm",
+    "noise": "noise_std",
+    "other_learning_rate": "nonfilter_lr",
+    "points_per_epoch": "evals_per_epoch",
+}
+
+
+def formerly(text):
+    """A config file as it was written under the former names."""
+    for old, new in FORMER.items():
+        assert f"{new} = " in text
+        text = text.replace(f"{new} = ", f"{old} = ")
+    return text.replace('preset = "paper"', 'preset = "faithful"')
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_former_names_are_read(preset):
+    settings = recipe("cifar-11x11-bn", data="cifar10", preset=preset, evals_per_epoch=3)
+    former = formerly(settings_to_toml(settings))
+    assert former != settings_to_toml(settings)
+    assert settings_from_toml(former) == settings
+    assert recipe("mnist-conv1", clip=2.0).max_grad_norm == 2.0
+    assert recipe("mnist-conv1", preset="faithful") == recipe("mnist-conv1", preset="paper")
+
+
+@pytest.mark.parametrize("lines", ["clip = 1\nmax_grad_norm = 2", "max_grad_norm = 2\nclip = 1"])
+def test_a_setting_under_both_names_is_refused(lines):
+    with pytest.raises(UsageError, match="clip is the former name of max_grad_norm"):
+        settings_from_toml(f'model = "m"\ndata = "d"\n{lines}')
 
 
 def test_settings_are_values():

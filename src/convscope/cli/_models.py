@@ -13,7 +13,7 @@ from convscope.cli._early import check_names
 from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._output import emit, next_step, table, warn
 from convscope.errors import UsageError
-from convscope.models import MODELS, shipped
+from convscope.models import MODELS, model_forms, shipped
 
 
 def list_models(
@@ -128,7 +128,8 @@ def show_model(
 
 def register(app: cyclopts.App) -> None:
     """Add the command."""
-    models = cyclopts.App(name="models", help="Which networks there are, and their layers.")
+    text = f"Which networks there are, and their layers.\n\nA MODEL is {model_forms()}."
+    models = cyclopts.App(name="models", help=text)
     models.command(list_models, name="list")
     models.command(show_model, name="show")
     app.command(models)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from convscope._registry import lazy
+from convscope.models._adapters import ADAPTERS, AdapterSpec, model_forms
 from convscope.models._registry import MODELS, ModelSpec, build, check_model_name
 from convscope.models._shipped import shipped
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from convscope.models._summary import LayerSummary, NetworkSummary, summarize
 
 __all__ = [
+    "ADAPTERS",
     "MODELS",
+    "AdapterSpec",
     "Architecture",
     "KeyTable",
     "LayerSummary",
@@ -24,6 +27,7 @@ __all__ = [
     "check_model_name",
     "compare_keys",
     "load",
+    "model_forms",
     "save_model",
     "shipped",
     "summarize",

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from convscope.errors import CheckpointError, UsageError
-from convscope.models._adapters import numbers
+from convscope.models._libraries import numbers
 from convscope.resizing import Resample, Resize
 
 PREPROCESSOR = "preprocessor_config.json"

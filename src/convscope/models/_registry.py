@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from convscope._registry import Registry, Spec
 from convscope.errors import CheckpointError, choose
 from convscope.files import usable_path
+from convscope.models._adapters import model_forms
 
 if TYPE_CHECKING:
     from torch import Generator, nn
@@ -163,10 +164,6 @@ MODELS = ModelRegistry(
 )
 
 
-FORMS = (
-    "a run folder, a .safetensors file, a network with shipped weights, hf:OWNER/NAME,"
-    " hf:DIRECTORY, torchvision:NAME, timm:NAME or package.module:factory"
-)
 TORCH_SUFFIXES = (".pt", ".pth", ".th", ".pt2", ".bin", ".ckpt", ".pkl", ".pickle", ".t7")
 
 
@@ -230,6 +227,6 @@ def unknown_model(text: str) -> CheckpointError:
     return CheckpointError(
         f"no model {text!r}",
         code="C11",
-        expected=FORMS,
+        expected=model_forms(),
         hint=f"did you mean {' or '.join(near)}?" if near else "convscope models list",
     )
