@@ -67,7 +67,7 @@ def test_toml_names_every_field():
         ("weight_decay = inf", "weight_decay is inf"),
         ("epsilon = 8", "did you mean 8/255"),
         ("adversary = 'pgd'", "epsilon is 0"),
-        ("consistency = 5.0", "consistency is 5 with noise 0"),
+        ("consistency = 5.0", "consistency is 5 with noise_std 0"),
     ],
 )
 def test_wrong_toml_is_refused_with_the_line_and_the_closest_name(line, words):

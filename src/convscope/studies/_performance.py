@@ -1,4 +1,4 @@
-"""How well does it read the test images?"""
+"""Performance section: accuracy, confusions, classes, calibration, mistakes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 
 import torch
 
+from convscope._metrics import gates_of
 from convscope.data import absent_sentence
 from convscope.figures import calibration_diagram, per_class_bars, svg, top_confusions
 from convscope.reports import Section
@@ -84,9 +85,9 @@ def percent(share: float, digits: int = 2) -> str:
 
 def _tiles(audit: Audit, found: Evaluation) -> None:
     low, high = found.interval
-    audit.numbers["accuracy"] = found.accuracy
-    audit.numbers["mean-per-class"] = found.mean_per_class
-    audit.numbers["calibration-error"] = found.calibration_error
+    audit.numbers.update(
+        {name: value for name, value in found.metrics().items() if name in gates_of("audit")}
+    )
     audit.report.tile(
         "Test accuracy",
         percent(found.accuracy),
@@ -94,7 +95,6 @@ def _tiles(audit: Audit, found: Evaluation) -> None:
     )
     known = found.per_class.nan_to_num(2.0)
     worst = int(known.argmin())
-    audit.numbers["worst-class"] = float(known[worst])
     audit.report.tile(
         "Mean per class",
         percent(found.mean_per_class),
