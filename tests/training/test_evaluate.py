@@ -269,4 +269,4 @@ def test_an_evaluation_is_saved_and_read_back(tmp_path):
 def test_html_says_the_main_numbers():
     classifier, split, _ = told(50, 3)
     html = evaluate(classifier, split)._repr_html_()
-    assert "of 50 images read rightly" in html and "95 % interval" in html
+    assert "of 50 images classified correctly" in html and "95 % interval" in html

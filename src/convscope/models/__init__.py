@@ -1,5 +1,7 @@
 """Networks: how they are built, described, saved and loaded."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from convscope._registry import lazy

@@ -1,5 +1,7 @@
 """Image classifiers in the format of the transformers library: a folder, or a name on the Hub."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +64,7 @@ def load_hugging_face(
             check_header(weights)
     elif name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise CheckpointError("no such folder", code="C07", where=name)
-    # Without a network the library would knock five times, and say so each time.
+    # Without a connection the library would try five times and warn each time.
     local = local or not _hub_answers(name)
     with _quiet(library):
         module, report = _fetch(library, name, local)

@@ -1,5 +1,7 @@
 """Training: settings in, a run folder and a classifier out; killed and resumed without a trace."""
 
+from __future__ import annotations
+
 from convscope.training._batches import fitting_batch
 from convscope.training._evaluate import Evaluation, Examples, evaluate
 from convscope.training._events import (

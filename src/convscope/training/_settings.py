@@ -69,7 +69,7 @@ class TrainSettings:
         validation_images: Images of a validation inside an epoch; the one at the end of an epoch
             uses all of them.
         checkpoint_seconds: Save when this much time has passed (and at the end of every epoch).
-        checkpoint_steps: Also save every so many steps; 0 does not.
+        checkpoint_steps: Also save every this many steps; 0: no.
 
     Raises:
         UsageError: A value makes no sense; the text names it and says what would.

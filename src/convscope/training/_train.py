@@ -32,8 +32,8 @@ from convscope.training._events import (
     Started,
     Stepped,
     Warned,
+    is_interactive,
     print_progress,
-    somebody_watches,
 )
 from convscope.training._faults import failpoint
 from convscope.training._loop import Engine, NotFinite, resolve_device, resolve_precision
@@ -130,7 +130,7 @@ def train(
     dataset.check_trainable()
     began = time.monotonic()
     if progress is None:
-        progress = on_event is None and somebody_watches()
+        progress = on_event is None and is_interactive()
     listener = on_event or (lambda event: None)
 
     def emit(event: Event) -> None:
