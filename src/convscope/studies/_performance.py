@@ -175,7 +175,7 @@ def _mistakes(audit: Audit, section: Section, found: Evaluation) -> None:
     section.gallery(
         items,
         scale=audit.scale,
-        caption=f"The most confident of {wrong:,} mistakes: true class, predicted class, confidence.",
+        caption=f"The most confident of {wrong:,} mistakes: true and predicted class, confidence.",
     )
 
 
