@@ -70,7 +70,7 @@ def show_model(
     as_json: Annotated[bool, cyclopts.Parameter(name="--json")] = False,
     network: OwnNetwork = NOTHING,
 ) -> None:
-    """Show a network layer by layer: shapes, weights, work, what each layer sees of the image.
+    """Show a network layer by layer: shapes, parameters, multiply-adds, receptive fields.
 
     Args:
         model: Any MODEL; a name of `convscope models list` also works without weights.
@@ -82,7 +82,7 @@ def show_model(
     fresh = model in MODELS and model not in shipped() and not is_run
     if not fresh:
         check_names(models=[model])
-    from convscope.models import summarize
+    from convscope.models import SUMMARY_COLUMNS, summarize
 
     facts: dict[str, Any] = {"model": model}
     if fresh:
@@ -114,7 +114,7 @@ def show_model(
         emit({**facts, **asdict(summary)}, as_json=True)
         return
     table(
-        ["layer", "kind", "output", "parameters", "share", "multiply-adds", "sees", "neurons"],
+        SUMMARY_COLUMNS,
         summary.cells(),
         title=f"{model}: {facts['source']}",
     )

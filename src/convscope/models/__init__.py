@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from convscope.models._load import load
     from convscope.models._matching import KeyTable, compare_keys
     from convscope.models._saving import save_model
-    from convscope.models._summary import LayerSummary, NetworkSummary, summarize
+    from convscope.models._summary import SUMMARY_COLUMNS, LayerSummary, NetworkSummary, summarize
 
 __all__ = [
     "ADAPTERS",
     "MODELS",
+    "SUMMARY_COLUMNS",
     "AdapterSpec",
     "Architecture",
     "KeyTable",
@@ -43,6 +44,6 @@ if not TYPE_CHECKING:
             "_load": "load",
             "_matching": "compare_keys KeyTable",
             "_saving": "save_model",
-            "_summary": "LayerSummary NetworkSummary summarize",
+            "_summary": "SUMMARY_COLUMNS LayerSummary NetworkSummary summarize",
         },
     )

@@ -88,7 +88,7 @@ InputShape = tuple[int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """One entry of `MODELS`: a network without its weights.
+    """One entry of `MODELS`: a network without its parameters.
 
     Attributes:
         name: What it is called on the command line and in ``config.json``.
@@ -111,7 +111,7 @@ class Architecture:
         *,
         generator: Generator | None = None,
     ) -> nn.Module:
-        """The network with fresh weights, in training mode, on the CPU.
+        """The network with fresh parameters, in training mode, on the CPU.
 
         Args:
             num_classes: Number of logits.
@@ -126,7 +126,7 @@ class Architecture:
             UsageError: The images are too small for the layers, or a number is not positive.
         """
         shape = self.check(num_classes, input_shape)
-        # Layers draw weights when they are made; ours replace them, so rewind the global stream.
+        # Layers draw parameters when they are made; ours replace them, so rewind the global stream.
         with torch.random.fork_rng(devices=[]):
             module = self.network(num_classes, shape)
         initialize(module, generator=generator)

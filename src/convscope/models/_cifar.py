@@ -69,7 +69,7 @@ cifar_11x11_same_bn = _architecture("cifar-11x11-same-bn", "same", SAME, normali
 
 
 class PaddedShortcut(nn.Module):
-    """Every second pixel, and new channels of zeros: a shortcut without weights (option A).
+    """Every second pixel, and new channels of zeros: a shortcut without parameters (option A).
 
     Example:
         >>> import torch

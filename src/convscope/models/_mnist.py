@@ -31,8 +31,8 @@ def digit_network(
         convolutions: Number of blocks.
         hidden: Units of a dense layer with ReLU before the logits; ``None`` for no such layer.
         normalized: Batch normalization between each convolution and its ReLU. The convolution
-            keeps its bias, which the normalization makes redundant, so that the weights have the
-            same names and shapes with and without it.
+            keeps its bias, which the normalization makes redundant, so that the parameters have
+            the same names and shapes with and without it.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels, height, width = shape

@@ -96,10 +96,11 @@ class Evaluation:
 
     def metrics(self) -> dict[str, float]:
         """The numbers of `convscope eval` by the names of its gates."""
-        top = {f"top{k}": share for k, share in zip(self.top, self.top_accuracy, strict=True)}
-        known = {name: getattr(self, spec.attribute, None) for name, spec in METRICS.items()}
-        found = known | top
-        return {name: float(found[name]) for name in METRICS if found[name] is not None}
+        found = {f"top{k}": share for k, share in zip(self.top, self.top_accuracy, strict=True)}
+        for name, spec in METRICS.items():
+            if (value := getattr(self, spec.attribute, None)) is not None:
+                found[name] = float(value)
+        return {name: found[name] for name in METRICS if name in found}
 
     def summary(self) -> dict[str, Any]:
         """The numbers without those per class and per image."""
