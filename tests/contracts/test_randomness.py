@@ -13,10 +13,12 @@ import pytest
 import torch
 from torch import nn
 
-from convscope import defenses, robustness
+from convscope import defenses, robustness, training
 from convscope.attacks import ATTACKS, SHARED, VIEWS, chain, crops, either, noises, rotations
 from convscope.classifier import Classifier
+from convscope.data import Split
 from convscope.explanations import EXPLANATIONS, trust
+from convscope.models import MODELS, build
 from convscope.visualizations import RECIPES, class_images
 
 FAST = {"steps": 3, "queries": 6, "search_steps": 2, "samples": 2, "masks": 8, "draws": 3}
@@ -134,6 +136,21 @@ def test_recipes(name):
             lambda: class_images(classifier, [0, 3], recipe=recipe, reference=reference)
         )
     )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_networks(name):
+    first, second = with_states_watched(lambda: build(name).state_dict())
+    with_seed_0 = build(name, generator=torch.Generator().manual_seed(0)).state_dict()
+    for key, value in first.items():
+        assert torch.equal(value, second[key]) and torch.equal(value, with_seed_0[key]), key
+
+
+def test_evaluation_of_a_split():
+    classifier, images, labels = make_case()
+    split = Split(name="test", images=(images * 255).byte(), labels=labels)
+    first, second = with_states_watched(lambda: training.evaluate(classifier, split, sample=3))
+    assert torch.equal(first.sample.rows, second.sample.rows)
 
 
 def judged(name, classifier, images, labels):

@@ -1,5 +1,7 @@
 """The documents' networks, to the letter, and their second opinions."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -7,21 +9,9 @@ from torch import nn
 from convscope.errors import UsageError
 from convscope.models import MODELS, build
 from convscope.models._cifar import residual_network
+from convscope.training import recipe
 
-PARAMETERS = {
-    "mnist-conv1": 63_050,
-    "mnist-conv1-bn": 63_050 + 64,
-    "mnist-conv2": 25_258,
-    "mnist-conv2-bn": 25_258 + 128,
-    "mnist-conv2-fc": 799_078,
-    "mnist-conv2-fc-bn": 799_078 + 128,
-    "cifar-11x11": 246_026,
-    "cifar-11x11-bn": 246_026 + 640,
-    "cifar-11x11-same": 246_026,
-    "cifar-11x11-same-bn": 246_026 + 640,
-    "cifar-resnet20": 269_722,
-    "cifar-vgg": 1_148_874,
-}
+DOCUMENTED = {"mnist-conv1": 63_050, "mnist-conv2": 25_258, "mnist-conv2-fc": 799_078}
 NAMES = {
     "mnist-conv1": "conv1 relu1 pool1 fc1",
     "mnist-conv1-bn": "conv1 bn1 relu1 pool1 fc1",
@@ -37,14 +27,31 @@ def numbered(seed):
     return torch.Generator().manual_seed(seed)
 
 
-def test_every_registered_network_is_pinned():
-    assert set(PARAMETERS) == set(MODELS)
-    assert all(name == architecture.name for name, architecture in MODELS.items())
-
-
 @pytest.mark.parametrize("name", MODELS)
-def test_parameter_counts(name):
-    assert sum(p.numel() for p in build(name).parameters()) == PARAMETERS[name]
+def test_the_record_of_a_network_says_what_it_is(name):
+    spec, architecture, network = MODELS.spec(name), MODELS[name], build(name)
+    assert (name, spec.about) == (architecture.name, architecture.description)
+    assert spec.input_shape == architecture.input_shape
+    assert spec.parameters == sum(p.numel() for p in network.parameters())
+    assert spec.normalized == any(isinstance(m, nn.BatchNorm2d) for m in network.modules())
+
+
+def test_networks_of_the_documents_have_their_numbers_of_parameters():
+    found = {name: MODELS.spec(name).parameters for name in DOCUMENTED}
+    assert found == DOCUMENTED
+
+
+def test_a_network_of_any_name_is_described_by_itself_and_gets_color_recipes():
+    mine = replace(MODELS["cifar-vgg"], name="small-photos", description="A network of mine.")
+    MODELS["small-photos"] = mine
+    try:
+        spec = MODELS.spec("small-photos")
+        assert (spec.about, spec.parameters) == ("A network of mine.", 1_148_874)
+        assert spec.normalized and spec.input_shape == (3, 32, 32)
+        assert recipe("small-photos", data="cifar10", preset="robust").epsilon == 8 / 255
+        assert recipe("small-photos", data="cifar10").epochs == recipe("other").epochs
+    finally:
+        del MODELS["small-photos"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,5 +1,6 @@
 """Classifiers of other libraries and of the user's own code."""
 
+import inspect
 import json
 import shutil
 import sys
@@ -10,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, ModelContractError, ResourceError, UsageError
-from convscope.models import load
+from convscope.models import ADAPTERS, AdapterSpec, load
 from convscope.models._hugging_face import read_preprocessing
 
 
@@ -190,6 +192,29 @@ def test_a_missing_library_is_named(spec, library, monkeypatch):
         load(spec)
 
 
+def test_an_adapter_is_one_record(monkeypatch):
+    """Loading, refusals and help know an adapter as soon as it is registered."""
+
+    def load_mine(name, about, *, allow_nonfinite):
+        return Classifier.wrap(tiny(), input_shape=(3, 8, 8), source=f"mine:{name}")
+
+    record = AdapterSpec(load_mine, "Mine.", forms=("mine:NAME",), describable=False)
+    monkeypatch.setitem(ADAPTERS, "mine", record)
+    assert load("mine:abc").source == "mine:abc"
+    with pytest.raises(UsageError, match="mine:abc describes itself"):
+        load("mine:abc", mean=0.5)
+    with pytest.raises(CheckpointError, match=r"mine:NAME or package\.module:factory"):
+        load("nothing-like-this")
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_the_record_of_an_adapter_fits_its_loader(name):
+    spec, loader = ADAPTERS.spec(name), ADAPTERS[name]
+    assert spec.forms and all(form.startswith(f"{name}:") for form in spec.forms)
+    assert spec.library in spec.install or "convscope[" in spec.install
+    assert [*inspect.signature(loader).parameters] == ["name", "about", "allow_nonfinite"]
+
+
 def test_a_broken_torchvision_is_told_apart_from_a_missing_one(monkeypatch, tmp_path):
     (tmp_path / "torchvision.py").write_text(
         "raise RuntimeError('operator torchvision::nms does not exist')\n"
@@ -251,7 +276,7 @@ def test_timm_brings_size_and_normalization(monkeypatch):
         create_model=create_model,
         get_pretrained_cfg=lambda name, **_: types.SimpleNamespace(has_weights=True, num_classes=2),
     )
-    monkeypatch.setattr("convscope.models._adapters.is_connected", lambda: True)
+    monkeypatch.setattr("convscope.models._libraries.is_connected", lambda: True)
     monkeypatch.setitem(sys.modules, "timm", library)
     classifier = load("timm:tiny")
     assert classifier.class_names == ("class 0", "class 1")

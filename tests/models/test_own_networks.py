@@ -352,7 +352,7 @@ def fake_timm(monkeypatch, *, classes=3, names=None, weights=True, fetch=None):
         ),
     )
     monkeypatch.setitem(sys.modules, "timm", library)
-    monkeypatch.setattr("convscope.models._adapters.is_connected", lambda: fetch is None)
+    monkeypatch.setattr("convscope.models._libraries.is_connected", lambda: fetch is None)
     return create_model
 
 

@@ -46,7 +46,7 @@ def settings():
         learning_rate=0.01,
         augment=Augmentation(shift=1),
         precision="fp32",
-        points_per_epoch=2,
+        evals_per_epoch=2,
         validation_images=20,
         checkpoint_seconds=1e9,
         checkpoint_steps=5,

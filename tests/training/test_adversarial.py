@@ -9,8 +9,7 @@ from convscope.models import build
 from convscope.training import Warned, train
 from convscope.training._batches import Normalize
 from convscope.training._checkpoints import State
-from convscope.training._objective import Adversary, evaluating
-from convscope.training._process import World
+from convscope.training._objective import build_objective, evaluation_mode
 
 KINDS = ["pgd", "fgsm-rs", "trades"]
 
@@ -23,27 +22,25 @@ def robust(settings):
 def state_of(settings):
     generator = torch.Generator().manual_seed(0)
     module = build(settings.model, num_classes=4, input_shape=(1, 12, 12), generator=generator)
-    return State.fresh(module, settings)
+    return State.fresh(module, settings, objective_of(settings))
 
 
-def seen_by(settings, dataset, position=0):
-    """The images that the network was asked about in training mode, and the clean ones."""
-    state = state_of(settings)
-    seen = []
-    adversary = Adversary(settings, Normalize((0.0,), (1.0,)), 6)
-    images = dataset.train.floats(range(16))
-    hook = state.module.register_forward_pre_hook(
-        lambda module, inputs: seen.append(inputs[0].detach()) if module.training else None
-    )
-    loss, _ = adversary.loss(state, images, dataset.train.labels[:16], 0, position, World())
-    hook.remove()
-    return images, seen[-1], loss
+def objective_of(settings, steps_per_epoch=6):
+    return build_objective(settings, Normalize((0.0,), (1.0,)), steps_per_epoch=steps_per_epoch)
+
+
+def loss_of(state, images, labels, step=0):
+    """The images that a training step uses, and its loss."""
+    perturbed = state.objective.perturb(state.model, images, labels, step=step)
+    return perturbed, state.objective.loss(state.model(perturbed), labels)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_examples_stay_in_the_ball_and_in_range(robust, dataset, kind):
-    images, seen, loss = seen_by(replace(robust, adversary=kind), dataset)
-    worst = seen[-16:]
+    state = state_of(replace(robust, adversary=kind))
+    images = dataset.train.floats(range(16))
+    perturbed, loss = loss_of(state, images, dataset.train.labels[:16])
+    worst = perturbed[-16:]
     gap = (worst - images).abs()
     assert gap.max() <= 0.1 + 1e-6
     assert gap.max() > 0.09
@@ -52,28 +49,28 @@ def test_examples_stay_in_the_ball_and_in_range(robust, dataset, kind):
 
 
 def test_the_budget_grows_over_the_ramp(robust):
-    adversary = Adversary(replace(robust, adversary_ramp=2.0), Normalize((0.0,), (1.0,)), 6)
-    assert [adversary.budget(e) for e in (0, 0.5, 2, 5)] == pytest.approx([0, 0.025, 0.1, 0.1])
+    objective = objective_of(replace(robust, adversary_ramp=2.0))
+    found = [objective.epsilon_at(step) for step in (0, 3, 12, 30)]
+    assert found == pytest.approx([0, 0.025, 0.1, 0.1])
 
 
 def test_crafting_does_not_touch_batch_norm_gradients_or_modes(robust, dataset):
     state = state_of(robust)
-    adversary = Adversary(robust, Normalize((0.0,), (1.0,)), 6)
     images = dataset.train.floats(range(8))
-    buffers = [b.clone() for b in state.module.buffers()]
-    adversary._ascend(state.module, images, images, 0.1, 2, 0.05, lambda z: z.sum())
-    for before, after in zip(buffers, state.module.buffers(), strict=True):
+    buffers = [b.clone() for b in state.model.buffers()]
+    state.objective.perturb(state.model, images, dataset.train.labels[:8], step=0)
+    for before, after in zip(buffers, state.model.buffers(), strict=True):
         assert torch.equal(before, after)
-    assert all(p.requires_grad and p.grad is None for p in state.module.parameters())
-    assert all(part.training for part in state.module.modules())
+    assert all(p.requires_grad and p.grad is None for p in state.model.parameters())
+    assert all(part.training for part in state.model.modules())
 
 
 def test_modes_come_back_after_an_error(robust):
     state = state_of(robust)
-    with pytest.raises(RuntimeError), evaluating(state.module):
-        assert not state.module.training
+    with pytest.raises(RuntimeError), evaluation_mode(state.model):
+        assert not state.model.training
         raise RuntimeError
-    assert state.module.training
+    assert state.model.training
 
 
 def attacked_accuracy(classifier, split, epsilon):
@@ -101,23 +98,31 @@ def test_the_result_is_harder_to_fool(tmp_path, robust, dataset, kind):
 def test_the_guard_switches_one_step_training_to_many_steps(robust, dataset, monkeypatch):
     settings = replace(robust, adversary="fgsm-rs")
     state = state_of(settings)
-    adversary = Adversary(settings, Normalize((0.0,), (1.0,)), 4)
+    state.objective = objective_of(settings, steps_per_epoch=4)
     calls = []
-    ascend = adversary._ascend
+    ascend = state.objective.ascend
 
-    def counted(module, images, start, epsilon, steps, size, objective):
-        calls.append(steps)
-        return ascend(module, images, start, epsilon, steps, size, objective)
+    def counted(model, images, start, **options):
+        calls.append(options["steps"])
+        return ascend(model, images, start, **options)
 
-    monkeypatch.setattr(adversary, "_ascend", counted)
+    monkeypatch.setattr(state.objective, "ascend", counted)
     monkeypatch.setattr("convscope.training._objective.GUARD_GAP", -1.0)
     images, labels = dataset.train.floats(range(8)), dataset.train.labels[:8]
-    adversary.loss(state, images, labels, 0, 0, World())
+    state.objective.perturb(state.model, images, labels, step=0)
     assert calls == [1]
-    assert "one-step training overfits" in adversary.look(state, 0, 0)
-    assert state.guard == 1
-    adversary.loss(state, images, labels, 0, 1, World())
+    assert "one-step training overfits" in state.objective.after_step(state.model, step=1)
+    assert state.objective.state_dict() == {"guard": 2}
+    state.objective.perturb(state.model, images, labels, step=1)
     assert calls == [1, 1, 7, 3]
+
+
+def test_the_guard_comes_back_from_a_checkpoint(robust):
+    settings = replace(robust, adversary="fgsm-rs")
+    before, after = state_of(settings), state_of(settings)
+    before.objective.multi_step_until = 9
+    after.restore(before.capture())
+    assert after.objective.multi_step_until == 9
 
 
 def test_overfitting_is_said_as_a_warning(tmp_path, robust, dataset, monkeypatch):

@@ -142,11 +142,11 @@ def test_a_full_disk_leaves_the_checkpoint_before_intact(tmp_path, point, action
     assert same(store.newest()[0], snapshot(2))
 
 
-def test_sweep_removes_half_written_ones_only(tmp_path):
+def test_clean_up_removes_half_written_ones_only(tmp_path):
     store = Checkpoints(tmp_path)
     store.save(snapshot(1))
     (tmp_path / ".tmp-step-00000002-77").mkdir()
-    store.sweep()
+    store.clean_up()
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000001"]
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -19,6 +20,35 @@ def test_every_setting_has_a_flag():
         f.name for f in fields(Overrides)
     }
     assert {f.name for f in fields(Augmentation)} == {f.name for f in fields(Augment)}
+
+
+def choices(kind, name):
+    """The words that a setting or a flag takes, and whether it takes a table."""
+    options = [o for o in get_args(get_type_hints(kind)[name]) if o is not type(None)]
+    return [*get_args(options[0])] if get_origin(options[0]) is Literal else options
+
+
+@pytest.mark.parametrize(("kind", "flags"), [(TrainSettings, Overrides), (Augmentation, Augment)])
+def test_flags_offer_the_choices_of_the_settings(kind, flags):
+    settings = get_type_hints(kind)
+    chosen = [name for name in settings if get_origin(settings[name]) is Literal]
+    assert chosen
+    for name in chosen:
+        assert choices(flags, name) == [*get_args(settings[name])], name
+
+
+FORMER_FLAGS = ["--clip", "1", "--noise", "0.2", "--points-per-epoch", "3", "--preset", "faithful"]
+
+
+def test_former_flags_are_taken(capsys):
+    words = ["train", "mnist-conv1", "--data", "digits", *FORMER_FLAGS, "--print-config"]
+    assert main(words) == 0
+    settings = settings_from_toml(capsys.readouterr().out)
+    assert (settings.max_grad_norm, settings.noise_std) == (1.0, 0.2)
+    assert (settings.evals_per_epoch, settings.preset) == (3, "paper")
+    muon = ["--optimizer", "muon", "--other-learning-rate", "0.01", "--print-config"]
+    assert main([*words[:4], *muon]) == 0
+    assert settings_from_toml(capsys.readouterr().out).nonfilter_lr == 0.01
 
 
 def test_train_resume_and_say_what_to_do_next(tmp_path, capsys):

@@ -29,11 +29,11 @@ def test_disagreement_costs_the_divergence_of_the_mean_from_each():
 
 
 def test_two_different_noises_on_the_same_image(dataset, settings):
-    settings = replace(settings, noise=0.1, consistency=5.0)
+    settings = replace(settings, noise_std=0.1, consistency=5.0)
     images, labels = Batches(dataset.train, settings, World()).load(0, 0)
-    clean, _ = Batches(dataset.train, replace(settings, noise=0.0, consistency=0.0), World()).load(
-        0, 0
-    )
+    clean, _ = Batches(
+        dataset.train, replace(settings, noise_std=0.0, consistency=0.0), World()
+    ).load(0, 0)
     first, second = images.chunk(2)
     assert len(images) == 2 * len(labels)
     for noisy in (first, second):
@@ -42,7 +42,7 @@ def test_two_different_noises_on_the_same_image(dataset, settings):
 
 
 def test_two_processes_share_both_copies(dataset, settings):
-    settings = replace(settings, noise=0.1, consistency=5.0)
+    settings = replace(settings, noise_std=0.1, consistency=5.0)
     whole = Batches(dataset.train, settings, World()).load(0, 1)[0].chunk(2)
     for rank in (0, 1):
         mine = Batches(dataset.train, settings, World(rank, 2)).load(0, 1)[0].chunk(2)
@@ -51,7 +51,7 @@ def test_two_processes_share_both_copies(dataset, settings):
 
 
 def test_needs_noise_and_no_adversary(settings):
-    with pytest.raises(UsageError, match="consistency is 5 with noise 0"):
+    with pytest.raises(UsageError, match="consistency is 5 with noise_std 0"):
         replace(settings, consistency=5.0)
     with pytest.raises(UsageError, match="no adversary"):
-        replace(settings, consistency=5.0, noise=0.5, adversary="pgd", epsilon=0.1)
+        replace(settings, consistency=5.0, noise_std=0.5, adversary="pgd", epsilon=0.1)

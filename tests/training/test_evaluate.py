@@ -9,9 +9,11 @@ from sklearn import metrics
 from torch import nn
 
 from convscope import results
+from convscope._metrics import gates_of
 from convscope.classifier import Classifier
 from convscope.data import Split
 from convscope.errors import DataError, ModelContractError, NumericalError
+from convscope.progress import watch
 from convscope.stats import wilson
 from convscope.training._evaluate import Evaluation, evaluate
 
@@ -179,6 +181,20 @@ def test_the_random_sample_is_random_once_and_the_same_again():
     assert len(evaluate(classifier, split, sample=1000).sample.rows) == 300
 
 
+@pytest.mark.parametrize("classes", [2, 4, 7])
+def test_every_metric_of_eval_is_measured(classes):
+    result = evaluate(*told(40, classes)[:2])
+    known = [name for name in gates_of("eval") if name[:3] != "top" or int(name[3:]) < classes]
+    assert list(result.metrics()) == known
+    assert all(0 <= value <= 1 for name, value in result.metrics().items() if name != "loss")
+    assert result.metrics()["worst-class"] == result.per_class.min()
+    summary = result.summary()
+    assert summary["mean_per_class"] == result.mean_per_class
+    assert summary["top"] == {
+        str(k): v for k, v in zip(result.top, result.top_accuracy, strict=True)
+    }
+
+
 def test_slabs_change_nothing(monkeypatch):
     from convscope.training import _evaluate
 
@@ -186,8 +202,10 @@ def test_slabs_change_nothing(monkeypatch):
     whole = evaluate(classifier, split)
     monkeypatch.setattr(_evaluate, "SLAB_BYTES", 7 * 4 * 8)
     seen = []
-    slabs = evaluate(classifier, split, on_progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (100, 100) and len(seen) == 15
+    with watch(lambda share, what: seen.append(share)):
+        slabs = evaluate(classifier, split)
+    # The Probe, too, tells how far it is inside a slab.
+    assert seen == sorted(seen) and seen[-1] == 1.0 and len(set(seen)) >= 15
     assert torch.equal(whole.predicted, slabs.predicted)
     assert torch.equal(whole.confusion, slabs.confusion)
     assert whole.loss == pytest.approx(slabs.loss)
@@ -251,4 +269,4 @@ def test_an_evaluation_is_saved_and_read_back(tmp_path):
 def test_html_says_the_main_numbers():
     classifier, split, _ = told(50, 3)
     html = evaluate(classifier, split)._repr_html_()
-    assert "of 50 images read rightly" in html and "95 % interval" in html
+    assert "of 50 images classified correctly" in html and "95 % interval" in html

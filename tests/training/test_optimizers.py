@@ -6,13 +6,13 @@ from torch import nn
 
 from convscope.training import TrainSettings
 from convscope.training._optim import (
-    Average,
+    EMA,
     Muon,
-    build_rules,
-    learning_rate_factor,
-    memory_of,
+    build_optimizers,
+    load_state_dict,
+    lr_scale,
     orthogonalize,
-    remember,
+    state_dict,
 )
 
 
@@ -21,19 +21,19 @@ def network():
     return nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 3))
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "muon"])
-def test_only_weights_are_decayed(optimizer):
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "muon"])
+def test_only_weights_are_decayed(name):
     module = network()
     for parameter in module.parameters():
         nn.init.constant_(parameter, 0.5)
         parameter.grad = torch.zeros_like(parameter)
     settings = TrainSettings(
-        model="m", data="d", optimizer=optimizer, learning_rate=0.1, weight_decay=0.1
+        model="m", data="d", optimizer=name, learning_rate=0.1, weight_decay=0.1
     )
-    for rule in build_rules(module, settings):
-        rule.step(1.0)
+    for optimizer in build_optimizers(module, settings):
+        optimizer.step(1.0)
     for parameter in module.parameters():
-        if not (optimizer == "muon" and parameter.ndim == 4):
+        if not (name == "muon" and parameter.ndim == 4):
             assert bool((parameter < 0.5).all()) == (parameter.ndim >= 2)
 
 
@@ -44,58 +44,62 @@ REFERENCES = {
 }
 
 
-@pytest.mark.parametrize("optimizer", REFERENCES)
-def test_rules_move_like_those_of_torch(optimizer):
+@pytest.mark.parametrize("name", REFERENCES)
+def test_optimizers_move_like_those_of_torch(name):
     ours, theirs = (nn.Linear(5, 4, bias=False) for _ in range(2))
     theirs.load_state_dict(ours.state_dict())
     settings = TrainSettings(
-        model="m", data="d", optimizer=optimizer, learning_rate=0.05, weight_decay=0.1
+        model="m", data="d", optimizer=name, learning_rate=0.05, weight_decay=0.1
     )
-    (rule,) = build_rules(ours, settings)
-    reference = REFERENCES[optimizer](theirs.parameters())
+    (optimizer,) = build_optimizers(ours, settings)
+    reference = REFERENCES[name](theirs.parameters())
     images = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
     for _ in range(10):
         for module in (ours, theirs):
             module.zero_grad()
             module(images).square().mean().backward()
-        rule.step(1.0)
+        optimizer.step(1.0)
         reference.step()
     torch.testing.assert_close(ours.weight, theirs.weight)
 
 
 def test_muon_moves_filters_and_sgd_the_rest():
     settings = TrainSettings(
-        model="m", data="d", optimizer="muon", learning_rate=0.1, other_learning_rate=0.02
+        model="m", data="d", optimizer="muon", learning_rate=0.1, nonfilter_lr=0.02
     )
-    rules = build_rules(network(), settings)
-    assert [type(rule).__name__ for rule in rules] == ["Muon", "Sgd", "Sgd"]
-    assert [sorted(p.ndim for p in rule.parameters) for rule in rules] == [[4], [2], [1, 1, 1, 1]]
-    assert [rule.peak for rule in rules] == [0.1, 0.02, 0.02]
+    optimizers = build_optimizers(network(), settings)
+    assert [type(optimizer).__name__ for optimizer in optimizers] == ["Muon", "SGD", "SGD"]
+    assert [sorted(p.ndim for p in optimizer.parameters) for optimizer in optimizers] == [
+        [4],
+        [2],
+        [1, 1, 1, 1],
+    ]
+    assert [optimizer.max_lr for optimizer in optimizers] == [0.1, 0.02, 0.02]
 
 
 def test_muon_steps_against_the_gradient_and_keeps_the_norm():
     bank = nn.Parameter(torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(0)))
     target = torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(1))
-    rule = Muon([bank], rate=0.05, momentum=0.6)
+    optimizer = Muon([bank], lr=0.05, momentum=0.6)
     losses = []
     for _ in range(40):
         bank.grad = None
         loss = -(bank / bank.norm() * target).sum()
         loss.backward()
         losses.append(loss.item())
-        rule.step(1.0)
+        optimizer.step(1.0)
     assert losses[-1] < losses[0] - 5
     assert bank.norm().item() == pytest.approx(8**0.5, rel=0.1)
 
 
-def test_memory_goes_out_and_comes_back():
+def test_state_goes_out_and_comes_back():
     settings = TrainSettings(model="m", data="d")
-    first, second = build_rules(network(), settings), build_rules(network(), settings)
-    for i, value in enumerate(memory_of(first).values()):
+    first, second = build_optimizers(network(), settings), build_optimizers(network(), settings)
+    for i, value in enumerate(state_dict(first).values()):
         value.fill_(i)
-    remember(second, memory_of(first))
-    assert memory_of(second).keys() == memory_of(first).keys()
-    assert all(torch.equal(v, memory_of(first)[k]) for k, v in memory_of(second).items())
+    load_state_dict(second, state_dict(first))
+    assert state_dict(second).keys() == state_dict(first).keys()
+    assert all(torch.equal(v, state_dict(first)[k]) for k, v in state_dict(second).items())
 
 
 @pytest.mark.parametrize("shape", [(4, 9), (9, 4), (5, 5)])
@@ -114,23 +118,21 @@ def test_orthogonalize_of_zero_is_zero():
 
 
 def test_one_cycle_climbs_for_a_quarter_and_ends_at_zero():
-    factors = [
-        learning_rate_factor(k, 1000, schedule="one-cycle", warm_up=0.25) for k in range(1000)
-    ]
+    factors = [lr_scale(k, 1000, schedule="one-cycle", warm_up=0.25) for k in range(1000)]
     assert max(range(1000), key=factors.__getitem__) in (249, 250)
     assert factors[-1] < 0.001
     assert all(0 < f <= 1 for f in factors)
-    assert learning_rate_factor(7, 10, schedule="constant", warm_up=0.25) == 1
+    assert lr_scale(7, 10, schedule="constant", warm_up=0.25) == 1
 
 
 def test_average_includes_batch_norm_statistics():
     module = network()
-    average = Average(module, decay=0.9)
+    ema = EMA(module, decay=0.9)
     module.train()(torch.randn(8, 2, 3, 3, generator=torch.Generator().manual_seed(0)))
-    average.after_step(module, 4)
-    assert torch.equal(average.module[1].running_mean, torch.zeros(4))
-    average.after_step(module, 5)
+    ema.after_step(module, 4)
+    assert torch.equal(ema.module[1].running_mean, torch.zeros(4))
+    ema.after_step(module, 5)
     # After no updates the kept share is (1 + 0) / (10 + 0).
-    torch.testing.assert_close(average.module[1].running_mean, 0.9 * module[1].running_mean)
-    assert average.module[1].num_batches_tracked == 1
-    assert not average.module.training
+    torch.testing.assert_close(ema.module[1].running_mean, 0.9 * module[1].running_mean)
+    assert ema.module[1].num_batches_tracked == 1
+    assert not ema.module.training

@@ -11,7 +11,9 @@ from convscope.data import Dataset
 from convscope.errors import CheckpointError, DataError, UsageError
 from convscope.models import build
 from convscope.training import Warned, train
+from convscope.training._batches import Normalize
 from convscope.training._checkpoints import Checkpoints, State, read_checkpoint
+from convscope.training._objective import build_objective
 from convscope.training._run_folder import history_text, parse_history
 
 
@@ -37,13 +39,13 @@ def crash(settings, dataset, folder, on_event):
 VARIANTS = {
     "adamw": {},
     "sgd": {"optimizer": "sgd", "learning_rate": 0.05},
-    "muon": {"optimizer": "muon", "learning_rate": 0.05, "other_learning_rate": 0.01},
+    "muon": {"optimizer": "muon", "learning_rate": 0.05, "nonfilter_lr": 0.01},
     "bf16": {"precision": "bf16"},
     "no-average": {"ema": 0.0},
     "pgd": {"adversary": "pgd", "epsilon": 0.05, "adversary_steps": 2},
     "fgsm-rs": {"adversary": "fgsm-rs", "epsilon": 0.05, "adversary_steps": 2},
-    "noise": {"noise": 0.1, "clip": 1.0},
-    "consistency": {"noise": 0.1, "consistency": 5.0},
+    "noise": {"noise_std": 0.1, "max_grad_norm": 1.0},
+    "consistency": {"noise_std": 0.1, "consistency": 5.0},
 }
 
 
@@ -52,6 +54,17 @@ def test_resume_is_bitwise(tmp_path, dataset, settings, undisturbed, crash_after
     settings = replace(settings, **VARIANTS[variant])
     for step in (3, 7, 11):
         crash(settings, dataset, tmp_path / "run", crash_after(step))
+    train(settings, dataset, out=tmp_path / "run", resume=True)
+    assert digest(tmp_path / "run") == digest(undisturbed(settings))
+
+
+def test_a_run_with_former_names_in_its_config_goes_on(
+    tmp_path, dataset, settings, undisturbed, crash_after, digest
+):
+    crash(settings, dataset, tmp_path / "run", crash_after(7))
+    config = tmp_path / "run" / "config.toml"
+    former = config.read_text().replace("max_grad_norm", "clip").replace("noise_std", "noise")
+    config.write_text(former.replace("evals_per_epoch", "points_per_epoch"))
     train(settings, dataset, out=tmp_path / "run", resume=True)
     assert digest(tmp_path / "run") == digest(undisturbed(settings))
 
@@ -105,7 +118,8 @@ SAVED = [
 def fresh_instead(snapshot, item, settings):
     """`snapshot` as if `item` had not been saved: its value is that of a run that begins."""
     module = build(settings.model, num_classes=4, input_shape=(1, 12, 12))
-    fresh = State.fresh(module, settings).capture()
+    objective = build_objective(settings, Normalize((0.0,), (1.0,)), steps_per_epoch=6)
+    fresh = State.fresh(module, settings, objective).capture()
     tensors, numbers = snapshot.tensors, snapshot.numbers
     if item in ("weights", "batch-norm"):
         chosen = [n for n in tensors["model"] if ("running" in n) == (item == "batch-norm")]

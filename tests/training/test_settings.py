@@ -40,7 +40,7 @@ def test_toml_gives_back_the_same_settings(seed, rate, name, shift, degrees):
 
 
 def test_whole_numbers_in_places_of_fractions_are_the_same_settings():
-    whole = TrainSettings(model="m", data="d", clip=1, augment=Augmentation(degrees=8))
+    whole = TrainSettings(model="m", data="d", max_grad_norm=1, augment=Augmentation(degrees=8))
     assert settings_to_toml(whole) == settings_to_toml(settings_from_toml(settings_to_toml(whole)))
     assert "degrees = 8.0" in settings_to_toml(whole)
 
@@ -67,7 +67,7 @@ def test_toml_names_every_field():
         ("weight_decay = inf", "weight_decay is inf"),
         ("epsilon = 8", "did you mean 8/255"),
         ("adversary = 'pgd'", "epsilon is 0"),
-        ("consistency = 5.0", "consistency is 5 with noise 0"),
+        ("consistency = 5.0", "consistency is 5 with noise_std 0"),
     ],
 )
 def test_wrong_toml_is_refused_with_the_line_and_the_closest_name(line, words):
@@ -92,7 +92,7 @@ def test_every_network_has_every_preset(model, preset):
     assert (settings.model, settings.preset, settings.seed) == (model, preset, 3)
 
 
-@pytest.mark.parametrize("model", [name for name in MODELS if name.startswith("mnist")])
+@pytest.mark.parametrize("model", [name for name, spec in MODELS.specs().items() if not spec.color])
 def test_digit_networks_are_never_trained_with_label_smoothing(model):
     assert all(recipe(model, preset=preset).label_smoothing == 0 for preset in PRESETS)
 
@@ -104,6 +104,38 @@ def test_overrides_reach_into_tables():
         recipe("mnist-conv1", batchsize=3)
     with pytest.raises(UsageError, match="unknown preset 'quick'"):
         recipe("mnist-conv1", preset="quick")
+
+
+FORMER = {
+    "clip": "max_grad_norm",
+    "noise": "noise_std",
+    "other_learning_rate": "nonfilter_lr",
+    "points_per_epoch": "evals_per_epoch",
+}
+
+
+def formerly(text):
+    """A config file as it was written under the former names."""
+    for old, new in FORMER.items():
+        assert f"{new} = " in text
+        text = text.replace(f"{new} = ", f"{old} = ")
+    return text.replace('preset = "paper"', 'preset = "faithful"')
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_former_names_are_read(preset):
+    settings = recipe("cifar-11x11-bn", data="cifar10", preset=preset, evals_per_epoch=3)
+    former = formerly(settings_to_toml(settings))
+    assert former != settings_to_toml(settings)
+    assert settings_from_toml(former) == settings
+    assert recipe("mnist-conv1", clip=2.0).max_grad_norm == 2.0
+    assert recipe("mnist-conv1", preset="faithful") == recipe("mnist-conv1", preset="paper")
+
+
+@pytest.mark.parametrize("lines", ["clip = 1\nmax_grad_norm = 2", "max_grad_norm = 2\nclip = 1"])
+def test_a_setting_under_both_names_is_refused(lines):
+    with pytest.raises(UsageError, match="clip is the former name of max_grad_norm"):
+        settings_from_toml(f'model = "m"\ndata = "d"\n{lines}')
 
 
 def test_settings_are_values():

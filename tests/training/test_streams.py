@@ -33,7 +33,7 @@ def test_an_epoch_shows_every_image_once_and_the_next_in_another_order():
 
 
 def test_two_processes_see_together_what_one_sees(dataset, settings):
-    settings = replace(settings, noise=0.1)
+    settings = replace(settings, noise_std=0.1)
     alone = Batches(dataset.train, settings, World())
     both = [Batches(dataset.train, settings, World(rank, 2)) for rank in (0, 1)]
     for epoch, position in ((0, 0), (1, 3)):

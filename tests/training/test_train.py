@@ -39,7 +39,7 @@ def done(dataset, tmp_path_factory):
         batch_size=20,
         learning_rate=0.01,
         precision="fp32",
-        points_per_epoch=2,
+        evals_per_epoch=2,
         validation_images=20,
     )
     events = []

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from convscope.training import read_history
-from convscope.training._process import World, joined
+from convscope.training._process import World, init_distributed
 
 FLAGS = ["--data", "digits", "--epochs", "1", "--precision", "fp32", "--checkpoint-steps", "3"]
 
 
 def test_alone_is_a_world_of_one(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with joined(torch.device("cpu")) as world:
+    with init_distributed(torch.device("cpu")) as world:
         assert world == World(0, 1)
-        assert world.speaks
+        assert world.is_main_process
 
 
 def train(folder, *words, processes=2, faults=""):

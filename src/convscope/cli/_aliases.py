@@ -10,6 +10,11 @@ if TYPE_CHECKING:
 
 OPTIONS = {
     "--lr": "--learning-rate",
+    "--max-lr": "--learning-rate",
+    "--other-learning-rate": "--nonfilter-lr",
+    "--clip": "--max-grad-norm",
+    "--noise": "--noise-std",
+    "--points-per-epoch": "--evals-per-epoch",
     "--batch": "--batch-size",
     "--bs": "--batch-size",
     "--batchsize": "--batch-size",
@@ -52,6 +57,7 @@ OPTIONS = {
 
 
 VALUES = {
+    "--preset": {"faithful": "paper"},
     "--split": {
         "val": "validation",
         "valid": "validation",

@@ -27,6 +27,7 @@ from convscope.cli._examples import EXAMPLES, epilogue
 from convscope.cli._output import VOICE
 from convscope.error_codes import CODES
 from convscope.errors import ConvscopeError, UsageError, printable
+from convscope.models import model_forms
 
 # Order of the help page: a first visit from top to bottom.
 COMMANDS = (
@@ -48,11 +49,10 @@ HELP = """See what a convolutional network learned, where it looks, and how it i
 
 First steps: `convscope doctor`, then `convscope demo`."""
 
-EPILOGUE = """Everywhere: --quiet (only results and errors), --no-progress, --threads N (CPU
-threads), --debug (tracebacks). MODEL is a name from `convscope models list`, a run folder, a
-.safetensors file, hf:DIRECTORY, torchvision:NAME, timm:NAME or package.module:factory. Fractions
-such as 8/255 are numbers. An option --NAME of COMMAND can also be set by the environment variable
-CONVSCOPE_COMMAND_NAME."""
+EPILOGUE = f"""Everywhere: --quiet (only results and errors), --no-progress, --threads N (CPU
+threads), --debug (tracebacks). MODEL is {model_forms()}; `convscope models list` names the
+networks. Fractions such as 8/255 are numbers. An option --NAME of COMMAND can also be set by the
+environment variable CONVSCOPE_COMMAND_NAME."""
 
 
 class PlainWords(DefaultFormatter):

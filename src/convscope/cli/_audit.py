@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import cyclopts
 
+from convscope._metrics import METRICS, gates_of
 from convscope.cli._early import check_names, check_number, check_out, check_seed
 from convscope.cli._gates import failed_gates, read_gates
 from convscope.cli._model_options import NOTHING, OwnNetwork
@@ -28,9 +29,6 @@ from convscope.errors import DataError, GateFailed, PartlyRefused, ResourceError
 
 if TYPE_CHECKING:
     from convscope.studies import AuditResult
-
-GATES = ("accuracy", "mean-per-class", "worst-class", "robust", "calibration-error",
-         "seconds-per-image", "parameters")  # fmt: skip
 
 
 def audit_model(
@@ -88,7 +86,7 @@ def audit_model(
         as_json: Print the headline numbers as JSON.
         network: What the files of a network of your own do not say.
     """
-    gates = read_gates(fail_under or [], GATES)
+    gates = read_gates(fail_under or [], gates_of("audit"))
     check_names(models=[model, judge], data=data)
     check_number("--images", images)
     check_number("--attacked", attacked)
@@ -197,15 +195,11 @@ def write_pages(folder: Path, out: Path, *, pdf: bool) -> tuple[str, ...]:
 
 def headline(result: AuditResult) -> dict[str, object]:
     """The numbers a person wants to see in the terminal."""
-    n = result.numbers
-    shown: dict[str, object] = {}
-    for name in ("accuracy", "mean-per-class", "worst-class", "robust"):
-        if name in n:
-            shown[name] = f"{100 * n[name]:.2f} %"
-    if "calibration-error" in n:
-        shown["calibration-error"] = f"{100 * n['calibration-error']:.2f} %"
-    if "seconds-per-image" in n:
-        shown["per image"] = f"{1000 * n['seconds-per-image']:.2g} ms"
+    shown: dict[str, object] = {
+        name if spec.unit == "share" else spec.title: spec.text(result.numbers[name])
+        for name, spec in METRICS.items()
+        if name in result.numbers and spec.unit in ("share", "seconds")
+    }
     return shown | {"audited in": f"{result.seconds:.0f} s"}
 
 

@@ -21,16 +21,15 @@ import cyclopts
 
 from convscope.cli._output import emit, next_step, progress, say, table
 from convscope.errors import ConvscopeError, GateFailed, printable
+from convscope.models import ADAPTERS
 
 OK, MISSING, BROKEN = "ok", "optional", "broken"
 PATIENCE = 60.0
 """Seconds for a library to be imported in a process of its own."""
 
-EXTRAS = {
-    "transformers": ("hub", "hf: networks"),
-    "optuna": ("search", "parameter search"),
-    "weasyprint": ("pdf", "PDF without a browser"),
-}
+EXTRAS = {"weasyprint": ('pip install "convscope[pdf]"', "PDF without a browser")}
+"""Libraries besides those of the adapters: what to type to get one, and what it is for."""
+
 NEEDED = {
     "sklearn": "scikit-learn",
     "PIL": "pillow",
@@ -175,14 +174,19 @@ def check_libraries(data_dir: Path | None) -> list[Finding]:
             fix=f"pip install {' '.join(lost)}" if lost else "",
         )
     ]
-    for module, (extra, purpose) in EXTRAS.items():
+    adapters = {
+        spec.library: (spec.install, f"{prefix}: networks")
+        for prefix, spec in ADAPTERS.specs().items()
+        if spec.library != "torchvision"  # `check_torchvision` tries it out
+    }
+    for module, (install, purpose) in {**adapters, **EXTRAS}.items():
         there = find_spec(module) is not None
         found.append(
             Finding(
                 what=module,
                 state=OK if there else MISSING,
                 found=_version(module) if there else f"not installed (for {purpose})",
-                fix="" if there else f'pip install "convscope[{extra}]" if you want {purpose}',
+                fix="" if there else f"{install} if you want {purpose}",
             )
         )
     return found

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
+from convscope._metrics import METRICS, gates_of
 from convscope.cli._early import check_names, check_number, check_seed
 from convscope.cli._gates import failed_gates, read_gates
 from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._opened import opened_data, words
-from convscope.cli._output import data_place, emit, next_step, progress, table, warn
+from convscope.cli._output import data_place, emit, next_step, table, warn, watching
 from convscope.errors import GateFailed, choose
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 MOST_IN_MATRIX = 200
 """Classes up to which JSON has the whole confusion matrix; above, the pairs that occur."""
-
-GATES = ("accuracy", "mean-per-class", "worst-class", "top1", "top3", "top5",
-         "calibration-error", "loss")  # fmt: skip
 
 
 def evaluate_model(
@@ -63,7 +60,7 @@ def evaluate_model(
         as_json: Print JSON.
         network: What the files of a network of your own do not say.
     """
-    gates = read_gates(fail_under or [], GATES, bare="accuracy")
+    gates = read_gates(fail_under or [], gates_of("eval"), bare="accuracy")
     check_names(models=[model], data=data)
     check_number("--limit", limit)
     check_seed(seed)
@@ -84,25 +81,18 @@ def evaluate_model(
         skip_bad=skip_bad,
     )
     part = opened.split
-    with progress(f"predicting {len(part):,} {part.name} images", total=len(part)) as bar:
-        done = 0
-
-        def on_progress(so_far: int, total: int) -> None:
-            nonlocal done
-            bar.advance(so_far - done)
-            done = so_far
-
-        result = evaluate(classifier, part, on_progress=on_progress)
+    with watching(f"predicting {len(part):,} {part.name} images"):
+        result = evaluate(classifier, part)
     facts = report(result, part)
     for name in gates:
-        choose("gate", name, measures(result))
+        choose("gate", name, result.metrics())
     about = {"model": model, "source": classifier.source, "data": data, **opened.facts()}
     about["execution"] = classifier.describe()["execution"]
     if as_json:
         emit(about | facts, as_json=True)
     else:
         _print(result)
-    failed = failed_gates(gates, measures(result), opened.absent)
+    failed = failed_gates(gates, result.metrics(), opened.absent)
     if failed:
         raise GateFailed("; ".join(failed))
     opened.raise_if_refused()
@@ -115,16 +105,9 @@ def report(result: Evaluation, part: Split) -> dict[str, Any]:
     many = len(result.class_names) > MOST_IN_MATRIX
     pairs = result.confusion.nonzero().tolist() if many else []
     return {
-        "split": result.split,
-        "n": result.n,
-        "accuracy": result.accuracy,
-        "interval": result.interval,
-        "mean_per_class": result.mean_per_class,
+        **result.summary(),
         "per_class": result.per_class,
         "class_names": result.class_names,
-        "loss": result.loss,
-        "top": {f"{k}": share for k, share in zip(result.top, result.top_accuracy, strict=True)},
-        "calibration_error": result.calibration_error,
         "confusion": None if many else result.confusion,
         "confusion_pairs": [
             {"true": true, "predicted": read, "images": int(result.confusion[true, read])}
@@ -149,36 +132,18 @@ def report(result: Evaluation, part: Split) -> dict[str, Any]:
     }
 
 
-def measures(result: Evaluation) -> dict[str, float]:
-    """What a gate can ask for."""
-    found = {
-        "accuracy": result.accuracy,
-        "mean-per-class": result.mean_per_class,
-        "worst-class": min(v for v in result.per_class.tolist() if not math.isnan(v)),
-        "calibration-error": result.calibration_error,
-        "loss": result.loss,
-    }
-    for k, share in zip(result.top, result.top_accuracy, strict=True):
-        found[f"top{k}"] = share
-    return found
-
-
 def _print(result: Evaluation) -> None:
     low, high = result.interval
     what = f"all {result.n:,}" if result.split == "all" else f"{result.n:,} {result.split}"
-    emit(
-        {
-            f"accuracy on {what} images": f"{result.accuracy:.2%}"
-            f"  (95 % interval {low:.2%} to {high:.2%})",
-            "mean per class": f"{result.mean_per_class:.2%}",
-            "top": ", ".join(
-                f"{k}: {share:.2%}"
-                for k, share in zip(result.top, result.top_accuracy, strict=True)
-            ),
-            "loss (nats)": f"{result.loss:.4f}",
-            "calibration error": f"{result.calibration_error:.4f}",
-        }
-    )
+    text = METRICS["accuracy"].text
+    shown = {
+        f"accuracy on {what} images": f"{text(result.accuracy)}"
+        f"  (95 % interval {text(low)} to {text(high)})"
+    }
+    for name, value in result.metrics().items():
+        if name != "accuracy":
+            shown[METRICS[name].title or name.replace("-", " ")] = METRICS[name].text(value)
+    emit(shown)
     counts = result.confusion
     present = (counts.sum(dim=1) > 0).nonzero()[:, 0]
     order = present[result.per_class[present].argsort(stable=True)].tolist()[:10]

@@ -5,31 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from convscope._metrics import METRICS
 from convscope.cli._output import fraction, say
 from convscope.errors import UsageError, choose
-
-SHORT = {
-    "acc": "accuracy",
-    "clean": "accuracy",
-    "clean-accuracy": "accuracy",
-    "robust-accuracy": "robust",
-    "balanced-accuracy": "mean-per-class",
-    "ece": "calibration-error",
-    "error": "calibration-error",
-    "calibration": "calibration-error",
-    "top-1": "top1",
-    "top-3": "top3",
-    "top-5": "top5",
-}
-"""Names that people type."""
-
-SHARES = ("accuracy", "mean-per-class", "worst-class", "robust", "top1", "top3", "top5",
-          "calibration-error")  # fmt: skip
-AT_MOST = ("calibration-error", "loss", "seconds-per-image", "parameters")
-"""Upper limits; all others are lower limits."""
-
-OVER_CLASSES = ("mean-per-class", "worst-class")
-"""What cannot be judged where classes have no image."""
 
 
 def read_gates(texts: Sequence[str], known: Sequence[str], *, bare: str = "") -> dict[str, float]:
@@ -60,7 +38,8 @@ def read_gates(texts: Sequence[str], known: Sequence[str], *, bare: str = "") ->
                 expected=f"NAME=NUMBER, as {known[0]}=0.9; names: {', '.join(known)}",
             )
         name = name.lower().replace("_", "-")
-        name = choose("gate", SHORT.get(name, name), known)
+        meant = {alias: spec.name for spec in METRICS.values() for alias in spec.aliases}
+        name = choose("gate", meant.get(name, name), known)
         if name in gates:
             raise UsageError(f"--fail-under {name} is given twice", code="U03")
         gates[name] = _limit(name, value)
@@ -68,13 +47,13 @@ def read_gates(texts: Sequence[str], known: Sequence[str], *, bare: str = "") ->
 
 
 def _limit(name: str, text: str) -> float:
-    limit = fraction(text)
-    if not math.isfinite(limit) or limit < 0 or (name in SHARES and limit > 1):
-        percent = name in SHARES and 5 <= limit <= 100
+    limit, is_share = fraction(text), METRICS[name].unit == "share"
+    if not math.isfinite(limit) or limit < 0 or (is_share and limit > 1):
+        percent = is_share and 5 <= limit <= 100
         raise UsageError(
             f"--fail-under {name}={text}",
             code="U03",
-            expected="a share from 0 to 1" if name in SHARES else "a number of at least 0",
+            expected="a share from 0 to 1" if is_share else "a number of at least 0",
             hint=f"did you mean {name}={limit / 100:g}?" if percent else "",
         )
     return limit
@@ -104,13 +83,14 @@ def failed_gates(
     """
     failed = []
     for name, limit in gates.items():
-        value = found.get(name)
-        if absent and name in OVER_CLASSES:
+        value, spec = found.get(name), METRICS[name]
+        at_most = spec.better == "lower"
+        if absent and spec.over_classes:
             few = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
             failed.append(f"{name} cannot be judged: {len(absent)} classes have no image ({few})")
         elif value is None:
             failed.append(f"{name} was not measured")
-        elif not (value <= limit if name in AT_MOST else value >= limit):
-            word = "above" if name in AT_MOST else "under"
+        elif not (value <= limit if at_most else value >= limit):
+            word = "above" if at_most else "under"
             failed.append(f"{name} is {value:.4g}, {word} {limit:g}")
     return failed

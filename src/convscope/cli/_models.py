@@ -13,7 +13,7 @@ from convscope.cli._early import check_names
 from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._output import emit, next_step, table, warn
 from convscope.errors import UsageError
-from convscope.models import MODELS, SIZES, shipped
+from convscope.models import MODELS, model_forms, shipped
 
 
 def list_models(
@@ -33,14 +33,14 @@ def list_models(
         )
     rows: list[dict[str, Any]] = []
     for name in names:
-        input_shape, parameters = SIZES[name]
+        spec = MODELS.spec(name)
         rows.append(
             {
                 "name": name,
-                "input_shape": input_shape,
-                "parameters": parameters,
+                "input_shape": spec.input_shape,
+                "parameters": spec.parameters,
                 "shipped": name in ready,
-                "description": MODELS.about(name),
+                "description": spec.about,
             }
         )
     if as_json:
@@ -70,7 +70,7 @@ def show_model(
     as_json: Annotated[bool, cyclopts.Parameter(name="--json")] = False,
     network: OwnNetwork = NOTHING,
 ) -> None:
-    """Show a network layer by layer: shapes, weights, work, what each layer sees of the image.
+    """Show a network layer by layer: shapes, parameters, multiply-adds, receptive fields.
 
     Args:
         model: Any MODEL; a name of `convscope models list` also works without weights.
@@ -82,7 +82,7 @@ def show_model(
     fresh = model in MODELS and model not in shipped() and not is_run
     if not fresh:
         check_names(models=[model])
-    from convscope.models import summarize
+    from convscope.models import SUMMARY_COLUMNS, summarize
 
     facts: dict[str, Any] = {"model": model}
     if fresh:
@@ -114,7 +114,7 @@ def show_model(
         emit({**facts, **asdict(summary)}, as_json=True)
         return
     table(
-        ["layer", "kind", "output", "parameters", "share", "multiply-adds", "sees", "neurons"],
+        SUMMARY_COLUMNS,
         summary.cells(),
         title=f"{model}: {facts['source']}",
     )
@@ -128,7 +128,8 @@ def show_model(
 
 def register(app: cyclopts.App) -> None:
     """Add the command."""
-    models = cyclopts.App(name="models", help="Which networks there are, and their layers.")
+    text = f"Which networks there are, and their layers.\n\nA MODEL is {model_forms()}."
+    models = cyclopts.App(name="models", help=text)
     models.command(list_models, name="list")
     models.command(show_model, name="show")
     app.command(models)

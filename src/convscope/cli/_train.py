@@ -62,26 +62,26 @@ class Overrides:
     """A flag for every field of `TrainSettings` that is not an argument of the command itself."""
 
     seed: int | None = None
-    "Decides initial weights, order, augmentation and noise."
+    "Decides initial parameters, order, augmentation and noise."
     epochs: int | None = None
     "Times every training image is shown."
     batch_size: int | None = None
     "Images per update."
     optimizer: Literal["adamw", "adam", "sgd", "muon"] | None = None
-    "Who moves the weights."
+    "Optimizer."
     learning_rate: float | None = None
-    "Peak learning rate."
-    other_learning_rate: float | None = None
+    "Maximum learning rate."
+    nonfilter_lr: float | None = None
     "muon: the rate of everything that is not a filter."
     weight_decay: float | None = None
-    "Decay of weights (never of biases or normalization)."
+    "Decay of filters and matrices (never of biases or normalization)."
     momentum: float | None = None
     "sgd and muon."
     schedule: Literal["one-cycle", "constant"] | None = None
     "How the learning rate changes."
     warm_up: float | None = None
-    "Share of the run in which the rate climbs."
-    clip: float | None = None
+    "Share of the run in which the learning rate climbs."
+    max_grad_norm: float | None = None
     "Largest gradient norm; 0 does not clip."
     label_smoothing: float | None = None
     "Share of the target spread over all classes."
@@ -93,12 +93,12 @@ class Overrides:
     "Where training happens; auto: a GPU if there is one."
     augment: Augment | None = None
     "What may happen to a training image."
-    noise: Fraction | None = None
-    "Gaussian noise on training images, in pixel units of [0, 1]."
+    noise_std: Fraction | None = None
+    "Standard deviation of Gaussian noise on training images, in pixel units of [0, 1]."
     consistency: float | None = None
     "Weight of the agreement between two noisy copies; for certified robustness."
     adversary: Literal["none", "pgd", "fgsm-rs", "trades"] | None = None
-    "Train against an attacker."
+    "Adversarial training."
     epsilon: Fraction | None = None
     "Its L-infinity budget, such as 0.3 or 8/255."
     adversary_steps: int | None = None
@@ -109,10 +109,10 @@ class Overrides:
     "Epochs over which epsilon grows."
     trades_weight: float | None = None
     "trades: weight of the divergence."
-    points_per_epoch: int | None = None
-    "Rows of metrics.csv per epoch."
+    evals_per_epoch: int | None = None
+    "Validations, and rows of metrics.csv, per epoch."
     validation_images: int | None = None
-    "Validation images of points inside an epoch."
+    "Images of a validation inside an epoch."
     checkpoint_seconds: float | None = None
     "Save when so much time has passed."
     checkpoint_steps: int | None = None
@@ -152,7 +152,7 @@ def train_model(
         model: Name of a network, see `convscope models list`.
         data: digits, mnist, cifar10, shapes, pets or folder:DIRECTORY.
         data_dir: Folder that holds the data files.
-        preset: fast (default), long, faithful, robust or smooth.
+        preset: fast (default), long, paper, robust or smooth.
         out: Run folder; runs/MODEL-DATA-SEED by default.
         resume: Go on with the run in --out; without a model, with the settings it has.
         config: TOML file with settings, such as the config.toml of a run. Flags win over it.
@@ -234,7 +234,8 @@ def check_run_options(
     check_out(out, force=True, page=False)
 
 
-PRESETS = ("fast", "long", "faithful", "robust", "smooth")
+PRESETS = ("fast", "long", "paper", "robust", "smooth")
+"""The names in `convscope.training.RECIPES`, which imports torch; a test compares them."""
 
 
 def refuse_idle(given: dict[str, Any], settings: TrainSettings) -> None:
@@ -246,9 +247,9 @@ def refuse_idle(given: dict[str, Any], settings: TrainSettings) -> None:
     attacked = settings.adversary != "none"
     needs = {
         "momentum": (settings.optimizer in ("sgd", "muon"), "--optimizer sgd or muon"),
-        "other_learning_rate": (settings.optimizer == "muon", "--optimizer muon"),
+        "nonfilter_lr": (settings.optimizer == "muon", "--optimizer muon"),
         "warm_up": (settings.schedule == "one-cycle", "--schedule one-cycle"),
-        "consistency": (settings.noise > 0, "--noise above 0"),
+        "consistency": (settings.noise_std > 0, "--noise-std above 0"),
         "trades_weight": (settings.adversary == "trades", "--adversary trades"),
         **dict.fromkeys(
             ("epsilon", "adversary_steps", "adversary_step", "adversary_ramp"),
@@ -282,8 +283,7 @@ def choose_settings(
         flags: A table of single settings.
         resumed: The run folder to go on with, if any: its settings are the default.
     """
-    from convscope.training import read_settings, recipe
-    from convscope.training._settings import read_text, table_from_toml, with_values
+    from convscope.training import read_settings, read_settings_table, recipe, with_values
 
     named = {"model": model, "data": data, "preset": preset}
     table = {key: value for key, value in named.items() if value is not None} | flags
@@ -292,7 +292,7 @@ def choose_settings(
         if model is None and preset is None:
             return with_values(before, table)
         table = {"data": before.data} | table
-    written = {} if config is None else table_from_toml(read_text(config), where=config)
+    written = {} if config is None else read_settings_table(config)
     name = table.get("model", written.get("model"))
     if name is None:
         raise UsageError(
@@ -310,9 +310,9 @@ def batch_is_given(overrides: Overrides, config: Path | None) -> bool:
     """Whether a person chose the batch size, with a flag or in a file."""
     if overrides.batch_size is not None or config is None:
         return overrides.batch_size is not None
-    from convscope.training._settings import read_text, table_from_toml
+    from convscope.training import read_settings_table
 
-    return "batch_size" in table_from_toml(read_text(config), where=config)
+    return "batch_size" in read_settings_table(config)
 
 
 def fitted(settings: TrainSettings, images: int, *, given: bool) -> TrainSettings:

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DatasetSpec(Spec):
-    """What `DATASETS` knows of a data set."""
+    """What `DATASETS` knows of a data set.
+
+    Attributes:
+        few_images: Whether it has so few images that recipes train for more epochs.
+    """
+
+    few_images: bool = False
 
 
 DATASETS: Registry[Callable[..., Dataset], DatasetSpec] = Registry(
@@ -34,6 +40,7 @@ DATASETS: Registry[Callable[..., Dataset], DatasetSpec] = Registry(
             "_digits:open_digits",
             "1,797 handwritten digits, 28x28 gray, 10 classes; built in",
             aliases=("digit", "sklearn-digits"),
+            few_images=True,
         ),
         "mnist": DatasetSpec(
             "_mnist:open_mnist",

@@ -1,9 +1,12 @@
 """Networks: how they are built, described, saved and loaded."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from convscope._registry import lazy
-from convscope.models._registry import MODELS, SIZES, build, check_model_name
+from convscope.models._adapters import ADAPTERS, AdapterSpec, model_forms
+from convscope.models._registry import MODELS, ModelSpec, build, check_model_name
 from convscope.models._shipped import shipped
 
 if TYPE_CHECKING:
@@ -11,19 +14,23 @@ if TYPE_CHECKING:
     from convscope.models._load import load
     from convscope.models._matching import KeyTable, compare_keys
     from convscope.models._saving import save_model
-    from convscope.models._summary import LayerSummary, NetworkSummary, summarize
+    from convscope.models._summary import SUMMARY_COLUMNS, LayerSummary, NetworkSummary, summarize
 
 __all__ = [
+    "ADAPTERS",
     "MODELS",
-    "SIZES",
+    "SUMMARY_COLUMNS",
+    "AdapterSpec",
     "Architecture",
     "KeyTable",
     "LayerSummary",
+    "ModelSpec",
     "NetworkSummary",
     "build",
     "check_model_name",
     "compare_keys",
     "load",
+    "model_forms",
     "save_model",
     "shipped",
     "summarize",
@@ -37,6 +44,6 @@ if not TYPE_CHECKING:
             "_load": "load",
             "_matching": "compare_keys KeyTable",
             "_saving": "save_model",
-            "_summary": "LayerSummary NetworkSummary summarize",
+            "_summary": "SUMMARY_COLUMNS LayerSummary NetworkSummary summarize",
         },
     )

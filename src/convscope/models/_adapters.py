@@ -1,118 +1,87 @@
-"""Networks of other libraries, none of which is imported before it is asked for."""
+"""Adapters: loaders of networks of other libraries, by the prefix of a MODEL.
 
-import importlib
-import logging
-import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import ModuleType
-from typing import Any
+To add one: a file with a loader ``load(name, about, *, allow_nonfinite) -> Classifier``, and its
+record here. Help texts, refusals and ``convscope doctor`` are made from the records.
+"""
 
-from convscope.errors import CheckpointError, ConvscopeError, ResourceError, UsageError
+from __future__ import annotations
 
-HUB = "huggingface.co"
-PATIENCE = 3.0
-"""Seconds to wait for an answer of the Hub before going on with what is on this machine."""
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from convscope._registry import Registry, Spec
+
+if TYPE_CHECKING:
+    from convscope.classifier import Classifier
 
 
-def require(library: str, prefix: str, *, extra: str) -> ModuleType:
-    """Import an optional library, or say how to get it.
+@dataclass(frozen=True)
+class AdapterSpec(Spec):
+    """What `ADAPTERS` knows of an adapter; its name is the prefix of the MODELs that it loads.
 
-    Args:
-        library: What to import.
-        prefix: The kind of MODEL that needs it, such as ``"hf:"``.
-        extra: What to type to install it.
-
-    Raises:
-        UsageError: It is not installed, or it is broken (torchvision beside another torch is).
+    Attributes:
+        forms: How people write such a MODEL.
+        library: The library that it imports.
+        install: What to type to get the library.
+        describable: Whether weights, size, class names, mean and std may be given from outside; if
+            not, the network describes itself.
     """
-    try:
-        return importlib.import_module(library)
-    except ModuleNotFoundError as error:
-        if error.name != library:
-            raise _broken(library, prefix, error) from error
-        raise UsageError(
-            f"{prefix}... needs {library}, which is not installed", code="M22", hint=extra
-        ) from error
-    except Exception as error:
-        raise _broken(library, prefix, error) from error
+
+    forms: tuple[str, ...] = ()
+    library: str = ""
+    install: str = ""
+    describable: bool = True
 
 
-def _broken(library: str, prefix: str, error: Exception) -> UsageError:
-    return UsageError(
-        f"{prefix}... needs {library}, which is installed but cannot be imported: {error}",
-        code="M22",
-        hint=f"install the {library} that was built for this torch, or uninstall it",
-    )
+ADAPTERS: Registry[Callable[..., Classifier], AdapterSpec] = Registry(
+    "convscope.models",
+    AdapterSpec,
+    {
+        "hf": AdapterSpec(
+            "_hugging_face:load_hugging_face",
+            "Image classifiers of transformers, in a folder or on the Hub.",
+            forms=("hf:OWNER/NAME", "hf:DIRECTORY"),
+            library="transformers",
+            install='pip install "convscope[hub]"',
+            describable=False,
+        ),
+        "torchvision": AdapterSpec(
+            "_torchvision:load_torchvision",
+            "Classifiers of torchvision with their default weights.",
+            forms=("torchvision:NAME",),
+            library="torchvision",
+            install="pip install torchvision",
+        ),
+        "timm": AdapterSpec(
+            "_timm:load_timm",
+            "Classifiers of timm with their pretrained weights.",
+            forms=("timm:NAME",),
+            library="timm",
+            install="pip install timm",
+        ),
+    },
+)
+FACTORY = "package.module:factory"
 
 
-def numbers(values: object, channels: int, what: str) -> tuple[float, ...] | None:
-    """A mean or standard deviation from somebody else's settings.
+def adapter_forms(*, describable: bool = False) -> tuple[str, ...]:
+    """How people write the MODELs of all adapters, or of those that take a description.
 
-    Raises:
-        CheckpointError: It is not one number, or one per channel.
+    Example:
+        >>> adapter_forms(describable=True)
+        ('torchvision:NAME', 'timm:NAME')
     """
-    if values is None:
-        return None
-    row: list[Any] = list(values) if isinstance(values, list | tuple) else [values]
-    if len(row) not in (1, channels) or not all(isinstance(v, int | float) for v in row):
-        raise CheckpointError(f"{what} is {values!r}", expected=f"{channels} numbers", code="C17")
-    return tuple(float(value) for value in row)
+    specs = ADAPTERS.specs().values()
+    return tuple(form for s in specs if s.describable or not describable for form in s.forms)
 
 
-@contextmanager
-def fetching(where: str, hint: str) -> Iterator[None]:
-    """Let a library fetch weights from the Hub: without a connection, quickly and quietly not.
+def model_forms() -> str:
+    """What a MODEL can be, in words.
 
-    The library itself would try each file six times, half a minute long. Without a connection it
-    is told so, and takes what its cache has.
-
-    Raises:
-        ResourceError: The weights are not on this machine and cannot be fetched.
+    Example:
+        >>> model_forms().split(", ")[2:4], model_forms().split(", ")[-1]
+        (['a network with shipped weights', 'hf:OWNER/NAME'], 'timm:NAME or package.module:factory')
     """
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    connected = is_connected()
-    try:
-        with _offline_hub(not connected):
-            yield
-    except ConvscopeError:
-        raise
-    except Exception as error:
-        reason = "the Hub cannot be reached" if not connected else " ".join(str(error).split())
-        raise ResourceError(
-            f"its weights are not on this machine and cannot be fetched: {reason}",
-            where=where,
-            hint=hint,
-        ) from error
-    finally:
-        logger.setLevel(level)
-
-
-def is_connected(host: str = HUB) -> bool:
-    """Whether `host` answers; taken for granted where a proxy or another endpoint is named."""
-    ways = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HF_ENDPOINT")
-    if any(os.environ.get(name) for name in ways):
-        return True
-    try:
-        with socket.create_connection((host, 443), timeout=PATIENCE):
-            return True
-    except OSError:
-        return False
-
-
-@contextmanager
-def _offline_hub(offline: bool) -> Iterator[None]:
-    try:
-        constants: Any = importlib.import_module("huggingface_hub.constants")
-    except ImportError:
-        yield
-        return
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or offline
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
+    own = ("a run folder", "a .safetensors file", "a network with shipped weights")
+    return f"{', '.join((*own, *adapter_forms()))} or {FACTORY}"

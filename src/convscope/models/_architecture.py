@@ -1,5 +1,7 @@
 """Architectures: their settings, initialization, and modules applied in order."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +10,7 @@ from typing import cast
 import torch
 from torch import Generator, Tensor, nn
 
+from convscope._random import source
 from convscope.errors import UsageError
 
 SLOPE = math.sqrt(5)
@@ -15,7 +18,7 @@ SLOPE = math.sqrt(5)
 
 @torch.no_grad()
 def initialize(module: nn.Module, *, generator: Generator | None = None) -> None:
-    """Fill `module` with first weights of He's kind, in place.
+    """Initialize the parameters of `module` by He's rule, in place.
 
     Convolutions and dense layers draw from a uniform distribution of variance
     ``2 / ((1 + slope**2) * fan_in)``. Slope 0 is He's rule for ReLU; slope sqrt(5), torch's own
@@ -29,7 +32,7 @@ def initialize(module: nn.Module, *, generator: Generator | None = None) -> None
 
     Args:
         module: The network; every convolution, dense and normalization layer of it is written.
-        generator: Where the weights come from; ``None`` is torch's global generator.
+        generator: Source of the parameters; ``None``: a fresh one with seed 0.
 
     Example:
         >>> layer = nn.Linear(4, 2)
@@ -40,6 +43,7 @@ def initialize(module: nn.Module, *, generator: Generator | None = None) -> None
     Source:
         He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", ICCV 2015, equations 10 and 15.
     """
+    generator = source(generator)
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             fan_in = layer.weight[0].numel()
@@ -56,7 +60,7 @@ def initialize(module: nn.Module, *, generator: Generator | None = None) -> None
 class Chain(nn.Sequential):
     """`nn.Sequential` that flattens feature maps when it meets the first dense layer.
 
-    Flattening has no weights and nothing to look at, so it gets no name: the names of a chain
+    Flattening has no parameters and nothing to show, so it gets no name: the names of a chain
     are exactly the layers that the documents name.
 
     Example:
@@ -84,7 +88,7 @@ InputShape = tuple[int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """One entry of `MODELS`: a network without its weights.
+    """One entry of `MODELS`: a network without its parameters.
 
     Attributes:
         name: What it is called on the command line and in ``config.json``.
@@ -107,13 +111,13 @@ class Architecture:
         *,
         generator: Generator | None = None,
     ) -> nn.Module:
-        """The network with fresh weights, in training mode, on the CPU.
+        """The network with fresh parameters, in training mode, on the CPU.
 
         Args:
             num_classes: Number of logits.
             input_shape: Channels, height, width in pixels; the architecture's own by default.
-            generator: Source of the weights. The same seed gives the same weights, whatever was
-                drawn from torch's global generator before; ``None`` draws from the global one.
+            generator: Source of the parameters: the same seed gives the same parameters. ``None``:
+                a fresh one with seed 0. Torch's global generator does not move.
 
         Returns:
             A module from ``(batch, *input_shape)`` to ``(batch, num_classes)``.
@@ -122,7 +126,7 @@ class Architecture:
             UsageError: The images are too small for the layers, or a number is not positive.
         """
         shape = self.check(num_classes, input_shape)
-        # Layers draw weights when they are made; ours replace them, so rewind the global stream.
+        # Layers draw parameters when they are made; ours replace them, so rewind the global stream.
         with torch.random.fork_rng(devices=[]):
             module = self.network(num_classes, shape)
         initialize(module, generator=generator)

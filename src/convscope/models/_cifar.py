@@ -1,5 +1,7 @@
 """Networks for 32 x 32 color images: 11x11 filters, ResNet, VGG."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from functools import partial
 from typing import Literal
@@ -45,8 +47,9 @@ def large_filter_network(
     return Chain(layers)
 
 
-def _architecture(name: str, padding: Literal["valid", "same"], words: str) -> Architecture:
-    normalized = name.endswith("-bn")
+def _architecture(
+    name: str, padding: Literal["valid", "same"], words: str, *, normalized: bool = False
+) -> Architecture:
     return Architecture(
         name=name,
         network=partial(large_filter_network, padding=padding, normalized=normalized),
@@ -60,13 +63,13 @@ VALID = "64 11x11, 128 3x3, 128 3x3 filters without padding, global average, log
 SAME = "64 11x11, 128 3x3, 128 3x3 filters, zero-padded, global average, logits"
 
 cifar_11x11 = _architecture("cifar-11x11", "valid", VALID)
-cifar_11x11_bn = _architecture("cifar-11x11-bn", "valid", VALID)
+cifar_11x11_bn = _architecture("cifar-11x11-bn", "valid", VALID, normalized=True)
 cifar_11x11_same = _architecture("cifar-11x11-same", "same", SAME)
-cifar_11x11_same_bn = _architecture("cifar-11x11-same-bn", "same", SAME)
+cifar_11x11_same_bn = _architecture("cifar-11x11-same-bn", "same", SAME, normalized=True)
 
 
 class PaddedShortcut(nn.Module):
-    """Every second pixel, and new channels of zeros: a shortcut without weights (option A).
+    """Every second pixel, and new channels of zeros: a shortcut without parameters (option A).
 
     Example:
         >>> import torch

@@ -1,5 +1,7 @@
 """config.json: what the weights beside it are, in words and numbers."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re
@@ -48,7 +50,7 @@ class ModelConfig:
         body["config_sha256"] = _digest(body)
         return json.dumps(body, indent=2) + "\n"
 
-    def with_checksum(self, sha256: str) -> "ModelConfig":
+    def with_checksum(self, sha256: str) -> ModelConfig:
         """The same config for a weight file of that SHA-256."""
         return replace(self, sha256=sha256)
 

@@ -1,5 +1,7 @@
 """Image classifiers in the format of the transformers library: a folder, or a name on the Hub."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,8 @@ from torch import Tensor
 from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, ModelContractError, ResourceError, printable
 from convscope.files import MODEL_CONFIG, read_json, read_json_table, usable_path
-from convscope.models._adapters import require
+from convscope.models._description import Description
+from convscope.models._libraries import require
 from convscope.models._matching import check_finite
 from convscope.models._processor import (
     PREPROCESSOR,
@@ -22,6 +25,7 @@ from convscope.models._processor import (
 from convscope.models._safetensors import check_header
 
 HUB_SECONDS = 5.0
+NOTHING = Description()
 
 
 def pick_logits(returned: object) -> Tensor:
@@ -32,13 +36,16 @@ def pick_logits(returned: object) -> Tensor:
     return logits
 
 
-def load_hugging_face(name: str, *, allow_nonfinite: bool = False) -> Classifier:
+def load_hugging_face(
+    name: str, about: Description = NOTHING, *, allow_nonfinite: bool = False
+) -> Classifier:
     """``hf:DIRECTORY`` or ``hf:OWNER/NAME``.
 
     Only safetensors weights are read, and no code that a repository brings. Weights that the
     architecture wants and the file lacks are refused, not filled with random numbers. Resizing,
     mean and std are those of its image processor (``preprocessor_config.json``), which is tried
-    out on two pictures of noise; class names come from ``config.json``.
+    out on two images of noise; class names come from ``config.json``. It describes itself, so
+    `about` is empty (`AdapterSpec.describable`).
 
     Raises:
         UsageError: transformers is not installed.
@@ -46,7 +53,7 @@ def load_hugging_face(name: str, *, allow_nonfinite: bool = False) -> Classifier
         NumericalError: NaN or infinity in the weights.
         ResourceError: Not on this machine and the Hub cannot be reached.
     """
-    library = require("transformers", "hf:", extra='pip install "convscope[hub]"')
+    library = require("hf")
     folder = usable_path(name, CheckpointError)
     local = folder.is_dir()
     if local:
@@ -57,7 +64,7 @@ def load_hugging_face(name: str, *, allow_nonfinite: bool = False) -> Classifier
             check_header(weights)
     elif name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise CheckpointError("no such folder", code="C07", where=name)
-    # Without a network the library would knock five times, and say so each time.
+    # Without a connection the library would try five times and warn each time.
     local = local or not _hub_answers(name)
     with _quiet(library):
         module, report = _fetch(library, name, local)
@@ -94,7 +101,7 @@ def load_hugging_face(name: str, *, allow_nonfinite: bool = False) -> Classifier
 
 def _hub_answers(name: str) -> bool:
     """One question to the Hub, with a few seconds for the answer, whatever it is."""
-    hub = require("huggingface_hub", "hf:", extra='pip install "convscope[hub]"')
+    hub = require("hf", "huggingface_hub")
     try:
         hub.get_session().head(hub.hf_hub_url(name, "config.json"), timeout=HUB_SECONDS)
     except Exception:
@@ -106,7 +113,7 @@ def _preprocessor(folder: Path | None, name: str, local: bool) -> Mapping[str, A
     if folder is not None:
         path = folder / PREPROCESSOR
     else:
-        hub = require("huggingface_hub", "hf:", extra='pip install "convscope[hub]"')
+        hub = require("hf", "huggingface_hub")
         path = Path(
             _online(lambda: hub.hf_hub_download(name, PREPROCESSOR, local_files_only=local), name)
         )

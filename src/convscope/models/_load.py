@@ -1,5 +1,7 @@
 """The one way from a MODEL as users write it to a classifier."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,13 +9,11 @@ from pathlib import Path
 from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, UsageError
 from convscope.files import usable_path
+from convscope.models._adapters import ADAPTERS, FACTORY, adapter_forms
 from convscope.models._description import Description
 from convscope.models._factory import load_factory
-from convscope.models._hugging_face import load_hugging_face
 from convscope.models._registry import MODELS, TORCH_SUFFIXES, unknown_model
 from convscope.models._shipped import load_shipped
-from convscope.models._timm import load_timm
-from convscope.models._torchvision import load_torchvision
 from convscope.models._weights import load_file, load_folder
 
 
@@ -35,15 +35,16 @@ def load(
     Args:
         spec: In this order:
 
-            - ``hf:DIRECTORY`` or ``hf:OWNER/NAME``: an image classifier of transformers;
-            - ``torchvision:NAME``, ``timm:NAME``: when those are installed;
+            - a prefix of `ADAPTERS`, such as ``hf:DIRECTORY``, ``hf:OWNER/NAME``,
+              ``torchvision:NAME``, ``timm:NAME``: when that library is installed;
             - a folder that ``convscope train`` wrote, or a ``.safetensors`` file (a foreign
               ``.pt`` state_dict is read too, after many checks);
             - a name of `MODELS` whose weights are `shipped`;
             - ``package.module:factory``: your own code, which is imported and run.
         allow_nonfinite: Load weights with NaN or infinity, to look at them.
-        weights: With ``package.module:factory``, ``timm:NAME`` or ``torchvision:NAME``: a file with
-            the state_dict, ``.safetensors`` or ``.pt``; it must fit exactly.
+        weights: With ``package.module:factory``, ``timm:NAME`` and other adapters that are
+            describable: a file with the state_dict, ``.safetensors`` or ``.pt``; it must fit
+            exactly.
         input_shape: With these: channels, height and width, where the code does not say them.
         class_names: Likewise: one name per logit, or a file with one per line.
         mean: Likewise: per channel, for pixels in [0, 1].
@@ -76,13 +77,10 @@ def load(
     about = Description.of(
         weights=weights, input_shape=input_shape, class_names=class_names, mean=mean, std=std
     )
-    if prefix == "hf" and rest:
-        _refuse_description(about, text)
-        return load_hugging_face(rest, allow_nonfinite=allow_nonfinite)
-    if prefix == "torchvision" and rest:
-        return load_torchvision(rest, about, allow_nonfinite=allow_nonfinite)
-    if prefix == "timm" and rest:
-        return load_timm(rest, about, allow_nonfinite=allow_nonfinite)
+    if prefix in ADAPTERS and rest:
+        if not ADAPTERS.spec(prefix).describable:
+            _refuse_description(about, text)
+        return ADAPTERS[prefix](rest, about, allow_nonfinite=allow_nonfinite)
     names_code = rest and all(part.isidentifier() for part in (*prefix.split("."), rest))
     if names_code and (about or not path.exists()):
         return load_factory(text, about, allow_nonfinite=allow_nonfinite)
@@ -125,6 +123,6 @@ def _refuse_description(about: Description, text: str) -> None:
         raise UsageError(
             f"{text} describes itself: it takes no other weights, size, names, mean or std",
             code="U11",
-            expected="package.module:factory, timm:NAME, torchvision:NAME, or a weight file of a "
-            "registered network without a description, with these options",
+            expected=f"{', '.join((FACTORY, *adapter_forms(describable=True)))}, or a weight file "
+            "of a registered network without a description, with these options",
         )

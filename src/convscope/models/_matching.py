@@ -1,5 +1,7 @@
 """Whether the tensors of a file are the weights of a network, and if not, of which."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The networks of the course documents for handwritten digits."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from functools import partial
 
@@ -29,8 +31,8 @@ def digit_network(
         convolutions: Number of blocks.
         hidden: Units of a dense layer with ReLU before the logits; ``None`` for no such layer.
         normalized: Batch normalization between each convolution and its ReLU. The convolution
-            keeps its bias, which the normalization makes redundant, so that the weights have the
-            same names and shapes with and without it.
+            keeps its bias, which the normalization makes redundant, so that the parameters have
+            the same names and shapes with and without it.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels, height, width = shape
@@ -51,8 +53,9 @@ def digit_network(
     return Chain(layers)
 
 
-def _architecture(name: str, convolutions: int, hidden: int | None, words: str) -> Architecture:
-    normalized = name.endswith("-bn")
+def _architecture(
+    name: str, convolutions: int, hidden: int | None, words: str, *, normalized: bool = False
+) -> Architecture:
     network = partial(
         digit_network, convolutions=convolutions, hidden=hidden, normalized=normalized
     )
@@ -70,8 +73,8 @@ TWO = "twice (32 3x3 filters, ReLU, 2x2 max-pool), logits"
 TWO_AND_DENSE = "twice (32 3x3 filters, ReLU, 2x2 max-pool), 500 hidden units, logits"
 
 mnist_conv1 = _architecture("mnist-conv1", 1, None, ONE)
-mnist_conv1_bn = _architecture("mnist-conv1-bn", 1, None, ONE)
+mnist_conv1_bn = _architecture("mnist-conv1-bn", 1, None, ONE, normalized=True)
 mnist_conv2 = _architecture("mnist-conv2", 2, None, TWO)
-mnist_conv2_bn = _architecture("mnist-conv2-bn", 2, None, TWO)
+mnist_conv2_bn = _architecture("mnist-conv2-bn", 2, None, TWO, normalized=True)
 mnist_conv2_fc = _architecture("mnist-conv2-fc", 2, 500, TWO_AND_DENSE)
-mnist_conv2_fc_bn = _architecture("mnist-conv2-fc-bn", 2, 500, TWO_AND_DENSE)
+mnist_conv2_fc_bn = _architecture("mnist-conv2-fc-bn", 2, 500, TWO_AND_DENSE, normalized=True)

@@ -2,8 +2,10 @@
 
 Resizing belongs to whoever decodes files (`Resize`); everything behind it is one affine map of the
 pixels, that is mean and std, and perhaps an exchange of colors. What came out is compared with the
-processor itself on pictures of noise: a setting that is not understood cannot pass unnoticed.
+processor itself on images of noise: a setting that is not understood cannot pass unnoticed.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from convscope.errors import CheckpointError, UsageError
-from convscope.models._adapters import numbers
+from convscope.models._libraries import numbers
 from convscope.resizing import Resample, Resize
 
 PREPROCESSOR = "preprocessor_config.json"
@@ -92,7 +94,7 @@ OF_SOME = {
 NEVER_NORMALIZE = ("MobileViTImageProcessor",)
 
 PROBES = ((301, 227), (97, 260))
-"""(width, height) of the pictures of noise on which both ways are compared."""
+"""(width, height) of the images of noise on which both ways are compared."""
 
 TOLERANCE = 1e-4
 
@@ -197,7 +199,7 @@ def refuse_unknown(settings: Mapping[str, Any], where: str) -> None:
 
 
 def check_against(processor: Any, found: Preprocessing, channels: int, where: str) -> None:
-    """Refuse if the processor itself makes something else of two pictures of noise.
+    """Refuse if the processor itself makes something else of two images of noise.
 
     Args:
         processor: An image processor of transformers, Pillow's variant.

@@ -1,12 +1,12 @@
 """Every network that can be built by name.
 
 The dictionary lives here, not in the package's ``__init__``, because saving and loading look
-networks up in it. To add one: a file with its layers, a line in each of the two tables.
+networks up in it. To add one: a file with its layers, and its record here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from convscope._registry import Registry, Spec
 from convscope.errors import CheckpointError, choose
 from convscope.files import usable_path
+from convscope.models._adapters import model_forms
 
 if TYPE_CHECKING:
     from torch import Generator, nn
@@ -23,88 +24,146 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelSpec(Spec):
-    """What `MODELS` knows of a network."""
+    """What `MODELS` knows of a network, for lists and recipes that do not build it.
+
+    Attributes:
+        input_shape: Channels, height and width of the images it was made for.
+        parameters: Their number with ten classes.
+        normalized: Whether it has batch normalization.
+        recipe: The family in `convscope.training.RECIPES` whose numbers it is trained with; empty
+            for the general ones.
+    """
+
+    input_shape: InputShape = (1, 28, 28)
+    parameters: int = 0
+    normalized: bool = False
+    recipe: str = ""
+
+    @property
+    def color(self) -> bool:
+        """Whether it was made for color images."""
+        return self.input_shape[0] == 3
 
 
-MODELS: Registry[Architecture, ModelSpec] = Registry(
+class ModelRegistry(Registry["Architecture", ModelSpec]):
+    """`MODELS`: the record of a network that is registered at run time is read off the network."""
+
+    def __setitem__(self, name: str, entry: Architecture | ModelSpec) -> None:
+        spec = entry if isinstance(entry, ModelSpec) else ModelSpec(entry)
+        if not isinstance(spec.home, str):
+            from torch import nn
+
+            outline = spec.home.outline()
+            spec = replace(
+                spec,
+                about=spec.about or spec.home.description,
+                input_shape=spec.home.input_shape,
+                parameters=sum(parameter.numel() for parameter in outline.parameters()),
+                normalized=any(isinstance(m, nn.BatchNorm2d) for m in outline.modules()),
+            )
+        super().__setitem__(name, spec)
+
+
+MODELS = ModelRegistry(
     "convscope.models",
     ModelSpec,
     {
         "mnist-conv1": ModelSpec(
             "_mnist:mnist_conv1",
             "32 3x3 filters, ReLU, 2x2 max-pool, logits",
+            input_shape=(1, 28, 28),
+            parameters=63_050,
+            recipe="mnist-conv1",
         ),
         "mnist-conv1-bn": ModelSpec(
             "_mnist:mnist_conv1_bn",
             "32 3x3 filters, ReLU, 2x2 max-pool, logits, batch normalization",
+            input_shape=(1, 28, 28),
+            parameters=63_114,
+            normalized=True,
+            recipe="mnist-conv1",
         ),
         "mnist-conv2": ModelSpec(
             "_mnist:mnist_conv2",
             "twice (32 3x3 filters, ReLU, 2x2 max-pool), logits",
+            input_shape=(1, 28, 28),
+            parameters=25_258,
+            recipe="mnist-conv2",
         ),
         "mnist-conv2-bn": ModelSpec(
             "_mnist:mnist_conv2_bn",
             "twice (32 3x3 filters, ReLU, 2x2 max-pool), logits, batch normalization",
+            input_shape=(1, 28, 28),
+            parameters=25_386,
+            normalized=True,
+            recipe="mnist-conv2",
         ),
         "mnist-conv2-fc": ModelSpec(
             "_mnist:mnist_conv2_fc",
             "twice (32 3x3 filters, ReLU, 2x2 max-pool), 500 hidden units, logits",
+            input_shape=(1, 28, 28),
+            parameters=799_078,
+            recipe="mnist-conv2-fc",
         ),
         "mnist-conv2-fc-bn": ModelSpec(
             "_mnist:mnist_conv2_fc_bn",
             "twice (32 3x3 filters, ReLU, 2x2 max-pool), 500 hidden units, "
             "logits, batch normalization",
+            input_shape=(1, 28, 28),
+            parameters=799_206,
+            normalized=True,
+            recipe="mnist-conv2-fc-bn",
         ),
         "cifar-11x11": ModelSpec(
             "_cifar:cifar_11x11",
             "64 11x11, 128 3x3, 128 3x3 filters without padding, global average, logits",
+            input_shape=(3, 32, 32),
+            parameters=246_026,
+            recipe="cifar-11x11",
         ),
         "cifar-11x11-bn": ModelSpec(
             "_cifar:cifar_11x11_bn",
             "64 11x11, 128 3x3, 128 3x3 filters without padding, global average, "
             "logits, batch normalization",
+            input_shape=(3, 32, 32),
+            parameters=246_666,
+            normalized=True,
+            recipe="cifar-11x11-bn",
         ),
         "cifar-11x11-same": ModelSpec(
             "_cifar:cifar_11x11_same",
             "64 11x11, 128 3x3, 128 3x3 filters, zero-padded, global average, logits",
+            input_shape=(3, 32, 32),
+            parameters=246_026,
         ),
         "cifar-11x11-same-bn": ModelSpec(
             "_cifar:cifar_11x11_same_bn",
             "64 11x11, 128 3x3, 128 3x3 filters, zero-padded, global average, "
             "logits, batch normalization",
+            input_shape=(3, 32, 32),
+            parameters=246_666,
+            normalized=True,
         ),
         "cifar-resnet20": ModelSpec(
             "_cifar:cifar_resnet20",
             "ResNet-20: 3 stages of 3 residual blocks with 16, 32, 64 filters, global average",
+            input_shape=(3, 32, 32),
+            parameters=269_722,
+            normalized=True,
+            recipe="cifar-resnet20",
         ),
         "cifar-vgg": ModelSpec(
             "_cifar:cifar_vgg",
             "3 blocks of two 3x3 convolutions with 64, 128, 256 filters, global maximum",
+            input_shape=(3, 32, 32),
+            parameters=1_148_874,
+            normalized=True,
+            recipe="cifar-vgg",
         ),
     },
 )
 
 
-SIZES: dict[str, tuple[InputShape, int]] = {
-    "mnist-conv1": ((1, 28, 28), 63_050),
-    "mnist-conv1-bn": ((1, 28, 28), 63_114),
-    "mnist-conv2": ((1, 28, 28), 25_258),
-    "mnist-conv2-bn": ((1, 28, 28), 25_386),
-    "mnist-conv2-fc": ((1, 28, 28), 799_078),
-    "mnist-conv2-fc-bn": ((1, 28, 28), 799_206),
-    "cifar-11x11": ((3, 32, 32), 246_026),
-    "cifar-11x11-bn": ((3, 32, 32), 246_666),
-    "cifar-11x11-same": ((3, 32, 32), 246_026),
-    "cifar-11x11-same-bn": ((3, 32, 32), 246_666),
-    "cifar-resnet20": ((3, 32, 32), 269_722),
-    "cifar-vgg": ((3, 32, 32), 1_148_874),
-}
-"""Images and parameters of each network with ten classes, for lists that do not build them."""
-
-FORMS = (
-    "a run folder, a .safetensors file, a network with shipped weights, hf:OWNER/NAME,"
-    " hf:DIRECTORY, torchvision:NAME, timm:NAME or package.module:factory"
-)
 TORCH_SUFFIXES = (".pt", ".pth", ".th", ".pt2", ".bin", ".ckpt", ".pkl", ".pickle", ".t7")
 
 
@@ -115,14 +174,14 @@ def build(
     input_shape: InputShape | None = None,
     generator: Generator | None = None,
 ) -> nn.Module:
-    """A network of the registry with fresh weights.
+    """A network of the registry with fresh parameters.
 
     Args:
         name: A key of `MODELS`.
         num_classes: Number of logits.
         input_shape: Channels, height, width of the images; the architecture's own by default.
-        generator: Source of the weights: the same seed gives the same weights. ``None`` is torch's
-            global generator.
+        generator: Source of the parameters: the same seed gives the same parameters. ``None``: a
+            fresh generator with seed 0; torch's global generator is not used and does not move.
 
     Returns:
         A module in training mode, ``(batch, *input_shape)`` to ``(batch, num_classes)``.
@@ -168,6 +227,6 @@ def unknown_model(text: str) -> CheckpointError:
     return CheckpointError(
         f"no model {text!r}",
         code="C11",
-        expected=FORMS,
+        expected=model_forms(),
         hint=f"did you mean {' or '.join(near)}?" if near else "convscope models list",
     )

@@ -1,5 +1,7 @@
 """Model files: safetensors and their folders."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass
 from pathlib import Path

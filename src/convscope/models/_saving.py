@@ -1,5 +1,7 @@
 """Writing a network so that it is whole on disk or not there."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""A network layer by layer: sizes, weights, work, and how much of the image each value sees."""
+"""A network layer by layer: shapes, parameters, multiply-adds, receptive fields."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LayerSummary:
         kind: Class of the module.
         output_shape: Shape of its output without the batch axis; ``None`` if it was not called
             or returned no tensor.
-        parameters: Trainable and fixed weights that it holds itself; shared ones count once.
+        parameters: Trainable and fixed parameters that it holds itself; shared ones count once.
         share: `parameters` as a fraction of the network's.
         multiply_adds: Products summed up for one image, all calls together.
         receptive_field: Rows and columns of the input that one value depends on. Positions that
@@ -69,7 +69,7 @@ class NetworkSummary:
     Attributes:
         rows: The layers.
         input_shape: Channels, height, width.
-        parameters: All weights of the network, each counted once.
+        parameters: All parameters of the network, each counted once.
         trainable: Those with ``requires_grad``.
         multiply_adds: For one image.
         neurons: Outputs of convolutions and dense layers.
@@ -88,7 +88,7 @@ class NetworkSummary:
 
     def __str__(self) -> str:
         """A plain text table with a line of totals."""
-        cells = [_HEADINGS, *self.cells()]
+        cells = [SUMMARY_COLUMNS, *self.cells()]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [
             "  ".join(
@@ -100,7 +100,7 @@ class NetworkSummary:
         return "\n".join([*lines, self.totals()])
 
     def cells(self) -> list[tuple[str, ...]]:
-        """The rows as texts: layer, kind, output, parameters, share, work, field, neurons."""
+        """The rows as texts, in the columns of `SUMMARY_COLUMNS`."""
         return [_cells(row) for row in self.rows]
 
     def totals(self) -> str:
@@ -125,7 +125,7 @@ class NetworkSummary:
         return f"at least {self.multiply_adds:,} multiply-adds (not counted: {missing})"
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{escape(cell)}</th>" for cell in _HEADINGS)
+        head = "".join(f"<th>{escape(cell)}</th>" for cell in SUMMARY_COLUMNS)
         body = "".join(
             "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(row)) + "</tr>"
             for row in self.rows
@@ -133,7 +133,17 @@ class NetworkSummary:
         return f"<table><tr>{head}</tr>{body}</table><p>{escape(self.totals())}</p>"
 
 
-_HEADINGS = ("layer", "kind", "output", "parameters", "share", "multiply-adds", "sees", "neurons")
+SUMMARY_COLUMNS = (
+    "layer",
+    "kind",
+    "output",
+    "parameters",
+    "share",
+    "multiply-adds",
+    "receptive field",
+    "neurons",
+)
+"""Of the columns of `NetworkSummary.cells`."""
 
 
 def _cells(row: LayerSummary) -> tuple[str, ...]:
@@ -153,7 +163,7 @@ def _cells(row: LayerSummary) -> tuple[str, ...]:
 def summarize(module: nn.Module, input_shape: tuple[int, int, int]) -> NetworkSummary:
     """Run `module` once on a blank image and describe every layer it calls.
 
-    Works for any ``nn.Module``; its modes, weights, buffers, hooks and torch's random state are
+    Works for any ``nn.Module``; its modes, parameters, buffers, hooks and torch's random state are
     afterwards as they were. Receptive fields are exact for networks of convolutions, poolings,
     element-by-element operations, sums, concatenations and dense layers (sequential or not), and
     ``None`` after anything else.
@@ -163,7 +173,7 @@ def summarize(module: nn.Module, input_shape: tuple[int, int, int]) -> NetworkSu
         input_shape: Channels, height and width of one image.
 
     Returns:
-        One row per module that computes something or holds weights, in the order of the first
+        One row per module that computes something or holds parameters, in the order of the first
         call; modules that are never called come last.
 
     Raises:

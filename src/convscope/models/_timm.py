@@ -8,9 +8,9 @@ from typing import Any
 
 from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, ModelContractError, choose
-from convscope.models._adapters import fetching, numbers, require
 from convscope.models._description import Description, naming_classes
 from convscope.models._factory import load_into
+from convscope.models._libraries import fetching, numbers, require
 from convscope.resizing import Resize
 
 NOTHING = Description()
@@ -37,7 +37,7 @@ def load_timm(
         CheckpointError: The weights of `about` do not fit.
         ResourceError: The weights are not on this machine and cannot be fetched.
     """
-    library = require("timm", "timm:", extra="pip install timm")
+    library = require("timm")
     choose("timm network", name.partition(".")[0], library.list_models())
     where = f"timm:{name}"
     flags: tuple[str, ...] = ()

@@ -6,6 +6,8 @@ damaged nor a decompression bomb, and that the pickle consists of the few instru
 tensors takes. Both would have to fail.
 """
 
+from __future__ import annotations
+
 import io
 import pickletools
 import zipfile

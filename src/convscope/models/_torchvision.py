@@ -1,10 +1,12 @@
 """torchvision:NAME, for those whose torchvision fits their torch."""
 
+from __future__ import annotations
+
 from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, ResourceError, choose
-from convscope.models._adapters import numbers, require
 from convscope.models._description import Description, naming_classes
 from convscope.models._factory import load_into
+from convscope.models._libraries import numbers, require
 from convscope.resizing import Resize
 
 NOTHING = Description()
@@ -27,7 +29,7 @@ def load_torchvision(
         CheckpointError: The weights of `about` do not fit.
         ResourceError: The weights are not on this machine and cannot be fetched.
     """
-    library = require("torchvision", "torchvision:", extra="pip install torchvision")
+    library = require("torchvision")
     choose("torchvision network", name, library.models.list_models(module=library.models))
     weights = library.models.get_model_weights(name).DEFAULT
     flags: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What is the network made of?"""
+"""Architecture section: layers, parameters, multiply-adds, receptive fields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from convscope.studies._context import Audit
 
 
 def architecture(audit: Audit, section: Section) -> None:
-    """The layer table, totals, and where weights and work are."""
+    """The layer table, totals, and the shares of parameters and multiply-adds."""
     classifier = audit.classifier
     found = summarize(classifier.module, classifier.input_shape)
     number = {"kind": "number"}
@@ -19,15 +19,15 @@ def architecture(audit: Audit, section: Section) -> None:
             {"title": "layer", "kind": "code"},
             "kind",
             number | {"title": "output"},
-            number | {"title": "weights"},
+            number | {"title": "parameters"},
             {"title": "share", "kind": "percent"},
             number | {"title": "multiply-adds"},
-            number | {"title": "sees"},
+            number | {"title": "receptive field"},
             number | {"title": "neurons"},
         ],
         [_row(row) for row in found.rows],
-        caption="Layers in the order of the forward pass. “Sees” is the part of the image that "
-        "one value depends on, in pixels.",
+        caption="Layers in the order of the forward pass. The receptive field is the part of "
+        "the image that one value depends on, in pixels.",
         name="layers",
     )
     section.facts(
@@ -37,7 +37,7 @@ def architecture(audit: Audit, section: Section) -> None:
             + _normalization(classifier.mean, classifier.std),
             "Classes": len(classifier.class_names),
             "Execution": str(execution_of(classifier)),
-            "Weights": f"{found.parameters:,}, {found.trainable:,} of them trainable",
+            "Parameters": f"{found.parameters:,}, {found.trainable:,} of them trainable",
             "Multiply-adds": found.work.replace(" multiply-adds", " per image", 1),
             "Neurons": f"{found.neurons:,} values computed by convolutions and dense layers; "
             f"{found.document_neurons:,} as the course documents count (filter taps, flattened "
@@ -47,8 +47,8 @@ def architecture(audit: Audit, section: Section) -> None:
     section.figure(
         "network",
         svg(draw_network(found)),
-        alt="Share of weights and multiply-adds per layer",
-        caption="Where the weights are, and where the work is.",
+        alt="Share of parameters and multiply-adds per layer",
+        caption="Parameters and multiply-adds per layer.",
     )
     audit.numbers["parameters"] = found.parameters
 
@@ -73,4 +73,4 @@ def _normalization(mean: tuple[float, ...] | None, std: tuple[float, ...] | None
         return ""
     means = ", ".join(f"{value:.3g}" for value in mean or (0,))
     deviations = ", ".join(f"{value:.3g}" for value in std or (1,))
-    return f"; normalized inside: mean {means}, deviation {deviations}"
+    return f"; normalized inside: mean {means}, std {deviations}"

@@ -1,4 +1,4 @@
-"""How well does it read the test images?"""
+"""Performance section: accuracy, confusions, classes, calibration, mistakes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 
 import torch
 
+from convscope._metrics import gates_of
 from convscope.data import absent_sentence
 from convscope.figures import calibration_diagram, per_class_bars, svg, top_confusions
 from convscope.reports import Section
@@ -23,8 +24,8 @@ def performance(audit: Audit, section: Section) -> None:
     found = audit.evaluation
     _tiles(audit, found)
     section.text(
-        f"{percent(found.accuracy)} of {found.n:,} images of `{audit.source}` are read rightly; "
-        f"with 95 % confidence the true share lies between {percent(found.interval[0])} and "
+        f"{percent(found.accuracy)} of {found.n:,} images of `{audit.source}` are classified "
+        f"correctly; the 95 % confidence interval is {percent(found.interval[0])} to "
         f"{percent(found.interval[1])}. "
         + " ".join(
             f"Top {k}: {percent(share)}."
@@ -34,13 +35,13 @@ def performance(audit: Audit, section: Section) -> None:
     )
     confusions(section, found)
     section.figure("classes", svg(per_class_bars(found)), alt="Accuracy of each class with its "
-                   "95 % interval", caption="Share of each class that is read rightly, with 95 % "
+                   "95 % interval", caption="Accuracy of each class, with 95 % "
                    "intervals.")  # fmt: skip
     section.figure(
         "calibration",
         svg(calibration_diagram(found)),
         alt="Accuracy against confidence",
-        caption="Does confidence mean what it says? Dots on the diagonal do; larger "
+        caption="Dots on the diagonal: confidence equals accuracy; larger "
         "dots are more images (above 2 and 20 %). The calibration error is the mean distance.",
     )
     _classes(audit, section, found)
@@ -58,9 +59,9 @@ def confusions(section: Section, found: Evaluation) -> None:
             rows=names,
             columns=names,
             row_title="true class",
-            column_title="read as",
+            column_title="predicted class",
             kind="confusion",
-            caption="Confusion matrix: images per true class (row) and class read (column). "
+            caption="Confusion matrix: images per true class (row) and predicted class (column). "
             "Stronger color: a larger share of the row on the diagonal, more images off it.",
             name="confusion",
         )
@@ -70,7 +71,7 @@ def confusions(section: Section, found: Evaluation) -> None:
         for true, read, count in top_confusions(found, 10_000)
     ]
     section.table(
-        ["true class", "read as", {"title": "images", "kind": "number"}],
+        ["true class", "predicted class", {"title": "images", "kind": "number"}],
         rows[:50],
         caption=f"The {min(50, len(rows))} most frequent confusions of {len(names):,} classes.",
         name="confusions",
@@ -84,9 +85,9 @@ def percent(share: float, digits: int = 2) -> str:
 
 def _tiles(audit: Audit, found: Evaluation) -> None:
     low, high = found.interval
-    audit.numbers["accuracy"] = found.accuracy
-    audit.numbers["mean-per-class"] = found.mean_per_class
-    audit.numbers["calibration-error"] = found.calibration_error
+    audit.numbers.update(
+        {name: value for name, value in found.metrics().items() if name in gates_of("audit")}
+    )
     audit.report.tile(
         "Test accuracy",
         percent(found.accuracy),
@@ -94,7 +95,6 @@ def _tiles(audit: Audit, found: Evaluation) -> None:
     )
     known = found.per_class.nan_to_num(2.0)
     worst = int(known.argmin())
-    audit.numbers["worst-class"] = float(known[worst])
     audit.report.tile(
         "Mean per class",
         percent(found.mean_per_class),
@@ -157,7 +157,7 @@ def _classes(audit: Audit, section: Section, found: Evaluation) -> None:
             [
                 "class",
                 number | {"title": "images"},
-                share | {"title": "read rightly"},
+                share | {"title": "accuracy"},
                 number | {"title": "95 % interval, %"},
                 "most often mistaken for",
             ],
@@ -169,26 +169,26 @@ def _classes(audit: Audit, section: Section, found: Evaluation) -> None:
 def _mistakes(audit: Audit, section: Section, found: Evaluation) -> None:
     wrong = found.n - int(found.confusion.diagonal().sum())
     if not wrong:
-        section.text("No test image was read wrongly.")
+        section.text("No test image was misclassified.")
         return
-    items = _pictures(audit, section, "mistake", found.mistakes, found)
+    items = _images(audit, section, "mistake", found.mistakes, found)
     section.gallery(
         items,
         scale=audit.scale,
-        caption=f"The most confident of {wrong:,} mistakes: true class, class read, confidence.",
+        caption=f"The most confident of {wrong:,} mistakes: true and predicted class, confidence.",
     )
 
 
 def _sample(audit: Audit, section: Section, found: Evaluation) -> None:
-    items = _pictures(audit, section, "sample", found.sample, found)
+    items = _images(audit, section, "sample", found.sample, found)
     section.gallery(
         items,
         scale=audit.scale,
-        caption="Random test images: true class, class read if it is another, confidence.",
+        caption="Random test images: true class, predicted class if another, confidence.",
     )
 
 
-def _pictures(
+def _images(
     audit: Audit, section: Section, name: str, chosen: Examples, found: Evaluation
 ) -> list[dict[str, str]]:
     images = audit.test.floats(chosen.rows)
@@ -199,7 +199,7 @@ def _pictures(
         items.append(
             {
                 "file": keep_image(section, f"{name}-{i}", images[i]),
-                "alt": f"{audit.source}/{audit.test.position(row)}: {true}, read as {read}",
+                "alt": f"{audit.source}/{audit.test.position(row)}: {true}, predicted {read}",
                 "title": true if true == read else f"{true} → {read}",
                 "detail": percent(float(chosen.confidences[i]), 1),
                 "tone": "" if true == read else "bad",
@@ -216,8 +216,8 @@ def _alerts(audit: Audit, found: Evaluation) -> None:
             weak.append((hit / total, i))
     for share, i in sorted(weak)[:3]:
         audit.report.alert(
-            f"Class {name_of(found.class_names, i)} is read rightly in {percent(share, 1)} of its "
-            f"images, less than the average, and not by chance.",
+            f"Accuracy on class {name_of(found.class_names, i)} is {percent(share, 1)}, "
+            "significantly below average.",
             section="performance",
         )
     if len(weak) > 3:

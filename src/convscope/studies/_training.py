@@ -1,4 +1,4 @@
-"""How was it trained, and how did that go?"""
+"""Training section: curves, settings and duration of the run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from convscope.studies._context import Audit
 from convscope.training import Measured, read_history, read_settings
 
 RISEN = 1.25
-"""A validation loss so much above its lowest is worth a remark."""
+"""A last validation loss of this many times the lowest one is an alert."""
 
 
 def training(audit: Audit, section: Section) -> None:
@@ -29,7 +29,7 @@ def training(audit: Audit, section: Section) -> None:
                    "epochs", caption="Cross-entropy. Training loss is as optimized, with "
                    "augmentation if there is any.")  # fmt: skip
     section.figure("error", svg(accuracy_curve(points)), alt="Training and validation error over "
-                   "the epochs", caption="Share of images read wrongly, in percent.")  # fmt: skip
+                   "the epochs", caption="Share of misclassified images, in percent.")  # fmt: skip
     last, best = points[-1], min(points, key=_loss)
     section.facts(
         {

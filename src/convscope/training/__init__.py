@@ -1,5 +1,7 @@
 """Training: settings in, a run folder and a classifier out; killed and resumed without a trace."""
 
+from __future__ import annotations
+
 from convscope.training._batches import fitting_batch
 from convscope.training._evaluate import Evaluation, Examples, evaluate
 from convscope.training._events import (
@@ -12,13 +14,15 @@ from convscope.training._events import (
     print_progress,
 )
 from convscope.training._process import Interrupted, Terminated, tune_allocator
-from convscope.training._recipes import PRESETS, RECIPES, recipe
+from convscope.training._recipes import PRESETS, RECIPES, RecipeSpec, recipe
 from convscope.training._run_folder import check_run_folder, read_history
 from convscope.training._settings import (
     TrainSettings,
     read_settings,
+    read_settings_table,
     settings_from_toml,
     settings_to_toml,
+    with_values,
 )
 from convscope.training._train import TrainResult, train
 
@@ -30,6 +34,7 @@ __all__ = [
     "Examples",
     "Interrupted",
     "Measured",
+    "RecipeSpec",
     "Saved",
     "Started",
     "Stepped",
@@ -43,9 +48,11 @@ __all__ = [
     "print_progress",
     "read_history",
     "read_settings",
+    "read_settings_table",
     "recipe",
     "settings_from_toml",
     "settings_to_toml",
     "train",
     "tune_allocator",
+    "with_values",
 ]

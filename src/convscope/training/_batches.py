@@ -1,5 +1,7 @@
 """Batches of the training images, validation, and their random streams."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from convscope.data import Split, apply_augmentation, draw_augmentation
 from convscope.errors import UsageError
-from convscope.training import _faults
+from convscope.training._faults import failpoint
 from convscope.training._process import World
 from convscope.training._settings import COPIES, TrainSettings
 
@@ -76,7 +78,7 @@ def fitting_batch(wanted: int, images: int) -> int:
 class Batches:
     """The training images in the order of a run.
 
-    Batch `position` of `epoch` is a function of (seed, epoch, position) alone: it does not depend
+    Batch `batch` of `epoch` is a function of (seed, epoch, batch) alone: it does not depend
     on what was drawn before, nor on how many processes share it.
 
     Args:
@@ -110,40 +112,40 @@ class Batches:
         self.steps_per_epoch = len(split) // size
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
-    def rows(self, epoch: int, position: int) -> Tensor:
-        """(batch_size,) row numbers of the whole batch."""
+    def rows(self, epoch: int, batch: int) -> Tensor:
+        """``(batch_size,)`` row numbers of the whole batch."""
         if epoch != self._epoch:
             self._epoch, self._order = epoch, order(self.settings.seed, epoch, len(self.split))
-        start = position * self.settings.batch_size
+        start = batch * self.settings.batch_size
         return self._order[start : start + self.settings.batch_size]
 
-    def load(self, epoch: int, position: int) -> tuple[Tensor, Tensor]:
+    @failpoint("data.read")
+    def load(self, epoch: int, batch: int) -> tuple[Tensor, Tensor]:
         """This process's images of a batch, augmented, and their labels.
 
         Pixels are in [0, 1], noise apart. With `consistency` there are twice as many images as
         labels: all first noisy copies, then all second ones.
         """
-        _faults.hit("data.read")
-        rows = self.rows(epoch, position)
-        mine = self.world.share(len(rows))
-        images = self.split.images[rows[mine]].to(self.device).float().div_(255)
+        rows = self.rows(epoch, batch)
+        shard = self.world.shard(len(rows))
+        images = self.split.images[rows[shard]].to(self.device).float().div_(255)
         augment = self.settings.augment
         draws = draw_augmentation(
             augment,
             len(rows),
-            generator=stream(self.settings.seed, "augment", epoch, position),
+            generator=stream(self.settings.seed, "augment", epoch, batch),
             epoch=epoch,
             rows=rows,
             flip_seed=number(self.settings.seed, "flip") % 2**31,
         )
-        images = apply_augmentation(images, augment, draws[mine])
-        if self.settings.noise:
+        images = apply_augmentation(images, augment, draws[shard])
+        if self.settings.noise_std:
             copies = COPIES if self.settings.consistency else 1
             shape = (copies, len(rows), *images.shape[1:])
-            generator = stream(self.settings.seed, "noise", epoch, position)
-            noise = torch.randn(shape, generator=generator)[:, mine]
-            images = (images + self.settings.noise * noise.to(self.device)).flatten(0, 1)
-        return images, self.split.labels[rows[mine]].to(self.device)
+            generator = stream(self.settings.seed, "noise", epoch, batch)
+            noise = torch.randn(shape, generator=generator)[:, shard]
+            images = (images + self.settings.noise_std * noise.to(self.device)).flatten(0, 1)
+        return images, self.split.labels[rows[shard]].to(self.device)
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ class Normalize:
     std: Sequence[float]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) in [0, 1] to (N, C, H, W), differentiable."""
+        """``(batch, channel, height, width)`` in [0, 1] to the same shape, differentiable."""
         mean = images.new_tensor(self.mean).view(1, -1, 1, 1)
         std = images.new_tensor(self.std).view(1, -1, 1, 1)
         return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
@@ -169,7 +171,7 @@ CHUNK = 500
 
 
 class Validation:
-    """The validation split, as the loop looks at it.
+    """Loss and error on the validation split.
 
     Args:
         split: Validation images.
@@ -195,7 +197,7 @@ class Validation:
 
     @torch.no_grad()
     def measure(self, module: nn.Module, *, everything: bool) -> tuple[float, float, int]:
-        """Mean cross-entropy, share read wrongly, number of images (NaN for none)."""
+        """Mean cross-entropy, share of misclassified images, their number (NaN for none)."""
         rows = self.everything if everything else self.subset
         was_training = module.training
         module.eval()
@@ -214,6 +216,6 @@ class Validation:
 
 
 def count_wrong(logits: Tensor, labels: Tensor) -> int:
-    """How many rows are read wrongly; NaN logits count as wrong."""
+    """Number of misclassified rows; NaN logits count as wrong."""
     right = (logits.argmax(1) == labels) & logits.isfinite().all(1)
     return len(labels) - int(right.sum())

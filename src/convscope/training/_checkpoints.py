@@ -1,5 +1,7 @@
 """Checkpoints: the state of a run, written whole, read back bit for bit."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -21,10 +23,18 @@ from convscope.errors import CheckpointError, ConvscopeError, DataError
 from convscope.files import disk_errors as _disk_errors
 from convscope.training import _faults
 from convscope.training._batches import CPU
-from convscope.training._optim import Average, Rule, build_rules, memory_of, remember
+from convscope.training._objective import Objective
+from convscope.training._optim import (
+    EMA,
+    Optimizer,
+    build_optimizers,
+    load_state_dict,
+    state_dict,
+)
 from convscope.training._settings import TrainSettings
 
 SCHEMA = 1
+"""Names of files, tensors and numbers on disk; they stay when names in the code change."""
 KEPT = 2
 _MANIFEST = "MANIFEST.json"
 _STEP = re.compile(r"step-(\d{8})")
@@ -61,7 +71,7 @@ class Checkpoints:
         """Commit `snapshot`, then remove all but the newest `kept`.
 
         Raises:
-            ResourceError: The disk is full or says no; older checkpoints are untouched.
+            ResourceError: The disk is full or refuses to write; older checkpoints are untouched.
         """
         final = self.folder / f"step-{snapshot.step:08d}"
         draft = self.folder / f".tmp-{final.name}-{os.getpid()}"
@@ -86,7 +96,7 @@ class Checkpoints:
                 shutil.rmtree(_set_aside(old, "old"), ignore_errors=True)
         return final
 
-    def sweep(self) -> None:
+    def clean_up(self) -> None:
         """Remove what killed processes left half-written. Call it with the folder locked."""
         for stale in self.folder.glob(".tmp-*"):
             shutil.rmtree(stale, ignore_errors=True)
@@ -258,67 +268,89 @@ def _table(path: Path, kind: files.Kind) -> dict[str, Any]:
 
 
 @dataclass
-class Tally:
-    """Training loss and errors since the last row of ``metrics.csv``.
+class RunningMetrics:
+    """Training loss and error since the last row of ``metrics.csv``.
 
-    Args:
-        loss: Sum over batches of the mean loss.
-        wrong: Sum over batches of the share read wrongly.
-        batches: How many batches.
+    Attributes:
+        loss_sum: Sum over batches of the mean loss.
+        error_sum: Sum over batches of the share of misclassified images.
+        batches: Number of batches.
     """
 
-    loss: float = 0.0
-    wrong: float = 0.0
+    loss_sum: float = 0.0
+    error_sum: float = 0.0
     batches: int = 0
+
+    def update(self, loss: float, error: float) -> None:
+        """Add a batch."""
+        self.loss_sum += loss
+        self.error_sum += error
+        self.batches += 1
+
+    @property
+    def loss(self) -> float:
+        """Mean over the batches."""
+        return self.loss_sum / self.batches
+
+    @property
+    def error(self) -> float:
+        """Mean over the batches."""
+        return self.error_sum / self.batches
 
 
 @dataclass
 class State:
     """A network in training.
 
-    Args:
-        module: The network.
-        rules: Who moves which of its parameters.
-        average: The moving average, if the run keeps one.
+    Attributes:
+        model: The network.
+        optimizers: Each updates its share of the parameters.
+        ema: The moving average, if the run keeps one.
+        objective: What is minimized.
         step: Updates done.
-        tally: Sums for the next row of ``metrics.csv``.
-        guard: The step until which FGSM training uses PGD, because it had overfitted.
+        metrics: Sums for the next row of ``metrics.csv``.
     """
 
-    module: nn.Module
-    rules: list[Rule]
-    average: Average | None
+    model: nn.Module
+    optimizers: list[Optimizer]
+    ema: EMA | None
+    objective: Objective
     step: int = 0
-    tally: Tally = field(default_factory=Tally)
-    guard: int = 0
+    metrics: RunningMetrics = field(default_factory=RunningMetrics)
 
     @classmethod
     def fresh(
-        cls, module: nn.Module, settings: TrainSettings, device: torch.device = CPU
-    ) -> "State":
+        cls,
+        model: nn.Module,
+        settings: TrainSettings,
+        objective: Objective,
+        *,
+        device: torch.device = CPU,
+    ) -> State:
         """The state before the first step."""
-        module = module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        average = Average(module, decay=settings.ema) if settings.ema else None
-        return cls(module, build_rules(module, settings), average)
+        model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        ema = EMA(model, decay=settings.ema) if settings.ema else None
+        return cls(model, build_optimizers(model, settings), ema, objective)
 
     @property
-    def delivered(self) -> nn.Module:
-        """The network that the run would hand over now: the average where there is one."""
-        return self.average.module if self.average else self.module
+    def eval_model(self) -> nn.Module:
+        """The network that is validated and exported: the moving average where there is one."""
+        return self.ema.module if self.ema else self.model
 
     def capture(self, metrics: str = "") -> Snapshot:
         """Everything needed to go on from here."""
         tensors = {
-            "model": _detached(self.module.state_dict()),
-            "optimizer": memory_of(self.rules),
+            "model": _detached(self.model.state_dict()),
+            "optimizer": state_dict(self.optimizers),
         }
-        numbers = {
-            "tally": [self.tally.loss, self.tally.wrong, self.tally.batches],
-            "guard": self.guard,
+        running = self.metrics
+        numbers: dict[str, Any] = {
+            "tally": [running.loss_sum, running.error_sum, running.batches],
+            **self.objective.state_dict(),
         }
-        if self.average:
-            tensors["average"] = _detached(self.average.module.state_dict())
-            numbers["average_updates"] = self.average.updates
+        if self.ema:
+            tensors["average"] = _detached(self.ema.module.state_dict())
+            numbers["average_updates"] = self.ema.updates
         return Snapshot(step=self.step, tensors=tensors, numbers=numbers, metrics=metrics)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -328,20 +360,20 @@ class State:
             CheckpointError: It belongs to another network or other settings.
         """
         try:
-            self.module.load_state_dict(snapshot.tensors["model"])
-            remember(self.rules, snapshot.tensors["optimizer"])
-            if self.average:
-                self.average.module.load_state_dict(snapshot.tensors["average"])
-                self.average.updates = int(snapshot.numbers["average_updates"])
-            loss, wrong, batches = snapshot.numbers["tally"]
-            self.guard = int(snapshot.numbers["guard"])
+            self.model.load_state_dict(snapshot.tensors["model"])
+            load_state_dict(self.optimizers, snapshot.tensors["optimizer"])
+            if self.ema:
+                self.ema.module.load_state_dict(snapshot.tensors["average"])
+                self.ema.updates = int(snapshot.numbers["average_updates"])
+            loss_sum, error_sum, batches = snapshot.numbers["tally"]
+            self.objective.load_state_dict(snapshot.numbers)
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise CheckpointError(
                 f"the checkpoint of step {snapshot.step} does not fit: {error}",
                 code="C10",
                 hint="was the network changed since? train into another folder",
             ) from None
-        self.tally = Tally(float(loss), float(wrong), int(batches))
+        self.metrics = RunningMetrics(float(loss_sum), float(error_sum), int(batches))
         self.step = snapshot.step
 
 

@@ -1,5 +1,7 @@
 """The environment of a run, and the model card that records it."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import platform
@@ -38,7 +40,7 @@ def fingerprint(*, precision: str, device: str, processes: int) -> dict[str, str
 
 
 def data_digest(dataset: Dataset) -> str:
-    """SHA-256 over the pixels and labels that training and validation read."""
+    """SHA-256 over the pixels and labels of the training and validation images."""
     digest = hashlib.sha256()
     for split in (dataset.train, dataset.validation):
         for tensor in (split.images, split.labels):
@@ -69,15 +71,15 @@ class Environment:
         processes: int,
         step: int,
         total: int,
-    ) -> tuple["Environment", list[str]]:
+    ) -> tuple[Environment, list[str]]:
         """Start a session: read the file of earlier ones, compare, write.
 
         Args:
             folder: The run folder.
-            dataset: What the run reads now.
+            dataset: The data of this session.
             precision: Arithmetic of this session.
             device: ``"cpu"`` or ``"cuda"``.
-            processes: How many share the work.
+            processes: World size.
             step: Updates done before this session.
             total: Updates of the whole run; a session without work leaves no mark.
 
@@ -191,7 +193,7 @@ def model_card(
     last = history[-1] if history else None
     classes = ", ".join(printable(name, 40) for name in dataset.class_names[:20])
     more = ", ..." if len(dataset.class_names) > 20 else ""
-    weights = "moving average of the weights" if settings.ema else "weights of the last step"
+    exported = "moving average of the parameters" if settings.ema else "parameters of the last step"
     result = (
         f"| validation accuracy | {last.validation_accuracy:.2%} of {last.validation_images} |\n"
         f"| validation loss | {last.validation_loss:.4f} |\n"
@@ -213,18 +215,18 @@ def model_card(
 | data | {printable(shown)}: {len(dataset.train)} training, {len(dataset.validation)} validation images |
 | classes | {classes}{more} |
 | recipe | {settings.preset}, {settings.epochs} epochs of {settings.optimizer}, seed {settings.seed} |
-| delivered | {weights} |
+| exported | {exported} |
 {result}| same bits when repeated on the same machine and threads | {"yes" if bit_exact else "no: see env.json"} |
 
 Input: {dataset.input_shape[0]}x{dataset.input_shape[1]}x{dataset.input_shape[2]} images with pixels in [0, 1];
-`config.json` holds the normalisation, which is part of the classifier.
+`config.json` holds the normalization, which is part of the classifier.
 
-The test images were not looked at. Judge the classifier once, when all choices are made:
+The test images were not used. Evaluate the classifier once, when all choices are made:
 
     convscope eval RUN_FOLDER --data {printable(settings.data)}
 
 ## Limits
-It knows only the classes above and answers with one of them whatever it is shown.
+It knows only the classes above and predicts one of them for any image.
 {adversary}
 ## Files
 `model.safetensors` + `config.json`: the classifier. `config.toml`: every setting; `convscope train --config` repeats the run.

@@ -1,22 +1,22 @@
-"""How good a classifier is on a split, with error bars, and where it is wrong."""
+"""Accuracy of a classifier on a split with its interval, calibration, confusions, mistakes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
+from convscope._metrics import METRICS
 from convscope._random import source
 from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.data import Split, sample_rows
 from convscope.errors import DataError, ModelContractError, NumericalError
+from convscope.progress import announce, at_step
 from convscope.stats import wilson
-
-Progress = Callable[[int, int], None]
 
 CALIBRATION_BINS = 15
 SLAB_BYTES = 64 * 2**20  # floats in memory at once; the Probe cuts its own, smaller chunks
@@ -25,13 +25,13 @@ SLAB_BYTES = 64 * 2**20  # floats in memory at once; the Probe cuts its own, sma
 @readable
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Some images of a split, and how they were read.
+    """Some images of a split, and their predicted classes.
 
     Attributes:
         rows: ``(m,)``, positions in the split.
         labels: ``(m,)``, true classes.
-        predicted: ``(m,)``, read classes.
-        confidences: ``(m,)``, softmax of the read class.
+        predicted: ``(m,)``, predicted classes.
+        confidences: ``(m,)``, softmax of the predicted class.
     """
 
     rows: Tensor
@@ -43,30 +43,29 @@ class Examples:
 @readable
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a classifier does on one split.
+    """Accuracy, calibration, confusions and mistakes of a classifier on one split.
 
     Attributes:
         split: Name of the split.
         n: Number of images.
         class_names: One per class.
-        accuracy: Share of images read rightly.
+        accuracy: Share of images that are classified correctly.
         interval: 95 % Wilson score interval of `accuracy`.
         mean_per_class: Mean of `per_class` over the classes that occur: every class counts the
             same, however many images it has.
-        per_class: ``(class,)``, share of each class's images that are read rightly; NaN for a
-            class without images.
+        per_class: ``(class,)``, accuracy on each class's images; NaN for a class without images.
         loss: Mean cross-entropy in nats.
         top: The k of each entry of `top_accuracy`.
         top_accuracy: Share of images whose class is among the k most probable ones.
-        confusion: ``(class, class)`` counts, true class down, read class across.
+        confusion: ``(class, class)`` counts, true class down, predicted class across.
         calibration_error: Mean over images of the difference between confidence and accuracy in
             their bin (expected calibration error, 15 equal bins).
         calibration_counts: ``(15,)``, images per bin.
         calibration_confidence: ``(15,)``, mean confidence per bin; NaN for an empty one.
         calibration_accuracy: ``(15,)``, accuracy per bin; NaN for an empty one.
-        mistakes: The wrongly read images of highest confidence, most confident first.
+        mistakes: The misclassified images of highest confidence, most confident first.
         sample: Random images, right and wrong.
-        predicted: ``(n,)``, the class read from every image.
+        predicted: ``(n,)``, the predicted class of every image.
         confidences: ``(n,)``, its softmax.
     """
 
@@ -90,6 +89,29 @@ class Evaluation:
     predicted: Tensor
     confidences: Tensor
 
+    @property
+    def worst_class(self) -> float:
+        """Accuracy of the class with the lowest one, among the classes that occur."""
+        return min(value for value in self.per_class.tolist() if not math.isnan(value))
+
+    def metrics(self) -> dict[str, float]:
+        """The numbers of `convscope eval` by the names of its gates."""
+        found = {f"top{k}": share for k, share in zip(self.top, self.top_accuracy, strict=True)}
+        for name, spec in METRICS.items():
+            if (value := getattr(self, spec.attribute, None)) is not None:
+                found[name] = float(value)
+        return {name: found[name] for name in METRICS if name in found}
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers without those per class and per image."""
+        plain = {
+            METRICS[name].attribute: value
+            for name, value in self.metrics().items()
+            if not name.startswith("top")
+        }
+        top = {f"{k}": share for k, share in zip(self.top, self.top_accuracy, strict=True)}
+        return {"split": self.split, "n": self.n, "interval": self.interval, **plain, "top": top}
+
     def headline(self) -> str:
         """Such as ``"98.10 % (97.81 % to 98.35 %) of 10,000 test images"``."""
         low, high = self.interval
@@ -101,7 +123,7 @@ class Evaluation:
     def _repr_html_(self) -> str:
         low, high = self.interval
         return (
-            f"<p><b>{self.accuracy:.2%}</b> of {self.n:,} images read rightly"
+            f"<p><b>{self.accuracy:.2%}</b> of {self.n:,} images classified correctly"
             f" (95 % interval {low:.2%} to {high:.2%}); mean per class {self.mean_per_class:.2%},"
             f" calibration error {self.calibration_error:.3f}, loss {self.loss:.4f}</p>"
         )
@@ -114,17 +136,17 @@ def evaluate(
     mistakes: int = 24,
     sample: int = 24,
     generator: Generator | None = None,
-    on_progress: Progress | None = None,
 ) -> Evaluation:
-    """Read every image of `split` once and compare with its label.
+    """Classify every image of `split` once and compare with its label.
+
+    `convscope.progress.watch` tells how much is done.
 
     Args:
-        classifier: What to judge; it is left as it was.
+        classifier: What to evaluate; it is left as it was.
         split: Images with labels.
-        mistakes: Keep at most so many wrongly read images.
-        sample: Keep at most so many random images, every class in proportion.
-        generator: Chooses the random images; by default always the same ones.
-        on_progress: Called with (images done, images in all).
+        mistakes: Keep at most this many misclassified images.
+        sample: Keep at most this many random images, every class in proportion.
+        generator: Chooses the random images; ``None``: a fresh generator with seed 0.
 
     Returns:
         All numbers of one pass over the data, in float64 where they are sums.
@@ -164,6 +186,7 @@ def evaluate(
     step = max(1, SLAB_BYTES // (4 * math.prod(split.images.shape[1:])))
     with classifier.probe() as probe:
         for start in range(0, n, step):
+            at_step(start // step, math.ceil(n / step))
             rows = slice(start, min(start + step, n))
             logits = probe.logits(split.floats(rows)).cpu()
             if not bool(logits.isfinite().all()):
@@ -179,8 +202,7 @@ def evaluate(
             places = _places(likelihood, labels[rows])
             hits += torch.stack([(places < k).sum() for k in top])
             loss -= likelihood.gather(1, labels[rows, None]).sum().item()
-            if on_progress is not None:
-                on_progress(rows.stop, n)
+    announce(1.0)
     correct = predicted == labels
     confusion = (labels * classes + predicted).bincount(minlength=classes**2)
     confusion = confusion.view(classes, classes)

@@ -1,5 +1,7 @@
 """Events of a training run, and their display."""
 
+from __future__ import annotations
+
 import sys
 from dataclasses import dataclass
 
@@ -8,7 +10,7 @@ from dataclasses import dataclass
 class Started:
     """The run begins.
 
-    Args:
+    Attributes:
         steps: Updates of the whole run.
         steps_per_epoch: Updates of an epoch.
         step: Updates already done: more than 0 when the run is resumed.
@@ -25,13 +27,13 @@ class Started:
 class Stepped:
     """One update is done.
 
-    Args:
+    Attributes:
         step: Updates done so far, from 1.
         epoch: Epochs done so far, with a fraction.
         loss: Mean loss of this batch.
         learning_rate: The rate of this update.
         epoch_ended: Whether this was the last update of an epoch.
-        stopping: Whether somebody asked to stop; the run saves and ends after this event.
+        stopping: Whether a stop was requested; the run saves and ends after this event.
     """
 
     step: int
@@ -46,16 +48,16 @@ class Stepped:
 class Measured:
     """One row of ``metrics.csv``.
 
-    Args:
+    Attributes:
         step: Updates done so far.
         epoch: Epochs done so far, with a fraction.
         learning_rate: The rate of the last update.
-        train_loss: Mean training loss since the row before (as optimised: augmented, smoothed).
-        train_error: Share of those images that were read wrongly.
+        train_loss: Mean training loss since the row before (as optimized: augmented, smoothed).
+        train_error: Share of those images that were misclassified.
         train_accuracy: 1 - train_error.
-        validation_loss: Mean cross-entropy on validation images, by the weights that the run would
-            deliver now (the moving average where there is one).
-        validation_error: Share of those images read wrongly.
+        validation_loss: Mean cross-entropy on validation images, by the parameters that the run
+            would export now (the moving average where there is one).
+        validation_error: Share of misclassified images.
         validation_accuracy: 1 - validation_error.
         validation_images: How many validation images were used.
     """
@@ -76,7 +78,7 @@ class Measured:
 class Saved:
     """A checkpoint is on disk.
 
-    Args:
+    Attributes:
         step: Updates it holds.
         seconds: How long saving took.
     """
@@ -89,7 +91,7 @@ class Saved:
 class Warned:
     """Something that the reader should know and that does not stop the run.
 
-    Args:
+    Attributes:
         text: One sentence.
     """
 
@@ -100,7 +102,7 @@ Event = Started | Stepped | Measured | Saved | Warned
 
 
 def print_progress(event: Event) -> None:
-    """Print what a run tells, a line per epoch, on the standard error stream.
+    """Print the progress of a run, a line per epoch, on the standard error stream.
 
     Args:
         event: As `train` hands it to ``on_event``.
@@ -133,6 +135,6 @@ def _line(event: Event) -> str:
             return ""
 
 
-def somebody_watches() -> bool:
+def is_interactive() -> bool:
     """Whether a person sits at a Python prompt or in a notebook; scripts stay silent."""
     return hasattr(sys, "ps1") or "ipykernel" in sys.modules

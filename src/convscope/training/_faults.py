@@ -1,4 +1,4 @@
-"""Failpoints: places where the tests can make the world go wrong.
+"""Failpoints: places where the tests can make the system fail.
 
 ``CONVSCOPE_FAULTS=name:count:action`` (several, separated by commas) makes the `count`-th passage
 of the point `name` do `action`. Without that variable a failpoint is one dictionary look-up.
@@ -8,12 +8,19 @@ ckpt.write.model, ckpt.write.optimizer, ckpt.write.average, ckpt.write.state, ck
 ckpt.write.manifest, ckpt.fsync, ckpt.rename, ckpt.prune, model.write, report.write.
 """
 
+from __future__ import annotations
+
 import errno
+import functools
 import os
 import signal
 import time
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from convscope.errors import UsageError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 ACTIONS = ("kill9", "sigint", "sigterm", "enospc", "eacces", "sleep", "nan")
 
@@ -47,6 +54,37 @@ def hit(name: str) -> bool:
     _passed[name] = _passed.get(name, 0) + 1
     due = [action for count, action in _armed[name] if count == _passed[name]]
     return any([_strike(action, name) for action in due])
+
+
+def failpoint(
+    name: str, *, spoil: Callable[[Any], Any] | None = None
+) -> Callable[[Function], Function]:
+    """Pass the point `name` whenever the decorated function is called, just before it runs.
+
+    Args:
+        name: The point.
+        spoil: What the action ``nan`` makes of the result of the function.
+
+    Example:
+        >>> @failpoint("twice", spoil=lambda number: -number)
+        ... def twice(number):
+        ...     return 2 * number
+        >>> arm("twice:2:nan")
+        >>> twice(1), twice(1), twice(1)
+        (2, -2, 2)
+        >>> arm("")
+    """
+
+    def wrap(function: Function) -> Function:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            spoiled = hit(name)
+            result = function(*args, **kwargs)
+            return spoil(result) if spoiled and spoil is not None else result
+
+        return cast(Function, wrapped)
+
+    return wrap
 
 
 def _strike(action: str, name: str) -> bool:

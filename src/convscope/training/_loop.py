@@ -1,4 +1,6 @@
-"""The training step, its precision, and what happens when a number is no number."""
+"""The training step, its precision, and non-finite losses and gradients."""
+
+from __future__ import annotations
 
 import json
 import math
@@ -10,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from convscope.errors import NumericalError, ResourceError
-from convscope.training import _faults
 from convscope.training._batches import Batches, Normalize, Validation, count_wrong, number
-from convscope.training._checkpoints import State, Tally, write_atomically
+from convscope.training._checkpoints import RunningMetrics, State, write_atomically
 from convscope.training._events import Event, Measured, Stepped, Warned
-from convscope.training._objective import Adversary
-from convscope.training._optim import learning_rate_factor
+from convscope.training._faults import failpoint
+from convscope.training._objective import Objective
+from convscope.training._optim import lr_scale
 from convscope.training._process import World
 from convscope.training._settings import TrainSettings
 
@@ -31,28 +33,28 @@ class NotFinite(Exception):
     Args:
         state: The run, unchanged since its last good step but for the gradients.
         loss: Mean loss of the batch.
-        rate: Learning rate of the update that was not made.
+        lr: Learning rate of the update that was not made.
         epoch: Epoch, from 0.
-        position: Batch within the epoch, from 0.
+        batch: Batch within the epoch, from 0.
         rows: The images of the batch.
     """
 
     def __init__(
-        self, state: State, loss: float, rate: float, epoch: int, position: int, rows: Tensor
+        self, state: State, loss: float, lr: float, epoch: int, batch: int, rows: Tensor
     ) -> None:
         super().__init__(f"loss {loss} at step {state.step}")
         self.loss = loss
         bad = {
             name: int((~parameter.grad.isfinite()).sum())
-            for name, parameter in state.module.named_parameters()
+            for name, parameter in state.model.named_parameters()
             if parameter.grad is not None and not bool(parameter.grad.isfinite().all())
         }
         self.report: dict[str, Any] = {
             "step": state.step,
             "epoch": epoch,
-            "batch": position,
+            "batch": batch,
             "loss": loss if math.isfinite(loss) else str(loss),
-            "learning_rate": rate,
+            "learning_rate": lr,
             "non_finite_gradients": bad,
             "rows": rows.tolist(),
         }
@@ -68,7 +70,7 @@ class NotFinite(Exception):
             code="T02" if where == "gradient" else "T01",
             where=folder / NAME,
             expected="finite numbers; the last checkpoint is good",
-            hint="lower learning_rate, set clip = 1, or precision = 'fp32'",
+            hint="lower learning_rate, set max_grad_norm = 1, or precision = 'fp32'",
         )
 
 
@@ -114,24 +116,33 @@ def _cpu_multiplies_bfloat16() -> bool:
     return False
 
 
-def arithmetic(precision: str, device: torch.device) -> AbstractContextManager[object]:
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """The context of a training step's forward pass."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def _nan(loss: Tensor) -> Tensor:
+    return loss * math.nan
+
+
+def _infinite(gradients: list[Tensor]) -> list[Tensor]:
+    gradients[-1].fill_(math.inf)
+    return gradients
 
 
 @dataclass
 class Engine:
     """One run, ready to go.
 
-    Args:
+    Attributes:
         settings: What to compute.
         batches: The training images in order.
         normalize: Pixels to network input.
         validation: The validation images.
         precision: ``"fp32"`` or ``"bf16"``.
         device: Where the network is.
-        world: This process among how many.
-        stop: Whether somebody asked to end; looked at once per step.
+        world: Rank and world size.
+        stop: Whether a stop was requested; asked once per step.
     """
 
     settings: TrainSettings
@@ -158,84 +169,112 @@ class Engine:
         Raises:
             NotFinite: Loss or gradient is NaN or infinite; the update was not made.
         """
-        adversary = Adversary(self.settings, self.normalize, self.batches.steps_per_epoch)
         per_epoch = self.batches.steps_per_epoch
-        interval = max(1, math.ceil(per_epoch / self.settings.points_per_epoch))
+        interval = max(1, math.ceil(per_epoch / self.settings.evals_per_epoch))
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             while state.step < self.steps:
-                epoch, position = divmod(state.step, per_epoch)
-                loss, rate, stopping = self._update(state, adversary, epoch, position)
-                ended = position + 1 == per_epoch
-                progress = state.step / per_epoch
-                if ended or (position + 1) % interval == 0:
-                    yield self._measure(state, progress, rate, everything=ended)
-                if note := adversary.look(state, epoch, position):
-                    yield Warned(text=note)
+                loss, lr, stopping = self._training_step(state)
+                epoch, batches = state.step / per_epoch, (state.step - 1) % per_epoch + 1
+                if batches == per_epoch or batches % interval == 0:
+                    yield self._validate(state, epoch, lr, everything=batches == per_epoch)
+                if warning := state.objective.after_step(state.model, step=state.step):
+                    yield Warned(text=warning)
                 yield Stepped(
                     step=state.step,
-                    epoch=progress,
+                    epoch=epoch,
                     loss=loss,
-                    learning_rate=rate,
-                    epoch_ended=ended,
+                    learning_rate=lr,
+                    epoch_ended=batches == per_epoch,
                     stopping=stopping,
                 )
                 if stopping:
                     return
 
-    def _update(
-        self, state: State, adversary: Adversary, epoch: int, position: int
-    ) -> tuple[float, float, bool]:
-        """One step: the mean loss, the learning rate, and whether to stop after it."""
-        settings, module = self.settings, state.module
-        # Dropout draws from torch's own generators: give them this step's numbers.
-        _seed(number(settings.seed, "dropout", epoch, position), self.device)
-        images, labels = self.batches.load(epoch, position)
-        factor = learning_rate_factor(
-            state.step, self.steps, schedule=settings.schedule, warm_up=settings.warm_up
-        )
-        rate = state.rules[0].peak * factor
-        _faults.hit("step.forward")
-        with arithmetic(self.precision, self.device):
-            loss, logits = adversary.loss(state, images, labels, epoch, position, self.world)
-        if _faults.hit("step.loss"):
-            loss = loss * math.nan
-        module.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        gradients = [p.grad for p in module.parameters() if p.grad is not None]
-        if _faults.hit("step.grad"):
-            gradients[-1].fill_(math.inf)
-        wrong = count_wrong(logits.detach(), labels) / len(labels)
-        shared = torch.tensor([loss.detach().item(), wrong, float(self.stop())], device=self.device)
-        self.world.average([*gradients, *_statistics(state), shared])
-        norm = torch.nn.utils.get_total_norm(gradients)
-        mean_loss, mean_wrong, wishes = shared.tolist()
-        if not (math.isfinite(mean_loss) and math.isfinite(norm.item())):
-            rows = self.batches.rows(epoch, position)
-            raise NotFinite(state, mean_loss, rate, epoch, position, rows)
-        if settings.clip:
-            torch.nn.utils.clip_grads_with_norm_(list(module.parameters()), settings.clip, norm)
-        _faults.hit("step.update")
-        for rule in state.rules:
-            rule.step(factor)
-        state.step += 1
-        if state.average:
-            state.average.after_step(module, state.step)
-        state.tally.loss += mean_loss
-        state.tally.wrong += mean_wrong
-        state.tally.batches += 1
-        return mean_loss, rate, wishes > 0
+    def _training_step(self, state: State) -> tuple[float, float, bool]:
+        """Load, forward, loss, backward, step.
 
-    def _measure(self, state: State, progress: float, rate: float, *, everything: bool) -> Measured:
-        """A row of metrics; the tally starts anew."""
-        tally, state.tally = state.tally, Tally()
-        loss, error, images = self.validation.measure(state.delivered, everything=everything)
+        Returns:
+            Mean loss of the batch, learning rate of the update, whether a stop was requested.
+        """
+        model, objective = state.model, state.objective
+        epoch, batch = divmod(state.step, self.batches.steps_per_epoch)
+        scale = lr_scale(
+            state.step, self.steps, schedule=self.settings.schedule, warm_up=self.settings.warm_up
+        )
+        lr = state.optimizers[0].max_lr * scale
+        # Dropout draws from torch's own generators: they are seeded for this step.
+        _seed(number(self.settings.seed, "dropout", epoch, batch), self.device)
+
+        images, labels = self.batches.load(epoch, batch)
+        with autocast(self.precision, self.device):
+            images = objective.perturb(model, images, labels, step=state.step)
+            logits = self._forward(model, images)
+            loss = self._loss(objective, logits, labels)
+        gradients = self._backward(model, loss)
+
+        error = count_wrong(objective.counted(logits.detach(), labels), labels) / len(labels)
+        mean_loss, mean_error, stopping = self._all_reduce(model, gradients, loss, error)
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not (math.isfinite(mean_loss) and math.isfinite(norm.item())):
+            rows = self.batches.rows(epoch, batch)
+            raise NotFinite(state, mean_loss, lr, epoch, batch, rows)
+        if max_norm := self.settings.max_grad_norm:
+            torch.nn.utils.clip_grads_with_norm_(list(model.parameters()), max_norm, norm)
+
+        self._step(state, scale)
+        state.metrics.update(mean_loss, mean_error)
+        return mean_loss, lr, stopping
+
+    @failpoint("step.forward")
+    def _forward(self, model: nn.Module, images: Tensor) -> Tensor:
+        return model(self.normalize(images)).float()
+
+    @failpoint("step.loss", spoil=_nan)
+    def _loss(self, objective: Objective, logits: Tensor, labels: Tensor) -> Tensor:
+        return objective.loss(logits, labels)
+
+    @failpoint("step.grad", spoil=_infinite)
+    def _backward(self, model: nn.Module, loss: Tensor) -> list[Tensor]:
+        model.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return [p.grad for p in model.parameters() if p.grad is not None]
+
+    @failpoint("step.update")
+    def _step(self, state: State, scale: float) -> None:
+        for optimizer in state.optimizers:
+            optimizer.step(scale)
+        state.step += 1
+        if state.ema:
+            state.ema.after_step(state.model, state.step)
+
+    def _all_reduce(
+        self, model: nn.Module, gradients: list[Tensor], loss: Tensor, error: float
+    ) -> tuple[float, float, bool]:
+        """Average over the processes: gradients, batch-norm statistics, loss, error, stop.
+
+        Every process sees other images, so batch-norm statistics differ, too.
+        """
+        # The three scalars are sent in the message of the gradients: a message of their own would
+        # cost another round trip per step, and all processes must agree to stop in the same step.
+        scalars = torch.tensor(
+            [loss.detach().item(), error, float(self.stop())], device=self.device
+        )
+        statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        self.world.all_reduce_mean([*gradients, *statistics, scalars])
+        mean_loss, mean_error, stop_requests = scalars.tolist()
+        return mean_loss, mean_error, stop_requests > 0
+
+    def _validate(self, state: State, epoch: float, lr: float, *, everything: bool) -> Measured:
+        """A row of ``metrics.csv``; the running metrics start again from zero."""
+        training, state.metrics = state.metrics, RunningMetrics()
+        loss, error, images = self.validation.measure(state.eval_model, everything=everything)
         return Measured(
             step=state.step,
-            epoch=progress,
-            learning_rate=rate,
-            train_loss=tally.loss / tally.batches,
-            train_error=tally.wrong / tally.batches,
-            train_accuracy=1 - tally.wrong / tally.batches,
+            epoch=epoch,
+            learning_rate=lr,
+            train_loss=training.loss,
+            train_error=training.error,
+            train_accuracy=1 - training.error,
             validation_loss=loss,
             validation_error=error,
             validation_accuracy=1 - error,
@@ -249,8 +288,3 @@ def _seed(seed: int, device: torch.device) -> None:
         torch.cuda.manual_seed(seed)
     else:
         torch.default_generator.manual_seed(seed)
-
-
-def _statistics(state: State) -> list[Tensor]:
-    """Batch-norm statistics: every process sees other images, so they are averaged too."""
-    return [buffer for buffer in state.module.buffers() if buffer.is_floating_point()]

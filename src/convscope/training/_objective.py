@@ -1,14 +1,17 @@
-"""Training objectives, optionally on adversarially perturbed or noisy inputs."""
+"""Training objectives: cross-entropy, consistency, adversarial training (PGD, FGSM-RS, TRADES)."""
+
+from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convscope.training._batches import Normalize, stream
-from convscope.training._checkpoints import State
 from convscope.training._process import World
 from convscope.training._settings import COPIES, TrainSettings
 
@@ -16,12 +19,12 @@ ENTROPY_WEIGHT = 0.5
 
 
 def consistency_loss(logits: Tensor, labels: Tensor, weight: float) -> Tensor:
-    """Cross-entropy of two noisy copies, plus how far they are from their mean answer.
+    """Cross-entropy of two noisy copies, plus their divergence from the mean prediction.
 
     Args:
         logits: ``(2 * batch, class)``: first copies of all images, then second copies.
         labels: ``(batch,)``.
-        weight: Of the divergence between the mean answer and each copy's.
+        weight: Of the divergence between the mean prediction and each copy's.
 
     Returns:
         A scalar.
@@ -34,14 +37,17 @@ def consistency_loss(logits: Tensor, labels: Tensor, weight: float) -> Tensor:
         ...     consistency_loss(same, torch.tensor([0]), 50.0),
         ... )
         True
+
+    Source: Jeong and Shin, "Consistency Regularization for Certified Robustness of Smoothed
+    Classifiers" (NeurIPS 2020), equation 7, with two copies.
     """
-    answers = logits.log_softmax(dim=1).view(COPIES, len(labels), -1)
-    mean = answers.exp().mean(dim=0)
-    log_mean = answers.logsumexp(dim=0) - math.log(COPIES)
-    divergence = (mean * (log_mean - answers)).sum(dim=-1).mean()
+    log_probs = logits.log_softmax(dim=1).view(COPIES, len(labels), -1)
+    mean = log_probs.exp().mean(dim=0)
+    log_mean = log_probs.logsumexp(dim=0) - math.log(COPIES)
+    divergence = (mean * (log_mean - log_probs)).sum(dim=-1).mean()
     entropy = -(mean * log_mean).sum(dim=-1).mean()
-    right = F.nll_loss(answers.flatten(0, 1), labels.repeat(COPIES))
-    return right + weight * divergence + ENTROPY_WEIGHT * entropy
+    cross_entropy = F.nll_loss(log_probs.flatten(0, 1), labels.repeat(COPIES))
+    return cross_entropy + weight * divergence + ENTROPY_WEIGHT * entropy
 
 
 GUARD_CHECKS_PER_EPOCH = 4
@@ -49,161 +55,299 @@ GUARD_GAP = 0.15
 GUARD_STEPS = 7
 
 
-class Adversary:
-    """The loss of one batch, with or without somebody who changes the images first.
+class Objective:
+    """Cross-entropy of clean images; the objectives below change what it asks for.
 
-    Examples are made with the network in evaluation mode (batch-norm statistics stay as they are)
-    and learned from in training mode.
+    A training step calls `perturb`, the forward pass, `loss`, and after the update `after_step`.
 
     Args:
-        settings: Kind, epsilon, steps, ramp.
+        settings: Label smoothing; kind, epsilon, steps and ramp of the adversary.
         normalize: Pixels to network input; epsilon means pixels.
-        steps_per_epoch: For the ramp and for how often the guard looks.
+        steps_per_epoch: For the ramp of epsilon and the checks of one-step training.
+        world: This process takes every `size`-th row of a random start.
+
+    Example:
+        >>> from convscope.training import TrainSettings
+        >>> settings = TrainSettings(model="mnist-conv1", data="digits")
+        >>> objective = build_objective(settings, Normalize((0.0,), (1.0,)), steps_per_epoch=10)
+        >>> loss = objective.loss(torch.zeros(2, 10), torch.tensor([3, 4]))
+        >>> round(loss.item(), 4), round(math.log(10), 4)
+        (2.3026, 2.3026)
     """
 
-    def __init__(self, settings: TrainSettings, normalize: Normalize, steps_per_epoch: int) -> None:
+    def __init__(
+        self,
+        settings: TrainSettings,
+        normalize: Normalize,
+        *,
+        steps_per_epoch: int,
+        world: World | None = None,
+    ) -> None:
         self.settings, self.normalize = settings, normalize
         self.steps_per_epoch = steps_per_epoch
-        self._examined: tuple[Tensor, Tensor, float] | None = None
+        self.world = World() if world is None else world
 
-    def loss(
-        self, state: State, images: Tensor, labels: Tensor, epoch: int, position: int, world: World
-    ) -> tuple[Tensor, Tensor]:
-        """The loss to step on, and the logits behind the training error."""
-        settings, module = self.settings, state.module
-        if settings.consistency:
-            logits = module(self.normalize(images)).float()
-            return consistency_loss(logits, labels, settings.consistency), logits[: len(labels)]
-        if settings.adversary == "none":
-            logits = module(self.normalize(images)).float()
-            return self._cross_entropy(logits, labels), logits
-        epsilon = self.budget(epoch + position / self.steps_per_epoch)
-        start = _random_start(images, epsilon, settings.seed, epoch, position, world)
-        self._examined = (images, labels, epsilon)
-        if settings.adversary == "trades":
-            return self._trades(module, images, labels, start, epsilon)
-        once = settings.adversary == "fgsm-rs" and state.step >= state.guard
-        steps = 1 if once else settings.adversary_steps
-        size = self._step_size(epsilon, once=once)
-        worst = self._ascend(
-            module, images, start, epsilon, steps, size, lambda z: F.cross_entropy(z, labels)
-        )
-        logits = module(self.normalize(worst)).float()
-        return self._cross_entropy(logits, labels), logits
+    def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, *, step: int) -> Tensor:
+        """The images to train on, ``(n, channel, height, width)`` in [0, 1].
 
-    def budget(self, epochs: float) -> float:
-        """Epsilon after so many epochs: it grows in a straight line over the ramp."""
-        ramp = self.settings.adversary_ramp
-        return self.settings.epsilon * (min(1.0, epochs / ramp) if ramp else 1.0)
-
-    def look(self, state: State, epoch: int, position: int) -> str:
-        """Now and then, see whether one-step training fools itself; a sentence if it does.
-
-        A network can learn to break the one step it is trained with. It then reads one-step
-        examples well and many-step examples badly. Until the next look, training uses many steps.
+        Args:
+            model: The network, unchanged on return.
+            images: ``(batch, channel, height, width)``.
+            labels: ``(batch,)``.
+            step: Updates done before.
         """
-        if self.settings.adversary != "fgsm-rs" or self._examined is None:
-            return ""
-        interval = max(1, self.steps_per_epoch // GUARD_CHECKS_PER_EPOCH)
-        if (position + 1) % interval or state.step < state.guard:
-            return ""
-        images, labels, epsilon = self._examined
-        if epsilon == 0:
-            return ""
+        return images
 
-        def robust(steps: int, size: float) -> float:
-            worst = self._ascend(
-                state.module, images, images, epsilon, steps, size,
-                lambda z: F.cross_entropy(z, labels),
-            )  # fmt: skip
-            with evaluating(state.module), torch.no_grad():
-                return float(
-                    (state.module(self.normalize(worst)).argmax(1) == labels).float().mean()
-                )
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The scalar to minimize.
 
-        once, often = robust(1, epsilon), robust(GUARD_STEPS, epsilon / 3)
-        if once - often < GUARD_GAP:
-            return ""
-        state.guard = state.step + interval
-        return (
-            f"one-step training overfits at step {state.step} (accuracy {once:.0%} under one step, "
-            f"{often:.0%} under {GUARD_STEPS}): {self.settings.adversary_steps} steps for a while"
-        )
-
-    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        Args:
+            logits: ``(n, class)``, of the images that `perturb` returned.
+            labels: ``(batch,)``.
+        """
         return F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
 
-    def _step_size(self, epsilon: float, *, once: bool) -> float:
+    def counted(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """``(batch, class)``: the logits behind the training error."""
+        return logits
+
+    def after_step(self, model: nn.Module, *, step: int) -> str:
+        """A warning about the training so far, or nothing; called after update number `step`."""
+        return ""
+
+    def state_dict(self) -> dict[str, int]:
+        """What a checkpoint keeps of the objective."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` gave; other entries are ignored."""
+
+
+class ConsistencyObjective(Objective):
+    """`consistency_loss` on two noisy copies of each image."""
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The scalar to minimize; `logits` has first copies, then second copies."""
+        return consistency_loss(logits, labels, self.settings.consistency)
+
+    def counted(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The logits of the first copies."""
+        return logits[: len(labels)]
+
+
+class PGDObjective(Objective):
+    """Cross-entropy of adversarial examples.
+
+    They are made with the network in evaluation mode (batch-norm statistics stay as they are) and
+    trained on in training mode.
+
+    Source: Madry, Makelov, Schmidt, Tsipras, Vladu, "Towards Deep Learning Models Resistant to
+    Adversarial Attacks" (ICLR 2018), with an epsilon that grows from 0.
+    """
+
+    def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, *, step: int) -> Tensor:
+        """Adversarial examples from a random start."""
+        epsilon = self.epsilon_at(step)
+        return self.ascend(
+            model,
+            images,
+            self.random_start(images, epsilon, step),
+            epsilon=epsilon,
+            steps=self.settings.adversary_steps,
+            step_size=self.step_size(epsilon),
+            objective=lambda logits: F.cross_entropy(logits, labels),
+        )
+
+    def epsilon_at(self, step: int) -> float:
+        """Epsilon after `step` updates: it grows in a straight line over the ramp."""
+        epoch, batch = divmod(step, self.steps_per_epoch)
+        epochs, ramp = epoch + batch / self.steps_per_epoch, self.settings.adversary_ramp
+        return self.settings.epsilon * (min(1.0, epochs / ramp) if ramp else 1.0)
+
+    def step_size(self, epsilon: float, *, one_step: bool = False) -> float:
+        """Size of a gradient step, in pixel units."""
         if self.settings.adversary_step and epsilon:
             return self.settings.adversary_step * epsilon / self.settings.epsilon
-        return 1.25 * epsilon if once else epsilon / 3
+        return 1.25 * epsilon if one_step else epsilon / 3
 
-    def _trades(
-        self, module: nn.Module, images: Tensor, labels: Tensor, start: Tensor, epsilon: float
-    ) -> tuple[Tensor, Tensor]:
-        """Cross-entropy on clean images plus the divergence between clean and worst answers."""
-        with evaluating(module), torch.no_grad():
-            calm = module(self.normalize(images)).float().softmax(1)
-        worst = self._ascend(
-            module,
-            images,
-            start,
-            epsilon,
-            self.settings.adversary_steps,
-            self._step_size(epsilon, once=False),
-            lambda z: F.kl_div(z.log_softmax(1), calm, reduction="batchmean"),
-        )
-        both = module(self.normalize(torch.cat([images, worst]))).float()
-        clean, moved = both.chunk(2)
-        divergence = F.kl_div(moved.log_softmax(1), clean.softmax(1), reduction="batchmean")
-        loss = self._cross_entropy(clean, labels) + self.settings.trades_weight * divergence
-        return loss, moved
+    def random_start(self, images: Tensor, epsilon: float, step: int) -> Tensor:
+        """A uniform point of the ball around each image, drawn for the batch of all processes."""
+        shape = (len(images) * self.world.size, *images.shape[1:])
+        position = divmod(step, self.steps_per_epoch)
+        generator = stream(self.settings.seed, "adversary", *position)
+        uniform = torch.rand(shape, generator=generator)
+        shard = uniform[self.world.shard(len(uniform))].to(images.device)
+        return (images + epsilon * (2 * shard - 1)).clamp_(0, 1)
 
-    def _ascend(
+    def ascend(
         self,
-        module: nn.Module,
+        model: nn.Module,
         images: Tensor,
         start: Tensor,
+        *,
         epsilon: float,
         steps: int,
-        size: float,
+        step_size: float,
         objective: Callable[[Tensor], Tensor],
     ) -> Tensor:
         """Signed gradient steps from `start`, kept within epsilon of `images` and in [0, 1]."""
         low, high = (images - epsilon).clamp_(0, 1), (images + epsilon).clamp_(0, 1)
         x = start
-        with evaluating(module):
+        with evaluation_mode(model):
             for _ in range(steps):
                 x = x.detach().requires_grad_(True)
-                value = objective(module(self.normalize(x)).float())
+                value = objective(model(self.normalize(x)).float())
                 (gradient,) = torch.autograd.grad(value, x)
-                x = torch.clamp(x.detach() + size * gradient.sign(), low, high)
+                x = torch.clamp(x.detach() + step_size * gradient.sign(), low, high)
         return x.detach()
 
 
-def _random_start(
-    images: Tensor, epsilon: float, seed: int, epoch: int, position: int, world: World
-) -> Tensor:
-    """A uniform point of the ball around each image, drawn for the whole batch of all processes."""
-    shape = (len(images) * world.size, *images.shape[1:])
-    numbers = torch.rand(shape, generator=stream(seed, "adversary", epoch, position))
-    mine = numbers[world.share(len(numbers))].to(images.device)
-    return (images + epsilon * (2 * mine - 1)).clamp_(0, 1)
+class FGSMObjective(PGDObjective):
+    """One gradient step from a random start, watched for catastrophic overfitting.
+
+    A network can learn to resist the one step that it is trained with: its accuracy is then high
+    under one step and low under many. Where that happens, training uses many steps until the next
+    check.
+
+    Source: Wong, Rice, Kolter, "Fast is Better than Free: Revisiting Adversarial Training" (ICLR
+    2020), which stops the run instead.
+    """
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        normalize: Normalize,
+        *,
+        steps_per_epoch: int,
+        world: World | None = None,
+    ) -> None:
+        super().__init__(settings, normalize, steps_per_epoch=steps_per_epoch, world=world)
+        self.multi_step_until = 0
+        self._last_batch: tuple[Tensor, Tensor, float] | None = None
+
+    def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, *, step: int) -> Tensor:
+        """Adversarial examples of one step, or of many after overfitting."""
+        epsilon = self.epsilon_at(step)
+        self._last_batch = (images, labels, epsilon)
+        one_step = step >= self.multi_step_until
+        return self.ascend(
+            model,
+            images,
+            self.random_start(images, epsilon, step),
+            epsilon=epsilon,
+            steps=1 if one_step else self.settings.adversary_steps,
+            step_size=self.step_size(epsilon, one_step=one_step),
+            objective=lambda logits: F.cross_entropy(logits, labels),
+        )
+
+    def after_step(self, model: nn.Module, *, step: int) -> str:
+        """Now and then, compare accuracy under one step and under many; a warning if they part."""
+        interval = max(1, self.steps_per_epoch // GUARD_CHECKS_PER_EPOCH)
+        # Intervals are counted within the epoch, whose length need not be a multiple of them.
+        batch = (step - 1) % self.steps_per_epoch
+        if self._last_batch is None or (batch + 1) % interval or step < self.multi_step_until:
+            return ""
+        images, labels, epsilon = self._last_batch
+        if epsilon == 0:
+            return ""
+
+        def accuracy_under(steps: int, step_size: float) -> float:
+            worst = self.ascend(
+                model,
+                images,
+                images,
+                epsilon=epsilon,
+                steps=steps,
+                step_size=step_size,
+                objective=lambda logits: F.cross_entropy(logits, labels),
+            )
+            with evaluation_mode(model), torch.no_grad():
+                return float((model(self.normalize(worst)).argmax(1) == labels).float().mean())
+
+        one, many = accuracy_under(1, epsilon), accuracy_under(GUARD_STEPS, epsilon / 3)
+        if one - many < GUARD_GAP:
+            return ""
+        self.multi_step_until = step + interval
+        return (
+            f"one-step training overfits at step {step} (accuracy {one:.0%} under one step, "
+            f"{many:.0%} under {GUARD_STEPS}): {self.settings.adversary_steps} steps for a while"
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        """The step until which many gradient steps are used."""
+        return {"guard": self.multi_step_until}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` gave."""
+        self.multi_step_until = int(state["guard"])
 
 
-class evaluating:
-    """The network in evaluation mode, without gradients of its weights, for a block."""
+class TRADESObjective(PGDObjective):
+    """Cross-entropy of clean images plus the divergence of adversarial from clean predictions.
 
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.modes = [part.training for part in module.modules()]
-        self.wanted = [parameter.requires_grad for parameter in module.parameters()]
+    Source: Zhang, Yu, Jiao, Xing, El Ghaoui, Jordan, "Theoretically Principled Trade-off between
+    Robustness and Accuracy" (ICML 2019), equation 5.
+    """
 
-    def __enter__(self) -> None:
-        self.module.eval().requires_grad_(False)
+    def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, *, step: int) -> Tensor:
+        """``(2 * batch, channel, height, width)``: clean images, then adversarial examples."""
+        epsilon = self.epsilon_at(step)
+        start = self.random_start(images, epsilon, step)
+        with evaluation_mode(model), torch.no_grad():
+            clean = model(self.normalize(images)).float().softmax(1)
+        worst = self.ascend(
+            model,
+            images,
+            start,
+            epsilon=epsilon,
+            steps=self.settings.adversary_steps,
+            step_size=self.step_size(epsilon),
+            objective=lambda logits: F.kl_div(logits.log_softmax(1), clean, reduction="batchmean"),
+        )
+        return torch.cat([images, worst])
 
-    def __exit__(self, *_: object) -> None:
-        for part, mode in zip(self.module.modules(), self.modes, strict=True):
-            part.training = mode
-        for parameter, wanted in zip(self.module.parameters(), self.wanted, strict=True):
-            parameter.requires_grad_(wanted)
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The scalar to minimize; `logits` has clean rows, then adversarial ones."""
+        clean, adversarial = logits.chunk(2)
+        divergence = F.kl_div(adversarial.log_softmax(1), clean.softmax(1), reduction="batchmean")
+        return super().loss(clean, labels) + self.settings.trades_weight * divergence
+
+    def counted(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The logits of the adversarial examples."""
+        return logits.chunk(2)[1]
+
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "none": Objective,
+    "pgd": PGDObjective,
+    "fgsm-rs": FGSMObjective,
+    "trades": TRADESObjective,
+}
+"""By `TrainSettings.adversary`."""
+
+
+def build_objective(
+    settings: TrainSettings,
+    normalize: Normalize,
+    *,
+    steps_per_epoch: int,
+    world: World | None = None,
+) -> Objective:
+    """The objective that `settings` ask for; the arguments are those of `Objective`."""
+    kind = ConsistencyObjective if settings.consistency else OBJECTIVES[settings.adversary]
+    return kind(settings, normalize, steps_per_epoch=steps_per_epoch, world=world)
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients of the parameters; modes and flags come back on exit."""
+    modes = [module.training for module in model.modules()]
+    flags = [parameter.requires_grad for parameter in model.parameters()]
+    model.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, mode in zip(model.modules(), modes, strict=True):
+            module.training = mode
+        for parameter, flag in zip(model.parameters(), flags, strict=True):
+            parameter.requires_grad_(flag)

@@ -1,4 +1,6 @@
-"""Optimizers, parameter groups, learning-rate schedule, averaged weights."""
+"""Optimizers, parameter groups, learning-rate schedule, moving average of the parameters."""
+
+from __future__ import annotations
 
 import copy
 from typing import Protocol
@@ -12,8 +14,8 @@ from torch.optim.sgd import sgd
 from convscope.training._settings import TrainSettings
 
 
-def learning_rate_factor(step: int, total: int, *, schedule: str, warm_up: float) -> float:
-    """The share of the peak learning rate that step `step` (0, 1, ...) of `total` uses.
+def lr_scale(step: int, total: int, *, schedule: str, warm_up: float) -> float:
+    """The share of the maximum learning rate that step `step` (0, 1, ...) of `total` uses.
 
     ``"one-cycle"`` climbs in a straight line for the first `warm_up` share of the run and falls in
     a straight line to zero at its end, which is what makes runs of one or two epochs possible: the
@@ -27,7 +29,7 @@ def learning_rate_factor(step: int, total: int, *, schedule: str, warm_up: float
 
     Example:
         >>> shape = {"schedule": "one-cycle", "warm_up": 0.25}
-        >>> [round(learning_rate_factor(k, 8, **shape), 2) for k in range(8)]
+        >>> [round(lr_scale(k, 8, **shape), 2) for k in range(8)]
         [0.25, 0.75, 0.92, 0.75, 0.58, 0.42, 0.25, 0.08]
 
     Source: L. N. Smith, "Super-convergence" (arXiv 1708.07120). The step is taken at its middle, so
@@ -42,14 +44,15 @@ def learning_rate_factor(step: int, total: int, *, schedule: str, warm_up: float
 
 
 EVERY = 5
+"""Steps between two updates of the moving average: one pass over the parameters costs time."""
 
 
-class Average:
-    """A slow copy of a network, moved a little every few steps.
+class EMA:
+    """Exponential moving average of the parameters and batch-norm statistics of a network.
 
-    The average is what a run delivers: it reaches the accuracy of a decayed learning rate earlier.
-    The decay starts small, as (1 + n) / (10 + n) after n updates, so the random initial weights are
-    forgotten quickly.
+    The average is what a run exports: it reaches the accuracy of a decayed learning rate earlier.
+    The decay starts small, as (1 + n) / (10 + n) after n updates, so the random initial parameters
+    are forgotten quickly.
 
     Args:
         module: The network that is trained.
@@ -57,11 +60,11 @@ class Average:
 
     Example:
         >>> layer = nn.Linear(1, 1, bias=False)
-        >>> average = Average(layer, decay=0.99)
+        >>> ema = EMA(layer, decay=0.99)
         >>> with torch.no_grad():
-        ...     _ = layer.weight.fill_(2.0), average.module.weight.fill_(1.0)
-        >>> average.after_step(layer, 5)
-        >>> round(average.module.weight.item(), 4)
+        ...     _ = layer.weight.fill_(2.0), ema.module.weight.fill_(1.0)
+        >>> ema.after_step(layer, 5)
+        >>> round(ema.module.weight.item(), 4)
         1.9
     """
 
@@ -79,12 +82,12 @@ class Average:
         self.updates += 1
         slow: list[Tensor] = list(self.module.parameters())
         fast: list[Tensor] = list(module.parameters())
-        for mine, theirs in zip(self.module.buffers(), module.buffers(), strict=True):
-            if mine.is_floating_point():
-                slow.append(mine)
-                fast.append(theirs)
+        for own, new in zip(self.module.buffers(), module.buffers(), strict=True):
+            if own.is_floating_point():
+                slow.append(own)
+                fast.append(new)
             else:
-                mine.copy_(theirs)
+                own.copy_(new)
         torch._foreach_lerp_(slow, fast, 1 - kept)
 
 
@@ -92,79 +95,83 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
-class Rule(Protocol):
-    """How some parameters move.
+class Optimizer(Protocol):
+    """What moves some of the parameters.
+
+    Not `torch.optim.Optimizer`: the learning rate is an argument of a step, and the state has a
+    fixed set of named tensors from the start, which checkpoints write as they are.
 
     Attributes:
-        parameters: What moves.
-        memory: By quantity, one tensor per parameter.
-        peak: Largest learning rate.
+        parameters: What is updated, in place.
+        state: By quantity, one tensor per parameter.
+        max_lr: Learning rate at `lr_scale` 1.
     """
 
     parameters: list[Tensor]
-    memory: dict[str, list[Tensor]]
-    peak: float
+    state: dict[str, list[Tensor]]
+    max_lr: float
 
-    def step(self, factor: float) -> None:
-        """Move along the gradients with `factor` times the peak learning rate."""
+    def step(self, lr_scale: float) -> None:
+        """Update the parameters from their gradients at `lr_scale` times `max_lr`."""
 
 
 class Adam:
-    """Adam, with weight decay in the gradient or, decoupled from it, on the weights (AdamW)."""
+    """Adam, with weight decay in the gradient or, decoupled from it, on the parameters (AdamW)."""
 
     def __init__(
-        self, parameters: list[Tensor], *, rate: float, decay: float, decoupled: bool
+        self, parameters: list[Tensor], *, lr: float, weight_decay: float, decoupled: bool
     ) -> None:
-        self.parameters, self.peak, self.decay = parameters, rate, decay
+        self.parameters, self.max_lr = parameters, lr
+        self.weight_decay = weight_decay
         self.kernel = adamw if decoupled else adam
-        self.memory = {
+        self.state = {
             "mean": _zeros_like(parameters),
             "square": _zeros_like(parameters),
             "steps": [torch.zeros((), device=p.device) for p in parameters],
         }
 
     @torch.no_grad()
-    def step(self, factor: float) -> None:
-        """Move once."""
+    def step(self, lr_scale: float) -> None:
+        """Update the parameters from their gradients."""
         self.kernel(
             self.parameters,
             _gradients(self.parameters),
-            self.memory["mean"],
-            self.memory["square"],
+            self.state["mean"],
+            self.state["square"],
             [],
-            self.memory["steps"],
+            self.state["steps"],
             fused=True,
             amsgrad=False,
             beta1=BETA1,
             beta2=BETA2,
-            lr=self.peak * factor,
-            weight_decay=self.decay,
+            lr=self.max_lr * lr_scale,
+            weight_decay=self.weight_decay,
             eps=EPSILON,
             maximize=False,
         )
 
 
-class Sgd:
+class SGD:
     """Gradient descent with Nesterov momentum."""
 
     def __init__(
-        self, parameters: list[Tensor], *, rate: float, decay: float, momentum: float
+        self, parameters: list[Tensor], *, lr: float, weight_decay: float, momentum: float
     ) -> None:
-        self.parameters, self.peak = parameters, rate
-        self.decay, self.momentum = decay, momentum
-        self.memory = {"direction": _zeros_like(parameters)}
+        self.parameters, self.max_lr = parameters, lr
+        self.weight_decay, self.momentum = weight_decay, momentum
+        self.state = {"direction": _zeros_like(parameters)}
 
     @torch.no_grad()
-    def step(self, factor: float) -> None:
-        """Move once."""
+    def step(self, lr_scale: float) -> None:
+        """Update the parameters from their gradients."""
         sgd(
             self.parameters,
             _gradients(self.parameters),
-            list(self.memory["direction"]),
+            list(self.state["direction"]),
             fused=True,
-            weight_decay=self.decay,
+            weight_decay=self.weight_decay,
             momentum=self.momentum,
-            lr=self.peak * factor,
+            lr=self.max_lr * lr_scale,
             dampening=0.0,
             nesterov=self.momentum > 0,
             maximize=False,
@@ -174,44 +181,44 @@ class Sgd:
 class Muon:
     """Nesterov momentum whose update is orthogonalized, filter bank by filter bank.
 
-    A filter bank (out, in, height, width) is read as a matrix with one row per filter. Each bank is
-    scaled to a fixed norm before its update, so the learning rate means an angle and weight decay
-    would have nothing to do. `torch.optim.Muon` takes matrices only.
+    A filter bank (out, in, height, width) is taken as a matrix with one row per filter. Each
+    bank is scaled to a fixed norm before its update, so the learning rate means an angle and weight
+    decay would have nothing to do. `torch.optim.Muon` takes matrices only.
 
-    Source: as above; the use on flattened filters with a fixed norm follows the training recipe
-    described with arXiv 2404.00498.
+    Source: Jordan and others, "Muon: An optimizer for hidden layers" (2024); the use on flattened
+    filters with a fixed norm follows the training recipe described with arXiv 2404.00498.
     """
 
     def __init__(
-        self, parameters: list[Tensor], *, rate: float, momentum: float, iterations: int = 3
+        self, parameters: list[Tensor], *, lr: float, momentum: float, iterations: int = 3
     ) -> None:
-        self.parameters, self.peak = parameters, rate
+        self.parameters, self.max_lr = parameters, lr
         self.momentum, self.iterations = momentum, iterations
-        self.memory = {"direction": _zeros_like(parameters)}
+        self.state = {"direction": _zeros_like(parameters)}
 
     @torch.no_grad()
-    def step(self, factor: float) -> None:
-        """Move once."""
+    def step(self, lr_scale: float) -> None:
+        """Update every filter bank from its gradient."""
         gradients = _gradients(self.parameters)
         for bank, gradient, direction in zip(
-            self.parameters, gradients, self.memory["direction"], strict=True
+            self.parameters, gradients, self.state["direction"], strict=True
         ):
             direction.mul_(self.momentum).add_(gradient)
             ahead = gradient.add(direction, alpha=self.momentum)
             update = orthogonalize(ahead.flatten(1), self.iterations).view(ahead.shape)
             bank.mul_(len(bank) ** 0.5 / bank.norm().clamp_min(1e-7))
-            bank.add_(update, alpha=-self.peak * factor)
+            bank.add_(update, alpha=-self.max_lr * lr_scale)
 
 
 def orthogonalize(matrix: Tensor, iterations: int = 3) -> Tensor:
-    """Push all singular values of a matrix towards one, keeping its singular vectors.
+    """Push all singular values of a matrix toward one, keeping its singular vectors.
 
     Args:
-        matrix: (rows, columns).
+        matrix: ``(rows, columns)``.
         iterations: Newton-Schulz iterations; five bring any matrix near, three suffice to train.
 
     Returns:
-        (rows, columns). The singular values lie roughly in [0.7, 1.2], not exactly at 1: the
+        ``(rows, columns)``. The singular values lie roughly in [0.7, 1.2], not exactly at 1: the
         polynomial is tuned for a steep start, not for convergence.
 
     Example:
@@ -242,64 +249,63 @@ def _gradients(parameters: list[Tensor]) -> list[Tensor]:
 BIAS_MOMENTUM = 0.85
 
 
-def build_rules(module: nn.Module, settings: TrainSettings) -> list[Rule]:
-    """The update rules that share the parameters of `module`.
+def build_optimizers(module: nn.Module, settings: TrainSettings) -> list[Optimizer]:
+    """The optimizers that share the parameters of `module`.
 
-    Weight decay acts on weights only: never on biases, never on normalization.
+    Weight decay acts on filters and matrices only: never on biases, never on normalization.
 
     Args:
         module: The network.
-        settings: `optimizer`, `learning_rate`, `other_learning_rate`, `weight_decay`, `momentum`.
+        settings: `optimizer`, `learning_rate`, `nonfilter_lr`, `weight_decay`, `momentum`.
 
     Returns:
-        One rule for weights and one for the rest; ``"muon"`` moves the convolution filters by Muon
-        and everything else by SGD.
+        One optimizer for filters and matrices and one for the rest; ``"muon"`` updates the filters
+        of convolutions by Muon and everything else by SGD.
     """
-    weights: list[Tensor] = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
-    others: list[Tensor] = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
-    rate, decay = settings.learning_rate, settings.weight_decay
-    rules: list[Rule]
+    trained: list[Tensor] = [p for p in module.parameters() if p.requires_grad]
+    decayed, biases = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
+    lr, decay = settings.learning_rate, settings.weight_decay
+    optimizers: list[Optimizer]
     if settings.optimizer == "muon":
-        slow = settings.other_learning_rate or rate
-        rules = [
-            Muon([p for p in weights if p.ndim == 4], rate=rate, momentum=settings.momentum),
-            Sgd(
-                [p for p in weights if p.ndim != 4], rate=slow, decay=decay, momentum=BIAS_MOMENTUM
-            ),
-            Sgd(others, rate=slow, decay=0.0, momentum=BIAS_MOMENTUM),
+        filters, dense = [p for p in decayed if p.ndim == 4], [p for p in decayed if p.ndim != 4]
+        nonfilter_lr = settings.nonfilter_lr or lr
+        optimizers = [
+            Muon(filters, lr=lr, momentum=settings.momentum),
+            SGD(dense, lr=nonfilter_lr, weight_decay=decay, momentum=BIAS_MOMENTUM),
+            SGD(biases, lr=nonfilter_lr, weight_decay=0.0, momentum=BIAS_MOMENTUM),
         ]
     elif settings.optimizer == "sgd":
-        rules = [
-            Sgd(weights, rate=rate, decay=decay, momentum=settings.momentum),
-            Sgd(others, rate=rate, decay=0.0, momentum=settings.momentum),
+        optimizers = [
+            SGD(decayed, lr=lr, weight_decay=decay, momentum=settings.momentum),
+            SGD(biases, lr=lr, weight_decay=0.0, momentum=settings.momentum),
         ]
     else:
         decoupled = settings.optimizer == "adamw"
-        rules = [
-            Adam(weights, rate=rate, decay=decay, decoupled=decoupled),
-            Adam(others, rate=rate, decay=0.0, decoupled=decoupled),
+        optimizers = [
+            Adam(decayed, lr=lr, weight_decay=decay, decoupled=decoupled),
+            Adam(biases, lr=lr, weight_decay=0.0, decoupled=decoupled),
         ]
-    return [rule for rule in rules if rule.parameters]
+    return [optimizer for optimizer in optimizers if optimizer.parameters]
 
 
-def memory_of(rules: list[Rule]) -> dict[str, Tensor]:
-    """Everything the rules remember, by name ``rule.quantity.parameter``."""
+def state_dict(optimizers: list[Optimizer]) -> dict[str, Tensor]:
+    """Everything the optimizers remember, by name ``optimizer.quantity.parameter``."""
     return {
         f"{i}.{quantity}.{j}": value
-        for i, rule in enumerate(rules)
-        for quantity, values in rule.memory.items()
+        for i, optimizer in enumerate(optimizers)
+        for quantity, values in optimizer.state.items()
         for j, value in enumerate(values)
     }
 
 
-def remember(rules: list[Rule], tensors: dict[str, Tensor]) -> None:
-    """Put back what `memory_of` gave.
+def load_state_dict(optimizers: list[Optimizer], tensors: dict[str, Tensor]) -> None:
+    """Put back what `state_dict` gave.
 
     Raises:
         KeyError: Something is missing.
         ValueError: Something has another shape.
     """
-    for name, value in memory_of(rules).items():
+    for name, value in state_dict(optimizers).items():
         if tensors[name].shape != value.shape:
             raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}")
         value.copy_(tensors[name])

@@ -1,22 +1,52 @@
-"""Recipes: for each network the settings of the documents, a fast one and a long one.
+"""Recipes: by preset, the training settings of each family of networks.
 
-Sources of the numbers: ``faithful`` is what the course documents printed; ``fast`` and ``long``
-were found on the validation split (see ``docs/training.md`` and ``benchmarks/mnist_accuracy.py``).
+Sources of the numbers: ``paper`` is what the course documents printed; ``fast`` and ``long`` were
+found on the validation split (see ``docs/training.md`` and ``benchmarks/mnist_accuracy.py``).
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from convscope.data import Augmentation
+from convscope.data import DATASETS, Augmentation
 from convscope.errors import choose
-from convscope.training._settings import TrainSettings, checked_table, with_values
+from convscope.models import MODELS
+from convscope.training._settings import (
+    RENAMED_PRESETS,
+    TrainSettings,
+    checked_table,
+    with_values,
+)
 
-PRESETS = ("fast", "long", "faithful", "robust", "smooth")
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeSpec:
+    """A preset: fields of `TrainSettings`, and what changes them.
+
+    Later ones win: `general`, or the network's own of `families`; then `color`, then `few_images`.
+
+    Attributes:
+        about: One sentence.
+        general: For networks without numbers of their own.
+        families: By `ModelSpec.recipe`, in place of `general`.
+        color: Changes for networks that take color images.
+        few_images: Changes for data sets with few images (`DatasetSpec.few_images`).
+    """
+
+    about: str
+    general: Values
+    families: Mapping[str, Values] = field(default_factory=dict)
+    color: Values = field(default_factory=dict)
+    few_images: Values = field(default_factory=dict)
+
 
 _AFFINE = Augmentation(degrees=12, scale=0.1, shear=0.15, translate=2.5)
 
-_FAITHFUL: dict[str, Any] = {
+_PAPER: dict[str, Any] = {
     "epochs": 5,
     "batch_size": 16,
     "optimizer": "adam",
@@ -50,7 +80,7 @@ _SMOOTH: dict[str, Any] = {
     "batch_size": 128,
     "learning_rate": 0.003,
     "ema": 0.999,
-    "noise": 0.5,
+    "noise_std": 0.5,
     "consistency": 10.0,
     "augment": Augmentation(degrees=5, scale=0.05, translate=1.0),
 }
@@ -65,7 +95,7 @@ _CIFAR: dict[str, Any] = {
     "batch_size": 250,
     "learning_rate": 0.0015,
     "warm_up": 0.3,
-    "clip": 1.0,
+    "max_grad_norm": 1.0,
     "augment": Augmentation(flip="alternating", shift=2, padding="reflection"),
 }
 _CIFAR_MUON: dict[str, Any] = {
@@ -73,81 +103,92 @@ _CIFAR_MUON: dict[str, Any] = {
     "batch_size": 500,
     "optimizer": "muon",
     "learning_rate": 0.12,
-    "other_learning_rate": 0.053,
+    "nonfilter_lr": 0.053,
     "momentum": 0.6,
     "weight_decay": 0.0,
     "label_smoothing": 0.2,
     "augment": Augmentation(flip="alternating", shift=2, padding="reflection"),
 }
 
-_HARDENED: dict[str, dict[str, Any]] = {"robust": _ROBUST, "smooth": _SMOOTH}
-
 _DEEP: dict[str, Any] = {
     "epochs": 12,
     "batch_size": 128,
     "learning_rate": 0.006,
     "weight_decay": 0.02,
-    "clip": 1.0,
+    "max_grad_norm": 1.0,
     "augment": Augmentation(flip="random", shift=3),
 }
-_COLOR: dict[str, dict[str, Any]] = {
-    "robust": {"epsilon": 8 / 255, "augment": _CIFAR["augment"]},
-    "smooth": {
-        "noise": 0.25,
-        "consistency": 0.0,
-        "epochs": 10,
-        "ema": 0.99,
-        "augment": _CIFAR["augment"],
-    },
-}
 
-RECIPES: dict[str, dict[str, dict[str, Any]]] = {
-    "mnist-conv1": {
-        "fast": _QUICK,
-        "long": {**_QUICK, "epochs": 10},
-        "faithful": _FAITHFUL,
-    },
-    "mnist-conv2": {
-        "fast": _QUICK,
-        "long": {**_QUICK, "epochs": 12, "augment": _AFFINE},
-        "faithful": _FAITHFUL,
-    },
-    "mnist-conv2-fc": {
-        "fast": {**_QUICK, "epochs": 2, "learning_rate": 0.004},
-        "long": {"epochs": 12, "learning_rate": 0.004, "augment": _AFFINE},
-        "faithful": _FAITHFUL,
-    },
-    "mnist-conv2-fc-bn": {
-        "fast": {**_QUICK, "epochs": 2},
-        "long": {"epochs": 24, "learning_rate": 0.01, "augment": _AFFINE},
-        "faithful": _FAITHFUL,
-    },
-    "cifar-11x11": {
-        "fast": _CIFAR,
-        "long": {**_CIFAR, "epochs": 30},
-        "faithful": {**_FAITHFUL, "epochs": 20, "batch_size": 100},
-    },
-    "cifar-11x11-bn": {
-        "fast": {**_CIFAR_MUON, "epochs": 4},
-        "long": _CIFAR_MUON,
-        "faithful": {**_FAITHFUL, "epochs": 20, "batch_size": 100},
-    },
-    "cifar-resnet20": {
-        "fast": _DEEP,
-        "long": {**_DEEP, "epochs": 30},
-        "faithful": {**_FAITHFUL, "epochs": 20, "batch_size": 100},
-    },
-    "cifar-vgg": {
-        "fast": {**_DEEP, "epochs": 7, "learning_rate": 0.003},
-        "long": {**_DEEP, "epochs": 20, "learning_rate": 0.003},
-        "faithful": {**_FAITHFUL, "epochs": 20, "batch_size": 100},
-    },
+_SMALL_STEPS: dict[str, Any] = {
+    "batch_size": 128,
+    "learning_rate": 0.003,
+    "max_grad_norm": 1.0,
 }
-_GENERAL: dict[str, dict[str, Any]] = {
-    "fast": {"epochs": 10, "batch_size": 128, "learning_rate": 0.003, "clip": 1.0},
-    "long": {"epochs": 30, "batch_size": 128, "learning_rate": 0.003, "clip": 1.0},
-    "faithful": _FAITHFUL,
+_COLOR_PAPER: dict[str, Any] = {**_PAPER, "epochs": 20, "batch_size": 100}
+
+RECIPES: dict[str, RecipeSpec] = {
+    "fast": RecipeSpec(
+        about="seconds to a minute",
+        general={**_SMALL_STEPS, "epochs": 10},
+        families={
+            "mnist-conv1": _QUICK,
+            "mnist-conv2": _QUICK,
+            "mnist-conv2-fc": {**_QUICK, "epochs": 2, "learning_rate": 0.004},
+            "mnist-conv2-fc-bn": {**_QUICK, "epochs": 2},
+            "cifar-11x11": _CIFAR,
+            "cifar-11x11-bn": {**_CIFAR_MUON, "epochs": 4},
+            "cifar-resnet20": _DEEP,
+            "cifar-vgg": {**_DEEP, "epochs": 7, "learning_rate": 0.003},
+        },
+        few_images=_DIGITS,
+    ),
+    "long": RecipeSpec(
+        about="more accurate",
+        general={**_SMALL_STEPS, "epochs": 30},
+        families={
+            "mnist-conv1": {**_QUICK, "epochs": 10},
+            "mnist-conv2": {**_QUICK, "epochs": 12, "augment": _AFFINE},
+            "mnist-conv2-fc": {"epochs": 12, "learning_rate": 0.004, "augment": _AFFINE},
+            "mnist-conv2-fc-bn": {"epochs": 24, "learning_rate": 0.01, "augment": _AFFINE},
+            "cifar-11x11": {**_CIFAR, "epochs": 30},
+            "cifar-11x11-bn": _CIFAR_MUON,
+            "cifar-resnet20": {**_DEEP, "epochs": 30},
+            "cifar-vgg": {**_DEEP, "epochs": 20, "learning_rate": 0.003},
+        },
+        few_images={**_DIGITS, "epochs": 60},
+    ),
+    "paper": RecipeSpec(
+        about="as in the course documents",
+        general=_PAPER,
+        families={
+            "cifar-11x11": _COLOR_PAPER,
+            "cifar-11x11-bn": _COLOR_PAPER,
+            "cifar-resnet20": _COLOR_PAPER,
+            "cifar-vgg": _COLOR_PAPER,
+        },
+    ),
+    "robust": RecipeSpec(
+        about="against PGD in an L-infinity ball of 0.3, for color of 8/255",
+        general={**_SMALL_STEPS, **_ROBUST},
+        color={"epsilon": 8 / 255, "augment": _CIFAR["augment"]},
+        few_images={**_DIGITS, "epochs": 60},
+    ),
+    "smooth": RecipeSpec(
+        about="with Gaussian noise of 0.5, for color of 0.25; for randomized smoothing",
+        general={**_SMALL_STEPS, **_SMOOTH},
+        color={
+            "noise_std": 0.25,
+            "consistency": 0.0,
+            "epochs": 10,
+            "ema": 0.99,
+            "augment": _CIFAR["augment"],
+        },
+        few_images={**_DIGITS, "epochs": 60},
+    ),
 }
+"""Presets by name."""
+
+PRESETS = tuple(RECIPES)
 
 
 def recipe(
@@ -161,13 +202,13 @@ def recipe(
     """The settings for a network, a data set and a preset.
 
     Args:
-        model: Name of the network. Networks without a recipe of their own get a careful general
-            one.
-        data: Name of the data set; ``digits`` has few images and gets more epochs.
-        preset: ``"fast"`` (seconds to a minute), ``"long"`` (more accurate), ``"faithful"`` (as in
-            the course documents), ``"robust"`` (against PGD in an L-infinity ball: 0.3 for
-            digits, 8/255 for color) or ``"smooth"`` (with noise of 0.5 or 0.25, for randomized
-            smoothing).
+        model: Name of the network. Its `ModelSpec` says which numbers are its own and whether it
+            takes color images; other networks get a careful general recipe.
+        data: Name of the data set; one with few images, such as ``digits``, gets more epochs.
+        preset: ``"fast"`` (seconds to a minute), ``"long"`` (more accurate), ``"paper"`` (as in the
+            course documents; ``"faithful"`` is its former name), ``"robust"`` (against PGD in an
+            L-infinity ball: 0.3 for digits, 8/255 for color) or
+            ``"smooth"`` (with noise of 0.5 or 0.25, for randomized smoothing).
         overrides: Fields of `TrainSettings` to change; fields of nested tables too, as in
             ``{"augment": {"degrees": 5}}``.
         **more: The same as `overrides`.
@@ -182,16 +223,15 @@ def recipe(
         >>> recipe("mnist-conv2-fc", preset="long", seed=3).epochs
         12
     """
-    choose("preset", preset, PRESETS)
-    base = RECIPES.get(model) or RECIPES.get(model.removesuffix("-bn")) or _GENERAL
-    if preset in _HARDENED:
-        values = {**_GENERAL["fast"], **_HARDENED[preset]}
-        if model.startswith("cifar"):
-            values.update(_COLOR[preset])
-    else:
-        values = dict(base[preset])
-    if data == "digits" and preset != "faithful":
-        values.update(_DIGITS, epochs=_DIGITS["epochs"] * (1 if preset == "fast" else 2))
+    preset = RENAMED_PRESETS.get(preset, preset)
+    spec = RECIPES[choose("preset", preset, RECIPES)]
+    network = MODELS.spec(model) if model in MODELS else None
+    family = network.recipe if network is not None else ""
+    values = dict(spec.families.get(family, spec.general))
+    if network is not None and network.color:
+        values.update(spec.color)
+    if data in DATASETS and DATASETS.spec(data).few_images:
+        values.update(spec.few_images)
     settings = TrainSettings(model=model, data=data, preset=preset, **values)
     changes = {**(overrides or {}), **more}
     plain = {k: asdict(v) if isinstance(v, Augmentation) else v for k, v in changes.items()}

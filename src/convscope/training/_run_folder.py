@@ -1,5 +1,7 @@
 """The folder of a run: files, lock, history."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
@@ -24,9 +26,9 @@ from convscope.errors import (
     UsageError,
 )
 from convscope.files import checked_path
-from convscope.training import _faults
 from convscope.training._checkpoints import disk_errors, write_atomically
 from convscope.training._events import Measured
+from convscope.training._faults import failpoint
 from convscope.training._settings import TrainSettings, read_settings, settings_to_toml
 
 NAME = "run.lock"
@@ -48,7 +50,7 @@ def locked(folder: Path) -> Iterator[str]:
 
     Raises:
         RunBusyError: Another process is at work; the text has its pid, host and start time.
-        ResourceError: The disk is full or says no.
+        ResourceError: The disk is full or refuses to write.
     """
     path = folder / NAME
     with disk_errors(path):
@@ -242,7 +244,7 @@ def begun(folder: Path) -> Iterator[None]:
         raise
 
 
-def settle_config(folder: Path, settings: TrainSettings) -> None:
+def write_config(folder: Path, settings: TrainSettings) -> None:
     """Write ``config.toml``, or compare with the one that is there.
 
     Raises:
@@ -266,7 +268,7 @@ def settle_config(folder: Path, settings: TrainSettings) -> None:
         )
 
 
-def sweep(folder: Path) -> None:
+def clean_up(folder: Path) -> None:
     """Remove temporary files that a killed process left. Call it with the folder locked."""
     for stale in folder.glob(".tmp-*"):
         if stale.is_dir():
@@ -289,9 +291,9 @@ def history_text(points: list[Measured]) -> str:
     return ",".join(COLUMNS) + "\n" + "".join(map(row_text, points))
 
 
+@failpoint("log.append")
 def append(path: Path, point: Measured) -> None:
     """Add one row to the file."""
-    _faults.hit("log.append")
     with path.open("a", encoding="utf-8", newline="") as file:
         file.write(row_text(point))
 

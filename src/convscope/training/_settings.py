@@ -1,5 +1,7 @@
 """Settings of a training run, and their TOML file."""
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Mapping
@@ -22,38 +24,38 @@ ADVERSARIES = ("none", "pgd", "fgsm-rs", "trades")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """The one config object. Equal settings, data and machine give bitwise equal weights.
+    """All settings of a run. Equal settings, data and machine give bitwise equal parameters.
 
     Most people start from `recipe`, which fills every field for a network and a preset.
 
-    Args:
+    Attributes:
         model: Name of the network, as in ``convscope models list``.
         data: Name of the data set, as in ``convscope data list``.
         preset: Name of the recipe these settings came from; only a label.
-        seed: Decides initial weights, order, augmentation and noise; 0 to 2^63 - 1.
+        seed: Decides initial parameters, order, augmentation and noise; 0 to 2^63 - 1.
         epochs: Times every training image is shown; 0 saves the untrained network.
         batch_size: Images per update. The rest of an epoch that does not fill a batch is left out
             (other images each epoch).
         optimizer: ``"adamw"``, ``"adam"``, ``"sgd"`` (Nesterov) or ``"muon"`` (filters by Muon, the
             rest by SGD).
-        learning_rate: Peak learning rate.
-        other_learning_rate: For ``"muon"``: the rate of everything that is not a filter; 0 means
+        learning_rate: Maximum learning rate of the schedule.
+        nonfilter_lr: For ``"muon"``: the rate of everything that is not a filter; 0 means
             the same.
-        weight_decay: Decay of weights; biases and normalisation are never decayed.
+        weight_decay: Decay of filters and matrices; biases and normalization are never decayed.
         momentum: For ``"sgd"`` and ``"muon"``.
         schedule: ``"one-cycle"`` (linear up, linear down to 0) or ``"constant"``.
         warm_up: Share of the run in which the one-cycle schedule climbs.
-        clip: Largest gradient norm (L2, all parameters); 0 does not clip.
+        max_grad_norm: Largest gradient norm (L2, all parameters); 0 does not clip.
         label_smoothing: Share of the target spread over all classes. 0 for networks that are
             attacked or explained later: smoothing changes logits and confidences.
-        ema: Share of the moving average kept per step; 0 delivers the raw weights.
+        ema: Share of the moving average kept per step; 0 exports the parameters of the last step.
         precision: ``"fp32"``, ``"bf16"`` or ``"auto"`` (bf16 where the processor has it). Training
             only: evaluation is always float32.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (cuda where there is one). Bitwise promises hold
             on a CPU.
         augment: What may happen to a training image.
-        noise: Standard deviation of Gaussian noise on training images, in pixel units of [0, 1];
-            for randomized smoothing.
+        noise_std: Standard deviation of Gaussian noise on training images, in pixel units of
+            [0, 1]; for randomized smoothing.
         consistency: Weight of the agreement between two noisy copies of each image; 0: one copy.
             Doubles the work, and certifies larger radii (Jeong and Shin, 2020, take 5 to 20).
         adversary: ``"none"``, ``"pgd"``, ``"fgsm-rs"`` or ``"trades"``.
@@ -63,11 +65,11 @@ class TrainSettings:
             or 1.25 epsilon (fgsm-rs).
         adversary_ramp: Epochs over which epsilon grows from 0.
         trades_weight: Weight of the divergence term of ``"trades"``.
-        points_per_epoch: Rows that ``metrics.csv`` gets per epoch.
-        validation_images: Validation images behind the points inside an epoch; the last point of
-            each epoch uses all of them.
+        evals_per_epoch: Validations, and rows of ``metrics.csv``, per epoch.
+        validation_images: Images of a validation inside an epoch; the one at the end of an epoch
+            uses all of them.
         checkpoint_seconds: Save when this much time has passed (and at the end of every epoch).
-        checkpoint_steps: Also save every so many steps; 0 does not.
+        checkpoint_steps: Also save every this many steps; 0: no.
 
     Raises:
         UsageError: A value makes no sense; the text names it and says what would.
@@ -85,18 +87,18 @@ class TrainSettings:
     batch_size: int = 256
     optimizer: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
     learning_rate: float = 0.004
-    other_learning_rate: float = 0.0
+    nonfilter_lr: float = 0.0
     weight_decay: float = 0.01
     momentum: float = 0.9
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     warm_up: float = 0.25
-    clip: float = 0.0
+    max_grad_norm: float = 0.0
     label_smoothing: float = 0.0
     ema: float = 0.99
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     augment: Augmentation = field(default_factory=Augmentation)
-    noise: float = 0.0
+    noise_std: float = 0.0
     consistency: float = 0.0
     adversary: Literal["none", "pgd", "fgsm-rs", "trades"] = "none"
     epsilon: float = 0.0
@@ -104,7 +106,7 @@ class TrainSettings:
     adversary_step: float = 0.0
     adversary_ramp: float = 1.0
     trades_weight: float = 6.0
-    points_per_epoch: int = 5
+    evals_per_epoch: int = 5
     validation_images: int = 1000
     checkpoint_seconds: float = 20.0
     checkpoint_steps: int = 0
@@ -117,14 +119,15 @@ class TrainSettings:
         choose("adversary", self.adversary, ADVERSARIES)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed is {self.seed}", code="U12", expected="0 to 2^63 - 1")
-        for name in ("batch_size", "points_per_epoch", "validation_images"):
+        for name in ("batch_size", "evals_per_epoch", "validation_images"):
             _check(name, getattr(self, name), 1, None)
         for name in ("epochs", "adversary_steps", "checkpoint_steps"):
             _check(name, getattr(self, name), 0, None)
-        for name in ("other_learning_rate", "weight_decay", "clip", "noise", "adversary_step"):
+        for name in ("nonfilter_lr", "weight_decay", "max_grad_norm", "noise_std"):
             _check(name, getattr(self, name), 0, None)
-        for name in ("adversary_ramp", "trades_weight", "checkpoint_seconds", "consistency"):
+        for name in ("consistency", "adversary_step", "adversary_ramp", "trades_weight"):
             _check(name, getattr(self, name), 0, None)
+        _check("checkpoint_seconds", self.checkpoint_seconds, 0, None)
         for name in ("momentum", "warm_up", "label_smoothing", "ema"):
             _check(name, getattr(self, name), 0, 1)
         if not 0 < self.learning_rate < float("inf"):
@@ -138,12 +141,12 @@ class TrainSettings:
                 expected="0 to 1: images have pixels in [0, 1]",
                 hint=f"did you mean {self.epsilon:g}/255?" if self.epsilon > 1 else "",
             )
-        if self.consistency and (not self.noise or self.adversary != "none"):
+        if self.consistency and (not self.noise_std or self.adversary != "none"):
             raise UsageError(
-                f"consistency is {self.consistency:g} with noise {self.noise:g} and adversary "
-                f"{self.adversary}",
+                f"consistency is {self.consistency:g} with noise_std {self.noise_std:g} and "
+                f"adversary {self.adversary}",
                 code="T19",
-                expected="noise above 0 and no adversary: it compares noisy copies",
+                expected="noise_std above 0 and no adversary: it compares noisy copies",
             )
         if self.adversary != "none" and self.epsilon == 0:
             raise UsageError(
@@ -151,6 +154,18 @@ class TrainSettings:
                 code="U03",
                 hint="give a budget, such as epsilon = 0.3 for MNIST",
             )
+
+
+RENAMED = {
+    "clip": "max_grad_norm",
+    "noise": "noise_std",
+    "other_learning_rate": "nonfilter_lr",
+    "points_per_epoch": "evals_per_epoch",
+}
+"""Former names of settings and their present ones: config files of earlier versions are read."""
+
+RENAMED_PRESETS = {"faithful": "paper"}
+"""Likewise, values of `TrainSettings.preset`."""
 
 
 def _check(name: str, value: float, low: float, below: float | None) -> None:
@@ -210,12 +225,22 @@ def table_from_toml(text: str, *, where: object = "") -> dict[str, Any]:
 def checked_table(
     table: Mapping[str, Any], kind: Any, *, text: str = "", where: object = "", above: str = ""
 ) -> dict[str, Any]:
-    """The entries of `table`, each of the kind that the dataclass `kind` declares."""
+    """The entries of `table`, each of the kind that the dataclass `kind` declares.
+
+    Settings that were renamed are taken by their former names, too: see `RENAMED`.
+    """
     hints = get_type_hints(kind)
     known = [field.name for field in fields(kind)]
     checked: dict[str, Any] = {}
-    for key, value in table.items():
-        place = _place(where, text, key)
+    for written, value in table.items():
+        place = _place(where, text, written)
+        key = RENAMED.get(written, written) if kind is TrainSettings else written
+        if key in checked or (key != written and key in table):
+            raise UsageError(
+                f"{written} is the former name of {key}, which is given, too",
+                code="U11",
+                where=place,
+            )
         try:
             choose("setting", key, known, code="U11")
         except UsageError as error:
@@ -232,11 +257,19 @@ def checked_table(
             checked[key] = checked_table(value, wanted, text=text, where=where, above=f"{key}.")
         else:
             checked[key] = _converted(value, wanted, f"{above}{key}", place)
+    if kind is TrainSettings and checked.get("preset") in RENAMED_PRESETS:
+        checked["preset"] = RENAMED_PRESETS[checked["preset"]]
     return checked
 
 
 def with_values(settings: TrainSettings, table: Mapping[str, Any]) -> TrainSettings:
-    """`settings` with the entries of a checked table put in, nested tables field by field."""
+    """`settings` with the entries of a checked table put in, nested tables field by field.
+
+    Example:
+        >>> settings = TrainSettings(model="mnist-conv1", data="mnist")
+        >>> with_values(settings, {"epochs": 3, "augment": {"shift": 1}}).augment.shift
+        1
+    """
     changes = {
         key: replace(getattr(settings, key), **value) if isinstance(value, Mapping) else value
         for key, value in table.items()
@@ -269,6 +302,15 @@ def settings_from_toml(text: str, *, where: object = "") -> TrainSettings:
 def read_settings(path: Path) -> TrainSettings:
     """The settings in a TOML file, such as the ``config.toml`` of a run folder."""
     return settings_from_toml(read_text(path), where=path)
+
+
+def read_settings_table(path: Path) -> dict[str, Any]:
+    """The checked entries of a TOML file with all settings or some, for `with_values`.
+
+    Raises:
+        UsageError: As `table_from_toml`.
+    """
+    return table_from_toml(read_text(path), where=path)
 
 
 def read_text(path: Path) -> str:

@@ -1,5 +1,7 @@
 """train(): settings and data in, a run folder and a classifier out."""
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +16,6 @@ from convscope.classifier import Classifier
 from convscope.data import Dataset
 from convscope.errors import ResourceError
 from convscope.models import build, load, save_model
-from convscope.training import _faults
 from convscope.training._batches import Batches, Normalize, Validation, stream
 from convscope.training._checkpoints import (
     Checkpoints,
@@ -31,35 +32,41 @@ from convscope.training._events import (
     Started,
     Stepped,
     Warned,
+    is_interactive,
     print_progress,
-    somebody_watches,
 )
+from convscope.training._faults import failpoint
 from convscope.training._loop import Engine, NotFinite, resolve_device, resolve_precision
-from convscope.training._process import Wish, World, joined, watched
+from convscope.training._objective import build_objective
+from convscope.training._process import StopSignal, World, catch_stop_signals, init_distributed
 from convscope.training._run_folder import (
     CHECKPOINTS,
     METRICS,
     append,
     begun,
     check_run_folder,
+    clean_up,
     history_text,
     locked,
     made,
     parse_history,
-    settle_config,
-    sweep,
+    write_config,
 )
 from convscope.training._settings import TrainSettings
 
 EXPLODED = 1e4
+"""A batch with a loss of this many times log(classes), that of a uniform prediction, is warned of.
+
+The factor has no source: it is meant to be out of reach of the spikes that a run recovers from.
+"""
 
 
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainResult:
-    """What a run delivers.
+    """The outcome of a run.
 
-    Args:
+    Attributes:
         classifier: The trained classifier (moving average where the settings keep one).
         run_folder: Where it is kept.
         history: The rows of ``metrics.csv``.
@@ -84,10 +91,10 @@ def train(
     """Train a classifier and keep everything about it in a run folder.
 
     Killed at any instant and called again with ``resume=True``, it ends with bitwise the same
-    weights, moving average and metrics as a run that was left alone, on the same machine with the
-    same number of threads. Under ``torchrun`` the processes share every batch.
+    parameters, moving average and metrics as a run that was left alone, on the same machine with
+    the same number of threads. Under ``torchrun`` the processes share every batch.
 
-    The test split is never looked at; validation images are only measured on.
+    The test split is never used; validation images are only evaluated on.
 
     Args:
         settings: What to compute.
@@ -105,7 +112,7 @@ def train(
     Raises:
         UsageError: `out` holds something else (U13); a setting does not fit the data (T19).
         RunBusyError: Another process trains in `out` (T10).
-        ResourceError: The disk or the memory says no (T04, T11, T16).
+        ResourceError: The disk or the memory is full, or may not be used (T04, T11, T16).
         CheckpointError: The run in `out` has other settings (C16) or no usable checkpoint (C20).
         DataError: The data changed since the run began (D24), or cannot be trained on (D11).
         NumericalError: Loss or gradient is not finite (T01, T02); ``nan-report.json`` says where.
@@ -123,33 +130,33 @@ def train(
     dataset.check_trainable()
     began = time.monotonic()
     if progress is None:
-        progress = on_event is None and somebody_watches()
-    hear = on_event or (lambda event: None)
+        progress = on_event is None and is_interactive()
+    listener = on_event or (lambda event: None)
 
-    def tell(event: Event) -> None:
-        hear(event)
+    def emit(event: Event) -> None:
+        listener(event)
         if progress:
             print_progress(event)
 
     with ExitStack() as stack:
         device = resolve_device(settings.device)
-        world = stack.enter_context(joined(device))
-        if world.speaks:
+        world = stack.enter_context(init_distributed(device))
+        if world.is_main_process:
             check_run_folder(out, resume=resume)
             stack.enter_context(made(out))
             if note := stack.enter_context(locked(out)):
-                tell(Warned(text=note))
+                emit(Warned(text=note))
             stack.enter_context(begun(out))
         else:
-            hear, progress = (lambda event: None), False
+            listener, progress = (lambda event: None), False
         stack.enter_context(_memory_errors())
-        wish = stack.enter_context(watched())
-        run = _Run(settings, dataset, out, device, world, wish, tell)
+        stop_signal = stack.enter_context(catch_stop_signals())
+        run = _Run(settings, dataset, out, device, world, stop_signal, emit)
         run.go()
         seconds = time.monotonic() - began
-        if world.speaks:
-            run.deliver(seconds)
-        world.wait()
+        if world.is_main_process:
+            run.export(seconds)
+        world.barrier()
     return TrainResult(
         classifier=load(str(out)),
         run_folder=out,
@@ -159,7 +166,7 @@ def train(
 
 
 class _Run:
-    """One call of `train`: the engine, and the consumers that write what it does."""
+    """One call of `train`: the engine, and what is written while it runs."""
 
     def __init__(
         self,
@@ -168,11 +175,11 @@ class _Run:
         out: Path,
         device: torch.device,
         world: World,
-        wish: Wish,
-        tell: Callable[[Event], None],
+        stop_signal: StopSignal,
+        emit: Callable[[Event], None],
     ) -> None:
         self.settings, self.dataset, self.out = settings, dataset, out
-        self.world, self.wish, self.tell = world, wish, tell
+        self.world, self.stop_signal, self.emit = world, stop_signal, emit
         self.mean, std = dataset.mean_std()
         # A channel without variation is only shifted.
         self.std = tuple(value or 1.0 for value in std)
@@ -192,7 +199,7 @@ class _Run:
             precision=precision,
             device=device,
             world=world,
-            stop=lambda: bool(wish),
+            stop=lambda: bool(stop_signal),
         )
         module = build(
             settings.model,
@@ -200,31 +207,37 @@ class _Run:
             input_shape=dataset.input_shape,
             generator=stream(settings.seed, "weights"),
         )
-        self.state = State.fresh(module, settings, device)
+        objective = build_objective(
+            settings,
+            normalize,
+            steps_per_epoch=self.engine.batches.steps_per_epoch,
+            world=world,
+        )
+        self.state = State.fresh(module, settings, objective, device=device)
         self.points: list[Measured] = []
         self.checkpoints = Checkpoints(out / CHECKPOINTS)
         self.saved_at = -1
         # Rank 0 tidies the folder first: it may rename what is damaged.
-        if world.speaks:
+        if world.is_main_process:
             self._open()
             self._restore()
-        world.wait()
-        if not world.speaks:
+        world.barrier()
+        if not world.is_main_process:
             self._restore()
 
     def _open(self) -> None:
-        """Put the folder in order (rank 0)."""
-        sweep(self.out)
-        self.checkpoints.sweep()
+        """Clean up the folder and write its config (rank 0)."""
+        clean_up(self.out)
+        self.checkpoints.clean_up()
         with disk_errors(self.out):
-            settle_config(self.out, self.settings)
+            write_config(self.out, self.settings)
 
     def _restore(self) -> None:
-        """Take up the newest checkpoint, if there is one."""
+        """Continue from the newest checkpoint, if there is one."""
         snapshot, notes = self.checkpoints.newest(self._take)
         if snapshot is not None:
             self.saved_at = snapshot.step
-        if not self.world.speaks:
+        if not self.world.is_main_process:
             return
         with disk_errors(self.out):
             self.environment, drift = Environment.open(
@@ -238,7 +251,7 @@ class _Run:
             )
             write_atomically(self.out / METRICS, history_text(self.points).encode())
         for note in [*notes, *drift]:
-            self.tell(Warned(text=note))
+            self.emit(Warned(text=note))
 
     def _take(self, snapshot: Snapshot) -> None:
         self.state.restore(snapshot)
@@ -246,7 +259,7 @@ class _Run:
 
     def go(self) -> None:
         """Run to the end, writing metrics and checkpoints on the way."""
-        self.tell(
+        self.emit(
             Started(
                 steps=self.engine.steps,
                 steps_per_epoch=self.engine.batches.steps_per_epoch,
@@ -260,17 +273,17 @@ class _Run:
             for event in self.engine.run(self.state):
                 if isinstance(event, Measured):
                     self._keep(event)
-                self.tell(event)
+                self.emit(event)
                 if not isinstance(event, Stepped):
                     continue
                 if event.loss > exploded:
-                    self.tell(Warned(text=f"the loss is {event.loss:.3g} at step {event.step}"))
+                    self.emit(Warned(text=f"the loss is {event.loss:.3g} at step {event.step}"))
                     exploded = math.inf
                 if event.stopping or self._due(event, time.monotonic() - last_save):
                     self._save()
                     last_save = time.monotonic()
                 if event.stopping:
-                    raise self.wish.error(event.step, self.engine.steps)
+                    raise self.stop_signal.error(event.step, self.engine.steps)
         except NotFinite as found:
             raise found.error(self.out, self.settings) from None
         if self.saved_at != self.state.step:
@@ -286,49 +299,59 @@ class _Run:
 
     def _keep(self, point: Measured) -> None:
         self.points.append(point)
-        if self.world.speaks:
+        if self.world.is_main_process:
             with disk_errors(self.out / METRICS):
                 append(self.out / METRICS, point)
 
     def _save(self) -> None:
         self.saved_at = self.state.step
-        if not self.world.speaks:
+        if not self.world.is_main_process:
             return
         began = time.monotonic()
         self.checkpoints.save(self.state.capture(history_text(self.points)))
-        self.tell(Saved(step=self.state.step, seconds=time.monotonic() - began))
+        self.emit(Saved(step=self.state.step, seconds=time.monotonic() - began))
 
-    def deliver(self, seconds: float) -> None:
-        """Write the classifier, the model card and the time (rank 0); twice does no harm."""
-        settings, dataset = self.settings, self.dataset
+    def export(self, seconds: float) -> None:
+        """Write the classifier, the model card and the time (rank 0); repeating it is harmless."""
         draft = self.out / ".tmp-model"
         with disk_errors(self.out, cleanup=draft):
             draft.mkdir(exist_ok=True)
-            save_model(
-                draft,
-                module=self.state.delivered.cpu(),
-                architecture=settings.model,
-                class_names=dataset.class_names,
-                input_shape=dataset.input_shape,
-                mean=self.mean,
-                std=self.std,
-                source=f"{settings.model} trained on {dataset.name} "
-                f"(preset {settings.preset}, seed {settings.seed})",
-            )
-            _faults.hit("model.write")
-            for path in sorted(draft.iterdir(), reverse=True):
-                path.replace(self.out / path.name)
-            draft.rmdir()
+            self._save_model(draft)
+            self._publish(draft)
             card = model_card(
-                settings, dataset, self.points, bit_exact=self.environment.content["bit_exact"]
+                self.settings,
+                self.dataset,
+                self.points,
+                bit_exact=self.environment.content["bit_exact"],
             )
             write_atomically(self.out / "README.md", card.encode())
             self.environment.finish(seconds)
 
+    def _save_model(self, folder: Path) -> None:
+        settings, dataset = self.settings, self.dataset
+        save_model(
+            folder,
+            module=self.state.eval_model.cpu(),
+            architecture=settings.model,
+            class_names=dataset.class_names,
+            input_shape=dataset.input_shape,
+            mean=self.mean,
+            std=self.std,
+            source=f"{settings.model} trained on {dataset.name} "
+            f"(preset {settings.preset}, seed {settings.seed})",
+        )
+
+    @failpoint("model.write")
+    def _publish(self, draft: Path) -> None:
+        """Move the files of the model from the draft to the run folder."""
+        for path in sorted(draft.iterdir(), reverse=True):
+            path.replace(self.out / path.name)
+        draft.rmdir()
+
 
 @contextmanager
 def _memory_errors() -> Iterator[None]:
-    """Running out of memory is the machine's no, not a bug."""
+    """Report out-of-memory as a `ResourceError`."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
