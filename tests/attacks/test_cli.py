@@ -52,7 +52,7 @@ def test_a_folder_holds_the_8_bit_images_that_were_judged(model, tmp_path, capsy
     assert result.targets.tolist() == [0, 0, 0]
     for row in range(3):
         read = np.asarray(Image.open(out / f"adversarial-{row:04d}.png"))
-        assert np.array_equal(read, result.saved[row, 0].numpy())
+        assert np.array_equal(read, result.quantized[row, 0].numpy())
     assert (out / "figure.png").is_file() and (out / "images.csv").is_file()
     assert main(words) == 2 and "U13" in capsys.readouterr().err
 

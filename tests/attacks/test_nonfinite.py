@@ -54,7 +54,7 @@ def test_every_attack_says_so(name, broken):
         chosen["epsilon"] = 0.1  # No whole number of grey levels.
     result = ATTACKS[name](classifier, images, labels, **chosen)
     assert any(flag.startswith("NaN or infinite logits in") for flag in result.flags)
-    assert result.unreadable.any() and not (result.fooled & ~torch.isfinite(
+    assert result.unreadable.any() and not (result.success & ~torch.isfinite(
         result.logits_after).all(1)).any()  # fmt: skip
     assert result.summary()["nonfinite"] == int(result.unreadable.sum())
 
@@ -65,7 +65,7 @@ def test_unreadable_originals_are_wrong_and_no_task(broken):
     images[0] += 0.3 / 255
     result = pgd(classifier, images, labels, epsilon=0.0, steps=1)
     assert result.wrong_before.tolist() == [True] + [False] * 5
-    assert result.trivial[0] and not result.fooled[0] and result.unreadable[0]
+    assert result.already_misclassified[0] and not result.success[0] and result.unreadable[0]
     assert robustness.evaluate(
         classifier, images, labels, epsilon=0.0, effort="quick"
     ).clean_accuracy == pytest.approx(5 / 6)
@@ -81,7 +81,7 @@ def test_the_curve_falls_where_logits_end(broken):
 def test_votes_go_to_no_class(broken):
     pytest.importorskip("scipy")
     classifier, images, labels = broken
-    found = robustness.certify(classifier, images, labels, sigma=0.1, draws=50)
+    found = robustness.certify(classifier, images, labels, std=0.1, draws=50)
     assert found.votes.tolist() == [0] * 6 and found.predicted.tolist() == [-1] * 6
     assert "6 of 6 images" in found.flags[0] and found.summary()["flags"]
 
@@ -95,8 +95,8 @@ def test_views_and_transfers_and_defenses_say_so(broken):
     )
     made = pgd(honest, images, labels, epsilon=0.3, steps=3, keep="best")
     views = {"dim": lambda x: x * 0.777}
-    survived = robustness.survival(classifier, made, transformations=views)
-    assert survived.flags and not survived.still_fooled[1].any()
+    survived = robustness.transformation_robustness(classifier, made, transformations=views)
+    assert survived.flags and not survived.still_adversarial[1].any()
     assert survived.summary()["originals_right"]["dim"] == 0.0
     moved = apply_noise(classifier, images, labels, noises=torch.full((1, 1, 4, 4), 0.0123))
     assert moved.error_rates.tolist() == [1.0] and moved.target_rates.tolist() == [0.0]

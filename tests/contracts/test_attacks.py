@@ -61,7 +61,7 @@ def test_success_is_what_the_network_says_of_the_returned_image(attack, case):
     with classifier.probe() as probe:
         said = probe.logits(result.adversarials).argmax(1)
     expected = said != labels if result.targets is None else said == result.targets
-    assert torch.equal(result.fooled, expected)
+    assert torch.equal(result.success, expected)
 
 
 @each_attack

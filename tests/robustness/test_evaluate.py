@@ -59,10 +59,10 @@ def test_epsilon_zero_is_clean_accuracy(digits):
 def test_an_image_is_robust_only_if_nothing_fooled_it(digits):
     classifier, images, labels = digits
     result = judged(classifier.module, images[:40], labels[:40], 0.15, effort="quick")
-    standing = (result.broken_by == -1).double().mean()
-    assert result.robust_accuracy == pytest.approx(float(standing))
+    robust = (result.broken_by == -1).double().mean()
+    assert result.robust_accuracy == pytest.approx(float(robust))
     assert result.low <= result.robust_accuracy <= result.high
-    rungs = [rung.standing for rung in result.ladder]
+    rungs = [rung.robust for rung in result.suite]
     assert rungs == sorted(rungs, reverse=True)
     with classifier.probe() as probe:
         read = probe.logits(result.adversarials).argmax(1)

@@ -52,6 +52,9 @@ ALIASES = {
     "n-classes": "classes",
     "n-target-classes": "classes",
     "gamma": "change",
+    "views": "transforms",
+    "draws": "eot-samples",
+    "sd": "std",
 }
 """Other libraries' names of settings, where the method has the setting and not that name."""
 
@@ -94,7 +97,7 @@ class Setting:
             return ", ".join(self.choices[:-1]) + f" or {self.choices[-1]}"
         if "bool" in self.kinds:
             return "a switch"
-        if "View" in self.kinds:
+        if "RandomTransform" in self.kinds:
             return "names with commas"
         whole, real = "int" in self.kinds, "float" in self.kinds
         return "a number" if real else "a whole number" if whole else "text"
@@ -361,8 +364,8 @@ def _converted(option: str, setting: Setting, text: str) -> Any:
         low = text.lower()
         value = VALUES.get(low, low)
         return choose(option, value if value in setting.choices else text, setting.choices)
-    if "View" in setting.kinds:
-        return named_views(text)
+    if "RandomTransform" in setting.kinds:
+        return named_transforms(text)
     if "bool" in setting.kinds:
         if text.lower() not in ("true", "false"):
             raise UsageError(f"--{option} {text!r}", code="U11", expected="true or false")
@@ -383,15 +386,15 @@ def _converted(option: str, setting: Setting, text: str) -> Any:
         raise
 
 
-def named_views(text: str) -> Any:
-    """``"rotation,crop"``: at every draw one of these views, or the image as it is.
+def named_transforms(text: str) -> Any:
+    """``"rotation,crop"``: at every draw one of these transforms, or the image as it is.
 
     Raises:
-        UsageError: U01 for a view that there is not.
+        UsageError: U01 for a transform that there is not.
     """
-    from convscope.attacks import VIEWS, either
+    from convscope.attacks import TRANSFORMS, random_choice
 
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        raise UsageError("--views is empty", code="U11", expected=", ".join(VIEWS))
-    return either(*(VIEWS[choose("view", name, VIEWS)] for name in names))
+        raise UsageError("--transforms is empty", code="U11", expected=", ".join(TRANSFORMS))
+    return random_choice(*(TRANSFORMS[choose("transform", name, TRANSFORMS)] for name in names))

@@ -37,10 +37,10 @@ def draw_attack(result: AttackResult) -> Figure:
         drawn.supxlabel(_legend(result), fontsize=7.5)
         grid = drawn.add_gridspec(max(rows, 1), 4)
         for row in range(rows):
-            before, after, fooled = verdict(result, row)
+            before, after, success = verdict(result, row)
             tiles = (
                 (pixels(result.originals[row]), before, None),
-                (pixels(result.adversarials[row]), after, RED if fooled else GREEN),
+                (pixels(result.adversarials[row]), after, RED if success else GREEN),
                 (difference_tile(result, row, 1.0), "difference", None),
                 (difference_tile(result, row, MAGNIFIED), f"{MAGNIFIED:g} x", None),
             )
@@ -99,7 +99,7 @@ def verdict(result: AttackResult, row: int, limit: int = 14) -> tuple[str, str, 
         f" {percent(float(logits.softmax(dim=0).max()))}"
         for logits in (before, after)
     ]
-    return texts[0], texts[1], bool(result.fooled[row])
+    return texts[0], texts[1], bool(result.success[row])
 
 
 def attack_title(result: AttackResult) -> str:
@@ -110,7 +110,7 @@ def attack_title(result: AttackResult) -> str:
         parts.append(f"{sign} ≤ {budget(result.epsilon)}")
     rate = result.success_rate
     if rate == rate:
-        parts.append(f"{percent(rate)} of {int((~result.trivial).sum())} fooled")
+        parts.append(f"{percent(rate)} of {int((~result.already_misclassified).sum())} fooled")
     return ", ".join(parts)
 
 

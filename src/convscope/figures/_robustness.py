@@ -38,7 +38,7 @@ from convscope.robustness import (
     NoiseTransfer,
     RobustnessCurve,
     RobustnessEvaluation,
-    Survival,
+    TransformationRobustness,
 )
 from convscope.stats import wilson
 
@@ -77,12 +77,12 @@ def draw_robustness_curve(result: RobustnessCurve) -> Figure:
 def draw_robustness_evaluation(result: RobustnessEvaluation) -> Figure:
     """The ladder: what is left standing after each attack."""
     with look():
-        drawn = figure(5.2, max(3.2, 0.34 * (len(result.ladder) + 1) + 1.1))
+        drawn = figure(5.2, max(3.2, 0.34 * (len(result.suite) + 1) + 1.1))
         sign = SIGNS.get(result.norm, "")
         title = f"{sign} ≤ {budget(result.epsilon)}, effort {label(result.effort)}"
         made = axes(drawn, title=title, x="images still read rightly, %", grid="x")
-        names = ["no attack", *(label(rung.attack, 26) for rung in result.ladder)]
-        shares = [result.clean_accuracy, *(rung.standing for rung in result.ladder)]
+        names = ["no attack", *(label(rung.attack, 26) for rung in result.suite)]
+        shares = [result.clean_accuracy, *(rung.robust for rung in result.suite)]
         places = range(len(names))
         made.barh(places, [100 * s for s in shares], height=0.62, color=[SKY] + [BLUE] * 99)
         last = len(names) - 1
@@ -97,7 +97,7 @@ def draw_robustness_evaluation(result: RobustnessEvaluation) -> Figure:
     return drawn
 
 
-def draw_survival(result: Survival) -> Figure:
+def draw_transformation_robustness(result: TransformationRobustness) -> Figure:
     """Do adversarials still fool when the image is mirrored, cropped, turned, grayed?"""
     rows = min(len(result.labels), 4)
     columns = len(result.names)
@@ -107,7 +107,7 @@ def draw_survival(result: Survival) -> Figure:
         for row in range(rows):
             for column, name in enumerate(result.names):
                 made = axes(drawn, grid[row, column])
-                made.imshow(pixels(result.views_batch[column, row]), cmap="gray", vmin=0, vmax=255)
+                made.imshow(pixels(result.transformed[column, row]), cmap="gray", vmin=0, vmax=255)
                 bare(made)
                 read = class_label(
                     result.class_names, int(result.adversarials_predicted[column, row]), 12
@@ -116,7 +116,7 @@ def draw_survival(result: Survival) -> Figure:
                 head = f"{label(name, 16)}\n" if row == 0 else ""
                 made.set_title(
                     f"{head}{read} {share}", fontsize=7.5, fontweight="normal", loc="center", pad=3,
-                    color=RED if bool(result.still_fooled[column, row]) else GREEN,
+                    color=RED if bool(result.still_adversarial[column, row]) else GREEN,
                 )  # fmt: skip
         made = axes(drawn, grid[rows, :], y="still fooled, %", grid="y")
         made.bar(range(columns), 100 * result.rates.numpy(), width=0.6, color=RED)
@@ -190,7 +190,7 @@ def draw_certification(result: Certification) -> Figure:
     """Certified accuracy: the share that provably keeps its right answer within a radius."""
     with look():
         drawn = figure(5.2, 3.2)
-        title = f"noise σ = {result.sigma:g}, n = {result.draws:,}, α = {result.alpha:g}"
+        title = f"noise σ = {result.std:g}, n = {result.draws:,}, α = {result.alpha:g}"
         made = axes(drawn, title=title, x="radius, L2", y="certified and right, %", grid="y")
         if not len(result.labels):
             note(made, "no images")
@@ -216,8 +216,8 @@ def draw_defenses(result: DefenseComparison) -> Figure:
         places = np.arange(count)
         bars = (
             ("no attack", [r.clean for r in result.rows], SKY, SKY),
-            ("attack ignores it (do not trust)", [r.around for r in result.rows], PAPER, MUTED),
-            ("attack knows it", [r.through for r in result.rows], BLUE, BLUE),
+            ("attack ignores it (do not trust)", [r.transfer for r in result.rows], PAPER, MUTED),
+            ("attack knows it", [r.adaptive for r in result.rows], BLUE, BLUE),
         )
         for i, (name, values, color, edge) in enumerate(bars):
             made.bar(
