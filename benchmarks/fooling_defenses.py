@@ -136,7 +136,6 @@ def main() -> None:
             epsilon=EPSILON,
             effort=given.effort,
             generator=torch.Generator().manual_seed(0),
-            on_rung=print,
         )
         figures = found.summary() | {"warnings": warnings(found)}
         if given.official:

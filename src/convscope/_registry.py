@@ -41,7 +41,6 @@ class Spec:
         return cls(entry, _first_line(entry))
 
 
-
 class Registry(MutableMapping[str, T], Generic[T, S]):
     """Entries by name, and the record of each.
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from convscope.attacks import ATTACKS, pgd
 from convscope.classifier import Classifier
+from convscope.flags import codes_of
 
 torch.manual_seed(3)
 NET = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).requires_grad_(False)
@@ -82,7 +83,7 @@ def test_saved_images_of_8_bit_originals_stay_inside_and_survive_a_png(seed, lev
     moved = (result.quantized.long() - low).abs()
     # The radius in levels, as the attack got it: levels + 0.9999999999999999 is one level more.
     assert (moved <= math.floor(epsilon * 255 * (1 + 1e-12))).all()
-    assert not any("no 8-bit image" in flag for flag in result.flags)
+    assert "no-8-bit-image" not in codes_of(result.flags)
     for image in result.quantized:
         file = io.BytesIO()
         Image.fromarray(image[0].numpy()).save(file, "PNG")

@@ -149,6 +149,10 @@ def test_recipes(name):
     )
 
 
+WATCHED = ("evaluate", "curve", "certify", "transformation_robustness", "noise_transfer",
+           "model_transfer")  # fmt: skip
+
+
 def judged(name, classifier, images, labels):
     """One call of a function of `robustness`, small."""
     made = ATTACKS["pgd"](classifier, images, labels, epsilon=0.3, steps=2)
@@ -173,7 +177,14 @@ def judged(name, classifier, images, labels):
 
 @pytest.mark.parametrize(
     "name",
-    ["evaluate", "curve", "certify", "transformation_robustness", "noise_transfer", "model_transfer"],
+    [
+        "evaluate",
+        "curve",
+        "certify",
+        "transformation_robustness",
+        "noise_transfer",
+        "model_transfer",
+    ],
 )
 def test_robustness(name):
     if name == "certify":
@@ -195,8 +206,7 @@ def test_comparison_of_defenses():
 
 def test_every_function_of_robustness_is_watched_here():
     functions = {n for n in robustness.__all__ if inspect.isfunction(getattr(robustness, n))}
-    watched = {"evaluate", "curve", "certify", "transformation_robustness", "noise_transfer", "model_transfer"}
-    assert functions == watched | {"compare_defenses"}
+    assert functions == {*WATCHED, "compare_defenses"}
 
 
 def test_restarts_begin_elsewhere_and_only_help(case):

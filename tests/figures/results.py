@@ -183,7 +183,7 @@ def robustness(names):
             images=4,
         ),
         Certification(
-            sigma=0.5,
+            std=0.5,
             draws=100,
             alpha=0.001,
             labels=labels,

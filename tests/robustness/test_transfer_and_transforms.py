@@ -4,8 +4,17 @@ import pytest
 import torch
 
 from convscope import results
-from convscope.attacks import added_noise, apply_noise, pgd, uap
-from convscope.attacks import cropped, flipped, grayscale, random_rotations, rotated
+from convscope.attacks import (
+    added_noise,
+    apply_noise,
+    cropped,
+    flipped,
+    grayscale,
+    pgd,
+    random_rotations,
+    rotated,
+    uap,
+)
 from convscope.defenses import blur, threshold
 from convscope.errors import UsageError
 from convscope.robustness import (

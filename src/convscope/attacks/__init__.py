@@ -131,7 +131,8 @@ class AttackSpec(Spec):
         passes: Forward passes per image with default settings if no image stops early, all checks
             included; 0 where nobody has counted.
         suite: From which effort on it is part of `convscope.robustness.evaluate`, and with which
-            settings; an effort without an entry has those of the one below.
+            settings; an effort without an entry has those of the one below. Such an attack takes
+            `epsilon` and `norm`.
         stage: Its name in the suite, with settings in braces: ``"apgd-ce-{steps}"``.
         on_all: In the suite it runs on all images that are classified correctly, not only on
             those that withstood the stages before: so that stages can be compared.

@@ -131,14 +131,21 @@ def settings_of(method: Callable[..., Any]) -> dict[str, Setting]:
     meanings = meanings_in(inspect.getdoc(method) or "")
     for p in inspect.signature(method).parameters.values():
         if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name not in HANDLED:
-            kind = p.annotation if isinstance(p.annotation, str) else p.annotation.__name__
+            kind = p.annotation if isinstance(p.annotation, str) else _spelled(p.annotation)
             default = REQUIRED if p.default is inspect.Parameter.empty else p.default
             found[p.name.replace("_", "-")] = _setting(p.name, kind, default, meanings)
     return found
 
 
+def _spelled(annotation: Any) -> str:
+    """An annotation as it is written: ``int``, ``float | None``."""
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
 def settings_written(registry: Registry[Any, Any], name: str) -> dict[str, Setting]:
     """As `settings_of`, read from the source of an entry that is not imported."""
+    if callable(registry.spec(name).home):
+        return settings_of(registry[name])
     function = _source(*registry.home(name))
     meanings = meanings_in(ast.get_docstring(function) or "")
     found = {}
@@ -153,18 +160,28 @@ def settings_written(registry: Registry[Any, Any], name: str) -> dict[str, Setti
 
 def described(registry: Registry[Any, Any], name: str) -> str:
     """The first paragraphs of an entry's docstring, without marks; nothing is imported."""
-    text = ast.get_docstring(_source(*registry.home(name))) or ""
+    if callable(registry.spec(name).home):
+        text = inspect.getdoc(registry[name]) or ""
+    else:
+        text = ast.get_docstring(_source(*registry.home(name))) or ""
     return _plain(text.partition("\nArgs:")[0])
 
 
 def arguments_of(registry: Registry[Any, Any], name: str) -> set[str]:
     """Names of all arguments of an entry; nothing is imported."""
+    if callable(registry.spec(name).home):
+        return set(inspect.signature(registry[name]).parameters)
     arguments = _source(*registry.home(name)).args
     return {argument.arg for argument in (*arguments.args, *arguments.kwonlyargs)}
 
 
 def takes_target(registry: Registry[Any, Any], name: str) -> str:
     """``"required"``, ``"optional"`` or ``""``: whether an entry goes for a class."""
+    if callable(registry.spec(name).home):
+        targets = inspect.signature(registry[name]).parameters.get("targets")
+        if targets is None:
+            return ""
+        return "required" if targets.default is inspect.Parameter.empty else "optional"
     arguments = _source(*registry.home(name)).args
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         if argument.arg == "targets":
