@@ -51,7 +51,7 @@ def straight_through(images: Tensor, changed: Tensor) -> Tensor:
 
 @checked
 def bit_depth(classifier: Classifier, *, bits: int = 3) -> Classifier:
-    """Classify images of ``2 ** bits`` grey levels.
+    """Classify images of ``2 ** bits`` gray levels.
 
     Args:
         classifier: What is to be defended.

@@ -54,7 +54,7 @@ def in_blocks(
         rows: Positions in the caller's batch.
         run: Attacks some of them.
         size: Rows at once.
-        generator: What `run` draws from. It starts anew for every block, and in the end stands
+        generator: What `run` draws from. It is reset for every block, and in the end is
             where the block that drew most has left it.
 
     Yields:

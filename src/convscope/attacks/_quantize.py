@@ -1,4 +1,4 @@
-"""From float images to the 8-bit images that are written to files, without losing the success."""
+"""Quantization to 8 bits that keeps adversarial images adversarial."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convscope.probe import Probe
 from convscope.types import ByteImages, Images, Logits
 
 ROUNDS = 10
-"""Times that pixels may move by one grey level."""
+"""Times that pixels may move by one gray level."""
 
 MORE = 2.0
 """How much more than the missing margin is asked for, because networks are not linear."""
@@ -29,7 +29,7 @@ def quantize(
 ) -> tuple[ByteImages, Logits]:
     """The 8-bit images of a result, and what the network says of them.
 
-    Attacks stop just across the boundary, and rounding to the nearest grey level moves about one
+    Attacks stop just across the boundary, and rounding to the nearest gray level moves about one
     image in twenty back. In such rows a few pixels move on by one level, those that raise the
     margin most for the least distance, until the bytes fool, too. They never leave the region.
 

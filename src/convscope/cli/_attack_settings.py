@@ -411,7 +411,8 @@ def named_transforms(text: str) -> Any:
     """
     from convscope.attacks import TRANSFORMS, random_choice
 
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    former = {"mirror": "flip", "greyscale": "grayscale"}
+    names = [former.get(n.strip(), n.strip()) for n in text.split(",") if n.strip()]
     if not names:
         raise UsageError("--transforms is empty", code="U11", expected=", ".join(TRANSFORMS))
     return random_choice(*(TRANSFORMS[choose("transform", name, TRANSFORMS)] for name in names))

@@ -57,7 +57,8 @@ def draw_robustness_curve(result: RobustnessCurve) -> Figure:
         x = f"largest change of a pixel, {SIGNS.get(result.norm, '')} ε"
         if result.norm == "l2":
             x = "size of the change, L2 ε"
-        made = axes(drawn, x=x, y="read rightly, %", grid="y", title=label(result.attack, 60))
+        title = label(result.attack, 60)
+        made = axes(drawn, x=x, y="classified correctly, %", grid="y", title=title)
         n = len(result.labels)
         if not n:
             note(made, "no images")
@@ -75,14 +76,14 @@ def draw_robustness_curve(result: RobustnessCurve) -> Figure:
 
 
 def draw_robustness_evaluation(result: RobustnessEvaluation) -> Figure:
-    """The ladder: what is left standing after each attack."""
+    """Robust accuracy after each attack of the suite."""
     with look():
         drawn = figure(5.2, max(3.2, 0.34 * (len(result.suite) + 1) + 1.1))
         sign = SIGNS.get(result.norm, "")
         title = f"{sign} ≤ {budget(result.epsilon)}, effort {label(result.effort)}"
-        made = axes(drawn, title=title, x="images still read rightly, %", grid="x")
-        names = ["no attack", *(label(rung.attack, 26) for rung in result.suite)]
-        shares = [result.clean_accuracy, *(rung.robust for rung in result.suite)]
+        made = axes(drawn, title=title, x="images still classified correctly, %", grid="x")
+        names = ["no attack", *(label(stage.attack, 26) for stage in result.suite)]
+        shares = [result.clean_accuracy, *(stage.robust for stage in result.suite)]
         places = range(len(names))
         made.barh(places, [100 * s for s in shares], height=0.62, color=[SKY] + [BLUE] * 99)
         last = len(names) - 1
@@ -151,13 +152,13 @@ def draw_noise_transfer(result: NoiseTransfer) -> Figure:
         made = axes(drawn, grid[others + 1, :], y="images, %", grid="y")
         places = np.arange(count)
         made.bar(places - 0.2, 100 * result.target_rates[:count].numpy(), 0.38, color=RED,
-                 label="read as the target")  # fmt: skip
+                 label="predicted as the target")  # fmt: skip
         made.bar(places + 0.2, 100 * result.error_rates[:count].numpy(), 0.38, color=SKY,
                  label="read wrongly")  # fmt: skip
         made.set_xticks([])
         made.set_ylim(0, 105)
         made.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2)
-        drawn.supxlabel("noises (gray is no change); other images with them: true → read as",
+        drawn.supxlabel("noises (gray is no change); other images with them: true → predicted as",
                         fontsize=7.5)  # fmt: skip
     return drawn
 
@@ -205,19 +206,19 @@ def draw_certification(result: Certification) -> Figure:
 
 
 def draw_defenses(result: DefenseComparison) -> Figure:
-    """Defenses side by side: without attack, attacked around them, attacked through them."""
+    """Defenses side by side: without attack, under transferred and under adaptive attacks."""
     with look():
         count = len(result.rows)
         drawn = figure(max(4.8, 1.15 * count + 1.2), 3.4)
         title = (
             f"{label(result.attack, 30)}, {SIGNS.get(result.norm, '')} ≤ {budget(result.epsilon)}"
         )
-        made = axes(drawn, title=title, y="read rightly, %", grid="y")
+        made = axes(drawn, title=title, y="classified correctly, %", grid="y")
         places = np.arange(count)
         bars = (
             ("no attack", [r.clean for r in result.rows], SKY, SKY),
-            ("attack ignores it (do not trust)", [r.transfer for r in result.rows], PAPER, MUTED),
-            ("attack knows it", [r.adaptive for r in result.rows], BLUE, BLUE),
+            ("transferred attack (do not trust)", [r.transfer for r in result.rows], PAPER, MUTED),
+            ("adaptive attack", [r.adaptive for r in result.rows], BLUE, BLUE),
         )
         for i, (name, values, color, edge) in enumerate(bars):
             made.bar(

@@ -372,7 +372,7 @@ class _Tally:
                 "non-finite",
                 float(self.lost_gradients),
                 f"attacks met NaN or infinite gradients {self.lost_gradients} times and gave up "
-                "there: what stood then is not proven to stand",
+                "there: images left then are not proven to be robust",
             )
         return _checks.ok(
             "non-finite", 0.0, "logits and gradients are finite wherever attacks went"

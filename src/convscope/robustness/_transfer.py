@@ -175,7 +175,7 @@ def transformation_robustness(
 
     Source:
         A course assignment on fooling ImageNet networks: horizontal flip, random crop, rotation
-        and greyscale of adversarial images.
+        and grayscale of adversarial images.
     """
     table = {
         "none": _unchanged,
