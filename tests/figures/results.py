@@ -111,7 +111,7 @@ def visualization(names):
 
 def robustness(names):
     images, labels = random(4, 1, 8, 8), torch.arange(4) % len(names)
-    rung = Stage(
+    stage = Stage(
         attack=names[0], attacked=4, broken=1, accuracy=0.7, robust=0.5, forwards=9,
         backwards=9, seconds=0.1,
     )  # fmt: skip
@@ -138,7 +138,7 @@ def robustness(names):
             robust_accuracy=0.5,
             low=0.3,
             high=0.7,
-            suite=(rung, rung),
+            suite=(stage, stage),
             checks=(),
             labels=labels,
             broken_by=labels,

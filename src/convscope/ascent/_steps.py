@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from convscope._readable import readable
 from convscope.ascent._regions import column, l2_norm
 
 Size = float | Tensor | Callable[[int], float]
 """A length in pixel units: one for all, one per row, or a function of the step number."""
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Point:
     """Where some rows are at a step of an ascent, and what was found there.

@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
 from convscope.probe import Objective
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Criterion:
     """When an image is adversarial: it is misclassified or, with targets, predicted as its target.
