@@ -59,7 +59,14 @@ def test_what_a_record_says_of_an_attack_is_true(name):
     assert (spec.kind == "shared") is (name in SHARED)
 
 
-@pytest.mark.parametrize("name", [n for n, spec in SPECS.items() if spec.passes])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if spec.passes > 2000 else [])
+        for name, spec in SPECS.items()
+        if spec.passes
+    ],
+)
 def test_the_passes_of_a_record_are_those_of_an_image_that_withstands(name):
     """A linear network and an image so far inside its class that nothing within epsilon helps."""
     layer = nn.Linear(4, 10)
