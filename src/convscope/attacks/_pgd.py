@@ -249,8 +249,6 @@ def bim(
         them taken; ours are as many as asked for, and a row leaves as soon as it is adversarial.
     """
     radii = check_radius(epsilon, check_norm(norm), images)
-    if step_size is None and bool((radii > 0).all()):
-        step_size = 1.25 * radii / max(steps, 1)
     result = pgd(
         classifier,
         images,
@@ -259,7 +257,7 @@ def bim(
         epsilon=radii,
         norm=norm,
         steps=steps,
-        step_size=step_size,
+        step_size=_if_positive(1.25 * radii / max(steps, 1)) if step_size is None else step_size,
     )
     return replace(
         result,
@@ -324,9 +322,7 @@ def mi_fgsm(
         epsilon=radii,
         norm=norm,
         steps=steps,
-        step_size=radii / max(steps, 1)
-        if step_size is None and bool((radii > 0).all())
-        else step_size,
+        step_size=_if_positive(radii / max(steps, 1)) if step_size is None else step_size,
         momentum=decay,
         keep=keep,
     )
@@ -362,6 +358,11 @@ def _step_size(
         words = "steps * step_size < epsilon: the walk cannot reach the border"
         flags.append(_note("short-walk", words))
     return size, tuple(flags)
+
+
+def _if_positive(size: Tensor) -> Tensor | None:
+    """A default step size; ``None``, for which `pgd` has its own, where one would be zero."""
+    return size if bool((size > 0).all()) else None
 
 
 def _note(code: str, text: str) -> Flag:
