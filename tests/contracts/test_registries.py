@@ -62,7 +62,7 @@ def test_what_a_record_says_of_an_attack_is_true(name):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if spec.passes > 2000 else [])
+        pytest.param(name, marks=[pytest.mark.slow] if spec.passes > 600 else [])
         for name, spec in SPECS.items()
         if spec.passes
     ],
