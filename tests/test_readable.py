@@ -20,7 +20,18 @@ from tests.figures.results import all_results, classifier
 
 RESULTS = all_results()
 KINDS = [type(result).__name__ for result in RESULTS]
-INTERNAL = {"Draws", "Split", "Dataset", "IdxFile", "Goal", "Architecture", "Weights", "Normalize"}
+INTERNAL = {
+    "Draws",
+    "Split",
+    "Dataset",
+    "IdxFile",
+    "Budget",
+    "Course",
+    "Setting",
+    "Architecture",
+    "Weights",
+    "Normalize",
+}
 INTERNAL |= {
     "Snapshot",
     "Problem",

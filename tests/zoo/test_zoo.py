@@ -221,8 +221,8 @@ def test_attacks(name, entry):
         return
     assert close(found.logits_before, plain(name, found.originals), classifier)
     assert close(found.logits_after, plain(name, found.adversarials), classifier)
-    saved = found.saved.float() / 255
-    assert close(found.logits_saved, plain(name, saved), classifier)
+    quantized = found.quantized.float() / 255
+    assert close(found.logits_quantized, plain(name, quantized), classifier)
 
 
 @each_network

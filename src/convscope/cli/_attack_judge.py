@@ -17,7 +17,6 @@ from convscope.cli._output import (
     data_place,
     emit,
     next_step,
-    progress,
     say,
     table,
     warn,
@@ -51,7 +50,7 @@ def evaluate(
     as_json: Json = False,
     network: OwnNetwork = NOTHING,
 ) -> None:
-    """Judge robustness: worst case over a ladder of attacks, with automatic checks.
+    """Judge robustness: worst case over a suite of attacks, with automatic checks.
 
     Args:
         model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
@@ -89,7 +88,7 @@ def evaluate(
     )  # fmt: skip
     part = opened.split
     title = f"attacking {len(part)} images, effort {effort}"
-    with watching(title) as bar:
+    with watching(title):
         result = judge(
             classifier,
             part.floats(),
@@ -98,7 +97,6 @@ def evaluate(
             norm=norm,
             effort=effort,
             generator=torch.Generator().manual_seed(seed),
-            on_rung=lambda name: bar.describe(f"{title}: {name}"),
         )
     if as_json:
         emit(
@@ -113,10 +111,10 @@ def evaluate(
         )
     else:
         table(
-            ["attack", "attacked", "broken", "standing", "forwards", "backwards", "seconds"],
+            ["attack", "attacked", "broken", "robust", "forwards", "backwards", "seconds"],
             [
-                [r.attack, r.attacked, r.broken, r.standing, r.forwards, r.backwards, r.seconds]
-                for r in result.ladder
+                [r.attack, r.attacked, r.broken, r.robust, r.forwards, r.backwards, r.seconds]
+                for r in result.suite
             ],
             title=f"{norm} {shown_default(epsilon)}",
         )
@@ -147,7 +145,7 @@ def certify(
     /,
     *,
     data: str,
-    sigma: Fraction,
+    std: Annotated[Fraction, cyclopts.Parameter(name=["--std", "--sigma"])],
     draws: int = 10_000,
     alpha: float = 0.001,
     images: int = 500,
@@ -163,13 +161,12 @@ def certify(
 ) -> None:
     """Certify the vote of noisy copies (randomized smoothing): L2 radii that no attack can break.
 
-    The network should have been trained on noise of the same sigma. Takes images times draws
-    forward passes.
+    The network should have been trained on such noise. Takes images times draws forward passes.
 
     Args:
         model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
         data: digits, mnist, cifar10 or folder:DIRECTORY.
-        sigma: Standard deviation of the noise in pixel units, such as 0.5.
+        std: Standard deviation of the noise in pixel units, such as 0.5.
         draws: Noisy copies per image.
         alpha: Probability that a certificate is wrong.
         images: At most so many: a sample with every class in proportion.
@@ -185,7 +182,7 @@ def certify(
     """
     check_number("--images", images)
     check_number("--draws", draws)
-    check_number("--sigma", sigma, least=1e-6)
+    check_number("--std", std, least=1e-6)
     if not 0 < alpha < 1:
         raise UsageError(f"--alpha {alpha}", code="U05", expected="more than 0 and less than 1")
     check_seed(seed)
@@ -201,16 +198,15 @@ def certify(
         skip_bad=skip_bad,
     )  # fmt: skip
     part = opened.split
-    with progress(f"certifying {len(part)} images", total=len(part) * draws) as bar:
+    with watching(f"certifying {len(part)} images"):
         result = judge(
             classifier,
             part.floats(),
             part.labels,
-            sigma=sigma,
+            std=std,
             draws=draws,
             alpha=alpha,
             generator=torch.Generator().manual_seed(seed),
-            on_draws=bar.advance,
         )
     summary = result.summary()
     if as_json:
@@ -228,7 +224,7 @@ def certify(
         table(
             ["L2 radius", "certified and right"],
             [[radius, f"{share:.1%}"] for radius, share in summary["certified_accuracy"].items()],
-            title=f"sigma {sigma:g}, {draws} draws, {len(part)} images",
+            title=f"std {std:g}, {draws} draws, {len(part)} images",
         )
         say(
             f"abstained on {summary['abstained']} of {len(part)} images; {summary['seconds']:.0f} s"
@@ -239,7 +235,5 @@ def certify(
         write(result, (), out, force=force)
         wrote(out)
     again = words("convscope", "attack", "evaluate", model) + network.again()
-    next_step(
-        f"{again} {words('--data', data)}{data_place(data_dir)} --norm l2 --epsilon {sigma:g}"
-    )
+    next_step(f"{again} {words('--data', data)}{data_place(data_dir)} --norm l2 --epsilon {std:g}")
     opened.raise_if_refused()

@@ -31,7 +31,7 @@ def chosen_attack(typed: str, *, shared: bool = True) -> str:
     if name in names:
         return name
     meant = ATTACKS.known(typed)
-    return choose("attack", meant if meant in names else typed, names)
+    return choose("attack", meant if meant in names else typed, names, aliases=ATTACKS.aliases)
 
 
 def registry_of(name: str) -> Registry[Any, Any]:
@@ -45,15 +45,18 @@ def list_attacks(*, as_json: Json = False) -> None:
     Args:
         as_json: Print JSON.
     """
+    specs = {**ATTACKS.specs(), **SHARED.specs()}
+    kinds = list(dict.fromkeys(spec.kind for spec in specs.values()))
     rows = [
-        {"attack": name, "does": registry.about(name)}
-        for registry in (ATTACKS, SHARED)
-        for name in registry
+        {"attack": name, "kind": spec.kind, "does": spec.about}
+        for kind in kinds
+        for name, spec in specs.items()
+        if spec.kind == kind
     ]
     if as_json:
         emit(rows, as_json=True)
     else:
-        table(["attack", "what it does"], [list(row.values()) for row in rows])
+        table(["attack", "kind", "what it does"], [list(row.values()) for row in rows])
         next_step("convscope attack settings pgd")
 
 

@@ -52,6 +52,9 @@ ALIASES = {
     "n-classes": "classes",
     "n-target-classes": "classes",
     "gamma": "change",
+    "views": "transforms",
+    "draws": "eot-samples",
+    "sd": "std",
 }
 """Other libraries' names of settings, where the method has the setting and not that name."""
 
@@ -94,7 +97,7 @@ class Setting:
             return ", ".join(self.choices[:-1]) + f" or {self.choices[-1]}"
         if "bool" in self.kinds:
             return "a switch"
-        if "View" in self.kinds:
+        if "RandomTransform" in self.kinds:
             return "names with commas"
         whole, real = "int" in self.kinds, "float" in self.kinds
         return "a number" if real else "a whole number" if whole else "text"
@@ -128,14 +131,21 @@ def settings_of(method: Callable[..., Any]) -> dict[str, Setting]:
     meanings = meanings_in(inspect.getdoc(method) or "")
     for p in inspect.signature(method).parameters.values():
         if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name not in HANDLED:
-            kind = p.annotation if isinstance(p.annotation, str) else p.annotation.__name__
+            kind = p.annotation if isinstance(p.annotation, str) else _spelled(p.annotation)
             default = REQUIRED if p.default is inspect.Parameter.empty else p.default
             found[p.name.replace("_", "-")] = _setting(p.name, kind, default, meanings)
     return found
 
 
+def _spelled(annotation: Any) -> str:
+    """An annotation as it is written: ``int``, ``float | None``."""
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
 def settings_written(registry: Registry[Any, Any], name: str) -> dict[str, Setting]:
     """As `settings_of`, read from the source of an entry that is not imported."""
+    if callable(registry.spec(name).home):
+        return settings_of(registry[name])
     function = _source(*registry.home(name))
     meanings = meanings_in(ast.get_docstring(function) or "")
     found = {}
@@ -150,18 +160,28 @@ def settings_written(registry: Registry[Any, Any], name: str) -> dict[str, Setti
 
 def described(registry: Registry[Any, Any], name: str) -> str:
     """The first paragraphs of an entry's docstring, without marks; nothing is imported."""
-    text = ast.get_docstring(_source(*registry.home(name))) or ""
+    if callable(registry.spec(name).home):
+        text = inspect.getdoc(registry[name]) or ""
+    else:
+        text = ast.get_docstring(_source(*registry.home(name))) or ""
     return _plain(text.partition("\nArgs:")[0])
 
 
 def arguments_of(registry: Registry[Any, Any], name: str) -> set[str]:
     """Names of all arguments of an entry; nothing is imported."""
+    if callable(registry.spec(name).home):
+        return set(inspect.signature(registry[name]).parameters)
     arguments = _source(*registry.home(name)).args
     return {argument.arg for argument in (*arguments.args, *arguments.kwonlyargs)}
 
 
 def takes_target(registry: Registry[Any, Any], name: str) -> str:
     """``"required"``, ``"optional"`` or ``""``: whether an entry goes for a class."""
+    if callable(registry.spec(name).home):
+        targets = inspect.signature(registry[name]).parameters.get("targets")
+        if targets is None:
+            return ""
+        return "required" if targets.default is inspect.Parameter.empty else "optional"
     arguments = _source(*registry.home(name)).args
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         if argument.arg == "targets":
@@ -361,8 +381,8 @@ def _converted(option: str, setting: Setting, text: str) -> Any:
         low = text.lower()
         value = VALUES.get(low, low)
         return choose(option, value if value in setting.choices else text, setting.choices)
-    if "View" in setting.kinds:
-        return named_views(text)
+    if "RandomTransform" in setting.kinds:
+        return named_transforms(text)
     if "bool" in setting.kinds:
         if text.lower() not in ("true", "false"):
             raise UsageError(f"--{option} {text!r}", code="U11", expected="true or false")
@@ -383,15 +403,16 @@ def _converted(option: str, setting: Setting, text: str) -> Any:
         raise
 
 
-def named_views(text: str) -> Any:
-    """``"rotation,crop"``: at every draw one of these views, or the image as it is.
+def named_transforms(text: str) -> Any:
+    """``"rotation,crop"``: at every draw one of these transforms, or the image as it is.
 
     Raises:
-        UsageError: U01 for a view that there is not.
+        UsageError: U01 for a transform that there is not.
     """
-    from convscope.attacks import VIEWS, either
+    from convscope.attacks import TRANSFORMS, random_choice
 
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    former = {"mirror": "flip", "greyscale": "grayscale"}
+    names = [former.get(n.strip(), n.strip()) for n in text.split(",") if n.strip()]
     if not names:
-        raise UsageError("--views is empty", code="U11", expected=", ".join(VIEWS))
-    return either(*(VIEWS[choose("view", name, VIEWS)] for name in names))
+        raise UsageError("--transforms is empty", code="U11", expected=", ".join(TRANSFORMS))
+    return random_choice(*(TRANSFORMS[choose("transform", name, TRANSFORMS)] for name in names))

@@ -26,6 +26,7 @@ from convscope.studies._robustness import robustness
 from convscope.studies._training import training
 from convscope.studies._trust import trusted
 from convscope.studies._visualizations import class_pictures
+from convscope.types import Effort
 
 Step = Callable[[Audit, Section], None]
 
@@ -159,7 +160,7 @@ def audit(
     images_per_section: int = 8,
     attacked_images: int = 200,
     epsilon: float | None = None,
-    effort: str = "quick",
+    effort: Effort = "quick",
     run_folder: Path | str | None = None,
     judge: Classifier | None = None,
     certify_sigma: float | None = None,
