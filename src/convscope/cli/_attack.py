@@ -142,16 +142,16 @@ def attack(
     if as_json:
         emit(summary, as_json=True)
     else:
-        from convscope.cli._attack_output import spoken
+        from convscope.pages import spoken
 
         within_budget = summary.get("within_epsilon")
         shown = {"target": f"{t['number']} {t['name']!r}"} if (t := about.get("target")) else {}
         inside = {} if within_budget is None else _spoken_within(within_budget)
         emit(spoken(result) | shown | inside)
     if out is not None:
-        from convscope.cli._attack_output import write
+        from convscope.pages import write_result
 
-        write(result, names, out, force=force, known=images.labels is not None)
+        write_result(result, names, out, force=force, known=images.labels is not None)
         wrote(out)
     data = specs[0].partition(":")[0]
     if data in DATASETS:

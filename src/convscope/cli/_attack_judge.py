@@ -130,9 +130,9 @@ def evaluate(
         if check.verdict == "warn":
             warn(f"{check.name}: {check.sentence}")
     if out is not None:
-        from convscope.cli._attack_output import write
+        from convscope.pages import write_result
 
-        write(result, (), out, force=force)
+        write_result(result, (), out, force=force)
         wrote(out)
     again = words("convscope", "audit", model) + network.again()
     next_step(f"{again} {words('--data', data)}{data_place(data_dir)}")
@@ -234,9 +234,9 @@ def certify(
             f"abstained on {summary['abstained']} of {len(part)} images; {summary['seconds']:.0f} s"
         )
     if out is not None:
-        from convscope.cli._attack_output import write
+        from convscope.pages import write_result
 
-        write(result, (), out, force=force)
+        write_result(result, (), out, force=force)
         wrote(out)
     again = words("convscope", "attack", "evaluate", model) + network.again()
     next_step(

@@ -112,9 +112,9 @@ def transfer(
             title=f"share of images fooled by {method}, epsilon {shown_default(epsilon)}",
         )
     if out is not None:
-        from convscope.cli._attack_output import write
+        from convscope.pages import write_result
 
-        write(found, (), out, force=force)
+        write_result(found, (), out, force=force)
         wrote(out)
     next_step(
         words("convscope", "attack", "evaluate", models[0], "--data", data)

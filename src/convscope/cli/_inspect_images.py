@@ -32,8 +32,7 @@ def look_at_images(
 
     from convscope.data import select_images
     from convscope.explanations import PASSES
-    from convscope.studies._inspection import inspect_images, write_images
-    from convscope.studies._inspection_tables import occlusion_rows, prediction_rows
+    from convscope.pages import inspect_images, occlusion_rows, prediction_rows, write_images
 
     for name in methods:
         if "generator" in arguments_of(registry_of(name), name):

@@ -41,9 +41,13 @@ def judge_methods(
     import torch
 
     from convscope.explanations import EXPLANATIONS, PASSES
-    from convscope.studies._inspection import write_trust
-    from convscope.studies._inspection_tables import trust_rows
-    from convscope.studies._trust import passes_of_trust, seconds_per_pass, trust_on
+    from convscope.pages import (
+        passes_of_trust,
+        seconds_per_pass,
+        trust_on,
+        trust_rows,
+        write_trust,
+    )
 
     large = min(classifier.input_shape[1:]) > SMALL
     usual = [n for n in EXPLANATIONS if not (large and PASSES.get(n, 2) > MOST_PASSES_IF_LARGE)]

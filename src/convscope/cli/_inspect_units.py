@@ -28,8 +28,7 @@ def look_at_units(
 ) -> None:
     import torch
 
-    from convscope.studies._inspection import write_units
-    from convscope.studies._inspection_tables import effect_rows, unit_rows
+    from convscope.pages import effect_rows, unit_rows, write_units
     from convscope.visualizations import chosen_recipe, neuron_images
 
     made = chosen_recipe(recipe, reference, **({} if steps is None else {"steps": steps}))

@@ -12,8 +12,8 @@ from torch import Generator, Tensor
 
 from convscope.classifier import Classifier
 from convscope.data import ClassMatch, Dataset, Split, sample_rows
-from convscope.figures import photo, pixels
-from convscope.reports import Report, Section
+from convscope.pages import screen_scale
+from convscope.reports import Report
 from convscope.training import Evaluation, evaluate
 from convscope.types import Images, Labels
 
@@ -136,29 +136,8 @@ class Audit:
         return f"{self.dataset.name}:{self.test.name}"
 
 
-def screen_scale(side: int, wanted: int = 84) -> float:
-    """Whole numbers for small images, so that every pixel stays a square; large ones shrink.
-
-    Example:
-        >>> screen_scale(28), screen_scale(32), screen_scale(224)
-        (3, 3, 0.75)
-    """
-    return max(1, round(wanted / side)) if side <= 112 else round(168 / side, 3)
-
-
-def keep_image(section: Section, name: str, image: Tensor) -> str:
-    """Add one image to a section's files; the path to show it by."""
-    data, _ = photo(pixels(image))
-    return section.image(name, data)
-
-
 def legend(channels: int) -> str:
     """How to read the picture of a difference or a noise."""
     if channels == 1:
         return "Red is brighter, blue is darker."
     return "Gray is no change; colors are what was added."
-
-
-def name_of(class_names: tuple[str, ...], index: int) -> str:
-    """The name of a class, whatever the data say."""
-    return class_names[index] if 0 <= index < len(class_names) else f"class {index}"

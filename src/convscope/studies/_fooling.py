@@ -9,8 +9,9 @@ from torch import Tensor
 from convscope.attacks import ATTACKS, AttackResult
 from convscope.errors import ConvscopeError
 from convscope.figures import budget, difference_tile, png, verdict
+from convscope.pages import keep_image, name_of
 from convscope.reports import Section
-from convscope.studies._context import Audit, keep_image, legend, name_of
+from convscope.studies._context import Audit, legend
 from convscope.studies._performance import percent
 
 QUICK: dict[str, dict[str, Any]] = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from convscope.explanations import feature_maps, filters
 from convscope.figures import filter_caption, filter_sheet, map_caption, map_sheet, pixels, png
+from convscope.pages import name_of, picture_rows
 from convscope.reports import Section
-from convscope.studies._context import Audit, name_of
-from convscope.studies._visualizations import picture_rows
+from convscope.studies._context import Audit
 from convscope.visualizations import Visualization, neuron_images
 
 MOST = 10

@@ -27,8 +27,9 @@ from convscope.figures import (
     png,
     svg,
 )
+from convscope.pages import keep_image, name_of
 from convscope.reports import Section
-from convscope.studies._context import Audit, keep_image, legend, name_of
+from convscope.studies._context import Audit, legend
 from convscope.studies._fooling import read
 from convscope.studies._performance import percent
 

@@ -9,9 +9,10 @@ import torch
 
 from convscope.data import absent_sentence
 from convscope.figures import calibration_diagram, per_class_bars, svg, top_confusions
+from convscope.pages import keep_image, name_of
 from convscope.reports import Section
 from convscope.stats import wilson
-from convscope.studies._context import Audit, keep_image, name_of
+from convscope.studies._context import Audit
 from convscope.training import Evaluation, Examples
 
 LARGEST = 24

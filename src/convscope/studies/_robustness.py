@@ -19,6 +19,7 @@ from convscope.figures import (
     png,
     svg,
 )
+from convscope.pages import name_of
 from convscope.reports import Section
 from convscope.robustness import (
     RobustnessCurve,
@@ -30,7 +31,7 @@ from convscope.robustness import (
     survival,
 )
 from convscope.stats import wilson
-from convscope.studies._context import Audit, name_of
+from convscope.studies._context import Audit
 from convscope.studies._performance import percent
 
 GRAY = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)

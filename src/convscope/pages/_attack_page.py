@@ -1,20 +1,35 @@
-"""What ``convscope attack --out`` writes: a folder of 8-bit images and numbers, or one page."""
+"""Results of attacking and judging: a page or a folder, tables, and words for people."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from PIL import Image
+
+from convscope import results
+from convscope.attacks import AttackResult
 from convscope.errors import ResourceError
+from convscope.figures import FIGURES, budget, difference_tile, draw, png, svg, verdict
+from convscope.pages._write import (
+    fresh_folder,
+    keep_image,
+    levels_of,
+    name_of,
+    screen_scale,
+    write_csv,
+    write_page,
+)
+from convscope.reports import Report
 
-if TYPE_CHECKING:
-    from convscope.attacks import AttackResult
-
-MOST = 32
+MOST_ON_PAGE = 32
+"""Images shown on one page; the table and the folder have all of them."""
 
 
-def write(
+def write_result(
     result: Any, names: tuple[str, ...], out: Path, *, force: bool, known: bool = True
 ) -> None:
     """A page if `out` ends in ``.html``, else a folder.
@@ -26,11 +41,9 @@ def write(
         force: Write over what is there.
         known: Whether the labels are true classes; else they are predictions, and called so.
     """
-    from convscope.attacks import AttackResult
-
     page = out.suffix.lower() == ".html"
     if isinstance(result, AttackResult):
-        done = write_attack_page if page else write_attack_folder
+        done = _write_attack_page if page else _write_attack_folder
         done(result, names, out, force=force, known=known)
     elif page:
         _write_plain_page(result, out, force=force)
@@ -43,8 +56,6 @@ def spoken(result: Any) -> dict[str, str]:
 
     Every share says of what, every count how many of how many; `summary` is for machines.
     """
-    from convscope.attacks import AttackResult
-
     if isinstance(result, AttackResult):
         return _spoken_attack(result)
     told = {}
@@ -73,8 +84,6 @@ SHARES = ("fooled", "clean_accuracy", "robust_accuracy")
 
 
 def _spoken_attack(result: AttackResult) -> dict[str, str]:
-    from convscope.figures import budget
-
     s = result.summary()
     count, task = len(result), int((~result.trivial).sum())
 
@@ -85,7 +94,7 @@ def _spoken_attack(result: AttackResult) -> dict[str, str]:
     told = {"images": f"{count:,}"}
     if result.targets is not None and count and bool((result.targets == result.targets[0]).all()):
         target = int(result.targets[0])
-        told["target"] = f"{target} {_name(result, target)!r}"
+        told["target"] = f"{target} {name_of(result.class_names, target)!r}"
     told |= {
         "fooled": of(int(hit.sum()), task, "images that were a task"),
         "fooled as 8-bit images": of(int(saved.sum()), task, "images that were a task"),
@@ -135,13 +144,13 @@ def attack_rows(
         was, now = int(before[i].argmax()), int(after[i].argmax())
         row: dict[str, Any] = {"image": name}
         if known:
-            row["true"] = _name(result, int(result.labels[i]))
+            row["true"] = name_of(result.class_names, int(result.labels[i]))
         if result.targets is not None:
-            row["target"] = _name(result, int(result.targets[i]))
+            row["target"] = name_of(result.class_names, int(result.targets[i]))
         row |= {
-            "before": _name(result, was),
+            "before": name_of(result.class_names, was),
             "probability before": float(before[i, was]),
-            "after": _name(result, now),
+            "after": name_of(result.class_names, now),
             "probability after": float(after[i, now]),
             "fooled": bool(fooled[i]),
             "fooled as 8 bits": bool(saved[i]),
@@ -156,25 +165,16 @@ def attack_rows(
     return rows
 
 
-def write_attack_folder(
+def _write_attack_folder(
     result: AttackResult, names: tuple[str, ...], out: Path, *, force: bool, known: bool = True
 ) -> None:
     """Pictures (``adversarial-0000.png``), a figure, a table and the whole result.
 
     Every picture is read back: it must be the 8-bit image that was judged.
     """
-    import numpy as np
-    from PIL import Image
-
-    from convscope import results
-    from convscope.figures import draw
-    from convscope.studies._inspection import fresh_folder
-    from convscope.studies._inspection_tables import write_csv
-
     with fresh_folder(out, force=force) as folder:
         for row, image in enumerate(result.saved):
-            levels = image.movedim(0, -1).cpu().numpy()
-            levels = levels[..., 0] if levels.shape[-1] == 1 else levels
+            levels = levels_of(image)
             path = folder / f"adversarial-{row:04d}.png"
             Image.fromarray(levels).save(path)
             with Image.open(path) as file:
@@ -185,15 +185,10 @@ def write_attack_folder(
         results.save(result, folder / "result", force=force)
 
 
-def write_attack_page(
+def _write_attack_page(
     result: AttackResult, names: tuple[str, ...], out: Path, *, force: bool, known: bool = True
 ) -> None:
     """Images before and after, differences, and a table."""
-    from convscope.figures import difference_tile, png, verdict
-    from convscope.reports import Report
-    from convscope.studies._context import keep_image, screen_scale
-    from convscope.studies._inspection import write_page
-
     report = Report(title=f"Fooling by {result.method}")
     section = report.section(
         "images", "Before and after", "Pictures are the 8-bit images, as they were judged again."
@@ -204,10 +199,10 @@ def write_attack_page(
     for flag in result.flags:
         section.note(flag, level="warning")
     rows = []
-    for row in range(min(len(result), MOST)):
+    for row in range(min(len(result), MOST_ON_PAGE)):
         before, after, fooled = verdict(result, row, 40)
         original = keep_image(section, f"original-{row}", result.originals[row])
-        saved = keep_image(section, f"adversarial-{row}", result.saved[row].float() / 255)
+        saved = keep_image(section, f"adversarial-{row}", result.saved[row])
         cells: list[dict[str, Any]] = [
             {"file": original, "alt": f"{names[row]} before", "detail": before},
             {
@@ -234,12 +229,6 @@ def write_attack_page(
 
 
 def _write_plain_folder(result: Any, out: Path, *, force: bool) -> None:
-    import json
-
-    from convscope import results
-    from convscope.figures import FIGURES, draw
-    from convscope.studies._inspection import fresh_folder
-
     with fresh_folder(out, force=force) as folder:
         if type(result) in FIGURES:
             draw(result).savefig(folder / "figure.png", dpi=150)
@@ -249,10 +238,6 @@ def _write_plain_folder(result: Any, out: Path, *, force: bool) -> None:
 
 
 def _write_plain_page(result: Any, out: Path, *, force: bool) -> None:
-    from convscope.figures import FIGURES, draw, svg
-    from convscope.reports import Report
-    from convscope.studies._inspection import write_page
-
     # "ModelTransfer" is read as "Model transfer".
     title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(result).__name__).capitalize()
     report = Report(title=title)
@@ -271,8 +256,3 @@ def _write_plain_page(result: Any, out: Path, *, force: bool) -> None:
             section.text(key)
             section.table(list(value[0]), [list(line.values()) for line in value], name=key)
     write_page(report, out, force=force)
-
-
-def _name(result: AttackResult, index: int) -> str:
-    names = result.class_names
-    return names[index] if 0 <= index < len(names) else f"class {index}"
