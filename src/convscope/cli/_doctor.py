@@ -190,7 +190,7 @@ def check_libraries(data_dir: Path | None) -> list[Finding]:
 
 def check_browser(data_dir: Path | None) -> list[Finding]:
     """Who would print a PDF."""
-    from convscope.reports._pdf import find_browser
+    from convscope.reports import find_browser
 
     browser = find_browser()
     there = browser or (find_spec("weasyprint") and "weasyprint")
@@ -206,8 +206,7 @@ def check_browser(data_dir: Path | None) -> list[Finding]:
 
 def check_data(data_dir: Path | None) -> list[Finding]:
     """Which data sets are here; they are looked for, not read."""
-    from convscope.data import DATASETS, stored
-    from convscope.data._download import PETS_HINT
+    from convscope.data import DATASETS, PETS_HINT, stored
 
     found = []
     for name in DATASETS:

@@ -7,7 +7,7 @@ images for the methods; `augment` varies a batch. `DATASETS` is the registry.
 from typing import TYPE_CHECKING
 
 from convscope._registry import lazy
-from convscope.data._download import data_folder
+from convscope.data._download import PETS_HINT, data_folder
 from convscope.data._open import DATASETS, SPLITS, check_specs, choose_dataset, open_dataset
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DATASETS",
     "DIFFICULTIES",
+    "PETS_HINT",
     "SPLITS",
     "Augmentation",
     "ClassMatch",

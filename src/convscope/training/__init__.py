@@ -17,8 +17,10 @@ from convscope.training._run_folder import check_run_folder, read_history
 from convscope.training._settings import (
     TrainSettings,
     read_settings,
+    read_table,
     settings_from_toml,
     settings_to_toml,
+    with_values,
 )
 from convscope.training._train import TrainResult, train
 
@@ -43,9 +45,11 @@ __all__ = [
     "print_progress",
     "read_history",
     "read_settings",
+    "read_table",
     "recipe",
     "settings_from_toml",
     "settings_to_toml",
     "train",
     "tune_allocator",
+    "with_values",
 ]

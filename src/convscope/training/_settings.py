@@ -271,6 +271,16 @@ def read_settings(path: Path) -> TrainSettings:
     return settings_from_toml(read_text(path), where=path)
 
 
+def read_table(path: Path) -> dict[str, Any]:
+    """The settings that a TOML file names, checked; those that it leaves out are not in the result.
+
+    Raises:
+        UsageError: As `table_from_toml`, or the file is missing or no text file.
+        ResourceError: It may not be read.
+    """
+    return table_from_toml(read_text(path), where=path)
+
+
 def read_text(path: Path) -> str:
     """The text of a config file.
 
