@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from convscope.attacks import ATTACKS, SHARED
-from convscope.cli._attack_settings import (
+from convscope.cli._settings import (
     described,
     settings_of,
     settings_written,

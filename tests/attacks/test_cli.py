@@ -10,7 +10,7 @@ from PIL import Image
 from convscope import results
 from convscope.attacks import ATTACKS, AttackResult
 from convscope.cli import main
-from convscope.cli._attack_settings import read_settings, settings_of
+from convscope.cli._settings import read_settings, settings_of
 from convscope.errors import UsageError
 from convscope.models import build, save_model
 

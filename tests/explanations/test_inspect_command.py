@@ -92,8 +92,8 @@ def test_trust_needs_data_and_gives_a_table(run_folder, capsys):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ([], "what shall be inspected"),
-        (["digits:test/0", "--trust"], "what shall be inspected"),
+        ([], "specify exactly one of"),
+        (["digits:test/0", "--trust"], "specify exactly one of"),
         (["digits:test/0", "--show", "grad-cma"], "grad-cam"),
         (["digits:test/0", "--targets", "eleven"], "unknown target"),
         (["--units", "pool9"], "pool1"),

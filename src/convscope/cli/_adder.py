@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import cyclopts
 
 from convscope.cli._opened import words
+from convscope.cli._options import Json
 from convscope.cli._output import emit, next_step, say, wrote
 from convscope.cli._scratch import need_picture_name, save_figure
 
@@ -24,7 +25,7 @@ def add_numbers(
     /,
     *,
     figure: Path | None = None,
-    as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+    as_json: Json = False,
 ) -> None:
     """Add two binary numbers with a recurrent network, and show its hidden units bit by bit.
 

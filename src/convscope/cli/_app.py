@@ -21,10 +21,10 @@ from attrs import evolve
 from cyclopts.help import DefaultFormatter, HelpPanel
 
 from convscope.cli._aliases import translated
-from convscope.cli._attack_list import show_page, wanted_page
-from convscope.cli._attack_settings import shown_default
 from convscope.cli._examples import EXAMPLES, epilogue
+from convscope.cli._methods import show_all_settings, show_page, wanted_page, wants_all_settings
 from convscope.cli._output import VOICE
+from convscope.cli._settings import shown_default
 from convscope.errors import ConvscopeError, UsageError, printable
 
 # Order of the help page: a first visit from top to bottom.
@@ -143,6 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = translated(app, words)
         VOICE.words = tuple(words)
         result = app(words)
+        if wants_all_settings(words):
+            show_all_settings()
         sys.stdout.flush()
         return result if isinstance(result, int) and not isinstance(result, bool) else 0
     except cyclopts.CycloptsError as error:

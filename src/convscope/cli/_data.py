@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import cyclopts
 
+from convscope.cli._options import Flag, Json
 from convscope.cli._output import (
     data_place,
     emit,
@@ -22,9 +23,6 @@ from convscope.errors import PartlyRefused, UsageError
 
 if TYPE_CHECKING:
     from convscope.data import Dataset
-
-Flag = Annotated[bool, cyclopts.Parameter(negative="")]
-Json = Annotated[bool, cyclopts.Parameter(name="--json")]
 
 
 def list_data(*, data_dir: Path | None = None, as_json: Json = False) -> None:

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import cyclopts
 
+from convscope.cli._options import Json
 from convscope.cli._output import emit, next_step, progress, say, table
 from convscope.errors import ConvscopeError, GateFailed, printable
 
@@ -64,7 +65,7 @@ class Finding:
 def doctor(
     *,
     data_dir: Path | None = None,
-    as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+    as_json: Json = False,
 ) -> None:
     """Check Python, torch, device, threads, libraries, data and disk; print what to do.
 

@@ -83,6 +83,11 @@ def data_place(data_dir: Path | None) -> str:
     return "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
 
 
+def counted(count: int) -> str:
+    """A number of images, in words."""
+    return "1 image" if count == 1 else f"{count} images"
+
+
 def emit(value: Any, *, as_json: bool = False, text: str | None = None) -> None:
     """The result of a command, on stdout.
 
@@ -210,6 +215,25 @@ def watching(description: str) -> Iterator[Progress]:
 
         with watch(on_progress):
             yield bar
+
+
+def shares_of_work(bar: Progress, work: dict[str, int], words: str) -> Callable[[str, float], None]:
+    """Pass (task, share of it) to a bar of 100, tasks weighted by their `work`."""
+    in_all = sum(work.values())
+    ends: dict[str, float] = {}
+    end = said = 0.0
+    for name, passes in work.items():
+        end += 100 * passes / in_all
+        ends[name] = end
+
+    def on_progress(name: str, share: float) -> None:
+        nonlocal said
+        reached = ends[name] - (1 - share) * 100 * work[name] / in_all
+        bar.describe(f"{words} {name}")
+        bar.advance(max(0.0, reached - said))
+        said = max(said, reached)
+
+    return on_progress
 
 
 @contextmanager

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cyclopts
 
-from convscope.cli._early import check_names, check_number, check_out, check_seed
 from convscope.cli._opened import raise_if_refused, words
+from convscope.cli._options import Flag, Json, check_names, check_number, check_out, check_seed
 from convscope.cli._output import (
     data_place,
     emit,
@@ -41,7 +41,7 @@ def check(
     *,
     seed: int = 0,
     figure: Path | None = None,
-    as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+    as_json: Json = False,
 ) -> None:
     """Compare every backward pass with central differences in float64; a table of the errors.
 
@@ -89,15 +89,15 @@ def train(
     *,
     data: str = "digits",
     data_dir: Path | None = None,
-    offline: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    skip_bad: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    offline: Flag = False,
+    skip_bad: Flag = False,
     epochs: int | None = None,
     batch_size: int | None = None,
     optimizer: Literal["adam", "sgd"] = "adam",
     learning_rate: float | None = None,
     seed: int = 0,
     out: Path | None = None,
-    as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+    as_json: Json = False,
 ) -> None:
     """Train a network with NumPy alone, and judge it on the test images.
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from convscope.cli._early import check_names, check_out
 from convscope.cli._opened import raise_if_refused, words
+from convscope.cli._options import Flag, Json, check_names, check_out
 from convscope.cli._output import (
     VOICE,
     Fraction,
@@ -137,13 +137,13 @@ def train_model(
     data_dir: Path | None = None,
     preset: str | None = None,
     out: Path | None = None,
-    resume: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    resume: Flag = False,
     config: Path | None = None,
-    print_config: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    offline: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    accept_modified_data: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    skip_bad: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+    print_config: Flag = False,
+    offline: Flag = False,
+    accept_modified_data: Flag = False,
+    skip_bad: Flag = False,
+    as_json: Json = False,
     overrides: Annotated[Overrides, cyclopts.Parameter(name="*", group=SETTINGS)] = NONE,
 ) -> None:
     """Train a network into a run folder. Stopped or killed, it goes on with --resume, bit by bit.

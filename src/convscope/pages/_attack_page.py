@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from convscope.pages._write import (
     keep_image,
     levels_of,
     name_of,
+    save_figure,
     screen_scale,
     write_csv,
     write_page,
@@ -30,7 +32,13 @@ MOST_ON_PAGE = 32
 
 
 def write_result(
-    result: Any, names: tuple[str, ...], out: Path, *, force: bool, known: bool = True
+    result: Any,
+    names: tuple[str, ...],
+    out: Path,
+    *,
+    force: bool = False,
+    known: bool = True,
+    formats: Sequence[str] = ("png",),
 ) -> None:
     """A page if `out` ends in ``.html``, else a folder.
 
@@ -40,15 +48,22 @@ def write_result(
         out: Where to.
         force: Write over what is there.
         known: Whether the labels are true classes; else they are predictions, and called so.
+        formats: Of the figure in a folder: ``png``, ``svg``, ``pdf``.
+
+    Raises:
+        UsageError: U13 if `out` is taken.
+        ResourceError: If the disk refuses.
     """
     page = out.suffix.lower() == ".html"
     if isinstance(result, AttackResult):
-        done = _write_attack_page if page else _write_attack_folder
-        done(result, names, out, force=force, known=known)
+        if page:
+            _write_attack_page(result, names, out, force=force, known=known)
+        else:
+            _write_attack_folder(result, names, out, force=force, known=known, formats=formats)
     elif page:
         _write_plain_page(result, out, force=force)
     else:
-        _write_plain_folder(result, out, force=force)
+        _write_plain_folder(result, out, force=force, formats=formats)
 
 
 def spoken(result: Any) -> dict[str, str]:
@@ -166,7 +181,13 @@ def attack_rows(
 
 
 def _write_attack_folder(
-    result: AttackResult, names: tuple[str, ...], out: Path, *, force: bool, known: bool = True
+    result: AttackResult,
+    names: tuple[str, ...],
+    out: Path,
+    *,
+    force: bool,
+    known: bool,
+    formats: Sequence[str],
 ) -> None:
     """Pictures (``adversarial-0000.png``), a figure, a table and the whole result.
 
@@ -180,13 +201,13 @@ def _write_attack_folder(
             with Image.open(path) as file:
                 if not np.array_equal(np.asarray(file), levels):
                     raise ResourceError("was not written as it should be", where=path)
-        draw(result).savefig(folder / "figure.png", dpi=150)
+        save_figure(draw(result), folder / "figure", formats)
         write_csv(folder / "images.csv", attack_rows(result, names, known=known))
         results.save(result, folder / "result", force=force)
 
 
 def _write_attack_page(
-    result: AttackResult, names: tuple[str, ...], out: Path, *, force: bool, known: bool = True
+    result: AttackResult, names: tuple[str, ...], out: Path, *, force: bool, known: bool
 ) -> None:
     """Images before and after, differences, and a table."""
     report = Report(title=f"Fooling by {result.method}")
@@ -228,10 +249,10 @@ def _write_attack_page(
     write_page(report, out, force=force)
 
 
-def _write_plain_folder(result: Any, out: Path, *, force: bool) -> None:
+def _write_plain_folder(result: Any, out: Path, *, force: bool, formats: Sequence[str]) -> None:
     with fresh_folder(out, force=force) as folder:
         if type(result) in FIGURES:
-            draw(result).savefig(folder / "figure.png", dpi=150)
+            save_figure(draw(result), folder / "figure", formats)
         text = json.dumps(results.finite_json(result.summary()), indent=1, ensure_ascii=False)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
         results.save(result, folder / "result", force=force)

@@ -38,6 +38,7 @@ from convscope.pages._write import (
     fresh_folder,
     keep_image,
     name_of,
+    save_figure,
     screen_scale,
     write_csv,
     write_page,
@@ -133,7 +134,14 @@ def _unheard(share: float) -> None:
     """For callers who do not watch."""
 
 
-def write_images(work: Inspection, out: Path, *, title: str, force: bool = False) -> None:
+def write_images(
+    work: Inspection,
+    out: Path,
+    *,
+    title: str,
+    force: bool = False,
+    formats: Sequence[str] = ("png",),
+) -> None:
     """A page if `out` ends in ``.html``, else a folder of pictures, tables and results."""
     if out.suffix.lower() == ".html":
         report = Report(title=title, subtitle=work.classifier.source)
@@ -144,9 +152,9 @@ def write_images(work: Inspection, out: Path, *, title: str, force: bool = False
         for name, result in work.found.items():
             if isinstance(result, FeatureMaps):
                 for row in range(min(len(work.images), MOST_ON_PAGE)):
-                    draw_feature_maps(result, row).savefig(folder / f"{name}-{row}.png", dpi=150)
+                    save_figure(draw_feature_maps(result, row), folder / f"{name}-{row}", formats)
             else:
-                draw(result).savefig(folder / f"{name}.png", dpi=150)
+                save_figure(draw(result), folder / name, formats)
             if isinstance(result, Explanation) and result.table is not None:
                 rows = occlusion_rows(result.table, result.class_names, work.names)
                 write_csv(folder / f"{name}.csv", rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from convscope.data import Split
 from convscope.errors import ModelContractError
 from convscope.explanations import Explanation, Trust, images_in_all, saliency, trust
 from convscope.figures import draw, svg
-from convscope.pages._write import fresh_folder, write_csv, write_page
+from convscope.pages._write import fresh_folder, save_figure, write_csv, write_page
 from convscope.reports import Report, Section
 from convscope.types import Images
 
@@ -81,7 +81,14 @@ def seconds_per_pass(classifier: Classifier, images: Images) -> float:
     return seconds
 
 
-def write_trust(found: Trust, out: Path, *, title: str, force: bool = False) -> None:
+def write_trust(
+    found: Trust,
+    out: Path,
+    *,
+    title: str,
+    force: bool = False,
+    formats: Sequence[str] = ("png",),
+) -> None:
     """The table of trust as a page or a folder."""
     if out.suffix.lower() == ".html":
         report = Report(title=title)
@@ -89,7 +96,7 @@ def write_trust(found: Trust, out: Path, *, title: str, force: bool = False) -> 
         write_page(report, out, force=force)
         return
     with fresh_folder(out, force=force) as folder:
-        draw(found).savefig(folder / "trust.png", dpi=150)
+        save_figure(draw(found), folder / "trust", formats)
         write_csv(folder / "trust.csv", trust_rows(found))
         results.save(found, folder / "results" / "trust", force=force)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ from convscope.figures import (
     unit_name,
     visualization_title,
 )
-from convscope.pages._write import fresh_folder, name_of, screen_scale, write_csv, write_page
+from convscope.pages._write import (
+    fresh_folder,
+    name_of,
+    save_figure,
+    screen_scale,
+    write_csv,
+    write_page,
+)
 from convscope.reports import Report, Section
 from convscope.visualizations import Visualization
 
@@ -29,7 +37,14 @@ BANDS = {
 }
 
 
-def write_units(found: Visualization, out: Path, *, title: str, force: bool = False) -> None:
+def write_units(
+    found: Visualization,
+    out: Path,
+    *,
+    title: str,
+    force: bool = False,
+    formats: Sequence[str] = ("png",),
+) -> None:
     """Pictures of units as a page or a folder."""
     if out.suffix.lower() == ".html":
         report = Report(title=title)
@@ -37,7 +52,7 @@ def write_units(found: Visualization, out: Path, *, title: str, force: bool = Fa
         write_page(report, out, force=force)
         return
     with fresh_folder(out, force=force) as folder:
-        draw(found).savefig(folder / "units.png", dpi=150)
+        save_figure(draw(found), folder / "units", formats)
         write_csv(folder / "units.csv", unit_rows(found))
         write_csv(folder / "effect.csv", effect_rows(found))
         results.save(found, folder / "results" / "units", force=force)

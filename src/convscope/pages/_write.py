@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -46,6 +47,18 @@ def refuse_taken_file(out: Path, *, force: bool) -> None:
     taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
     if taken and not force:
         raise UsageError("already exists", code="U13", where=out, hint="another --out, or --force")
+
+
+def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("png",)) -> None:
+    """A figure as files in each of some formats.
+
+    Args:
+        figure: What to save.
+        path: Without an ending.
+        formats: ``png``, ``svg`` or ``pdf``.
+    """
+    for kind in formats:
+        figure.savefig(path.with_name(f"{path.name}.{kind}"), dpi=150)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

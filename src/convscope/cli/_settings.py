@@ -1,7 +1,8 @@
 """Settings of a method on the command line, read from its signature and its docstring.
 
 Lists and help pages read the source of the method, so that they need not wait for torch; a run
-reads the same from the function. `tests/attacks/test_cli.py` compares the two.
+reads the same from the function, with `typing.get_type_hints`. `tests/test_quick_answers.py`
+compares the two.
 """
 
 from __future__ import annotations
@@ -9,18 +10,26 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from convscope._registry import Registry
 from convscope.cli._output import fraction
 from convscope.errors import UsageError, choose
 
-HANDLED = ("targets", "generator", "validation", "start")
-"""Arguments that no plain text can give."""
+HANDLED = (
+    *("classifier", "images", "labels", "targets", "reference"),
+    *("generator", "validation", "start"),
+)
+"""Arguments that the commands give, or that no plain text can give."""
+
+PLAIN = ("bool", "int", "float", "str", "None")
+FILLS = ("mean", "blur")
+"""What a setting shows where it takes a grey level or a word."""
 
 ALIASES = {
     "eps": "epsilon",
@@ -73,9 +82,10 @@ REQUIRED = Required()
 class Setting:
     """What text can set of a method.
 
-    Args:
+    Attributes:
         name: Of the argument.
-        kinds: Parts of its annotation, names of `convscope.types` spelled out.
+        kinds: Parts of its type: ``bool``, ``int``, ``float``, ``str``, ``None``, ``list`` (of
+            names), ``tuple`` (of two numbers), ``Callable`` (transformations by name), ``Tensor``.
         default: Its default, or `REQUIRED`.
         meaning: What the docstring says, without marks.
         choices: The values that there are, if it is one of a list.
@@ -88,14 +98,23 @@ class Setting:
     choices: tuple[str, ...] = field(default=())
 
     @property
+    def is_fill(self) -> bool:
+        """Whether it takes a grey level or a word."""
+        return "float" in self.kinds and ("str" in self.kinds or bool(self.choices))
+
+    @property
     def words(self) -> str:
         """Its type as people say it."""
+        if self.is_fill:
+            return f"{', '.join(self.choices or FILLS)} or a grey level"
         if self.choices:
             return ", ".join(self.choices[:-1]) + f" or {self.choices[-1]}"
         if "bool" in self.kinds:
             return "a switch"
-        if "View" in self.kinds:
+        if "Callable" in self.kinds or "list" in self.kinds:
             return "names with commas"
+        if "tuple" in self.kinds:
+            return "a whole number, or two with a comma"
         whole, real = "int" in self.kinds, "float" in self.kinds
         return "a number" if real else "a whole number" if whole else "text"
 
@@ -123,35 +142,145 @@ def shown_default(value: Any) -> str:
 
 
 def settings_of(method: Callable[..., Any]) -> dict[str, Setting]:
-    """Name as typed (``step-size``) to setting, for everything that text can set of a function."""
+    """Name as typed (``step-size``) to setting, for everything that text can set of a function.
+
+    Example:
+        >>> def method(images, *, steps: int = 4, fast: bool = False, size: float = 1.0): ...
+        >>> {name: setting.words for name, setting in settings_of(method).items()}
+        {'steps': 'a whole number', 'fast': 'a switch', 'size': 'a number'}
+    """
     found = {}
     meanings = meanings_in(inspect.getdoc(method) or "")
+    try:
+        hints = get_type_hints(method)
+    except NameError:  # a name that only type checkers import: the text has to do
+        hints = {}
     for p in inspect.signature(method).parameters.values():
-        if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name not in HANDLED:
-            kind = p.annotation if isinstance(p.annotation, str) else p.annotation.__name__
-            default = REQUIRED if p.default is inspect.Parameter.empty else p.default
-            found[p.name.replace("_", "-")] = _setting(p.name, kind, default, meanings)
+        if p.name in HANDLED or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            continue
+        hint = hints.get(p.name, p.annotation)
+        if hint is p.empty:
+            continue
+        if isinstance(hint, str):
+            kinds, choices = _written_kinds(_expression(hint), method.__module__)
+        else:
+            kinds, choices = _kinds(hint)
+        default = REQUIRED if p.default is p.empty else p.default
+        found[p.name.replace("_", "-")] = Setting(
+            name=p.name, kinds=kinds, choices=choices, default=default,
+            meaning=meanings.get(p.name, ""),
+        )  # fmt: skip
     return found
 
 
 def settings_written(registry: Registry[Any, Any], name: str) -> dict[str, Setting]:
     """As `settings_of`, read from the source of an entry that is not imported."""
-    function = _source(*registry.home(name))
+    module, member = registry.home(name)
+    function = _source(module, member)
     meanings = meanings_in(ast.get_docstring(function) or "")
     found = {}
-    for argument, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
+    for argument, default in _arguments(function):
         if argument.arg in HANDLED or argument.annotation is None:
             continue
-        value = REQUIRED if default is None else _constant(default)
-        kind = ast.unparse(argument.annotation)
-        found[argument.arg.replace("_", "-")] = _setting(argument.arg, kind, value, meanings)
+        kinds, choices = _written_kinds(argument.annotation, module)
+        found[argument.arg.replace("_", "-")] = Setting(
+            name=argument.arg, kinds=kinds, choices=choices,
+            default=REQUIRED if default is None else _constant(default),
+            meaning=meanings.get(argument.arg, ""),
+        )  # fmt: skip
     return found
+
+
+def _arguments(function: ast.FunctionDef) -> list[tuple[ast.arg, ast.expr | None]]:
+    """Arguments of a function in order, each with its default."""
+    places = function.args.args
+    defaults = [None] * (len(places) - len(function.args.defaults)) + function.args.defaults
+    return [
+        *zip(places, defaults, strict=True),
+        *zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True),
+    ]
+
+
+def _kinds(hint: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Parts and choices of a type."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return _merged(_kinds(part) for part in get_args(hint))
+    if origin is Literal:
+        return (), tuple(get_args(hint))
+    if hint in (bool, int, float, str):
+        return (hint.__name__,), ()
+    if hint in (None, NoneType):
+        return ("None",), ()
+    if isinstance(origin, type) and issubclass(origin, tuple):
+        return ("tuple",), ()
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        return ("list",), ()
+    if origin is not None and getattr(origin, "__name__", "") == "Callable":
+        return ("Callable",), ()
+    return ("Tensor",), ()
+
+
+def _written_kinds(node: ast.expr, module: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """As `_kinds`, of an annotation in the source of a module; names are followed to their home."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return _merged(_written_kinds(part, module) for part in (node.left, node.right))
+    if isinstance(node, ast.Constant):
+        if isinstance(node.value, str):
+            return _written_kinds(_expression(node.value), module)
+        return ("None",), ()
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+        outer = node.value.id
+        if outer == "Literal":
+            values = ast.literal_eval(node.slice)
+            return (), values if isinstance(values, tuple) else (values,)
+        known = {"tuple": "tuple", "list": "list", "Sequence": "list", "Callable": "Callable"}
+        return (known.get(outer, "Tensor"),), ()
+    if isinstance(node, ast.Name):
+        if node.id in PLAIN:
+            return (node.id,), ()
+        home = _assigned(module, node.id)
+        if home is not None:
+            return _written_kinds(*home)
+    return ("Tensor",), ()
+
+
+def _merged(
+    parts: Iterable[tuple[tuple[str, ...], tuple[str, ...]]],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    kinds: list[str] = []
+    choices: list[str] = []
+    for some, values in parts:
+        kinds += [kind for kind in some if kind not in kinds]
+        choices += values
+    return tuple(kinds), tuple(choices)
+
+
+def _assigned(module: str, name: str) -> tuple[ast.expr, str] | None:
+    """The right side of ``name = ...``, and the module of convscope where it stands."""
+    if not module.startswith("convscope"):
+        return None
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == name for target in node.targets
+        ):
+            return node.value, module
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("convscope"):
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return _assigned(node.module, alias.name)
+    return None
+
+
+def _expression(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
 
 
 def described(registry: Registry[Any, Any], name: str) -> str:
     """The first paragraphs of an entry's docstring, without marks; nothing is imported."""
     text = ast.get_docstring(_source(*registry.home(name))) or ""
-    return _plain(text.partition("\nArgs:")[0])
+    paragraphs = re.split(r"\n\s*\n", _plain(text.partition("\nArgs:")[0]))
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def arguments_of(registry: Registry[Any, Any], name: str) -> set[str]:
@@ -211,34 +340,6 @@ def _plain(text: str) -> str:
     return re.sub(r"[ \t]+", " ", text).strip()
 
 
-def _setting(name: str, annotation: str, default: Any, meanings: Mapping[str, str]) -> Setting:
-    kinds: list[str] = []
-    choices: tuple[str, ...] = ()
-    for part in re.split(r"\s*\|\s*", annotation):
-        if part in _literals():
-            choices = _literals()[part]
-        elif part.startswith("Literal["):
-            choices = tuple(ast.literal_eval(f"({part[8:-1]},)"))
-        else:
-            kinds.append(part)
-    meaning = meanings.get(name, "")
-    return Setting(name=name, kinds=tuple(kinds), default=default, meaning=meaning, choices=choices)
-
-
-@cache
-def _literals() -> dict[str, tuple[str, ...]]:
-    """Names that `convscope.types` gives to lists of values."""
-    found = {}
-    for node in _tree("convscope.types").body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript):
-            kind = node.value
-            if isinstance(kind.value, ast.Name) and kind.value.id == "Literal":
-                values = ast.literal_eval(kind.slice)
-                name = ast.unparse(node.targets[0])
-                found[name] = values if isinstance(values, tuple) else (values,)
-    return found
-
-
 @cache
 def _tree(module: str) -> ast.Module:
     spec = find_spec(module)
@@ -282,7 +383,63 @@ def read_settings(name: str, method: Callable[..., Any], words: Sequence[str]) -
 
 def values_of(name: str, known: Mapping[str, Setting], words: Sequence[str]) -> dict[str, Any]:
     """As `read_settings`, for settings that are known already."""
-    given: dict[str, Any] = {}
+    return {setting.name: value for _, setting, value in _parsed(name, known, words)}
+
+
+def shared_values(
+    of: Mapping[str, Mapping[str, Setting]],
+    others: Mapping[str, Mapping[str, Setting]],
+    words: Sequence[str],
+) -> dict[str, dict[str, Any]]:
+    """Options for several methods at once: each goes to every method that has the setting.
+
+    Args:
+        of: Settings of the methods that are run, by name.
+        others: Of all methods that there are, to say which would have a setting.
+        words: Options and their values.
+
+    Returns:
+        Keyword arguments by method.
+
+    Raises:
+        UsageError: U11 for a setting that none of the methods has, with those that have it.
+
+    Example:
+        >>> def one(a, *, steps: int = 4): ...
+        >>> def two(a, *, steps: int = 4, fast: bool = False): ...
+        >>> both = {"one": settings_of(one), "two": settings_of(two)}
+        >>> shared_values(both, both, ["--steps", "2", "--fast"])
+        {'one': {'steps': 2}, 'two': {'steps': 2, 'fast': True}}
+    """
+    known: dict[str, Setting] = {}
+    for settings in of.values():
+        for option, setting in settings.items():
+            known.setdefault(option, setting)
+    everywhere = {option for settings in others.values() for option in settings}
+    for word in words:
+        option = word.removeprefix("--").partition("=")[0].replace("_", "-")
+        if not word.startswith("--") or option in known or option not in everywhere:
+            continue
+        homes = [name for name, settings in others.items() if option in settings]
+        raise UsageError(
+            f"{' and '.join(of)} {'have' if len(of) > 1 else 'has'} no --{option}",
+            code="U11",
+            expected=f"--show with one of {', '.join(homes)}",
+        )
+    given: dict[str, dict[str, Any]] = {name: {} for name in of}
+    for option, setting, value in _parsed(" and ".join(of), known, words):
+        for name, settings in of.items():
+            if option in settings:
+                given[name][setting.name] = value
+    return given
+
+
+def _parsed(
+    name: str, known: Mapping[str, Setting], words: Sequence[str]
+) -> list[tuple[str, Setting, Any]]:
+    """Option, setting and value for every option in `words`."""
+    given: list[tuple[str, Setting, Any]] = []
+    seen: set[str] = set()
     queue = list(words)
     while queue:
         word = queue.pop(0)
@@ -300,12 +457,13 @@ def values_of(name: str, known: Mapping[str, Setting], words: Sequence[str]) -> 
             option = ALIASES[option]
         option = _known(name, option, known)
         setting = known[option]
-        if setting.name in given:
+        if option in seen:
             raise UsageError(f"--{option} is given twice", code="U11")
+        seen.add(option)
         if "bool" in setting.kinds and not equals:
             if queue and queue[0].lower() in ("true", "false"):
                 negated = negated != (queue.pop(0).lower() == "false")
-            given[setting.name] = not negated
+            given.append((option, setting, not negated))
             continue
         if negated:
             raise UsageError(f"--no-{option}: {option} is no switch", code="U11",
@@ -314,8 +472,21 @@ def values_of(name: str, known: Mapping[str, Setting], words: Sequence[str]) -> 
             if not queue or re.fullmatch(r"--[a-zA-Z].*", queue[0]):
                 raise UsageError(f"--{option} needs a value", code="U11", expected=setting.words)
             value = queue.pop(0)
-        given[setting.name] = _converted(option, setting, value)
+        given.append((option, setting, _converted(option, setting, value)))
     return given
+
+
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Images before the first option, options after it.
+
+    Example:
+        >>> split_words(["mnist:test/7", "--steps", "4"])
+        (['mnist:test/7'], ['--steps', '4'])
+    """
+    for position, word in enumerate(words):
+        if word.startswith("--"):
+            return list(words[:position]), list(words[position:])
+    return list(words), []
 
 
 def _known(name: str, option: str, known: Mapping[str, Setting]) -> str:
@@ -355,32 +526,69 @@ def without_budget(
 
 
 def _converted(option: str, setting: Setting, text: str) -> Any:
-    if text.lower() == "none" and "None" in setting.kinds:
+    kinds = setting.kinds
+    if text.lower() == "none" and "None" in kinds:
         return None
+    if setting.is_fill:
+        return fill_of(option, text, setting.choices or FILLS)
     if setting.choices:
         low = text.lower()
         value = VALUES.get(low, low)
         return choose(option, value if value in setting.choices else text, setting.choices)
-    if "View" in setting.kinds:
+    if "Callable" in kinds:
         return named_views(text)
-    if "bool" in setting.kinds:
+    if "list" in kinds:
+        names = [name.strip() for name in text.split(",")]
+        if not all(names):
+            raise UsageError(
+                f"--{option} {text!r}", code="U01", expected="names with commas between"
+            )
+        return names
+    if "bool" in kinds:
         if text.lower() not in ("true", "false"):
             raise UsageError(f"--{option} {text!r}", code="U11", expected="true or false")
         return text.lower() == "true"
-    if "int" in setting.kinds and "float" not in setting.kinds:
-        try:
-            return int(text)
-        except ValueError:
-            raise UsageError(
-                f"--{option} {text!r}", code="U11", expected="a whole number"
-            ) from None
-    if "float" not in setting.kinds:
+    if "tuple" in kinds and "," in text:
+        return tuple(_whole(option, part) for part in text.split(",", 1))
+    if "int" in kinds and "float" not in kinds:
+        return _whole(option, text)
+    if "float" not in kinds:
         return text
     try:
         return fraction(text)
     except UsageError as error:
         error.where = f"--{option}"
         raise
+
+
+def _whole(option: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"--{option} {text!r}", code="U11", expected="a whole number") from None
+
+
+def fill_of(option: str, text: str, choices: Sequence[str] = FILLS) -> Any:
+    """A word such as ``mean`` or ``blur``, or a grey level.
+
+    Raises:
+        UsageError: U01 for another word, U03 for a level that is none.
+
+    Example:
+        >>> fill_of("fill", "blur"), fill_of("fill", "51/255")
+        ('blur', 0.2)
+    """
+    if text in choices:
+        return text
+    if not any(character.isdigit() for character in text):
+        return choose(option, text, (*choices, "a grey level such as 0.5"))
+    level = fraction(text)
+    if not 0 <= level <= 1:
+        meant = f"did you mean {level:g}/255?" if 1 < level <= 255 else ""
+        raise UsageError(
+            f"--{option} {text}", code="U03", expected="a grey level from 0 to 1", hint=meant
+        )
+    return level
 
 
 def named_views(text: str) -> Any:
