@@ -27,20 +27,24 @@ from convscope.cli._output import VOICE
 from convscope.cli._settings import shown_default
 from convscope.errors import ConvscopeError, UsageError, printable
 
-# Order of the help page: a first visit from top to bottom.
-COMMANDS = (
-    "doctor",
-    "demo",
-    "data",
-    "models",
-    "train",
-    "eval",
-    "inspect",
-    "attack",
-    "audit",
-    "scratch",
-    "adder",
-)
+MODULES = {
+    "doctor": "_doctor",
+    "demo": "_demo",
+    "data": "_data",
+    "models": "_models",
+    "train": "_train",
+    "eval": "_eval",
+    "inspect": "_inspect",
+    "attack": "_attack",
+    "audit": "_audit",
+    "report": "_audit",
+    "scratch": "_scratch",
+    "adder": "_scratch",
+}
+"""The module of each command, in the order of the help page: a first visit from top to bottom."""
+
+COMMANDS = tuple(MODULES)
+MODULE_ORDER = tuple(dict.fromkeys(MODULES.values()))
 
 HELP = """See what a convolutional network learned, where it looks, and how it is fooled.
 
@@ -92,8 +96,12 @@ class Everywhere:
     threads: int | None = None
 
 
-def build_app() -> cyclopts.App:
-    """The whole command line. Nothing heavy is imported before a command runs."""
+def build_app(command: str = "") -> cyclopts.App:
+    """The command line. Nothing heavy is imported before a command runs.
+
+    Args:
+        command: Build only what this command needs; by default all commands.
+    """
     from convscope import __version__
 
     app = cyclopts.App(
@@ -115,10 +123,12 @@ def build_app() -> cyclopts.App:
         app.register_install_completion_command(
             help="Let the shell complete commands and options (bash, zsh, fish)."
         )
-    for name in COMMANDS:
-        import_module(f"convscope.cli._{name}").register(app)
+    module = MODULES.get(command)
+    for name in MODULE_ORDER if module is None else (module,):
+        import_module(f"convscope.cli.{name}").register(app)
     for name in EXAMPLES:
-        app[name].help_epilogue = epilogue(name)
+        if module is None or name == command:
+            app[name].help_epilogue = epilogue(name)
     return app
 
 
@@ -139,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if page := wanted_page(words):
             show_page(page)
             return 0
-        app = build_app()
+        app = build_app(words[0] if words else "")
         words = translated(app, words)
         VOICE.words = tuple(words)
         result = app(words)

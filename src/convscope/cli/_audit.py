@@ -35,13 +35,20 @@ from convscope.cli._output import (
     warn,
     wrote,
 )
-from convscope.errors import DataError, GateFailed, PartlyRefused, ResourceError, UsageError
+from convscope.errors import (
+    DataError,
+    GateFailed,
+    PartlyRefused,
+    ResourceError,
+    UsageError,
+    choose,
+)
+from convscope.studies import AUDIT_SECTIONS
 
 if TYPE_CHECKING:
     from convscope.studies import AuditResult
 
-GATES = ("accuracy", "mean-per-class", "worst-class", "robust", "calibration-error",
-         "seconds-per-image", "parameters")  # fmt: skip
+GATES = tuple(gate for spec in AUDIT_SECTIONS.specs().values() for gate in spec.gates)
 
 
 def audit_model(
@@ -102,6 +109,7 @@ def audit_model(
     sections = [part.strip() for text in only or [] for part in text.split(",") if part.strip()]
     if only and not sections:
         raise UsageError("--only names no section", code="U01", expected="such as performance")
+    sections = [choose("section", name, AUDIT_SECTIONS) for name in sections]
     from convscope.data import match_classes, open_dataset
     from convscope.reports import refuse_taken
     from convscope.studies import audit
@@ -166,8 +174,6 @@ def html_path(out: Path) -> Path:
 @contextmanager
 def announced(title: str) -> Iterator[Callable[[int, int, str], None]]:
     """A progress display for `audit`."""
-    from convscope.studies import AUDIT_SECTIONS
-
     with progress(title, total=len(AUDIT_SECTIONS)) as bar:
         state = {"done": 0}
 

@@ -123,8 +123,8 @@ def report(result: Evaluation, part: Split) -> dict[str, Any]:
         "calibration_error": result.calibration_error,
         "confusion": None if many else result.confusion,
         "confusion_pairs": [
-            {"true": true, "predicted": read, "images": int(result.confusion[true, read])}
-            for true, read in pairs
+            {"true": true, "predicted": predicted, "images": int(result.confusion[true, predicted])}
+            for true, predicted in pairs
         ],
         "mistakes": [
             {

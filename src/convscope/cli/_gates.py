@@ -23,8 +23,8 @@ SHORT = {
 }
 """Names that people type."""
 
-SHARES = ("accuracy", "mean-per-class", "worst-class", "robust", "top1", "top3", "top5",
-          "calibration-error")  # fmt: skip
+SHARES = ("accuracy", "mean-per-class", "worst-class", "robust", "certified", "top1", "top3",
+          "top5", "calibration-error")  # fmt: skip
 AT_MOST = ("calibration-error", "loss", "seconds-per-image", "parameters")
 """Upper limits; all others are lower limits."""
 

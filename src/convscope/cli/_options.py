@@ -45,7 +45,7 @@ FILES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Common:
-    """Where data are, where the network runs, what is random, and who reads the output."""
+    """Where data are, where the network runs, what is random, and the kind of output."""
 
     data_dir: Path | None = None
     "Folder that holds the data files."

@@ -131,7 +131,8 @@ def table(
         most: Show only so many rows, and say where all of them are.
         written: Whether the command also writes them to its ``--out``.
     """
-    if most is not None and len(rows) > most:
+    more = 0 if most is None else len(rows) - most
+    if most is not None and more > 0:
         place = "what --out names" if written else "--json, and --out NAME writes them"
         say(f"the first {most} of {len(rows):,} rows; all are in {place}")
         rows = rows[:most]
@@ -149,6 +150,8 @@ def table(
         drawn.add_column(header)
     for row in rows:
         drawn.add_row(*(Text(printable(_plain(cell))) for cell in row))
+    if more > 0:
+        drawn.add_row(f"... {more:,} more")
     Console().print(drawn)
 
 

@@ -68,7 +68,7 @@ class Overrides:
     batch_size: int | None = None
     "Images per update."
     optimizer: Literal["adamw", "adam", "sgd", "muon"] | None = None
-    "Who moves the weights."
+    "Optimizer."
     learning_rate: float | None = None
     "Peak learning rate."
     other_learning_rate: float | None = None
@@ -175,8 +175,8 @@ def train_model(
     refuse_idle(overrides.table(), settings)
     folder = out or Path("runs") / _default_name(settings)
     tune_allocator()
-    speaks = os.environ.get("RANK", "0") == "0"
-    if speaks:
+    is_main = os.environ.get("RANK", "0") == "0"
+    if is_main:
         check_run_folder(folder, resume=resume)
     else:
         VOICE.quiet = True
@@ -192,14 +192,14 @@ def train_model(
             progress=step,
         )
     dataset.check_trainable()
-    if speaks:
+    if is_main:
         for warning in dataset.warnings:
             warn(warning)
     settings = fitted(settings, len(dataset.train), given=batch_is_given(overrides, config))
     steps = settings.epochs * (len(dataset.train) // settings.batch_size)
     with shown(settings, steps) as on_event:
         result = train(settings, dataset, out=folder, resume=resume, on_event=on_event)
-    if speaks:
+    if is_main:
         _finish(settings, result, as_json=as_json, data_dir=data_dir)
         raise_if_refused(dataset)
 

@@ -191,7 +191,7 @@ def _write_attack_folder(
 ) -> None:
     """Pictures (``adversarial-0000.png``), a figure, a table and the whole result.
 
-    Every picture is read back: it must be the 8-bit image that was judged.
+    Every picture is read again: it must be the 8-bit image that was judged.
     """
     with fresh_folder(out, force=force) as folder:
         for row, image in enumerate(result.saved):
@@ -210,7 +210,7 @@ def _write_attack_page(
     result: AttackResult, names: tuple[str, ...], out: Path, *, force: bool, known: bool
 ) -> None:
     """Images before and after, differences, and a table."""
-    report = Report(title=f"Fooling by {result.method}")
+    report = Report(title=f"Adversarial examples by {result.method}")
     section = report.section(
         "images", "Before and after", "Pictures are the 8-bit images, as they were judged again."
     )
@@ -259,7 +259,7 @@ def _write_plain_folder(result: Any, out: Path, *, force: bool, formats: Sequenc
 
 
 def _write_plain_page(result: Any, out: Path, *, force: bool) -> None:
-    # "ModelTransfer" is read as "Model transfer".
+    # "ModelTransfer" becomes "Model transfer".
     title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(result).__name__).capitalize()
     report = Report(title=title)
     section = report.section("result", "Result", "")

@@ -165,7 +165,9 @@ def write_images(
 def image_page(report: Report, work: Inspection) -> None:
     side = max(work.images.shape[2:])
     scale = screen_scale(side)
-    section = report.section("images", "Images", "What the network reads.")
+    section = report.section(
+        "images", "Images", "The input, and the class that the network predicts."
+    )
     rows = prediction_rows(work)
     section.gallery(
         [
@@ -196,9 +198,9 @@ def _explanation_section(
 ) -> None:
     section = report.section(
         "looking",
-        "Where it looks",
-        "Red speaks for the class, blue against it, white is nothing. In maps without a sign dark "
-        "blue is nothing and yellow is most.",
+        "Attribution maps",
+        "Red raises the score of the class, blue lowers it, white has no effect. In maps without a "
+        "sign dark blue is zero and yellow is the largest value.",
     )
     if all(found.maps.shape[1] == 1 for found in explanations.values()):
         _side_by_side(section, work, explanations, scale)
@@ -241,7 +243,7 @@ def _side_by_side(
             ["image", *names],
             rows,
             scale=scale,
-            caption="Below each image: the class that its maps are about. Below each map: the "
+            caption="Below each image: the class that its maps explain. Below each map: the "
             f"value of its strongest color. {told}.",
         )
 
@@ -289,7 +291,9 @@ def _occlusion_details(
 
 
 def _filter_section(report: Report, found: Filters) -> None:
-    section = report.section("filters", "Filters", "Each is stretched by itself.")
+    section = report.section(
+        "filters", "Filters", "Each filter is stretched to the full range of colors."
+    )
     sheet = filter_sheet(found)
     section.picture(
         found.layer,
@@ -301,7 +305,9 @@ def _filter_section(report: Report, found: Filters) -> None:
 
 
 def _map_section(report: Report, work: Inspection, found: FeatureMaps) -> None:
-    section = report.section("feature-maps", "Feature maps", "Each is stretched by itself.")
+    section = report.section(
+        "feature-maps", "Feature maps", "Each map is stretched to the full range of grays."
+    )
     for i in range(min(len(work.images), 8)):
         section.text(work.names[i])
         for layer in found.layers:
@@ -316,16 +322,16 @@ def _map_section(report: Report, work: Inspection, found: FeatureMaps) -> None:
 
 
 def prediction_rows(work: Inspection) -> list[dict[str, Any]]:
-    """One line per image: what it is called, what it is, what the network reads."""
+    """One line per image: its name, its class, and the prediction."""
     shares = work.logits.softmax(dim=1)
     rows = []
     for i, name in enumerate(work.names):
-        read = int(shares[i].argmax())
+        top = int(shares[i].argmax())
         classes = work.classifier.class_names
         row: dict[str, Any] = {"image": name}
         if work.labels is not None:
             row["true"] = name_of(classes, int(work.labels[i]))
-        row |= {"predicted": name_of(classes, read), "probability": float(shares[i, read])}
+        row |= {"predicted": name_of(classes, top), "probability": float(shares[i, top])}
         rows.append(row)
     return rows
 

@@ -55,7 +55,7 @@ def trust_on(
 
 
 def passes_of_trust(classifier: Classifier, count: int, passes: dict[str, int]) -> dict[str, int]:
-    """About how many passes the tests of each method take, and at last the curves.
+    """About how many passes the tests of each method take, and finally the curves.
 
     Args:
         classifier: The network that is explained.
@@ -92,7 +92,7 @@ def write_trust(
     """The table of trust as a page or a folder."""
     if out.suffix.lower() == ".html":
         report = Report(title=title)
-        trust_section(report.section("trust", "Whom to believe", TRUST_LEAD), found)
+        trust_section(report.section("trust", "Which explanations to trust", TRUST_LEAD), found)
         write_page(report, out, force=force)
         return
     with fresh_folder(out, force=force) as folder:

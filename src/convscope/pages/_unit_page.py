@@ -29,11 +29,11 @@ from convscope.reports import Report, Section
 from convscope.visualizations import Visualization
 
 BANDS = {
-    "image": "the image that was grown",
+    "image": "the optimized image",
     "random weights": "the same recipe on the network with random weights, which shows what the "
-    "recipe draws by itself",
-    "best real": "the real image that excites the unit most",
-    "nearest real": "the real image nearest to the grown one, to see whether it was memorized",
+    "recipe synthesizes on its own",
+    "best real": "the real image with the largest activation",
+    "nearest real": "the real image nearest to the optimized one, to see whether it was memorized",
 }
 
 
@@ -59,7 +59,9 @@ def write_units(
 
 
 def unit_section(report: Report, found: Visualization) -> None:
-    section = report.section("units", "What units like best", f"{visualization_title(found)}.")
+    section = report.section(
+        "units", "Images that maximize units", f"{visualization_title(found)}."
+    )
     for flag in found.flags:
         section.note(f"{flag[:1].upper()}{flag[1:]}.", level="warning")
     picture_rows(section, found, screen_scale(max(found.images.shape[2:])))
@@ -104,24 +106,24 @@ def picture_rows(section: Section, found: Visualization, scale: float) -> None:
 
 
 def unit_rows(found: Visualization) -> list[dict[str, Any]]:
-    """One line per unit: how active, compared with what, and who recognizes it."""
+    """One line per unit: its activation, what it compares with, and the predicted class."""
     shares = found.logits.softmax(dim=1)
     rows = []
     for i, unit in enumerate(found.units):
-        read = int(shares[i].argmax())
+        top = int(shares[i].argmax())
         row: dict[str, Any] = {"unit": unit, "activation": float(found.activations[i])}
         if found.natural is not None:
             row["largest on real"] = float(found.natural[i])
         if found.kept is not None:
             row["best step"] = int(found.kept[i])
-        row |= {"read as": name_of(found.class_names, read), "probability": float(shares[i, read])}
+        row |= {"predicted": name_of(found.class_names, top), "probability": float(shares[i, top])}
         if found.judgement is not None:
-            row["judge reads"] = name_of(found.class_names, int(found.judgement.labels[i]))
+            row["judge predicts"] = name_of(found.class_names, int(found.judgement.labels[i]))
             row["judge's probability"] = float(found.judgement.probabilities[i])
         if found.nearest is not None:
             row["distance to nearest real"] = float(found.nearest.distances[i])
         if found.stuck is not None and bool(found.stuck[i]):
-            row["read as"] = "no gradient: a dead unit"
+            row["predicted"] = "no gradient: a dead unit"
         rows.append(row)
     return rows
 

@@ -18,7 +18,7 @@ from convscope.training import Evaluation, evaluate
 from convscope.types import Images, Labels
 
 MOST_TESTED = 20_000
-"""Test images read for the accuracy; of larger splits, a random part."""
+"""Test images that the accuracy is measured on; of larger splits, a random part."""
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Audit:
 
     @cached_property
     def shown_rows(self) -> Tensor:
-        """A few test images to look at closely: read rightly, of many different classes."""
+        """A few test images to look at closely: classified correctly, of many different classes."""
         right = (self.evaluation.predicted == self.test.labels).nonzero()[:, 0]
         return self.of_many_classes(right, self.count, purpose=3)
 
@@ -137,7 +137,7 @@ class Audit:
 
 
 def legend(channels: int) -> str:
-    """How to read the picture of a difference or a noise."""
+    """What the colors of a difference or a perturbation mean."""
     if channels == 1:
         return "Red is brighter, blue is darker."
     return "Gray is no change; colors are what was added."
