@@ -27,8 +27,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from convscope.classifier import Classifier
 from convscope.cli import main
 
-ATTACK = ("attack pgd mnist-conv2-fc digits:test/0-9 --epsilon 0.1", 150)
-INSPECT = ("inspect mnist-conv2-fc digits:test/0 --show saliency", 12)
+ATTACK = "attack pgd mnist-conv2-fc digits:test/0-9 --epsilon 0.1"
+INSPECT = "inspect mnist-conv2-fc digits:test/0 --show saliency"
+MOST_VISITS = 12
+"""Modules that the classifier may be handed to on the way of `INSPECT`."""
+
+MOST_CONVERSIONS = 2
+"""Places outside the attack's own arithmetic that may convert between levels and floats."""
+
 OWN = ("convscope.attacks.", "convscope.ascent.", "convscope.probe", "convscope.classifier")
 """Modules whose conversions are the attack's own arithmetic."""
 
@@ -142,12 +148,12 @@ def by_package(functions: set[tuple[str, str, int]]) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    attack, inspect = walk(ATTACK[0]), walk(INSPECT[0])
+    attack, inspect = walk(ATTACK), walk(INSPECT)
     record(
         "data_walk",
         {"attack": attack, "inspect": inspect},
-        commands={"attack": ATTACK[0], "inspect": INSPECT[0]},
-        targets={"functions": ATTACK[1], "classifier_visits": INSPECT[1], "conversions": 2},
+        commands={"attack": ATTACK, "inspect": INSPECT},
+        limits={"classifier_visits": MOST_VISITS, "conversions": MOST_CONVERSIONS},
     )
-    few = attack["functions"] <= ATTACK[1] and len(inspect["classifier_visits"]) <= INSPECT[1]
-    sys.exit(0 if few and len(attack["conversions"]) <= 2 else 1)
+    short = len(inspect["classifier_visits"]) <= MOST_VISITS
+    sys.exit(0 if short and len(attack["conversions"]) <= MOST_CONVERSIONS else 1)

@@ -169,6 +169,7 @@ def test_what_is_refused_names_what_would_do(here, capsys, line, code, says):
         "inspect M digits:test/7 --show GradCAM,ig,smoothgrad --target 3",
         "eval M --dataset digits --count 20 --split val --fail-under acc=0.1,top3=0.2",
         "eval M --data digits --limit 20 --fail-under 0.1",
+        "audit M --data digits --attacked 4 --images 2 --only architecture --gate parameters=1e9",
         "train mnist-conv1 --lr 0.01 --batch 64 --epoch 3 --optimizer AdamW --print-config",
     ],
 )

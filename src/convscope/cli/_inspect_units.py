@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from convscope.cli._opened import opened_network
-from convscope.cli._options import Common, Output
+from convscope.cli._options import Common, Output, check_number
 from convscope.cli._output import (
     SCREENFUL,
     emit,
@@ -73,6 +73,7 @@ def look_at_units(classifier: Classifier, wish: Units, common: Common, output: O
     if wish.recipe is not None:
         known = settings_of(RECIPES[choose("recipe", wish.recipe, RECIPES)])
     settings = values_of(wish.recipe or "--units without --recipe", known, wish.options)
+    check_number("--steps", settings.get("steps"))
     reference = reference_of(classifier, wish.data, common)
     judge = None
     if wish.judge is not None:
