@@ -10,7 +10,8 @@ from PIL import Image
 from convscope import results
 from convscope.attacks import ATTACKS, AttackResult
 from convscope.cli import main
-from convscope.cli._settings import read_settings, settings_of
+from convscope.cli._setting_values import read_settings
+from convscope.cli._settings import settings_of
 from convscope.errors import UsageError
 from convscope.models import build, save_model
 

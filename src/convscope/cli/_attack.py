@@ -30,14 +30,8 @@ from convscope.cli._output import (
     warn,
     watching,
 )
-from convscope.cli._settings import (
-    settings_written,
-    shown_default,
-    split_words,
-    takes_target,
-    values_of,
-    without_budget,
-)
+from convscope.cli._setting_values import split_words, values_of, without_budget
+from convscope.cli._settings import settings_written, shown_default, takes_target
 from convscope.errors import PartlyRefused, UsageError
 
 if TYPE_CHECKING:

@@ -29,7 +29,8 @@ from convscope.cli._options import (
     check_number,
 )
 from convscope.cli._output import data_place, fresh_name, next_step, not_kept
-from convscope.cli._settings import settings_written, shared_values, split_words
+from convscope.cli._setting_values import shared_values, split_words
+from convscope.cli._settings import settings_written
 from convscope.errors import UsageError
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
 

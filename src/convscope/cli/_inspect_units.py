@@ -18,7 +18,8 @@ from convscope.cli._output import (
     warn,
     wrote,
 )
-from convscope.cli._settings import Setting, settings_of, values_of
+from convscope.cli._setting_values import values_of
+from convscope.cli._settings import Setting, settings_of
 from convscope.errors import UsageError, choose
 
 if TYPE_CHECKING:
