@@ -115,7 +115,7 @@ def main() -> None:
     if given.model:
         classifier = load(given.model)
         defended = {
-            "blur 1": defenses.blur(classifier, sigma=1.0),
+            "blur 1": defenses.blur(classifier, std=1.0),
             "3 bits": defenses.bit_depth(classifier, bits=3),
             "threshold 0.5": defenses.threshold(classifier, level=0.5),
             "median 3": defenses.median(classifier, size=3),
@@ -136,7 +136,6 @@ def main() -> None:
             epsilon=EPSILON,
             effort=given.effort,
             generator=torch.Generator().manual_seed(0),
-            on_rung=print,
         )
         figures = found.summary() | {"warnings": warnings(found)}
         if given.official:
@@ -162,7 +161,7 @@ def main() -> None:
             smooth,
             test.floats(rows),
             test.labels[list(rows)],
-            sigma=0.5,
+            std=0.5,
             draws=given.draws,
             generator=torch.Generator().manual_seed(0),
         )

@@ -66,8 +66,9 @@ def count(
         totals["outside_ball"] += outside_ball(result.adversarials, images, epsilon)
         totals["outside_box"] += outside_box(result.adversarials)
         if eight_bit:
-            totals["saved_outside_ball"] += outside_bytes(result.saved, images, epsilon)
-        kept[name] = (int((result.fooled & ~result.trivial).sum()), result.lost_by_saving)
+            totals["saved_outside_ball"] += outside_bytes(result.quantized, images, epsilon)
+        hits = int((result.success & ~result.already_misclassified).sum())
+        kept[name] = (hits, result.lost_to_quantization)
     return totals, kept
 
 
@@ -115,8 +116,8 @@ def on_mnist(model: str, data_dir: Path | None) -> dict[str, Any]:
     for epsilon in (0.1, 0.3, 32 / 255):
         totals, kept = count(network, images, labels, epsilon, True)
         shares[f"epsilon {epsilon:.4g}"] = totals | {
-            name: {"fooled": fooled, "lost_by_saving": lost}
-            for name, (fooled, lost) in kept.items()
+            name: {"fooled": success, "lost_by_saving": lost}
+            for name, (success, lost) in kept.items()
         }
     return shares
 

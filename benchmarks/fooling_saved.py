@@ -91,28 +91,28 @@ def row_of(classifier: Classifier, result: AttackResult, radius: float | None) -
     nearest = region.nearest_bytes(result.adversarials)
     with classifier.probe() as probe:
         read = probe.logits(nearest.float() / 255)
-    task = ~result.trivial
+    task = ~result.already_misclassified
     rows = torch.arange(len(result))
-    fooled = result.fooled & task
-    lost = fooled & ~result.goal.reached(read, rows)
-    still = fooled & ~result.fooled_saved
+    success = result.success & task
+    lost = success & ~result.criterion.is_adversarial(read, rows)
+    still = success & ~result.success_quantized
     bytes_before = (result.originals * 255).round().long()
-    moved = (result.saved.long() - bytes_before).double() / 255
+    moved = (result.quantized.long() - bytes_before).double() / 255
     outside = 0
     if radius is not None and result.norm == "linf":
         outside = int((moved.abs() > radius + 1e-12).sum())
     elif radius is not None:
         outside = int((moved.flatten(1).norm(dim=1) > radius + 1e-12).sum())
-    count = max(int(fooled.sum()), 1)
+    count = max(int(success.sum()), 1)
     return {
-        "fooled": int(fooled.sum()),
+        "fooled": int(success.sum()),
         "lost_nearest": int(lost.sum()),
         "share_lost_nearest": round(int(lost.sum()) / count, 4),
         "lost_saved": int(still.sum()),
         "share_lost_saved": round(int(still.sum()) / count, 4),
         "saved_outside": outside,
-        "median_l2": _median(result.distance("l2")[fooled]),
-        "median_l2_saved": _median(moved.flatten(1).norm(dim=1)[fooled]),
+        "median_l2": _median(result.distance("l2")[success]),
+        "median_l2_saved": _median(moved.flatten(1).norm(dim=1)[success]),
         "forwards_per_image": round(result.cost.forwards / len(result), 3),
         "backwards_per_image": round(result.cost.backwards / len(result), 3),
     }

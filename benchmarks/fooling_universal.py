@@ -46,7 +46,7 @@ def main() -> None:
         )
         summary = found.summary()
         figures[name] = {
-            "mean": summary["fooled"],
+            "mean": summary["success_rate"],
             "per_class": summary["rates"],
             "seconds": summary["seconds"],
             "forwards": found.cost.forwards,

@@ -154,8 +154,8 @@ def measure(name: str, count: int, given: argparse.Namespace) -> None:
     result = CASES[name](classifier, images, labels)
     seconds = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    fooled = getattr(result, "success_rate", None)
-    print(json.dumps({"seconds": seconds, "peak_bytes": peak, "success_rate": fooled}))
+    success = getattr(result, "success_rate", None)
+    print(json.dumps({"seconds": seconds, "peak_bytes": peak, "success_rate": success}))
 
 
 def main() -> None:

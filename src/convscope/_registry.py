@@ -15,7 +15,10 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Generic, TypeVar, cast
 
+from convscope.errors import choose
+
 T = TypeVar("T")
+S = TypeVar("S", bound="Spec")
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,10 @@ class Spec:
     about: str = ""
     aliases: tuple[str, ...] = field(default=(), kw_only=True)
 
-
-S = TypeVar("S", bound=Spec)
+    @classmethod
+    def of(cls: type[S], entry: Any) -> S:
+        """The record of an entry that comes without one."""
+        return cls(entry, _first_line(entry))
 
 
 class Registry(MutableMapping[str, T], Generic[T, S]):
@@ -101,6 +106,18 @@ class Registry(MutableMapping[str, T], Generic[T, S]):
         aliases = self.aliases
         return aliases.get(name, aliases.get(name.replace("-", ""), typed))
 
+    def chosen(self, kind: str, typed: str) -> T:
+        """The entry that `typed` means, a name or an alias.
+
+        Args:
+            kind: What entries are called in the error.
+            typed: The name.
+
+        Raises:
+            UsageError: U01 with the closest name.
+        """
+        return self[choose(kind, self.known(typed), self, aliases=self.aliases)]
+
     def __getitem__(self, name: str) -> T:
         home = self._specs[name].home
         if not isinstance(home, str):
@@ -114,7 +131,7 @@ class Registry(MutableMapping[str, T], Generic[T, S]):
             about = spec.about or _first_line(spec.home)
             self._specs[name] = replace(spec, about=about)
         else:
-            self._specs[name] = self.kind(entry, _first_line(entry))
+            self._specs[name] = self.kind.of(entry)
 
     def __delitem__(self, name: str) -> None:
         del self._specs[name]

@@ -51,7 +51,7 @@ def straight_through(images: Tensor, changed: Tensor) -> Tensor:
 
 @checked
 def bit_depth(classifier: Classifier, *, bits: int = 3) -> Classifier:
-    """Classify images of ``2 ** bits`` grey levels.
+    """Classify images of ``2 ** bits`` gray levels.
 
     Args:
         classifier: What is to be defended.
@@ -85,32 +85,32 @@ def bit_depth(classifier: Classifier, *, bits: int = 3) -> Classifier:
 
 
 @checked
-def blur(classifier: Classifier, *, sigma: float = 1.0) -> Classifier:
+def blur(classifier: Classifier, *, std: float = 1.0) -> Classifier:
     """Classify images that went through a Gaussian.
 
     Args:
         classifier: What is to be defended.
-        sigma: Standard deviation in pixels; 0 is the identity.
+        std: Standard deviation in pixels; 0 is the identity.
 
     Returns:
         A classifier; attacks on it differentiate the blur, too.
 
     Raises:
-        UsageError: U16 for a negative or infinite sigma.
+        UsageError: U16 for a negative or infinite deviation.
 
     Example:
         >>> import torch
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
-        >>> blur(classifier, sigma=1.0).predict(torch.rand(1, 1, 2, 2)).labels.shape
+        >>> blur(classifier, std=1.0).predict(torch.rand(1, 1, 2, 2)).labels.shape
         torch.Size([1, 2])
 
     Source:
         A course report on MNIST proposes it. It falls to attacks that know it.
     """
-    if not (math.isfinite(sigma) and sigma >= 0):
-        raise UsageError(f"sigma must be at least 0 and finite, got {sigma}", code="U16")
-    return in_front(classifier, lambda images: gaussian_blur(images, sigma), f"blur {sigma:g}")
+    if not (math.isfinite(std) and std >= 0):
+        raise UsageError(f"std must be at least 0 and finite, got {std}", code="U16")
+    return in_front(classifier, lambda images: gaussian_blur(images, std), f"blur {std:g}")
 
 
 @checked

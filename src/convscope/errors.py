@@ -6,7 +6,7 @@ the text, never a traceback, and leaves with the `exit_code` of the class.
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import ClassVar
 
@@ -143,8 +143,23 @@ def printable(text: str, limit: int = 400) -> str:
     return line
 
 
-def choose(kind: str, name: str, known: Iterable[str], *, code: str = "U01") -> str:
+def choose(
+    kind: str,
+    name: str,
+    known: Iterable[str],
+    *,
+    code: str = "U01",
+    aliases: Mapping[str, str] | None = None,
+) -> str:
     """`name` if it is one of `known`; otherwise an error that names the closest.
+
+    Args:
+        kind: What the names are of.
+        name: What was given.
+        known: What there is.
+        code: Of the error.
+        aliases: Other names that people type, and what they mean: close ones are suggested by
+            what they mean.
 
     Raises:
         UsageError: ``unknown attack 'pdg'``, with the closest names and all of them if few.
@@ -156,7 +171,9 @@ def choose(kind: str, name: str, known: Iterable[str], *, code: str = "U01") -> 
     names = list(known)
     if name in names:
         return name
-    close = get_close_matches(name, names, n=3, cutoff=0.55)
+    meant = {other: to for other, to in (aliases or {}).items() if to in names}
+    near = get_close_matches(name, [*names, *meant], n=3, cutoff=0.55)
+    close = list(dict.fromkeys(meant.get(other, other) for other in near))
     hint = f"did you mean {' or '.join(close)}?" if close else "use one of the names above"
     shown = names if len(names) <= 40 else [*names[:40], "..."]
     raise UsageError(

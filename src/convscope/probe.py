@@ -64,6 +64,14 @@ class Cost:
     backwards: int
     seconds: float
 
+    def __add__(self, other: Cost) -> Cost:
+        """The cost of both together."""
+        return Cost(
+            forwards=self.forwards + other.forwards,
+            backwards=self.backwards + other.backwards,
+            seconds=self.seconds + other.seconds,
+        )
+
 
 @readable
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.ascent import anywhere, ascend, box, l2_step, linf_ball, plain_step, sign_step
+from convscope.ascent import ascend, box, l2_step, linf_ball, plain_step, sign_step, unconstrained
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 
@@ -24,9 +24,13 @@ start = torch.full((5, 1, 2, 2), 0.5) + 0.01 * torch.arange(5.0).view(5, 1, 1, 1
 
 
 def climb(**more):
+    return climb_on(second, **more)
+
+
+def climb_on(objective, **more):
     settings = {"step": sign_step(0.016), "region": box(), "steps": 10} | more
     with two.probe() as probe:
-        return ascend(start, probe, second, **settings), probe.cost()
+        return ascend(start, probe, objective, **settings), probe.cost()
 
 
 def test_one_step_is_one_sign_step():
@@ -139,7 +143,7 @@ def test_latents_are_painted_before_the_network_sees_them():
     decode = lambda z, k, rows: torch.sigmoid(z)
     with two.probe() as probe:
         ascent = ascend(torch.zeros(5, 1, 2, 2), probe, second, step=plain_step(1.0),
-                        region=anywhere(), steps=30, decode=decode)  # fmt: skip
+                        region=unconstrained(), steps=30, decode=decode)  # fmt: skip
     assert (second(None, two.logits(torch.sigmoid(ascent.images)), None) > 1).all()
 
 
@@ -172,6 +176,28 @@ def test_order_of_the_batch_does_not_matter():
     )
 
 
+def test_an_observer_is_shown_every_point_before_rows_leave():
+    points = []
+    ascent, _ = climb(stop=reached, observer=points.append)
+    assert [point.k for point in points] == list(range(len(points)))
+    assert points[0].rows.tolist() == [0, 1, 2, 3, 4] and torch.equal(points[0].x, start)
+    for point in points:
+        assert torch.equal(ascent.history[point.k, point.rows], point.values)
+    still_there = torch.cat([point.rows for point in points]).bincount(minlength=5)
+    assert torch.equal(still_there - 1, ascent.steps)
+
+
+def test_an_observer_is_shown_all_samples_and_the_end():
+    points = []
+    twice = lambda x, k, rows: x.repeat_interleave(2, dim=0)
+    mean = lambda x, logits, rows: (logits[:, 1] - logits[:, 0]).view(-1, 2).mean(1)
+    ascent, _ = climb_on(mean, decode=twice, num_samples=2, steps=3, observer=points.append)
+    assert len(points) == 4 and torch.equal(points[-1].x, ascent.images)
+    assert points[-1].samples.shape == (10, 2) and points[-1].outputs.shape == (5, 2)
+    some = points[-1].of(torch.tensor([True, False, False, True, False]))
+    assert torch.equal(some.samples, points[-1].samples[[0, 1, 6, 7]])
+
+
 class Remembering:
     """A step that keeps every point it was shown."""
 
@@ -181,9 +207,9 @@ class Remembering:
     def start(self, x):
         self.then.start(x)
 
-    def observe(self, x, gradient, values, outputs, k, rows):
-        self.seen.append(x)
-        self.copies.append(x.clone())
+    def observe(self, point):
+        self.seen.append(point.x)
+        self.copies.append(point.x.clone())
 
     def __call__(self, gradient, k, rows):
         return self.then(gradient, k, rows)

@@ -112,23 +112,6 @@ def test_u03_nonsense_radii_are_refused(ball, radius):
     assert caught.value.code == "U03"
 
 
-@pytest.mark.parametrize("ball", [linf_ball, l2_ball])
-def test_random_points_are_inside_and_repeatable(ball):
-    center = torch.rand(6, 1, 5, 4)
-    region = ball(center, 0.3)
-    one = region.random_point(torch.Generator().manual_seed(3))
-    assert region.contains(one).all()
-    assert torch.equal(one, region.random_point(torch.Generator().manual_seed(3)))
-
-
-def test_random_points_of_the_l2_ball_are_uniform_in_volume():
-    """In d dimensions half the volume lies beyond 0.5^(1/d) of the radius."""
-    center = torch.full((4000, 1, 2, 2), 0.5)
-    points = l2_ball(center, 0.4).random_point(torch.Generator().manual_seed(0))
-    share = ((points - center).flatten(1).norm(dim=1) > 0.4 * 0.5**0.25).float().mean()
-    assert abs(share - 0.5) < 0.04
-
-
 def test_box_is_what_an_image_can_be():
     x = torch.tensor([[[[-1.0, 0.25], [0.5, 3.0]]]])
     assert torch.equal(box().project(x, torch.tensor([0])), x.clamp(0, 1))

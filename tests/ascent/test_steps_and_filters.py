@@ -86,10 +86,10 @@ def test_normalized_gradients_have_unit_length_and_zero_stays_zero():
     assert torch.allclose(lengths, torch.tensor([0.0, 1.0, 1.0, 1.0]))
 
 
-@pytest.mark.parametrize("sigma", [0.0, 1e-9, 0.02, 0.3, 1.0, 4.0, 100.0])
-def test_u16_any_sigma_keeps_constants_and_makes_no_nan(sigma):
+@pytest.mark.parametrize("std", [0.0, 1e-9, 0.02, 0.3, 1.0, 4.0, 100.0])
+def test_u16_any_sigma_keeps_constants_and_makes_no_nan(std):
     x = torch.full((2, 3, 7, 5), 0.25)
-    assert torch.allclose(gaussian_blur(x, sigma), x, atol=1e-6)
+    assert torch.allclose(gaussian_blur(x, std), x, atol=1e-6)
 
 
 def test_blur_spreads_a_point_symmetrically_and_keeps_its_mass():
@@ -103,5 +103,5 @@ def test_blur_spreads_a_point_symmetrically_and_keeps_its_mass():
 
 
 def test_blurred_shows_the_step_a_smooth_gradient():
-    seen = update(blurred(plain_step(1.0), sigma=lambda k: 2.0))
+    seen = update(blurred(plain_step(1.0), std=lambda k: 2.0))
     assert torch.equal(seen, gaussian_blur(gradient, 2.0))

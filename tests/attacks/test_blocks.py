@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from convscope import robustness
-from convscope.attacks import ATTACKS, AttackResult, _blocks, apgd, pgd, rotations
+from convscope.attacks import ATTACKS, AttackResult, _blocks, apgd, pgd, random_rotations
 from convscope.errors import UsageError
 from tests.contracts.test_attacks import settings_for
 
-EACH = ("originals", "adversarials", "saved", "labels", "logits_before", "logits_after",
-        "logits_saved", "steps", "history", "zero_gradients", "nonfinite")  # fmt: skip
+EACH = ("originals", "adversarials", "quantized", "labels", "logits_before", "logits_after",
+        "logits_quantized", "steps", "history", "zero_gradients", "nonfinite")  # fmt: skip
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def same(whole: AttackResult, cut: AttackResult):
         a, b = getattr(whole, name), getattr(cut, name)
         assert a.shape == b.shape and a.dtype == b.dtype, name
         assert torch.allclose(a.float(), b.float(), atol=1e-5, equal_nan=True), name
-    assert torch.equal(whole.fooled, cut.fooled)
+    assert torch.equal(whole.success, cut.success)
     assert whole.settings == cut.settings and whole.epsilon == cut.epsilon
     assert whole.flags == cut.flags
     assert whole.cost.forwards == cut.cost.forwards
@@ -63,11 +63,11 @@ def test_blocks_change_no_result(name, case, small_blocks):
     cut, after_cut = run()
     if name in ("auto-attack", "apgd-targeted", "fab"):
         # A turn ends for a block, not for all, when its rows are done: never more work.
-        assert torch.equal(whole.fooled, cut.fooled)
+        assert torch.equal(whole.success, cut.success)
         assert torch.allclose(whole.adversarials, cut.adversarials, atol=1e-5)
         return
     same(whole, cut)
-    if after_whole is not None and not bool(whole.fooled.all()):
+    if after_whole is not None and not bool(whole.success.all()):
         assert torch.equal(after_whole, after_cut)
 
 
@@ -84,9 +84,9 @@ def test_settings_of_each_row_go_with_their_rows(case, small_blocks):
     same(whole, pgd(classifier, images, labels, **settings))
 
 
-def test_views_are_the_same_for_every_block(case, small_blocks):
+def test_random_transforms_are_the_same_for_every_block(case, small_blocks):
     classifier, images, labels = case
-    settings = {"epsilon": 0.1, "steps": 3, "views": rotations(30.0), "draws": 2}
+    settings = {"epsilon": 0.1, "steps": 3, "transforms": random_rotations(30.0), "eot_samples": 2}
     whole = apgd(classifier, images, labels, **settings)
     small_blocks()
     same(whole, apgd(classifier, images, labels, **settings))
@@ -122,8 +122,8 @@ def test_the_judge_does_not_depend_on_blocks(digits, small_blocks):
     cut = robustness.evaluate(classifier, images[:20], labels[:20], epsilon=0.05, effort="quick")
     assert torch.equal(whole.broken_by, cut.broken_by)
     assert torch.allclose(whole.adversarials, cut.adversarials, atol=1e-5)
-    assert [(r.attacked, r.broken, r.standing) for r in whole.ladder] == [
-        (r.attacked, r.broken, r.standing) for r in cut.ladder
+    assert [(r.attacked, r.broken, r.robust) for r in whole.suite] == [
+        (r.attacked, r.broken, r.robust) for r in cut.suite
     ]
     assert [(c.name, c.verdict, c.number) for c in whole.checks] == [
         (c.name, c.verdict, pytest.approx(c.number)) for c in cut.checks

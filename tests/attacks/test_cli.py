@@ -12,8 +12,9 @@ from convscope.attacks import ATTACKS, AttackResult
 from convscope.cli import main
 from convscope.cli._setting_values import read_settings
 from convscope.cli._settings import settings_of
+from convscope.data import open_dataset
 from convscope.errors import UsageError
-from convscope.models import build, save_model
+from convscope.models import build, load, save_model
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +33,22 @@ def test_json_is_what_was_asked_for(model, capsys):
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["images"] == 5 and found["epsilon"] == pytest.approx(8 / 255)
-    assert {"fooled", "forwards_per_image", "backwards_per_image", "seconds"} <= set(found)
+    assert {"success_rate", "forwards_per_image", "backwards_per_image", "seconds"} <= set(found)
 
 
 def test_nan_becomes_null(model, capsys):
-    """All five images are trivial when the target is what they are read as."""
-    words = ["attack", "pgd", model, "digits:test/0", "--epsilon=0", "--json"]
+    """All five images are predicted as the target already: there is no success rate."""
+    network = load(model)
+    images = open_dataset("digits").split("test").floats()
+    predicted = network.predict(images, top=1).labels[:, 0]
+    target = int(predicted.mode().values)
+    rows = ",".join(map(str, (predicted == target).nonzero()[:5, 0].tolist()))
+    words = ["attack", "pgd", model, f"digits:test/{rows}", "--target", str(target), "--json"]
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["fooled"] is None or 0 <= found["fooled"] <= 1
+    assert found["images"] == found["already_misclassified"] == 5
+    assert found["success_rate"] is None and found["success_rate_quantized"] is None
+    assert {flag["code"] for flag in found["flags"]} >= {"target-predicted"}
 
 
 def test_a_folder_holds_the_8_bit_images_that_were_judged(model, tmp_path, capsys):
@@ -53,7 +61,7 @@ def test_a_folder_holds_the_8_bit_images_that_were_judged(model, tmp_path, capsy
     assert result.targets.tolist() == [0, 0, 0]
     for row in range(3):
         read = np.asarray(Image.open(out / f"adversarial-{row:04d}.png"))
-        assert np.array_equal(read, result.saved[row, 0].numpy())
+        assert np.array_equal(read, result.quantized[row, 0].numpy())
     assert (out / "figure.png").is_file() and (out / "images.csv").is_file()
     assert main(words) == 2 and "U13" in capsys.readouterr().err
 
@@ -137,11 +145,11 @@ def test_every_attack_takes_a_target_and_an_epsilon(model, capsys, name):
     assert ("has no budget" in printed.err) is ("within_epsilon" in found) is not bounded
 
 
-def test_views_are_given_by_name(model, capsys):
+def test_random_transforms_are_given_by_name(model, capsys):
     words = ["attack", "apgd", model, "digits:test/0-2", "--epsilon=0.2", "--steps=2",
-             "--views", "rotation,crop", "--draws=2", "--json"]  # fmt: skip
+             "--transforms", "rotation,crop", "--eot-samples=2", "--json"]  # fmt: skip
     assert main(words) == 0
-    assert json.loads(capsys.readouterr().out)["settings"]["draws"] == 2
+    assert json.loads(capsys.readouterr().out)["settings"]["eot_samples"] == 2
     assert main([*words[:6], "--views", "rotations"]) == 2
     assert "did you mean rotation" in capsys.readouterr().err
 
@@ -154,12 +162,12 @@ def test_a_robust_accuracy_under_the_gate_ends_with_1(model, capsys, share, code
     assert ("under" in capsys.readouterr().err) is bool(code)
 
 
-def test_evaluate_prints_the_ladder(model, capsys):
+def test_evaluate_prints_the_suite(model, capsys):
     words = ["attack", "evaluate", model, "--data", "digits", "--epsilon", "0.1",
              "--effort", "quick", "--count", "4", "--json"]  # fmt: skip
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["ladder"][0]["attack"] == "fgsm"
+    assert found["suite"][0]["attack"] == "fgsm"
     assert found["images"] == 4
 
 
@@ -169,7 +177,7 @@ def test_certify_prints_the_curve_and_writes_a_page(model, tmp_path, capsys):
              "--images", "3", "--json", "--out", str(out)]  # fmt: skip
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["images"] == 3 and found["sigma"] == 0.25 and found["draws"] == 50
+    assert found["images"] == 3 and found["std"] == 0.25 and found["draws"] == 50
     shares = list(found["certified_accuracy"].values())
     assert shares == sorted(shares, reverse=True)
     assert "<svg" in out.read_text() and "certified accuracy" in out.read_text()

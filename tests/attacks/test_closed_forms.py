@@ -32,7 +32,7 @@ def test_the_ball_is_searched_to_its_border(plane, attack, share, falls):
     classifier, image, label, w, gap = plane
     nearest = gap / float(w.abs().sum())
     result = attack(classifier, image, label, epsilon=share * nearest, steps=40)
-    assert bool(result.fooled) is falls
+    assert bool(result.success) is falls
 
 
 @pytest.mark.parametrize("share,falls", [(0.999, False), (1.01, True)])
@@ -41,13 +41,13 @@ def test_so_is_the_round_ball(plane, attack, share, falls):
     classifier, image, label, w, gap = plane
     nearest = gap / float(w.norm())
     result = attack(classifier, image, label, epsilon=share * nearest, norm="l2", steps=40)
-    assert bool(result.fooled) is falls
+    assert bool(result.success) is falls
 
 
 def test_deepfool_takes_one_step_across_the_plane(plane):
     classifier, image, label, w, gap = plane
     result = attacks.deepfool(classifier, image, label)
-    assert result.fooled.all() and result.steps.item() == 1
+    assert result.success.all() and result.steps.item() == 1
     assert result.distance().item() == pytest.approx(1.02 * gap / float(w.norm()), rel=1e-3)
 
 
@@ -61,7 +61,7 @@ def test_ddn_finds_the_nearest_point(plane):
     classifier, image, label, w, gap = plane
     result = attacks.ddn(classifier, image, label)
     assert result.distance().item() == pytest.approx(gap / float(w.norm()), rel=0.03)
-    assert result.fooled.all()
+    assert result.success.all()
 
 
 def test_carlini_wagner_finds_the_nearest_point(plane):
@@ -69,7 +69,7 @@ def test_carlini_wagner_finds_the_nearest_point(plane):
     result = attacks.carlini_wagner(
         classifier, image, label, steps=60, search_steps=5, step_size=0.02
     )
-    assert result.fooled.all()
+    assert result.success.all()
     assert result.distance().item() == pytest.approx(gap / float(w.norm()), rel=0.05)
 
 

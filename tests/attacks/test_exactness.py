@@ -15,6 +15,7 @@ from torch import nn
 
 from convscope.attacks import ATTACKS, pgd
 from convscope.classifier import Classifier
+from convscope.flags import codes_of
 
 torch.manual_seed(3)
 NET = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).requires_grad_(False)
@@ -79,11 +80,11 @@ def test_saved_images_of_8_bit_originals_stay_inside_and_survive_a_png(seed, lev
     epsilon = (levels + fine) / 255
     result = pgd(CLASSIFIER, images, labels, epsilon=epsilon, steps=4, keep="best")
     low = torch.round(images * 255).long()
-    moved = (result.saved.long() - low).abs()
+    moved = (result.quantized.long() - low).abs()
     # The radius in levels, as the attack got it: levels + 0.9999999999999999 is one level more.
     assert (moved <= math.floor(epsilon * 255 * (1 + 1e-12))).all()
-    assert not any("no 8-bit image" in flag for flag in result.flags)
-    for image in result.saved:
+    assert "no-8-bit-image" not in codes_of(result.flags)
+    for image in result.quantized:
         file = io.BytesIO()
         Image.fromarray(image[0].numpy()).save(file, "PNG")
         assert np.array_equal(np.asarray(Image.open(file)), image[0].numpy())
@@ -92,7 +93,7 @@ def test_saved_images_of_8_bit_originals_stay_inside_and_survive_a_png(seed, lev
 def bytes_outside(result, epsilon, norm):
     """Rows whose 8-bit image, as read back, is outside the ball, in rational arithmetic."""
     count = 0
-    for saved, center in zip(result.saved, result.originals, strict=True):
+    for saved, center in zip(result.quantized, result.originals, strict=True):
         pairs = zip(exact(saved.float() / 255), exact(center), strict=True)
         moves = [after - before for after, before in pairs]
         if norm == "linf":
@@ -120,13 +121,15 @@ def test_saving_loses_no_success_and_leaves_no_ball(digits, name, settings):
     classifier, images, labels = digits
     images = (images * 255).round() / 255
     result = ATTACKS[name](classifier, images, labels, **settings)
-    assert result.fooled.sum() >= 15
-    assert result.lost_by_saving == 0
+    assert result.success.sum() >= 15
+    assert result.lost_to_quantization == 0
     norm = settings.get("norm", "linf")
     if "epsilon" in settings:
         assert bytes_outside(result, settings["epsilon"], norm) == 0
     norm = "l2" if result.norm is None else result.norm
-    farther = result.distance_saved(norm)[result.fooled] - result.distance(norm)[result.fooled]
+    farther = (
+        result.distance_quantized(norm)[result.success] - result.distance(norm)[result.success]
+    )
     assert farther.max() < 4 / 255
 
 
@@ -134,7 +137,7 @@ def test_rounding_alone_would_lose_successes(digits, monkeypatch):
     classifier, images, labels = digits
     images = (images * 255).round() / 255
     monkeypatch.setattr("convscope.attacks._quantize.ROUNDS", 0)
-    assert ATTACKS["ddn"](classifier, images, labels, steps=40).lost_by_saving > 10
+    assert ATTACKS["ddn"](classifier, images, labels, steps=40).lost_to_quantization > 10
 
 
 def test_a_grey_level_too_many_is_seen(digits, monkeypatch):
@@ -143,13 +146,13 @@ def test_a_grey_level_too_many_is_seen(digits, monkeypatch):
 
     classifier, images, labels = digits
     images = (images * 255).round() / 255
-    whole = _saving.saved_images
+    whole = _saving.quantize
 
     def careless(*args, **more):
         levels, said = whole(*args, **more)
         return (levels.int() + 1).clamp(0, 255).to(torch.uint8), said
 
-    monkeypatch.setattr("convscope.attacks._result.saved_images", careless)
+    monkeypatch.setattr("convscope.attacks._result.quantize", careless)
     result = pgd(classifier, images, labels, epsilon=0.05)
     assert bytes_outside(result, 0.05, "linf") > 10
 
@@ -170,9 +173,9 @@ def test_success_on_saved_images_is_judged_on_the_bytes():
         labels = torch.zeros(6, dtype=torch.int64)
         result = pgd(CLASSIFIER, images, labels, epsilon=0.3, steps=5)
         with CLASSIFIER.probe() as probe:
-            said = probe.logits(result.saved.float() / 255)
+            said = probe.logits(result.quantized.float() / 255)
         # Rows whose bytes were mended were judged in a batch of their own: another order of sums.
         assert torch.allclose(
-            said, result.logits_saved, rtol=0, atol=1e-6 * float(said.abs().max())
+            said, result.logits_quantized, rtol=0, atol=1e-6 * float(said.abs().max())
         )
-        assert torch.equal(said.argmax(1), result.logits_saved.argmax(1))
+        assert torch.equal(said.argmax(1), result.logits_quantized.argmax(1))

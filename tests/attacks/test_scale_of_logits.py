@@ -64,8 +64,8 @@ def run(name, classifier, images, labels):
 
 
 def measures(result):
-    rate = float(result.fooled.double().mean())
-    hit = result.fooled & ~result.trivial
+    rate = float(result.success.double().mean())
+    hit = result.success & ~result.already_misclassified
     return rate, float(result.distance()[hit].median()) if bool(hit.any()) else float("nan")
 
 
@@ -104,7 +104,7 @@ def test_deepfool_walks_alike_at_every_scale(digits, norm):
     medians = {}
     for factor in (1e-6, 1e-4, 1.0, 1e6):
         result = deepfool(scaled(classifier, factor), images, labels, norm=norm)
-        assert result.fooled.all(), factor
+        assert result.success.all(), factor
         medians[factor] = float(result.distance(norm).median())
     assert medians == pytest.approx(dict.fromkeys(medians, medians[1.0]), rel=0.01)
 
@@ -113,7 +113,7 @@ def test_deepfool_does_not_mind_a_constant(digits):
     classifier, images, labels = digits
     plain = deepfool(classifier, images[:20], labels[:20])
     moved = deepfool(scaled(classifier, 1.0, 1000.0), images[:20], labels[:20])
-    assert moved.fooled.all()
+    assert moved.success.all()
     assert float(moved.distance().median()) == pytest.approx(
         float(plain.distance().median()), rel=0.02
     )

@@ -51,10 +51,10 @@ def test_nothing_nearer_than_the_plane_and_something_beyond(plane, norm):
     nearest = gap / float(w.abs().sum() if norm == "linf" else w.norm())
     settings = {"norm": norm, "queries": 400}
     assert not square(classifier, image, label, epsilon=0.99 * nearest, generator=seeded(),
-                      **settings).fooled.any()  # fmt: skip
+                      **settings).success.any()  # fmt: skip
     # Without gradients the very nearest point is not found; twice as far there are many.
     found = square(classifier, image, label, epsilon=2 * nearest, generator=seeded(), **settings)
-    assert found.fooled.all() and found.fooled_saved.all()
+    assert found.success.all() and found.success_quantized.all()
 
 
 def test_in_l2_it_fools_without_gradients(digits):
@@ -71,7 +71,7 @@ def test_a_row_leaves_only_if_its_bytes_fool(digits):
     classifier, images, labels = digits
     images = (images * 255).round() / 255
     found = square(classifier, images, labels, epsilon=0.2001, queries=150, generator=seeded())
-    assert found.fooled.sum() > 30 and found.lost_by_saving <= 1
+    assert found.success.sum() > 30 and found.lost_to_quantization <= 1
 
 
 def test_auto_attack_in_l2_has_its_gradient_free_member(digits, monkeypatch):

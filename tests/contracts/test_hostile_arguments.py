@@ -79,8 +79,8 @@ def given(method):
         chosen["masks"] = None
     if "effort" in parameters:
         chosen["effort"] = "quick"
-    if "sigma" in parameters and parameters["sigma"].default is inspect.Parameter.empty:
-        chosen |= {"sigma": 0.25, "draws": 20, "first_draws": 4}
+    if "std" in parameters and parameters["std"].default is inspect.Parameter.empty:
+        chosen |= {"std": 0.25, "draws": 20, "first_draws": 4}
     if "attack" in parameters:
         chosen |= {"attack": "fgsm"}
     for name, make in MADE.items():
@@ -102,7 +102,7 @@ MADE = {
     "result": attacked,
     "made": attacked,
     "noises": lambda: torch.zeros(1, 1, 6, 8),
-    "defended": lambda: {"blur": defenses.blur(CASE[0], sigma=1.0)},
+    "defended": lambda: {"blur": defenses.blur(CASE[0], std=1.0)},
     "method": lambda: EXPLANATIONS["saliency"],
     "methods": lambda: {"saliency": EXPLANATIONS["saliency"]},
     "explanation": lambda: EXPLANATIONS["saliency"](CASE[0], IMAGES, 1),
@@ -170,7 +170,7 @@ def test_right_or_refused_by_name(name, parameter):
     assert not wrong, "\n" + "\n".join(wrong)
 
 
-FUNCTIONS = ("views", "on_step", "on_progress", "on_rung", "on_draws", "method")
+FUNCTIONS = ("transforms", "on_step", "on_progress", "method")
 
 HARMLESS = {
     "images": [IMAGES.numpy(), IMAGES.tolist(), list(IMAGES), IMAGES.clone().requires_grad_(True),

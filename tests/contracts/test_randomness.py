@@ -14,7 +14,16 @@ import torch
 from torch import nn
 
 from convscope import defenses, robustness
-from convscope.attacks import ATTACKS, SHARED, VIEWS, chain, crops, either, noises, rotations
+from convscope.attacks import (
+    ATTACKS,
+    SHARED,
+    TRANSFORMS,
+    compose,
+    random_choice,
+    random_crops,
+    random_noise,
+    random_rotations,
+)
 from convscope.classifier import Classifier
 from convscope.explanations import EXPLANATIONS, trust
 from convscope.visualizations import RECIPES, class_images
@@ -88,13 +97,17 @@ def test_attacks(name):
 
 
 @pytest.mark.parametrize("name", ["pgd", "apgd"])
-def test_attacks_through_views(name):
+def test_attacks_through_random_transforms(name):
     classifier, images, labels = make_case()
-    for view in (*VIEWS.values(), chain(rotations(20.0), crops()), either(noises(0.1), crops())):
+    for view in (
+        *TRANSFORMS.values(),
+        compose(random_rotations(20.0), random_crops()),
+        random_choice(random_noise(0.1), random_crops()),
+    ):
         equal(
             *with_states_watched(
                 lambda view=view: ATTACKS[name](
-                    classifier, images, labels, steps=2, views=view, draws=2
+                    classifier, images, labels, steps=2, transforms=view, eot_samples=2
                 )
             )
         )
@@ -136,6 +149,10 @@ def test_recipes(name):
     )
 
 
+WATCHED = ("evaluate", "curve", "certify", "transformation_robustness", "noise_transfer",
+           "model_transfer")  # fmt: skip
+
+
 def judged(name, classifier, images, labels):
     """One call of a function of `robustness`, small."""
     made = ATTACKS["pgd"](classifier, images, labels, epsilon=0.3, steps=2)
@@ -147,8 +164,10 @@ def judged(name, classifier, images, labels):
         "curve": lambda: robustness.curve(
             classifier, images, labels, attack="square", epsilons=[0.1, 0.3], queries=5
         ),
-        "certify": lambda: robustness.certify(classifier, images, labels, sigma=0.2, draws=20),
-        "survival": lambda: robustness.survival(classifier, made, transformations=views),
+        "certify": lambda: robustness.certify(classifier, images, labels, std=0.2, draws=20),
+        "transformation_robustness": lambda: robustness.transformation_robustness(
+            classifier, made, transformations=views
+        ),
         "noise_transfer": lambda: robustness.noise_transfer(classifier, images, labels, made=made),
         "model_transfer": lambda: robustness.model_transfer(
             {"a": classifier, "b": classifier}, images, labels, attack="square", queries=5
@@ -158,7 +177,14 @@ def judged(name, classifier, images, labels):
 
 @pytest.mark.parametrize(
     "name",
-    ["evaluate", "curve", "certify", "survival", "noise_transfer", "model_transfer"],
+    [
+        "evaluate",
+        "curve",
+        "certify",
+        "transformation_robustness",
+        "noise_transfer",
+        "model_transfer",
+    ],
 )
 def test_robustness(name):
     if name == "certify":
@@ -180,8 +206,7 @@ def test_comparison_of_defenses():
 
 def test_every_function_of_robustness_is_watched_here():
     functions = {n for n in robustness.__all__ if inspect.isfunction(getattr(robustness, n))}
-    watched = {"evaluate", "curve", "certify", "survival", "noise_transfer", "model_transfer"}
-    assert functions == watched | {"compare_defenses"}
+    assert functions == {*WATCHED, "compare_defenses"}
 
 
 def test_restarts_begin_elsewhere_and_only_help(case):
@@ -191,7 +216,7 @@ def test_restarts_begin_elsewhere_and_only_help(case):
         chosen = settings(ATTACKS[name], labels) | {"epsilon": 0.05}
         once = ATTACKS[name](classifier, images, labels, **chosen)
         often = ATTACKS[name](classifier, images, labels, **chosen, restarts=4)
-        assert (often.fooled >= once.fooled).all(), name
+        assert (often.success >= once.success).all(), name
         assert often.cost.forwards > once.cost.forwards, name
 
 
@@ -206,7 +231,7 @@ for name in watched.EXPLANATIONS:
     watched.test_explanations(name)
 for name in watched.RECIPES:
     watched.test_recipes(name)
-for name in ("evaluate", "curve", "survival", "noise_transfer", "model_transfer"):
+for name in ("evaluate", "curve", "transformation_robustness", "noise_transfer", "model_transfer"):
     watched.test_robustness(name)
 watched.test_trust()
 watched.test_comparison_of_defenses()

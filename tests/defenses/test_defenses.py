@@ -36,7 +36,7 @@ def test_the_undefended_classifier_is_not_changed(linear, name):
 
 def test_u16_no_blur_is_the_identity(linear):
     images = torch.rand(4, 1, 6, 6)
-    assert torch.equal(blur(linear, sigma=0.0).logits(images), linear.logits(images))
+    assert torch.equal(blur(linear, std=0.0).logits(images), linear.logits(images))
 
 
 def test_eight_bits_keep_8_bit_images(linear):
@@ -55,15 +55,15 @@ def test_median_of_one_pixel_is_the_identity(linear):
 
 def test_defenses_stack_from_the_inside_out(linear):
     images = torch.rand(2, 1, 6, 6)
-    both = threshold(blur(linear, sigma=1.0), level=0.5)
+    both = threshold(blur(linear, std=1.0), level=0.5)
     assert torch.equal(both.prepare(images), blur(linear).prepare((images > 0.5).float()))
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda c: blur(c, sigma=-1.0),
-        lambda c: blur(c, sigma=float("nan")),
+        lambda c: blur(c, std=-1.0),
+        lambda c: blur(c, std=float("nan")),
         lambda c: bit_depth(c, bits=9),
         lambda c: median(c, size=2),
         lambda c: threshold(c, level=float("inf")),

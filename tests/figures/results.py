@@ -19,8 +19,8 @@ from convscope.robustness import (
     NoiseTransfer,
     RobustnessCurve,
     RobustnessEvaluation,
-    Rung,
-    Survival,
+    Stage,
+    TransformationRobustness,
 )
 from convscope.scratch import TrainingCurve, addition
 from convscope.training import Evaluation, Examples, Measured, TrainResult
@@ -111,8 +111,8 @@ def visualization(names):
 
 def robustness(names):
     images, labels = random(4, 1, 8, 8), torch.arange(4) % len(names)
-    rung = Rung(
-        attack=names[0], attacked=4, broken=1, accuracy=0.7, standing=0.5, forwards=9,
+    rung = Stage(
+        attack=names[0], attacked=4, broken=1, accuracy=0.7, robust=0.5, forwards=9,
         backwards=9, seconds=0.1,
     )  # fmt: skip
     many = torch.arange(8).view(2, 4) % len(names)
@@ -138,7 +138,7 @@ def robustness(names):
             robust_accuracy=0.5,
             low=0.3,
             high=0.7,
-            ladder=(rung, rung),
+            suite=(rung, rung),
             checks=(),
             labels=labels,
             broken_by=labels,
@@ -147,7 +147,7 @@ def robustness(names):
             cost=COST,
             class_names=names,
         ),
-        Survival(
+        TransformationRobustness(
             names=("none", names[0]),
             originals=images,
             adversarials=images,
@@ -159,7 +159,7 @@ def robustness(names):
             adversarials_probabilities=random(2, 4),
             label_probabilities=random(2, 4),
             target_probabilities=random(2, 4),
-            views_batch=random(2, 4, 1, 8, 8),
+            transformed=random(2, 4, 1, 8, 8),
             class_names=names,
         ),
         NoiseTransfer(
@@ -183,7 +183,7 @@ def robustness(names):
             images=4,
         ),
         Certification(
-            sigma=0.5,
+            std=0.5,
             draws=100,
             alpha=0.001,
             labels=labels,
@@ -200,8 +200,8 @@ def robustness(names):
             epsilon=0.1,
             images=4,
             rows=(
-                DefenseRow(defense="none", clean=0.9, around=0.1, through=0.1),
-                DefenseRow(defense=names[0], clean=0.9, around=0.8, through=0.2),
+                DefenseRow(defense="none", clean=0.9, transfer=0.1, adaptive=0.1),
+                DefenseRow(defense=names[0], clean=0.9, transfer=0.8, adaptive=0.2),
             ),
         ),
     ]

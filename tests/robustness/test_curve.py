@@ -15,7 +15,7 @@ def test_equals_one_attack_per_epsilon(digits):
     found = curve(classifier, images, labels, epsilons=GRID, steps=20)
     for epsilon, accuracy in zip(GRID, found.accuracies[1:].tolist(), strict=True):
         apart = pgd(classifier, images, labels, epsilon=epsilon, steps=20)
-        assert accuracy == pytest.approx(1 - float(apart.fooled.double().mean()), abs=0.03)
+        assert accuracy == pytest.approx(1 - float(apart.success.double().mean()), abs=0.03)
 
 
 def test_begins_at_clean_accuracy_and_never_rises(digits):

@@ -32,7 +32,7 @@ def test_a_broken_defense_raises_exactly_its_flag(digits, flag):
     classifier, images, labels = digits
     torch.manual_seed(0)
     result = judged(ZOO[flag](classifier.module), images[:40], labels[:40], effort="quick")
-    assert result.flags == (flag,)
+    assert [found.code for found in result.flags] == [flag]
 
 
 @pytest.mark.parametrize("epsilon", [0.05, 0.2])
@@ -47,7 +47,7 @@ def test_training_on_single_steps_is_recognized():
     """It takes long to overfit: after 600 steps gradients nearby still agree (cosine 0.54)."""
     net, images, labels = learn_digits(steps=3000, step=single_steps)
     result = judged(net, images, labels, 0.3, effort="quick")
-    assert result.flags == ("catastrophic-overfitting",)
+    assert [found.code for found in result.flags] == ["catastrophic-overfitting"]
 
 
 def test_epsilon_zero_is_clean_accuracy(digits):
@@ -59,10 +59,10 @@ def test_epsilon_zero_is_clean_accuracy(digits):
 def test_an_image_is_robust_only_if_nothing_fooled_it(digits):
     classifier, images, labels = digits
     result = judged(classifier.module, images[:40], labels[:40], 0.15, effort="quick")
-    standing = (result.broken_by == -1).double().mean()
-    assert result.robust_accuracy == pytest.approx(float(standing))
+    robust = (result.broken_by == -1).double().mean()
+    assert result.robust_accuracy == pytest.approx(float(robust))
     assert result.low <= result.robust_accuracy <= result.high
-    rungs = [rung.standing for rung in result.ladder]
+    rungs = [rung.robust for rung in result.suite]
     assert rungs == sorted(rungs, reverse=True)
     with classifier.probe() as probe:
         read = probe.logits(result.adversarials).argmax(1)

@@ -24,7 +24,7 @@ def half_space():
 def test_the_radius_is_the_distance_to_the_plane(half_space):
     image = torch.tensor([[[[0.9, 0.1], [0.2, 0.3]]]])
     generator = torch.Generator().manual_seed(0)
-    found = certify(half_space, image, torch.tensor([1]), sigma=0.3, draws=20_000,
+    found = certify(half_space, image, torch.tensor([1]), std=0.3, draws=20_000,
                     generator=generator)  # fmt: skip
     assert found.predicted.item() == 1
     assert 0.35 < found.radii.item() <= 0.4
@@ -33,14 +33,14 @@ def test_the_radius_is_the_distance_to_the_plane(half_space):
 
 def test_near_the_boundary_it_abstains(half_space):
     image = torch.tensor([[[[0.5, 0.1], [0.2, 0.3]]]])
-    found = certify(half_space, image, torch.tensor([1]), sigma=0.3, draws=500,
+    found = certify(half_space, image, torch.tensor([1]), std=0.3, draws=500,
                     generator=torch.Generator().manual_seed(0))  # fmt: skip
     assert found.predicted.item() == -1 and found.radii.item() == 0.0
 
 
 def test_the_largest_radius_is_what_the_draws_allow(half_space):
     image = torch.tensor([[[[1.0, 0.1], [0.2, 0.3]]]])
-    found = certify(half_space, image, torch.tensor([1]), sigma=0.05, draws=1000)
+    found = certify(half_space, image, torch.tensor([1]), std=0.05, draws=1000)
     limit = 0.05 * torch.special.ndtri(torch.tensor(0.001 ** (1 / 1000), dtype=torch.float64))
     assert found.radii.item() == pytest.approx(float(limit), rel=1e-5)
 
@@ -59,12 +59,12 @@ def test_no_votes_no_bound():
 
 def test_so_few_draws_that_nothing_can_be_certified_are_refused(half_space):
     with pytest.raises(UsageError, match="10 draws can never certify"):
-        certify(half_space, torch.rand(1, 1, 2, 2), torch.tensor([0]), sigma=0.1, draws=9 + 1,
+        certify(half_space, torch.rand(1, 1, 2, 2), torch.tensor([0]), std=0.1, draws=9 + 1,
                 alpha=0.0001)  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", [{"sigma": 0.0}, {"sigma": -1.0}, {"sigma": float("nan")},
-                                      {"sigma": 0.1, "alpha": 0.0}])  # fmt: skip
+@pytest.mark.parametrize("settings", [{"std": 0.0}, {"std": -1.0}, {"std": float("nan")},
+                                      {"std": 0.1, "alpha": 0.0}])  # fmt: skip
 def test_nonsense_is_refused(half_space, settings):
     with pytest.raises(UsageError):
         certify(half_space, torch.rand(1, 1, 2, 2), torch.tensor([0]), **settings)

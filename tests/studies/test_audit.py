@@ -226,7 +226,7 @@ def test_certificates_are_there_when_asked_for(tmp_path, monkeypatch):
     from convscope.studies import _robustness
 
     monkeypatch.setattr(_robustness, "DRAWS", {"quick": 60})
-    for part in ("_ladder", "_survival", "_defenses"):
+    for part in ("_suite", "_transforms", "_defenses"):
         monkeypatch.setattr(_robustness, part, lambda *_: None)
     data = dataset()
     result = audit(

@@ -1,6 +1,6 @@
 """Gradient ascent on images: the one loop behind attacks and visualizations.
 
-`ascend` repeats *paint, run, score, gradient, step, project*; what varies is handed over:
+`ascend` repeats *decode, run, evaluate, differentiate, step, project*; what varies is handed over:
 
     objective   images, outputs, rows -> values   what to increase, one number per image
     step        gradient, k, rows -> update       how far to move at step k = 0, 1, ...
@@ -8,20 +8,24 @@
     stop        outputs, rows -> done             rows that are done leave the batch
 """
 
+from __future__ import annotations
+
 from convscope.ascent._loop import Ascent, Keep, Stop, ascend
 from convscope.ascent._regions import (
     Box,
     L2Ball,
     Region,
-    anywhere,
+    ball,
     box,
     l2_ball,
     l2_norm,
     linf_ball,
+    unconstrained,
 )
 from convscope.ascent._steps import (
+    Point,
+    StatefulStep,
     Step,
-    Watching,
     adam_step,
     blurred,
     gaussian_blur,
@@ -38,13 +42,14 @@ __all__ = [
     "Box",
     "Keep",
     "L2Ball",
+    "Point",
     "Region",
+    "StatefulStep",
     "Step",
     "Stop",
-    "Watching",
     "adam_step",
-    "anywhere",
     "ascend",
+    "ball",
     "blurred",
     "box",
     "gaussian_blur",
@@ -57,4 +62,5 @@ __all__ = [
     "plain_step",
     "sign_step",
     "std_step",
+    "unconstrained",
 ]

@@ -1,9 +1,9 @@
-"""The loop: paint, run, score, gradient, step, project, repeat. Rows that are done leave."""
+"""The loop of gradient ascent: decode, run, evaluate, differentiate, step, project; repeat."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from convscope._readable import readable
 from convscope.ascent._regions import Region
-from convscope.ascent._steps import Step, Watching
+from convscope.ascent._steps import Point, StatefulStep, Step
 from convscope.errors import UsageError
-from convscope.probe import Decode, Objective, Probe
+from convscope.probe import Decode, Gradient, Objective, Probe
 from convscope.progress import at_step
 from convscope.types import Counts, Curves, Mask, Values
 
@@ -26,6 +26,9 @@ point of the highest score (-inf: never better than the start)."""
 
 Between = Callable[[Tensor, int, Tensor], Tensor]
 """``between(x, k, rows) -> x``: done to images after the step, before the projection."""
+
+StepDecode = Callable[[Tensor, int, Tensor], Tensor]
+"""``decode(x, k, rows) -> images``: what the network sees at step k."""
 
 
 @readable
@@ -70,11 +73,12 @@ def ascend(
     steps: int,
     stop: Stop | None = None,
     keep: Keep = "first",
-    decode: Callable[[Tensor, int, Tensor], Tensor] | None = None,
+    decode: StepDecode | None = None,
     between: Sequence[Between] = (),
     stop_at: str | None = None,
     num_samples: int = 1,
     fallback: Objective | None = None,
+    observer: Callable[[Point], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Ascent:
     """Move `images` uphill on `objective`, each row on its own.
@@ -90,12 +94,13 @@ def ascend(
         keep: ``"first"``: the point at which a row stopped, else its last; ``"best"``: the point
             of the highest objective seen (rows still leave at `stop`); ``"last"``: the last point,
             whatever `stop` said (then no row leaves). A function scores points itself.
-        decode: ``(x, k, rows) -> images``, differentiable; may give `num_samples` views per row.
+        decode: ``(x, k, rows) -> images``, differentiable; may give `num_samples` images per row.
         between: Done after each step, before the projection.
         stop_at: Stop the network at this layer; `objective` and `stop` see its output.
-        num_samples: Views per row that `decode` makes.
+        num_samples: Images per row that `decode` makes.
         fallback: Objective for rows whose gradient is exactly zero, such as the margin where
             cross-entropy saturates.
+        observer: Shown every point, that of the end included, before rows leave.
         on_step: Called with (step number, rows still active) for progress displays.
 
     Returns:
@@ -107,116 +112,144 @@ def ascend(
     """
     if steps < 0:
         raise UsageError(f"steps must be at least 0, got {steps}", code="U05")
-    everyone = torch.arange(len(images), device=images.device)
-    x = region.project(images.detach().clone(), everyone)
+    rows = torch.arange(len(images), device=images.device)
+    x = region.project(images.detach().clone(), rows)
     step.start(x)
-    record = _Record(x, steps, keep, probe.classifier.num_classes)
-    watching = step if isinstance(step, Watching) else None
-    rows = everyone
+    leave = None if keep == "last" else stop
+    problem = _Problem(probe, objective, fallback, leave, decode, stop_at, num_samples)
+    recorder = _Recorder(x, steps, keep, probe.classifier.num_classes)
     for k in range(steps):
         if len(rows) == 0:
             break
         at_step(k, steps)
         if on_step is not None:
             on_step(k, len(rows))
-        broken: list[Tensor] = []
-        leaving: list[Tensor] = []
-
-        def active(
-            outputs: Tensor,
-            part: Tensor,
-            now: Tensor = rows,
-            nonfinite: list[Tensor] = broken,
-            leaves: list[Tensor] = leaving,
-        ) -> Tensor:
-            nonfinite.append(~_finite_rows(outputs))
-            done = nonfinite[-1]
-            if stop is not None and keep != "last":
-                done = done | stop(outputs, now[part])
-            leaves.append(done)
-            return ~done
-
-        found = probe.gradient(
-            x,
-            _for_rows(objective, rows),
-            decode=_at_step(decode, k, rows),
-            stop_at=stop_at,
-            num_samples=num_samples,
-            active=active if num_samples == 1 else None,
-        )
-        gradient = found.gradients
-        done = torch.cat(leaving) if leaving else torch.zeros_like(rows, dtype=torch.bool)
-        if num_samples != 1 and stop is not None and keep != "last":
-            done = stop(found.outputs, rows)
-        largest = gradient.flatten(1).abs().amax(dim=1)  # NaN and infinity show in it too.
-        bad = ~(found.values.isfinite() & largest.isfinite()) & ~done
-        mute = torch.cat(broken) if broken else _mute(found.outputs, num_samples)
-        bad |= mute
-        zero = (largest == 0) & ~done & ~bad
-        record.note(
-            k, rows, x, found.values, found.outputs, num_samples, done & ~bad, bad, zero, mute
-        )
-        if fallback is not None and bool(zero.any()):
-            again = probe.gradient(
-                x[zero],
-                _for_rows(fallback, rows[zero]),
-                decode=_at_step(decode, k, rows[zero]),
-                stop_at=stop_at,
-                num_samples=num_samples,
-            )
-            gradient = gradient.clone()
-            gradient[zero] = again.gradients.nan_to_num(0.0)
-        going = ~(done | bad)
-        if not bool(going.all()):
-            x, gradient, rows = x[going], gradient[going], rows[going]
-            if len(rows) == 0:
-                break
-        if watching is not None:
-            outputs = found.outputs[::num_samples][going]
-            watching.observe(x, gradient, found.values[going], outputs, k, rows)
-        moved = x + step(gradient, k, rows)
+        point, status = problem.look(x, k, rows)  # decode, run, objective, gradient
+        recorder.note(point, status)
+        if observer is not None:
+            observer(point)
+        point = point.of(status.going)
+        rows = point.rows
+        if len(rows) == 0:
+            break
+        if isinstance(step, StatefulStep):
+            step.observe(point)
+        x = point.x + step(point.gradients, k, rows)
         for change in between:
-            moved = change(moved, k, rows)
-        x = region.project(moved, rows)
+            x = change(x, k, rows)
+        x = region.project(x, rows)
     if len(rows) > 0:
         if on_step is not None:
             on_step(steps, len(rows))
-        _look_at_the_end(
-            x, rows, probe, objective, decode, steps, stop_at, num_samples, stop, keep, record
+        point, status = problem.look_at_the_end(x, steps, rows, stop)
+        recorder.note(point, status)
+        if observer is not None:
+            observer(point)
+    return recorder.result()
+
+
+@dataclass(frozen=True, eq=False)
+class _Status:
+    """What a point means for its rows, each ``(row,)`` bool.
+
+    Attributes:
+        done: The stopping rule came true.
+        bad: An output, the value or the gradient is NaN or infinite: the row is given up.
+        zero: The gradient is exactly zero.
+        mute: An output is NaN or infinite.
+    """
+
+    done: Tensor
+    bad: Tensor
+    zero: Tensor
+    mute: Tensor
+
+    @property
+    def going(self) -> Tensor:
+        """Rows that take the next step."""
+        return ~(self.done | self.bad)
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """What is ascended, and how a point of it is evaluated."""
+
+    probe: Probe
+    objective: Objective
+    fallback: Objective | None
+    stop: Stop | None
+    decode: StepDecode | None
+    stop_at: str | None
+    num_samples: int
+
+    def look(self, x: Tensor, k: int, rows: Tensor) -> tuple[Point, _Status]:
+        """Outputs, values and gradients of `x`; rows that are done get no backward pass."""
+
+        def active(outputs: Tensor, part: Tensor) -> Tensor:
+            return ~(self._stopped(outputs, rows[part]) | ~_finite_rows(outputs))
+
+        found = self._gradient(
+            self.objective, x, k, rows, active if self.num_samples == 1 else None
         )
-    return record.result()
+        mute = self._mute(found.outputs)
+        done = self._stopped(found.outputs, rows)
+        largest = found.gradients.flatten(1).abs().amax(dim=1)  # NaN and infinity show in it too.
+        bad = mute | ~(done | (found.values.isfinite() & largest.isfinite()))
+        zero = (largest == 0) & ~done & ~bad
+        gradients = found.gradients
+        if self.fallback is not None and bool(zero.any()):
+            again = self._gradient(self.fallback, x[zero], k, rows[zero], None)
+            gradients = gradients.clone()
+            gradients[zero] = again.gradients.nan_to_num(0.0)
+        point = self._point(x, k, rows, replace(found, gradients=gradients))
+        return point, _Status(done=done & ~bad, bad=bad, zero=zero, mute=mute)
+
+    def look_at_the_end(
+        self, x: Tensor, k: int, rows: Tensor, stop: Stop | None
+    ) -> tuple[Point, _Status]:
+        """One forward pass without gradients: the last point counts too."""
+        nobody = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        found = self._gradient(self.objective, x, k, rows, lambda outputs, part: nobody[part])
+        mute = self._mute(found.outputs)
+        bad = ~found.values.isfinite() | mute
+        done = nobody if stop is None else stop(found.outputs, rows) & ~bad
+        return self._point(x, k, rows, found), _Status(done=done, bad=bad, zero=nobody, mute=mute)
+
+    def _gradient(
+        self,
+        objective: Objective,
+        x: Tensor,
+        k: int,
+        rows: Tensor,
+        active: Callable[[Tensor, Tensor], Tensor] | None,
+    ) -> Gradient:
+        """As `Probe.gradient`; positions in the shrunken batch become the caller's rows."""
+        return self.probe.gradient(
+            x,
+            lambda some, outputs, part: objective(some, outputs, rows[part]),
+            decode=_at_step(self.decode, k, rows),
+            stop_at=self.stop_at,
+            num_samples=self.num_samples,
+            active=active,
+        )
+
+    def _point(self, x: Tensor, k: int, rows: Tensor, found: Gradient) -> Point:
+        return Point(
+            k=k, rows=rows, x=x, values=found.values, gradients=found.gradients,
+            samples=found.outputs, num_samples=self.num_samples,
+        )  # fmt: skip
+
+    def _stopped(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        if self.stop is None:
+            return torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+        return self.stop(outputs, rows)
+
+    def _mute(self, outputs: Tensor) -> Tensor:
+        """Rows for which the network returned NaN or infinity in any of their samples."""
+        return (~_finite_rows(outputs)).view(-1, self.num_samples).any(dim=1)
 
 
-def _look_at_the_end(
-    x: Tensor,
-    rows: Tensor,
-    probe: Probe,
-    objective: Objective,
-    decode: Callable[[Tensor, int, Tensor], Tensor] | None,
-    steps: int,
-    stop_at: str | None,
-    num_samples: int,
-    stop: Stop | None,
-    keep: Keep,
-    record: _Record,
-) -> None:
-    """One forward pass without gradients: the last point counts too."""
-    nobody = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    found = probe.gradient(
-        x,
-        _for_rows(objective, rows),
-        decode=_at_step(decode, steps, rows),
-        stop_at=stop_at,
-        num_samples=num_samples,
-        active=lambda outputs, part: nobody[part],
-    )
-    mute = _mute(found.outputs, num_samples)
-    bad = ~found.values.isfinite() | mute
-    done = nobody if stop is None else stop(found.outputs, rows) & ~bad
-    record.note(steps, rows, x, found.values, found.outputs, num_samples, done, bad, nobody, mute)
-
-
-class _Record:
+class _Recorder:
     """What is kept of each row."""
 
     def __init__(self, x: Tensor, steps: int, keep: Keep, classes: int) -> None:
@@ -236,51 +269,47 @@ class _Record:
         self.zeros = self.steps.clone()
         self.borrowed = False
 
-    def note(
-        self,
-        k: int,
-        rows: Tensor,
-        x: Tensor,
-        values: Tensor,
-        outputs: Tensor,
-        num_samples: int,
-        done: Tensor,
-        bad: Tensor,
-        zero: Tensor,
-        mute: Tensor,
-    ) -> None:
-        """Write down step `k` of `rows`; a point with NaN is never kept over an earlier one."""
-        first = outputs[::num_samples] if num_samples > 1 else outputs
+    def note(self, point: Point, status: _Status) -> None:
+        """Write a point down; one with NaN is never kept over an earlier one."""
         if self.outputs is None:
-            self.outputs = first.new_full((len(self.images), *first.shape[1:]), torch.nan)
-            self.first_outputs = first.clone()
+            shape = (len(self.images), *point.outputs.shape[1:])
+            self.outputs = point.outputs.new_full(shape, torch.nan)
+            self.first_outputs = point.outputs.clone()
         choosy = callable(self.keep) or self.keep == "best"
-        everyone = len(rows) == len(self.values)
-        if everyone and not choosy and not bool(bad.any()):
-            # Nobody has left and every point counts: no row needs to be picked out.
-            self.history[k] = values
-            self.images, self.outputs, self.values, self.scores = x, first, values, values
-            self.borrowed = True
-            self.steps.fill_(k)
-            self.stopped |= done
-            self.zeros += zero
+        if len(point.rows) == len(self.values) and not choosy and not bool(status.bad.any()):
+            self._take_over(point, status)
             return
         self._own()
-        self.history[k, rows] = values
-        scores = self.keep(x, values, outputs, rows) if callable(self.keep) else values
-        better = scores > self.scores[rows] if choosy else torch.ones_like(done)
-        better |= done & (not callable(self.keep))
-        take = better & ~bad if k > 0 else torch.ones_like(done)
+        k, rows = point.k, point.rows
+        self.history[k, rows] = point.values
+        scores = (
+            self.keep(point.x, point.values, point.samples, rows)
+            if callable(self.keep)
+            else point.values
+        )
+        better = scores > self.scores[rows] if choosy else torch.ones_like(status.done)
+        better |= status.done & (not callable(self.keep))
+        take = better & ~status.bad if k > 0 else torch.ones_like(status.done)
         chosen = rows[take]
         self.scores[chosen] = scores[take]
-        self.images[chosen] = x[take]
-        self.outputs[chosen] = first[take]
-        self.values[chosen] = values[take]
+        self.images[chosen] = point.x[take]
+        self.outputs[chosen] = point.outputs[take]
+        self.values[chosen] = point.values[take]
         self.steps[chosen] = k
-        self.stopped[rows] |= done
-        self.nonfinite[rows] |= bad
-        self.unreadable[rows] |= mute
-        self.zeros[rows] += zero.long()
+        self.stopped[rows] |= status.done
+        self.nonfinite[rows] |= status.bad
+        self.unreadable[rows] |= status.mute
+        self.zeros[rows] += status.zero.long()
+
+    def _take_over(self, point: Point, status: _Status) -> None:
+        """Nobody has left and every point counts: no row needs to be picked out."""
+        self.history[point.k] = point.values
+        self.images, self.outputs = point.x, point.outputs
+        self.values, self.scores = point.values, point.values
+        self.borrowed = True
+        self.steps.fill_(point.k)
+        self.stopped |= status.done
+        self.zeros += status.zero
 
     def _own(self) -> None:
         """Copy what was taken over whole: a step may still hold the same tensors."""
@@ -290,7 +319,7 @@ class _Record:
             self.borrowed = False
 
     def result(self) -> Ascent:
-        """Freeze."""
+        """All rows together."""
         nothing = self.images.new_zeros(0, self.classes)
         return Ascent(
             images=self.images,
@@ -306,23 +335,9 @@ class _Record:
         )
 
 
-def _for_rows(objective: Objective, rows: Tensor) -> Objective:
-    """`objective` with positions in the shrunken batch turned into the caller's rows."""
-    return lambda x, outputs, part: objective(x, outputs, rows[part])
-
-
-def _at_step(
-    decode: Callable[[Tensor, int, Tensor], Tensor] | None, k: int, rows: Tensor
-) -> Decode | None:
-    if decode is None:
-        return None
-    return lambda x, part: decode(x, k, rows[part])
-
-
-def _mute(outputs: Tensor, num_samples: int) -> Tensor:
-    """Rows for which the network returned NaN or infinity in any of their copies."""
-    return (~_finite_rows(outputs)).view(-1, num_samples).any(dim=1)
-
-
 def _finite_rows(x: Tensor) -> Tensor:
     return x.flatten(1).isfinite().all(dim=1)
+
+
+def _at_step(decode: StepDecode | None, k: int, rows: Tensor) -> Decode | None:
+    return None if decode is None else lambda some, part: decode(some, k, rows[part])

@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from convscope._random import source
 from convscope.errors import UsageError
+from convscope.types import Norm
 
 
 @runtime_checkable
@@ -34,7 +34,7 @@ class Region(Protocol):
         ...
 
 
-class Anywhere:
+class Unconstrained:
     """No constraint: for latents."""
 
     def project(self, x: Tensor, rows: Tensor) -> Tensor:
@@ -72,14 +72,6 @@ class Box:
         pixels = levels / 255
         return (levels - (pixels > self.high).to(x) + (pixels < self.low).to(x)).to(torch.uint8)
 
-    def random_point(self, generator: Generator | None = None) -> Tensor:
-        """A uniform point of the box, one per row; needs bounds with rows."""
-        share = torch.rand(self.low.shape, generator=source(generator), dtype=torch.float32).to(
-            self.low
-        )
-        point = self.low + share * (self.high - self.low)
-        return torch.clamp(point, self.low, self.high)
-
 
 class L2Ball:
     """Images within an L2 distance of a center, and inside [0, 1]."""
@@ -89,7 +81,7 @@ class L2Ball:
         self.radius = radius  # float64, one per row
 
     def project(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Clamp to [0, 1], then scale towards the center until the norm fits.
+        """Clamp to [0, 1], then scale toward the center until the norm fits.
 
         The box is convex and holds the center, so scaling cannot leave it. Scaled offsets are
         added in float32, which rounds; rows that are still outside shrink by one part in 2^22,
@@ -107,7 +99,7 @@ class L2Ball:
             moved = _toward(center, x, scale)
             still = outside & (_norm64(center, moved) > radius)
             if not bool(still.any()):
-                return torch.where(_column(outside, x), moved, x)
+                return torch.where(column(outside, x), moved, x)
             scale = torch.where(still, scale * max(0.0, 1 - shrink), scale)
             shrink *= 2
 
@@ -121,26 +113,13 @@ class L2Ball:
         levels = _levels(x)
         away = (levels / 255 - self.center).abs() > (x - self.center).abs()
         inward = levels + torch.where(away, (self.center * 255 - levels).sign(), 0.0)
-        inside = _column(self.contains(levels / 255), x)
+        inside = column(self.contains(levels / 255), x)
         return torch.where(inside, levels, inward).to(torch.uint8)
 
-    def random_point(self, generator: Generator | None = None) -> Tensor:
-        """A uniform point of the ball (before clamping to [0, 1]), one per row."""
-        generator = source(generator)
-        direction = torch.randn(self.center.shape, generator=generator, dtype=torch.float32).to(
-            self.center
-        )
-        count = self.center[0].numel() if len(self.center) else 1
-        share = torch.rand(len(self.center), generator=generator, dtype=torch.float64)
-        length = self.radius * share.to(self.radius.device) ** (1 / count)
-        unit = direction / l2_norm(direction).clamp_min(1e-30)
-        point = self.center + unit * _column(length, unit).to(unit.dtype)
-        return self.project(point, torch.arange(len(point), device=point.device))
 
-
-def anywhere() -> Anywhere:
-    """No constraint: for latents, which are painted before they are images."""
-    return Anywhere()
+def unconstrained() -> Unconstrained:
+    """No constraint: for latents, which are decoded before they are images."""
+    return Unconstrained()
 
 
 def box(low: float = 0.0, high: float = 1.0) -> Box:
@@ -153,7 +132,7 @@ def linf_ball(center: Tensor, radius: float | Tensor) -> Box:
 
     Args:
         center: ``(batch, channel, height, width)``, float32.
-        radius: In pixel units, one for all or ``(batch,)``; 8/255 is eight grey levels.
+        radius: In pixel units, one for all or ``(batch,)``; 8/255 is eight gray levels.
 
     Raises:
         UsageError: U03 if a radius is negative, NaN or infinite.
@@ -163,7 +142,7 @@ def linf_ball(center: Tensor, radius: float | Tensor) -> Box:
         >>> ball.project(torch.ones(1, 1, 1, 1), torch.tensor([0])).item()
         0.75
     """
-    radii = _column(_radii(radius, center), center)
+    radii = column(_radii(radius, center), center)
     low = -_inward_sum(-center.double(), radii, center.dtype)
     high = _inward_sum(center.double(), radii, center.dtype)
     return Box(low.clamp(0, 1), high.clamp(0, 1))
@@ -182,9 +161,14 @@ def l2_ball(center: Tensor, radius: float | Tensor) -> L2Ball:
     return L2Ball(center, _radii(radius, center))
 
 
+def ball(center: Tensor, radius: float | Tensor, norm: Norm) -> Box | L2Ball:
+    """The ball of that norm around `center`: `linf_ball` or `l2_ball`."""
+    return linf_ball(center, radius) if norm == "linf" else l2_ball(center, radius)
+
+
 def l2_norm(x: Tensor) -> Tensor:
     """The L2 norm of each image, ``(batch, 1, 1, 1)``."""
-    return _column(torch.linalg.vector_norm(x.flatten(1), dim=1), x)
+    return column(torch.linalg.vector_norm(x.flatten(1), dim=1), x)
 
 
 def _inward_sum(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
@@ -222,8 +206,8 @@ def _norm64(center: Tensor, x: Tensor) -> Tensor:
 
 def _toward(center: Tensor, x: Tensor, scale: Tensor) -> Tensor:
     offset = x.double() - center.double()
-    moved = (center.double() + offset * _column(scale, x)).to(x.dtype)
-    return torch.where(_column(scale, x) == 0, center, moved).clamp(0, 1)
+    moved = (center.double() + offset * column(scale, x)).to(x.dtype)
+    return torch.where(column(scale, x) == 0, center, moved).clamp(0, 1)
 
 
 def _levels(x: Tensor) -> Tensor:
@@ -231,7 +215,7 @@ def _levels(x: Tensor) -> Tensor:
     return (x.nan_to_num(0.0) * 255).round().clamp(0, 255)
 
 
-def _column(values: Tensor, like: Tensor) -> Tensor:
+def column(values: Tensor, like: Tensor) -> Tensor:
     """One value per row, shaped to multiply `like`."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
 

@@ -3,16 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convscope.ascent._regions import l2_norm
+from convscope.ascent._regions import column, l2_norm
 
 Size = float | Tensor | Callable[[int], float]
 """A length in pixel units: one for all, one per row, or a function of the step number."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Point:
+    """Where some rows are at a step of an ascent, and what was found there.
+
+    Attributes:
+        k: Number of the step, from 0.
+        rows: ``(row,)``, their positions in the whole batch.
+        x: ``(row, ...)``, images or latents; not to be written to.
+        values: ``(row,)``, the objective.
+        gradients: Shaped as `x`; of the fallback where the objective's is zero.
+        samples: ``(row * num_samples, ...)``, what the network returned.
+        num_samples: Images per row that the network saw.
+    """
+
+    k: int
+    rows: Tensor
+    x: Tensor
+    values: Tensor
+    gradients: Tensor
+    samples: Tensor
+    num_samples: int = 1
+
+    @property
+    def outputs(self) -> Tensor:
+        """``(row, ...)``: the output of each row's first sample."""
+        return self.samples[:: self.num_samples] if self.num_samples > 1 else self.samples
+
+    def of(self, mask: Tensor) -> Point:
+        """The rows where `mask` is true; all of them need no copy."""
+        if bool(mask.all()):
+            return self
+        each = mask.repeat_interleave(self.num_samples)
+        return replace(
+            self, rows=self.rows[mask], x=self.x[mask], values=self.values[mask],
+            gradients=self.gradients[mask], samples=self.samples[each],
+        )  # fmt: skip
 
 
 @runtime_checkable
@@ -20,7 +59,7 @@ class Step(Protocol):
     """A rule that turns gradients into updates."""
 
     def start(self, x: Tensor) -> None:
-        """Begin anew for a batch shaped like `x` (all rows)."""
+        """Reset the state for a batch shaped like `x` (all rows)."""
         ...
 
     def __call__(self, gradient: Tensor, k: int, rows: Tensor) -> Tensor:
@@ -29,13 +68,11 @@ class Step(Protocol):
 
 
 @runtime_checkable
-class Watching(Step, Protocol):
+class StatefulStep(Step, Protocol):
     """A step whose rule needs feedback: it is shown each point before it is asked to move."""
 
-    def observe(
-        self, x: Tensor, gradient: Tensor, values: Tensor, outputs: Tensor, k: int, rows: Tensor
-    ) -> None:
-        """Look at the points of `rows`, their gradients, objective values and outputs."""
+    def observe(self, point: Point) -> None:
+        """Update the state with the points of the rows that go on."""
         ...
 
 
@@ -49,7 +86,7 @@ class Stateless:
         """Nothing to prepare."""
 
     def __call__(self, gradient: Tensor, k: int, rows: Tensor) -> Tensor:
-        """Apply the rule."""
+        """The rule's update."""
         return self.rule(gradient, k, rows)
 
 
@@ -76,7 +113,7 @@ def std_step(size: Size) -> Step:
     """Scale each image's gradient to a standard deviation of `size`; constant ones: nowhere."""
 
     def rule(gradient: Tensor, k: int, rows: Tensor) -> Tensor:
-        spread = gradient.flatten(1).std(dim=1).view(-1, *[1] * (gradient.ndim - 1))
+        spread = column(gradient.flatten(1).std(dim=1), gradient)
         return _sized(size, k, rows, gradient) * _unit(gradient, spread)
 
     return Stateless(rule)
@@ -96,8 +133,8 @@ class Momentum:
         self.then.start(x)
 
     def __call__(self, gradient: Tensor, k: int, rows: Tensor) -> Tensor:
-        """Step along the velocity."""
-        size = gradient.flatten(1).abs().mean(dim=1).view(-1, *[1] * (gradient.ndim - 1))
+        """Accumulate, then let the inner step see the velocity."""
+        size = column(gradient.flatten(1).abs().mean(dim=1), gradient)
         velocity = self.decay * self.velocity[rows] + _unit(gradient, size)
         self.velocity[rows] = velocity
         return self.then(velocity, k, rows)
@@ -155,7 +192,7 @@ def _unit(gradient: Tensor, size: Tensor) -> Tensor:
 
 def _sized(size: Size, k: int, rows: Tensor, like: Tensor) -> float | Tensor:
     if isinstance(size, Tensor):
-        return size.to(like)[rows].view(-1, *[1] * (like.ndim - 1)) if size.ndim else size.to(like)
+        return column(size.to(like)[rows], like) if size.ndim else size.to(like)
     return size(k) if callable(size) else size
 
 
@@ -167,37 +204,36 @@ class Filtered:
         self.rule = rule
 
     def start(self, x: Tensor) -> None:
-        """Begin anew."""
+        """Reset the step behind the filter."""
         self.then.start(x)
 
     def __call__(self, gradient: Tensor, k: int, rows: Tensor) -> Tensor:
-        """Filter, then step."""
+        """The update for the filtered gradient."""
         return self.then(self.rule(gradient, k), k, rows)
 
 
-def blurred(then: Step, sigma: Callable[[int], float]) -> Step:
-    """Let `then` see the gradient through a Gaussian of ``sigma(k)`` pixels."""
-    return Filtered(then, lambda gradient, k: gaussian_blur(gradient, sigma(k)))
+def blurred(then: Step, std: Callable[[int], float]) -> Step:
+    """Let `then` see the gradient through a Gaussian of ``std(k)`` pixels."""
+    return Filtered(then, lambda gradient, k: gaussian_blur(gradient, std(k)))
 
 
 def normalized(then: Step) -> Step:
     """Let `then` see gradients of unit L2 norm per image; zero stays zero."""
 
     def rule(gradient: Tensor, k: int) -> Tensor:
-        size = l2_norm(gradient)
-        return torch.where(size > 0, gradient / torch.where(size > 0, size, 1), 0)
+        return _unit(gradient, l2_norm(gradient))
 
     return Filtered(then, rule)
 
 
-def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
-    """Blur images with a Gaussian of `sigma` pixels, borders reflected.
+def gaussian_blur(images: Tensor, std: float) -> Tensor:
+    """Blur images with a Gaussian of `std` pixels, borders reflected.
 
-    A `sigma` so small that the kernel's neighbors underflow is the identity, never NaN.
+    A `std` so small that the kernel's neighbors underflow is the identity, never NaN.
 
     Args:
         images: ``(batch, channel, height, width)``.
-        sigma: Standard deviation in pixels, at least 0.
+        std: Standard deviation in pixels, at least 0.
 
     Example:
         >>> import torch
@@ -205,16 +241,16 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
         >>> torch.equal(gaussian_blur(x, 0.0), x)
         True
     """
-    if sigma < 1e-2:
+    if std < 1e-2:
         return images
     channels = images.shape[1]
     for axis in (3, 2):
         # Reflection needs a radius below the side; a longer kernel would add nothing but cost.
-        radius = min(max(1, round(3 * sigma)), images.shape[axis] - 1)
+        radius = min(max(1, round(3 * std)), images.shape[axis] - 1)
         if radius < 1:
             continue
         offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
-        kernel = torch.exp(-offsets.square() / (2 * sigma**2))
+        kernel = torch.exp(-offsets.square() / (2 * std**2))
         kernel = (kernel / kernel.sum()).to(images)
         shape = (1, 1, 1, -1) if axis == 3 else (1, 1, -1, 1)
         pad = (radius, radius, 0, 0) if axis == 3 else (0, 0, radius, radius)

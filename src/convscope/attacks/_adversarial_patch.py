@@ -1,4 +1,4 @@
-"""A patch that, pasted anywhere, makes an image be read as a class."""
+"""Adversarial patches."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._random import source
+from convscope._ranges import check_count, check_positive, check_steps
 from convscope._readable import readable
-from convscope.ascent import adam_step, ascend, box
-from convscope.attacks._by_ascent import check_count, check_positive, check_steps
-from convscope.attacks._criteria import correct, goal_of
-from convscope.attacks._uap import _classes, _held_out, flags_of
+from convscope.ascent import Point, adam_step, ascend, box
+from convscope.attacks._criteria import is_correct, success_criterion
+from convscope.attacks._uap import classes_of, flags_of, held_out, predicted_share
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
+from convscope.flags import Flag
 from convscope.probe import Cost
 from convscope.types import Images, Labels
 
@@ -29,8 +30,8 @@ class AdversarialPatch:
     Attributes:
         patches: ``(target, channel, side, side)``.
         targets: ``(target,)``.
-        training_rates: ``(step, target)``, share of the step's images read as the target.
-        rates: ``(target,)``, share of held-out images of other classes read as the target with
+        training_rates: ``(step, target)``, share of the step's images predicted as the target.
+        rates: ``(target,)``, share of held-out images of other classes predicted as the target with
             the patch at a random place.
         plain_rates: ``(target,)``, the same with a gray square in its place.
         examples: ``(target, channel, height, width)``, a held-out image with each patch.
@@ -48,19 +49,20 @@ class AdversarialPatch:
     examples: Tensor
     cost: Cost
     settings: dict[str, Any]
-    flags: tuple[str, ...]
+    flags: tuple[Flag, ...]
     class_names: tuple[str, ...]
 
     def summary(self) -> dict[str, Any]:
         """Numbers for tables and JSON."""
         names = [self.class_names[target] for target in self.targets.tolist()]
         return {
-            "fooled": float(self.rates.mean()),
+            "success_rate": float(self.rates.mean()),
             "rates": dict(zip(names, self.rates.tolist(), strict=True)),
             "gray_square_rates": dict(zip(names, self.plain_rates.tolist(), strict=True)),
             "forwards": self.cost.forwards,
             "backwards": self.cost.backwards,
             "seconds": self.cost.seconds,
+            "flags": list(self.flags),
             "settings": self.settings,
         }
 
@@ -79,14 +81,14 @@ def adversarial_patch(
     step_size: float = 0.05,
     generator: Generator | None = None,
 ) -> AdversarialPatch:
-    """Learn square patches that win wherever they are pasted.
+    """Learn square patches that cause their class wherever they are pasted.
 
     Args:
         classifier: The network; it stays as it is.
         images: ``(batch, channel, height, width)``, training images.
         labels: ``(batch,)``, their true classes.
         targets: Classes to make patches for, each once; ``None``: all.
-        validation: Images and labels to judge on. By default a fifth of `images` is held out.
+        validation: Images and labels to validate on. By default a fifth of `images` is held out.
         share: Side of the patch over the shorter side of the image.
         steps: Number of Adam steps.
         samples: Images (and places) per patch and step.
@@ -94,7 +96,7 @@ def adversarial_patch(
         generator: Draws images and places; by default one with seed 0.
 
     Returns:
-        Patches and how often they win on held-out images.
+        Patches and how often they cause their class on held-out images.
 
     Raises:
         UsageError: U05, U06, U08.
@@ -110,9 +112,9 @@ def adversarial_patch(
         Brown et al., "Adversarial Patch", 2017: expectation over places; rotations and scales
         are left out.
     """
-    goal = goal_of(classifier, images, labels, None)
-    kept, held = _held_out(images, goal.labels, validation)
-    chosen = _classes(classifier, targets, images.device)
+    criterion = success_criterion(classifier, images, labels, None)
+    kept, held = held_out(images, criterion.labels, validation)
+    chosen = classes_of(classifier, targets, images.device)
     if not 0 < share <= 1:
         raise UsageError(f"share must be in (0, 1], got {share}", code="U06")
     check_steps(steps)
@@ -131,10 +133,8 @@ def adversarial_patch(
         for _ in range(steps + 1)
     ]
     rates = images.new_full((steps + 1, len(chosen)), torch.nan)
-    now = [0]
 
     def decode(patches: Tensor, k: int, rows: Tensor) -> Tensor:
-        now[0] = k
         pick, where = drawn[k]
         return torch.stack(
             [
@@ -146,8 +146,10 @@ def adversarial_patch(
 
     def objective(patches: Tensor, logits: Tensor, rows: Tensor) -> Tensor:
         aims = chosen[rows].repeat_interleave(samples)
-        rates[now[0], rows] = (logits.argmax(1) == aims).view(-1, samples).to(rates).mean(dim=1)
         return logits.log_softmax(1).gather(1, aims[:, None])[:, 0].view(-1, samples).mean(dim=1)
+
+    def observer(point: Point) -> None:
+        rates[point.k, point.rows] = predicted_share(point, chosen[point.rows])
 
     with classifier.probe() as probe:
         ascent = ascend(
@@ -160,6 +162,7 @@ def adversarial_patch(
             keep="last",
             decode=decode,
             num_samples=samples,
+            observer=observer,
         )
         where = places(len(held[0]))
 
@@ -170,7 +173,7 @@ def adversarial_patch(
                     [pasted(x, patch, place) for x, place in zip(held[0], where, strict=True)]
                 )
                 others = held[1] != target
-                hits = correct(probe.logits(trial), torch.full_like(held[1], target)) & others
+                hits = is_correct(probe.logits(trial), torch.full_like(held[1], target)) & others
                 won.append(hits.sum().to(images) / others.sum().clamp_min(1))
                 shown.append(trial[int(others.to(torch.int64).argmax())])
             return torch.stack(won), torch.stack(shown)

@@ -1,4 +1,4 @@
-"""APGD: projected gradient with momentum and a step size that halves itself."""
+"""Auto-PGD: projected gradient ascent with momentum and an adaptive step size."""
 
 from __future__ import annotations
 
@@ -10,19 +10,15 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._random import source
-from convscope.ascent import Region, l2_ball, l2_norm, linf_ball
+from convscope._ranges import check_count, check_norm, check_radius, check_steps
+from convscope.ascent import Point, l2_norm
 from convscope.attacks._blocks import in_turns, streamed
-from convscope.attacks._by_ascent import (
-    attack_by_ascent,
-    check_count,
-    check_norm,
-    check_radius,
-    check_steps,
-)
-from convscope.attacks._by_ascent import random_start as random_point
-from convscope.attacks._criteria import Goal, direction_of, goal_of, objective_of
+from convscope.attacks._budget import Budget, of_rows, within
+from convscope.attacks._budget import random_start as random_point
+from convscope.attacks._by_ascent import Expectation, attack_by_ascent
+from convscope.attacks._criteria import Criterion, direction_of, objective_of, success_criterion
 from convscope.attacks._result import AttackResult
-from convscope.attacks._transforms import View
+from convscope.attacks._transforms import RandomTransform
 from convscope.classifier import Classifier
 from convscope.types import Images, Labels, Norm, ObjectiveName
 
@@ -47,14 +43,14 @@ def apgd(
     objective: ObjectiveName = "cross-entropy",
     restarts: int = 1,
     random_start: bool = False,
-    views: View | None = None,
-    draws: int = 8,
+    transforms: RandomTransform | None = None,
+    eot_samples: int = 8,
     generator: Generator | None = None,
 ) -> AttackResult:
-    """Projected gradient without a step size to choose: the judge among the attacks.
+    """PGD with an adaptive step size: the reference attack for evaluation.
 
     Starts with steps of two epsilon. At checkpoints that come ever closer, a row whose objective
-    rose too rarely halves its step and goes on from its best point. A row leaves when it fools.
+    rose too rarely halves its step and goes on from its best point. A row leaves at success.
 
     Args:
         classifier: The network to fool.
@@ -64,13 +60,14 @@ def apgd(
         epsilon: Radius in pixel units, one or one per image.
         norm: How distance is measured, ``"linf"`` or ``"l2"``.
         steps: Number of steps per start, at most.
-        objective: ``"cross-entropy"``, ``"dlr"`` (does not care about the scale of logits),
+        objective: ``"cross-entropy"``, ``"dlr"`` (invariant to the scale of logits),
             ``"margin"``, ``"logit"`` or ``"probability"``.
-        restarts: Starts; all but the first from random points, each only for rows that stand.
+        restarts: Starts; all but the first from random points, each for rows not yet adversarial.
         random_start: Begin the first start at a random point, too.
-        views: Draws transformations that the result has to survive, such as ``rotations(30)``; on
-            the command line names with commas: mirror, crop, rotation, greyscale, noise.
-        draws: How many views are drawn per step.
+        transforms: Draws transforms that the result has to survive, such as
+            ``random_rotations(30)``; on the command line names with commas: flip, crop, rotation,
+            grayscale, noise.
+        eot_samples: How many transforms are drawn per step (expectation over transformation).
         generator: Source of randomness; by default one with seed 0.
 
     Returns:
@@ -92,27 +89,35 @@ def apgd(
         Parameter-free Attacks", ICML 2020, algorithm 1. Rows leave at success; the first start is
         the image itself.
     """
-    goal = goal_of(classifier, images, labels, targets)
+    criterion = success_criterion(classifier, images, labels, targets)
     radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
     check_count("restarts", restarts)
-    check_count("draws", draws)
+    check_count("eot_samples", eot_samples)
     generator = source(generator)
 
     def start(rows: Tensor, number: int) -> AttackResult:
-        return _ascend(
+        x, mine, radius = images[rows], criterion.of(rows), of_rows(radii, rows)
+        budget = within(x, radius, norm)
+        random = number > 0 or random_start
+        expectation = None
+        if transforms is not None:
+            expectation = Expectation(
+                transforms=transforms, samples=eot_samples, generator=generator
+            )
+        return attack_by_ascent(
             classifier,
-            images[rows],
-            goal.of(rows),
-            goal.of(rows),
-            radii=radii if radii.ndim == 0 else radii[rows],
-            norm=norm,
-            steps=steps,
-            objective=objective,
-            random=number > 0 or random_start,
-            views=views,
-            draws=draws,
-            generator=generator,
+            x,
+            mine,
             method="apgd",
+            objective=(direction_of if transforms is None else objective_of)(objective, mine),
+            step=AdaptiveStep(budget, check_steps(steps)),
+            steps=steps,
+            budget=budget,
+            start=random_point(x, radius, norm, generator) if random else None,
+            keep="best" if transforms is not None else "first",
+            expectation=expectation,
+            settings={"steps": steps, "objective": objective}
+            | ({} if transforms is None else {"eot_samples": eot_samples}),
         )
 
     everyone = torch.arange(len(images), device=images.device)
@@ -132,7 +137,7 @@ def apgd_targeted(
     steps: int = 100,
     classes: int = 9,
 ) -> AttackResult:
-    """APGD towards each of the likeliest wrong classes in turn; any wrong class counts.
+    """APGD toward each of the likeliest wrong classes in turn; any wrong class counts.
 
     Args:
         classifier: The network to fool.
@@ -160,78 +165,37 @@ def apgd_targeted(
     Source:
         Croce and Hein, ICML 2020, section 4: the targeted difference-of-logits ratio.
     """
-    goal = goal_of(classifier, images, labels, targets)
+    criterion = success_criterion(classifier, images, labels, targets)
     radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
-    order = candidates(classifier, images, goal, check_count("classes", classes))
+    order = candidates(classifier, images, criterion, check_count("classes", classes))
 
     def toward(rows: Tensor, number: int) -> AttackResult:
-        aim = Goal(labels=goal.labels[rows], targets=order[rows, number])
-        return _ascend(
+        aim = Criterion(labels=criterion.labels[rows], targets=order[rows, number])
+        budget = within(images[rows], of_rows(radii, rows), norm)
+        return attack_by_ascent(
             classifier,
             images[rows],
-            goal.of(rows),
-            aim,
-            radii=radii if radii.ndim == 0 else radii[rows],
-            norm=norm,
-            steps=steps,
-            objective="dlr",
-            random=False,
-            views=None,
-            draws=1,
-            generator=None,
+            criterion.of(rows),
             method="apgd-targeted",
+            objective=objective_of("dlr", aim),
+            step=AdaptiveStep(budget, check_steps(steps)),
+            steps=steps,
+            budget=budget,
+            settings={"steps": steps, "objective": "dlr"},
         )
 
     everyone = torch.arange(len(images), device=images.device)
     return in_turns(everyone, [partial(toward, number=n) for n in range(order.shape[1])])
 
 
-def candidates(classifier: Classifier, images: Tensor, goal: Goal, count: int) -> Tensor:
+def candidates(classifier: Classifier, images: Tensor, criterion: Criterion, count: int) -> Tensor:
     """Classes to try, ``(batch, count)``: the targets, or the likeliest wrong ones in order."""
-    if goal.targets is not None:
-        return goal.targets[:, None]
+    if criterion.targets is not None:
+        return criterion.targets[:, None]
     with classifier.probe() as probe:
         logits = probe.logits(images)
-    others = logits.scatter(1, goal.labels[:, None], -torch.inf)
+    others = logits.scatter(1, criterion.labels[:, None], -torch.inf)
     return others.argsort(dim=1, descending=True)[:, : min(count, logits.shape[1] - 1)]
-
-
-def _ascend(
-    classifier: Classifier,
-    images: Tensor,
-    goal: Goal,
-    aim: Goal,
-    *,
-    radii: Tensor,
-    norm: Norm,
-    steps: int,
-    objective: str,
-    random: bool,
-    views: View | None,
-    draws: int,
-    generator: Generator | None,
-    method: str,
-) -> AttackResult:
-    region: Region = linf_ball(images, radii) if norm == "linf" else l2_ball(images, radii)
-    return attack_by_ascent(
-        classifier,
-        images,
-        goal,
-        method=method,
-        objective=(direction_of if views is None else objective_of)(objective, aim),
-        step=SelfHalving(radii, region, norm, check_steps(steps)),
-        steps=steps,
-        region=region,
-        start=random_point(images, radii, norm, region, generator) if random else None,
-        keep="best" if views is not None else "first",
-        norm=norm,
-        epsilon=radii,
-        views=views,
-        draws=draws,
-        generator=generator,
-        settings={"steps": steps, "objective": objective}
-        | ({} if views is None else {"draws": draws}),
-    )
 
 
 def checkpoints(steps: int) -> frozenset[int]:
@@ -247,19 +211,18 @@ def checkpoints(steps: int) -> frozenset[int]:
     return frozenset(math.ceil(share * steps - 1e-9) for share in shares[1:] if share <= 1)
 
 
-class SelfHalving:
+class AdaptiveStep:
     """The update of APGD; state per row."""
 
-    def __init__(self, radii: Tensor, region: Region, norm: str, steps: int) -> None:
-        self.radii = radii
-        self.region = region
-        self.norm = norm
+    def __init__(self, budget: Budget, steps: int) -> None:
+        self.budget = budget
         self.judged_at = checkpoints(steps)
 
     def start(self, x: Tensor) -> None:
         """Step sizes are two epsilon; nothing has been seen."""
         rows = (len(x),)
-        self.size = 2 * self.radii.to(x).expand(rows).clone()
+        assert self.budget.radii is not None
+        self.size = 2 * self.budget.radii.to(x).expand(rows).clone()
         self.best_x, self.best_gradient = x.clone(), torch.zeros_like(x)
         self.best = x.new_full(rows, -torch.inf)
         self.best_before = self.best.clone()
@@ -270,17 +233,16 @@ class SelfHalving:
         self.halved = torch.zeros(rows, dtype=torch.bool, device=x.device)
         self.judged = 0
 
-    def observe(
-        self, x: Tensor, gradient: Tensor, values: Tensor, outputs: Tensor, k: int, rows: Tensor
-    ) -> None:
+    def observe(self, point: Point) -> None:
         """Keep the best point; at checkpoints, halve steps and go back to it."""
+        k, rows, x, gradient = point.k, point.rows, point.x, point.gradients
         self.before[rows] = self.now[rows] if k else x
         self.now[rows] = self.seen[rows] = x
-        self.rises[rows] += (values > self.last_value[rows]).to(x) if k else 0.0
-        self.last_value[rows] = values
-        mine = values > self.best[rows]
+        self.rises[rows] += (point.values > self.last_value[rows]).to(x) if k else 0.0
+        self.last_value[rows] = point.values
+        mine = point.values > self.best[rows]
         better = rows[mine]
-        self.best[better] = values[mine]
+        self.best[better] = point.values[mine]
         self.best_x[better], self.best_gradient[better] = x[mine], gradient[mine]
         self.direction[rows] = gradient
         if k in self.judged_at:
@@ -302,12 +264,12 @@ class SelfHalving:
     def __call__(self, gradient: Tensor, k: int, rows: Tensor) -> Tensor:
         """From the point seen (which a checkpoint may have replaced) to the next."""
         here, direction = self.now[rows], self.direction[rows]
-        if self.norm == "linf":
+        if self.budget.norm == "linf":
             direction = direction.sign()
         else:
             direction = direction / l2_norm(direction).clamp_min(1e-30)
         size = self.size[rows].view(-1, 1, 1, 1)
-        ahead = self.region.project(here + size * direction, rows)
+        ahead = self.budget.region.project(here + size * direction, rows)
         if k > 0:
             ahead = here + PULL * (ahead - here) + (1 - PULL) * (here - self.before[rows])
         return ahead - self.seen[rows]

@@ -1,4 +1,4 @@
-"""AutoAttack: four complementary attacks, each on what still stands."""
+"""AutoAttack: four complementary attacks, each on examples not yet broken."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._random import source
+from convscope._ranges import check_norm, check_radius
 from convscope.attacks._apgd import apgd, apgd_targeted
 from convscope.attacks._blocks import in_turns, streamed
-from convscope.attacks._by_ascent import check_norm, check_radius
-from convscope.attacks._criteria import goal_of
+from convscope.attacks._budget import of_rows
+from convscope.attacks._criteria import success_criterion
 from convscope.attacks._fab import fab
 from convscope.attacks._result import AttackResult
 from convscope.attacks._square import square
@@ -36,7 +37,7 @@ def auto_attack(
     classes: int = 9,
     generator: Generator | None = None,
 ) -> AttackResult:
-    """APGD-CE, targeted APGD-DLR, Square and targeted FAB, in this order, on rows that stand.
+    """APGD-CE, targeted APGD-DLR, Square and targeted FAB, each on images not yet broken.
 
     Args:
         classifier: The network to fool.
@@ -65,9 +66,9 @@ def auto_attack(
 
     Source:
         Croce and Hein, ICML 2020, section 5. The members are the standard ones; FAB comes last
-        because it is the dearest and rarely adds anything. APGD starts at the images.
+        because it is the most expensive and rarely adds anything. APGD starts at the images.
     """
-    goal = goal_of(classifier, images, labels, targets)
+    criterion = success_criterion(classifier, images, labels, targets)
     radii = check_radius(epsilon, check_norm(norm), images)
     generator = source(generator)
 
@@ -75,14 +76,13 @@ def auto_attack(
         attack: Callable[..., AttackResult], **settings: object
     ) -> Callable[..., AttackResult]:
         def run(rows: Tensor) -> AttackResult:
-            mine = radii if radii.ndim == 0 else radii[rows.cpu()]
-            part = goal.of(rows)
+            part = criterion.of(rows)
             return attack(
                 classifier,
                 images[rows],
                 part.labels,
                 targets=part.targets,
-                epsilon=mine,
+                epsilon=of_rows(radii, rows),
                 **settings,
             )
 

@@ -7,16 +7,18 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from typing import Any, ParamSpec
 
 import torch
 from torch import Generator, Tensor
 
 from convscope._random import source
-from convscope.attacks._criteria import goal_of
-from convscope.attacks._flags import count_of, notes_of, noticed
+from convscope.attacks._criteria import success_criterion
+from convscope.attacks._flags import notes_of, noticed
 from convscope.attacks._result import AttackResult
-from convscope.probe import Cost
+from convscope.flags import count_of
 from convscope.progress import stage
 
 P = ParamSpec("P")
@@ -52,7 +54,7 @@ def in_blocks(
         rows: Positions in the caller's batch.
         run: Attacks some of them.
         size: Rows at once.
-        generator: What `run` draws from. It starts anew for every block, and in the end stands
+        generator: What `run` draws from. It is reset for every block, and in the end is
             where the block that drew most has left it.
 
     Yields:
@@ -67,8 +69,8 @@ def in_blocks(
         with stage(number / len(parts), (number + 1) / len(parts)):
             result = run(part)
         if generator is not None:
-            # A row that nothing fooled has seen every draw; else the longest way has.
-            drawn = (not bool(result.fooled.all()), int(result.steps.max()) if len(part) else 0)
+            # A row that nothing broke has seen every draw; else the longest run has.
+            drawn = (not bool(result.success.all()), int(result.steps.max()) if len(part) else 0)
             if drawn > most:
                 most, end = drawn, generator.get_state()
         yield part, result
@@ -102,9 +104,9 @@ def _whole(
 ) -> AttackResult:
     classifier, images = given["classifier"], given["images"]
     settings = {k: v for k, v in given.items() if k not in ("classifier", "images", "labels")}
-    goal = goal_of(classifier, images, given["labels"], settings.get("targets"))
-    if goal.targets is not None:
-        settings["targets"] = goal.targets
+    criterion = success_criterion(classifier, images, given["labels"], settings.get("targets"))
+    if criterion.targets is not None:
+        settings["targets"] = criterion.targets
     if draws:
         settings["generator"] = source(settings.get("generator"))
     count = len(images)
@@ -112,7 +114,7 @@ def _whole(
     def run(rows: Tensor) -> AttackResult:
         first, last = int(rows[0]), int(rows[-1]) + 1
         mine = {name: _part(value, first, last, count) for name, value in settings.items()}
-        return attack(classifier, images[first:last], goal.labels[first:last], **mine)
+        return attack(classifier, images[first:last], criterion.labels[first:last], **mine)
 
     everyone = torch.arange(count, device=images.device)
     whole = _Whole(images)
@@ -133,8 +135,9 @@ def _part(value: Any, first: int, last: int, count: int) -> Any:
 class _Whole:
     """The results of blocks, written into one: never two copies of all images."""
 
-    EACH = ("adversarials", "saved", "labels", "logits_before", "logits_after", "logits_saved",
-            "steps", "zero_gradients", "originals", "targets", "nonfinite")  # fmt: skip
+    EACH = ("adversarials", "quantized", "labels", "logits_before", "logits_after",
+            "logits_quantized", "steps", "zero_gradients", "originals", "targets",
+            "nonfinite")  # fmt: skip
     REST = ("history", "epsilon", "settings", "flags", "cost")
 
     def __init__(self, images: Tensor) -> None:
@@ -170,19 +173,15 @@ class _Whole:
             history=torch.cat(self.rest["history"], dim=1),
             epsilon=_largest(self.rest["epsilon"]),
             settings=_settings(self.rest["settings"]),
-            cost=Cost(
-                forwards=sum(cost.forwards for cost in costs),
-                backwards=sum(cost.backwards for cost in costs),
-                seconds=sum(cost.seconds for cost in costs),
-            ),
+            cost=reduce(add, costs),
         )
         every = [flag for some in flags for flag in some]
         return replace(
             whole,
             flags=noticed(
                 whole,
-                outside=count_of(every, "outside"),
-                coarse=count_of(every, "coarse"),
+                outside=count_of(every, "budget-exceeded"),
+                coarse=count_of(every, "no-8-bit-image"),
                 helped=count_of(every, "zero-gradient") == 0,
                 lost_gradients=count_of(every, "nonfinite-gradient"),
                 notes=notes_of(*flags),
@@ -209,20 +208,20 @@ Turn = Callable[[Tensor], AttackResult]
 
 
 def in_turns(everyone: Tensor, turns: Sequence[Turn]) -> AttackResult:
-    """Run the first attack on all rows, and each later one on the rows that nothing fooled yet.
+    """Run the first attack on all rows, each later one on the rows that are not yet adversarial.
 
     Args:
         everyone: All rows of the caller's batch.
         turns: Attacks, at least one.
 
     Returns:
-        The first result with the rows that a later attack fooled in place of its own; costs are
+        The first result with the rows that a later attack broke in place of its own; costs are
         summed, the history is that of the first.
     """
     with stage(0, 1 / len(turns)):
         merged = turns[0](everyone)
     for number, turn in enumerate(turns[1:], 1):
-        rows = torch.nonzero(~merged.fooled)[:, 0]
+        rows = torch.nonzero(~merged.success)[:, 0]
         if len(rows) == 0:
             break
         with stage(number / len(turns), (number + 1) / len(turns)):
@@ -231,7 +230,7 @@ def in_turns(everyone: Tensor, turns: Sequence[Turn]) -> AttackResult:
 
 
 def _overlay(whole: AttackResult, rows: Tensor, part: AttackResult) -> AttackResult:
-    hit = part.fooled
+    hit = part.success
     place = rows[hit]
 
     def put(into: Tensor, new: Tensor) -> Tensor:
@@ -246,23 +245,19 @@ def _overlay(whole: AttackResult, rows: Tensor, part: AttackResult) -> AttackRes
     merged = replace(
         whole,
         adversarials=put(whole.adversarials, part.adversarials),
-        saved=put(whole.saved, part.saved),
+        quantized=put(whole.quantized, part.quantized),
         logits_after=put(whole.logits_after, part.logits_after),
-        logits_saved=put(whole.logits_saved, part.logits_saved),
+        logits_quantized=put(whole.logits_quantized, part.logits_quantized),
         steps=put(whole.steps, part.steps),
         zero_gradients=zeros,
-        cost=Cost(
-            forwards=whole.cost.forwards + part.cost.forwards,
-            backwards=whole.cost.backwards + part.cost.backwards,
-            seconds=whole.cost.seconds + part.cost.seconds,
-        ),
+        cost=whole.cost + part.cost,
         nonfinite=nonfinite,
     )
     both = (*whole.flags, *part.flags)
     found = noticed(
         merged,
-        outside=count_of(both, "outside"),
-        coarse=max(count_of(whole.flags, "coarse"), count_of(part.flags, "coarse")),
+        outside=count_of(both, "budget-exceeded"),
+        coarse=max(count_of(whole.flags, "no-8-bit-image"), count_of(part.flags, "no-8-bit-image")),
         helped=count_of(both, "zero-gradient") == 0,
         lost_gradients=max(
             count_of(whole.flags, "nonfinite-gradient"), count_of(part.flags, "nonfinite-gradient")

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
-from convscope.ascent import adam_step, anywhere, ascend, box
+from convscope._ranges import check_count, check_positive, check_steps
+from convscope.ascent import adam_step, ascend, unconstrained
 from convscope.attacks._blocks import streamed
-from convscope.attacks._by_ascent import check_count, check_positive, check_steps
-from convscope.attacks._criteria import finite, goal_of, odd_scale
-from convscope.attacks._result import AttackResult, conclude
+from convscope.attacks._budget import unlimited
+from convscope.attacks._criteria import is_finite, odd_scale, success_criterion
+from convscope.attacks._result import AttackResult, Course, conclude
 from convscope.classifier import Classifier
 from convscope.progress import stage
 from convscope.types import Images, Labels
@@ -70,7 +71,7 @@ def carlini_wagner(
         right for logits of any sign. Logits of an odd range are
         brought to a usual one first (`odd_scale`): the search for c then ends where it should.
     """
-    goal = goal_of(classifier, images, labels, targets)
+    criterion = success_criterion(classifier, images, labels, targets)
     check_steps(steps)
     check_count("search_steps", search_steps)
     check_positive("step_size", step_size)
@@ -87,21 +88,23 @@ def carlini_wagner(
 
     with classifier.probe() as probe:
         before = probe.logits(images)
-        best[goal.reached(before, everyone)] = 0.0
+        best[criterion.is_adversarial(before, everyone)] = 0.0
         usual = odd_scale(before)
-        unreadable = ~finite(before)
+        unreadable = ~is_finite(before)
         rows = everyone[best > 0]
         for turn in range(search_steps if len(rows) else 0):
             scale = weight[rows]
 
             def objective(w: Tensor, logits: Tensor, part: Tensor, c: Tensor = scale) -> Tensor:
                 mine = rows[part]
-                miss = (confidence - goal.margin(logits, mine)).clamp_min(0) * usual[mine]
+                miss = (confidence - criterion.margin(logits, mine)).clamp_min(0) * usual[mine]
                 return -(distance(_pixels(w), mine) + c[part] * miss)
 
             def nearness(w: Tensor, values: Tensor, logits: Tensor, part: Tensor) -> Tensor:
                 mine = rows[part]
-                enough = goal.reached(logits, mine) & (goal.margin(logits, mine) >= confidence)
+                enough = criterion.is_adversarial(logits, mine) & (
+                    criterion.margin(logits, mine) >= confidence
+                )
                 return torch.where(enough, -distance(_pixels(w), mine), -torch.inf)
 
             with stage(turn / search_steps, (turn + 1) / search_steps):
@@ -110,13 +113,13 @@ def carlini_wagner(
                     probe,
                     objective,
                     step=adam_step(step_size),
-                    region=anywhere(),
+                    region=unconstrained(),
                     steps=steps,
                     keep=nearness,
                     decode=lambda w, k, part: _pixels(w),
                 )
             x = _pixels(ascent.images)
-            hit = goal.reached(ascent.outputs, rows)
+            hit = criterion.is_adversarial(ascent.outputs, rows)
             moved = distance(x, rows)
             closer = hit & (moved < best[rows])
             nearest[rows[closer]], best[rows[closer]] = x[closer], moved[closer]
@@ -130,7 +133,7 @@ def carlini_wagner(
             probe,
             images,
             nearest,
-            goal,
+            criterion,
             method="carlini-wagner",
             settings={
                 "steps": steps,
@@ -139,11 +142,13 @@ def carlini_wagner(
                 "first_weight": first_weight,
                 "confidence": confidence,
             },
-            region=box(),
+            budget=unlimited(),
             logits_before=before,
-            steps=torch.full_like(everyone, steps * search_steps),
-            zero_gradients=zeros,
-            nonfinite=unreadable,
+            course=Course(
+                steps=torch.full_like(everyone, steps * search_steps),
+                zero_gradients=zeros,
+                nonfinite=unreadable,
+            ),
         )
 
 

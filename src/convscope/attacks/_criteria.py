@@ -15,8 +15,8 @@ from convscope.probe import Objective
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Goal:
-    """Away from the labels or, if there are targets, to them.
+class Criterion:
+    """When an image is adversarial: it is misclassified or, with targets, predicted as its target.
 
     Its methods take logits and the rows (positions in the attacked batch) that they belong to.
 
@@ -29,60 +29,62 @@ class Goal:
     targets: Tensor | None = None
 
     @property
-    def aims(self) -> Tensor:
-        """The class that each row is about: its target or, without one, its label."""
+    def target_or_label(self) -> Tensor:
+        """The target of each row or, without targets, its label."""
         return self.labels if self.targets is None else self.targets
 
     @property
     def sign(self) -> float:
-        """+1 if the score of `aims` is to rise, -1 if it is to fall."""
+        """+1 if the score of `target_or_label` is to rise, -1 if it is to fall."""
         return -1.0 if self.targets is None else 1.0
 
     def margin(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """By how much the goal is reached: positive where the image fools."""
-        aim = self.aims[rows][:, None]
+        """By how much the criterion is met: positive where the image is adversarial."""
+        aim = self.target_or_label[rows][:, None]
         own = logits.gather(1, aim)[:, 0]
         others = logits.scatter(1, aim, -torch.inf).amax(dim=1)
         return self.sign * (own - others)
 
-    def reached(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """True where the image fools. NaN, infinity and ties do not."""
-        return (self.margin(logits, rows) > 0) & finite(logits)
+    def is_adversarial(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """True where the criterion is met; NaN, infinity and ties do not meet it."""
+        return (self.margin(logits, rows) > 0) & is_finite(logits)
 
     def cross_entropy(self, logits: Tensor, rows: Tensor) -> Tensor:
         """Minus log-probability of the label, or log-probability of the target: to be raised."""
-        return -self.sign * F.cross_entropy(logits, self.aims[rows], reduction="none")
+        return -self.sign * F.cross_entropy(logits, self.target_or_label[rows], reduction="none")
 
-    def of(self, rows: Tensor) -> Goal:
-        """The goal of some rows."""
+    def of(self, rows: Tensor) -> Criterion:
+        """The criterion of some rows."""
         targets = None if self.targets is None else self.targets[rows]
-        return Goal(labels=self.labels[rows], targets=targets)
+        return Criterion(labels=self.labels[rows], targets=targets)
 
 
-def finite(logits: Tensor) -> Tensor:
-    """Rows whose logits are all numbers: the others are predictions of nothing.
+def is_finite(logits: Tensor) -> Tensor:
+    """Rows whose logits are all finite: the others are no predictions.
 
     One rule holds everywhere: an image with a NaN or infinite logit is not classified correctly,
-    it does not fool, and it does not stand.
+    not adversarial and not robust.
 
     Example:
-        >>> finite(torch.tensor([[0.0, 1.0], [torch.nan, 1.0], [-torch.inf, 1.0]]))
+        >>> is_finite(torch.tensor([[0.0, 1.0], [torch.nan, 1.0], [-torch.inf, 1.0]]))
         tensor([ True, False, False])
     """
     return logits.isfinite().all(dim=1)
 
 
-def correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """Rows whose largest logit is the label's, and whose logits are all numbers.
+def is_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Rows whose largest logit is the label's, and whose logits are all finite.
 
     Example:
-        >>> correct(torch.tensor([[0.0, 1.0], [torch.nan, 1.0]]), torch.tensor([1, 1]))
+        >>> is_correct(torch.tensor([[0.0, 1.0], [torch.nan, 1.0]]), torch.tensor([1, 1]))
         tensor([ True, False])
     """
-    return (logits.argmax(dim=1) == labels) & finite(logits)
+    return (logits.argmax(dim=1) == labels) & is_finite(logits)
 
 
-def goal_of(classifier: Classifier, images: Tensor, labels: Tensor, targets: Tensor | None) -> Goal:
+def success_criterion(
+    classifier: Classifier, images: Tensor, labels: Tensor, targets: Tensor | None
+) -> Criterion:
     """Check images, labels and targets, and put them together.
 
     Raises:
@@ -94,28 +96,28 @@ def goal_of(classifier: Classifier, images: Tensor, labels: Tensor, targets: Ten
     if targets is not None:
         targets = classifier.check_labels(targets, len(images), "targets").to(images.device)
     if classifier.num_classes < 2:
-        raise UsageError("a network with one class cannot be fooled", code="U08")
-    return Goal(labels=labels, targets=targets)
+        raise UsageError("a network with one class has no adversarial images", code="U08")
+    return Criterion(labels=labels, targets=targets)
 
 
-def objective_of(name: str, goal: Goal) -> Objective:
-    """The objective called `name` for `goal`.
+def objective_of(name: str, criterion: Criterion) -> Objective:
+    """The objective called `name` for `criterion`.
 
     Raises:
         UsageError: U01 for another name.
     """
     rule = OBJECTIVES[choose("objective", name, OBJECTIVES)]
-    return lambda x, logits, rows: rule(goal, logits, rows)
+    return lambda x, logits, rows: rule(criterion, logits, rows)
 
 
-def direction_of(name: str, goal: Goal) -> Objective:
+def direction_of(name: str, criterion: Criterion) -> Objective:
     """As `objective_of`, for attacks that use only the direction of gradients and compare values.
 
     They climb `log_odds` for ``"cross-entropy"``: the same directions and the same order.
     """
     if name == "cross-entropy":
-        return lambda x, logits, rows: log_odds(goal, logits, rows)
-    return objective_of(name, goal)
+        return lambda x, logits, rows: log_odds(criterion, logits, rows)
+    return objective_of(name, criterion)
 
 
 LEAST_SPAN, MOST_SPAN = 10.0, 30.0
@@ -147,14 +149,14 @@ def _odd(span: Tensor) -> Tensor:
     return (span < TINY_SPAN) | (span > HUGE_SPAN)
 
 
-def measured_entropy(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+def measured_entropy(criterion: Criterion, logits: Tensor, rows: Tensor) -> Tensor:
     """Cross-entropy, to be raised, of logits that were brought to a usual range if theirs is odd.
 
     For attacks whose steps are as long as the gradient. With logits between `TINY_SPAN` and
     `HUGE_SPAN` it is cross-entropy itself; beyond, the gradient would be next to nothing or, where
     the network is sure, exactly zero.
     """
-    return goal.cross_entropy(logits * odd_scale(logits)[:, None], rows)
+    return criterion.cross_entropy(logits * odd_scale(logits)[:, None], rows)
 
 
 def odd_scale(logits: Tensor) -> Tensor:
@@ -163,7 +165,7 @@ def odd_scale(logits: Tensor) -> Tensor:
     return torch.where(_odd(span), ORDINARY_SPAN / span, torch.ones_like(span))
 
 
-def log_odds(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+def log_odds(criterion: Criterion, logits: Tensor, rows: Tensor) -> Tensor:
     """Logarithm of the odds against the label, or for the target.
 
     Cross-entropy is ``softplus`` of it, a rising function, so both lead the same way; but softplus
@@ -172,32 +174,35 @@ def log_odds(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
     logits every class counts equally, with huge ones only the best.
     """
     usual = logits * usual_scale(logits)[:, None]
-    aim = goal.aims[rows][:, None]
+    aim = criterion.target_or_label[rows][:, None]
     others = usual.scatter(1, aim, -torch.inf).logsumexp(dim=1)
-    return goal.sign * (usual.gather(1, aim)[:, 0] - others)
+    return criterion.sign * (usual.gather(1, aim)[:, 0] - others)
 
 
-def cross_entropy(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+def cross_entropy(criterion: Criterion, logits: Tensor, rows: Tensor) -> Tensor:
     """Minus log p(label), or log p(target); see `measured_entropy`."""
-    return measured_entropy(goal, logits, rows)
+    return measured_entropy(criterion, logits, rows)
 
 
-def margin(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+def margin(criterion: Criterion, logits: Tensor, rows: Tensor) -> Tensor:
     """Best other logit minus the label's, or the target's minus the best other."""
-    return goal.margin(logits, rows)
+    return criterion.margin(logits, rows)
 
 
-def logit(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+def logit(criterion: Criterion, logits: Tensor, rows: Tensor) -> Tensor:
     """Minus the label's logit, or the target's."""
-    return goal.sign * logits.gather(1, goal.aims[rows][:, None])[:, 0]
+    return criterion.sign * logits.gather(1, criterion.target_or_label[rows][:, None])[:, 0]
 
 
-def probability(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+def probability(criterion: Criterion, logits: Tensor, rows: Tensor) -> Tensor:
     """Minus p(label), or p(target). Its gradient vanishes where the network is sure."""
-    return goal.sign * logits.softmax(dim=1).gather(1, goal.aims[rows][:, None])[:, 0]
+    return (
+        criterion.sign
+        * logits.softmax(dim=1).gather(1, criterion.target_or_label[rows][:, None])[:, 0]
+    )
 
 
-def logit_ratio(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
+def logit_ratio(criterion: Criterion, logits: Tensor, rows: Tensor) -> Tensor:
     """The difference of logits ratio, which does not change when logits are scaled or shifted.
 
     Untargeted ``(max_other - z_label) / (z_1 - z_3)``; targeted
@@ -210,17 +215,17 @@ def logit_ratio(goal: Goal, logits: Tensor, rows: Tensor) -> Tensor:
     """
     ordered = logits.sort(dim=1, descending=True).values
     third = ordered[:, min(2, logits.shape[1] - 1)]
-    if goal.targets is None:
+    if criterion.targets is None:
         spread = ordered[:, 0] - third
-        return goal.margin(logits, rows) / spread.clamp_min(torch.finfo(logits.dtype).tiny)
+        return criterion.margin(logits, rows) / spread.clamp_min(torch.finfo(logits.dtype).tiny)
     fourth = ordered[:, min(3, logits.shape[1] - 1)]
-    own = logits.gather(1, goal.labels[rows][:, None])[:, 0]
-    aim = logits.gather(1, goal.targets[rows][:, None])[:, 0]
+    own = logits.gather(1, criterion.labels[rows][:, None])[:, 0]
+    aim = logits.gather(1, criterion.targets[rows][:, None])[:, 0]
     spread = ordered[:, 0] - (third + fourth) / 2
     return (aim - own) / spread.clamp_min(torch.finfo(logits.dtype).tiny)
 
 
-OBJECTIVES: dict[str, Callable[[Goal, Tensor, Tensor], Tensor]] = {
+OBJECTIVES: dict[str, Callable[[Criterion, Tensor, Tensor], Tensor]] = {
     "cross-entropy": cross_entropy,
     "margin": margin,
     "logit": logit,

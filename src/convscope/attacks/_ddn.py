@@ -1,4 +1,4 @@
-"""Decoupled direction and norm: the smallest L2 perturbation, by growing and shrinking a sphere."""
+"""DDN, decoupled direction and norm: a minimal-norm L2 attack."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
-from convscope.ascent import box, l2_norm
+from convscope._ranges import check_positive, check_steps
+from convscope.ascent import Point, Stop, l2_norm
 from convscope.attacks._blocks import streamed
-from convscope.attacks._by_ascent import attack_by_ascent, check_positive, check_steps
-from convscope.attacks._criteria import direction_of, goal_of
+from convscope.attacks._by_ascent import attack_by_ascent
+from convscope.attacks._criteria import direction_of, success_criterion
 from convscope.attacks._result import AttackResult
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
@@ -31,11 +32,11 @@ def ddn(
     change: float = 0.05,
     objective: ObjectiveName = "cross-entropy",
 ) -> AttackResult:
-    """Find a near adversarial image in L2: the default where no epsilon is given.
+    """Find a minimal-norm (L2) adversarial example: the default where no epsilon is given.
 
     Each step moves along the unit gradient, then puts the perturbation on a sphere whose radius
-    shrinks where the image fools and grows where it does not. The nearest image that fools is
-    kept. Every row takes all steps.
+    shrinks where the image is adversarial and grows where it is not. The nearest adversarial image
+    is kept. Every row takes all steps.
 
     Args:
         classifier: The network to fool.
@@ -48,7 +49,7 @@ def ddn(
         objective: What gives the direction of the steps.
 
     Returns:
-        Images before and after; rows that never fooled are left as they were.
+        Images before and after; rows that were never adversarial are left as they were.
 
     Raises:
         UsageError: U05, U06, U08.
@@ -71,22 +72,21 @@ def ddn(
         Attacks and Defenses", CVPR 2019, algorithm 1: the step length falls from 1 to 0.01 along
         a cosine. Ours looks at the last point, too.
     """
-    goal = goal_of(classifier, images, labels, targets)
+    criterion = success_criterion(classifier, images, labels, targets)
     radius = check_positive("first_radius", first_radius)
 
     def nearness(x: Tensor, values: Tensor, outputs: Tensor, rows: Tensor) -> Tensor:
         moved = torch.linalg.vector_norm((x - images[rows]).flatten(1), dim=1)
-        return torch.where(goal.reached(outputs, rows), -moved, -torch.inf)
+        return torch.where(criterion.is_adversarial(outputs, rows), -moved, -torch.inf)
 
     return attack_by_ascent(
         classifier,
         images,
-        goal,
+        criterion,
         method="ddn",
-        objective=direction_of(objective, goal),
-        step=OnSphere(images, goal.reached, radius, _below_one(change), steps),
+        objective=direction_of(objective, criterion),
+        step=OnSphere(images, criterion.is_adversarial, radius, _below_one(change), steps),
         steps=check_steps(steps),
-        region=box(),
         keep=nearness,
         stop=False,
         settings={
@@ -112,9 +112,11 @@ def _below_one(change: float) -> float:
 class OnSphere:
     """The update of DDN; one radius per row."""
 
-    def __init__(self, images: Tensor, reached, radius: float, change: float, steps: int) -> None:  # type: ignore[no-untyped-def]
+    def __init__(
+        self, images: Tensor, is_adversarial: Stop, radius: float, change: float, steps: int
+    ) -> None:
         self.images = images
-        self.reached = reached
+        self.is_adversarial = is_adversarial
         self.first = radius
         self.change = change
         self.steps = steps
@@ -124,13 +126,12 @@ class OnSphere:
         self.radius = x.new_full((len(x),), self.first)
         self.at = x.clone()
 
-    def observe(
-        self, x: Tensor, gradient: Tensor, values: Tensor, outputs: Tensor, k: int, rows: Tensor
-    ) -> None:
-        """Shrink the sphere of rows that fool, grow the others."""
-        factor = torch.where(self.reached(outputs, rows), 1 - self.change, 1 + self.change)
-        self.radius[rows] *= factor.to(x)
-        self.at[rows] = x
+    def observe(self, point: Point) -> None:
+        """Shrink the sphere of rows that are adversarial, grow the others."""
+        adversarial = self.is_adversarial(point.outputs, point.rows)
+        factor = torch.where(adversarial, 1 - self.change, 1 + self.change)
+        self.radius[point.rows] *= factor.to(point.x)
+        self.at[point.rows] = point.x
 
     def __call__(self, gradient: Tensor, k: int, rows: Tensor) -> Tensor:
         """One step along the unit gradient, then onto the sphere."""

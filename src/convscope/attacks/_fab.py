@@ -1,4 +1,4 @@
-"""FAB: near adversarial images by steps along the decision boundary."""
+"""FAB: minimal-norm adversarial examples by steps along linearized decision boundaries."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
-from convscope.ascent import Region, box, l2_ball, linf_ball
+from convscope._ranges import check_count, check_norm, check_radius, check_steps
+from convscope.ascent import ball
 from convscope.attacks._apgd import candidates
 from convscope.attacks._blocks import in_turns, streamed
-from convscope.attacks._by_ascent import check_count, check_norm, check_radius, check_steps
-from convscope.attacks._criteria import Goal, finite, goal_of
+from convscope.attacks._budget import Budget, of_rows, unlimited, within
+from convscope.attacks._criteria import Criterion, is_finite, success_criterion
 from convscope.attacks._deepfool import onto_plane
-from convscope.attacks._result import AttackResult, conclude
+from convscope.attacks._result import AttackResult, Course, conclude
 from convscope.classifier import Classifier
 from convscope.probe import Objective
 from convscope.progress import at_step
@@ -43,7 +44,9 @@ def fab(
     steps: int = 100,
     classes: int = 9,
 ) -> AttackResult:
-    """Find near adversarial images by projections onto linearized boundaries, class by class.
+    """Find minimal-norm adversarial examples by projecting onto linearized boundaries.
+
+    One wrong class after the other.
 
     Args:
         classifier: The network to fool.
@@ -75,22 +78,17 @@ def fab(
         Attack", ICML 2020, algorithm 1, in its targeted form (one boundary per turn). Each
         iterate is forwarded once; its gradient and its class come from the same pass.
     """
-    goal = goal_of(classifier, images, labels, targets)
+    criterion = success_criterion(classifier, images, labels, targets)
     radii = None if epsilon is None else check_radius(epsilon, check_norm(norm), images)
     check_norm(norm)
     check_steps(steps)
-    order = candidates(classifier, images, goal, check_count("classes", classes))
+    order = candidates(classifier, images, criterion, check_count("classes", classes))
 
     def toward(rows: Tensor, number: int) -> AttackResult:
-        return _toward(
-            classifier,
-            images[rows],
-            goal.of(rows),
-            order[rows, number],
-            radii if radii is None or radii.ndim == 0 else radii[rows.cpu()],
-            norm,
-            steps,
-        )
+        x = images[rows]
+        budget = unlimited() if radii is None else within(x, of_rows(radii, rows), norm)
+        rivals = order[rows, number]
+        return _toward(classifier, x, criterion.of(rows), rivals, budget, norm, steps=steps)
 
     everyone = torch.arange(len(images), device=images.device)
     return in_turns(everyone, [partial(toward, number=n) for n in range(order.shape[1])])
@@ -99,16 +97,16 @@ def fab(
 def _toward(
     classifier: Classifier,
     images: Tensor,
-    goal: Goal,
+    criterion: Criterion,
     rivals: Tensor,
-    radii: Tensor | None,
+    budget: Budget,
     norm: Norm,
+    *,
     steps: int,
 ) -> AttackResult:
-    region: Region = box()
-    if radii is not None:
-        region = linf_ball(images, radii) if norm == "linf" else l2_ball(images, radii)
-    aim = Goal(labels=goal.labels, targets=rivals)
+    """Adversarial examples of the classes `rivals`, inside the budget if it has radii."""
+    radii = budget.radii
+    aim = Criterion(labels=criterion.labels, targets=rivals)
     nearest, x = images.clone(), images.clone()
     best = images.new_full((len(images),), torch.inf)
     taken = torch.zeros(len(images), dtype=torch.int64, device=images.device)
@@ -123,11 +121,11 @@ def _toward(
             at_step(k, steps + 1)
             part = x[rows]
             mine = aim.of(rows)
-            lead = _lead(mine) if goal.targets is None else _over_all(mine)
+            lead = _lead(mine) if criterion.targets is None else _over_all(mine)
             found = probe.gradient(part, lead)
             before = found.outputs if before is None else before
-            unreadable[rows] |= ~finite(found.outputs)
-            hit = goal.reached(found.outputs, rows)
+            unreadable[rows] |= ~is_finite(found.outputs)
+            hit = criterion.is_adversarial(found.outputs, rows)
             moved = _size(part - images[rows], norm)
             closer = rows[hit & (moved < best[rows])]
             nearest[closer], best[closer] = x[closer], _size(x[closer] - images[closer], norm)
@@ -150,48 +148,38 @@ def _toward(
             x[rows] = torch.where(wide, back, ahead).clamp(0, 1)
             going = ~dead
             if radii is not None:
-                going &= ~(hit & region_of(images, radii, norm, rows).contains(part))
+                going &= ~(hit & ball(start, of_rows(radii, rows), norm).contains(part))
             elif k == 0:
                 going &= ~hit
             rows = rows[going]
-        inside = best.isfinite() & region.contains(nearest)
+        inside = best.isfinite() & budget.region.contains(nearest)
         nearest = torch.where(inside.view(-1, 1, 1, 1), nearest, images)
         return conclude(
             probe,
             images,
             nearest,
-            goal,
+            criterion,
             method="fab",
             settings={"steps": steps},
-            region=region,
-            norm=None if radii is None else norm,
-            epsilon=None if radii is None else float(radii.max()) if radii.numel() else 0.0,
+            budget=budget,
             logits_before=before,
-            steps=taken,
-            zero_gradients=zeros,
-            nonfinite=unreadable,
+            course=Course(steps=taken, zero_gradients=zeros, nonfinite=unreadable),
         )
 
 
-def _lead(aim: Goal) -> Objective:
+def _lead(aim: Criterion) -> Objective:
     """The rival's logit minus the label's: zero on the boundary, positive beyond."""
 
     def objective(x: Tensor, logits: Tensor, rows: Tensor) -> Tensor:
-        rival = logits.gather(1, aim.aims[rows][:, None])[:, 0]
+        rival = logits.gather(1, aim.target_or_label[rows][:, None])[:, 0]
         return rival - logits.gather(1, aim.labels[rows][:, None])[:, 0]
 
     return objective
 
 
-def _over_all(aim: Goal) -> Objective:
+def _over_all(aim: Criterion) -> Objective:
     """The target's logit minus the best other."""
     return lambda x, logits, rows: aim.margin(logits, rows)
-
-
-def region_of(images: Tensor, radii: Tensor, norm: str, rows: Tensor) -> Region:
-    """The ball around some rows."""
-    mine = radii if radii.ndim == 0 else radii.to(images.device)[rows]
-    return linf_ball(images[rows], mine) if norm == "linf" else l2_ball(images[rows], mine)
 
 
 def _size(move: Tensor, norm: str) -> Tensor:

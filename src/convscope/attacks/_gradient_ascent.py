@@ -1,4 +1,4 @@
-"""The attacks of the course documents: gradient ascent on a class, as the assignments wrote it."""
+"""Plain gradient ascent on a class, as course assignments write it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._random import source
-from convscope.ascent import Stop, adam_step, box, l2_step, linf_ball, plain_step
+from convscope._ranges import check_positive, check_radius, check_steps
+from convscope.ascent import Stop, adam_step, l2_step, plain_step
 from convscope.attacks._blocks import streamed
-from convscope.attacks._by_ascent import attack_by_ascent, check_positive, check_radius, check_steps
-from convscope.attacks._criteria import Goal, goal_of, measured_entropy, objective_of
+from convscope.attacks._budget import within
+from convscope.attacks._by_ascent import attack_by_ascent
+from convscope.attacks._criteria import Criterion, measured_entropy, objective_of, success_criterion
 from convscope.attacks._result import AttackResult
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
@@ -34,12 +36,12 @@ def confident(targets: Tensor, confidence: float) -> Stop:
     return stop
 
 
-def gaussian_images(images: Tensor, mean: float, sd: float, generator: Generator | None) -> Tensor:
+def gaussian_images(images: Tensor, mean: float, std: float, generator: Generator | None) -> Tensor:
     """Images of Gaussian pixels, one drawing for all rows, clamped to [0, 1]."""
     noise = torch.randn(
         (1, *images.shape[1:]), generator=source(generator), dtype=torch.float32
     ).to(images)
-    return (mean + sd * noise).clamp(0, 1).expand(len(images), -1, -1, -1).clone()
+    return (mean + std * noise).clamp(0, 1).expand(len(images), -1, -1, -1).clone()
 
 
 @checked
@@ -53,7 +55,7 @@ def l2_gradient_ascent(
     steps: int = 100,
     step_size: float = 0.1,
 ) -> AttackResult:
-    """Ascend the target's logit with L2-normalized gradients; each image stops when it fools.
+    """Ascend the target's logit by L2-normalized gradients until the image is adversarial.
 
     Args:
         classifier: The network to fool.
@@ -76,7 +78,8 @@ def l2_gradient_ascent(
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> images = torch.full((1, 1, 2, 2), 0.5)
         >>> label = classifier.predict(images, top=1).labels[:, 0]
-        >>> bool(l2_gradient_ascent(classifier, images, label, targets=1 - label).trivial)
+        >>> found = l2_gradient_ascent(classifier, images, label, targets=1 - label)
+        >>> bool(found.already_misclassified)
         False
 
     Source:
@@ -84,16 +87,15 @@ def l2_gradient_ascent(
         target's score, dX = rate * g / ||g||. Its rate of 1 belongs to ImageNet pixels scaled by
         their deviation; 0.1 suits [0, 1].
     """
-    goal = goal_of(classifier, images, labels, targets)
+    criterion = success_criterion(classifier, images, labels, targets)
     return attack_by_ascent(
         classifier,
         images,
-        goal,
+        criterion,
         method="l2-gradient-ascent",
-        objective=objective_of("margin" if targets is None else "logit", goal),
+        objective=objective_of("margin" if targets is None else "logit", criterion),
         step=l2_step(check_positive("step_size", step_size)),
         steps=check_steps(steps),
-        region=box(),
         settings={"steps": steps, "step_size": step_size},
     )
 
@@ -119,9 +121,9 @@ def linf_gradient_ascent(
         labels: ``(batch,)``, the true classes.
         targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
         epsilon: Radius in pixel units.
-        steps: At most so many; a row leaves when it fools.
+        steps: Number of steps, at most; a row leaves when it is adversarial.
         step_size: Factor of the gradient (lambda). By default the radius.
-        objective: ``"probability"`` is what the document prints: its gradient vanishes where the
+        objective: ``"probability"`` is what the assignment prints: its gradient vanishes where the
             network is sure, and then nothing moves (the result counts such rows). The default is
             the logarithm of it; ``"margin"`` and ``"logit"`` also work.
 
@@ -142,20 +144,18 @@ def linf_gradient_ascent(
         A course assignment on fooling ImageNet networks: X' = X' + lambda * dP/dX', clipped to
         the ball but not to [0, 1]. Ours always stays in [0, 1].
     """
-    goal = goal_of(classifier, images, labels, targets)
+    criterion = success_criterion(classifier, images, labels, targets)
     radii = check_radius(epsilon, "linf", images).to(images.device)
     size = radii if step_size is None else torch.tensor(check_positive("step_size", step_size))
     return attack_by_ascent(
         classifier,
         images,
-        goal,
+        criterion,
         method="linf-gradient-ascent",
-        objective=objective_of(objective, goal),
+        objective=objective_of(objective, criterion),
         step=plain_step(size),
         steps=check_steps(steps),
-        region=linf_ball(images, radii),
-        norm="linf",
-        epsilon=radii,
+        budget=within(images, radii, "linf"),
         fallback=objective != "probability",
         settings={
             "steps": steps,
@@ -207,17 +207,16 @@ def added_noise(
     Source:
         "Adding noise" in two course reports on MNIST.
     """
-    goal = goal_of(classifier, images, labels, targets)
+    criterion = success_criterion(classifier, images, labels, targets)
     return attack_by_ascent(
         classifier,
         images,
-        goal,
+        criterion,
         method="added-noise",
-        objective=objective_of("cross-entropy", goal),
+        objective=objective_of("cross-entropy", criterion),
         step=plain_step(check_positive("step_size", step_size)),
         steps=check_steps(steps),
-        region=box(),
-        stop=confident(goal.aims, confidence),
+        stop=confident(criterion.target_or_label, confidence),
         settings={"steps": steps, "step_size": step_size, "confidence": confidence},
     )
 
@@ -231,27 +230,27 @@ def from_noise(
     *,
     targets: Labels,
     mean: float = 0.5,
-    sd: float = 0.05,
+    std: float = 0.05,
     steps: int = 500,
     step_size: float = 0.1,
     step: StepRule = "plain",
     confidence: float = 0.99,
     generator: Generator | None = None,
 ) -> AttackResult:
-    """From Gaussian noise to an image that is read as the target, and means nothing to us.
+    """Turn Gaussian noise into an image that is predicted as the target.
 
     Ascends ``log p(target | x)`` from N(mean, sd) until the target has the wanted probability.
 
     Args:
         classifier: The network to fool.
         images: Only their number and size matter.
-        labels: One per image; the result has what the noise was read as at first.
+        labels: One per image; the result has what the noise was predicted as at first.
         targets: ``(batch,)``, the classes to reach.
         mean: Mean of the first pixels, in pixel units.
-        sd: Standard deviation of the first pixels, in pixel units.
+        std: Standard deviation of the first pixels, in pixel units.
         steps: Number of steps, at most.
         step_size: Factor of the gradient, or Adam's step in pixel units.
-        step: ``"plain"``: gradient times `step_size`, as in the documents; ``"adam"``.
+        step: ``"plain"``: gradient times `step_size`, as in the reports; ``"adam"``.
         confidence: Probability of the target at which an image is done.
         generator: Source of the noise; by default one with seed 0.
 
@@ -273,11 +272,11 @@ def from_noise(
         "Non-targeted" images of two course reports on MNIST, which start from N(0.5, 0.05).
         Compare Nguyen, Yosinski, Clune, "Deep Neural Networks are Easily Fooled", CVPR 2015.
     """
-    goal = goal_of(classifier, images, labels, targets)
-    start = gaussian_images(images, mean, check_positive("sd", sd), generator)
+    criterion = success_criterion(classifier, images, labels, targets)
+    start = gaussian_images(images, mean, check_positive("std", std), generator)
     with classifier.probe() as probe:
-        read = probe.logits(start).argmax(dim=1)
-    aim = Goal(labels=read, targets=goal.targets)
+        predicted = probe.logits(start).argmax(dim=1)
+    aim = Criterion(labels=predicted, targets=criterion.targets)
     size = check_positive("step_size", step_size)
     choose("step", step, ("plain", "adam"))
     return attack_by_ascent(
@@ -288,11 +287,10 @@ def from_noise(
         objective=objective_of("cross-entropy", aim),
         step=plain_step(size) if step == "plain" else adam_step(size),
         steps=check_steps(steps),
-        region=box(),
-        stop=confident(aim.aims, confidence),
+        stop=confident(aim.target_or_label, confidence),
         settings={
             "mean": mean,
-            "sd": sd,
+            "std": std,
             "steps": steps,
             "step_size": step_size,
             "step": step,
@@ -314,22 +312,22 @@ def toward_image(
     step_size: float = 0.02,
     step: StepRule = "adam",
     mean: float = 0.5,
-    sd: float = 0.05,
+    std: float = 0.05,
     generator: Generator | None = None,
 ) -> AttackResult:
     """Ascend ``log p(target | x) - pull * mse(x, image)`` from Gaussian noise.
 
     Args:
         classifier: The network to fool.
-        images: ``(batch, channel, height, width)``, what the result shall look like.
+        images: ``(batch, channel, height, width)``, what the result is to look like.
         labels: ``(batch,)``, their classes.
-        targets: ``(batch,)``, what it shall be read as.
-        pull: Weight of the mean squared difference to the image; the documents use 1 and 1000.
-        steps: How many; all are taken.
+        targets: ``(batch,)``, what it is to be predicted as.
+        pull: Weight of the mean squared difference to the image; the reports use 1 and 1000.
+        steps: Number of steps; all are taken.
         step_size: Adam's step in pixel units, or the factor of plain gradients.
-        step: ``"adam"``, or ``"plain"`` as in the documents (then small sizes, such as 0.2).
+        step: ``"adam"``, or ``"plain"`` as in the reports (then small sizes, such as 0.2).
         mean: Mean of the first pixels, in pixel units.
-        sd: Standard deviation of the first pixels, in pixel units.
+        std: Standard deviation of the first pixels, in pixel units.
         generator: Source of the noise; by default one with seed 0.
 
     Returns:
@@ -350,7 +348,7 @@ def toward_image(
         "Targeted" images of two course reports on MNIST, with beta for `pull`. Adam instead of
         plain gradients, which at a pull of 1000 need steps below 0.8 / pull per pixel count.
     """
-    goal = goal_of(classifier, images, labels, targets)
+    criterion = success_criterion(classifier, images, labels, targets)
     if not 0 <= pull < float("inf"):
         raise UsageError(f"pull must be at least 0 and finite, got {pull}", code="U06")
     size = check_positive("step_size", step_size)
@@ -358,18 +356,17 @@ def toward_image(
 
     def objective(x: Tensor, logits: Tensor, rows: Tensor) -> Tensor:
         difference = (x - images[rows]).square().flatten(1).mean(dim=1)
-        return measured_entropy(goal, logits, rows) - pull * difference
+        return measured_entropy(criterion, logits, rows) - pull * difference
 
     return attack_by_ascent(
         classifier,
         images,
-        goal,
+        criterion,
         method="toward-image",
         objective=objective,
-        start=gaussian_images(images, mean, check_positive("sd", sd), generator),
+        start=gaussian_images(images, mean, check_positive("std", std), generator),
         step=adam_step(size) if step == "adam" else plain_step(size),
         steps=check_steps(steps),
-        region=box(),
         keep="best",
         stop=False,
         settings={
@@ -378,6 +375,6 @@ def toward_image(
             "step_size": step_size,
             "step": step,
             "mean": mean,
-            "sd": sd,
+            "std": std,
         },
     )

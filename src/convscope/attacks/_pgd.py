@@ -1,4 +1,4 @@
-"""Projected gradient descent, its one-step ancestor and its relative with momentum."""
+"""Gradient-sign attacks: FGSM, BIM, PGD, MI-FGSM."""
 
 from __future__ import annotations
 
@@ -10,30 +10,18 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._random import source
-from convscope.ascent import (
-    Region,
-    Step,
-    l2_ball,
-    l2_step,
-    linf_ball,
-    momentum_step,
-    sign_step,
-)
+from convscope._ranges import check_count, check_norm, check_positive, check_radius, check_steps
+from convscope.ascent import Step, l2_step, momentum_step, sign_step
 from convscope.attacks._blocks import in_turns, streamed
-from convscope.attacks._by_ascent import (
-    attack_by_ascent,
-    check_count,
-    check_norm,
-    check_positive,
-    check_radius,
-    check_steps,
-)
-from convscope.attacks._by_ascent import random_start as random_point
-from convscope.attacks._criteria import direction_of, goal_of, objective_of
+from convscope.attacks._budget import of_rows, within
+from convscope.attacks._budget import random_start as random_point
+from convscope.attacks._by_ascent import Expectation, attack_by_ascent
+from convscope.attacks._criteria import direction_of, objective_of, success_criterion
 from convscope.attacks._result import AttackResult
-from convscope.attacks._transforms import View
+from convscope.attacks._transforms import RandomTransform
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
+from convscope.flags import Flag
 from convscope.types import Images, Keep, Labels, Norm, ObjectiveName
 
 
@@ -54,38 +42,39 @@ def pgd(
     objective: ObjectiveName = "cross-entropy",
     keep: Keep = "first",
     momentum: float = 0.0,
-    views: View | None = None,
-    draws: int = 8,
+    transforms: RandomTransform | None = None,
+    eot_samples: int = 8,
     generator: Generator | None = None,
 ) -> AttackResult:
-    """Search the epsilon-ball around each image for one that is classified wrongly.
+    """Projected gradient ascent on the loss within the epsilon-ball around each image.
 
     Repeats ``x <- project(x + step_size * direction(gradient))``: for ``"linf"`` the direction is
     the gradient's sign, for ``"l2"`` the unit gradient. Pixels stay in [0, 1]. A row leaves as
-    soon as it fools. Cross-entropy is climbed by way of the log-odds, which lead the same way and
-    do not saturate. Rows whose gradient is exactly zero nevertheless follow the margin, and are
-    counted.
+    soon as it is adversarial. Cross-entropy is climbed by way of the log-odds, which lead the
+    same way and do not saturate. Rows whose gradient is exactly zero nevertheless follow the
+    margin, and are counted.
 
     Args:
         classifier: The network to fool; it is left as it was.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         labels: ``(batch,)``, the true classes.
         targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
-        epsilon: Radius in pixel units, one or one per image; 8/255 is eight grey levels.
+        epsilon: Radius in pixel units, one or one per image; 8/255 is eight gray levels.
         norm: How distance is measured, ``"linf"`` or ``"l2"``.
         steps: Number of steps; 0 only looks at the start.
         step_size: Distance per step in pixel units, one or one per image. By default
             ``2.5 * epsilon / steps``: enough to reach the border and to turn back.
         random_start: Begin at a random point of the ball: the same offset for every image, so
             that no result depends on the neighbors.
-        restarts: Starts; all but the first from random points, each only for rows that stand.
+        restarts: Starts; all but the first from random points, each for rows not yet adversarial.
         objective: ``"cross-entropy"``, ``"margin"``, ``"dlr"``, ``"logit"`` or ``"probability"``.
-        keep: ``"first"``: the first point that fools, cheapest; ``"best"``: take every step and
+        keep: ``"first"``: the first adversarial point, cheapest; ``"best"``: take every step and
             keep the point of the highest objective.
         momentum: Decay of accumulated gradients; 0: none.
-        views: Draws transformations that the result has to survive, such as ``rotations(30)``; on
-            the command line names with commas: mirror, crop, rotation, greyscale, noise.
-        draws: How many views are drawn per step.
+        transforms: Draws transforms that the result has to survive, such as
+            ``random_rotations(30)``; on the command line names with commas: flip, crop, rotation,
+            grayscale, noise.
+        eot_samples: How many transforms are drawn per step (expectation over transformation).
         generator: Source of randomness; by default one with seed 0.
 
     Returns:
@@ -104,30 +93,30 @@ def pgd(
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> images, labels = torch.full((1, 1, 2, 2), 0.75), torch.tensor([1])
         >>> result = pgd(classifier, images, labels, epsilon=0.5, steps=2)
-        >>> result.fooled, result.steps
+        >>> result.success, result.steps
         (tensor([True]), tensor([1]))
 
     Source:
         Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018,
         section 2.1. Their random start is the default there; here it is an option, because it
-        makes rows that fall at once cost more. With `views`: Athalye et al., "Synthesizing Robust
-        Adversarial Examples", ICML 2018.
+        makes rows that one step breaks cost more. With `transforms`: Athalye et al.,
+        "Synthesizing Robust Adversarial Examples", ICML 2018.
     """
-    goal = goal_of(classifier, images, labels, targets)
+    criterion = success_criterion(classifier, images, labels, targets)
     radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
     check_steps(steps)
     size, flags = _step_size(
         step_size, radii, steps, images, across=momentum == 0 and (random_start or restarts > 1)
     )
     check_count("restarts", restarts)
-    check_count("draws", draws)
+    check_count("eot_samples", eot_samples)
     if momentum:
         check_positive("momentum", momentum)
     generator = source(generator)
 
     def start(rows: Tensor, number: int) -> AttackResult:
-        x, mine, radius, length = images[rows], goal.of(rows), _of(radii, rows), _of(size, rows)
-        region: Region = linf_ball(x, radius) if norm == "linf" else l2_ball(x, radius)
+        x, mine, radius = images[rows], criterion.of(rows), of_rows(radii, rows)
+        length = of_rows(size, rows)
         step: Step = sign_step(length) if norm == "linf" else l2_step(length)
         random = random_start or number > 0
         return attack_by_ascent(
@@ -135,18 +124,16 @@ def pgd(
             x,
             mine,
             method="mi-fgsm" if momentum else "pgd",
-            objective=(direction_of if views is None else objective_of)(objective, mine),
+            objective=(direction_of if transforms is None else objective_of)(objective, mine),
             step=momentum_step(step, momentum) if momentum else step,
             steps=steps,
-            region=region,
-            start=random_point(x, radius, norm, region, generator) if random else None,
+            budget=within(x, radius, norm),
+            start=random_point(x, radius, norm, generator) if random else None,
             keep="best" if keep == "best" else "first",
             stop=keep != "best",
-            norm=norm,
-            epsilon=radius,
-            views=views,
-            draws=draws,
-            generator=generator,
+            expectation=None
+            if transforms is None
+            else Expectation(transforms=transforms, samples=eot_samples, generator=generator),
             flags=flags,
             settings={
                 "steps": steps,
@@ -155,7 +142,7 @@ def pgd(
                 "objective": objective,
                 "momentum": momentum,
                 "keep": keep,
-                "draws": draws if views is not None else 0,
+                "eot_samples": eot_samples if transforms is not None else 0,
             }
             | ({"restarts": restarts} if restarts > 1 else {}),
         )
@@ -176,7 +163,7 @@ def fgsm(
     epsilon: float | Tensor = 8 / 255,
     norm: Norm = "linf",
 ) -> AttackResult:
-    """One `pgd` step as long as the radius, from the image itself.
+    """One gradient-sign step as long as the radius, from the image itself.
 
     Args:
         classifier: The network to fool.
@@ -201,7 +188,7 @@ def fgsm(
 
     Source:
         Goodfellow, Shlens, Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015,
-        section 4. Ours leaves images alone that are wrong already.
+        section 4. Ours leaves images alone that are misclassified already.
     """
     radii = check_radius(epsilon, check_norm(norm), images)
     result = pgd(
@@ -219,6 +206,70 @@ def fgsm(
 
 @checked
 @streamed
+def bim(
+    classifier: Classifier,
+    images: Images,
+    labels: Labels,
+    *,
+    targets: Labels | None = None,
+    epsilon: float | Tensor = 8 / 255,
+    norm: Norm = "linf",
+    steps: int = 10,
+    step_size: float | Tensor | None = None,
+) -> AttackResult:
+    """Iterated gradient-sign steps from the image itself, without a random start.
+
+    Args:
+        classifier: The network to fool.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        labels: ``(batch,)``, the true classes.
+        targets: ``(batch,)``, the classes to reach. ``None``: any wrong class.
+        epsilon: Radius in pixel units, one or one per image.
+        norm: ``"linf"``: signs of the gradient; ``"l2"``: unit gradients.
+        steps: Number of steps.
+        step_size: Distance per step in pixel units, one or one per image; by default
+            ``1.25 * epsilon / steps``, as far in all as in the paper.
+
+    Returns:
+        Images before and after.
+
+    Raises:
+        UsageError: U03 for an impossible epsilon, U05 steps, U06 step size, U08 labels.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images, labels = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
+        >>> bim(classifier, images, labels, epsilon=0.1).distance("linf") <= 0.1
+        tensor([True])
+
+    Source:
+        Kurakin, Goodfellow, Bengio, "Adversarial Examples in the Physical World", ICLR workshop
+        2017, section 2.2. There min(epsilon + 4, 1.25 epsilon) steps of one gray level, all of
+        them taken; ours are as many as asked for, and a row leaves as soon as it is adversarial.
+    """
+    radii = check_radius(epsilon, check_norm(norm), images)
+    if step_size is None and bool((radii > 0).all()):
+        step_size = 1.25 * radii / max(steps, 1)
+    result = pgd(
+        classifier,
+        images,
+        labels,
+        targets=targets,
+        epsilon=radii,
+        norm=norm,
+        steps=steps,
+        step_size=step_size,
+    )
+    return replace(
+        result,
+        method="bim",
+        settings={name: result.settings[name] for name in ("steps", "step_size")},
+    )
+
+
+@checked
+@streamed
 def mi_fgsm(
     classifier: Classifier,
     images: Images,
@@ -232,7 +283,7 @@ def mi_fgsm(
     decay: float = 1.0,
     keep: Keep = "best",
 ) -> AttackResult:
-    """Iterated fast gradient with accumulated gradients: made for transfer to other networks.
+    """Iterated FGSM with momentum: made for transfer to other networks.
 
     Args:
         classifier: The network to fool.
@@ -283,7 +334,7 @@ def mi_fgsm(
 
 def _step_size(
     step_size: float | Tensor | None, radii: Tensor, steps: int, images: Images, *, across: bool
-) -> tuple[Tensor, tuple[str, ...]]:
+) -> tuple[Tensor, tuple[Flag, ...]]:
     """The size as a tensor, and what to say about it.
 
     From the image itself, in the middle, a walk needs one radius to reach every border; from a
@@ -303,17 +354,18 @@ def _step_size(
         check_positive("step_size", float(size.max()))
     flags = []
     if bool((size > radii).any()) and bool((radii > 0).any()):
-        flags.append("step size above epsilon: every step is cut back")
+        flags.append(_note("step-above-epsilon", "step size above epsilon: every step is cut back"))
     if across and steps > 1 and bool((steps * size < 0.999 * 2 * radii).any()):
-        flags.append("steps * step_size < 2 * epsilon: the walk cannot cross the ball")
+        words = "steps * step_size < 2 * epsilon: the walk cannot cross the ball"
+        flags.append(_note("short-walk", words))
     if not across and steps > 1 and bool((steps * size < 0.999 * radii).any()):
-        flags.append("steps * step_size < epsilon: the walk cannot reach the border")
+        words = "steps * step_size < epsilon: the walk cannot reach the border"
+        flags.append(_note("short-walk", words))
     return size, tuple(flags)
 
 
-def _of(values: Tensor, rows: Tensor) -> Tensor:
-    """The entries of some rows, if there is one per row."""
-    return values[rows] if values.ndim else values
+def _note(code: str, text: str) -> Flag:
+    return Flag(code, "note", 0, 0, text)
 
 
 def _plain(size: Tensor) -> float:

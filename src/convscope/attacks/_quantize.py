@@ -1,4 +1,4 @@
-"""From float images to the 8-bit images that are written to files, without losing the success."""
+"""Quantization to 8 bits that keeps adversarial images adversarial."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import torch
 from torch import Tensor
 
 from convscope.ascent import L2Ball, Region
-from convscope.attacks._criteria import Goal
+from convscope.attacks._criteria import Criterion
 from convscope.probe import Probe
 from convscope.types import ByteImages, Images, Logits
 
 ROUNDS = 10
-"""Times that pixels may move by one grey level."""
+"""Times that pixels may move by one gray level."""
 
 MORE = 2.0
 """How much more than the missing margin is asked for, because networks are not linear."""
 
 
-def saved_images(
+def quantize(
     probe: Probe,
     region: Region,
     originals: Images,
     adversarials: Images,
-    goal: Goal,
+    criterion: Criterion,
     logits: Logits,
     *,
     gradients: bool = True,
 ) -> tuple[ByteImages, Logits]:
     """The 8-bit images of a result, and what the network says of them.
 
-    Attacks stop just across the boundary, and rounding to the nearest grey level moves about one
+    Attacks stop just across the boundary, and rounding to the nearest gray level moves about one
     image in twenty back. In such rows a few pixels move on by one level, those that raise the
     margin most for the least distance, until the bytes fool, too. They never leave the region.
 
@@ -38,7 +38,7 @@ def saved_images(
         region: Where images may be.
         originals: Distance is measured from them.
         adversarials: The float images.
-        goal: Labels and targets.
+        criterion: Labels and targets.
         logits: Of `adversarials`.
         gradients: False for attacks that must not use any.
     """
@@ -47,14 +47,14 @@ def saved_images(
     said = probe.logits(levels / 255)
     if not gradients:
         return levels.to(torch.uint8), said
-    lost = goal.reached(logits, everyone) & ~goal.reached(said, everyone)
+    lost = criterion.is_adversarial(logits, everyone) & ~criterion.is_adversarial(said, everyone)
     rows = everyone[lost & region.contains(levels / 255)]
     for _ in range(ROUNDS):
         if len(rows) == 0:
             break
 
         def margin(x: Tensor, outputs: Tensor, part: Tensor, now: Tensor = rows) -> Tensor:
-            return goal.margin(outputs, now[part])
+            return criterion.margin(outputs, now[part])
 
         here = levels[rows]
         found = probe.gradient(here / 255, margin, allow_unused=True)
@@ -66,7 +66,7 @@ def saved_images(
         rows, moved = rows[usable], moved[usable]
         levels[rows] = moved
         said[rows] = probe.logits(moved / 255)
-        rows = rows[~goal.reached(said[rows], rows)]
+        rows = rows[~criterion.is_adversarial(said[rows], rows)]
     return levels.to(torch.uint8), said
 
 

@@ -1,4 +1,4 @@
-"""What every attack on given images returns."""
+"""The result of an attack on given images."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope._ranges import check_norm
 from convscope._readable import readable
-from convscope.ascent import Region, anywhere
-from convscope.attacks._criteria import Goal, finite
+from convscope.ascent import Ascent, unconstrained
+from convscope.attacks._budget import Budget
+from convscope.attacks._criteria import Criterion, is_finite
 from convscope.attacks._flags import noticed
-from convscope.attacks._quantize import saved_images
+from convscope.attacks._quantize import quantize
+from convscope.flags import Flag
 from convscope.probe import Cost, Probe
 from convscope.types import ByteImages, Counts, Curves, Images, Labels, Logits, Mask, Values
 
@@ -20,19 +23,19 @@ from convscope.types import ByteImages, Counts, Curves, Images, Labels, Logits, 
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttackResult:
-    """Images before and after an attack, and what the classifier says of both.
+    """Images before and after an attack, and the logits of both.
 
     Attributes:
         method: Name of the attack, as in `ATTACKS`.
         originals: ``(batch, channel, height, width)``, the images attacked.
         adversarials: What became of them, float32.
-        saved: The 8-bit images that are written to files; inside the same region, moved by a few
-            grey levels where plain rounding would lose the success.
+        quantized: The 8-bit images that are written to files; inside the same region, moved by
+            a few gray levels where plain rounding would lose the success.
         labels: The true classes.
         targets: The classes to reach; ``None``: any but the label.
         logits_before: Of `originals`.
         logits_after: Of `adversarials`.
-        logits_saved: Of `saved`, as read back from 8 bits.
+        logits_quantized: Of `quantized`, as read from 8-bit files.
         steps: Steps each row took to its result.
         history: The objective before each step and at the end, ``(step + 1, batch)``; NaN where
             a row had left because it was done.
@@ -43,19 +46,19 @@ class AttackResult:
         norm: ``"linf"`` or ``"l2"`` if a radius was declared, else ``None``.
         epsilon: The declared radius in pixel units (the largest, if each row had its own).
         settings: The method's other settings.
-        flags: What a reader must know, in short sentences.
+        flags: What a reader must know.
         class_names: One name per class.
     """
 
     method: str
     originals: Images
     adversarials: Images
-    saved: ByteImages
+    quantized: ByteImages
     labels: Labels
     targets: Labels | None
     logits_before: Logits
     logits_after: Logits
-    logits_saved: Logits
+    logits_quantized: Logits
     steps: Counts
     history: Curves
     zero_gradients: Counts
@@ -63,19 +66,19 @@ class AttackResult:
     norm: str | None
     epsilon: float | None
     settings: dict[str, Any]
-    flags: tuple[str, ...]
+    flags: tuple[Flag, ...]
     class_names: tuple[str, ...]
     nonfinite: Mask | None = None
 
     def headline(self) -> str:
         """Such as ``"pgd fooled 37 of 40"``."""
-        tasks = ~self.trivial
-        return f"{self.method} fooled {int((self.fooled & tasks).sum()):,} of {int(tasks.sum()):,}"
+        tasks = ~self.already_misclassified
+        return f"{self.method} fooled {int((self.success & tasks).sum()):,} of {int(tasks.sum()):,}"
 
     @property
-    def goal(self) -> Goal:
-        """What the attack wanted."""
-        return Goal(labels=self.labels, targets=self.targets)
+    def criterion(self) -> Criterion:
+        """When an image counts as adversarial."""
+        return Criterion(labels=self.labels, targets=self.targets)
 
     @property
     def perturbations(self) -> Images:
@@ -83,19 +86,20 @@ class AttackResult:
         return self.adversarials - self.originals
 
     @property
-    def fooled(self) -> Mask:
+    def success(self) -> Mask:
         """True where the prediction is the target or, untargeted, not the label; NaN is False."""
-        return self.goal.reached(self.logits_after, self._rows)
+        return self.criterion.is_adversarial(self.logits_after, self._rows)
 
     @property
-    def fooled_saved(self) -> Mask:
+    def success_quantized(self) -> Mask:
         """The same, judged on the 8-bit images."""
-        return self.goal.reached(self.logits_saved, self._rows)
+        return self.criterion.is_adversarial(self.logits_quantized, self._rows)
 
     @property
-    def trivial(self) -> Mask:
+    def already_misclassified(self) -> Mask:
         """Rows that were no task: wrong already, predicted as the target, or target = label."""
-        already = self.goal.reached(self.logits_before, self._rows) | ~finite(self.logits_before)
+        before = self.logits_before
+        already = self.criterion.is_adversarial(before, self._rows) | ~is_finite(before)
         return already if self.targets is None else already | (self.targets == self.labels)
 
     @property
@@ -104,8 +108,8 @@ class AttackResult:
 
         They count neither as fooled nor as robust.
         """
-        ends = (self.logits_before, self.logits_after, self.logits_saved)
-        failed = ~(finite(ends[0]) & finite(ends[1]) & finite(ends[2]))
+        ends = (self.logits_before, self.logits_after, self.logits_quantized)
+        failed = ~(is_finite(ends[0]) & is_finite(ends[1]) & is_finite(ends[2]))
         return failed if self.nonfinite is None else failed | self.nonfinite
 
     @property
@@ -120,40 +124,40 @@ class AttackResult:
 
     @property
     def success_rate(self) -> float:
-        """Share of fooled rows among those that are not trivial; NaN if all are."""
-        return _share(self.fooled, ~self.trivial)
+        """Share of adversarial rows among those that were a task; NaN if none was."""
+        return _share(self.success, ~self.already_misclassified)
 
     @property
-    def success_rate_saved(self) -> float:
+    def success_rate_quantized(self) -> float:
         """The same for the 8-bit images."""
-        return _share(self.fooled_saved, ~self.trivial)
+        return _share(self.success_quantized, ~self.already_misclassified)
 
     @property
-    def lost_by_saving(self) -> int:
-        """How many rows fool as floats and not as 8-bit images."""
-        return int((self.fooled & ~self.fooled_saved).sum())
+    def lost_to_quantization(self) -> int:
+        """How many rows are adversarial as floats and not as 8-bit images."""
+        return int((self.success & ~self.success_quantized).sum())
 
     def distance(self, norm: str = "l2") -> Values:
         """How far each image moved, ``(batch,)``, computed in float64."""
         return _distances(self.adversarials, self.originals, norm)
 
-    def distance_saved(self, norm: str = "l2") -> Values:
+    def distance_quantized(self, norm: str = "l2") -> Values:
         """How far each 8-bit image is from its original, ``(batch,)``, computed in float64."""
-        return _distances(self.saved, self.originals, norm)
+        return _distances(self.quantized, self.originals, norm)
 
     @property
     def predictions_before(self) -> Labels:
-        """The classes the originals are read as."""
+        """The predicted classes of the originals."""
         return self.logits_before.argmax(dim=1)
 
     @property
     def predictions_after(self) -> Labels:
-        """The classes the adversarials are read as."""
+        """The predicted classes of the adversarials."""
         return self.logits_after.argmax(dim=1)
 
     def _wrong(self, logits: Tensor) -> Mask:
-        goal = Goal(labels=self.labels)
-        return ~((goal.margin(logits, self._rows) < 0) & finite(logits))
+        criterion = Criterion(labels=self.labels)
+        return ~((criterion.margin(logits, self._rows) < 0) & is_finite(logits))
 
     @property
     def _rows(self) -> Tensor:
@@ -165,32 +169,32 @@ class AttackResult:
     def summary(self) -> dict[str, Any]:
         """The numbers of the whole batch: its row in a table, its JSON.
 
-        `fooled` is the share among the rows that were a task; `errors_before` and `errors_after`
-        are shares of all rows; `target_probability` is the median over all rows.
+        `success_rate` is the share among the rows that were a task; `errors_before` and
+        `errors_after` are shares of all rows; `target_probability` is the median over all rows.
         """
         count = max(len(self), 1)
-        hit = self.fooled & ~self.trivial
+        hit = self.success & ~self.already_misclassified
         targets = self.targets
         if targets is not None:
-            reached = self.logits_after.softmax(dim=1).gather(1, targets[:, None])[:, 0]
-        hit_saved = self.fooled_saved & ~self.trivial
+            probability = self.logits_after.softmax(dim=1).gather(1, targets[:, None])[:, 0]
+        hit_quantized = self.success_quantized & ~self.already_misclassified
         return {
             "method": self.method,
             "images": len(self),
-            "fooled": self.success_rate,
-            "fooled_saved": self.success_rate_saved,
-            "lost_by_saving": self.lost_by_saving,
-            "trivial": int(self.trivial.sum()),
+            "success_rate": self.success_rate,
+            "success_rate_quantized": self.success_rate_quantized,
+            "lost_to_quantization": self.lost_to_quantization,
+            "already_misclassified": int(self.already_misclassified.sum()),
             "nonfinite": int(self.unreadable.sum()),
             "errors_before": float(self.wrong_before.float().mean()) if len(self) else 0.0,
             "errors_after": float(self.wrong_after.float().mean()) if len(self) else 0.0,
-            "target_probability": None if targets is None else _median(reached),
+            "target_probability": None if targets is None else _median(probability),
             "norm": self.norm,
             "epsilon": self.epsilon,
             "median_linf": _median(self.distance("linf")[hit]),
             "median_l2": _median(self.distance("l2")[hit]),
-            "median_linf_saved": _median(self.distance_saved("linf")[hit_saved]),
-            "median_l2_saved": _median(self.distance_saved("l2")[hit_saved]),
+            "median_linf_quantized": _median(self.distance_quantized("linf")[hit_quantized]),
+            "median_l2_quantized": _median(self.distance_quantized("l2")[hit_quantized]),
             "mean_steps": float(self.steps.double().mean()) if len(self) else 0.0,
             "forwards_per_image": self.cost.forwards / count,
             "backwards_per_image": self.cost.backwards / count,
@@ -200,27 +204,51 @@ class AttackResult:
         }
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Course:
+    """How an attack went, per row; ``None``: nothing to tell.
+
+    Attributes:
+        steps: Steps that each row took.
+        history: The objective, ``(step + 1, batch)``.
+        zero_gradients: At how many steps each row's gradient was exactly zero.
+        nonfinite: Rows for which the network returned NaN or infinity on the way.
+        lost_gradients: Rows given up because a gradient was NaN or infinite.
+    """
+
+    steps: Counts | None = None
+    history: Curves | None = None
+    zero_gradients: Counts | None = None
+    nonfinite: Mask | None = None
+    lost_gradients: int = 0
+
+    @classmethod
+    def of(cls, ascent: Ascent) -> Course:
+        """The course of an ascent."""
+        return cls(
+            steps=ascent.steps,
+            history=ascent.history,
+            zero_gradients=ascent.zero_gradients,
+            nonfinite=ascent.unreadable,
+            lost_gradients=int((ascent.nonfinite & ~ascent.unreadable).sum()),
+        )
+
+
 def conclude(
     probe: Probe,
     originals: Images,
     adversarials: Images,
-    goal: Goal,
+    criterion: Criterion,
     *,
     method: str,
     settings: dict[str, Any],
-    region: Region | None = None,
-    norm: str | None = None,
-    epsilon: float | None = None,
+    course: Course,
+    budget: Budget | None = None,
     logits_before: Logits | None = None,
     logits_after: Logits | None = None,
-    steps: Counts | None = None,
-    history: Curves | None = None,
-    zero_gradients: Counts | None = None,
-    nonfinite: Mask | None = None,
-    lost_gradients: int = 0,
     helped: bool = False,
     gradients: bool = True,
-    flags: tuple[str, ...] = (),
+    flags: tuple[Flag, ...] = (),
 ) -> AttackResult:
     """Look at both ends and at the 8-bit images with the classifier, and say what was noticed.
 
@@ -228,59 +256,53 @@ def conclude(
         probe: The open probe that the attack used: its counters become the cost.
         originals: The images attacked.
         adversarials: What became of them.
-        goal: Labels and targets.
+        criterion: Labels and targets.
         method: Name of the attack.
         settings: Its settings, plain values.
-        region: Where the attack promised to stay; checked here.
-        norm: Of the declared ball.
-        epsilon: Of the declared ball.
+        course: How it went.
+        budget: Where the attack promised to stay; checked here. ``None``: it promised nothing.
         logits_before: Of `originals`, if they are known already.
         logits_after: Of `adversarials`, likewise.
-        steps: Per row; by default 0.
-        history: ``(step + 1, batch)``; by default empty.
-        zero_gradients: Per row; by default 0.
-        nonfinite: Rows for which the network returned NaN or infinity on the way.
-        lost_gradients: Rows given up because a gradient was NaN or infinite.
         helped: Rows without a gradient followed the margin instead.
         gradients: False for attacks without gradients: then bytes are only rounded.
-        flags: Sentences of the method itself.
+        flags: Flags of the method itself.
     """
-    region = anywhere() if region is None else region
+    budget = Budget(region=unconstrained()) if budget is None else budget
+    region = budget.region
     before = probe.logits(originals) if logits_before is None else logits_before
     after = probe.logits(adversarials) if logits_after is None else logits_after
-    saved, read = saved_images(
-        probe, region, originals, adversarials, goal, after, gradients=gradients
+    quantized, logits_quantized = quantize(
+        probe, region, originals, adversarials, criterion, after, gradients=gradients
     )
-    readable = saved.to(originals.dtype) / 255
     nothing = torch.zeros(len(originals), dtype=torch.int64, device=originals.device)
-    zeros = nothing if zero_gradients is None else zero_gradients
+    history = originals.new_zeros(0, len(originals))
     result = AttackResult(
         method=method,
         originals=originals,
         adversarials=adversarials,
-        saved=saved,
-        labels=goal.labels,
-        targets=goal.targets,
+        quantized=quantized,
+        labels=criterion.labels,
+        targets=criterion.targets,
         logits_before=before,
         logits_after=after,
-        logits_saved=read,
-        steps=nothing if steps is None else steps,
-        history=originals.new_zeros(0, len(originals)) if history is None else history,
-        zero_gradients=zeros,
+        logits_quantized=logits_quantized,
+        steps=nothing if course.steps is None else course.steps,
+        history=history if course.history is None else course.history,
+        zero_gradients=nothing if course.zero_gradients is None else course.zero_gradients,
         cost=probe.cost(),
-        norm=norm,
-        epsilon=epsilon,
+        norm=budget.norm,
+        epsilon=budget.epsilon,
         settings=settings,
         flags=(),
         class_names=probe.classifier.class_names,
-        nonfinite=torch.zeros_like(nothing, dtype=torch.bool) if nonfinite is None else nonfinite,
+        nonfinite=nothing.bool() if course.nonfinite is None else course.nonfinite,
     )
     found = noticed(
         result,
         outside=int((~region.contains(adversarials)).sum()),
-        coarse=int((~region.contains(readable)).sum()),
+        coarse=int((~region.contains(quantized.to(originals.dtype) / 255)).sum()),
         helped=helped,
-        lost_gradients=lost_gradients,
+        lost_gradients=course.lost_gradients,
         notes=flags,
     )
     return replace(result, flags=found)
@@ -294,7 +316,7 @@ def _distances(found: Tensor, originals: Images, norm: str) -> Values:
         originals: What they were.
         norm: ``"linf"`` or ``"l2"``.
     """
-    order = torch.inf if norm == "linf" else 2
+    order = torch.inf if check_norm(norm) == "linf" else 2
     distances = originals.new_empty(len(originals))
     for start in range(0, len(originals), ROWS_AT_ONCE):
         some = slice(start, start + ROWS_AT_ONCE)

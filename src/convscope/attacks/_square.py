@@ -11,11 +11,12 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._random import source
-from convscope.ascent import Region, l2_ball, linf_ball
+from convscope._ranges import check_count, check_norm, check_radius
+from convscope.ascent import Region
 from convscope.attacks._blocks import in_turns, streamed
-from convscope.attacks._by_ascent import check_count, check_norm, check_radius
-from convscope.attacks._criteria import Goal, finite, goal_of
-from convscope.attacks._result import AttackResult, conclude
+from convscope.attacks._budget import Budget, of_rows, within
+from convscope.attacks._criteria import Criterion, is_finite, success_criterion
+from convscope.attacks._result import AttackResult, Course, conclude
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.probe import Probe
@@ -26,7 +27,7 @@ Window = tuple[EllipsisType, slice, slice]
 """The last two axes of a square."""
 
 TILES = 5
-"""The L2 attack starts with so many bumps per side."""
+"""Bumps per side that the L2 attack starts with (algorithm 3 of the paper)."""
 
 
 class LinfMoves:
@@ -181,13 +182,13 @@ def square(
     restarts: int = 1,
     generator: Generator | None = None,
 ) -> AttackResult:
-    """Fool without gradients: a check on defenses that only hide theirs.
+    """Score-based black-box attack by random search; detects gradient masking.
 
     L-infinity: starts with vertical stripes of plus or minus epsilon; each query sets a random
     square to plus or minus epsilon per channel. L2: starts with a grid of bumps; each query moves
     the perturbation of one random square into another, as two bumps of opposite signs. A query is
     kept if the margin improves. All images see the same draws, so that none depends on its
-    neighbors. A row leaves when it fools, also as 8 bits.
+    neighbors. A row leaves when it is adversarial, also as 8 bits.
 
     Args:
         classifier: The network to fool.
@@ -199,7 +200,7 @@ def square(
         queries: Moves that are tried per image, at most.
         share: Area of the first squares, as a share of the image; by default what the paper
             takes: 0.8 for ``"linf"``, 0.1 for ``"l2"``.
-        restarts: Searches, each only for rows that stand; all begin anew with other draws.
+        restarts: Searches, each only for rows not yet adversarial, with other draws.
         generator: Source of randomness; by default one with seed 0.
 
     Returns:
@@ -219,7 +220,7 @@ def square(
         Andriushchenko et al., "Square Attack: a query-efficient black-box adversarial attack via
         random search", ECCV 2020, algorithms 1, 2 (L-infinity) and 3 (L2).
     """
-    goal = goal_of(classifier, images, labels, targets)
+    criterion = success_criterion(classifier, images, labels, targets)
     radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
     check_count("queries", queries)
     area = SHARES[norm] if share is None else share
@@ -229,10 +230,12 @@ def square(
     generator = source(generator)
 
     def search(rows: Tensor) -> AttackResult:
-        radius = radii if radii.ndim == 0 else radii[rows]
+        x = images[rows]
+        budget = within(x, of_rows(radii, rows), norm)
         return _search(
-            classifier, images[rows], goal.of(rows), radius, norm, queries, area, generator
-        )
+            classifier, x, criterion.of(rows), budget,
+            queries=queries, area=area, generator=generator,
+        )  # fmt: skip
 
     everyone = torch.arange(len(images), device=images.device)
     result = in_turns(everyone, [search] * restarts)
@@ -242,23 +245,24 @@ def square(
 def _search(
     classifier: Classifier,
     images: Tensor,
-    goal: Goal,
-    radii: Tensor,
-    norm: Norm,
+    criterion: Criterion,
+    budget: Budget,
+    *,
     queries: int,
     area: float,
     generator: Generator,
 ) -> AttackResult:
     """One random search for all rows."""
-    region: Region = linf_ball(images, radii) if norm == "linf" else l2_ball(images, radii)
-    moves: LinfMoves | L2Moves = (LinfMoves if norm == "linf" else L2Moves)(radii.to(images))
+    region, radii = budget.region, budget.radii
+    assert radii is not None
+    moves: LinfMoves | L2Moves = (LinfMoves if budget.norm == "linf" else L2Moves)(radii.to(images))
     everyone = torch.arange(len(images), device=images.device)
     taken = torch.zeros_like(everyone)
     unreadable = torch.zeros_like(everyone, dtype=torch.bool)
     with classifier.probe() as probe:
         before = probe.logits(images)
-        best, after, x = goal.margin(before, everyone), before.clone(), images.clone()
-        rows = everyone[~goal.reached(before, everyone)]
+        best, after, x = criterion.margin(before, everyone), before.clone(), images.clone()
+        rows = everyone[~criterion.is_adversarial(before, everyone)]
         for query in range(queries):
             if len(rows) == 0:
                 break
@@ -270,28 +274,25 @@ def _search(
                 trial = moves.change(x[rows], images[rows], rows, now, generator)
             trial = region.project(trial, rows)
             logits = probe.logits(trial)
-            unreadable[rows] |= ~finite(logits)
-            margin = goal.margin(logits, rows)
+            unreadable[rows] |= ~is_finite(logits)
+            margin = criterion.margin(logits, rows)
             better = (margin > best[rows]) | (query == 0) & margin.isfinite()
             chosen = rows[better]
             x[chosen], best[chosen], after[chosen] = trial[better], margin[better], logits[better]
             taken[rows] = query + 1
-            hit = better & goal.reached(after[rows], rows)
-            rows = rows[~_done(probe, goal, region, x, rows, hit)]
+            hit = better & criterion.is_adversarial(after[rows], rows)
+            rows = rows[~_done(probe, criterion, region, x, rows, hit)]
         return conclude(
             probe,
             images,
             x,
-            goal,
+            criterion,
             method="square",
             settings={"queries": queries, "share": area},
-            region=region,
-            norm=norm,
-            epsilon=float(radii.max()) if radii.numel() else 0.0,
+            budget=budget,
             logits_before=before,
             logits_after=after,
-            steps=taken,
-            nonfinite=unreadable,
+            course=Course(steps=taken, nonfinite=unreadable),
             gradients=False,
         )
 
@@ -302,13 +303,17 @@ def area_at(query: int, queries: int, share: float) -> float:
     return float(share / 2 ** sum(passed > limit for limit in HALVINGS))
 
 
-def _done(probe: Probe, goal: Goal, region: Region, x: Tensor, rows: Tensor, hit: Tensor) -> Tensor:
-    """Rows that fool and still do after rounding to 8 bits, where the region holds such bytes."""
+def _done(
+    probe: Probe, criterion: Criterion, region: Region, x: Tensor, rows: Tensor, hit: Tensor
+) -> Tensor:
+    """Rows that are adversarial, also after rounding to 8 bits if the region holds such bytes."""
     if not bool(hit.any()):
         return hit
     pixels = region.nearest_bytes(x).to(x.dtype) / 255
     here = rows[hit]
-    kept = goal.reached(probe.logits(pixels[here]), here) | ~region.contains(pixels)[here]
+    kept = (
+        criterion.is_adversarial(probe.logits(pixels[here]), here) | ~region.contains(pixels)[here]
+    )
     done = hit.clone()
     done[hit] = kept
     return done

@@ -1,7 +1,7 @@
-"""Differentiable views of images: what a perturbation may have to survive.
+"""Differentiable transforms of images, fixed and random, for expectation over transformation.
 
-A transformation maps images to images. A `View` draws one at random: in an attack with
-``views=`` every step raises the mean objective over several draws (expectation over
+A transform maps images to images. A `RandomTransform` draws one at random: in an attack with
+``transforms=`` every step raises the mean objective over several draws (expectation over
 transformation), all in one batch.
 """
 
@@ -17,19 +17,19 @@ from torch import Generator, Tensor
 from convscope._random import source
 from convscope.probe import Objective
 
-Transformation = Callable[[Tensor], Tensor]
+Transform = Callable[[Tensor], Tensor]
 """Images to images of the same shape, differentiable."""
 
-View = Callable[[Generator | None], Transformation]
+RandomTransform = Callable[[Generator | None], Transform]
 """Draws a transformation; without a generator, from a fresh one with seed 0."""
 
 
-def mirrored(images: Tensor) -> Tensor:
-    """Left and right exchanged."""
+def flipped(images: Tensor) -> Tensor:
+    """Flipped horizontally."""
     return images.flip(3)
 
 
-def greyscale(images: Tensor) -> Tensor:
+def grayscale(images: Tensor) -> Tensor:
     """Luma of ITU-R BT.601 in all channels; images with one channel are kept."""
     if images.shape[1] != 3:
         return images
@@ -38,7 +38,7 @@ def greyscale(images: Tensor) -> Tensor:
 
 
 def rotated(images: Tensor, degrees: float) -> Tensor:
-    """Turned counter-clockwise about the center, bilinear, black outside."""
+    """Rotated counter-clockwise about the center, bilinear, black outside."""
     return _warped(images, degrees=degrees, scale=1.0, shift=(0.0, 0.0))
 
 
@@ -59,20 +59,20 @@ def cropped(images: Tensor, share: float = 0.8, corner: tuple[float, float] = (0
     )
 
 
-def rotations(degrees: float) -> View:
+def random_rotations(degrees: float) -> RandomTransform:
     """Rotations by a uniform angle within plus or minus `degrees`."""
 
-    def draw(generator: Generator | None) -> Transformation:
+    def draw(generator: Generator | None) -> Transform:
         angle = degrees * (2 * _uniform(generator) - 1)
         return lambda images: rotated(images, angle)
 
     return draw
 
 
-def crops(share: float = 0.8) -> View:
+def random_crops(share: float = 0.8) -> RandomTransform:
     """Windows of `share` of each side at a uniform place."""
 
-    def draw(generator: Generator | None) -> Transformation:
+    def draw(generator: Generator | None) -> Transform:
         drawn = source(generator)
         corner = (_uniform(drawn), _uniform(drawn))
         return lambda images: cropped(images, share, corner)
@@ -80,24 +80,24 @@ def crops(share: float = 0.8) -> View:
     return draw
 
 
-def mirrors() -> View:
-    """Mirrored or not, evenly."""
+def random_flips() -> RandomTransform:
+    """A horizontal flip or none, evenly."""
 
-    def draw(generator: Generator | None) -> Transformation:
-        return mirrored if _uniform(generator) < 0.5 else lambda images: images
+    def draw(generator: Generator | None) -> Transform:
+        return flipped if _uniform(generator) < 0.5 else lambda images: images
 
     return draw
 
 
-def noises(sd: float) -> View:
+def random_noise(std: float) -> RandomTransform:
     """Gaussian noise, one pattern for all images."""
 
-    def draw(generator: Generator | None) -> Transformation:
+    def draw(generator: Generator | None) -> Transform:
         seed = int(_uniform(generator) * 2**31)
 
         def add(images: Tensor) -> Tensor:
             own = torch.Generator().manual_seed(seed)
-            return images + sd * torch.randn(
+            return images + std * torch.randn(
                 images.shape[1:], generator=own, dtype=torch.float32
             ).to(images)
 
@@ -106,33 +106,33 @@ def noises(sd: float) -> View:
     return draw
 
 
-def either(*views: View) -> View:
-    """One of several views, or the image as it is, evenly: to survive each of them.
+def random_choice(*transforms: RandomTransform) -> RandomTransform:
+    """One of several transforms, or the image as it is, evenly: to survive each of them.
 
     Example:
-        >>> drawn = either(mirrors(), crops())(torch.Generator().manual_seed(0))
+        >>> drawn = random_choice(random_flips(), random_crops())(torch.Generator().manual_seed(0))
         >>> drawn(torch.rand(2, 3, 8, 8)).shape
         torch.Size([2, 3, 8, 8])
     """
 
-    def draw(generator: Generator | None) -> Transformation:
+    def draw(generator: Generator | None) -> Transform:
         drawn = source(generator)
-        place = int(_uniform(drawn) * (len(views) + 1))
-        return views[place](drawn) if place < len(views) else lambda images: images
+        place = int(_uniform(drawn) * (len(transforms) + 1))
+        return transforms[place](drawn) if place < len(transforms) else lambda images: images
 
     return draw
 
 
-def chain(*views: View) -> View:
+def compose(*transforms: RandomTransform) -> RandomTransform:
     """One draw of each, applied in order."""
 
-    def draw(generator: Generator | None) -> Transformation:
+    def draw(generator: Generator | None) -> Transform:
         numbers = source(generator)
-        drawn = [view(numbers) for view in views]
+        drawn = [draw_one(numbers) for draw_one in transforms]
 
         def apply(images: Tensor) -> Tensor:
-            for transformation in drawn:
-                images = transformation(images)
+            for transform in drawn:
+                images = transform(images)
             return images
 
         return apply
@@ -140,38 +140,41 @@ def chain(*views: View) -> View:
     return draw
 
 
-VIEWS: dict[str, View] = {
-    "mirror": lambda generator: mirrored,
-    "crop": crops(0.8),
-    "rotation": rotations(30.0),
-    "greyscale": lambda generator: greyscale,
-    "noise": noises(0.1),
+TRANSFORMS: dict[str, RandomTransform] = {
+    "flip": lambda generator: flipped,
+    "crop": random_crops(0.8),
+    "rotation": random_rotations(30.0),
+    "grayscale": lambda generator: grayscale,
+    "noise": random_noise(0.1),
 }
-"""Views by name; the first four are what `convscope.robustness.survival` does to images."""
+"""Random transforms by name; `convscope.robustness.transformation_robustness` does the first four
+to images."""
 
 
 def fused(
-    objective: Objective, view: View, draws: int, generator: Generator | None
+    objective: Objective, draw_one: RandomTransform, eot_samples: int, generator: Generator | None
 ) -> tuple[Objective, Callable[[Tensor, int, Tensor], Tensor]]:
-    """The mean of `objective` over draws of `view`, and the paint that makes the draws.
+    """The mean of `objective` over draws of a random transform, and the decoder that applies them.
 
     All rows see the same draws at a step, so that no row depends on its neighbors.
 
     Returns:
-        An objective over ``draws`` outputs per row, and ``paint(x, k, rows)`` for `ascend`.
+        An objective over ``eot_samples`` outputs per row, and ``decode(x, k, rows)`` for `ascend`.
     """
-    drawn: dict[int, list[Transformation]] = {}
+    drawn: dict[int, list[Transform]] = {}
     numbers = source(generator)
 
     def decode(x: Tensor, k: int, rows: Tensor) -> Tensor:
         if k not in drawn:
             drawn.clear()
-            drawn[k] = [view(numbers) for _ in range(draws)]
+            drawn[k] = [draw_one(numbers) for _ in range(eot_samples)]
         return torch.stack([change(x) for change in drawn[k]], dim=1).flatten(0, 1)
 
     def mean(x: Tensor, outputs: Tensor, rows: Tensor) -> Tensor:
-        every = objective(x.repeat_interleave(draws, dim=0), outputs, rows.repeat_interleave(draws))
-        return every.view(-1, draws).mean(dim=1)
+        every = objective(
+            x.repeat_interleave(eot_samples, dim=0), outputs, rows.repeat_interleave(eot_samples)
+        )
+        return every.view(-1, eot_samples).mean(dim=1)
 
     return mean, decode
 

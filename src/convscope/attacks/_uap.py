@@ -11,12 +11,13 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._random import source
+from convscope._ranges import check_count, check_positive, check_radius, check_steps
 from convscope._readable import readable
-from convscope.ascent import Ascent, Box, ascend, momentum_step, sign_step
-from convscope.attacks._by_ascent import check_count, check_positive, check_radius, check_steps
-from convscope.attacks._criteria import correct, finite, goal_of
+from convscope.ascent import Ascent, Box, Point, ascend, momentum_step, sign_step
+from convscope.attacks._criteria import is_correct, is_finite, success_criterion
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
+from convscope.flags import Flag
 from convscope.probe import Cost, Probe
 from convscope.types import Images, Labels
 
@@ -24,7 +25,7 @@ from convscope.types import Images, Labels
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NoiseTransfer:
-    """Noises that were made for some images, added to others.
+    """Perturbations that were made for some images, added to others.
 
     Attributes:
         noises: ``(noise, channel, height, width)``.
@@ -48,7 +49,7 @@ class NoiseTransfer:
 
     @property
     def target_rates(self) -> Tensor:
-        """``(noise,)``: share of images of other classes that are read as the noise's target."""
+        """``(noise,)``: share of images of other classes that are predicted as its target."""
         active = self.noise_targets[:, None]
         others = self.labels != active
         hits = (self.predicted == active) & others & self.probabilities.isfinite()
@@ -56,16 +57,17 @@ class NoiseTransfer:
 
     @property
     def error_rates(self) -> Tensor:
-        """``(noise,)``: share of images that were right and are wrong with the noise."""
+        """``(noise,)``: share of correctly classified images that the noise makes misclassified."""
         right = self.predicted_before == self.labels
         wrong = (self.predicted != self.labels) | ~self.probabilities.isfinite()
         return (wrong & right).sum(1) / right.sum().clamp_min(1)
 
     @property
-    def flags(self) -> tuple[str, ...]:
+    def flags(self) -> tuple[Flag, ...]:
         """What a reader must know."""
-        lost = int((~self.probabilities.isfinite()).sum())
-        return (f"NaN or infinite logits for {lost} sums of image and noise",) if lost else ()
+        lost, total = int((~self.probabilities.isfinite()).sum()), self.probabilities.numel()
+        words = f"NaN or infinite logits for {lost} sums of image and noise"
+        return (Flag("nonfinite", "warning", lost, total, words),) if lost else ()
 
     def summary(self) -> dict[str, Any]:
         """Numbers for tables and JSON."""
@@ -87,7 +89,7 @@ def apply_noise(
     noises: Tensor,
     noise_targets: Tensor | None = None,
 ) -> NoiseTransfer:
-    """Add noises to images they were not made for, and read the sums.
+    """Add noises to images they were not made for, and classify the sums.
 
     Args:
         classifier: The network.
@@ -97,7 +99,7 @@ def apply_noise(
         noise_targets: ``(noise,)``, the class each was made for; ``None``: away from the label.
 
     Returns:
-        For each noise and image the class that ``image + noise``, clamped to [0, 1], is read as.
+        For each noise and image the prediction for ``image + noise``, clamped to [0, 1].
 
     Raises:
         UsageError: U10 if noises and images differ in size.
@@ -113,7 +115,7 @@ def apply_noise(
         The exercise of two course reports on MNIST: the noise that turns one image into a class,
         added to test images.
     """
-    goal = goal_of(classifier, images, labels, None)
+    criterion = success_criterion(classifier, images, labels, None)
     if noises.shape[1:] != images.shape[1:]:
         raise UsageError(
             f"noises have shape {tuple(noises.shape[1:])}, images {tuple(images.shape[1:])}",
@@ -125,18 +127,18 @@ def apply_noise(
     predicted, probabilities = [], []
     with classifier.probe() as probe:
         alone = probe.logits(images)
-        before = alone.argmax(dim=1).where(finite(alone), -1)
+        before = alone.argmax(dim=1).where(is_finite(alone), -1)
         for noise in noises:
             logits = probe.logits((images + noise).clamp(0, 1))
             best = logits.softmax(dim=1).max(dim=1)
             predicted.append(best.indices)
-            probabilities.append(best.values.where(finite(logits), torch.nan))
+            probabilities.append(best.values.where(is_finite(logits), torch.nan))
     empty = images.new_zeros(0, len(images))
     return NoiseTransfer(
         noises=noises,
         noise_targets=noise_targets,
         images=images,
-        labels=goal.labels,
+        labels=criterion.labels,
         predicted_before=before,
         predicted=torch.stack(predicted) if predicted else empty.long(),
         probabilities=torch.stack(probabilities) if probabilities else empty,
@@ -147,18 +149,19 @@ def apply_noise(
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UniversalPerturbation:
-    """Noises that turn any image into their class, and how they came about.
+    """Universal perturbations, one per class, and their optimization history.
 
     Attributes:
         noises: ``(target, channel, height, width)``.
         targets: ``(target,)``, the class of each.
         epsilon: L-infinity radius; ``None``: only the pixel range.
         training_error: ``(step, target)``, mean ``-log p(target)`` on the step's images.
-        training_rates: ``(step, target)``, share of these images read as the target.
-        validation_steps: ``(point,)``, the steps at which held-out images were read.
+        training_rates: ``(step, target)``, share of these images predicted as the target.
+        validation_steps: ``(point,)``, the steps before which held-out images were
+            classified; the last is the end.
         validation_error: ``(point, target)``.
         validation_rates: ``(point, target)``, share of held-out images of other classes that are
-            read as the target; the last point is the result.
+            predicted as the target; the last point is the result.
         images_used: Training images.
         cost: Passes and seconds.
         settings: Plain values.
@@ -177,12 +180,12 @@ class UniversalPerturbation:
     images_used: int
     cost: Cost
     settings: dict[str, Any]
-    flags: tuple[str, ...]
+    flags: tuple[Flag, ...]
     class_names: tuple[str, ...]
 
     @property
     def rates(self) -> Tensor:
-        """``(target,)``: final share of held-out images of other classes read as the target."""
+        """``(target,)``: share of held-out images of other classes predicted as it, at the end."""
         return self.validation_rates[-1]
 
     def summary(self) -> dict[str, Any]:
@@ -190,7 +193,7 @@ class UniversalPerturbation:
         names = [self.class_names[target] for target in self.targets.tolist()]
         return {
             "images": self.images_used,
-            "fooled": float(self.rates.mean()),
+            "success_rate": float(self.rates.mean()),
             "rates": dict(zip(names, self.rates.tolist(), strict=True)),
             "epsilon": self.epsilon,
             "forwards_per_image": self.cost.forwards / max(self.images_used, 1),
@@ -216,7 +219,7 @@ def uap(
     decay: float = 0.9,
     generator: Generator | None = None,
 ) -> UniversalPerturbation:
-    """Find, for each class, one noise that makes any image be read as that class.
+    """Find, for each class, one perturbation that makes any image be predicted as it.
 
     All noises start at zero and are moved at once. A step adds them to `samples` images drawn
     from all, clamps the sums to [0, 1], and moves each noise along the sign of the accumulated
@@ -227,7 +230,7 @@ def uap(
         images: ``(batch, channel, height, width)``, training images.
         labels: ``(batch,)``, their true classes.
         targets: Classes to make noises for, each once; ``None``: all.
-        validation: Images and labels that are only read. By default a fifth of `images` is
+        validation: Images and labels that are only classified. By default a fifth of `images` is
             held out.
         epsilon: L-infinity radius of the noise in pixel units; ``None``: -1 to 1.
         steps: Number of steps.
@@ -255,9 +258,9 @@ def uap(
         uses raw gradients; momentum and sign reach the same in a tenth of the steps. Compare
         Moosavi-Dezfooli et al., "Universal adversarial perturbations", CVPR 2017.
     """
-    goal = goal_of(classifier, images, labels, None)
-    kept, held = _held_out(images, goal.labels, validation)
-    chosen = _classes(classifier, targets, images.device)
+    criterion = success_criterion(classifier, images, labels, None)
+    kept, held = held_out(images, criterion.labels, validation)
+    chosen = classes_of(classifier, targets, images.device)
     radius = 1.0 if epsilon is None else float(check_radius(epsilon, "linf", images))
     first = 0.1 * radius if step_size is None else check_positive("step_size", step_size)
     check_steps(steps)
@@ -265,32 +268,17 @@ def uap(
     samples = min(samples, len(kept))
     drawn = source(generator)
     draws = [torch.randint(0, len(kept), (samples,), generator=drawn) for _ in range(steps + 1)]
-    errors = images.new_full((steps + 1, len(chosen)), torch.nan)
-    rates = errors.clone()
-    now = [0]
 
     def decode(noises: Tensor, k: int, rows: Tensor) -> Tensor:
-        now[0] = k
         batch = kept[draws[k]]
         return (batch[None] + noises[:, None]).clamp(0, 1).flatten(0, 1)
 
     def objective(noises: Tensor, logits: Tensor, rows: Tensor) -> Tensor:
         aims = chosen[rows].repeat_interleave(samples)
-        likelihood = logits.log_softmax(1).gather(1, aims[:, None])[:, 0].view(-1, samples)
-        read = (logits.argmax(1) == aims).view(-1, samples)
-        errors[now[0], rows] = -likelihood.detach().mean(dim=1)
-        rates[now[0], rows] = read.to(errors).mean(dim=1)
-        return likelihood.mean(dim=1)
-
-    points = sorted({round(steps * share / 10) for share in range(11)})
-    seen: list[tuple[Tensor, Tensor]] = []
-
-    def look(noises: Tensor, k: int, rows: Tensor) -> Tensor:
-        if k in points:
-            seen.append(_read(probe, noises, chosen, *held))
-        return noises
+        return logits.log_softmax(1).gather(1, aims[:, None])[:, 0].view(-1, samples).mean(dim=1)
 
     with classifier.probe() as probe:
+        course = _Training(probe, chosen, held, images, steps=steps)
         ascent = ascend(
             torch.zeros((len(chosen), *images.shape[1:])).to(images),
             probe,
@@ -304,20 +292,19 @@ def uap(
             keep="last",
             decode=decode,
             num_samples=samples,
-            between=[look],
+            observer=course,
         )
-        seen.append(_read(probe, ascent.images, chosen, *held))
+        course.validate(steps, ascent.images)
         cost = probe.cost()
-    looked = [*points[: len(seen) - 1], steps]
     return UniversalPerturbation(
         noises=ascent.images,
         targets=chosen,
         epsilon=epsilon,
-        training_error=errors,
-        training_rates=rates,
-        validation_steps=torch.tensor(looked),
-        validation_error=torch.stack([error for error, _ in seen]),
-        validation_rates=torch.stack([rate for _, rate in seen]),
+        training_error=course.errors,
+        training_rates=course.rates,
+        validation_steps=torch.tensor(course.looked),
+        validation_error=torch.stack([error for error, _ in course.seen]),
+        validation_rates=torch.stack([rate for _, rate in course.seen]),
         images_used=len(kept),
         cost=cost,
         settings={"steps": steps, "samples": samples, "step_size": first, "decay": decay},
@@ -326,52 +313,107 @@ def uap(
     )
 
 
-def _held_out(
+class _Training:
+    """The observer of the ascent: error and success on the step's images and on held-out ones."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        targets: Tensor,
+        held: tuple[Tensor, Tensor],
+        images: Tensor,
+        *,
+        steps: int,
+    ) -> None:
+        self.probe, self.targets, self.held = probe, targets, held
+        self.errors = images.new_full((steps + 1, len(targets)), torch.nan)
+        self.rates = self.errors.clone()
+        # Held-out images cost as much as training images: eleven looks are enough for a curve.
+        self.points = {round(steps * share / 10) for share in range(11)} - {steps}
+        self.noises = torch.zeros((len(targets), *images.shape[1:])).to(images)
+        self.looked: list[int] = []
+        self.seen: list[tuple[Tensor, Tensor]] = []
+
+    def __call__(self, point: Point) -> None:
+        """Write a point down; noises that have left stay as they were."""
+        self.errors[point.k, point.rows] = -point.values
+        hits = predicted_share(point, self.targets[point.rows])
+        self.rates[point.k, point.rows] = hits.to(self.rates)
+        self.noises[point.rows] = point.x
+        if point.k in self.points:
+            self.validate(point.k, self.noises)
+
+    def validate(self, k: int, noises: Tensor) -> None:
+        """Add noises to the held-out images."""
+        self.looked.append(k)
+        self.seen.append(_on_held_out(self.probe, noises, self.targets, *self.held))
+
+
+def predicted_share(point: Point, targets: Tensor) -> Tensor:
+    """``(row,)``: share of each row's samples that are predicted as its target."""
+    aims = targets.repeat_interleave(point.num_samples)
+    hits = (point.samples.argmax(1) == aims).view(-1, point.num_samples)
+    return hits.to(point.values).mean(dim=1)
+
+
+def held_out(
     images: Tensor, labels: Tensor, validation: tuple[Tensor, Tensor] | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Training images, and held-out images with their labels.
+
+    Raises:
+        UsageError: If there are fewer than two images to share out.
+    """
     if validation is not None:
         return images, validation
     if len(images) < 2:
         raise UsageError(
-            f"{len(images)} images are too few to learn from and to judge on",
+            f"{len(images)} images are too few to train and to validate on",
             expected="at least 2, better hundreds",
         )
     apart = torch.arange(len(images)) % 5 == (4 if len(images) > 4 else 1)
     return images[~apart], (images[apart], labels[apart])
 
 
-def _classes(classifier: Classifier, targets: Tensor | None, device: torch.device) -> Tensor:
+def classes_of(classifier: Classifier, targets: Tensor | None, device: torch.device) -> Tensor:
+    """The classes to make perturbations for, each once.
+
+    Raises:
+        UsageError: U08 or U10 for what are no classes.
+    """
     if targets is None:
         return torch.arange(classifier.num_classes, device=device)
     return classifier.check_labels(targets, len(targets), "targets").unique().to(device)  # type: ignore[no-untyped-call]
 
 
-def _read(
+def _on_held_out(
     probe: Probe, noises: Tensor, targets: Tensor, images: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Mean error on all, and the share of images of other classes read as the target."""
+    """Mean error on all, and the share of images of other classes predicted as the target."""
     errors, rates = [], []
     for noise, target in zip(noises, targets.tolist(), strict=True):
         logits = probe.logits((images + noise).clamp(0, 1))
         errors.append(-logits.log_softmax(1)[:, target].mean())
         others = labels != target
-        hits = correct(logits, torch.full_like(labels, target)) & others
+        hits = is_correct(logits, torch.full_like(labels, target)) & others
         rates.append(hits.sum().to(noises) / others.sum().clamp_min(1))
     if not errors:
         return noises.new_zeros(0), noises.new_zeros(0)
     return torch.stack(errors), torch.stack(rates)
 
 
-def flags_of(ascent: Ascent, things: str) -> tuple[str, ...]:
+def flags_of(ascent: Ascent, things: str) -> tuple[Flag, ...]:
     """What was noticed on the way of shared perturbations."""
-    found = []
+    found: list[Flag] = []
     total, zero = len(ascent.images), int((ascent.zero_gradients > 0).sum())
     if zero:
-        found.append(f"zero gradient at some step for {zero} of {total} {things}")
+        words = f"zero gradient at some step for {zero} of {total} {things}"
+        found.append(Flag("zero-gradient", "warning", zero, total, words))
     lost = int(ascent.nonfinite.sum())
     if lost:
-        found.append(
+        words = (
             f"NaN or infinite logits or gradients on the way of {lost} of {total} {things}: "
             "they end where that happened"
         )
+        found.append(Flag("nonfinite", "warning", lost, total, words))
     return tuple(found)

@@ -78,9 +78,9 @@ def attack(
     network, more = network.without(set(known))
     options, budget = without_budget(known, options + more)
     settings = values_of(chosen, known, options)
-    if "draws" in settings and settings.get("views") is None:
-        raise UsageError("--draws without --views does nothing", code="U11",
-                         hint="--views rotation,crop, or leave --draws out")  # fmt: skip
+    if "eot_samples" in settings and settings.get("transforms") is None:
+        raise UsageError("--eot-samples without --transforms does nothing", code="U11",
+                         hint="--transforms rotation,crop, or leave --eot-samples out")  # fmt: skip
     check_target(target, takes_target(registry, chosen), chosen)
     common.check()
     if not specs:
@@ -124,7 +124,7 @@ def attack(
     if budget is not None and chosen in ATTACKS:
         summary["within_epsilon"] = within(result, budget)
     for flag in getattr(result, "flags", ()):
-        warn(flag)
+        warn(str(flag))
     if common.as_json:
         emit(summary, as_json=True)
     else:
@@ -164,9 +164,9 @@ def check_target(target: str | None, takes: str, name: str) -> None:
 
 
 def within(result: AttackResult, epsilon: float) -> dict[str, Any]:
-    """How many rows that fool moved no farther than `epsilon`, trivial ones left out."""
-    hit = result.fooled & ~result.trivial
-    return {"epsilon": epsilon, "task": int((~result.trivial).sum())} | {
+    """How many adversarial rows moved at most `epsilon`; rows that were no task left out."""
+    hit = result.success & ~result.already_misclassified
+    return {"epsilon": epsilon, "task": int((~result.already_misclassified).sum())} | {
         norm: int((hit & (result.distance(norm) <= epsilon)).sum()) for norm in ("linf", "l2")
     }
 

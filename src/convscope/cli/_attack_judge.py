@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+import cyclopts
 
 from convscope.cli._gates import failed_gates, read_gates
 from convscope.cli._opened import opened_data, opened_network, words
@@ -23,7 +25,6 @@ from convscope.cli._output import (
     data_place,
     emit,
     next_step,
-    progress,
     say,
     table,
     warn,
@@ -48,7 +49,7 @@ def evaluate(
     output: OutputOptions = NOWHERE,
     network: OwnNetwork = NOTHING,
 ) -> None:
-    """Judge robustness: worst case over a ladder of attacks, with automatic checks.
+    """Judge robustness: worst case over a suite of attacks, with automatic checks.
 
     Args:
         model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
@@ -78,7 +79,7 @@ def evaluate(
     opened = opened_data(classifier, data, split=split, count=count, common=common)
     part = opened.split
     title = f"attacking {len(part)} images, effort {effort}"
-    with watching(title) as bar:
+    with watching(title):
         result = judge(
             classifier,
             part.floats(),
@@ -87,7 +88,6 @@ def evaluate(
             norm=norm,
             effort=effort,
             generator=torch.Generator().manual_seed(common.seed),
-            on_rung=lambda name: bar.describe(f"{title}: {name}"),
         )
     if common.as_json:
         emit(
@@ -102,10 +102,10 @@ def evaluate(
         )
     else:
         table(
-            ["attack", "attacked", "broken", "standing", "forwards", "backwards", "seconds"],
+            ["attack", "attacked", "broken", "robust", "forwards", "backwards", "seconds"],
             [
-                [r.attack, r.attacked, r.broken, r.standing, r.forwards, r.backwards, r.seconds]
-                for r in result.ladder
+                [r.attack, r.attacked, r.broken, r.robust, r.forwards, r.backwards, r.seconds]
+                for r in result.suite
             ],
             title=f"{norm} {shown_default(epsilon)}",
         )
@@ -132,7 +132,7 @@ def certify(
     /,
     *,
     data: str,
-    sigma: Fraction,
+    std: Annotated[Fraction, cyclopts.Parameter(name=["--std", "--sigma"])],
     draws: int = 10_000,
     alpha: float = 0.001,
     count: int = 500,
@@ -143,13 +143,12 @@ def certify(
 ) -> None:
     """Certify the vote of noisy copies (randomized smoothing): L2 radii that no attack can break.
 
-    The network should have been trained on noise of the same sigma. Takes images times draws
-    forward passes.
+    The network should have been trained on such noise. Takes images times draws forward passes.
 
     Args:
         model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
         data: digits, mnist, cifar10 or folder:DIRECTORY.
-        sigma: Standard deviation of the noise in pixel units, such as 0.5.
+        std: Standard deviation of the noise in pixel units, such as 0.5.
         draws: Noisy copies per image.
         alpha: Probability that a certificate is wrong.
         count: At most this many images: a sample with every class in proportion.
@@ -160,7 +159,7 @@ def certify(
     """
     check_number("--count", count)
     check_number("--draws", draws)
-    check_number("--sigma", sigma, least=1e-6)
+    check_number("--std", std, least=1e-6)
     if not 0 < alpha < 1:
         raise UsageError(f"--alpha {alpha}", code="U05", expected="more than 0 and less than 1")
     common.check()
@@ -173,16 +172,15 @@ def certify(
     classifier = opened_network(model, network=network, device=common.device)
     opened = opened_data(classifier, data, split=split, count=count, common=common)
     part = opened.split
-    with progress(f"certifying {len(part)} images", total=len(part) * draws) as bar:
+    with watching(f"certifying {len(part)} images"):
         result = judge(
             classifier,
             part.floats(),
             part.labels,
-            sigma=sigma,
+            std=std,
             draws=draws,
             alpha=alpha,
             generator=torch.Generator().manual_seed(common.seed),
-            on_draws=bar.advance,
         )
     summary = result.summary()
     if common.as_json:
@@ -200,7 +198,7 @@ def certify(
         table(
             ["L2 radius", "certified and right"],
             [[radius, f"{share:.1%}"] for radius, share in summary["certified_accuracy"].items()],
-            title=f"sigma {sigma:g}, {draws} draws, {len(part)} images",
+            title=f"std {std:g}, {draws} draws, {len(part)} images",
         )
         say(
             f"abstained on {summary['abstained']} of {len(part)} images; {summary['seconds']:.0f} s"
@@ -208,5 +206,5 @@ def certify(
     output.write(result)
     again = words("convscope", "attack", "evaluate", model) + network.again()
     where = f"{words('--data', data)}{data_place(common.data_dir)}"
-    next_step(f"{again} {where} --norm l2 --epsilon {sigma:g}")
+    next_step(f"{again} {where} --norm l2 --epsilon {std:g}")
     opened.raise_if_refused()

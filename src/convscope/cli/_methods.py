@@ -63,7 +63,7 @@ def _chosen(kind: str, typed: str, names: list[str], registry: Registry[Any, Any
     if name in names:
         return name
     meant = registry.known(typed)
-    return choose(kind, meant if meant in names else typed, names)
+    return choose(kind, meant if meant in names else typed, names, aliases=registry.aliases)
 
 
 def registry_of(name: str) -> Registry[Any, Any]:
@@ -98,15 +98,21 @@ def list_explanations(*, as_json: Json = False) -> None:
 
 def _list(command: str, as_json: bool) -> None:
     column = "attack" if command == "attack" else "method"
+    specs = {
+        name: spec for registry in FAMILIES[command] for name, spec in registry.specs().items()
+    }
     rows = [
-        {column: name, "does": registry.about(name)}
-        for registry in FAMILIES[command]
-        for name in registry
+        {column: name, "kind": getattr(spec, "kind", ""), "does": spec.about}
+        for name, spec in specs.items()
     ]
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    rows.sort(key=lambda row: kinds.index(row["kind"]))
     if as_json:
         emit(rows, as_json=True)
+    elif any(kinds):
+        table([column, "kind", "what it does"], [list(row.values()) for row in rows])
     else:
-        table([column, "what it does"], [list(row.values()) for row in rows])
+        table([column, "what it does"], [[row[column], row["does"]] for row in rows])
 
 
 def list_attack_settings(method: str, /, *, as_json: Json = False) -> None:

@@ -225,7 +225,7 @@ def _converted(option: str, setting: Setting, text: str) -> Any:
         value = VALUES.get(low, low)
         return choose(option, value if value in setting.choices else text, setting.choices)
     if "Callable" in kinds:
-        return named_views(text)
+        return named_transforms(text)
     if "list" in kinds:
         names = [name.strip() for name in text.split(",")]
         if not all(names):
@@ -280,15 +280,16 @@ def fill_of(option: str, text: str, choices: Sequence[str] = FILLS) -> Any:
     return level
 
 
-def named_views(text: str) -> Any:
-    """``"rotation,crop"``: at every draw one of these views, or the image as it is.
+def named_transforms(text: str) -> Any:
+    """``"rotation,crop"``: at every draw one of these transforms, or the image as it is.
 
     Raises:
-        UsageError: U01 for a view that there is not.
+        UsageError: U01 for a transform that there is not.
     """
-    from convscope.attacks import VIEWS, either
+    from convscope.attacks import TRANSFORMS, random_choice
 
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    former = {"mirror": "flip", "greyscale": "grayscale"}
+    names = [former.get(n.strip(), n.strip()) for n in text.split(",") if n.strip()]
     if not names:
-        raise UsageError("--views is empty", code="U11", expected=", ".join(VIEWS))
-    return either(*(VIEWS[choose("view", name, VIEWS)] for name in names))
+        raise UsageError("--transforms is empty", code="U11", expected=", ".join(TRANSFORMS))
+    return random_choice(*(TRANSFORMS[choose("transform", name, TRANSFORMS)] for name in names))

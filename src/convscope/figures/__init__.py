@@ -64,7 +64,7 @@ from convscope.figures._robustness import (
     draw_noise_transfer,
     draw_robustness_curve,
     draw_robustness_evaluation,
-    draw_survival,
+    draw_transformation_robustness,
 )
 from convscope.figures._scratch import (
     draw_addition,
@@ -120,9 +120,9 @@ __all__ = [
     "draw_patch",
     "draw_robustness_curve",
     "draw_robustness_evaluation",
-    "draw_survival",
     "draw_training",
     "draw_training_curve",
+    "draw_transformation_robustness",
     "draw_trust",
     "draw_universal_noise",
     "draw_visualization",

@@ -37,10 +37,10 @@ def draw_attack(result: AttackResult) -> Figure:
         drawn.supxlabel(_legend(result), fontsize=7.5)
         grid = drawn.add_gridspec(max(rows, 1), 4)
         for row in range(rows):
-            before, after, fooled = verdict(result, row)
+            before, after, success = verdict(result, row)
             tiles = (
                 (pixels(result.originals[row]), before, None),
-                (pixels(result.adversarials[row]), after, RED if fooled else GREEN),
+                (pixels(result.adversarials[row]), after, RED if success else GREEN),
                 (difference_tile(result, row, 1.0), "difference", None),
                 (difference_tile(result, row, MAGNIFIED), f"{MAGNIFIED:g} x", None),
             )
@@ -70,7 +70,7 @@ def objective_curve(result: AttackResult) -> Figure:
         made = axes(drawn, title="Objective", x="step", y="objective", grid="y")
         history = result.history.double().numpy()
         if history.size:
-            # A row that is done leaves: its last value stands for it from then on.
+            # A row that is done leaves: its last value is drawn from then on.
             filled = _carried(history)
             middle = np.nanmedian(filled, axis=1)
             low, high = np.nanquantile(filled, (0.25, 0.75), axis=1)
@@ -92,14 +92,14 @@ def difference_tile(result: AttackResult, row: int, times: float) -> Pixels:
 
 
 def verdict(result: AttackResult, row: int, limit: int = 14) -> tuple[str, str, bool]:
-    """What the image was read as before and after, and whether that is a success of the attack."""
+    """Predictions before and after, and whether that is a success of the attack."""
     before, after = result.logits_before[row], result.logits_after[row]
     texts = [
         f"{class_label(result.class_names, int(logits.argmax()), limit)}"
         f" {percent(float(logits.softmax(dim=0).max()))}"
         for logits in (before, after)
     ]
-    return texts[0], texts[1], bool(result.fooled[row])
+    return texts[0], texts[1], bool(result.success[row])
 
 
 def attack_title(result: AttackResult) -> str:
@@ -110,7 +110,7 @@ def attack_title(result: AttackResult) -> str:
         parts.append(f"{sign} ≤ {budget(result.epsilon)}")
     rate = result.success_rate
     if rate == rate:
-        parts.append(f"{percent(rate)} of {int((~result.trivial).sum())} fooled")
+        parts.append(f"{percent(rate)} of {int((~result.already_misclassified).sum())} fooled")
     return ", ".join(parts)
 
 
@@ -147,7 +147,7 @@ def draw_universal_noise(result: UniversalPerturbation) -> Figure:
         drawn = figure(max(7.0, 0.98 * columns), 1.25 * lines + 3.0)
         title = "noise" if result.epsilon is None else f"noise, L∞ ≤ {budget(result.epsilon)}"
         drawn.suptitle(
-            f"{title}: {percent(float(result.rates.mean()))} read as the target",
+            f"{title}: {percent(float(result.rates.mean()))} predicted as the target",
             fontsize=10,
             fontweight="bold",
         )
@@ -182,7 +182,7 @@ def noise_error_curve(result: UniversalPerturbation) -> Figure:
 
 
 def noise_success_curve(result: UniversalPerturbation) -> Figure:
-    """Share of held-out images read as the target, per class and on average."""
+    """Share of held-out images predicted as the target, per class and on average."""
     with look():
         drawn = figure(5.2, 3.0)
         _rates(drawn, 111, result)
@@ -212,7 +212,7 @@ def draw_patch(result: AdversarialPatch) -> Figure:
                 if line == 0:
                     name = class_label(result.class_names, int(result.targets[i]), 9)
                     made.set_title(name, fontsize=7.5, fontweight="normal", loc="center", pad=3)
-        made = axes(drawn, grid[2, :], y="read as the target, %", grid="y")
+        made = axes(drawn, grid[2, :], y="predicted as the target, %", grid="y")
         places = np.arange(count)
         made.bar(places - 0.2, 100 * result.rates[:count].numpy(), 0.38, color=RED, label="patch")
         made.bar(places + 0.2, 100 * result.plain_rates[:count].numpy(), 0.38, color=SKY,

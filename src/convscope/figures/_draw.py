@@ -21,7 +21,7 @@ from convscope.figures._robustness import (
     draw_noise_transfer,
     draw_robustness_curve,
     draw_robustness_evaluation,
-    draw_survival,
+    draw_transformation_robustness,
 )
 from convscope.figures._scratch import draw_addition, draw_training_curve
 from convscope.figures._training import draw_network, draw_training
@@ -34,7 +34,7 @@ from convscope.robustness import (
     NoiseTransfer,
     RobustnessCurve,
     RobustnessEvaluation,
-    Survival,
+    TransformationRobustness,
 )
 from convscope.scratch import Addition, TrainingCurve
 from convscope.training import Evaluation, TrainResult
@@ -54,7 +54,7 @@ FIGURES: dict[type, Callable[[Any], Figure]] = {
     NetworkSummary: draw_network,
     RobustnessCurve: draw_robustness_curve,
     RobustnessEvaluation: draw_robustness_evaluation,
-    Survival: draw_survival,
+    TransformationRobustness: draw_transformation_robustness,
     NoiseTransfer: draw_noise_transfer,
     ModelTransfer: draw_model_transfer,
     Certification: draw_certification,

@@ -38,7 +38,7 @@ from convscope.robustness import (
     NoiseTransfer,
     RobustnessCurve,
     RobustnessEvaluation,
-    Survival,
+    TransformationRobustness,
 )
 from convscope.stats import wilson
 
@@ -57,7 +57,8 @@ def draw_robustness_curve(result: RobustnessCurve) -> Figure:
         x = f"largest change of a pixel, {SIGNS.get(result.norm, '')} ε"
         if result.norm == "l2":
             x = "size of the change, L2 ε"
-        made = axes(drawn, x=x, y="read rightly, %", grid="y", title=label(result.attack, 60))
+        title = label(result.attack, 60)
+        made = axes(drawn, x=x, y="classified correctly, %", grid="y", title=title)
         n = len(result.labels)
         if not n:
             note(made, "no images")
@@ -75,14 +76,14 @@ def draw_robustness_curve(result: RobustnessCurve) -> Figure:
 
 
 def draw_robustness_evaluation(result: RobustnessEvaluation) -> Figure:
-    """The ladder: what is left standing after each attack."""
+    """Robust accuracy after each attack of the suite."""
     with look():
-        drawn = figure(5.2, max(3.2, 0.34 * (len(result.ladder) + 1) + 1.1))
+        drawn = figure(5.2, max(3.2, 0.34 * (len(result.suite) + 1) + 1.1))
         sign = SIGNS.get(result.norm, "")
         title = f"{sign} ≤ {budget(result.epsilon)}, effort {label(result.effort)}"
-        made = axes(drawn, title=title, x="images still read rightly, %", grid="x")
-        names = ["no attack", *(label(rung.attack, 26) for rung in result.ladder)]
-        shares = [result.clean_accuracy, *(rung.standing for rung in result.ladder)]
+        made = axes(drawn, title=title, x="images still classified correctly, %", grid="x")
+        names = ["no attack", *(label(stage.attack, 26) for stage in result.suite)]
+        shares = [result.clean_accuracy, *(stage.robust for stage in result.suite)]
         places = range(len(names))
         made.barh(places, [100 * s for s in shares], height=0.62, color=[SKY] + [BLUE] * 99)
         last = len(names) - 1
@@ -97,7 +98,7 @@ def draw_robustness_evaluation(result: RobustnessEvaluation) -> Figure:
     return drawn
 
 
-def draw_survival(result: Survival) -> Figure:
+def draw_transformation_robustness(result: TransformationRobustness) -> Figure:
     """Do adversarials still fool when the image is mirrored, cropped, turned, grayed?"""
     rows = min(len(result.labels), 4)
     columns = len(result.names)
@@ -107,7 +108,7 @@ def draw_survival(result: Survival) -> Figure:
         for row in range(rows):
             for column, name in enumerate(result.names):
                 made = axes(drawn, grid[row, column])
-                made.imshow(pixels(result.views_batch[column, row]), cmap="gray", vmin=0, vmax=255)
+                made.imshow(pixels(result.transformed[column, row]), cmap="gray", vmin=0, vmax=255)
                 bare(made)
                 read = class_label(
                     result.class_names, int(result.adversarials_predicted[column, row]), 12
@@ -116,7 +117,7 @@ def draw_survival(result: Survival) -> Figure:
                 head = f"{label(name, 16)}\n" if row == 0 else ""
                 made.set_title(
                     f"{head}{read} {share}", fontsize=7.5, fontweight="normal", loc="center", pad=3,
-                    color=RED if bool(result.still_fooled[column, row]) else GREEN,
+                    color=RED if bool(result.still_adversarial[column, row]) else GREEN,
                 )  # fmt: skip
         made = axes(drawn, grid[rows, :], y="still fooled, %", grid="y")
         made.bar(range(columns), 100 * result.rates.numpy(), width=0.6, color=RED)
@@ -151,13 +152,13 @@ def draw_noise_transfer(result: NoiseTransfer) -> Figure:
         made = axes(drawn, grid[others + 1, :], y="images, %", grid="y")
         places = np.arange(count)
         made.bar(places - 0.2, 100 * result.target_rates[:count].numpy(), 0.38, color=RED,
-                 label="read as the target")  # fmt: skip
+                 label="predicted as the target")  # fmt: skip
         made.bar(places + 0.2, 100 * result.error_rates[:count].numpy(), 0.38, color=SKY,
                  label="read wrongly")  # fmt: skip
         made.set_xticks([])
         made.set_ylim(0, 105)
         made.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2)
-        drawn.supxlabel("noises (gray is no change); other images with them: true → read as",
+        drawn.supxlabel("noises (gray is no change); other images with them: true → predicted as",
                         fontsize=7.5)  # fmt: skip
     return drawn
 
@@ -190,7 +191,7 @@ def draw_certification(result: Certification) -> Figure:
     """Certified accuracy: the share that provably keeps its right answer within a radius."""
     with look():
         drawn = figure(5.2, 3.2)
-        title = f"noise σ = {result.sigma:g}, n = {result.draws:,}, α = {result.alpha:g}"
+        title = f"noise σ = {result.std:g}, n = {result.draws:,}, α = {result.alpha:g}"
         made = axes(drawn, title=title, x="radius, L2", y="certified and right, %", grid="y")
         if not len(result.labels):
             note(made, "no images")
@@ -205,19 +206,19 @@ def draw_certification(result: Certification) -> Figure:
 
 
 def draw_defenses(result: DefenseComparison) -> Figure:
-    """Defenses side by side: without attack, attacked around them, attacked through them."""
+    """Defenses side by side: without attack, under transferred and under adaptive attacks."""
     with look():
         count = len(result.rows)
         drawn = figure(max(4.8, 1.15 * count + 1.2), 3.4)
         title = (
             f"{label(result.attack, 30)}, {SIGNS.get(result.norm, '')} ≤ {budget(result.epsilon)}"
         )
-        made = axes(drawn, title=title, y="read rightly, %", grid="y")
+        made = axes(drawn, title=title, y="classified correctly, %", grid="y")
         places = np.arange(count)
         bars = (
             ("no attack", [r.clean for r in result.rows], SKY, SKY),
-            ("attack ignores it (do not trust)", [r.around for r in result.rows], PAPER, MUTED),
-            ("attack knows it", [r.through for r in result.rows], BLUE, BLUE),
+            ("transferred attack (do not trust)", [r.transfer for r in result.rows], PAPER, MUTED),
+            ("adaptive attack", [r.adaptive for r in result.rows], BLUE, BLUE),
         )
         for i, (name, values, color, edge) in enumerate(bars):
             made.bar(

@@ -86,7 +86,8 @@ def spoken(result: Any) -> dict[str, str]:
 
 
 WORDS = {
-    "fooled": "predicted as the target, of held-out images of other classes (mean of all classes)",
+    "success_rate": "predicted as the target, of held-out images of other classes "
+    "(mean of all classes)",
     "forwards_per_image": "forward passes per image",
     "backwards_per_image": "backward passes per image",
     "clean_accuracy": "accuracy without an attack",
@@ -95,25 +96,27 @@ WORDS = {
 }
 """What people are told instead of the names of fields; other names lose their underscores."""
 
-SHARES = ("fooled", "clean_accuracy", "robust_accuracy")
+SHARES = ("success_rate", "clean_accuracy", "robust_accuracy")
 
 
 def _spoken_attack(result: AttackResult) -> dict[str, str]:
     s = result.summary()
-    count, task = len(result), int((~result.trivial).sum())
+    count, task = len(result), int((~result.already_misclassified).sum())
 
     def of(hits: int, among: int, what: str) -> str:
         return f"{_percent(hits / among if among else float('nan'))} ({hits:,} of {among:,} {what})"
 
-    hit, saved = result.fooled & ~result.trivial, result.fooled_saved & ~result.trivial
+    tasks = ~result.already_misclassified
+    hit, quantized = result.success & tasks, result.success_quantized & tasks
     told = {"images": f"{count:,}"}
     if result.targets is not None and count and bool((result.targets == result.targets[0]).all()):
         target = int(result.targets[0])
         told["target"] = f"{target} {name_of(result.class_names, target)!r}"
     told |= {
         "fooled": of(int(hit.sum()), task, "images that were a task"),
-        "fooled as 8-bit images": of(int(saved.sum()), task, "images that were a task"),
-        "no task": f"{s['trivial']:,} of {count:,} images (wrong, or at the target, before)",
+        "fooled as 8-bit images": of(int(quantized.sum()), task, "images that were a task"),
+        "no task": f"{s['already_misclassified']:,} of {count:,} images "
+        "(wrong, or at the target, before)",
         "wrong before the attack": of(int(result.wrong_before.sum()), count, "images"),
         "wrong after the attack": of(int(result.wrong_after.sum()), count, "images"),
     }
@@ -123,7 +126,7 @@ def _spoken_attack(result: AttackResult) -> dict[str, str]:
         told["probability of the target"] = f"{_percent(s['target_probability'])} (median)"
     sign = {"linf": "L∞", "l2": "L2"}.get(result.norm or "", "")
     told["budget"] = "none" if result.epsilon is None else f"{sign} ≤ {budget(result.epsilon)}"
-    for words, ending in (("", ""), (" as 8-bit images", "_saved")):
+    for words, ending in (("", ""), (" as 8-bit images", "_quantized")):
         linf, l2 = s[f"median_linf{ending}"], s[f"median_l2{ending}"]
         if linf is not None:
             told[f"distance of fooled images{words}"] = f"L∞ {linf:.4g}, L2 {l2:.4g} (medians)"
@@ -152,8 +155,12 @@ def attack_rows(
     """
     before, after = result.logits_before.softmax(1), result.logits_after.softmax(1)
     linf, l2 = result.distance("linf"), result.distance("l2")
-    linf_saved, l2_saved = result.distance_saved("linf"), result.distance_saved("l2")
-    trivial, fooled, saved = result.trivial, result.fooled, result.fooled_saved
+    linf_quantized, l2_quantized = (
+        result.distance_quantized("linf"),
+        result.distance_quantized("l2"),
+    )
+    already, success = result.already_misclassified, result.success
+    quantized = result.success_quantized
     rows = []
     for i, name in enumerate(names):
         was, now = int(before[i].argmax()), int(after[i].argmax())
@@ -167,13 +174,13 @@ def attack_rows(
             "probability before": float(before[i, was]),
             "after": name_of(result.class_names, now),
             "probability after": float(after[i, now]),
-            "fooled": bool(fooled[i]),
-            "fooled as 8 bits": bool(saved[i]),
-            "no task": bool(trivial[i]),
+            "fooled": bool(success[i]),
+            "fooled as 8 bits": bool(quantized[i]),
+            "no task": bool(already[i]),
             "linf": float(linf[i]),
             "l2": float(l2[i]),
-            "linf as 8 bits": float(linf_saved[i]),
-            "l2 as 8 bits": float(l2_saved[i]),
+            "linf as 8 bits": float(linf_quantized[i]),
+            "l2 as 8 bits": float(l2_quantized[i]),
             "steps": int(result.steps[i]),
         }
         rows.append(row)
@@ -194,7 +201,7 @@ def _write_attack_folder(
     Every picture is read again: it must be the 8-bit image that was judged.
     """
     with fresh_folder(out, force=force) as folder:
-        for row, image in enumerate(result.saved):
+        for row, image in enumerate(result.quantized):
             levels = levels_of(image)
             path = folder / f"adversarial-{row:04d}.png"
             Image.fromarray(levels).save(path)
@@ -218,19 +225,19 @@ def _write_attack_page(
     if not known:
         section.note("True classes are not known: the predictions before stand for them.")
     for flag in result.flags:
-        section.note(flag, level="warning")
+        section.note(str(flag), level="warning")
     rows = []
     for row in range(min(len(result), MOST_ON_PAGE)):
-        before, after, fooled = verdict(result, row, 40)
+        before, after, success = verdict(result, row, 40)
         original = keep_image(section, f"original-{row}", result.originals[row])
-        saved = keep_image(section, f"adversarial-{row}", result.saved[row])
+        saved = keep_image(section, f"adversarial-{row}", result.quantized[row])
         cells: list[dict[str, Any]] = [
             {"file": original, "alt": f"{names[row]} before", "detail": before},
             {
                 "file": saved,
                 "alt": f"{names[row]} after",
                 "detail": after,
-                "tone": "bad" if fooled else "good",
+                "tone": "bad" if success else "good",
             },
         ]
         for times in (1.0, 10.0):

@@ -277,7 +277,7 @@ class Report:
         generator: Program and version.
         tiles: Headline numbers: dicts with ``label``, ``value``, ``detail``, ``tone``.
         alerts: What a reader should know first: dicts with ``text``, ``level`` (``good``,
-            ``notice``, ``warning``) and ``section``.
+            ``notice``, ``warning``), ``section`` and ``code``.
         sections: Chapters in order.
 
     Example:
@@ -308,9 +308,12 @@ class Report:
         """A headline number, with its uncertainty in `detail`."""
         self.tiles.append({"label": label, "value": value, "detail": detail, "tone": tone})
 
-    def alert(self, text: str, *, level: str = "notice", section: str = "") -> None:
-        """One finding in one sentence: ``good``, ``notice`` or ``warning``."""
-        self.alerts.append({"text": text, "level": level, "section": section})
+    def alert(self, text: str, *, level: str = "notice", section: str = "", code: str = "") -> None:
+        """One finding in one sentence: ``good``, ``notice`` or ``warning``.
+
+        `code` names the finding for programs, such as ``"zero-gradient"``.
+        """
+        self.alerts.append({"text": text, "level": level, "section": section, "code": code})
 
     def fail(self, section: Section, error: BaseException) -> None:
         """Say in the section why the rest of it is missing."""

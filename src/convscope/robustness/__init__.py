@@ -1,9 +1,8 @@
-"""Judging: how much does it take to fool a classifier, and can the answer be trusted?"""
+"""Robustness evaluation: suites, curves, certificates, transfer, defenses."""
 
 from __future__ import annotations
 
 from convscope.attacks import NoiseTransfer
-from convscope.robustness import _smoothing as smoothing
 from convscope.robustness._compare_defenses import compare_defenses
 from convscope.robustness._curve import curve
 from convscope.robustness._evaluate import evaluate
@@ -15,11 +14,15 @@ from convscope.robustness._results import (
     ModelTransfer,
     RobustnessCurve,
     RobustnessEvaluation,
-    Rung,
-    Survival,
+    Stage,
+    TransformationRobustness,
 )
 from convscope.robustness._smoothing import certify
-from convscope.robustness._transfer import model_transfer, noise_transfer, survival
+from convscope.robustness._transfer import (
+    model_transfer,
+    noise_transfer,
+    transformation_robustness,
+)
 
 __all__ = [
     "Certification",
@@ -30,14 +33,13 @@ __all__ = [
     "NoiseTransfer",
     "RobustnessCurve",
     "RobustnessEvaluation",
-    "Rung",
-    "Survival",
+    "Stage",
+    "TransformationRobustness",
     "certify",
     "compare_defenses",
     "curve",
     "evaluate",
     "model_transfer",
     "noise_transfer",
-    "smoothing",
-    "survival",
+    "transformation_robustness",
 ]

@@ -1,4 +1,4 @@
-"""Defenses under attacks that know them, and under attacks that do not."""
+"""Defenses under transferred and under adaptive attacks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from convscope._arguments import checked
-from convscope.attacks import ATTACKS
-from convscope.attacks._criteria import correct, finite
+from convscope.attacks import ATTACKS, is_correct, is_finite
 from convscope.classifier import Classifier
-from convscope.errors import choose
+from convscope.flags import Flag
 from convscope.robustness._results import DefenseComparison, DefenseRow
 from convscope.types import Images, Labels, Norm
 
@@ -28,10 +27,10 @@ def compare_defenses(
     attack: str = "apgd",
     **settings: Any,
 ) -> DefenseComparison:
-    """Accuracy of defended networks around and through the defense.
+    """Accuracy of defended networks under transferred and adaptive attacks.
 
-    *Around*: adversarials are made for the bare network and then shown to the defended one. Such
-    figures look good and prove nothing, because an attacker can know the defense. *Through*: the
+    *Transfer*: adversarials are made for the bare network and then shown to the defended one. Such
+    figures look good and prove nothing, because an attacker can know the defense. *Adaptive*: the
     attack differentiates the defense, too.
 
     Args:
@@ -59,9 +58,10 @@ def compare_defenses(
     Source:
         Athalye, Carlini, Wagner, "Obfuscated Gradients Give a False Sense of Security", ICML 2018.
     """
-    run = ATTACKS[choose("attack", attack, ATTACKS)]
+    run = ATTACKS.chosen("attack", attack)
     bare = run(classifier, images, labels, epsilon=epsilon, norm=norm, **settings)
-    rows, flags = [], []
+    rows: list[DefenseRow] = []
+    flags: list[Flag] = []
     for name, network in {"none": classifier, **defended}.items():
         own = (
             bare
@@ -69,20 +69,21 @@ def compare_defenses(
             else run(network, images, labels, epsilon=epsilon, norm=norm, **settings)
         )
         clean, failed = _correct(network, images, labels)
-        around, failed_around = _correct(network, bare.adversarials, labels)
-        through, failed_through = _correct(network, own.adversarials, labels)
+        transfer, failed_around = _correct(network, bare.adversarials, labels)
+        adaptive, failed_through = _correct(network, own.adversarials, labels)
         lost = int((failed | failed_around | failed_through | own.unreadable).sum())
         if lost:
-            flags.append(
+            words = (
                 f"{name}: NaN or infinite logits for {lost} of {len(images)} images: counted as "
                 "not correct"
             )
+            flags.append(Flag("nonfinite", "warning", lost, len(images), words))
         rows.append(
             DefenseRow(
                 defense=name,
                 clean=_share(clean),
-                around=_share(around),
-                through=_share(through & ~own.unreadable),
+                transfer=_share(transfer),
+                adaptive=_share(adaptive & ~own.unreadable),
             )
         )
     return DefenseComparison(
@@ -99,7 +100,7 @@ def _correct(classifier: Classifier, images: Tensor, labels: Tensor) -> tuple[Te
     """Images predicted as their labels, and images without a prediction."""
     with classifier.probe() as probe:
         logits = probe.logits(images)
-    return correct(logits, labels), ~finite(logits)
+    return is_correct(logits, labels), ~is_finite(logits)
 
 
 def _share(mask: Tensor) -> float:

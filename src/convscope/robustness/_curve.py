@@ -11,14 +11,18 @@ from torch import Generator, Tensor
 
 from convscope._arguments import checked
 from convscope._random import source
-from convscope.attacks import ATTACKS, AttackResult
-from convscope.attacks._blocks import block_rows, in_blocks
-from convscope.attacks._by_ascent import check_norm, check_radius
-from convscope.attacks._criteria import finite, goal_of
-from convscope.attacks._flags import count_of, notes_of
+from convscope._ranges import check_norm, check_radius
+from convscope.attacks import (
+    ATTACKS,
+    AttackResult,
+    block_rows,
+    in_blocks,
+    is_finite,
+    success_criterion,
+)
 from convscope.classifier import Classifier
-from convscope.errors import UsageError, choose
-from convscope.probe import Cost
+from convscope.errors import UsageError
+from convscope.flags import Flag, count_of
 from convscope.robustness._results import RobustnessCurve
 from convscope.types import Images, Labels, Norm
 
@@ -74,8 +78,8 @@ def curve(
         The curve itself: Carlini et al., "On Evaluating Adversarial Robustness", 2019, section
         4.3. Bisection per image: ours.
     """
-    goal = goal_of(classifier, images, labels, None)
-    run = ATTACKS[choose("attack", attack, ATTACKS)]
+    criterion = success_criterion(classifier, images, labels, None)
+    run = ATTACKS.chosen("attack", attack)
     grid = _grid(epsilons, check_norm(norm), images)
     count = len(images)
     drawing = "generator" in inspect.signature(run).parameters
@@ -84,14 +88,16 @@ def curve(
         settings["generator"] = draws
     with classifier.probe() as probe:
         logits = probe.logits(images)
-    forwards, backwards, seconds = probe.forwards, 0, probe.cost().seconds
-    wrong = goal.reached(logits, torch.arange(count, device=images.device)) | ~finite(logits)
+    cost = probe.cost()
+    wrong = criterion.is_adversarial(
+        logits, torch.arange(count, device=images.device)
+    ) | ~is_finite(logits)
     # Positions in the grid: below `low` nothing fools, at `high` something does (len: unknown).
     low = torch.ones(count, dtype=torch.int64, device=images.device)
     high = torch.where(wrong, 0, len(grid)).to(low)
     distances = torch.where(wrong, 0.0, torch.inf).to(images)
-    flags: set[str] = set()
-    unreadable = ~finite(logits)
+    flags: set[Flag] = set()
+    unreadable = ~is_finite(logits)
     zeros = 0
     while True:
         open_rows = torch.nonzero(low < high)[:, 0]
@@ -102,7 +108,7 @@ def curve(
             return run(
                 classifier,
                 images[rows],
-                goal.labels[rows],
+                criterion.labels[rows],
                 epsilon=grid.to(images.device)[(low[rows] + high[rows]) // 2],
                 norm=norm,
                 **settings,
@@ -111,44 +117,40 @@ def curve(
         size = block_rows(images.shape[1:])
         for rows, result in in_blocks(open_rows, at_middle, size=size, generator=draws):
             middle = (low[rows] + high[rows]) // 2
-            forwards += result.cost.forwards
-            backwards += result.cost.backwards
-            seconds += result.cost.seconds
-            flags |= set(notes_of(result.flags))
+            cost += result.cost
+            flags |= {flag for flag in result.flags if flag.of == 0}
             unreadable[rows] |= result.unreadable
             zeros += count_of(result.flags, "zero-gradient")
-            fooled, moved = result.fooled, result.distance(norm)
+            success, moved = result.success, result.distance(norm)
             # Rounding must not send a point at the border of one ball to the next larger radius.
-            reached = torch.searchsorted(grid.to(images.device), moved.double() * (1 - 1e-6))
-            nearer = torch.where(fooled, torch.minimum(middle, reached), middle)
-            broken = fooled | result.unreadable
+            place = torch.searchsorted(grid.to(images.device), moved.double() * (1 - 1e-6))
+            nearer = torch.where(success, torch.minimum(middle, place), middle)
+            broken = success | result.unreadable
             high[rows] = torch.where(broken, nearer, high[rows])
             low[rows] = torch.where(broken, low[rows], middle + 1)
             nearest = torch.minimum(distances[rows], moved)
-            distances[rows] = torch.where(fooled, nearest, distances[rows])
+            distances[rows] = torch.where(success, nearest, distances[rows])
     if zeros:
-        flags.add(f"zero gradient in {zeros} rows of {len(images)} images over all epsilons")
-    if bool(unreadable.any()):
-        flags.add(
-            f"NaN or infinite logits for {int(unreadable.sum())} of {count} images: they do not "
-            "stand from there on"
-        )
+        words = f"zero gradient in {zeros} rows of {len(images)} images over all epsilons"
+        flags.add(Flag("zero-gradient", "warning", zeros, len(images), words))
+    lost = int(unreadable.sum())
+    if lost:
+        words = f"NaN or infinite logits for {lost} of {count} images: not robust from there on"
+        flags.add(Flag("nonfinite", "warning", lost, count, words))
     last = torch.cat([grid, grid.new_tensor([torch.inf])]).to(images.device)
     smallest = last[high]
-    standing = smallest[None, :] > grid.to(images.device)[:, None]
+    robust = smallest[None, :] > grid.to(images.device)[:, None]
     return RobustnessCurve(
         attack=attack,
         norm=norm,
         epsilons=grid,
-        accuracies=standing.double().mean(dim=1).cpu()
-        if count
-        else torch.full_like(grid, torch.nan),
+        accuracies=robust.double().mean(dim=1).cpu() if count else torch.full_like(grid, torch.nan),
         smallest=smallest.to(images.dtype),
         distances=distances,
-        labels=goal.labels,
-        cost=Cost(forwards=forwards, backwards=backwards, seconds=seconds),
+        labels=criterion.labels,
+        cost=cost,
         settings={name: value for name, value in settings.items() if name != "generator"},
-        flags=tuple(sorted(flags)),
+        flags=tuple(sorted(flags, key=str)),
         class_names=classifier.class_names,
     )
 

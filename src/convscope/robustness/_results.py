@@ -1,14 +1,15 @@
-"""What judging gives back."""
+"""Result types of robustness evaluation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from convscope._readable import readable
+from convscope.flags import Flag
 from convscope.probe import Cost
 from convscope.types import Images, Labels, Values
 
@@ -22,7 +23,7 @@ class RobustnessCurve:
         attack: Name of the attack.
         norm: ``"linf"`` or ``"l2"``.
         epsilons: ``(point,)``, rising, in pixel units; the first is 0: clean accuracy.
-        accuracies: ``(point,)``, share of images that no perturbation of that size was found for.
+        accuracies: ``(point,)``, share of images for which no perturbation of that size was found.
         smallest: ``(batch,)``, the smallest epsilon of the grid that fools each image; 0 where
             it was wrong before, infinity where none did.
         distances: ``(batch,)``, how far the nearest adversarial found is; infinity without one.
@@ -42,7 +43,7 @@ class RobustnessCurve:
     labels: Labels
     cost: Cost
     settings: dict[str, Any]
-    flags: tuple[str, ...]
+    flags: tuple[Flag, ...]
     class_names: tuple[str, ...]
 
     @property
@@ -66,16 +67,16 @@ class RobustnessCurve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rung:
-    """One attack of the ladder.
+class Stage:
+    """One attack of the suite.
 
     Attributes:
         attack: Its name.
         attacked: How many images it was run on.
         broken: How many of these it fooled, or led to where the network returns NaN or infinity.
-        accuracy: Share of all images that are right and withstand this attack; NaN if it was run
-            only on images that withstood the others.
-        standing: Share of all images that withstand this attack and all before it.
+        accuracy: Share of all images that are classified correctly under this attack; NaN if it
+            was run only on images that withstood the others.
+        robust: Share of all images that are robust to this attack and all before it.
         forwards: Images run through the network.
         backwards: Images whose gradient was computed.
         seconds: Wall-clock time.
@@ -85,10 +86,13 @@ class Rung:
     attacked: int
     broken: int
     accuracy: float
-    standing: float
+    robust: float
     forwards: int
     backwards: int
     seconds: float
+
+
+Verdict = Literal["ok", "warn", "n.a."]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +107,7 @@ class Check:
     """
 
     name: str
-    verdict: str
+    verdict: Verdict
     number: float | None
     sentence: str
 
@@ -111,20 +115,20 @@ class Check:
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RobustnessEvaluation:
-    """How many images withstand everything that was tried.
+    """Worst-case robust accuracy, with what it rests on.
 
     Attributes:
         norm: ``"linf"`` or ``"l2"``.
         epsilon: Radius in pixel units.
         effort: ``"quick"``, ``"standard"`` or ``"full"``.
         clean_accuracy: Without an attack.
-        robust_accuracy: Share of images that are right and withstand all attacks.
+        robust_accuracy: Share of images that are classified correctly under all attacks.
         low: Lower end of its 95 % Wilson interval.
         high: Upper end.
-        ladder: The attacks from weak to strong.
+        suite: The attacks from weak to strong.
         checks: Signs that the figure is not to be trusted.
         labels: ``(batch,)``.
-        broken_by: ``(batch,)``, position in `ladder` of the first attack that broke the image;
+        broken_by: ``(batch,)``, position in `suite` of the first attack that broke the image;
             -1: none, -2: wrong (or NaN or infinite logits) without an attack.
         originals: The images, ``(batch, channel, height, width)``.
         adversarials: For each image the first adversarial found, else the original.
@@ -141,7 +145,7 @@ class RobustnessEvaluation:
     robust_accuracy: float
     low: float
     high: float
-    ladder: tuple[Rung, ...]
+    suite: tuple[Stage, ...]
     checks: tuple[Check, ...]
     labels: Labels
     broken_by: Labels
@@ -152,9 +156,13 @@ class RobustnessEvaluation:
     nonfinite: int = 0
 
     @property
-    def flags(self) -> tuple[str, ...]:
-        """Names of the checks that warn."""
-        return tuple(check.name for check in self.checks if check.verdict == "warn")
+    def flags(self) -> tuple[Flag, ...]:
+        """The checks that warn; the codes are their names."""
+        return tuple(
+            Flag(check.name, "warning", 0, 0, check.sentence)
+            for check in self.checks
+            if check.verdict == "warn"
+        )
 
     def summary(self) -> dict[str, Any]:
         """Numbers for tables and JSON."""
@@ -167,7 +175,7 @@ class RobustnessEvaluation:
             "robust_accuracy": self.robust_accuracy,
             "interval": [self.low, self.high],
             "nonfinite": self.nonfinite,
-            "ladder": [vars(rung) for rung in self.ladder],
+            "suite": [vars(stage) for stage in self.suite],
             "checks": [vars(check) for check in self.checks],
             "flags": list(self.flags),
             "forwards": self.cost.forwards,
@@ -178,8 +186,8 @@ class RobustnessEvaluation:
 
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Survival:
-    """Adversarials under transformations: do they still fool?
+class TransformationRobustness:
+    """Robustness of adversarial examples to image transformations.
 
     Attributes:
         names: One per transformation; the first is ``"none"``.
@@ -193,7 +201,7 @@ class Survival:
         adversarials_probabilities: Their probabilities.
         label_probabilities: ``(transformation, batch)``, of the true class, adversarials.
         target_probabilities: Of the target (true class without one), adversarials.
-        views_batch: The transformed adversarials, ``(transformation, batch, channel, height,
+        transformed: The transformed adversarials, ``(transformation, batch, channel, height,
             width)``, for figures.
         class_names: One name per class.
         flags: What a reader must know.
@@ -210,12 +218,12 @@ class Survival:
     adversarials_probabilities: Tensor
     label_probabilities: Tensor
     target_probabilities: Tensor
-    views_batch: Tensor
+    transformed: Tensor
     class_names: tuple[str, ...]
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
     @property
-    def still_fooled(self) -> Tensor:
+    def still_adversarial(self) -> Tensor:
         """``(transformation, batch)``: predicted as the target or, untargeted, not as the label.
 
         NaN or infinite logits are no prediction: there it is False.
@@ -228,8 +236,8 @@ class Survival:
     @property
     def rates(self) -> Tensor:
         """``(transformation,)``: share that still fools among images that fool untransformed."""
-        first = self.still_fooled[0]
-        return (self.still_fooled & first).float().sum(1) / first.sum().clamp_min(1)
+        first = self.still_adversarial[0]
+        return (self.still_adversarial & first).float().sum(1) / first.sum().clamp_min(1)
 
     def summary(self) -> dict[str, Any]:
         """Numbers for tables and JSON."""
@@ -237,7 +245,7 @@ class Survival:
         right = ((self.originals_predicted == self.labels) & usable).float().mean(1)
         return {
             "images": len(self.labels),
-            "still_fooled": dict(zip(self.names, self.rates.tolist(), strict=True)),
+            "still_adversarial": dict(zip(self.names, self.rates.tolist(), strict=True)),
             "originals_right": dict(zip(self.names, right.tolist(), strict=True)),
             "flags": list(self.flags),
         }
@@ -253,7 +261,8 @@ class ModelTransfer:
         attack: Name of the attack.
         norm: ``"linf"`` or ``"l2"``.
         epsilon: Radius in pixel units.
-        rates: ``(made on, shown to)``: share fooled among images that both networks read right.
+        rates: ``(made on, shown to)``: share misclassified among images that both networks classify
+            correctly.
         counts: ``(made on, shown to)``: how many images those are.
         clean: ``(network,)``: accuracies without an attack.
         images: How many images were used.
@@ -268,7 +277,7 @@ class ModelTransfer:
     counts: Tensor
     clean: Tensor
     images: int
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Numbers for tables and JSON."""
@@ -286,10 +295,10 @@ class ModelTransfer:
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Certification:
-    """Radii within which the smoothed classifier provably keeps its answer.
+    """Radii within which the smoothed classifier provably keeps its prediction.
 
     Attributes:
-        sigma: Standard deviation of the Gaussian noise, pixel units.
+        std: Standard deviation of the Gaussian noise, pixel units.
         draws: Noise draws per image for the bound.
         alpha: Each certificate is wrong with at most this probability.
         labels: ``(batch,)``.
@@ -302,7 +311,7 @@ class Certification:
         flags: What a reader must know.
     """
 
-    sigma: float
+    std: float
     draws: int
     alpha: float
     labels: Labels
@@ -312,7 +321,7 @@ class Certification:
     forwards: int
     seconds: float
     class_names: tuple[str, ...]
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
     def accuracy_at(self, radius: float) -> float:
         """Certified accuracy: share of images that are right with a radius of at least this."""
@@ -330,7 +339,7 @@ class Certification:
         points = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
         return {
             "images": len(self.labels),
-            "sigma": self.sigma,
+            "std": self.std,
             "draws": self.draws,
             "alpha": self.alpha,
             "abstained": int((self.predicted < 0).sum()),
@@ -348,14 +357,14 @@ class DefenseRow:
     Attributes:
         defense: Its name; ``"none"`` for the bare network.
         clean: Accuracy without an attack.
-        around: Accuracy on adversarials made for the bare network. Not adaptive: do not trust.
-        through: Accuracy on adversarials made for the defended network: what counts.
+        transfer: Accuracy on adversarials made for the bare network: a loose upper bound.
+        adaptive: Accuracy on adversarials made for the defended network: what counts.
     """
 
     defense: str
     clean: float
-    around: float
-    through: float
+    transfer: float
+    adaptive: float
 
 
 @readable
@@ -377,7 +386,7 @@ class DefenseComparison:
     epsilon: float
     images: int
     rows: tuple[DefenseRow, ...]
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Numbers for tables and JSON."""

@@ -8,13 +8,24 @@ from typing import Any
 import torch
 
 from convscope._arguments import checked
-from convscope.attacks import ATTACKS, AttackResult, NoiseTransfer, apply_noise
-from convscope.attacks._criteria import correct, finite
-from convscope.attacks._transforms import Transformation, cropped, greyscale, mirrored, rotated
+from convscope.attacks import (
+    ATTACKS,
+    AttackResult,
+    NoiseTransfer,
+    Transform,
+    apply_noise,
+    cropped,
+    flipped,
+    grayscale,
+    is_correct,
+    is_finite,
+    rotated,
+)
 from convscope.classifier import Classifier
-from convscope.errors import UsageError, choose
+from convscope.errors import UsageError
+from convscope.flags import Flag
 from convscope.progress import stage
-from convscope.robustness._results import ModelTransfer, Survival
+from convscope.robustness._results import ModelTransfer, TransformationRobustness
 from convscope.types import Images, Labels
 
 
@@ -31,7 +42,7 @@ def noise_transfer(
         made: Result of an attack.
 
     Returns:
-        What every image is read as with every noise.
+        The prediction for every image with every noise.
 
     Example:
         >>> from convscope.attacks import l2_gradient_ascent
@@ -69,7 +80,8 @@ def model_transfer(
         **settings: Of the attack, such as ``epsilon=0.3``.
 
     Returns:
-        A matrix: row = made on, column = shown to; shares among images both read rightly.
+        A matrix: row = made on, column = shown to; shares of the images that both classify
+        correctly.
 
     Raises:
         UsageError: If networks differ in their classes.
@@ -85,14 +97,14 @@ def model_transfer(
         Szegedy et al., "Intriguing properties of neural networks", ICLR 2014, section 4.2.
     """
     names = tuple(classifiers)
-    run = ATTACKS[choose("attack", attack, ATTACKS)]
+    run = ATTACKS.chosen("attack", attack)
     nets = list(classifiers.values())
     if len({net.num_classes for net in nets}) > 1:
         raise UsageError("the networks have different numbers of classes", code="M21")
     right = []
     for net in nets:
         with net.probe() as probe:
-            right.append(correct(probe.logits(images), labels))
+            right.append(is_correct(probe.logits(images), labels))
     rates = torch.zeros(len(nets), len(nets), dtype=torch.float64)
     counts = torch.zeros(len(nets), len(nets), dtype=torch.int64)
     lost = torch.zeros(len(images), dtype=torch.bool, device=images.device)
@@ -105,9 +117,9 @@ def model_transfer(
         for j, reader in enumerate(nets):
             with reader.probe() as probe:
                 logits = probe.logits(result.adversarials)
-            lost |= ~finite(logits)
+            lost |= ~is_finite(logits)
             task = right[i] & right[j]
-            wrong = ~correct(logits, labels) & task
+            wrong = ~is_correct(logits, labels) & task
             counts[i, j] = int(task.sum())
             rates[i, j] = float(wrong.sum()) / max(int(task.sum()), 1)
     return ModelTransfer(
@@ -119,37 +131,34 @@ def model_transfer(
         counts=counts,
         clean=torch.stack([mask.double().mean() for mask in right]),
         images=len(images),
-        flags=(
-            f"NaN or infinite logits for {int(lost.sum())} of {len(images)} images under attack: "
-            "counted as not correct",
-        )
-        if bool(lost.any())
-        else (),
+        flags=_nonfinite(
+            int(lost.sum()), len(images), "of {of} images under attack: counted as not correct"
+        ),
     )
 
 
-TRANSFORMATIONS: dict[str, Transformation] = {
-    "mirror": mirrored,
+TRANSFORMED: dict[str, Transform] = {
+    "flip": flipped,
     "crop 80 %": lambda images: cropped(images, 0.8),
     "rotate 30": lambda images: rotated(images, 30.0),
-    "greyscale": greyscale,
+    "grayscale": grayscale,
 }
 
 
 @checked
-def survival(
+def transformation_robustness(
     classifier: Classifier,
     result: AttackResult,
     *,
-    transformations: Mapping[str, Transformation] | None = None,
-) -> Survival:
-    """Read originals and adversarials after each transformation.
+    transformations: Mapping[str, Transform] | None = None,
+) -> TransformationRobustness:
+    """Classify originals and adversarials after each transformation.
 
     Args:
         classifier: The network.
         result: Of any attack.
-        transformations: Name to function; by default mirror, 80 % crop, rotation by 30 degrees
-            and greyscale.
+        transformations: Name to function; by default horizontal flip, 80 % crop, rotation by
+            30 degrees and grayscale.
 
     Returns:
         Classes and probabilities before and after, for originals and adversarials. Images are
@@ -160,38 +169,39 @@ def survival(
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> images, labels = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
-        >>> survival(classifier, l2_gradient_ascent(classifier, images, labels)).names[:2]
-        ('none', 'mirror')
+        >>> made = l2_gradient_ascent(classifier, images, labels)
+        >>> transformation_robustness(classifier, made).names[:2]
+        ('none', 'flip')
 
     Source:
         A course assignment on fooling ImageNet networks: horizontal flip, random crop, rotation
-        and greyscale of adversarial images.
+        and grayscale of adversarial images.
     """
     table = {
         "none": _unchanged,
-        **(TRANSFORMATIONS if transformations is None else transformations),
+        **(TRANSFORMED if transformations is None else transformations),
     }
-    saved = result.saved.to(result.originals.dtype) / 255
-    rows = {"originals": result.originals, "adversarials": saved}
+    quantized = result.quantized.to(result.originals.dtype) / 255
+    rows = {"originals": result.originals, "adversarials": quantized}
     read: dict[str, list[torch.Tensor]] = {name: [] for name in rows}
-    views = []
+    seen_by_network = []
     with classifier.probe() as probe:
         for change in table.values():
             for name, images in rows.items():
                 seen = change(images)
                 logits = probe.logits(seen)
-                # NaN marks what is no prediction; see `finite`.
-                shares = logits.softmax(dim=1).where(finite(logits)[:, None], torch.nan)
+                # NaN marks what is no prediction; see `is_finite`.
+                shares = logits.softmax(dim=1).where(is_finite(logits)[:, None], torch.nan)
                 read[name].append(shares)
                 if name == "adversarials":
-                    views.append(seen)
+                    seen_by_network.append(seen)
     lost = sum(int(part.isnan().any(dim=1).sum()) for parts in read.values() for part in parts)
     before, after = torch.stack(read["originals"]), torch.stack(read["adversarials"])
-    aims = result.labels if result.targets is None else result.targets
-    return Survival(
+    target_or_label = result.labels if result.targets is None else result.targets
+    return TransformationRobustness(
         names=tuple(table),
         originals=result.originals,
-        adversarials=saved,
+        adversarials=quantized,
         labels=result.labels,
         targets=result.targets,
         originals_predicted=before.argmax(2),
@@ -199,13 +209,19 @@ def survival(
         adversarials_predicted=after.argmax(2),
         adversarials_probabilities=after.amax(2),
         label_probabilities=_of(after, result.labels),
-        target_probabilities=_of(after, aims),
-        views_batch=torch.stack(views),
+        target_probabilities=_of(after, target_or_label),
+        transformed=torch.stack(seen_by_network),
         class_names=classifier.class_names,
-        flags=(f"NaN or infinite logits for {lost} of the views: not counted as fooled",)
-        if lost
-        else (),
+        flags=_nonfinite(lost, before[..., 0].numel() * 2, "transformed images: not adversarial"),
     )
+
+
+def _nonfinite(count: int, of: int, words: str) -> tuple[Flag, ...]:
+    """A flag if the network returned NaN or infinity for some images."""
+    if not count:
+        return ()
+    text = f"NaN or infinite logits for {count} {words.format(of=of)}"
+    return (Flag("nonfinite", "warning", count, of, text),)
 
 
 def _of(probabilities: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from convscope.reports import Report, refuse_taken
 from convscope.studies._context import Audit
 from convscope.studies._performance import percent
 from convscope.studies._sections import AUDIT_SECTIONS
+from convscope.types import Effort
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ def audit(
     images_per_section: int = 8,
     attacked_images: int = 200,
     epsilon: float | None = None,
-    effort: str = "quick",
+    effort: Effort = "quick",
     run_folder: Path | str | None = None,
     judge: Classifier | None = None,
     certify_sigma: float | None = None,

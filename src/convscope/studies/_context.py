@@ -15,7 +15,7 @@ from convscope.data import ClassMatch, Dataset, Split, sample_rows
 from convscope.pages import screen_scale
 from convscope.reports import Report
 from convscope.training import Evaluation, evaluate
-from convscope.types import Images, Labels
+from convscope.types import Effort, Images, Labels
 
 MOST_TESTED = 20_000
 """Test images that the accuracy is measured on; of larger splits, a random part."""
@@ -52,7 +52,7 @@ class Audit:
     attacked: int
     epsilon: float
     seed: int
-    effort: str
+    effort: Effort
     run_folder: Path | None = None
     about: dict[str, Any] = field(default_factory=dict)
     command: str = ""

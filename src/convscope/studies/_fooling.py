@@ -1,47 +1,27 @@
-"""What does it take to fool it?"""
+"""The section on attacks: success, distances and costs, with pictures."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from convscope.attacks import ATTACKS, AttackResult
+from convscope.attacks import ATTACKS, AttackResult, at_effort
 from convscope.errors import ConvscopeError
 from convscope.figures import budget, difference_tile, png, verdict
 from convscope.pages import keep_image, name_of
 from convscope.reports import Section
 from convscope.studies._context import Audit, legend
 from convscope.studies._performance import percent
-
-QUICK: dict[str, dict[str, Any]] = {
-    "fgsm": {},
-    "pgd": {"steps": 40},
-    "apgd": {"steps": 30},
-    "l2-gradient-ascent": {},
-    "deepfool": {},
-    "ddn": {"steps": 100},
-}
-"""Attacks of a quick audit and their settings, weak before strong."""
-
-MORE: dict[str, dict[str, Any]] = {
-    "mi-fgsm": {"steps": 20},
-    "linf-gradient-ascent": {},
-    "square": {"queries": 1000},
-    "apgd": {"steps": 100},
-    "fab": {},
-    "ddn": {"steps": 100},
-    "carlini-wagner": {"search_steps": 4},
-}
-"""What a longer audit adds or tries harder."""
-
-MINIMAL = ("l2-gradient-ascent", "deepfool", "ddn", "carlini-wagner")
-"""Attacks that take as large a change as they need."""
+from convscope.types import Effort
 
 MINIMAL_IMAGES = 50
-"""They never stop early, so a quick audit gives them fewer images."""
+"""Images, in a quick audit, for attacks without a radius: they never stop early."""
 
-SERIOUS = ("zero gradient", "NaN", "exceeded")
+NOT_COUNTED = ("target-predicted", "target-is-label")
+"""Flags that say which images were no task: the table leaves them out anyway."""
 
 MOST = 4
 
@@ -50,13 +30,24 @@ def fooling(audit: Audit, section: Section) -> None:
     """A table of attacks on many images, then a few images in pictures."""
     rows = audit.attacked_rows
     images, labels = audit.test.floats(rows), audit.test.labels[rows]
-    done = _run(audit, section, images, labels)
+    plan = planned(audit.effort)
+    done = _run(audit, section, images, labels, plan)
     _table(audit, section, done)
     shown, shown_labels = audit.shown
-    few = _run(audit, section, shown[:MOST], shown_labels[:MOST], chosen=tuple(QUICK))
+    quick = planned("quick")
+    few = _run(
+        audit, section, shown[:MOST], shown_labels[:MOST],
+        {method: settings for method, settings in plan.items() if method in quick},
+    )  # fmt: skip
     _grid(audit, section, few)
     _differences(audit, section, few)
     _alerts(audit, section, done)
+
+
+def planned(effort: Effort) -> dict[str, dict[str, Any]]:
+    """Attacks of an effort and their settings, weak before strong: what their records say."""
+    found = {name: at_effort(spec.audit, effort) for name, spec in ATTACKS.specs().items()}
+    return {name: dict(settings) for name, settings in found.items() if settings is not None}
 
 
 def _run(
@@ -64,19 +55,16 @@ def _run(
     section: Section,
     images: Tensor,
     labels: Tensor,
-    *,
-    chosen: tuple[str, ...] | None = None,
+    plan: Mapping[str, Mapping[str, Any]],
 ) -> list[AttackResult]:
-    """Run the attacks of this effort, or the `chosen` ones; one that stops is noted."""
-    plan = QUICK if audit.effort == "quick" else {**QUICK, **MORE}
+    """Run attacks; one that stops is noted."""
     done = []
     for method, settings in plan.items():
-        if method not in ATTACKS or (chosen is not None and method not in chosen):
-            continue
-        more = {} if method in MINIMAL else {"epsilon": audit.epsilon}
-        count = MINIMAL_IMAGES if audit.effort == "quick" and method in MINIMAL else len(images)
+        attack = ATTACKS[method]
+        bounded = "epsilon" in inspect.signature(attack).parameters
+        more = {"epsilon": audit.epsilon} if bounded else {}
+        count = MINIMAL_IMAGES if audit.effort == "quick" and not bounded else len(images)
         try:
-            attack = ATTACKS[method]
             done.append(
                 attack(audit.classifier, images[:count], labels[:count], **settings, **more)
             )
@@ -94,10 +82,10 @@ def _table(audit: Audit, section: Section, done: list[AttackResult]) -> None:
                 found.method,
                 len(found),
                 "none" if found.epsilon is None else f"L∞ ≤ {budget(found.epsilon)}",
-                s["fooled"],
+                s["success_rate"],
                 s["median_l2"],
                 s["median_linf"],
-                s["lost_by_saving"],
+                s["lost_to_quantization"],
                 f"{s['forwards_per_image']:.1f} + {s['backwards_per_image']:.1f}",
                 s["seconds"],
             ]
@@ -111,14 +99,15 @@ def _table(audit: Audit, section: Section, done: list[AttackResult]) -> None:
             {"title": "fooled", "kind": "percent"},
             number | {"title": "median L2"},
             number | {"title": "median L∞"},
-            number | {"title": "lost by saving"},
+            number | {"title": "lost to quantization"},
             number | {"title": "forwards + backwards"},
             number | {"title": "seconds"},
         ],
         rows,
         caption="Untargeted attacks on random test images. “Fooled” "
-        "counts images that were read rightly before. “Lost by saving” fool as floats but not as "
-        "8-bit images. Passes are per image; images that are done cost nothing more.",
+        "counts images that were classified correctly before. “Lost to quantization” are "
+        "adversarial as floats but not as 8-bit images. Passes are per image; images that are done "
+        "cost nothing more.",
         name="attacks",
     )
 
@@ -138,15 +127,15 @@ def _grid(audit: Audit, section: Section, few: list[AttackResult]) -> None:
             }
         ]
         for found in few:
-            after, fooled = read(found, row), bool(found.fooled[row])
+            after, success = predicted(found, row), bool(found.success[row])
             cells.append(
                 {
                     "file": keep_image(
-                        section, f"{found.method}-{row}", found.saved[row].float() / 255
+                        section, f"{found.method}-{row}", found.quantized[row].float() / 255
                     ),
-                    "alt": f"{true} after {found.method}, read as {after}",
+                    "alt": f"{true} after {found.method}, predicted as {after}",
                     "detail": after,
-                    "tone": "bad" if fooled else "good",
+                    "tone": "bad" if success else "good",
                 }
             )
         rows.append({"title": true, "cells": cells})
@@ -154,9 +143,9 @@ def _grid(audit: Audit, section: Section, few: list[AttackResult]) -> None:
         ["original", *(found.method for found in few)],
         rows,
         scale=audit.scale,
-        caption=f"What the images look like afterwards (as saved in 8 bits) and what they are read "
-        f"as. Bounded attacks stay within L∞ ≤ {budget(audit.epsilon)}; the others take what "
-        "they need.",
+        caption=f"What the images look like afterwards (as saved in 8 bits) and what they are "
+        f"predicted as. Bounded attacks stay within L∞ ≤ {budget(audit.epsilon)}; the others take "
+        "what they need.",
     )
 
 
@@ -190,8 +179,8 @@ def _differences(audit: Audit, section: Section, few: list[AttackResult]) -> Non
     )
 
 
-def read(found: AttackResult, row: int) -> str:
-    """The class that the attacked image is read as, with its probability."""
+def predicted(found: AttackResult, row: int) -> str:
+    """The predicted class of the attacked image, with its probability."""
     logits = found.logits_after[row]
     share = float(logits.softmax(dim=0).max())
     return f"{name_of(found.class_names, int(logits.argmax()))} {percent(share, 0)}"
@@ -201,8 +190,9 @@ def _alerts(audit: Audit, section: Section, done: list[AttackResult]) -> None:
     """What a method noticed; what casts doubt on its figures goes to the top of the report."""
     for found in done:
         for flag in found.flags:
-            if "not counted" in flag:
+            if flag.code in NOT_COUNTED:
                 continue
             section.note(f"`{found.method}`: {flag}.")
-            if any(word in flag for word in SERIOUS):
-                audit.report.alert(f"{found.method}: {flag}.", level="warning", section="fooling")
+            if flag.severity != "note":
+                text = f"{found.method}: {flag}."
+                audit.report.alert(text, level="warning", section="fooling", code=flag.code)

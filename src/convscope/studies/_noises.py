@@ -1,4 +1,4 @@
-"""The experiments of the course documents: noise for all images, images from noise."""
+"""The section on noises: universal perturbations, images from noise, transferred noise."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from convscope.figures import (
 from convscope.pages import keep_image, name_of
 from convscope.reports import Section
 from convscope.studies._context import Audit, legend
-from convscope.studies._fooling import read
+from convscope.studies._fooling import predicted
 from convscope.studies._performance import percent
 
 MOST_CLASSES = 10
@@ -41,7 +41,7 @@ TESTED = 500
 
 
 def noises(audit: Audit, section: Section) -> None:
-    """Universal noises, images grown from noise, images pulled toward another, carried noise."""
+    """Universal noises, images from noise, images toward others, transferred noise."""
     for part in (_universal, _from_noise, _toward, _carried):
         try:
             part(audit, section)
@@ -82,7 +82,7 @@ def _universal(audit: Audit, section: Section) -> None:
         "success",
         svg(noise_success_curve(found)),
         alt="Success over the steps",
-        caption="Share of held-out images of other classes read as the target.",
+        caption="Share of held-out images of other classes predicted as the target.",
     )
     rate = float(carried.target_rates.mean())
     audit.numbers["uap"] = rate
@@ -91,6 +91,7 @@ def _universal(audit: Audit, section: Section) -> None:
             f"One noise per class, at most {budget(size)} per pixel, turns {percent(rate, 0)} of "
             "unseen images into its class.",
             section="noises",
+            code="universal-perturbation",
         )
 
 
@@ -109,7 +110,7 @@ def _noise_gallery(
             for i, target in enumerate(found.targets.tolist())
         ],
         scale=audit.scale,
-        caption="For each class one noise that makes any image be read as that class "
+        caption="For each class one noise that makes any image be predicted as that class "
         f"(L∞ ≤ {budget(found.epsilon or 1)}, {found.settings.get('steps')} steps on training "
         f"images), and the share of {min(TESTED, len(audit.test))} unseen test images of other "
         "classes for which it works. " + legend(audit.classifier.input_shape[0]),
@@ -130,15 +131,15 @@ def _from_noise(audit: Audit, section: Section) -> None:
         [
             {
                 "file": keep_image(section, f"from-noise-{i}", found.adversarials[i]),
-                "alt": f"Noise read as {name_of(found.class_names, int(target))}",
-                "title": read(found, i),
+                "alt": f"Noise predicted as {name_of(found.class_names, int(target))}",
+                "title": predicted(found, i),
                 "detail": f"{int(found.steps[i])} steps",
-                "tone": "bad" if bool(found.fooled[i]) else "good",
+                "tone": "bad" if bool(found.success[i]) else "good",
             }
             for i, target in enumerate(targets.tolist())
         ],
         scale=audit.scale,
-        caption="Images that began as noise around mid-gray and are read as a class with the "
+        caption="Images that began as noise around mid-gray and are predicted as a class with the "
         "probability shown. Nobody would recognize them.",
     )
 
@@ -165,9 +166,9 @@ def _toward(audit: Audit, section: Section) -> None:
             cells.append(
                 {
                     "file": keep_image(section, f"{title}-{row}", found.adversarials[row]),
-                    "alt": f"{title}: read as {read(found, row)}",
-                    "detail": read(found, row),
-                    "tone": "bad" if bool(found.fooled[row]) else "good",
+                    "alt": f"{title}: predicted as {predicted(found, row)}",
+                    "detail": predicted(found, row),
+                    "tone": "bad" if bool(found.success[row]) else "good",
                 }
             )
         rows.append({"title": f"{true} as {target}", "cells": cells})
@@ -175,7 +176,7 @@ def _toward(audit: Audit, section: Section) -> None:
         ["looks like", *results],
         rows,
         scale=audit.scale,
-        caption="Images from noise that should look like the left one and be read as another "
+        caption="Images from noise that should look like the left one and be predicted as another "
         "class. A stronger pull weighs the likeness more.",
     )
 
@@ -196,18 +197,18 @@ def _carried(audit: Audit, section: Section) -> None:
     for i in range(len(images)):
         sum_ = (images[i] + found.perturbations[0]).clamp(0, 1)
         got = int(carried.predicted[0, i])
-        fooled = got == int(targets[0]) and int(labels[i]) != got
+        success = got == int(targets[0]) and int(labels[i]) != got
         items.append(
             {
                 "file": section.image(f"carried-{i}", png(pixels(sum_))),
                 "alt": f"{name_of(names, int(labels[i]))} with the noise",
                 "title": f"{name_of(names, int(labels[i]))} → {name_of(names, got)}",
                 "detail": percent(float(carried.probabilities[0, i]), 0),
-                "tone": "bad" if fooled else "",
+                "tone": "bad" if success else "",
             }
         )
     section.gallery(
         items,
         scale=audit.scale,
-        caption=f"The noise that makes the first image be read as {target}, added to others.",
+        caption=f"The noise that makes the first image be predicted as {target}, added to others.",
     )

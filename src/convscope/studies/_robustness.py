@@ -1,4 +1,4 @@
-"""How does accuracy fall with the size of the change, and can the figure be believed?"""
+"""The section on robustness: accuracy against epsilon, attack suite, transforms, defenses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from convscope.robustness import (
     curve,
     evaluate,
     model_transfer,
-    survival,
+    transformation_robustness,
 )
 from convscope.stats import wilson
 from convscope.studies._context import Audit
@@ -37,13 +37,13 @@ from convscope.studies._performance import percent
 GRAY = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 COLOR = tuple(level / 255 for level in (0.5, 1, 2, 3, 4, 6, 8, 12))
 JUDGED = {"quick": 50, "standard": 200, "full": 1000}
-"""Images of the ladder and of the defenses."""
+"""Images of the suite and of the defenses."""
 DRAWS = {"quick": 1000, "standard": 10_000, "full": 10_000}
 """Noisy copies of an image that a certificate rests on."""
 
 
 def robustness(audit: Audit, section: Section) -> None:
-    """Curve, ladder with its checks, transformations, defenses, other networks."""
+    """Curve, suite with its checks, transformations, defenses, other networks."""
     rows = audit.attacked_rows
     images, labels = audit.test.floats(rows), audit.test.labels[rows]
     grid = sorted({*(GRAY if audit.classifier.input_shape[0] == 1 else COLOR), audit.epsilon})
@@ -51,7 +51,7 @@ def robustness(audit: Audit, section: Section) -> None:
     _headline(audit, found)
     _curve(section, found)
     few = slice(0, JUDGED[audit.effort])
-    for part in (_ladder, _survival, _defenses, _networks, _certified):
+    for part in (_suite, _transforms, _defenses, _networks, _certified):
         try:
             part(audit, section, images[few], labels[few])
         except ConvscopeError as error:
@@ -64,7 +64,7 @@ def _curve(section: Section, found: RobustnessCurve) -> None:
         "curve",
         svg(draw_robustness_curve(found)),
         alt="Accuracy against the size of the perturbation",
-        caption="Share of images that are read rightly and withstand every change of that size "
+        caption="Share of images that are classified correctly under every change of that size "
         "that the attack found. A stronger attack can only lower it.",
     )
 
@@ -76,7 +76,7 @@ def _curve_table(section: Section, found: RobustnessCurve) -> None:
         section.table(
             [
                 "budget",
-                {"title": "read rightly", "kind": "percent"},
+                {"title": "classified correctly", "kind": "percent"},
                 {"title": "95 % interval, %", "kind": "number"},
             ],
             [
@@ -116,16 +116,17 @@ def _headline(audit: Audit, found: RobustnessCurve) -> None:
             f"{percent(clean, 1)} to {percent(share, 1)}.",
             level="warning",
             section="robustness",
+            code="robust-accuracy",
         )
     for flag in found.flags:
-        audit.report.alert(f"Robustness: {flag}.", section="robustness")
+        audit.report.alert(f"Robustness: {flag}.", section="robustness", code=flag.code)
 
 
-def _ladder(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
+def _suite(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
     """The worst case per image over several attacks, with the signs of a wrong figure."""
     if not bool((audit.classifier.predict(images, top=1).labels[:, 0] == labels).any()):
         section.text(
-            "None of the images for the ladder is read rightly, so there is none to judge."
+            "None of the images for the suite is classified correctly: nothing is evaluated."
         )
         return
     found = evaluate(
@@ -137,14 +138,14 @@ def _ladder(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> N
         generator=audit.generator(60),
     )
     section.figure(
-        "ladder",
+        "suite",
         svg(draw_robustness_evaluation(found)),
-        alt="Images still read rightly after each attack",
-        caption=f"The worst case per image over a ladder of attacks ({len(labels)} images): each "
+        alt="Images still classified correctly after each attack",
+        caption=f"The worst case per image over a suite of attacks ({len(labels)} images): each "
         "bar is what withstands this attack and all above it. The line is the 95 % interval.",
     )
     tones = {"ok": "good", "warn": "warn"}
-    with section.details("Can this figure be believed? Automatic checks"):
+    with section.details("Sanity checks of this figure"):
         section.table(
             [{"title": "check", "kind": "code"}, "verdict", "what it means"],
             [
@@ -160,26 +161,27 @@ def _ladder(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> N
                 f"The robustness figure may be wrong ({check.name}): {check.sentence}",
                 level="warning",
                 section="robustness",
+                code=check.name,
             )
 
 
-def _survival(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
-    """Do adversarials still fool when the image is mirrored, cropped, turned or grayed?"""
+def _transforms(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
+    """Are adversarial images still adversarial when flipped, cropped, rotated or desaturated?"""
     attacked = pgd(audit.classifier, images, labels, epsilon=audit.epsilon, steps=40)
-    found = survival(audit.classifier, attacked)
+    found = transformation_robustness(audit.classifier, attacked)
     rows: list[dict[str, Any]] = []
-    fooled = attacked.fooled_saved.nonzero()[:2, 0].tolist()
+    success = attacked.success_quantized.nonzero()[:2, 0].tolist()
     names = audit.classifier.class_names
-    for row in fooled:
+    for row in success:
         cells = []
         for i, title in enumerate(found.names):
-            read = int(found.adversarials_predicted[i, row])
-            still = bool(found.still_fooled[i, row])
+            predicted = int(found.adversarials_predicted[i, row])
+            still = bool(found.still_adversarial[i, row])
             cells.append(
                 {
-                    "file": section.image(f"{title}-{row}", png(pixels(found.views_batch[i, row]))),
-                    "alt": f"Adversarial, {title}: read as {name_of(names, read)}",
-                    "detail": f"{name_of(names, read)} "
+                    "file": section.image(f"{title}-{row}", png(pixels(found.transformed[i, row]))),
+                    "alt": f"Adversarial, {title}: predicted as {name_of(names, predicted)}",
+                    "detail": f"{name_of(names, predicted)} "
                     f"{percent(float(found.adversarials_probabilities[i, row]), 0)}",
                     "tone": "bad" if still else "good",
                 }
@@ -188,21 +190,21 @@ def _survival(audit: Audit, section: Section, images: Tensor, labels: Tensor) ->
     if rows:
         section.grid(
             list(found.names), rows, scale=audit.scale,
-            caption="Adversarial images after a transformation, and what they are read as.",
+            caption="Adversarial images after a transformation, and what they are predicted as.",
         )  # fmt: skip
     right = (found.originals_predicted == found.labels).double().mean(dim=1)
     section.table(
-        ["transformation", *({"title": t, "kind": "percent"} for t in ("still fooled",
-         "originals read rightly"))],
+        ["transformation", *({"title": t, "kind": "percent"} for t in ("still adversarial",
+         "originals classified correctly"))],
         [[t, float(found.rates[i]), float(right[i])] for i, t in enumerate(found.names)],
-        caption="How many adversarials (of those that fool untransformed) still fool, and what the "
-        "transformation does to the originals.",
-        name="survival",
+        caption="How many adversarial images (of those that are so untransformed) still are, and "
+        "what the transformation does to the originals.",
+        name="transforms",
     )  # fmt: skip
 
 
 def _defenses(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
-    """Simple defenses: attacked around them, and through them."""
+    """Simple defenses under transferred and under adaptive attacks."""
     defended = {name: make(audit.classifier) for name, make in DEFENSES.items()}
     found = compare_defenses(
         audit.classifier, defended, images, labels, epsilon=audit.epsilon, steps=20
@@ -210,9 +212,9 @@ def _defenses(audit: Audit, section: Section, images: Tensor, labels: Tensor) ->
     section.figure(
         "defenses",
         svg(draw_defenses(found)),
-        alt="Accuracy of defended networks without attack, attacked around, attacked through",
-        caption=f"Defenses put before the network ({len(labels)} images, {found.attack}). Attacks "
-        "that ignore the defense flatter it; only those that know it count.",
+        alt="Accuracy of defended networks without attack, under transferred and adaptive attacks",
+        caption=f"Defenses put before the network ({len(labels)} images, {found.attack}). "
+        "Transferred attacks ignore the defense and flatter it; only adaptive ones count.",
     )
 
 
@@ -232,17 +234,17 @@ def _networks(audit: Audit, section: Section, images: Tensor, labels: Tensor) ->
         column_title="shown to",
         kind="share",
         caption=f"Percent fooled by {found.attack} (L∞ ≤ {budget(audit.epsilon)}), among images "
-        "that both networks read rightly.",
+        "that both networks classify correctly.",
         name="transfer",
     )
 
 
 def _certified(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
-    """Radii within which the vote of noisy copies provably keeps its answer, if asked for."""
+    """Radii within which the vote of noisy copies provably keeps its prediction, if asked for."""
     if audit.sigma is None:
         return
     found = certify(
-        audit.classifier, images, labels, sigma=audit.sigma, draws=DRAWS[audit.effort],
+        audit.classifier, images, labels, std=audit.sigma, draws=DRAWS[audit.effort],
         generator=audit.generator(61),
     )  # fmt: skip
     abstained = int((found.predicted < 0).sum())
@@ -250,7 +252,7 @@ def _certified(audit: Audit, section: Section, images: Tensor, labels: Tensor) -
         "certified",
         svg(draw_certification(found)),
         alt="Share of images certified and right, against the radius",
-        caption=f"Randomized smoothing: the answer is the vote of copies with noise of σ = "
+        caption=f"Randomized smoothing: the prediction is the vote of copies with noise of σ = "
         f"{audit.sigma:g}. No change within the radius can alter it, whatever the attack, except "
         f"with probability {found.alpha:g} per image ({len(labels)} images, {found.draws:,} copies "
         f"each; {abstained} without a clear vote). A network that was not trained on such noise "

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from convscope._readable import readable
-from convscope.ascent import adam_step, anywhere, ascend
+from convscope.ascent import adam_step, ascend, unconstrained
 from convscope.types import Images
 from convscope.visualizations._problem import Drawing, Problem, Recipe, lively, scores_on
 from convscope.visualizations._recipes import Jitter, Views
@@ -265,7 +265,7 @@ def paint_by_prior(
             * start
             * torch.randn(count, *prior.shape, generator=problem.generator, dtype=torch.float32)
         ),
-        anywhere(),
+        unconstrained(),
         lambda z: prior.decode(z).clamp(0, 1),
     )
     deviation = natural_deviation(problem)
@@ -286,7 +286,7 @@ def paint_by_prior(
         problem.probe,
         objective,
         step=adam_step(step_size),
-        region=anywhere(),
+        region=unconstrained(),
         steps=steps,
         keep="best",
         decode=decode,

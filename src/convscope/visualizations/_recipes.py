@@ -65,7 +65,7 @@ def gaussian_gradient(
         return move_pixels(
             problem,
             start=lambda factor: problem.noise(0.5, 0.1 * factor),
-            step=blurred(std_step(step_size), sigma=width),
+            step=blurred(std_step(step_size), std=width),
             between=[lambda x, k, rows: (1 - weight_decay) * x],
             steps=steps,
         )

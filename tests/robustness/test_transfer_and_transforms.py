@@ -4,35 +4,46 @@ import pytest
 import torch
 
 from convscope import results
-from convscope.attacks import added_noise, apply_noise, pgd, uap
-from convscope.attacks._transforms import cropped, greyscale, mirrored, rotated, rotations
+from convscope.attacks import (
+    added_noise,
+    apply_noise,
+    cropped,
+    flipped,
+    grayscale,
+    pgd,
+    random_rotations,
+    rotated,
+    uap,
+)
 from convscope.defenses import blur, threshold
 from convscope.errors import UsageError
 from convscope.robustness import (
-    Survival,
+    TransformationRobustness,
     compare_defenses,
     model_transfer,
     noise_transfer,
-    survival,
+    transformation_robustness,
 )
 
 
 def test_survival_begins_with_the_untouched_images(digits):
     classifier, images, labels = digits
     made = pgd(classifier, images[:20], labels[:20], epsilon=0.2)
-    found = survival(classifier, made)
+    found = transformation_robustness(classifier, made)
     assert found.names[0] == "none" and len(found.names) == 5
-    assert torch.equal(found.still_fooled[0], made.fooled_saved)
+    assert torch.equal(found.still_adversarial[0], made.success_quantized)
     assert found.rates[0] == 1.0
-    assert torch.equal(found.views_batch[1], found.adversarials.flip(3))
+    assert torch.equal(found.transformed[1], found.adversarials.flip(3))
 
 
 def test_survival_is_saved_and_read_back(digits, tmp_path):
     classifier, images, labels = digits
     made = pgd(classifier, images[:3], labels[:3], epsilon=0.2)
-    found = survival(classifier, made)
+    found = transformation_robustness(classifier, made)
     results.save(found, tmp_path / "s")
-    assert torch.equal(results.load(Survival, tmp_path / "s").views_batch, found.views_batch)
+    assert torch.equal(
+        results.load(TransformationRobustness, tmp_path / "s").transformed, found.transformed
+    )
 
 
 def test_zero_noise_changes_no_prediction(digits):
@@ -47,7 +58,7 @@ def test_a_noise_works_on_the_image_it_was_made_for(digits):
     targets = (labels[:5] + 1) % 10
     made = added_noise(classifier, images[:5], labels[:5], targets=targets)
     found = noise_transfer(classifier, images[:5], labels[:5], made=made)
-    assert made.fooled.all()
+    assert made.success.all()
     assert torch.equal(found.predicted.diagonal(), targets)
 
 
@@ -68,7 +79,7 @@ def test_universal_noise_raises_the_share_of_every_class(digits):
 def test_adversarials_fool_the_network_they_were_made_on(digits):
     classifier, images, labels = digits
     found = model_transfer(
-        {"plain": classifier, "blurred": blur(classifier, sigma=0.6)},
+        {"plain": classifier, "blurred": blur(classifier, std=0.6)},
         images[:40],
         labels[:40],
         epsilon=0.25,
@@ -80,61 +91,61 @@ def test_around_a_defense_looks_better_than_through_it(digits):
     classifier, images, labels = digits
     found = compare_defenses(
         classifier,
-        {"blur": blur(classifier, sigma=0.6), "threshold": threshold(classifier, level=0.3)},
+        {"blur": blur(classifier, std=0.6), "threshold": threshold(classifier, level=0.3)},
         images[:50],
         labels[:50],
         epsilon=0.15,
         steps=20,
     )
     rows = {row.defense: row for row in found.rows}
-    assert rows["none"].around == rows["none"].through
-    assert rows["blur"].through <= rows["blur"].around
+    assert rows["none"].transfer == rows["none"].adaptive
+    assert rows["blur"].adaptive <= rows["blur"].transfer
 
 
 def test_views_of_symmetric_things():
     images = torch.rand(2, 3, 9, 9)
-    assert torch.equal(mirrored(mirrored(images)), images)
+    assert torch.equal(flipped(flipped(images)), images)
     assert torch.allclose(rotated(images, 0.0), images, atol=1e-5)
     assert torch.allclose(cropped(images, 1.0), images, atol=1e-5)
     quarter = rotated(images, 90.0)
     assert torch.allclose(quarter, torch.rot90(images, 1, (2, 3)), atol=1e-4)
-    assert torch.allclose(greyscale(greyscale(images)), greyscale(images), atol=1e-6)
-    assert greyscale(images[:, :1]) is not None
+    assert torch.allclose(grayscale(grayscale(images)), grayscale(images), atol=1e-6)
+    assert grayscale(images[:, :1]) is not None
 
 
 def test_an_attack_through_views_survives_them_better(digits):
     classifier, images, labels = digits
     right = classifier.predict(images, top=1).labels[:, 0] == labels
     images, labels = images[right][:30], labels[right][:30]
-    turn = rotations(30.0)
+    turn = random_rotations(30.0)
     settings = {"epsilon": 0.2, "steps": 15}
     plain = pgd(classifier, images, labels, keep="first", **settings)
     robust = pgd(
-        classifier, images, labels, keep="best", views=turn, draws=6,
+        classifier, images, labels, keep="best", transforms=turn, eot_samples=6,
         generator=torch.Generator().manual_seed(0), **settings,
     )  # fmt: skip
     share = []
     for found in (plain, robust):
         changed = {"left": lambda x: rotated(x, -25.0), "right": lambda x: rotated(x, 25.0)}
-        seen = survival(classifier, found, transformations=changed)
-        share.append(seen.still_fooled[1:].double().mean())
+        seen = transformation_robustness(classifier, found, transformations=changed)
+        share.append(seen.still_adversarial[1:].double().mean())
     assert share[1] > share[0]
 
 
 def test_views_by_name_survive_the_transformations_of_survival(digits):
     """At the same budget 68 % against 53 %; transforms that fool on their own do not count."""
-    from convscope.attacks import VIEWS, apgd, either
+    from convscope.attacks import TRANSFORMS, apgd, random_choice
 
     classifier, images, labels = digits
     images, labels = images[:50], labels[:50]
     settings = {"epsilon": 0.15, "steps": 25}
-    views = either(VIEWS["mirror"], VIEWS["crop"], VIEWS["rotation"])
+    views = random_choice(TRANSFORMS["flip"], TRANSFORMS["crop"], TRANSFORMS["rotation"])
     plain = apgd(classifier, images, labels, **settings)
-    made = apgd(classifier, images, labels, views=views, draws=8,
+    made = apgd(classifier, images, labels, transforms=views, eot_samples=8,
                 generator=torch.Generator().manual_seed(0), **settings)  # fmt: skip
     share = []
     for found in (plain, made):
-        seen = survival(classifier, found)
+        seen = transformation_robustness(classifier, found)
         fair = seen.originals_predicted[1:4] == labels
-        share.append(float((seen.still_fooled[1:4] & fair).sum() / fair.sum()))
+        share.append(float((seen.still_adversarial[1:4] & fair).sum() / fair.sum()))
     assert share[1] > share[0] + 0.1
