@@ -14,7 +14,7 @@ def main(folder: Path) -> None:
     """Draw adversarials of one attack and an accuracy curve."""
     classifier = convscope.load("mnist-conv2-fc")
     digits = convscope.open_dataset("digits")
-    images, labels = digits.test.floats(range(100)), digits.test.labels[:100]
+    images, labels = digits.test.to_float(range(100)), digits.test.labels[:100]
 
     smallest = attacks.ddn(classifier, images[2:5], labels[2:5])
     falling = robustness.curve(classifier, images, labels, epsilons=[k / 50 for k in range(1, 16)])

@@ -19,7 +19,7 @@ def main(folder: Path) -> None:
     digits = convscope.open_dataset("digits")
     result = visualizations.class_images(
         classifier,
-        reference=digits.train.floats(slice(0, None)),
+        reference=digits.train.to_float(slice(0, None)),
         judge=convscope.load("mnist-conv1"),
     )
     path = folder / "class-images.png"

@@ -19,7 +19,7 @@ def main(folder: Path) -> None:
     """Draw occlusion, Grad-CAM and saliency of one image."""
     classifier = convscope.load("mnist-conv2-fc")
     digits = convscope.open_dataset("digits")
-    images = digits.test.floats([7])
+    images = digits.test.to_float([7])
 
     # Hide part after part: a region matters where hiding it costs the class its score.
     hidden = explanations.occlusion(classifier, images, torch.tensor([[8, 2, 3]]), preset="12/4")

@@ -39,7 +39,7 @@ inspect rise --help
 doctor --help
 demo --help
 data --help
-data get --help
+data download --help
 models show --help
 train --help
 eval --help
@@ -71,6 +71,7 @@ audit mnist-conv2-fc --data digits --only nonsense
 audit mnist-conv2-fc --data digits --fail-under nonsense=1
 scratch train mnist-conv9
 data get digts
+data download digts
 """.strip().splitlines()
 
 

@@ -31,7 +31,7 @@ def seen_by(settings, dataset, position=0):
     state = state_of(settings)
     seen = []
     adversary = Adversary(settings, Normalize((0.0,), (1.0,)), 6)
-    images = dataset.train.floats(range(16))
+    images = dataset.train.to_float(range(16))
     hook = state.module.register_forward_pre_hook(
         lambda module, inputs: seen.append(inputs[0].detach()) if module.training else None
     )
@@ -59,7 +59,7 @@ def test_the_budget_grows_over_the_ramp(robust):
 def test_crafting_does_not_touch_batch_norm_gradients_or_modes(robust, dataset):
     state = state_of(robust)
     adversary = Adversary(robust, Normalize((0.0,), (1.0,)), 6)
-    images = dataset.train.floats(range(8))
+    images = dataset.train.to_float(range(8))
     buffers = [b.clone() for b in state.module.buffers()]
     adversary._ascend(state.module, images, images, 0.1, 2, 0.05, lambda z: z.sum())
     for before, after in zip(buffers, state.module.buffers(), strict=True):
@@ -78,7 +78,7 @@ def test_modes_come_back_after_an_error(robust):
 
 def attacked_accuracy(classifier, split, epsilon):
     """Accuracy under 10 signed gradient steps, written out."""
-    x0, labels = split.floats(), split.labels
+    x0, labels = split.to_float(), split.labels
     x = x0.clone()
     for _ in range(10):
         x.requires_grad_(True)
@@ -111,7 +111,7 @@ def test_the_guard_switches_one_step_training_to_many_steps(robust, dataset, mon
 
     monkeypatch.setattr(adversary, "_ascend", counted)
     monkeypatch.setattr("convscope.training._objective.GUARD_GAP", -1.0)
-    images, labels = dataset.train.floats(range(8)), dataset.train.labels[:8]
+    images, labels = dataset.train.to_float(range(8)), dataset.train.labels[:8]
     adversary.loss(state, images, labels, 0, 0, World())
     assert calls == [1]
     assert "one-step training overfits" in adversary.look(state, 0, 0)

@@ -100,10 +100,10 @@ def attack(
 
     run = registry[chosen]
     classifier = opened_network(model, network=network, device=common.device)
-    with showing_progress("reading images") as step:
+    with showing_progress("reading images"):
         images = select_images(
             specs, like=classifier, data_dir=common.data_dir, offline=common.offline,
-            skip_bad=common.skip_bad, progress=step,
+            skip_bad=common.skip_bad,
         )  # fmt: skip
     for note in images.notes:
         warn(note)

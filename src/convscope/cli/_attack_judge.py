@@ -82,7 +82,7 @@ def evaluate(
     with watching(title):
         result = judge(
             classifier,
-            part.floats(),
+            part.to_float(),
             part.labels,
             epsilon=epsilon,
             norm=norm,
@@ -175,7 +175,7 @@ def certify(
     with watching(f"certifying {len(part)} images"):
         result = judge(
             classifier,
-            part.floats(),
+            part.to_float(),
             part.labels,
             std=std,
             draws=draws,

@@ -121,7 +121,7 @@ def audit_model(
         refuse_taken(out, force=False)
     classifier = opened_network(model, network=network, device=common.device)
     other = None if judge is None else opened_network(judge, named=True, device=common.device)
-    with showing_progress("reading images") as step:
+    with showing_progress("reading images"):
         dataset = open_dataset(
             data,
             data_dir=common.data_dir,
@@ -131,7 +131,6 @@ def audit_model(
             input_shape=classifier.input_shape,
             resize=classifier.resize,
             check_classes=partial(match_classes, network=classifier.class_names, where=data),
-            progress=step,
         )
     with announced("auditing") as on_progress:
         result = audit(

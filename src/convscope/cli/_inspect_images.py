@@ -57,10 +57,10 @@ def look_at_images(
     for name in methods:
         if "generator" in arguments_of(registry_of(name), name):
             settings[name]["generator"] = torch.Generator().manual_seed(common.seed)
-    with showing_progress("reading images") as step:
+    with showing_progress("reading images"):
         chosen = select_images(
             specs, like=classifier, data_dir=common.data_dir, offline=common.offline,
-            skip_bad=common.skip_bad, progress=step,
+            skip_bad=common.skip_bad,
         )  # fmt: skip
     for note in chosen.notes:
         warn(note)

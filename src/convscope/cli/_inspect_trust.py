@@ -77,7 +77,7 @@ def judge_methods(
     sample, dataset = opened.split, opened.dataset
     generator = torch.Generator().manual_seed(common.seed)
     work = passes_of_trust(classifier, len(sample), {n: PASSES.get(n, 2) for n in methods})
-    seconds = sum(work.values()) * seconds_per_pass(classifier, sample.floats())
+    seconds = sum(work.values()) * seconds_per_pass(classifier, sample.to_float())
     if seconds > WORTH_SAYING:
         say(f"about {duration(seconds)} for {counted(len(sample))}; --count and --show change that")
     with progress("evaluating explanations", total=100) as bar:

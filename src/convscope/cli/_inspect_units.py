@@ -121,7 +121,7 @@ def reference_of(classifier: Classifier, data: str | None, common: Common) -> Te
         return None
     from convscope.data import open_dataset, sample_rows
 
-    with showing_progress("reading images") as step:
+    with showing_progress("reading images"):
         dataset = open_dataset(
             data,
             data_dir=common.data_dir,
@@ -129,12 +129,11 @@ def reference_of(classifier: Classifier, data: str | None, common: Common) -> Te
             skip_bad=common.skip_bad,
             input_shape=classifier.input_shape,
             resize=classifier.resize,
-            progress=step,
         )
     for reason in dataset.refused:
         warn(reason)
     part = dataset.train if len(dataset.train) else dataset.split("all")
-    return part.floats(sample_rows(part.labels, MOST_REFERENCES, seed=common.seed))
+    return part.to_float(sample_rows(part.labels, MOST_REFERENCES, seed=common.seed))
 
 
 def place_in_map(text: str) -> Any:

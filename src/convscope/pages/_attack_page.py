@@ -15,6 +15,7 @@ from convscope import results
 from convscope.attacks import AttackResult
 from convscope.errors import ResourceError
 from convscope.figures import FIGURES, budget, difference_tile, draw, png, svg, verdict
+from convscope.files import plain_json
 from convscope.pages._write import (
     fresh_folder,
     keep_image,
@@ -260,7 +261,7 @@ def _write_plain_folder(result: Any, out: Path, *, force: bool, formats: Sequenc
     with fresh_folder(out, force=force) as folder:
         if type(result) in FIGURES:
             save_figure(draw(result), folder / "figure", formats)
-        text = json.dumps(results.finite_json(result.summary()), indent=1, ensure_ascii=False)
+        text = json.dumps(plain_json(result.summary()), indent=1, ensure_ascii=False)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
         results.save(result, folder / "result", force=force)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,9 +23,8 @@ from convscope.reports import Report, Section, render
 def write_page(report: Report, out: Path, *, force: bool) -> None:
     """One HTML file and nothing else."""
     refuse_taken_file(out, force=force)
-    with disk_errors(out), tempfile.TemporaryDirectory() as temporary:
-        folder = report.write(Path(temporary) / "report")
-        render(folder, out)
+    with disk_errors(out):
+        render(report, out)
 
 
 @contextmanager
