@@ -214,7 +214,8 @@ def show_page(name: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    command = next(c for c, family in FAMILIES.items() if registry_of(name) in family)
+    # Not `registry in family`: comparing two registries would import every entry of both.
+    command = "attack" if any(name in registry for registry in FAMILIES["attack"]) else "inspect"
     how = f"{name} MODEL IMAGES" if command == "attack" else f"MODEL IMAGES --show {name}"
     console = Console()
     console.print(Text(f"Usage: convscope {command} {how} [SETTINGS] [OPTIONS]\n"))
