@@ -281,7 +281,7 @@ def choose_settings(
         flags: A table of single settings.
         resumed: The run folder to go on with, if any: its settings are the default.
     """
-    from convscope.training import read_settings, read_table, recipe, with_values
+    from convscope.training import read_settings, read_settings_table, recipe, with_values
 
     named = {"model": model, "data": data, "preset": preset}
     table = {key: value for key, value in named.items() if value is not None} | flags
@@ -290,7 +290,7 @@ def choose_settings(
         if model is None and preset is None:
             return with_values(before, table)
         table = {"data": before.data} | table
-    written = {} if config is None else read_table(config)
+    written = {} if config is None else read_settings_table(config)
     name = table.get("model", written.get("model"))
     if name is None:
         raise UsageError(
@@ -308,9 +308,9 @@ def batch_is_given(overrides: Overrides, config: Path | None) -> bool:
     """Whether a person chose the batch size, with a flag or in a file."""
     if overrides.batch_size is not None or config is None:
         return overrides.batch_size is not None
-    from convscope.training import read_table
+    from convscope.training import read_settings_table
 
-    return "batch_size" in read_table(config)
+    return "batch_size" in read_settings_table(config)
 
 
 def fitted(settings: TrainSettings, images: int, *, given: bool) -> TrainSettings:

@@ -17,7 +17,7 @@ from convscope.training._run_folder import check_run_folder, read_history
 from convscope.training._settings import (
     TrainSettings,
     read_settings,
-    read_table,
+    read_settings_table,
     settings_from_toml,
     settings_to_toml,
     with_values,
@@ -45,7 +45,7 @@ __all__ = [
     "print_progress",
     "read_history",
     "read_settings",
-    "read_table",
+    "read_settings_table",
     "recipe",
     "settings_from_toml",
     "settings_to_toml",

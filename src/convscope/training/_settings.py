@@ -271,7 +271,7 @@ def read_settings(path: Path) -> TrainSettings:
     return settings_from_toml(read_text(path), where=path)
 
 
-def read_table(path: Path) -> dict[str, Any]:
+def read_settings_table(path: Path) -> dict[str, Any]:
     """The settings that a TOML file names, checked; those that it leaves out are not in the result.
 
     Raises:
