@@ -39,7 +39,7 @@ def test_json_is_what_was_asked_for(model, capsys):
 def test_nan_becomes_null(model, capsys):
     """All five images are predicted as the target already: there is no success rate."""
     network = load(model)
-    images = open_dataset("digits").split("test").floats()
+    images = open_dataset("digits").split("test").to_float()
     predicted = network.predict(images, top=1).labels[:, 0]
     target = int(predicted.mode().values)
     rows = ",".join(map(str, (predicted == target).nonzero()[:5, 0].tolist()))
