@@ -74,7 +74,7 @@ def test_a_typo_in_a_command_gets_a_suggestion(capsys):
 
 
 def test_a_bug_of_ours_is_code_70_with_a_crash_file(monkeypatch, capsys):
-    monkeypatch.setattr("convscope.cli._app.build_app", lambda: 1 / 0)
+    monkeypatch.setattr("convscope.cli._app.build_app", lambda command: 1 / 0)
     assert main(["doctor"]) == 70
     err = capsys.readouterr().err
     assert "bug in convscope: ZeroDivisionError" in err and len(err.splitlines()) == 3

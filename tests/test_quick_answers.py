@@ -3,11 +3,12 @@
 import inspect
 import subprocess
 import sys
+from typing import Literal
 
 import pytest
 
 from convscope.attacks import ATTACKS, SHARED
-from convscope.cli._attack_settings import (
+from convscope.cli._settings import (
     described,
     settings_of,
     settings_written,
@@ -30,11 +31,14 @@ attack list
 attack settings pgd
 attack fgsm --help
 attack uap --help
+inspect list
+inspect settings occlusion
+inspect rise --help
 --help
 doctor --help
 demo --help
 data --help
-data get --help
+data download --help
 models show --help
 train --help
 eval --help
@@ -62,8 +66,11 @@ attack pgd mnist-conv2-fc digits:test/7 --keep bset
 attack evaluate mnist-conv2-fc --data digts
 attack transfer mnist-conv1 mnist-conv2 --data digits --method nope
 audit mnist-conv2-fc --data digits --out report.pdf
+audit mnist-conv2-fc --data digits --only nonsense
+audit mnist-conv2-fc --data digits --fail-under nonsense=1
 scratch train mnist-conv9
 data get digts
+data download digts
 """.strip().splitlines()
 
 
@@ -129,3 +136,19 @@ def test_presets_are_those_of_training():
     assert tuple(RECIPES) == PRESETS
     with pytest.raises(ValueError, match=", ".join(PRESETS)):
         recipe("mnist-conv1", data="digits", preset="nope")
+
+
+def test_settings_are_read_from_real_types_too():
+    """A stranger's module without `from __future__ import annotations`, or with names as text."""
+
+    def method(images, *, fast=False, size=None, mode="a", later=None): ...
+
+    method.__annotations__ = {
+        "fast": bool,
+        "size": int | None,
+        "mode": Literal["a", "b"],
+        "later": "Sequence[str] | None",
+    }
+    found = settings_of(method)
+    assert found["fast"].words == "a switch" and found["size"].words == "a whole number"
+    assert found["mode"].choices == ("a", "b") and found["later"].words == "names with commas"

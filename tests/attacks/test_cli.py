@@ -10,7 +10,8 @@ from PIL import Image
 from convscope import results
 from convscope.attacks import ATTACKS, AttackResult
 from convscope.cli import main
-from convscope.cli._attack_settings import read_settings, settings_of
+from convscope.cli._setting_values import read_settings
+from convscope.cli._settings import settings_of
 from convscope.data import open_dataset
 from convscope.errors import UsageError
 from convscope.models import build, load, save_model
@@ -38,7 +39,7 @@ def test_json_is_what_was_asked_for(model, capsys):
 def test_nan_becomes_null(model, capsys):
     """All five images are predicted as the target already: there is no success rate."""
     network = load(model)
-    images = open_dataset("digits").split("test").floats()
+    images = open_dataset("digits").split("test").to_float()
     predicted = network.predict(images, top=1).labels[:, 0]
     target = int(predicted.mode().values)
     rows = ",".join(map(str, (predicted == target).nonzero()[:5, 0].tolist()))

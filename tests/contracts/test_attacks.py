@@ -4,9 +4,9 @@ import inspect
 
 import pytest
 import torch
+from convscope.cli._attack_settings import meanings_in
 
 from convscope.attacks import ATTACKS
-from convscope.cli._attack_settings import meanings_in
 from convscope.errors import UsageError
 from tests.contracts.traces import accidents, snapshot, with_accident
 

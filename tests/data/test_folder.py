@@ -8,6 +8,7 @@ from PIL import Image
 
 from convscope.data import open_dataset, open_folder, read_image
 from convscope.errors import DataError, ResourceError, UsageError
+from convscope.progress import watch
 
 
 def save(path, size=(16, 16), mode="RGB", seed=0):
@@ -38,7 +39,7 @@ def test_class_folders_are_cut_into_three_splits(image_folder):
 def test_pixels_are_those_of_the_files(image_folder):
     data = open_folder(image_folder)
     for split in data.splits:
-        for name, image in zip(split.names, split.floats(), strict=True):
+        for name, image in zip(split.names, split.to_float(), strict=True):
             assert torch.equal(image, read_image(image_folder / name, channels=3))
 
 
@@ -333,8 +334,9 @@ def test_archives_and_missing_folders(tmp_path, refused):
 
 def test_progress_is_told(image_folder):
     seen = []
-    open_folder(image_folder, progress=lambda *step: seen.append(step))
-    assert seen[-1] == ("set", 18, 18)
+    with watch(lambda *step: seen.append(step)):
+        open_folder(image_folder)
+    assert seen[-1] == (1.0, "set")
     assert len(seen) == 18
 
 

@@ -92,8 +92,8 @@ def test_trust_needs_data_and_gives_a_table(run_folder, capsys):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ([], "what shall be inspected"),
-        (["digits:test/0", "--trust"], "what shall be inspected"),
+        ([], "specify exactly one of"),
+        (["digits:test/0", "--trust"], "specify exactly one of"),
         (["digits:test/0", "--show", "grad-cma"], "grad-cam"),
         (["digits:test/0", "--targets", "eleven"], "unknown target"),
         (["--units", "pool9"], "pool1"),
@@ -111,3 +111,56 @@ def test_trust_needs_data_and_gives_a_table(run_folder, capsys):
 def test_mistakes_are_named(run_folder, capsys, words, text):
     assert run("inspect", run_folder, *words) in (2, 3, 4)
     assert text in capsys.readouterr().err
+
+
+def test_a_setting_goes_to_every_method_that_has_it(run_folder, capsys):
+    words = ["inspect", run_folder, "digits:test/3", "--show", "occlusion,saliency", "--json"]
+    assert run(*words, "--window", "7,14", "--stride=7") == 0
+    windows = json.loads(capsys.readouterr().out)["tables"]["occlusion"]
+    first = windows[0]
+    assert (first["bottom"] - first["top"], first["right"] - first["left"]) == (7, 14)
+
+
+def test_a_setting_is_not_taken_twice(run_folder, capsys):
+    words = ["inspect", run_folder, "digits:test/3", "--show", "occlusion"]
+    assert run(*words, "--window", "4", "--window", "5") == 2
+    assert "twice" in capsys.readouterr().err
+
+
+def test_settings_of_a_recipe_are_those_of_its_function(run_folder, capsys):
+    words = ["inspect", run_folder, "--units", "logits:3", "--recipe", "l2-blur", "--json"]
+    assert run(*words, "--steps", "2", "--step-size", "0.5") == 0
+    capsys.readouterr()
+    assert run(*words, "--windw", "2") == 2
+    assert "unknown setting of l2-blur" in capsys.readouterr().err
+
+
+def test_figures_have_the_format_that_was_asked_for(run_folder, tmp_path, capsys):
+    words = ["inspect", run_folder, "digits:test/7", "--show", "saliency"]
+    out = tmp_path / "look"
+    assert run(*words, "--out", str(out), "--format", "svg,pdf") == 0
+    assert {path.suffix for path in out.glob("saliency.*")} == {".svg", ".pdf"}
+    assert run(*words, "--out", str(tmp_path / "p.html"), "--format", "svg") == 2
+    assert "FOLDER" in capsys.readouterr().err
+    assert run(*words, "--out", str(tmp_path / "b"), "--format", "bmp") == 2
+
+
+def test_a_gpu_that_is_not_there_is_refused(run_folder, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    words = ["inspect", run_folder, "digits:test/7", "--show", "saliency", "--device"]
+    assert run(*words, "auto") == 0
+    assert run(*words, "cuda") == 6
+    assert "--device cpu" in capsys.readouterr().err
+
+
+def test_methods_explain_their_settings(capsys):
+    assert main(["inspect", "settings", "GradCAM"]) == 0
+    assert "--layer" in capsys.readouterr().out
+    assert main(["inspect", "list", "--json"]) == 0
+    names = {row["method"] for row in json.loads(capsys.readouterr().out)}
+    assert {"filters", "saliency", "rise"} <= names
+    assert main(["inspect", "occlusion", "--help"]) == 0
+    page = capsys.readouterr().out
+    assert "--window" in page and "mean, blur or" in " ".join(page.split()) and "`" not in page
+    assert main(["inspect", "--help"]) == 0
+    assert "--seen-map" in capsys.readouterr().out

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from convscope._metrics import gates_of
 from convscope.classifier import Classifier
 from convscope.data import Dataset, Split
 from convscope.errors import DataError, ModelContractError, UsageError
 from convscope.reports import read_report, render
-from convscope.studies import AUDIT_SECTIONS, STUDIES, audit
-from convscope.studies import _audit as module
+from convscope.studies import AUDIT_SECTIONS, SectionSpec, audit
 
 
 def split(name, n, seed, channels=1, size=12, classes=4):
@@ -38,7 +38,7 @@ def classifier(data):
         nn.Linear(6 * (height // 2) * (width // 2), 4),
     )  # fmt: skip
     optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
-    x, y = data.train.floats(), data.train.labels
+    x, y = data.train.to_float(), data.train.labels
     for _ in range(30):
         optimizer.zero_grad()
         nn.functional.cross_entropy(net(x), y).backward()
@@ -107,7 +107,9 @@ def test_alerts_point_to_sections_that_exist(made):
 def test_progress_names_every_section(made):
     _, steps = made
     assert [done for done, _, _ in steps] == list(range(len(AUDIT_SECTIONS) + 1))
-    assert {title for _, _, title in steps} >= {c.title for c in AUDIT_SECTIONS.values()}
+    assert {title for _, _, title in steps} >= {
+        spec.title for spec in AUDIT_SECTIONS.specs().values()
+    }
 
 
 def test_colors_of_figures_adapt_to_dark_pages(made):
@@ -141,8 +143,7 @@ def test_a_section_that_fails_says_why_and_the_others_go_on(tmp_path, monkeypatc
         section.text("so far")
         raise RuntimeError("the disk of /home/ada/net.py ate it")
 
-    chapter = module.Chapter(title="Filters", lead="", fill=fails)
-    monkeypatch.setitem(module.AUDIT_SECTIONS, "filters", chapter)
+    monkeypatch.setattr("convscope.studies._inside.filter_pictures", fails)
     data = dataset()
     result = audit(
         classifier(data), data, out_folder=tmp_path / "r", sections=["filters", "architecture"]
@@ -202,8 +203,23 @@ def test_a_taken_folder_is_refused_before_any_work(tmp_path):
         audit(classifier(data), data, out_folder=tmp_path, force=True)
 
 
-def test_the_registry_names_the_audit():
-    assert STUDIES["audit"] is audit
+def test_every_gate_of_the_audit_is_a_number_of_it(made):
+    result, _ = made
+    assert set(gates_of("audit")) - set(result.numbers) == {"certified"}  # it was not asked for
+
+
+def test_a_registered_section_is_in_the_audit(tmp_path):
+    def shapes(audit, section):
+        """Say what goes in."""
+        section.text(f"input {audit.classifier.input_shape}")
+
+    AUDIT_SECTIONS["shapes"] = SectionSpec(shapes, title="Shapes")
+    try:
+        data = dataset()
+        result = audit(classifier(data), data, out_folder=tmp_path / "r", sections=["shapes"])
+        assert "input (1, 28, 28)" in render(result.folder).path.read_text()
+    finally:
+        del AUDIT_SECTIONS["shapes"]
 
 
 def test_certificates_are_there_when_asked_for(tmp_path, monkeypatch):

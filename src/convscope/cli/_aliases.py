@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import cyclopts
 
-OPTIONS = {
+OPTIONS: Mapping[str, str | tuple[str, ...]] = {
     "--lr": "--learning-rate",
     "--max-lr": "--learning-rate",
     "--other-learning-rate": "--nonfilter-lr",
@@ -35,7 +35,8 @@ OPTIONS = {
     "--out-dir": "--out",
     "-o": "--out",
     "--limit": "--count",
-    "--count": "--limit",
+    "--images": ("--shown", "--count"),
+    "--attacked": "--count",
     "--num-images": "--count",
     "--n-images": "--count",
     "--random-seed": "--seed",
@@ -53,7 +54,7 @@ OPTIONS = {
     "--resume-from": "--resume",
     "--attack": "--method",
 }
-"""What is typed, and what it means where a command has that and not the former."""
+"""What is typed, and what it means (the first that there is) where a command has not the former."""
 
 
 VALUES = {
@@ -92,9 +93,11 @@ def translated(app: cyclopts.App, words: Sequence[str]) -> list[str]:
         if word == "--":
             return found + list(words[place:])
         name, equals, value = word.partition("=")
-        meant = OPTIONS.get(name)
-        replace = meant is not None and name not in known and meant in known
-        found.append(f"{meant}{equals}{value}" if replace else word)
+        meant = OPTIONS.get(name, ())
+        others = [option for option in ((meant,) if isinstance(meant, str) else meant)
+                  if option in known]  # fmt: skip
+        replace = bool(others) and name not in known
+        found.append(f"{others[0]}{equals}{value}" if replace else word)
     return found
 
 

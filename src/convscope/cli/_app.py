@@ -21,29 +21,33 @@ from attrs import evolve
 from cyclopts.help import DefaultFormatter, HelpPanel
 
 from convscope.cli._aliases import translated
-from convscope.cli._attack_list import show_page, wanted_page
-from convscope.cli._attack_settings import shown_default
 from convscope.cli._examples import EXAMPLES, epilogue
+from convscope.cli._methods import show_all_settings, show_page, wanted_page, wants_all_settings
 from convscope.cli._output import VOICE
+from convscope.cli._settings import shown_default
 from convscope.error_codes import CODES
 from convscope.errors import ConvscopeError, UsageError, printable
 from convscope.models import model_forms
 
-# Order of the help page: a first visit from top to bottom.
-COMMANDS = (
-    "doctor",
-    "demo",
-    "data",
-    "models",
-    "train",
-    "eval",
-    "inspect",
-    "attack",
-    "audit",
-    "scratch",
-    "adder",
-    "explain",
-)
+MODULES = {
+    "doctor": "_doctor",
+    "demo": "_demo",
+    "data": "_data",
+    "models": "_models",
+    "train": "_train",
+    "eval": "_eval",
+    "inspect": "_inspect",
+    "attack": "_attack",
+    "audit": "_audit",
+    "report": "_audit",
+    "scratch": "_scratch",
+    "adder": "_scratch",
+    "explain": "_explain",
+}
+"""The module of each command, in the order of the help page: a first visit from top to bottom."""
+
+COMMANDS = tuple(MODULES)
+MODULE_ORDER = tuple(dict.fromkeys(MODULES.values()))
 
 HELP = """See what a convolutional network learned, where it looks, and how it is fooled.
 
@@ -94,8 +98,12 @@ class Everywhere:
     threads: int | None = None
 
 
-def build_app() -> cyclopts.App:
-    """The whole command line. Nothing heavy is imported before a command runs."""
+def build_app(command: str = "") -> cyclopts.App:
+    """The command line. Nothing heavy is imported before a command runs.
+
+    Args:
+        command: Build only what this command needs; by default all commands.
+    """
     from convscope import __version__
 
     app = cyclopts.App(
@@ -117,10 +125,12 @@ def build_app() -> cyclopts.App:
         app.register_install_completion_command(
             help="Let the shell complete commands and options (bash, zsh, fish)."
         )
-    for name in COMMANDS:
-        import_module(f"convscope.cli._{name}").register(app)
+    module = MODULES.get(command)
+    for name in MODULE_ORDER if module is None else (module,):
+        import_module(f"convscope.cli.{name}").register(app)
     for name in EXAMPLES:
-        app[name].help_epilogue = epilogue(name)
+        if module is None or name == command:
+            app[name].help_epilogue = epilogue(name)
     return app
 
 
@@ -141,10 +151,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if page := wanted_page(words):
             show_page(page)
             return 0
-        app = build_app()
+        app = build_app(words[0] if words else "")
         words = translated(app, words)
         VOICE.words = tuple(words)
         result = app(words)
+        if wants_all_settings(words):
+            show_all_settings()
         sys.stdout.flush()
         return result if isinstance(result, int) and not isinstance(result, bool) else 0
     except cyclopts.CycloptsError as error:

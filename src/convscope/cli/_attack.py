@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
 from convscope.attacks import ATTACKS, SHARED
 from convscope.cli._attack_judge import certify, evaluate
-from convscope.cli._attack_list import chosen_attack, registry_of
-from convscope.cli._attack_list import register as register_lists
-from convscope.cli._attack_settings import (
-    settings_written,
-    shown_default,
-    takes_target,
-    values_of,
-    without_budget,
-)
 from convscope.cli._attack_transfer import transfer
-from convscope.cli._early import check_names, check_out, check_seed
-from convscope.cli._model_options import NOTHING, OwnNetwork
+from convscope.cli._methods import chosen_attack, register_attacks, registry_of
 from convscope.cli._opened import opened_network, said_class
 from convscope.cli._opened import words as words_of
+from convscope.cli._options import (
+    NOTHING,
+    NOWHERE,
+    USUAL,
+    CommonOptions,
+    OutputOptions,
+    OwnNetwork,
+    check_names,
+)
 from convscope.cli._output import (
     data_place,
     emit,
@@ -31,8 +29,9 @@ from convscope.cli._output import (
     showing_progress,
     warn,
     watching,
-    wrote,
 )
+from convscope.cli._setting_values import split_words, values_of, without_budget
+from convscope.cli._settings import settings_written, shown_default, takes_target
 from convscope.errors import PartlyRefused, UsageError
 
 if TYPE_CHECKING:
@@ -44,9 +43,6 @@ if TYPE_CHECKING:
 COPIES = 20
 """Copies of its images that an attack holds, as measured for pgd."""
 
-Flag = Annotated[bool, cyclopts.Parameter(negative="")]
-Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="")]
-
 
 def attack(
     method: str,
@@ -54,13 +50,8 @@ def attack(
     /,
     *words: Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True)],
     target: str | None = None,
-    data_dir: Path | None = None,
-    out: Path | None = None,
-    seed: int = 0,
-    skip_bad: Flag = False,
-    offline: Flag = False,
-    force: Flag = False,
-    as_json: Json = False,
+    common: CommonOptions = USUAL,
+    output: OutputOptions = NOWHERE,
     network: OwnNetwork = NOTHING,
 ) -> None:
     """Attack images with a method of `convscope attack list`.
@@ -75,20 +66,15 @@ def attack(
             of the method as --name value.
         target: Class to reach, by name or number; all: every other class in turn. By default any
             wrong class.
-        data_dir: Folder that holds the data files.
-        out: Folder, or FILE.html.
-        seed: Of every draw.
-        skip_bad: Leave files of a folder out that cannot be read; exit with 8 if there were any.
-        offline: Never download.
-        force: Write over what --out names.
-        as_json: Print JSON.
+        common: What is the same everywhere.
+        output: What to write.
         network: What the files of a network of your own do not say. A setting of the method that
             has the same name (--mean, --classes) goes first.
     """
     chosen = chosen_attack(method)
     registry = registry_of(chosen)
     known = settings_written(registry, chosen)
-    specs, options = _split(list(words))
+    specs, options = split_words(words)
     network, more = network.without(set(known))
     options, budget = without_budget(known, options + more)
     settings = values_of(chosen, known, options)
@@ -96,10 +82,10 @@ def attack(
         raise UsageError("--eot-samples without --transforms does nothing", code="U11",
                          hint="--transforms rotation,crop, or leave --eot-samples out")  # fmt: skip
     check_target(target, takes_target(registry, chosen), chosen)
-    check_seed(seed)
+    common.check()
     if not specs:
         raise UsageError("no images given", expected="such as mnist:test/0-99 or photo.png")
-    check_out(out, force=force)
+    output.check()
     check_names(models=[model], images=specs)
     if budget is not None:
         warn(
@@ -113,11 +99,11 @@ def attack(
     from convscope.data import DATASETS, select_images
 
     run = registry[chosen]
-    classifier = opened_network(model, network=network)
-    with showing_progress("reading images") as step:
+    classifier = opened_network(model, network=network, device=common.device)
+    with showing_progress("reading images"):
         images = select_images(
-            specs, like=classifier, data_dir=data_dir, offline=offline, skip_bad=skip_bad,
-            progress=step,
+            specs, like=classifier, data_dir=common.data_dir, offline=common.offline,
+            skip_bad=common.skip_bad,
         )  # fmt: skip
     for note in images.notes:
         warn(note)
@@ -130,7 +116,7 @@ def attack(
         names, pixels, labels, settings["targets"] = _toward_all(
             classifier, names, pixels, labels, run, chosen
         )
-    about = _add_arguments(settings, run, classifier, target, len(names), seed, chosen)
+    about = _add_arguments(settings, run, classifier, target, len(names), common.seed, chosen)
     with watching(f"attacking {len(names)} images by {chosen}"):
         result = run(classifier, pixels, labels, **settings)
     summary = {**result.summary(), **about, "model": classifier.source}
@@ -139,24 +125,20 @@ def attack(
         summary["within_epsilon"] = within(result, budget)
     for flag in getattr(result, "flags", ()):
         warn(str(flag))
-    if as_json:
+    if common.as_json:
         emit(summary, as_json=True)
     else:
-        from convscope.cli._attack_output import spoken
+        from convscope.pages import spoken
 
         within_budget = summary.get("within_epsilon")
         shown = {"target": f"{t['number']} {t['name']!r}"} if (t := about.get("target")) else {}
         inside = {} if within_budget is None else _spoken_within(within_budget)
         emit(spoken(result) | shown | inside)
-    if out is not None:
-        from convscope.cli._attack_output import write
-
-        write(result, names, out, force=force, known=images.labels is not None)
-        wrote(out)
+    output.write(result, names, known=images.labels is not None)
     data = specs[0].partition(":")[0]
     if data in DATASETS:
         command = words_of("convscope", "attack", "evaluate", model) + network.again()
-        where = f" --data {data}{data_place(data_dir)}"
+        where = f" --data {data}{data_place(common.data_dir)}"
         radius = settings.get("epsilon", budget)
         next_step(f"{command}{where} --epsilon {shown_default(0.1 if radius is None else radius)}")
     if images.refused:
@@ -194,14 +176,6 @@ def _spoken_within(found: dict[str, Any]) -> dict[str, str]:
         f"fooled within {sign} {found['epsilon']:g}": f"{found[norm]:,} of {found['task']:,} images"
         for norm, sign in (("linf", "L∞"), ("l2", "L2"))
     }
-
-
-def _split(words: list[str]) -> tuple[list[str], list[str]]:
-    """Images before the first option, options after it."""
-    for position, word in enumerate(words):
-        if word.startswith("--"):
-            return words[:position], words[position:]
-    return words, []
 
 
 def _add_arguments(
@@ -281,7 +255,7 @@ def register(app: cyclopts.App) -> None:
         "Each has its page: `convscope attack METHOD --help`.",
     )
     group.default(attack)
-    register_lists(group)
+    register_attacks(group)
     group.command(evaluate, name="evaluate")
     group.command(certify, name="certify")
     group.command(transfer, name="transfer")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import cyclopts
 
-from convscope.cli._attack_settings import shown_default
-from convscope.cli._early import check_names, check_number, check_out, check_seed
 from convscope.cli._gates import failed_gates, read_gates
-from convscope.cli._model_options import NOTHING, OwnNetwork
 from convscope.cli._opened import opened_data, opened_network, words
+from convscope.cli._options import (
+    NOTHING,
+    NOWHERE,
+    USUAL,
+    CommonOptions,
+    Effort,
+    OutputOptions,
+    OwnNetwork,
+    SplitName,
+    check_names,
+    check_number,
+)
 from convscope.cli._output import (
     Fraction,
     data_place,
@@ -21,13 +29,9 @@ from convscope.cli._output import (
     table,
     warn,
     watching,
-    wrote,
 )
+from convscope.cli._settings import shown_default
 from convscope.errors import GateFailed, UsageError
-
-Split = Literal["train", "validation", "test", "all"]
-Flag = Annotated[bool, cyclopts.Parameter(negative="")]
-Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="")]
 
 
 def evaluate(
@@ -37,17 +41,12 @@ def evaluate(
     data: str,
     epsilon: Fraction = 8 / 255,
     norm: Literal["linf", "l2"] = "linf",
-    effort: Literal["quick", "standard", "full"] = "standard",
-    split: Split | None = None,
+    effort: Effort = "standard",
+    split: SplitName | None = None,
     count: int = 1000,
     fail_under: list[str] | None = None,
-    skip_bad: Flag = False,
-    data_dir: Path | None = None,
-    out: Path | None = None,
-    seed: int = 0,
-    offline: Flag = False,
-    force: Flag = False,
-    as_json: Json = False,
+    common: CommonOptions = USUAL,
+    output: OutputOptions = NOWHERE,
     network: OwnNetwork = NOTHING,
 ) -> None:
     """Judge robustness: worst case over a suite of attacks, with automatic checks.
@@ -59,46 +58,38 @@ def evaluate(
         norm: linf or l2.
         effort: quick, standard or full.
         split: train, validation, test or all; by default as for `convscope eval`.
-        count: At most so many images: a sample with every class in proportion.
+        count: At most this many images: a sample with every class in proportion.
         fail_under: Exit with 1 unless reached: robust=0.4, accuracy=0.98 (without an attack).
             Several with commas; a number alone means robust.
-        skip_bad: Leave files out that cannot be read; exit with 8 if there were any.
-        data_dir: Folder that holds the data files.
-        out: Folder, or FILE.html.
-        seed: Of every draw.
-        offline: Never download.
-        force: Write over what --out names.
-        as_json: Print JSON.
+        common: What is the same everywhere.
+        output: What to write.
         network: What the files of a network of your own do not say.
     """
     gates = read_gates(fail_under or [], ("robust", "accuracy"), bare="robust")
     check_number("--epsilon", epsilon, least=0)
     check_number("--count", count)
-    check_seed(seed)
-    check_out(out, force=force)
+    common.check()
+    output.check()
     check_names(models=[model], data=data)
     import torch
 
     from convscope.robustness import evaluate as judge
 
-    classifier = opened_network(model, network=network)
-    opened = opened_data(
-        classifier, data, split=split, count=count, seed=seed, data_dir=data_dir, offline=offline,
-        skip_bad=skip_bad,
-    )  # fmt: skip
+    classifier = opened_network(model, network=network, device=common.device)
+    opened = opened_data(classifier, data, split=split, count=count, common=common)
     part = opened.split
     title = f"attacking {len(part)} images, effort {effort}"
     with watching(title):
         result = judge(
             classifier,
-            part.floats(),
+            part.to_float(),
             part.labels,
             epsilon=epsilon,
             norm=norm,
             effort=effort,
-            generator=torch.Generator().manual_seed(seed),
+            generator=torch.Generator().manual_seed(common.seed),
         )
-    if as_json:
+    if common.as_json:
         emit(
             {
                 **result.summary(),
@@ -127,13 +118,9 @@ def evaluate(
     for check in result.checks:
         if check.verdict == "warn":
             warn(f"{check.name}: {check.sentence}")
-    if out is not None:
-        from convscope.cli._attack_output import write
-
-        write(result, (), out, force=force)
-        wrote(out)
+    output.write(result)
     again = words("convscope", "audit", model) + network.again()
-    next_step(f"{again} {words('--data', data)}{data_place(data_dir)}")
+    next_step(f"{again} {words('--data', data)}{data_place(common.data_dir)}")
     found = {"robust": result.robust_accuracy, "accuracy": result.clean_accuracy}
     if failed := failed_gates(gates, found):
         raise GateFailed("; ".join(failed))
@@ -148,15 +135,10 @@ def certify(
     std: Annotated[Fraction, cyclopts.Parameter(name=["--std", "--sigma"])],
     draws: int = 10_000,
     alpha: float = 0.001,
-    images: int = 500,
-    split: Split | None = None,
-    skip_bad: Flag = False,
-    data_dir: Path | None = None,
-    out: Path | None = None,
-    seed: int = 0,
-    offline: Flag = False,
-    force: Flag = False,
-    as_json: Json = False,
+    count: int = 500,
+    split: SplitName | None = None,
+    common: CommonOptions = USUAL,
+    output: OutputOptions = NOWHERE,
     network: OwnNetwork = NOTHING,
 ) -> None:
     """Certify the vote of noisy copies (randomized smoothing): L2 radii that no attack can break.
@@ -169,47 +151,39 @@ def certify(
         std: Standard deviation of the noise in pixel units, such as 0.5.
         draws: Noisy copies per image.
         alpha: Probability that a certificate is wrong.
-        images: At most so many: a sample with every class in proportion.
+        count: At most this many images: a sample with every class in proportion.
         split: train, validation, test or all; by default as for `convscope eval`.
-        skip_bad: Leave files out that cannot be read; exit with 8 if there were any.
-        data_dir: Folder that holds the data files.
-        out: Folder, or FILE.html.
-        seed: Of every draw.
-        offline: Never download.
-        force: Write over what --out names.
-        as_json: Print JSON.
+        common: What is the same everywhere.
+        output: What to write.
         network: What the files of a network of your own do not say.
     """
-    check_number("--images", images)
+    check_number("--count", count)
     check_number("--draws", draws)
     check_number("--std", std, least=1e-6)
     if not 0 < alpha < 1:
         raise UsageError(f"--alpha {alpha}", code="U05", expected="more than 0 and less than 1")
-    check_seed(seed)
-    check_out(out, force=force)
+    common.check()
+    output.check()
     check_names(models=[model], data=data)
     import torch
 
     from convscope.robustness import certify as judge
 
-    classifier = opened_network(model, network=network)
-    opened = opened_data(
-        classifier, data, split=split, count=images, seed=seed, data_dir=data_dir, offline=offline,
-        skip_bad=skip_bad,
-    )  # fmt: skip
+    classifier = opened_network(model, network=network, device=common.device)
+    opened = opened_data(classifier, data, split=split, count=count, common=common)
     part = opened.split
     with watching(f"certifying {len(part)} images"):
         result = judge(
             classifier,
-            part.floats(),
+            part.to_float(),
             part.labels,
             std=std,
             draws=draws,
             alpha=alpha,
-            generator=torch.Generator().manual_seed(seed),
+            generator=torch.Generator().manual_seed(common.seed),
         )
     summary = result.summary()
-    if as_json:
+    if common.as_json:
         emit(
             {
                 **summary,
@@ -229,11 +203,8 @@ def certify(
         say(
             f"abstained on {summary['abstained']} of {len(part)} images; {summary['seconds']:.0f} s"
         )
-    if out is not None:
-        from convscope.cli._attack_output import write
-
-        write(result, (), out, force=force)
-        wrote(out)
+    output.write(result)
     again = words("convscope", "attack", "evaluate", model) + network.again()
-    next_step(f"{again} {words('--data', data)}{data_place(data_dir)} --norm l2 --epsilon {std:g}")
+    where = f"{words('--data', data)}{data_place(common.data_dir)}"
+    next_step(f"{again} {where} --norm l2 --epsilon {std:g}")
     opened.raise_if_refused()

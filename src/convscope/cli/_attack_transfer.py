@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-import cyclopts
-
-from convscope.cli._attack_list import chosen_attack
-from convscope.cli._attack_settings import REQUIRED, settings_written, shown_default, takes_target
-from convscope.cli._early import check_names, check_number, check_out, check_seed
+from convscope.cli._methods import chosen_attack
 from convscope.cli._opened import opened_data, opened_network, words
+from convscope.cli._options import (
+    NOWHERE,
+    USUAL,
+    CommonOptions,
+    OutputOptions,
+    SplitName,
+    check_names,
+    check_number,
+)
 from convscope.cli._output import (
     Fraction,
     data_place,
@@ -19,16 +23,13 @@ from convscope.cli._output import (
     table,
     warn,
     watching,
-    wrote,
 )
+from convscope.cli._settings import REQUIRED, settings_written, shown_default, takes_target
 from convscope.errors import UsageError
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
     from convscope.cli._opened import OpenedData
-
-Flag = Annotated[bool, cyclopts.Parameter(negative="")]
-Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="")]
 
 
 def transfer(
@@ -36,15 +37,10 @@ def transfer(
     data: str,
     method: str = "mi-fgsm",
     epsilon: Fraction = 8 / 255,
-    split: Literal["train", "validation", "test", "all"] | None = None,
+    split: SplitName | None = None,
     count: int = 200,
-    skip_bad: Flag = False,
-    data_dir: Path | None = None,
-    out: Path | None = None,
-    seed: int = 0,
-    offline: Flag = False,
-    force: Flag = False,
-    as_json: Json = False,
+    common: CommonOptions = USUAL,
+    output: OutputOptions = NOWHERE,
 ) -> None:
     """Make adversarial images on each of several networks and show them to all the others.
 
@@ -56,14 +52,9 @@ def transfer(
         method: The attack; mi-fgsm is made for transfer.
         epsilon: Radius in pixel units, such as 0.3 or 8/255.
         split: train, validation, test or all; by default as for `convscope eval`.
-        count: At most so many images: a sample with every class in proportion.
-        skip_bad: Leave files out that cannot be read; exit with 8 if there were any.
-        data_dir: Folder that holds the data files.
-        out: Folder, or FILE.html.
-        seed: Of the sample.
-        offline: Never download.
-        force: Write over what --out names.
-        as_json: Print JSON.
+        count: At most this many images: a sample with every class in proportion.
+        common: What is the same everywhere.
+        output: What to write.
     """
     if len(models) < 2 or len(set(models)) < len(models):
         raise UsageError(
@@ -74,33 +65,30 @@ def transfer(
         )
     check_number("--count", count)
     check_number("--epsilon", epsilon, least=0)
-    check_seed(seed)
-    check_out(out, force=force)
+    common.check()
+    output.check()
     check_names(models=models, data=data)
     method = chosen_attack(method, shared=False)
     settings = _settings(method, epsilon)
     from convscope.robustness import model_transfer
 
-    classifiers = {name: opened_network(name, named=True) for name in models}
+    classifiers = {name: opened_network(name, named=True, device=common.device) for name in models}
     shapes = {classifier.input_shape for classifier in classifiers.values()}
     if len(shapes) > 1:
         raise UsageError("the networks take images of different sizes", code="M14")
     first = next(iter(classifiers.values()))
-    opened = opened_data(
-        first, data, split=split, count=count, seed=seed, data_dir=data_dir, offline=offline,
-        skip_bad=skip_bad,
-    )  # fmt: skip
+    opened = opened_data(first, data, split=split, count=count, common=common)
     _same_classes(classifiers, opened)
     part = opened.split
     with watching(f"{method} on {len(models)} networks, {len(part)} images"):
         found = model_transfer(
             classifiers,
-            part.floats(),
+            part.to_float(),
             part.labels,
             attack=method,
             **settings,
         )
-    if as_json:
+    if common.as_json:
         emit({**found.summary(), "data": data, **opened.facts()}, as_json=True)
     else:
         table(
@@ -111,14 +99,10 @@ def transfer(
             ],
             title=f"share of images fooled by {method}, epsilon {shown_default(epsilon)}",
         )
-    if out is not None:
-        from convscope.cli._attack_output import write
-
-        write(found, (), out, force=force)
-        wrote(out)
+    output.write(found)
     next_step(
         words("convscope", "attack", "evaluate", models[0], "--data", data)
-        + data_place(data_dir)
+        + data_place(common.data_dir)
         + f" --epsilon {shown_default(epsilon)}"
     )
     opened.raise_if_refused()

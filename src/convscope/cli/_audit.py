@@ -8,14 +8,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 import cyclopts
 
 from convscope._metrics import METRICS, gates_of
-from convscope.cli._early import check_names, check_number, check_out, check_seed
 from convscope.cli._gates import failed_gates, read_gates
-from convscope.cli._model_options import NOTHING, OwnNetwork
+from convscope.cli._opened import opened_network
+from convscope.cli._options import (
+    NOTHING,
+    USUAL,
+    CommonOptions,
+    Effort,
+    Flag,
+    OwnNetwork,
+    SplitName,
+    check_names,
+    check_number,
+    check_out,
+)
 from convscope.cli._output import (
     Fraction,
     emit,
@@ -25,7 +36,15 @@ from convscope.cli._output import (
     warn,
     wrote,
 )
-from convscope.errors import DataError, GateFailed, PartlyRefused, ResourceError, UsageError
+from convscope.errors import (
+    DataError,
+    GateFailed,
+    PartlyRefused,
+    ResourceError,
+    UsageError,
+    choose,
+)
+from convscope.studies import AUDIT_SECTIONS
 
 if TYPE_CHECKING:
     from convscope.studies import AuditResult
@@ -36,24 +55,20 @@ def audit_model(
     /,
     *,
     data: str,
-    data_dir: Path | None = None,
     out: Path = Path("report.html"),
-    pdf: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    pdf: Flag = False,
     fail_under: list[str] | None = None,
     epsilon: Fraction | None = None,
-    effort: Literal["quick", "standard", "full"] = "quick",
-    images: int = 8,
-    attacked: int = 200,
+    effort: Effort = "quick",
+    count: int = 200,
+    shown: int = 8,
     judge: str | None = None,
     certify: Fraction | None = None,
     only: list[str] | None = None,
-    split: Literal["train", "validation", "test", "all"] | None = None,
-    seed: int = 0,
-    skip_bad: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    force: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    offline: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    accept_modified_data: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+    split: SplitName | None = None,
+    force: Flag = False,
+    accept_modified_data: Flag = False,
+    common: CommonOptions = USUAL,
     network: OwnNetwork = NOTHING,
 ) -> None:
     """Judge, look into and attack a classifier; write one self-contained HTML report.
@@ -61,7 +76,6 @@ def audit_model(
     Args:
         model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
         data: digits, mnist, cifar10, shapes, pets or folder:DIRECTORY.
-        data_dir: Folder that holds the data files.
         out: The HTML file. Numbers, pictures and tables go to a folder of the same name beside it.
         pdf: Also print a PDF.
         fail_under: Exit with 1 unless reached: accuracy=0.98, robust=0.4 (at --epsilon),
@@ -70,35 +84,32 @@ def audit_model(
         epsilon: L-infinity budget of the headline robust accuracy; 0.1 for gray images and 8/255
             for color by default.
         effort: How hard attacks try.
-        images: How many images to show where images are shown.
-        attacked: How many images attacks are measured on: a sample with every class in
-            proportion.
-        judge: An independently trained MODEL of the same classes that reads the grown images.
+        count: At most this many images are attacked: a sample with every class in proportion.
+        shown: How many images to show where images are shown.
+        judge: An independently trained MODEL of the same classes that predicts the
+            optimized images.
         certify: Also certify for Gaussian noise of this standard deviation, such as 0.5 (randomized
             smoothing; thousands of passes per image).
         only: Only these sections, such as performance,robustness.
         split: train, validation, test or all to judge on; by default as for `convscope eval`.
-        seed: Of every random choice.
-        skip_bad: Leave files out that cannot be read; exit with 8 if there were any.
         force: Replace an earlier report.
-        offline: Never download.
         accept_modified_data: Go on with data files whose checksum is not the known one.
-        as_json: Print the headline numbers as JSON.
+        common: What is the same everywhere.
         network: What the files of a network of your own do not say.
     """
     gates = read_gates(fail_under or [], gates_of("audit"))
     check_names(models=[model, judge], data=data)
-    check_number("--images", images)
-    check_number("--attacked", attacked)
+    check_number("--count", count)
+    check_number("--shown", shown)
     check_number("--epsilon", epsilon, least=0, most=1)
     check_number("--certify", certify, least=1e-6)
-    check_seed(seed)
+    common.check()
     check_out(out, force=True, folder=False)
     sections = [part.strip() for text in only or [] for part in text.split(",") if part.strip()]
     if only and not sections:
         raise UsageError("--only names no section", code="U01", expected="such as performance")
+    sections = [choose("section", name, AUDIT_SECTIONS) for name in sections]
     from convscope.data import match_classes, open_dataset
-    from convscope.models import load
     from convscope.reports import refuse_taken
     from convscope.studies import audit
 
@@ -107,40 +118,40 @@ def audit_model(
     refuse_taken(folder, force=force)
     if out.exists() and not force:
         refuse_taken(out, force=False)
-    classifier = network.load(model)
-    with showing_progress("reading images") as step:
+    classifier = opened_network(model, network=network, device=common.device)
+    other = None if judge is None else opened_network(judge, named=True, device=common.device)
+    with showing_progress("reading images"):
         dataset = open_dataset(
             data,
-            data_dir=data_dir,
-            offline=offline,
+            data_dir=common.data_dir,
+            offline=common.offline,
             accept_modified=accept_modified_data,
-            skip_bad=skip_bad,
+            skip_bad=common.skip_bad,
             input_shape=classifier.input_shape,
             resize=classifier.resize,
             check_classes=partial(match_classes, network=classifier.class_names, where=data),
-            progress=step,
         )
     with announced("auditing") as on_progress:
         result = audit(
             classifier,
             dataset,
             out_folder=folder,
-            images_per_section=images,
-            attacked_images=attacked,
+            images_per_section=shown,
+            attacked_images=count,
             epsilon=epsilon,
             effort=effort,
             run_folder=model if (Path(model) / "metrics.csv").is_file() else None,
-            judge=None if judge is None else load(judge),
+            judge=other,
             certify_sigma=certify,
             sections=sections or None,
             split=split,
-            seed=seed,
+            seed=common.seed,
             command=shlex.join(["convscope", *sys.argv[1:]]),
             force=force,
             on_progress=on_progress,
         )
     refused = write_pages(folder, out, pdf=pdf)
-    if as_json:
+    if common.as_json:
         about = {"model": model, "data": data, "report": str(out)}
         emit({**about, **result.summary(), "refused": list(dataset.refused)}, as_json=True)
     else:
@@ -161,8 +172,6 @@ def html_path(out: Path) -> Path:
 @contextmanager
 def announced(title: str) -> Iterator[Callable[[int, int, str], None]]:
     """A progress display for `audit`."""
-    from convscope.studies import AUDIT_SECTIONS
-
     with progress(title, total=len(AUDIT_SECTIONS)) as bar:
         state = {"done": 0}
 
@@ -218,7 +227,7 @@ def render_report(
     /,
     *,
     out: Path | None = None,
-    pdf: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    pdf: Flag = False,
 ) -> None:
     """Render a report folder again: HTML from JSON, pictures and tables, without computing.
 

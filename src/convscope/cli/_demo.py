@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
 
 import cyclopts
 
 from convscope.cli._audit import announced, headline, write_pages
-from convscope.cli._early import check_out, check_seed
 from convscope.cli._opened import words
+from convscope.cli._options import Flag, check_out, check_seed
 from convscope.cli._output import emit, fresh_name, next_step, say, wrote
 from convscope.errors import UsageError
 
@@ -22,7 +21,7 @@ def demo(
     *,
     out: Path = Path("runs/demo"),
     seed: int = 0,
-    pdf: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    pdf: Flag = False,
 ) -> None:
     """Train on real handwritten digits, judge, look inside, attack, and write a report.
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import cyclopts
 
+from convscope.cli._options import Json
 from convscope.cli._output import emit, next_step, progress, say, table
 from convscope.errors import ConvscopeError, GateFailed, printable
 from convscope.models import ADAPTERS
@@ -63,7 +64,7 @@ class Finding:
 def doctor(
     *,
     data_dir: Path | None = None,
-    as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+    as_json: Json = False,
 ) -> None:
     """Check Python, torch, device, threads, libraries, data and disk; print what to do.
 
@@ -194,7 +195,7 @@ def check_libraries(data_dir: Path | None) -> list[Finding]:
 
 def check_browser(data_dir: Path | None) -> list[Finding]:
     """Who would print a PDF."""
-    from convscope.reports._pdf import find_browser
+    from convscope.reports import find_browser
 
     browser = find_browser()
     there = browser or (find_spec("weasyprint") and "weasyprint")
@@ -210,28 +211,30 @@ def check_browser(data_dir: Path | None) -> list[Finding]:
 
 def check_data(data_dir: Path | None) -> list[Finding]:
     """Which data sets are here; they are looked for, not read."""
-    from convscope.data import DATASETS, stored
-    from convscope.data._download import PETS_HINT
+    from convscope.data import DATASETS, status
 
     found = []
     for name in DATASETS:
         try:
-            here = stored(name, data_dir)
+            here = status(name, data_dir)
         except ConvscopeError as error:
             found.append(Finding(what=f"data {name}", state=BROKEN, found=error.what,
                                  fix=error.hint or error.expected))  # fmt: skip
             continue
-        words = "built in" if here.ready and not here.files else "found"
+        words = "built in" if here.built_in else "found"
         if here.files:
             words += f" in {here.files[0].parent}"
-        if here.ready:
+        if here.ready is None:
+            fix, words = "", "not known: its record does not say"
+        elif here.ready:
             fix = ""
         elif here.download_bytes:
             where = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
-            fix = f"convscope data get {name}{where}"
+            fix = f"convscope data download {name}{where}"
             words = f"not on this machine ({here.download_bytes / 1e6:,.0f} MB to download)"
         else:
-            fix, words = f"convscope does not download it: {PETS_HINT}", "not on this machine"
+            fix = f"convscope does not download it: {here.by_hand}"
+            words = "not on this machine"
         state = OK if here.ready else MISSING
         found.append(Finding(what=f"data {name}", state=state, found=words, fix=fix))
     return found

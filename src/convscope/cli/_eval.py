@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import cyclopts
 
 from convscope._metrics import METRICS, gates_of
-from convscope.cli._early import check_names, check_number, check_seed
 from convscope.cli._gates import failed_gates, read_gates
-from convscope.cli._model_options import NOTHING, OwnNetwork
-from convscope.cli._opened import opened_data, words
-from convscope.cli._output import data_place, emit, next_step, table, warn, watching
+from convscope.cli._opened import opened_data, opened_network, words
+from convscope.cli._options import (
+    NOTHING,
+    USUAL,
+    CommonOptions,
+    Flag,
+    OwnNetwork,
+    SplitName,
+    check_names,
+    check_number,
+)
+from convscope.cli._output import data_place, emit, next_step, table, watching
 from convscope.errors import GateFailed, choose
 
 if TYPE_CHECKING:
@@ -28,16 +35,12 @@ def evaluate_model(
     /,
     *,
     data: str,
-    data_dir: Path | None = None,
-    split: Literal["train", "validation", "test", "all"] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
+    split: SplitName | None = None,
+    count: int | None = None,
     fail_under: list[str] | None = None,
-    skip_bad: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    offline: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    accept_modified_data: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    allow_nonfinite: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    as_json: Annotated[bool, cyclopts.Parameter(name="--json")] = False,
+    accept_modified_data: Flag = False,
+    allow_nonfinite: Flag = False,
+    common: CommonOptions = USUAL,
     network: OwnNetwork = NOTHING,
 ) -> None:
     """Judge a classifier: accuracy with its interval, per class, confusion, calibration, mistakes.
@@ -45,40 +48,33 @@ def evaluate_model(
     Args:
         model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
         data: digits, mnist, cifar10, shapes, pets or folder:DIRECTORY.
-        data_dir: Folder that holds the data files.
         split: train, validation, test or all. By default test; all images of a folder that has no
             test folder, if the network was not trained on it.
-        limit: Only so many images: a sample with every class in proportion.
-        seed: Of that sample.
+        count: At most this many images: a sample with every class in proportion; all by default.
         fail_under: Exit with 1 unless reached: accuracy=0.98, mean-per-class=0.97, top3=0.99;
             calibration-error=0.02 and loss=0.1 are upper limits. Several with commas; a number
             alone means accuracy.
-        skip_bad: Leave files out that cannot be read; exit with 8 if there were any.
-        offline: Never download.
         accept_modified_data: Go on with data files whose checksum is not the known one.
         allow_nonfinite: Load weights with NaN or infinity.
-        as_json: Print JSON.
+        common: What is the same everywhere.
         network: What the files of a network of your own do not say.
     """
     gates = read_gates(fail_under or [], gates_of("eval"), bare="accuracy")
     check_names(models=[model], data=data)
-    check_number("--limit", limit)
-    check_seed(seed)
+    check_number("--count", count)
+    common.check()
     from convscope.training import evaluate
 
-    classifier = network.load(model, allow_nonfinite=allow_nonfinite)
-    for flag in classifier.flags:
-        warn(flag)
+    classifier = opened_network(
+        model, network=network, device=common.device, allow_nonfinite=allow_nonfinite
+    )
     opened = opened_data(
         classifier,
         data,
         split=split,
-        count=limit,
-        seed=seed,
-        data_dir=data_dir,
-        offline=offline,
+        count=count,
+        common=common,
         accept_modified=accept_modified_data,
-        skip_bad=skip_bad,
     )
     part = opened.split
     with watching(f"predicting {len(part):,} {part.name} images"):
@@ -88,7 +84,7 @@ def evaluate_model(
         choose("gate", name, result.metrics())
     about = {"model": model, "source": classifier.source, "data": data, **opened.facts()}
     about["execution"] = classifier.describe()["execution"]
-    if as_json:
+    if common.as_json:
         emit(about | facts, as_json=True)
     else:
         _print(result)
@@ -97,7 +93,7 @@ def evaluate_model(
         raise GateFailed("; ".join(failed))
     opened.raise_if_refused()
     again = words("convscope", "audit", model) + network.again()
-    next_step(f"{again} {words('--data', data)}{data_place(data_dir)}")
+    next_step(f"{again} {words('--data', data)}{data_place(common.data_dir)}")
 
 
 def report(result: Evaluation, part: Split) -> dict[str, Any]:
@@ -110,8 +106,8 @@ def report(result: Evaluation, part: Split) -> dict[str, Any]:
         "class_names": result.class_names,
         "confusion": None if many else result.confusion,
         "confusion_pairs": [
-            {"true": true, "predicted": read, "images": int(result.confusion[true, read])}
-            for true, read in pairs
+            {"true": true, "predicted": predicted, "images": int(result.confusion[true, predicted])}
+            for true, predicted in pairs
         ],
         "mistakes": [
             {

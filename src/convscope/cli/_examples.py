@@ -7,7 +7,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "demo": ("convscope demo", "convscope demo --out runs/first"),
     "data": (
         "convscope data list",
-        "convscope data get mnist",
+        "convscope data download mnist",
         "convscope data verify mnist --data-dir ~/data",
     ),
     "models": ("convscope models list", "convscope models show mnist-conv2-fc"),
@@ -24,6 +24,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "inspect": (
         "convscope inspect runs/digits digits:test/7 --show saliency,occlusion --out look",
+        "convscope inspect runs/digits digits:test/7 --show occlusion --window 4 --stride 2",
+        "convscope inspect settings occlusion",
         "convscope inspect runs/digits digits:test/0-3 --targets all --out look.html",
         'convscope inspect runs/digits "digits:test?class=7/0-4" --show occlusion',
         "convscope inspect runs/digits --units pool2:0-9 --at center --out neurons",
@@ -36,7 +38,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope attack l2-gradient-ascent runs/digits digits:test/7 --target 3 --out f.html",
         "convscope attack l2-gradient-ascent runs/digits digits:test/7 --target all --out all.html",
         "convscope attack evaluate runs/digits --data digits --epsilon 0.1 --effort quick",
-        "convscope attack certify runs/digits --data digits --sigma 0.25 --images 20",
+        "convscope attack certify runs/digits --data digits --sigma 0.25 --count 20",
         "convscope attack transfer mnist-conv1 mnist-conv2 --data digits --epsilon 0.1",
         "convscope attack settings pgd",
     ),

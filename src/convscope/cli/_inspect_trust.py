@@ -1,13 +1,21 @@
-"""``convscope inspect MODEL --trust``: whether to believe explanations."""
+"""``convscope inspect MODEL --trust``: which explanations to trust."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convscope.cli._inspect_words import counted, duration, shares_of_work
 from convscope.cli._opened import opened_data
-from convscope.cli._output import emit, progress, say, table, warn, wrote
+from convscope.cli._options import Common, Output
+from convscope.cli._output import (
+    counted,
+    emit,
+    progress,
+    say,
+    shares_of_work,
+    table,
+    warn,
+    wrote,
+)
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
@@ -28,22 +36,32 @@ def judge_methods(
     classifier: Classifier,
     chosen: list[str] | None,
     data: str,
-    data_dir: Path | None,
     split: str | None,
     count: int | None,
-    skip_bad: bool,
-    offline: bool,
-    seed: int,
-    out: Path | None,
-    force: bool,
-    as_json: bool,
+    common: Common,
+    output: Output,
 ) -> None:
+    """Put explanation methods to tests on a sample of a data set.
+
+    Args:
+        classifier: The network.
+        chosen: The methods; by default all that are quick enough for images of this size.
+        data: The data set.
+        split: Of the data.
+        count: At most this many images.
+        common: Where data are, and the seed.
+        output: What to write.
+    """
     import torch
 
     from convscope.explanations import EXPLANATIONS, PASSES
-    from convscope.studies._inspection import write_trust
-    from convscope.studies._inspection_tables import trust_rows
-    from convscope.studies._trust import passes_of_trust, seconds_per_pass, trust_on
+    from convscope.pages import (
+        passes_of_trust,
+        seconds_per_pass,
+        trust_on,
+        trust_rows,
+        write_trust,
+    )
 
     large = min(classifier.input_shape[1:]) > SMALL
     usual = [n for n in EXPLANATIONS if not (large and PASSES.get(n, 2) > MOST_PASSES_IF_LARGE)]
@@ -54,35 +72,47 @@ def judge_methods(
     methods = {name: EXPLANATIONS[name] for name in names}
     most = count if count is not None else COUNT_IF_LARGE if large else COUNT
     opened = opened_data(
-        classifier, data, split=split, count=most, seed=seed, data_dir=data_dir, offline=offline,
-        skip_bad=skip_bad, labels_needed=False,
-    )  # fmt: skip
+        classifier, data, split=split, count=most, common=common, labels_needed=False
+    )
     sample, dataset = opened.split, opened.dataset
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(common.seed)
     work = passes_of_trust(classifier, len(sample), {n: PASSES.get(n, 2) for n in methods})
-    seconds = sum(work.values()) * seconds_per_pass(classifier, sample.floats())
+    seconds = sum(work.values()) * seconds_per_pass(classifier, sample.to_float())
     if seconds > WORTH_SAYING:
         say(f"about {duration(seconds)} for {counted(len(sample))}; --count and --show change that")
-    with progress("judging explanations", total=100) as bar:
+    with progress("evaluating explanations", total=100) as bar:
         found = trust_on(
             classifier,
             sample,
             methods,
             classes=classifier.num_classes if opened.labelled else 0,
             generator=generator,
-            on_progress=shares_of_work(bar, work, "judging"),
+            on_progress=shares_of_work(bar, work, "evaluating"),
         )
     lines = trust_rows(found)
-    if as_json:
+    if common.as_json:
         facts = {"data": data, **opened.facts()}
         emit(facts | {"images": found.images, "methods": lines, "notes": found.notes}, as_json=True)
     else:
         applied = [key for key in lines[0] if any(line[key] is not None for line in lines)]
         shown = [["" if line[key] is None else line[key] for key in applied] for line in lines]
-        table(applied, shown, title="whom to believe")
+        table(applied, shown, title="which explanations to trust")
     for text in found.notes:
         warn(text)
-    if out is not None:
-        write_trust(found, out, title=f"Whom to believe: {dataset.name}", force=force)
-        wrote(out)
+    if output.out is not None:
+        title = f"Which explanations to trust: {dataset.name}"
+        write_trust(found, output.out, title=title, force=output.force, formats=output.kinds)
+        wrote(output.out)
     opened.raise_if_refused()
+
+
+def duration(seconds: float) -> str:
+    """Roughly.
+
+    Example:
+        >>> duration(40), duration(400), duration(10000)
+        ('40 seconds', '7 minutes', '3 hours')
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds / 10)) * 10} seconds"
+    return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{round(seconds / 3600)} hours"

@@ -1,11 +1,26 @@
-"""``convscope inspect MODEL --units``: what units like."""
+"""``convscope inspect MODEL --units``: images that maximize units."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from convscope.cli._output import SCREENFUL, emit, progress, say, table, warn, wrote
+from convscope.cli._opened import opened_network
+from convscope.cli._options import Common, Output, check_number
+from convscope.cli._output import (
+    SCREENFUL,
+    emit,
+    progress,
+    say,
+    showing_progress,
+    table,
+    warn,
+    wrote,
+)
+from convscope.cli._setting_values import values_of
+from convscope.cli._settings import Setting, settings_of
+from convscope.errors import UsageError, choose
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,45 +28,77 @@ if TYPE_CHECKING:
     from convscope.classifier import Classifier
 
 
-def look_at_units(
-    classifier: Classifier,
-    units: str,
-    place: Any,
-    recipe: str | None,
-    steps: int | None,
-    reference: Tensor | None,
-    judge: Classifier | None,
-    seed: int,
-    out: Path | None,
-    force: bool,
-    as_json: bool,
-) -> None:
+MOST_REFERENCES = 5000
+"""Training images that serve as reference."""
+
+STEPS = {"steps": Setting(name="steps", kinds=("int",), default=200, meaning="Number of steps.")}
+"""What every recipe takes."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """What is maximized, and how.
+
+    Attributes:
+        names: As typed, such as ``logits:3`` or ``pool2:0-9``.
+        at: Where in a map: ``"center"``, ``"mean"`` or (row, column).
+        recipe: A name in `RECIPES`; by default the best that the data allow.
+        options: Settings of the recipe, as typed.
+        data: Data set of reference images, if any.
+        judge: An independently trained model, if any.
+    """
+
+    names: str
+    at: Any = "center"
+    recipe: str | None = None
+    options: Sequence[str] = ()
+    data: str | None = None
+    judge: str | None = None
+
+
+def look_at_units(classifier: Classifier, wish: Units, common: Common, output: Output) -> None:
+    """Synthesize images for units and show how active they are.
+
+    Args:
+        classifier: The network.
+        wish: The units, and how to maximize them.
+        common: Where data are, and the seed.
+        output: What to write.
+    """
     import torch
 
-    from convscope.studies._inspection import write_units
-    from convscope.studies._inspection_tables import effect_rows, unit_rows
-    from convscope.visualizations import chosen_recipe, neuron_images
+    from convscope.pages import effect_rows, unit_rows, write_units
+    from convscope.visualizations import RECIPES, chosen_recipe, neuron_images
 
-    made = chosen_recipe(recipe, reference, **({} if steps is None else {"steps": steps}))
-    with progress(f"growing images of {units}", total=float(made.settings["steps"])) as bar:
+    known = STEPS
+    if wish.recipe is not None:
+        known = settings_of(RECIPES[choose("recipe", wish.recipe, RECIPES)])
+    settings = values_of(wish.recipe or "--units without --recipe", known, wish.options)
+    check_number("--steps", settings.get("steps"))
+    reference = reference_of(classifier, wish.data, common)
+    judge = None
+    if wish.judge is not None:
+        judge = opened_network(wish.judge, named=True, device=common.device)
+    made = chosen_recipe(wish.recipe, reference, **settings)
+    with progress(f"optimizing images of {wish.names}", total=float(made.settings["steps"])) as bar:
         found = neuron_images(
             classifier,
-            units,
-            at=place,
+            wish.names,
+            at=wish.at,
             recipe=made,
             reference=reference,
             judge=judge,
-            generator=torch.Generator().manual_seed(seed),
+            generator=torch.Generator().manual_seed(common.seed),
             on_step=lambda k, rows: bar.advance(1 if k else 0),
         )
     rows = unit_rows(found)
     if found.layer == "logits":
         for row, number in zip(rows, found.channels.tolist(), strict=True):
             row["unit"] = f"{number} {found.class_names[number]!r}"
-    if as_json:
+    if common.as_json:
         emit({"recipe": found.recipe, "units": rows, "effect": effect_rows(found)}, as_json=True)
     else:
-        kept = out is not None
+        kept = output.out is not None
         cells = [list(row.values()) for row in rows]
         table(list(rows[0]), cells, found.recipe, most=SCREENFUL, written=kept)
         if found.layer != "logits":
@@ -61,7 +108,47 @@ def look_at_units(
     for flag in found.flags:
         warn(flag)
     if found.judgement is not None:
-        say(f"the judge reads {found.judgement.right} of {len(found.units)} as intended")
-    if out is not None:
-        write_units(found, out, title=f"Units of {units.partition(':')[0]}", force=force)
-        wrote(out)
+        say(f"the judge predicts {found.judgement.right} of {len(found.units)} as intended")
+    if output.out is not None:
+        title = f"Units of {wish.names.partition(':')[0]}"
+        write_units(found, output.out, title=title, force=output.force, formats=output.kinds)
+        wrote(output.out)
+
+
+def reference_of(classifier: Classifier, data: str | None, common: Common) -> Tensor | None:
+    """Training images of a data set, for priors and comparisons."""
+    if data is None:
+        return None
+    from convscope.data import open_dataset, sample_rows
+
+    with showing_progress("reading images"):
+        dataset = open_dataset(
+            data,
+            data_dir=common.data_dir,
+            offline=common.offline,
+            skip_bad=common.skip_bad,
+            input_shape=classifier.input_shape,
+            resize=classifier.resize,
+        )
+    for reason in dataset.refused:
+        warn(reason)
+    part = dataset.train if len(dataset.train) else dataset.split("all")
+    return part.to_float(sample_rows(part.labels, MOST_REFERENCES, seed=common.seed))
+
+
+def place_in_map(text: str) -> Any:
+    """``center``, ``mean``, or a row and a column.
+
+    Raises:
+        UsageError: U01 or U03 for anything else.
+
+    Example:
+        >>> place_in_map("3,4"), place_in_map("mean")
+        ((3, 4), 'mean')
+    """
+    row, comma, column = text.partition(",")
+    if text == "ROW,COLUMN":
+        raise UsageError("--at ROW,COLUMN", code="U03", expected="two numbers, such as --at 3,4")
+    if comma and row.strip().isdecimal() and column.strip().isdecimal():
+        return int(row), int(column)
+    return choose("place", text, ("center", "mean", "ROW,COLUMN"))

@@ -5,20 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import cyclopts
 
-from convscope.cli._early import check_names
-from convscope.cli._model_options import NOTHING, OwnNetwork
+from convscope.cli._options import NOTHING, Flag, Json, OwnNetwork, check_names
 from convscope.cli._output import emit, next_step, table, warn
 from convscope.errors import UsageError
 from convscope.models import MODELS, model_forms, shipped
 
 
-def list_models(
-    pattern: str = "*", /, *, as_json: Annotated[bool, cyclopts.Parameter(name="--json")] = False
-) -> None:
+def list_models(pattern: str = "*", /, *, as_json: Json = False) -> None:
     """List the networks that can be trained by name.
 
     Args:
@@ -66,8 +63,8 @@ def show_model(
     model: str,
     /,
     *,
-    allow_nonfinite: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    as_json: Annotated[bool, cyclopts.Parameter(name="--json")] = False,
+    allow_nonfinite: Flag = False,
+    as_json: Json = False,
     network: OwnNetwork = NOTHING,
 ) -> None:
     """Show a network layer by layer: shapes, parameters, multiply-adds, receptive fields.

@@ -5,12 +5,11 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convscope.cli._model_options import NOTHING, ModelOptions
+from convscope.cli._options import NOTHING, USUAL, Common, ModelOptions
 from convscope.cli._output import showing_progress, warn
-from convscope.errors import DataError, PartlyRefused, UsageError
+from convscope.errors import DataError, PartlyRefused, ResourceError, UsageError
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
@@ -18,13 +17,37 @@ if TYPE_CHECKING:
 
 
 def opened_network(
-    model: str, *, named: bool = False, network: ModelOptions = NOTHING
+    model: str,
+    *,
+    named: bool = False,
+    network: ModelOptions = NOTHING,
+    device: str = "cpu",
+    allow_nonfinite: bool = False,
 ) -> Classifier:
-    """Load a network and say what is odd about it; with its name where there are several."""
+    """Load a network, move it to its device, and say what is odd about it.
+
+    Args:
+        model: What was typed.
+        named: Whether warnings name it, as is needed where there are several.
+        network: What the files do not say.
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+        allow_nonfinite: Load weights with NaN or infinity.
+
+    Raises:
+        ResourceError: ``"cuda"`` was asked for and there is none.
+    """
     from convscope.training import tune_allocator
 
     tune_allocator()
-    classifier = network.load(model)
+    classifier = network.load(model, allow_nonfinite=allow_nonfinite)
+    if device != "cpu":
+        import torch
+
+        if torch.cuda.is_available():
+            # Images and results stay on the CPU; a probe hands chunks over and takes them back.
+            classifier.module.to("cuda")
+        elif device == "cuda":
+            raise ResourceError("no GPU that torch can use", hint="--device cpu or --device auto")
     for flag in classifier.flags:
         warn(f"{model}: {flag}" if named else flag)
     return classifier
@@ -34,7 +57,7 @@ def opened_network(
 class OpenedData:
     """A data set in the classes of a network, and the part of it that a command works on.
 
-    Args:
+    Attributes:
         dataset: With the network's class numbers; images of other classes are left out.
         split: The images, all or a sample of the split that was chosen.
         match: How the classes were matched.
@@ -97,11 +120,8 @@ def opened_data(
     *,
     split: str | None = None,
     count: int | None = None,
-    seed: int = 0,
-    data_dir: Path | None = None,
-    offline: bool = False,
+    common: Common = USUAL,
     accept_modified: bool = False,
-    skip_bad: bool = False,
     labels_needed: bool = True,
 ) -> OpenedData:
     """A part of a data set, as the network takes its images and numbers its classes.
@@ -113,12 +133,9 @@ def opened_data(
         data: A data set's name or ``folder:DIRECTORY``.
         split: ``train``, ``validation``, ``test`` or ``all``; by default what suits
             (`Dataset.split_to_judge`).
-        count: At most so many images, a stratified sample (`sample_rows`).
-        seed: Of the sample.
-        data_dir: Folder that holds the data files.
-        offline: Never download.
+        count: At most this many images: a sample with every class in proportion (`sample_rows`).
+        common: Where the data are, and the seed of the sample.
         accept_modified: Go on with data files whose checksum is not the known one.
-        skip_bad: Leave unreadable files out.
         labels_needed: False: images whose classes the network does not have are welcome, too. If
             these are most classes, all images are kept, without labels.
     """
@@ -133,19 +150,18 @@ def opened_data(
         sample_rows,
     )
 
-    with showing_progress("reading images") as step:
+    with showing_progress("reading images"):
         found = open_dataset(
             data,
-            data_dir=data_dir,
-            offline=offline,
+            data_dir=common.data_dir,
+            offline=common.offline,
             accept_modified=accept_modified,
-            skip_bad=skip_bad,
+            skip_bad=common.skip_bad,
             input_shape=classifier.input_shape,
             resize=classifier.resize,
             check_classes=partial(match_classes, network=classifier.class_names, where=data)
             if labels_needed
             else None,
-            progress=step,
         )
     labelled = True
     try:
@@ -168,7 +184,7 @@ def opened_data(
     part = dataset.split(split)
     of = len(part)
     if count is not None and count < of:
-        part = part.subset(sample_rows(part.labels, count, seed=seed))
+        part = part.subset(sample_rows(part.labels, count, seed=common.seed))
     absent = match.absent(found.class_names, part.labels)
     if absent:
         warn(absent_sentence(absent, len(part)))

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import cyclopts
 
 from convscope.errors import UsageError, printable
+from convscope.files import plain_json
 
 
 @dataclass
@@ -83,6 +84,11 @@ def data_place(data_dir: Path | None) -> str:
     return "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
 
 
+def counted(count: int) -> str:
+    """A number of images, in words."""
+    return "1 image" if count == 1 else f"{count} images"
+
+
 def emit(value: Any, *, as_json: bool = False, text: str | None = None) -> None:
     """The result of a command, on stdout.
 
@@ -92,9 +98,7 @@ def emit(value: Any, *, as_json: bool = False, text: str | None = None) -> None:
         text: What people get; by default the plain entries of `value`, a line each.
     """
     if as_json:
-        from convscope.results import finite_json
-
-        print(json.dumps(finite_json(value), ensure_ascii=False, allow_nan=False))
+        print(json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False))
     elif text is not None:
         print(text)
     elif isinstance(value, dict):
@@ -126,7 +130,8 @@ def table(
         most: Show only so many rows, and say where all of them are.
         written: Whether the command also writes them to its ``--out``.
     """
-    if most is not None and len(rows) > most:
+    more = 0 if most is None else len(rows) - most
+    if most is not None and more > 0:
         place = "what --out names" if written else "--json, and --out NAME writes them"
         say(f"the first {most} of {len(rows):,} rows; all are in {place}")
         rows = rows[:most]
@@ -144,6 +149,8 @@ def table(
         drawn.add_column(header)
     for row in rows:
         drawn.add_row(*(Text(printable(_plain(cell))) for cell in row))
+    if more > 0:
+        drawn.add_row(f"... {more:,} more")
     Console().print(drawn)
 
 
@@ -154,11 +161,9 @@ class Progress:
         self,
         advance: Callable[[float], None],
         describe: Callable[[str], None],
-        restart: Callable[[float, str], None] = lambda total, text: None,
     ) -> None:
         self.advance = advance
         self.describe = describe
-        self.restart = restart
 
 
 @contextmanager
@@ -213,25 +218,49 @@ def watching(description: str) -> Iterator[Progress]:
             yield bar
 
 
+def shares_of_work(bar: Progress, work: dict[str, int], words: str) -> Callable[[str, float], None]:
+    """Pass (task, share of it) to a bar of 100, tasks weighted by their `work`."""
+    in_all = sum(work.values())
+    ends: dict[str, float] = {}
+    end = said = 0.0
+    for name, passes in work.items():
+        end += 100 * passes / in_all
+        ends[name] = end
+
+    def on_progress(name: str, share: float) -> None:
+        nonlocal said
+        reached = ends[name] - (1 - share) * 100 * work[name] / in_all
+        bar.describe(f"{words} {name}")
+        bar.advance(max(0.0, reached - said))
+        said = max(said, reached)
+
+    return on_progress
+
+
 @contextmanager
-def showing_progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for whatever `open_dataset` has to download or decode, file after file.
+def showing_progress(title: str) -> Iterator[None]:
+    """A progress bar for whatever the block downloads or decodes.
 
     Nothing is shown before there is something to do.
     """
+    from convscope.progress import watch
+
     with ExitStack() as stack:
-        so_far: dict[str, int] = {}
         bars: list[Progress] = []
+        said, file = 0.0, ""
 
-        def step(file: str, done: int, total: int) -> None:
+        def on_progress(share: float, what: str) -> None:
+            nonlocal said, file
+            words = f"{title}: {what}" if what else title
             if not bars:
-                bars.append(stack.enter_context(progress(f"{title}: {file}", total)))
-            elif file not in so_far:
-                bars[0].restart(total, f"{title}: {file}")
-            bars[0].advance(done - so_far.get(file, 0))
-            so_far[file] = done
+                bars.append(stack.enter_context(progress(words, total=100)))
+            elif what != file:
+                bars[0].describe(words)
+            bars[0].advance(100 * (share - said))
+            said, file = share, what
 
-        yield step
+        with watch(on_progress):
+            yield
 
 
 @contextmanager
@@ -268,7 +297,6 @@ def _rich_bar(description: str, total: float | None, transient: bool) -> Iterato
         yield Progress(
             lambda amount: bars.advance(task, amount),
             lambda text: bars.update(task, description=escape(printable(text))),
-            lambda whole, text: bars.reset(task, total=whole, description=escape(printable(text))),
         )
 
 
@@ -305,11 +333,7 @@ def _plain_lines(description: str, total: float | None) -> Progress:
     def describe(text: str) -> None:
         words[0] = text
 
-    def restart(whole_now: float, text: str) -> None:
-        words[0], whole[0] = text, whole_now
-        state["done"], state["started"] = 0.0, time.monotonic()
-
-    return Progress(advance, describe, restart)
+    return Progress(advance, describe)
 
 
 def _is_terminal() -> bool:

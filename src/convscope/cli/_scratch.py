@@ -1,15 +1,15 @@
-"""``convscope scratch``: the NumPy network checks its gradients, and learns."""
+"""``convscope scratch`` and ``convscope adder``: networks in NumPy."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cyclopts
 
-from convscope.cli._early import check_names, check_number, check_out, check_seed
 from convscope.cli._opened import raise_if_refused, words
+from convscope.cli._options import Flag, Json, check_names, check_number, check_out, check_seed
 from convscope.cli._output import (
     data_place,
     emit,
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from convscope.data import Dataset
-    from convscope.scratch import Sequential, TrainingCurve, TrainingStep
+    from convscope.scratch import Addition, Sequential, TrainingCurve, TrainingStep
 
 IMAGES_SHOWN = 12_000
 """How many a training shows by default: ten epochs of the built-in digits, but one of MNIST."""
 
+
+WIDEST = 64
+"""Places up to which the hidden units are shown on the screen."""
 
 SCRATCH_NETWORKS = tuple(name for name in MODELS if name.startswith("mnist-"))
 
@@ -41,7 +44,7 @@ def check(
     *,
     seed: int = 0,
     figure: Path | None = None,
-    as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+    as_json: Json = False,
 ) -> None:
     """Compare every backward pass with central differences in float64; a table of the errors.
 
@@ -89,15 +92,15 @@ def train(
     *,
     data: str = "digits",
     data_dir: Path | None = None,
-    offline: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    skip_bad: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    offline: Flag = False,
+    skip_bad: Flag = False,
     epochs: int | None = None,
     batch_size: int | None = None,
     optimizer: Literal["adam", "sgd"] = "adam",
     learning_rate: float | None = None,
     seed: int = 0,
     out: Path | None = None,
-    as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+    as_json: Json = False,
 ) -> None:
     """Train a network with NumPy alone, and judge it on the test images.
 
@@ -285,11 +288,72 @@ def _verdict(passed: bool) -> str:
     return "ok" if passed else "WRONG"
 
 
+def add_numbers(
+    first: str,
+    second: str,
+    /,
+    *,
+    figure: Path | None = None,
+    as_json: Json = False,
+) -> None:
+    """Add two binary numbers with a recurrent network, and show its hidden units bit by bit.
+
+    Args:
+        first: Binary digits, such as 100111.
+        second: Binary digits, such as 110010.
+        figure: Draw the hidden units into this file (.png, .svg or .pdf).
+        as_json: Print the sum, the hidden units and the outputs as JSON.
+    """
+    need_picture_name(figure)
+    from convscope.scratch import addition
+
+    found = addition(first, second)
+    if not as_json and len(found.outputs) <= WIDEST:
+        for line in written_out(found):
+            say(line)
+    if figure is not None:
+        from convscope.figures import draw_addition
+
+        save_figure(draw_addition(found), figure)
+    facts = {
+        "first": found.first,
+        "second": found.second,
+        "total": found.total,
+        "inputs": found.inputs.tolist(),
+        "hidden": found.hidden.tolist(),
+        "outputs": found.outputs.tolist(),
+    }
+    emit(facts, as_json=as_json, text=found.total)
+    if figure is not None:
+        wrote(figure)
+    elif not as_json and len(found.outputs) <= WIDEST:
+        again = words("convscope", "adder", first, second)
+        next_step(f"{again} --figure adder.png")
+
+
+def written_out(found: Addition) -> list[str]:
+    """The addition as on paper, highest bit left, with the hidden units between."""
+    rows = {
+        "first": found.inputs[:, 0],
+        "second": found.inputs[:, 1],
+        "1 or more": found.hidden[:, 0],
+        "2 or more": found.hidden[:, 1],
+        "all 3": found.hidden[:, 2],
+        "sum": found.outputs,
+    }
+    notes = {"2 or more": "   (the carry to the next place)"}
+    return [
+        f"{name:>9}  {' '.join(map(str, bits[::-1]))}{notes.get(name, '')}"
+        for name, bits in rows.items()
+    ]
+
+
 def register(app: cyclopts.App) -> None:
-    """Add the command."""
+    """Add the commands."""
     scratch = cyclopts.App(
         name="scratch", help="A convolutional network in NumPy: check its gradients, train it."
     )
     scratch.command(check)
     scratch.command(train)
     app.command(scratch)
+    app.command(add_numbers, name="adder")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from convscope.cli._early import check_names, check_out
 from convscope.cli._opened import raise_if_refused, words
+from convscope.cli._options import Flag, Json, check_names, check_out
 from convscope.cli._output import (
     VOICE,
     Fraction,
@@ -137,13 +137,13 @@ def train_model(
     data_dir: Path | None = None,
     preset: str | None = None,
     out: Path | None = None,
-    resume: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    resume: Flag = False,
     config: Path | None = None,
-    print_config: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    offline: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    accept_modified_data: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    skip_bad: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-    as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
+    print_config: Flag = False,
+    offline: Flag = False,
+    accept_modified_data: Flag = False,
+    skip_bad: Flag = False,
+    as_json: Json = False,
     overrides: Annotated[Overrides, cyclopts.Parameter(name="*", group=SETTINGS)] = NONE,
 ) -> None:
     """Train a network into a run folder. Stopped or killed, it goes on with --resume, bit by bit.
@@ -175,31 +175,30 @@ def train_model(
     refuse_idle(overrides.table(), settings)
     folder = out or Path("runs") / _default_name(settings)
     tune_allocator()
-    speaks = os.environ.get("RANK", "0") == "0"
-    if speaks:
+    is_main = os.environ.get("RANK", "0") == "0"
+    if is_main:
         check_run_folder(folder, resume=resume)
     else:
         VOICE.quiet = True
     from convscope.data import open_dataset
 
-    with showing_progress("reading images") as step:
+    with showing_progress("reading images"):
         dataset = open_dataset(
             settings.data,
             data_dir=data_dir,
             offline=offline,
             accept_modified=accept_modified_data,
             skip_bad=skip_bad,
-            progress=step,
         )
     dataset.check_trainable()
-    if speaks:
+    if is_main:
         for warning in dataset.warnings:
             warn(warning)
     settings = fitted(settings, len(dataset.train), given=batch_is_given(overrides, config))
     steps = settings.epochs * (len(dataset.train) // settings.batch_size)
     with shown(settings, steps) as on_event:
         result = train(settings, dataset, out=folder, resume=resume, on_event=on_event)
-    if speaks:
+    if is_main:
         _finish(settings, result, as_json=as_json, data_dir=data_dir)
         raise_if_refused(dataset)
 

@@ -85,7 +85,7 @@ class Split:
         ...     images=torch.full((2, 1, 1, 1), 51, dtype=torch.uint8),
         ...     labels=torch.tensor([0, 1]),
         ... )
-        >>> len(split), split.floats().flatten().tolist()
+        >>> len(split), split.to_float().flatten().tolist()
         (2, [0.20000000298023224, 0.20000000298023224])
     """
 
@@ -127,7 +127,7 @@ class Split:
         """Shape instead of pixels."""
         return f"Split({self.name!r}, {'x'.join(map(str, self.images.shape))} bytes)"
 
-    def floats(self, rows: Tensor | slice | Sequence[int] | None = None) -> Images:
+    def to_float(self, rows: Tensor | slice | Sequence[int] | None = None) -> Images:
         """Images as float32 in [0, 1], each pixel the correctly rounded ``byte / 255``.
 
         Args:
@@ -176,9 +176,9 @@ class Dataset:
     Args:
         name: What the command line calls it.
         class_names: One name per class number.
-        train: Images to fit.
-        validation: Images to choose with.
-        test: Images to look at once.
+        train: Training images.
+        validation: Validation images.
+        test: Test images.
         source: Sentence for reports: where the data come from and how they were split.
         hashes: SHA-256 of the bytes actually used, by file.
         warnings: Sentences that belong into every report on these data.
@@ -403,9 +403,9 @@ def content_warnings(train: Split, validation: Split, test: Split) -> tuple[str,
     """What is odd about a data set as a whole: one class only, or images in two splits (D11, D25).
 
     Args:
-        train: Images to fit.
-        validation: Images to choose with.
-        test: Images to look at once.
+        train: Training images.
+        validation: Validation images.
+        test: Test images.
 
     Returns:
         Sentences; none for ordinary data.

@@ -23,8 +23,7 @@ from convscope.figures._theme import (
     look,
     note,
 )
-from convscope.scratch import Addition, GradientCheck, TrainingCurve
-from convscope.scratch._check import TOLERANCE
+from convscope.scratch import TOLERANCE, Addition, GradientCheck, TrainingCurve
 
 WIDEST = 48
 """Places of an addition that are drawn: the lowest."""

@@ -1,16 +1,20 @@
-"""One function per question, read from top to bottom like a lab notebook.
+"""An audit of one classifier: sections that compute, and one report of all that they found.
 
-A study computes with the packages below and writes a report folder; `convscope.reports.render`
-turns that into one HTML file.
+`audit` writes a report folder, and `convscope.reports.render` turns that into one HTML file.
+`AUDIT_SECTIONS` is the registry of its sections; nothing is imported before one is filled.
 """
 
-from collections.abc import Callable
-from typing import Any
+from __future__ import annotations
 
-from convscope.studies._audit import AUDIT_SECTIONS, AuditResult, audit
+from typing import TYPE_CHECKING
 
-STUDIES: dict[str, Callable[..., Any]] = {
-    "audit": audit,
-}
+from convscope._registry import lazy
+from convscope.studies._sections import AUDIT_SECTIONS, SectionSpec
 
-__all__ = ["AUDIT_SECTIONS", "STUDIES", "AuditResult", "audit"]
+if TYPE_CHECKING:
+    from convscope.studies._audit import AuditResult, audit
+
+__all__ = ["AUDIT_SECTIONS", "AuditResult", "SectionSpec", "audit"]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(__name__, {"_audit": "audit AuditResult"})

@@ -1,4 +1,4 @@
-"""Audit one classifier: everything worth knowing about it, in one report."""
+"""An audit of one classifier: all sections computed and written as one report."""
 
 from __future__ import annotations
 
@@ -13,106 +13,11 @@ from typing import Any
 from convscope.classifier import Classifier
 from convscope.data import Dataset, absent_sentence, match_classes, match_dataset
 from convscope.errors import ModelContractError, UsageError, choose
-from convscope.reports import Report, Section, refuse_taken
-from convscope.studies._architecture import architecture
+from convscope.reports import Report, refuse_taken
 from convscope.studies._context import Audit
-from convscope.studies._fooling import fooling
-from convscope.studies._inside import filter_pictures, maps, neurons
-from convscope.studies._limitations import limits, reproduce
-from convscope.studies._looking import looking
-from convscope.studies._noises import noises
-from convscope.studies._performance import percent, performance
-from convscope.studies._robustness import robustness
-from convscope.studies._training import training
-from convscope.studies._trust import trusted
-from convscope.studies._visualizations import class_pictures
+from convscope.studies._performance import percent
+from convscope.studies._sections import AUDIT_SECTIONS
 from convscope.types import Effort
-
-Step = Callable[[Audit, Section], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chapter:
-    """One section of an audit: its heading, how to read it, and who fills it.
-
-    Args:
-        title: Heading.
-        lead: A sentence or two for readers who see such a thing for the first time.
-        fill: Computes and adds blocks.
-    """
-
-    title: str
-    lead: str
-    fill: Step
-
-
-AUDIT_SECTIONS: dict[str, Chapter] = {
-    "performance": Chapter(
-        title="How well it reads",
-        lead="The network on test images that it has never seen, where it is wrong, and whether "
-        "it knows.",
-        fill=performance,
-    ),
-    "architecture": Chapter(
-        title="Architecture",
-        lead="Layer by layer: what comes out, how many weights, how much work.",
-        fill=architecture,
-    ),
-    "training": Chapter(
-        title="Training", lead="How loss and error fell during the run.", fill=training
-    ),
-    "filters": Chapter(
-        title="Filters",
-        lead="The weights of the convolutions as small pictures: what each looks for.",
-        fill=filter_pictures,
-    ),
-    "feature-maps": Chapter(
-        title="Feature maps",
-        lead="What the layers answer to an image: bright where a filter finds what it looks for.",
-        fill=maps,
-    ),
-    "looking": Chapter(
-        title="Where it looks",
-        lead="Which pixels speak for the class? Several methods, because each has blind spots.",
-        fill=looking,
-    ),
-    "trust": Chapter(
-        title="Whom to believe",
-        lead="The maps above are put to tests that a meaningless map fails.",
-        fill=trusted,
-    ),
-    "class-images": Chapter(
-        title="What it learned",
-        lead="Images grown from nothing until the network is as sure of a class as it can be.",
-        fill=class_pictures,
-    ),
-    "neurons": Chapter(
-        title="Neurons",
-        lead="Images grown for single neurons inside the network.",
-        fill=neurons,
-    ),
-    "fooling": Chapter(
-        title="Attacks",
-        lead="Small changes that make the network read something else.",
-        fill=fooling,
-    ),
-    "noises": Chapter(
-        title="Noises",
-        lead="One noise for all images, images grown from noise, noise carried to other images.",
-        fill=noises,
-    ),
-    "robustness": Chapter(
-        title="Robustness",
-        lead="How accuracy falls when every pixel may change a little.",
-        fill=robustness,
-    ),
-    "limits": Chapter(
-        title="Limits", lead="What this report does not say.", fill=limits
-    ),
-    "reproduce": Chapter(
-        title="Reproduce", lead="Everything needed to make this report again.", fill=reproduce
-    ),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +93,8 @@ def audit(
         effort: How hard the attacks of the final judgment try: ``"quick"``, ``"standard"`` or
             ``"full"``.
         run_folder: Where it was trained, for curves and settings.
-        judge: An independently trained classifier of the same classes that reads grown images.
+        judge: An independently trained classifier of the same classes that predicts optimized
+            images.
         certify_sigma: Also certify the vote of copies with Gaussian noise of this standard
             deviation (randomized smoothing), which takes thousands of passes per image.
         sections: Names from `AUDIT_SECTIONS`; all by default.
@@ -198,7 +104,7 @@ def audit(
         command: The command line, for the reader who wants to do it again.
         about: Further facts for the last section.
         force: Replace an earlier report in `out_folder`.
-        on_progress: Called before each section with (sections done, sections in all, title).
+        on_progress: Called before each section with (sections done, sections in total, title).
 
     Returns:
         Where the report is, and its headline numbers.
@@ -259,15 +165,15 @@ def audit(
     )
     failed = []
     for done, name in enumerate(names):
-        chapter = AUDIT_SECTIONS[name]
+        spec = AUDIT_SECTIONS.spec(name)
         if on_progress is not None:
-            on_progress(done, len(names), chapter.title)
-        section = report.section(name, chapter.title, chapter.lead)
+            on_progress(done, len(names), spec.title)
+        section = report.section(name, spec.title, spec.about)
         try:
-            chapter.fill(work, section)
+            AUDIT_SECTIONS[name](work, section)
         except Exception as error:
             report.fail(section, error)
-            failed.append(chapter.title)
+            failed.append(spec.title)
     if on_progress is not None:
         on_progress(len(names), len(names), "writing")
     _finish(work, names)
@@ -350,7 +256,7 @@ def _finish(work: Audit, names: list[str]) -> None:
     report, numbers = work.report, work.numbers
     if "accuracy" in numbers and numbers["calibration-error"] < 0.02:
         report.alert(
-            f"Confidence can be taken at its word: calibration error "
+            f"Well calibrated: expected calibration error "
             f"{percent(numbers['calibration-error'], 1)}.",
             level="good",
             section="performance",

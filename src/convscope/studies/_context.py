@@ -12,13 +12,13 @@ from torch import Generator, Tensor
 
 from convscope.classifier import Classifier
 from convscope.data import ClassMatch, Dataset, Split, sample_rows
-from convscope.figures import photo, pixels
-from convscope.reports import Report, Section
+from convscope.pages import screen_scale
+from convscope.reports import Report
 from convscope.training import Evaluation, evaluate
 from convscope.types import Effort, Images, Labels
 
 MOST_TESTED = 20_000
-"""Test images read for the accuracy; of larger splits, a random part."""
+"""Test images that the accuracy is measured on; of larger splits, a random part."""
 
 
 @dataclass
@@ -90,14 +90,14 @@ class Audit:
 
     @cached_property
     def shown_rows(self) -> Tensor:
-        """A few test images to look at closely: read rightly, of many different classes."""
+        """A few test images to look at closely: classified correctly, of many different classes."""
         right = (self.evaluation.predicted == self.test.labels).nonzero()[:, 0]
         return self.of_many_classes(right, self.count, purpose=3)
 
     @property
     def shown(self) -> tuple[Images, Labels]:
         """The images of `shown_rows`, and their classes."""
-        return self.test.floats(self.shown_rows), self.test.labels[self.shown_rows]
+        return self.test.to_float(self.shown_rows), self.test.labels[self.shown_rows]
 
     def of_many_classes(self, rows: Tensor, count: int, *, purpose: int) -> Tensor:
         """`count` of some rows of the test images, as many classes as possible."""
@@ -117,7 +117,7 @@ class Audit:
     @cached_property
     def reference(self) -> Images:
         """Training images for priors and comparisons, at most 2,000."""
-        return self.fitted.floats(sample_rows(self.fitted.labels, 2000, seed=self.stream(5)))
+        return self.fitted.to_float(sample_rows(self.fitted.labels, 2000, seed=self.stream(5)))
 
     def classes(self, count: int) -> list[int]:
         """At most `count` classes to look at: those of the data, in order; then others."""
@@ -136,29 +136,8 @@ class Audit:
         return f"{self.dataset.name}:{self.test.name}"
 
 
-def screen_scale(side: int, wanted: int = 84) -> float:
-    """Whole numbers for small images, so that every pixel stays a square; large ones shrink.
-
-    Example:
-        >>> screen_scale(28), screen_scale(32), screen_scale(224)
-        (3, 3, 0.75)
-    """
-    return max(1, round(wanted / side)) if side <= 112 else round(168 / side, 3)
-
-
-def keep_image(section: Section, name: str, image: Tensor) -> str:
-    """Add one image to a section's files; the path to show it by."""
-    data, _ = photo(pixels(image))
-    return section.image(name, data)
-
-
 def legend(channels: int) -> str:
-    """How to read the picture of a difference or a noise."""
+    """What the colors of a difference or a perturbation mean."""
     if channels == 1:
         return "Red is brighter, blue is darker."
     return "Gray is no change; colors are what was added."
-
-
-def name_of(class_names: tuple[str, ...], index: int) -> str:
-    """The name of a class, whatever the data say."""
-    return class_names[index] if 0 <= index < len(class_names) else f"class {index}"

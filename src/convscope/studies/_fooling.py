@@ -11,8 +11,9 @@ from torch import Tensor
 from convscope.attacks import ATTACKS, AttackResult, at_effort
 from convscope.errors import ConvscopeError
 from convscope.figures import budget, difference_tile, png, verdict
+from convscope.pages import keep_image, name_of
 from convscope.reports import Section
-from convscope.studies._context import Audit, keep_image, legend, name_of
+from convscope.studies._context import Audit, legend
 from convscope.studies._performance import percent
 from convscope.types import Effort
 
@@ -28,7 +29,7 @@ MOST = 4
 def fooling(audit: Audit, section: Section) -> None:
     """A table of attacks on many images, then a few images in pictures."""
     rows = audit.attacked_rows
-    images, labels = audit.test.floats(rows), audit.test.labels[rows]
+    images, labels = audit.test.to_float(rows), audit.test.labels[rows]
     plan = planned(audit.effort)
     done = _run(audit, section, images, labels, plan)
     _table(audit, section, done)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from convscope.explanations import feature_maps, filters
 from convscope.figures import filter_caption, filter_sheet, map_caption, map_sheet, pixels, png
+from convscope.pages import name_of, picture_rows
 from convscope.reports import Section
-from convscope.studies._context import Audit, name_of
-from convscope.studies._visualizations import picture_rows
+from convscope.studies._context import Audit
 from convscope.visualizations import Visualization, neuron_images
 
 MOST = 10
@@ -136,7 +136,7 @@ def maps(audit: Audit, section: Section) -> None:
 
 def _dead(audit: Audit, section: Section, layers: list[str]) -> None:
     """Judged on more images than are shown: a map may well be silent for two."""
-    many = feature_maps(audit.classifier, audit.test.floats(slice(0, DEAD_TEST)), layers)
+    many = feature_maps(audit.classifier, audit.test.to_float(slice(0, DEAD_TEST)), layers)
     rows = []
     for layer in many.layers:
         dead = layer.dead.nonzero()[:, 0].tolist()

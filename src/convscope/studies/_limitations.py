@@ -1,4 +1,4 @@
-"""What should a reader not conclude, and how can the report be made again?"""
+"""Limitations of a report, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ FLAGS = {
     "be used.",
     "softmax-output": "The network seems to return probabilities where logits are expected: say "
     "so with probabilities=True, or figures on attacks and gradients may mislead.",
-    "randomized": "The network answers the same image differently each time. Figures are of "
-    "single draws.",
+    "randomized": "The network returns different logits for the same image each time. Figures "
+    "are of single draws.",
 }
 """What the flags of a classifier mean for the reader of a report."""
 
@@ -38,9 +38,9 @@ def limits(audit: Audit, section: Section) -> None:
         "an upper bound: another attack may find changes that these did not."
     )
     section.text(
-        "Maps of where a network looks are hypotheses, not proofs. Methods disagree; where they "
-        "agree, the hypothesis is better. Grown images show what excites a class most, which is "
-        "not what a typical member looks like."
+        "Attribution maps are hypotheses, not proofs. Methods disagree; where they "
+        "agree, the hypothesis is better. Optimized images show what maximizes a class score, "
+        "which is not what a typical member looks like."
     )
     for warning in audit.dataset.warnings:
         section.note(warning, level="warning")
@@ -74,7 +74,7 @@ def reproduce(audit: Audit, section: Section) -> None:
         section.table(
             [{"title": "file", "kind": "code"}, {"title": "SHA-256", "kind": "code"}],
             [[name, digest] for name, digest in audit.dataset.hashes.items()],
-            caption="The data that were read.",
+            caption="The data files.",
         )
     folder = audit.run_folder
     config = folder / "config.toml" if folder is not None else None

@@ -7,8 +7,9 @@ from typing import Any
 from convscope.errors import ConvscopeError
 from convscope.explanations import EXPLANATIONS, Explanation, occlusion
 from convscope.figures import explanation_tile, is_empty, png, strength
+from convscope.pages import keep_image, name_of
 from convscope.reports import Section
-from convscope.studies._context import Audit, keep_image, name_of
+from convscope.studies._context import Audit
 from convscope.studies._performance import percent
 
 SHOWN = (

@@ -19,6 +19,7 @@ from convscope.figures import (
     png,
     svg,
 )
+from convscope.pages import name_of
 from convscope.reports import Section
 from convscope.robustness import (
     RobustnessCurve,
@@ -30,7 +31,7 @@ from convscope.robustness import (
     transformation_robustness,
 )
 from convscope.stats import wilson
-from convscope.studies._context import Audit, name_of
+from convscope.studies._context import Audit
 from convscope.studies._performance import percent
 
 GRAY = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
@@ -44,7 +45,7 @@ DRAWS = {"quick": 1000, "standard": 10_000, "full": 10_000}
 def robustness(audit: Audit, section: Section) -> None:
     """Curve, suite with its checks, transformations, defenses, other networks."""
     rows = audit.attacked_rows
-    images, labels = audit.test.floats(rows), audit.test.labels[rows]
+    images, labels = audit.test.to_float(rows), audit.test.labels[rows]
     grid = sorted({*(GRAY if audit.classifier.input_shape[0] == 1 else COLOR), audit.epsilon})
     found = curve(audit.classifier, images, labels, epsilons=grid, steps=40)
     _headline(audit, found)

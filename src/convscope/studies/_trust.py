@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
-from torch import Generator
-
-from convscope.classifier import Classifier
-from convscope.data import Split
-from convscope.errors import ModelContractError
-from convscope.explanations import EXPLANATIONS, Explanation, Trust, images_in_all, saliency, trust
+from convscope.explanations import EXPLANATIONS
 from convscope.figures import draw_trust, svg
+from convscope.pages import trust_on
 from convscope.reports import Section
 from convscope.studies._context import Audit
-from convscope.types import Images
 
 JUDGED = ("grad-cam", "occlusion", "integrated-gradients", "saliency")
 """Methods put to the tests; those that the registry has."""
-
-CURVE_POINTS = 17
-"""Points of each curve of deletion and of insertion."""
 
 IMAGES = {"quick": 8, "standard": 24, "full": 64}
 
@@ -84,64 +73,6 @@ def trusted(audit: Audit, section: Section) -> None:
             f"No better than a random map on {found.images} images: {', '.join(weak)}.",
             section="trust",
         )
-
-
-def trust_on(
-    classifier: Classifier,
-    sample: Split,
-    methods: dict[str, Callable[..., Explanation]],
-    *,
-    classes: int,
-    generator: Generator,
-    on_progress: Callable[[str, float], None] | None = None,
-) -> Trust:
-    """`trust` on some images of a data set: their classes, their masks where they have them.
-
-    Args:
-        classifier: The network that is explained.
-        sample: A few images of a split.
-        methods: Functions by name.
-        classes: How many classes the data set has. If the network has another number, maps are
-            about the predicted classes.
-        generator: Source of every draw.
-        on_progress: As for `trust`.
-    """
-    return trust(
-        classifier,
-        sample.floats(),
-        sample.labels if classes == classifier.num_classes else None,
-        methods,
-        masks=sample.masks,
-        generator=generator,
-        on_progress=on_progress,
-    )
-
-
-def passes_of_trust(classifier: Classifier, count: int, passes: dict[str, int]) -> dict[str, int]:
-    """About how many passes the tests of each method take, and at last the curves.
-
-    Args:
-        classifier: The network that is explained.
-        count: Images to judge on.
-        passes: Passes per image of each method.
-    """
-    explained = images_in_all(classifier, count)
-    curves = 2 * CURVE_POINTS * count * (len(passes) + 1)
-    return {name: each * explained for name, each in passes.items()} | {"curves": curves}
-
-
-def seconds_per_pass(classifier: Classifier, images: Images) -> float:
-    """How long one image takes through the network, there and back: the second of two runs."""
-    few, seconds = images[:8], 0.0
-    for _ in range(2):
-        start = time.perf_counter()
-        try:
-            passes = 2 * len(saliency(classifier, few).maps)
-        except ModelContractError:  # no gradient, or not where it was asked for
-            with classifier.probe() as probe:
-                passes = len(probe.logits(few))
-        seconds = (time.perf_counter() - start) / passes
-    return seconds
 
 
 def _short(value: float | None) -> float | None:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from convscope.figures import ascent_curve, bands, pixels, png, svg, unit_name
+from convscope.figures import ascent_curve, svg
+from convscope.pages import name_of, picture_rows
 from convscope.reports import Section
-from convscope.studies._context import Audit, name_of
+from convscope.studies._context import Audit
 from convscope.studies._performance import percent
 from convscope.visualizations import Visualization, class_images
 
 MOST = 10
 MOST_TOLD = 3
 """Failed classes named in an alert."""
-BANDS = {
-    "image": "the image that was grown",
-    "random weights": "the same recipe on the network with random weights, which shows what the "
-    "recipe draws by itself",
-    "best real": "the real image that excites the unit most",
-    "nearest real": "the real image nearest to the grown one, to see whether it was memorized",
-}
 
 
 def class_pictures(audit: Audit, section: Section) -> None:
@@ -99,27 +93,6 @@ def failures(audit: Audit, section: Section, found: Visualization) -> None:
         f"{'; '.join(told)}{more}. They do not show what the network learned.",
         level="warning",
         section=section.id,
-    )
-
-
-def picture_rows(section: Section, found: Visualization, scale: float) -> None:
-    """One column per unit: the image, the same from random weights, and real ones."""
-    rows = []
-    shown = bands(found)
-    for title, images in shown:
-        cells = [
-            {
-                "file": section.image(f"{found.layer}-{title}-{i}", png(pixels(image))),
-                "alt": f"{title} of {unit}",
-            }
-            for i, (unit, image) in enumerate(zip(found.units, images, strict=True))
-        ]
-        rows.append({"title": title, "cells": cells})
-    section.grid(
-        [unit_name(found, i) for i in range(len(found.units))],
-        rows,
-        scale=scale if len(found.units) < 10 else max(0.05, scale * 0.7),
-        caption="Row by row: " + "; ".join(BANDS[title] for title, _ in shown) + ".",
     )
 
 

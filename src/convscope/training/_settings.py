@@ -305,10 +305,11 @@ def read_settings(path: Path) -> TrainSettings:
 
 
 def read_settings_table(path: Path) -> dict[str, Any]:
-    """The checked entries of a TOML file with all settings or some, for `with_values`.
+    """The settings that a TOML file names, checked; those that it leaves out are not in the result.
 
     Raises:
-        UsageError: As `table_from_toml`.
+        UsageError: As `table_from_toml`, or the file is missing or no text file.
+        ResourceError: It may not be read.
     """
     return table_from_toml(read_text(path), where=path)
 

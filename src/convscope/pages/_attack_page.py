@@ -1,21 +1,45 @@
-"""What ``convscope attack --out`` writes: a folder of 8-bit images and numbers, or one page."""
+"""Results of attacking and judging: a page or a folder, tables, and words for people."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from PIL import Image
+
+from convscope import results
+from convscope.attacks import AttackResult
 from convscope.errors import ResourceError
+from convscope.figures import FIGURES, budget, difference_tile, draw, png, svg, verdict
+from convscope.files import plain_json
+from convscope.pages._write import (
+    fresh_folder,
+    keep_image,
+    levels_of,
+    name_of,
+    save_figure,
+    screen_scale,
+    write_csv,
+    write_page,
+)
+from convscope.reports import Report
 
-if TYPE_CHECKING:
-    from convscope.attacks import AttackResult
-
-MOST = 32
+MOST_ON_PAGE = 32
+"""Images shown on one page; the table and the folder have all of them."""
 
 
-def write(
-    result: Any, names: tuple[str, ...], out: Path, *, force: bool, known: bool = True
+def write_result(
+    result: Any,
+    names: tuple[str, ...],
+    out: Path,
+    *,
+    force: bool = False,
+    known: bool = True,
+    formats: Sequence[str] = ("png",),
 ) -> None:
     """A page if `out` ends in ``.html``, else a folder.
 
@@ -25,17 +49,22 @@ def write(
         out: Where to.
         force: Write over what is there.
         known: Whether the labels are true classes; else they are predictions, and called so.
-    """
-    from convscope.attacks import AttackResult
+        formats: Of the figure in a folder: ``png``, ``svg``, ``pdf``.
 
+    Raises:
+        UsageError: U13 if `out` is taken.
+        ResourceError: If the disk refuses.
+    """
     page = out.suffix.lower() == ".html"
     if isinstance(result, AttackResult):
-        done = write_attack_page if page else write_attack_folder
-        done(result, names, out, force=force, known=known)
+        if page:
+            _write_attack_page(result, names, out, force=force, known=known)
+        else:
+            _write_attack_folder(result, names, out, force=force, known=known, formats=formats)
     elif page:
         _write_plain_page(result, out, force=force)
     else:
-        _write_plain_folder(result, out, force=force)
+        _write_plain_folder(result, out, force=force, formats=formats)
 
 
 def spoken(result: Any) -> dict[str, str]:
@@ -43,8 +72,6 @@ def spoken(result: Any) -> dict[str, str]:
 
     Every share says of what, every count how many of how many; `summary` is for machines.
     """
-    from convscope.attacks import AttackResult
-
     if isinstance(result, AttackResult):
         return _spoken_attack(result)
     told = {}
@@ -74,8 +101,6 @@ SHARES = ("success_rate", "clean_accuracy", "robust_accuracy")
 
 
 def _spoken_attack(result: AttackResult) -> dict[str, str]:
-    from convscope.figures import budget
-
     s = result.summary()
     count, task = len(result), int((~result.already_misclassified).sum())
 
@@ -87,7 +112,7 @@ def _spoken_attack(result: AttackResult) -> dict[str, str]:
     told = {"images": f"{count:,}"}
     if result.targets is not None and count and bool((result.targets == result.targets[0]).all()):
         target = int(result.targets[0])
-        told["target"] = f"{target} {_name(result, target)!r}"
+        told["target"] = f"{target} {name_of(result.class_names, target)!r}"
     told |= {
         "fooled": of(int(hit.sum()), task, "images that were a task"),
         "fooled as 8-bit images": of(int(quantized.sum()), task, "images that were a task"),
@@ -142,13 +167,13 @@ def attack_rows(
         was, now = int(before[i].argmax()), int(after[i].argmax())
         row: dict[str, Any] = {"image": name}
         if known:
-            row["true"] = _name(result, int(result.labels[i]))
+            row["true"] = name_of(result.class_names, int(result.labels[i]))
         if result.targets is not None:
-            row["target"] = _name(result, int(result.targets[i]))
+            row["target"] = name_of(result.class_names, int(result.targets[i]))
         row |= {
-            "before": _name(result, was),
+            "before": name_of(result.class_names, was),
             "probability before": float(before[i, was]),
-            "after": _name(result, now),
+            "after": name_of(result.class_names, now),
             "probability after": float(after[i, now]),
             "fooled": bool(success[i]),
             "fooled as 8 bits": bool(quantized[i]),
@@ -163,45 +188,37 @@ def attack_rows(
     return rows
 
 
-def write_attack_folder(
-    result: AttackResult, names: tuple[str, ...], out: Path, *, force: bool, known: bool = True
+def _write_attack_folder(
+    result: AttackResult,
+    names: tuple[str, ...],
+    out: Path,
+    *,
+    force: bool,
+    known: bool,
+    formats: Sequence[str],
 ) -> None:
     """Pictures (``adversarial-0000.png``), a figure, a table and the whole result.
 
-    Every picture is read back: it must be the 8-bit image that was judged.
+    Every picture is read again: it must be the 8-bit image that was judged.
     """
-    import numpy as np
-    from PIL import Image
-
-    from convscope import results
-    from convscope.figures import draw
-    from convscope.studies._inspection import fresh_folder
-    from convscope.studies._inspection_tables import write_csv
-
     with fresh_folder(out, force=force) as folder:
         for row, image in enumerate(result.quantized):
-            levels = image.movedim(0, -1).cpu().numpy()
-            levels = levels[..., 0] if levels.shape[-1] == 1 else levels
+            levels = levels_of(image)
             path = folder / f"adversarial-{row:04d}.png"
             Image.fromarray(levels).save(path)
             with Image.open(path) as file:
                 if not np.array_equal(np.asarray(file), levels):
                     raise ResourceError("was not written as it should be", where=path)
-        draw(result).savefig(folder / "figure.png", dpi=150)
+        save_figure(draw(result), folder / "figure", formats)
         write_csv(folder / "images.csv", attack_rows(result, names, known=known))
         results.save(result, folder / "result", force=force)
 
 
-def write_attack_page(
-    result: AttackResult, names: tuple[str, ...], out: Path, *, force: bool, known: bool = True
+def _write_attack_page(
+    result: AttackResult, names: tuple[str, ...], out: Path, *, force: bool, known: bool
 ) -> None:
     """Images before and after, differences, and a table."""
-    from convscope.figures import difference_tile, png, verdict
-    from convscope.reports import Report
-    from convscope.studies._context import keep_image, screen_scale
-    from convscope.studies._inspection import write_page
-
-    report = Report(title=f"Fooling by {result.method}")
+    report = Report(title=f"Adversarial examples by {result.method}")
     section = report.section(
         "images", "Before and after", "Pictures are the 8-bit images, as they were judged again."
     )
@@ -211,10 +228,10 @@ def write_attack_page(
     for flag in result.flags:
         section.note(str(flag), level="warning")
     rows = []
-    for row in range(min(len(result), MOST)):
+    for row in range(min(len(result), MOST_ON_PAGE)):
         before, after, success = verdict(result, row, 40)
         original = keep_image(section, f"original-{row}", result.originals[row])
-        saved = keep_image(section, f"adversarial-{row}", result.quantized[row].float() / 255)
+        saved = keep_image(section, f"adversarial-{row}", result.quantized[row])
         cells: list[dict[str, Any]] = [
             {"file": original, "alt": f"{names[row]} before", "detail": before},
             {
@@ -240,27 +257,17 @@ def write_attack_page(
     write_page(report, out, force=force)
 
 
-def _write_plain_folder(result: Any, out: Path, *, force: bool) -> None:
-    import json
-
-    from convscope import results
-    from convscope.figures import FIGURES, draw
-    from convscope.studies._inspection import fresh_folder
-
+def _write_plain_folder(result: Any, out: Path, *, force: bool, formats: Sequence[str]) -> None:
     with fresh_folder(out, force=force) as folder:
         if type(result) in FIGURES:
-            draw(result).savefig(folder / "figure.png", dpi=150)
-        text = json.dumps(results.finite_json(result.summary()), indent=1, ensure_ascii=False)
+            save_figure(draw(result), folder / "figure", formats)
+        text = json.dumps(plain_json(result.summary()), indent=1, ensure_ascii=False)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
         results.save(result, folder / "result", force=force)
 
 
 def _write_plain_page(result: Any, out: Path, *, force: bool) -> None:
-    from convscope.figures import FIGURES, draw, svg
-    from convscope.reports import Report
-    from convscope.studies._inspection import write_page
-
-    # "ModelTransfer" is read as "Model transfer".
+    # "ModelTransfer" becomes "Model transfer".
     title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(result).__name__).capitalize()
     report = Report(title=title)
     section = report.section("result", "Result", "")
@@ -278,8 +285,3 @@ def _write_plain_page(result: Any, out: Path, *, force: bool) -> None:
             section.text(key)
             section.table(list(value[0]), [list(line.values()) for line in value], name=key)
     write_page(report, out, force=force)
-
-
-def _name(result: AttackResult, index: int) -> str:
-    names = result.class_names
-    return names[index] if 0 <= index < len(names) else f"class {index}"

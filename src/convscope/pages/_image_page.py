@@ -1,21 +1,29 @@
-"""What an inspection found, as sections of a page."""
+"""Explanations and layer views of a few images: run them, and make a page or a folder."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from convscope import results
+from convscope.classifier import Classifier
 from convscope.explanations import (
+    EXPLANATIONS,
+    LAYER_VIEWS,
     Explanation,
     FeatureMaps,
     Filters,
     OcclusionTable,
-    Trust,
 )
 from convscope.figures import (
-    ascent_curve,
     draw,
+    draw_feature_maps,
     explanation_tile,
     explanation_title,
     filter_caption,
@@ -25,22 +33,19 @@ from convscope.figures import (
     map_sheet,
     png,
     strength,
-    svg,
-    unit_name,
-    visualization_title,
 )
+from convscope.pages._write import (
+    fresh_folder,
+    keep_image,
+    name_of,
+    save_figure,
+    screen_scale,
+    write_csv,
+    write_page,
+)
+from convscope.progress import watch
 from convscope.reports import Report, Section
-from convscope.studies._context import keep_image, name_of, screen_scale
-from convscope.studies._inspection_tables import (
-    Inspection,
-    effect_rows,
-    occlusion_rows,
-    prediction_rows,
-    trust_rows,
-    unit_rows,
-)
-from convscope.studies._visualizations import picture_rows
-from convscope.visualizations import Visualization
+from convscope.types import Images
 
 MOST_ON_PAGE = 64
 """Images shown on one page."""
@@ -52,10 +57,117 @@ PAGE_WIDTH, GAP = 800, 8
 """Pixels for the pictures of a row, and between two of them."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Inspection:
+    """What was found about some images.
+
+    Attributes:
+        classifier: The network.
+        images: ``(batch, channel, height, width)``.
+        names: One per image.
+        labels: ``(batch,)`` true classes, if they are known.
+        logits: ``(batch, class)``.
+        found: Results by the name of the method, in the order asked for.
+    """
+
+    classifier: Classifier
+    images: Images
+    names: tuple[str, ...]
+    labels: Tensor | None
+    logits: Tensor
+    found: Mapping[str, Any]
+
+
+def inspect_images(
+    classifier: Classifier,
+    images: Images,
+    *,
+    show: Sequence[str],
+    names: tuple[str, ...],
+    labels: Tensor | None = None,
+    targets: Any = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    on_progress: Callable[[str, float], None] | None = None,
+) -> Inspection:
+    """Run the named explanations and layer views on the same images.
+
+    Args:
+        classifier: The network to look into.
+        images: ``(batch, channel, height, width)``.
+        show: Names in `EXPLANATIONS` or `LAYER_VIEWS`.
+        names: What to call the images.
+        labels: True classes, if known.
+        targets: As explanations take them.
+        settings: Keyword settings by method.
+        on_progress: Called with the name of a method and the share of it that is done.
+    """
+    given = settings or {}
+    found: dict[str, Any] = {}
+    for name in show:
+        options = dict(given.get(name, {}))
+        tell = partial(on_progress, name) if on_progress is not None else _unheard
+        with watch(partial(_tell, tell)):
+            if name == "filters":
+                found[name] = LAYER_VIEWS[name](classifier, **options)
+            elif name in LAYER_VIEWS:
+                found[name] = LAYER_VIEWS[name](classifier, images, **options)
+            else:
+                found[name] = EXPLANATIONS[name](classifier, images, targets, **options)
+        tell(1.0)
+    with classifier.probe() as probe:
+        logits = probe.logits(images)
+    return Inspection(
+        classifier=classifier,
+        images=images,
+        names=names,
+        labels=labels,
+        logits=logits,
+        found=found,
+    )
+
+
+def _tell(tell: Callable[[float], None], share: float, what: str) -> None:
+    tell(share)
+
+
+def _unheard(share: float) -> None:
+    """For callers who do not watch."""
+
+
+def write_images(
+    work: Inspection,
+    out: Path,
+    *,
+    title: str,
+    force: bool = False,
+    formats: Sequence[str] = ("png",),
+) -> None:
+    """A page if `out` ends in ``.html``, else a folder of pictures, tables and results."""
+    if out.suffix.lower() == ".html":
+        report = Report(title=title, subtitle=work.classifier.source)
+        image_page(report, work)
+        write_page(report, out, force=force)
+        return
+    with fresh_folder(out, force=force) as folder:
+        for name, result in work.found.items():
+            if isinstance(result, FeatureMaps):
+                for row in range(min(len(work.images), MOST_ON_PAGE)):
+                    save_figure(draw_feature_maps(result, row), folder / f"{name}-{row}", formats)
+            else:
+                save_figure(draw(result), folder / name, formats)
+            if isinstance(result, Explanation) and result.table is not None:
+                rows = occlusion_rows(result.table, result.class_names, work.names)
+                write_csv(folder / f"{name}.csv", rows)
+            results.save(result, folder / "results" / name, force=force)
+        write_csv(folder / "predictions.csv", prediction_rows(work))
+
+
 def image_page(report: Report, work: Inspection) -> None:
     side = max(work.images.shape[2:])
     scale = screen_scale(side)
-    section = report.section("images", "Images", "What the network reads.")
+    section = report.section(
+        "images", "Images", "The input, and the class that the network predicts."
+    )
     rows = prediction_rows(work)
     section.gallery(
         [
@@ -86,9 +198,9 @@ def _explanation_section(
 ) -> None:
     section = report.section(
         "looking",
-        "Where it looks",
-        "Red speaks for the class, blue against it, white is nothing. In maps without a sign dark "
-        "blue is nothing and yellow is most.",
+        "Attribution maps",
+        "Red raises the score of the class, blue lowers it, white has no effect. In maps without a "
+        "sign dark blue is zero and yellow is the largest value.",
     )
     if all(found.maps.shape[1] == 1 for found in explanations.values()):
         _side_by_side(section, work, explanations, scale)
@@ -131,7 +243,7 @@ def _side_by_side(
             ["image", *names],
             rows,
             scale=scale,
-            caption="Below each image: the class that its maps are about. Below each map: the "
+            caption="Below each image: the class that its maps explain. Below each map: the "
             f"value of its strongest color. {told}.",
         )
 
@@ -179,7 +291,9 @@ def _occlusion_details(
 
 
 def _filter_section(report: Report, found: Filters) -> None:
-    section = report.section("filters", "Filters", "Each is stretched by itself.")
+    section = report.section(
+        "filters", "Filters", "Each filter is stretched to the full range of colors."
+    )
     sheet = filter_sheet(found)
     section.picture(
         found.layer,
@@ -191,7 +305,9 @@ def _filter_section(report: Report, found: Filters) -> None:
 
 
 def _map_section(report: Report, work: Inspection, found: FeatureMaps) -> None:
-    section = report.section("feature-maps", "Feature maps", "Each is stretched by itself.")
+    section = report.section(
+        "feature-maps", "Feature maps", "Each map is stretched to the full range of grays."
+    )
     for i in range(min(len(work.images), 8)):
         section.text(work.names[i])
         for layer in found.layers:
@@ -205,58 +321,40 @@ def _map_section(report: Report, work: Inspection, found: FeatureMaps) -> None:
             )
 
 
-def unit_section(report: Report, found: Visualization) -> None:
-    section = report.section("units", "What units like best", f"{visualization_title(found)}.")
-    for flag in found.flags:
-        section.note(f"{flag[:1].upper()}{flag[1:]}.", level="warning")
-    picture_rows(section, found, screen_scale(max(found.images.shape[2:])))
-    section.figure("ascent", svg(ascent_curve(found)), alt="Objective over the steps of the ascent")
-    rows = unit_rows(found)
-    section.table(list(rows[0]), [list(row.values()) for row in rows])
-    effects = effect_rows(found)
-    if effects and len(found.class_names) <= 24:
-        section.matrix(
-            [list(row.values())[1:] for row in effects],
-            rows=[unit_name(found, i) for i in range(len(found.units))],
-            columns=list(found.class_names),
-            row_title="unit",
-            column_title="change of the logit",
-            kind="number",
-            caption="Blue: classes that the image raises, against usual images; orange: lowers.",
-        )
-    section.facts(
-        {"recipe": found.recipe, **{k.replace("_", " "): str(v) for k, v in found.settings.items()}}
-    )
+def prediction_rows(work: Inspection) -> list[dict[str, Any]]:
+    """One line per image: its name, its class, and the prediction."""
+    shares = work.logits.softmax(dim=1)
+    rows = []
+    for i, name in enumerate(work.names):
+        top = int(shares[i].argmax())
+        classes = work.classifier.class_names
+        row: dict[str, Any] = {"image": name}
+        if work.labels is not None:
+            row["true"] = name_of(classes, int(work.labels[i]))
+        row |= {"predicted": name_of(classes, top), "probability": float(shares[i, top])}
+        rows.append(row)
+    return rows
 
 
-TRUST_LEAD = (
-    "Every method is put to the same tests. A method that does not beat the random map "
-    "in the last row says nothing about this network."
-)
-
-
-def _short(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.3g}")
-
-
-def trust_section(section: Section, found: Trust) -> None:
-    """Curves and table of a `Trust` in a section of any report."""
-    section.figure(
-        "trust", svg(draw(found)), alt="Deletion, insertion and randomization curves", wide=True
-    )
-    rows = trust_rows(found)
-    applied = [key for key in rows[0] if any(row[key] is not None for row in rows)][1:]
-    section.table(
-        [{"kind": "code", "title": "method"}, *({"kind": "number", "title": k} for k in applied)],
-        [[row["method"], *(_short(row[key]) for key in applied)] for row in rows],
-        caption=f"Judged on {found.images} images. Insertion and deletion: area under the "
-        "probability of the class while pixels are sharpened or blurred in the order of the map. "
-        "Random weights: rank correlation with the map of the same network with random weights, "
-        "0 is good. Pointing: share of positive relevance in the right quarter of 2 x 2 mosaics, "
-        "chance is 0.25"
-        + (" (of mosaics shrunk to the size of one image)" if found.shrunk else "")
-        + ". Stability: largest relative change under noise of 0.02, small is good."
-        + ("" if found.area is None else f" On object: chance is {found.area:.2f}."),
-    )
-    for text in found.notes:
-        section.note(text)
+def occlusion_rows(
+    table: OcclusionTable, class_names: tuple[str, ...], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The documents' table: position, probability of the label, class predicted there."""
+    of_label, predicted = table.of_label.tolist(), table.predicted.tolist()
+    rows = []
+    for i, name in enumerate(names):
+        label = name_of(class_names, int(table.labels[i]))
+        for p, (top, left, bottom, right) in enumerate(table.windows.tolist()):
+            rows.append(
+                {
+                    "image": name,
+                    "top": top,
+                    "left": left,
+                    "bottom": bottom,
+                    "right": right,
+                    "class": label,
+                    "probability": of_label[i][p],
+                    "predicted": name_of(class_names, predicted[i][p]),
+                }
+            )
+    return rows

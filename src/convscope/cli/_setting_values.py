@@ -1,0 +1,295 @@
+"""Words of the command line as settings of a method: names, values, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from convscope.cli._output import fraction
+from convscope.cli._settings import FILLS, Setting, settings_of
+from convscope.errors import UsageError, choose
+
+ALIASES = {
+    "eps": "epsilon",
+    "radius": "epsilon",
+    "lr": "step-size",
+    "learning-rate": "step-size",
+    "alpha": "step-size",
+    "stepsize": "step-size",
+    "eps-step": "step-size",
+    "eps-iter": "step-size",
+    "rel-stepsize": "step-size",
+    "iterations": "steps",
+    "iters": "steps",
+    "iter": "steps",
+    "num-steps": "steps",
+    "nb-iter": "steps",
+    "max-iter": "steps",
+    "n-iter": "steps",
+    "n-steps": "steps",
+    "n-queries": "queries",
+    "max-queries": "queries",
+    "loss": "objective",
+    "n-restarts": "restarts",
+    "num-restarts": "restarts",
+    "kappa": "confidence",
+    "mu": "decay",
+    "random-init": "random-start",
+    "rand-init": "random-start",
+    "n-classes": "classes",
+    "n-target-classes": "classes",
+    "gamma": "change",
+    "views": "transforms",
+    "draws": "eot-samples",
+    "sd": "std",
+}
+"""Other libraries' names of settings, where the method has the setting and not that name."""
+
+VALUES = {"inf": "linf", "l-inf": "linf", "linfinity": "linf", "2": "l2", "ce": "cross-entropy"}
+"""Other spellings of values that are one of a list."""
+
+
+def read_settings(name: str, method: Callable[..., Any], words: Sequence[str]) -> dict[str, Any]:
+    """``["--steps", "40", "--random-start"]`` as keyword arguments of `method`.
+
+    Args:
+        name: Of the method, for messages.
+        method: What the settings are for.
+        words: Options and their values.
+
+    Raises:
+        UsageError: U11 for a setting the method does not have, with the closest names, for a
+            value of another type or a setting given twice.
+
+    Example:
+        >>> def method(a, *, steps: int = 4, epsilon: float = 0.1, fast: bool = False): ...
+        >>> read_settings("method", method, ["--epsilon=8/255", "--fast"])["fast"]
+        True
+    """
+    return values_of(name, settings_of(method), words)
+
+
+def values_of(name: str, known: Mapping[str, Setting], words: Sequence[str]) -> dict[str, Any]:
+    """As `read_settings`, for settings that are known already."""
+    return {setting.name: value for _, setting, value in _parsed(name, known, words)}
+
+
+def shared_values(
+    of: Mapping[str, Mapping[str, Setting]],
+    others: Mapping[str, Mapping[str, Setting]],
+    words: Sequence[str],
+) -> dict[str, dict[str, Any]]:
+    """Options for several methods at once: each goes to every method that has the setting.
+
+    Args:
+        of: Settings of the methods that are run, by name.
+        others: Of all methods that there are, to say which would have a setting.
+        words: Options and their values.
+
+    Returns:
+        Keyword arguments by method.
+
+    Raises:
+        UsageError: U11 for a setting that none of the methods has, with those that have it.
+
+    Example:
+        >>> def one(a, *, steps: int = 4): ...
+        >>> def two(a, *, steps: int = 4, fast: bool = False): ...
+        >>> both = {"one": settings_of(one), "two": settings_of(two)}
+        >>> shared_values(both, both, ["--steps", "2", "--fast"])
+        {'one': {'steps': 2}, 'two': {'steps': 2, 'fast': True}}
+    """
+    known: dict[str, Setting] = {}
+    for settings in of.values():
+        for option, setting in settings.items():
+            known.setdefault(option, setting)
+    everywhere = {option for settings in others.values() for option in settings}
+    for word in words:
+        option = word.removeprefix("--").partition("=")[0].replace("_", "-")
+        if not word.startswith("--") or option in known or option not in everywhere:
+            continue
+        homes = [name for name, settings in others.items() if option in settings]
+        raise UsageError(
+            f"{' and '.join(of)} {'have' if len(of) > 1 else 'has'} no --{option}",
+            code="U11",
+            expected=f"--show with one of {', '.join(homes)}",
+        )
+    given: dict[str, dict[str, Any]] = {name: {} for name in of}
+    for option, setting, value in _parsed(" and ".join(of), known, words):
+        for name, settings in of.items():
+            if option in settings:
+                given[name][setting.name] = value
+    return given
+
+
+def _parsed(
+    name: str, known: Mapping[str, Setting], words: Sequence[str]
+) -> list[tuple[str, Setting, Any]]:
+    """Option, setting and value for every option in `words`."""
+    given: list[tuple[str, Setting, Any]] = []
+    seen: set[str] = set()
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        if not word.startswith("--"):
+            raise UsageError(
+                f"{word!r} follows the settings and is none",
+                code="U11",
+                expected="images before the first --setting, each setting as --name value",
+            )
+        option, equals, value = word.removeprefix("--").partition("=")
+        option = option.replace("_", "-")
+        negated = option.startswith("no-") and option not in known
+        option = option.removeprefix("no-") if negated else option
+        if option not in known and ALIASES.get(option) in known:
+            option = ALIASES[option]
+        option = _known(name, option, known)
+        setting = known[option]
+        if option in seen:
+            raise UsageError(f"--{option} is given twice", code="U11")
+        seen.add(option)
+        if "bool" in setting.kinds and not equals:
+            if queue and queue[0].lower() in ("true", "false"):
+                negated = negated != (queue.pop(0).lower() == "false")
+            given.append((option, setting, not negated))
+            continue
+        if negated:
+            raise UsageError(f"--no-{option}: {option} is no switch", code="U11",
+                             expected=f"--{option} with {setting.words}")  # fmt: skip
+        if not equals:
+            if not queue or re.fullmatch(r"--[a-zA-Z].*", queue[0]):
+                raise UsageError(f"--{option} needs a value", code="U11", expected=setting.words)
+            value = queue.pop(0)
+        given.append((option, setting, _converted(option, setting, value)))
+    return given
+
+
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Images before the first option, options after it.
+
+    Example:
+        >>> split_words(["mnist:test/7", "--steps", "4"])
+        (['mnist:test/7'], ['--steps', '4'])
+    """
+    for position, word in enumerate(words):
+        if word.startswith("--"):
+            return list(words[:position]), list(words[position:])
+    return list(words), []
+
+
+def _known(name: str, option: str, known: Mapping[str, Setting]) -> str:
+    if not known and option:
+        raise UsageError(f"{name} has no setting --{option}: it has none", code="U11")
+    return choose(f"setting of {name}", option, known, code="U11")
+
+
+def without_budget(
+    known: Mapping[str, Setting], words: Sequence[str]
+) -> tuple[list[str], float | None]:
+    """Take ``--epsilon`` out of the options of a method that has none; the words left, and it.
+
+    Example:
+        >>> without_budget({}, ["--epsilon", "8/255", "--steps=2"])
+        (['--steps=2'], 0.03137254901960784)
+    """
+    if "epsilon" in known:
+        return list(words), None
+    left, found = list(words), None
+    for place, word in enumerate(left):
+        option, equals, value = word.partition("=")
+        if option not in ("--epsilon", "--eps"):
+            continue
+        if not equals and place + 1 == len(left):
+            raise UsageError("--epsilon needs a value", code="U11")
+        found = fraction(value if equals else left[place + 1])
+        if not 0 <= found < float("inf"):
+            raise UsageError(
+                f"epsilon must be at least 0 and finite, got {found}",
+                code="U03",
+                expected="a radius in pixel units, such as 8/255",
+            )
+        del left[place : place + (1 if equals else 2)]
+        break
+    return left, found
+
+
+def _converted(option: str, setting: Setting, text: str) -> Any:
+    kinds = setting.kinds
+    if text.lower() == "none" and "None" in kinds:
+        return None
+    if setting.is_fill:
+        return fill_of(option, text, setting.choices or FILLS)
+    if setting.choices:
+        low = text.lower()
+        value = VALUES.get(low, low)
+        return choose(option, value if value in setting.choices else text, setting.choices)
+    if "Callable" in kinds:
+        return named_transforms(text)
+    if "list" in kinds:
+        names = [name.strip() for name in text.split(",")]
+        if not all(names):
+            raise UsageError(
+                f"--{option} {text!r}", code="U01", expected="names with commas between"
+            )
+        return names
+    if "bool" in kinds:
+        if text.lower() not in ("true", "false"):
+            raise UsageError(f"--{option} {text!r}", code="U11", expected="true or false")
+        return text.lower() == "true"
+    if "tuple" in kinds and "," in text:
+        return tuple(_whole(option, part) for part in text.split(",", 1))
+    if "int" in kinds and "float" not in kinds:
+        return _whole(option, text)
+    if "float" not in kinds:
+        return text
+    try:
+        return fraction(text)
+    except UsageError as error:
+        error.where = f"--{option}"
+        raise
+
+
+def _whole(option: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"--{option} {text!r}", code="U11", expected="a whole number") from None
+
+
+def fill_of(option: str, text: str, choices: Sequence[str] = FILLS) -> Any:
+    """A word such as ``mean`` or ``blur``, or a grey level.
+
+    Raises:
+        UsageError: U01 for another word, U03 for a level that is none.
+
+    Example:
+        >>> fill_of("fill", "blur"), fill_of("fill", "51/255")
+        ('blur', 0.2)
+    """
+    if text in choices:
+        return text
+    if not any(character.isdigit() for character in text):
+        return choose(option, text, (*choices, "a grey level such as 0.5"))
+    level = fraction(text)
+    if not 0 <= level <= 1:
+        meant = f"did you mean {level:g}/255?" if 1 < level <= 255 else ""
+        raise UsageError(
+            f"--{option} {text}", code="U03", expected="a grey level from 0 to 1", hint=meant
+        )
+    return level
+
+
+def named_transforms(text: str) -> Any:
+    """``"rotation,crop"``: at every draw one of these transforms, or the image as it is.
+
+    Raises:
+        UsageError: U01 for a transform that there is not.
+    """
+    from convscope.attacks import TRANSFORMS, random_choice
+
+    former = {"mirror": "flip", "greyscale": "grayscale"}
+    names = [former.get(n.strip(), n.strip()) for n in text.split(",") if n.strip()]
+    if not names:
+        raise UsageError("--transforms is empty", code="U11", expected=", ".join(TRANSFORMS))
+    return random_choice(*(TRANSFORMS[choose("transform", name, TRANSFORMS)] for name in names))

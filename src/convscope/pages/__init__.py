@@ -1,0 +1,50 @@
+"""Results for people: one HTML page, or a folder of pictures, tables and data.
+
+Everything that ``convscope attack`` and ``convscope inspect`` write with ``--out``, for use from
+Python, and what the sections of an audit share with these pages.
+"""
+
+from __future__ import annotations
+
+from convscope.pages._attack_page import attack_rows, spoken, write_result
+from convscope.pages._image_page import (
+    Inspection,
+    inspect_images,
+    occlusion_rows,
+    prediction_rows,
+    write_images,
+)
+from convscope.pages._trust_page import (
+    passes_of_trust,
+    seconds_per_pass,
+    trust_on,
+    trust_rows,
+    write_trust,
+)
+from convscope.pages._unit_page import effect_rows, picture_rows, unit_rows, write_units
+from convscope.pages._write import keep_image, name_of, screen_scale, write_csv, write_page
+
+__all__ = [
+    "Inspection",
+    "attack_rows",
+    "effect_rows",
+    "inspect_images",
+    "keep_image",
+    "name_of",
+    "occlusion_rows",
+    "passes_of_trust",
+    "picture_rows",
+    "prediction_rows",
+    "screen_scale",
+    "seconds_per_pass",
+    "spoken",
+    "trust_on",
+    "trust_rows",
+    "unit_rows",
+    "write_csv",
+    "write_images",
+    "write_page",
+    "write_result",
+    "write_trust",
+    "write_units",
+]

@@ -1,0 +1,157 @@
+"""Evaluation of explanation methods: run it on a data set, and make a page or a folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Generator
+
+from convscope import results
+from convscope.classifier import Classifier
+from convscope.data import Split
+from convscope.errors import ModelContractError
+from convscope.explanations import Explanation, Trust, images_in_all, saliency, trust
+from convscope.figures import draw, svg
+from convscope.pages._write import fresh_folder, save_figure, write_csv, write_page
+from convscope.reports import Report, Section
+from convscope.types import Images
+
+CURVE_POINTS = 17
+"""Points of each curve of deletion and of insertion."""
+
+
+def trust_on(
+    classifier: Classifier,
+    sample: Split,
+    methods: dict[str, Callable[..., Explanation]],
+    *,
+    classes: int,
+    generator: Generator,
+    on_progress: Callable[[str, float], None] | None = None,
+) -> Trust:
+    """`trust` on some images of a data set: their classes, their masks where they have them.
+
+    Args:
+        classifier: The network that is explained.
+        sample: A few images of a split.
+        methods: Functions by name.
+        classes: How many classes the data set has. If the network has another number, maps are
+            about the predicted classes.
+        generator: Source of every draw.
+        on_progress: As for `trust`.
+    """
+    return trust(
+        classifier,
+        sample.to_float(),
+        sample.labels if classes == classifier.num_classes else None,
+        methods,
+        masks=sample.masks,
+        generator=generator,
+        on_progress=on_progress,
+    )
+
+
+def passes_of_trust(classifier: Classifier, count: int, passes: dict[str, int]) -> dict[str, int]:
+    """About how many passes the tests of each method take, and finally the curves.
+
+    Args:
+        classifier: The network that is explained.
+        count: Images to judge on.
+        passes: Passes per image of each method.
+    """
+    explained = images_in_all(classifier, count)
+    curves = 2 * CURVE_POINTS * count * (len(passes) + 1)
+    return {name: each * explained for name, each in passes.items()} | {"curves": curves}
+
+
+def seconds_per_pass(classifier: Classifier, images: Images) -> float:
+    """How long one image takes through the network, there and back: the second of two runs."""
+    few, seconds = images[:8], 0.0
+    for _ in range(2):
+        start = time.perf_counter()
+        try:
+            passes = 2 * len(saliency(classifier, few).maps)
+        except ModelContractError:  # no gradient, or not where it was asked for
+            with classifier.probe() as probe:
+                passes = len(probe.logits(few))
+        seconds = (time.perf_counter() - start) / passes
+    return seconds
+
+
+def write_trust(
+    found: Trust,
+    out: Path,
+    *,
+    title: str,
+    force: bool = False,
+    formats: Sequence[str] = ("png",),
+) -> None:
+    """The table of trust as a page or a folder."""
+    if out.suffix.lower() == ".html":
+        report = Report(title=title)
+        trust_section(report.section("trust", "Which explanations to trust", TRUST_LEAD), found)
+        write_page(report, out, force=force)
+        return
+    with fresh_folder(out, force=force) as folder:
+        save_figure(draw(found), folder / "trust", formats)
+        write_csv(folder / "trust.csv", trust_rows(found))
+        results.save(found, folder / "results" / "trust", force=force)
+
+
+TRUST_LEAD = (
+    "Every method is put to the same tests. A method that does not beat the random map "
+    "in the last row says nothing about this network."
+)
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.3g}")
+
+
+def trust_section(section: Section, found: Trust) -> None:
+    """Curves and table of a `Trust` in a section of any report."""
+    section.figure(
+        "trust", svg(draw(found)), alt="Deletion, insertion and randomization curves", wide=True
+    )
+    rows = trust_rows(found)
+    applied = [key for key in rows[0] if any(row[key] is not None for row in rows)][1:]
+    section.table(
+        [{"kind": "code", "title": "method"}, *({"kind": "number", "title": k} for k in applied)],
+        [[row["method"], *(_short(row[key]) for key in applied)] for row in rows],
+        caption=f"Judged on {found.images} images. Insertion and deletion: area under the "
+        "probability of the class while pixels are sharpened or blurred in the order of the map. "
+        "Random weights: rank correlation with the map of the same network with random weights, "
+        "0 is good. Pointing: share of positive relevance in the right quarter of 2 x 2 mosaics, "
+        "chance is 0.25"
+        + (" (of mosaics shrunk to the size of one image)" if found.shrunk else "")
+        + ". Stability: largest relative change under noise of 0.02, small is good."
+        + ("" if found.area is None else f" On object: chance is {found.area:.2f}."),
+    )
+    for text in found.notes:
+        section.note(text)
+
+
+def trust_rows(found: Trust) -> list[dict[str, Any]]:
+    """One line per method; tests that do not apply are ``None``."""
+    rows = []
+    for row in found.rows:
+        line: dict[str, Any] = {
+            "method": row.method,
+            "insertion - deletion": row.gap,
+            "insertion": row.insertion,
+            "deletion": row.deletion,
+            "random weights": row.randomized,
+            "pointing": row.pointing,
+        }
+        if found.area is not None:
+            line |= {"on object": row.inside, "hits": row.hit}
+        line |= {
+            "stability": row.stability,
+            "completeness error": row.completeness,
+            "seconds": row.seconds,
+        }
+        rows.append(line)
+    return rows
