@@ -110,7 +110,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     save = dry if given.dry else record
     test = open_dataset("mnist", data_dir=given.data_dir).test
-    images, labels = test.floats(range(given.images)), test.labels[: given.images]
+    images, labels = test.to_float(range(given.images)), test.labels[: given.images]
     context: dict[str, Any] = {"threads": given.threads}
     if given.model:
         classifier = load(given.model)
@@ -160,7 +160,7 @@ def main() -> None:
         rows = range(0, len(test), max(1, len(test) // given.certified_images))
         certified = certify(
             smooth,
-            test.floats(rows),
+            test.to_float(rows),
             test.labels[list(rows)],
             sigma=0.5,
             draws=given.draws,

@@ -110,7 +110,7 @@ def on_mnist(model: str, data_dir: Path | None) -> dict[str, Any]:
 
     network = load(model)
     split = open_dataset("mnist", data_dir=data_dir).test
-    images, labels = split.floats(range(500)), split.labels[:500]
+    images, labels = split.to_float(range(500)), split.labels[:500]
     shares: dict[str, Any] = {}
     for epsilon in (0.1, 0.3, 32 / 255):
         totals, kept = count(network, images, labels, epsilon, True)

@@ -233,7 +233,7 @@ def main() -> None:
     split = open_dataset("mnist", data_dir=given.data_dir).test
     for section in given.sections.split(","):
         count = min(256, given.images) if section == "minimal" else given.images
-        images, labels = split.floats(range(count)), split.labels[:count].long()
+        images, labels = split.to_float(range(count)), split.labels[:count].long()
         figures, models = {}, {}
         for kind, name in (("undefended", given.model), ("robust", given.robust_model)):
             classifier = frozen(name)

@@ -206,7 +206,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     tune_allocator()  # As the command line does; it serves all contestants alike.
     split = open_dataset("mnist", data_dir=given.data_dir).test
-    images, labels = split.floats(range(given.images)), split.labels[: given.images].long()
+    images, labels = split.to_float(range(given.images)), split.labels[: given.images].long()
     figures, models = {}, {}
     for kind, name in (("undefended", given.model), ("robust", given.robust_model)):
         classifier = frozen(name)

@@ -53,7 +53,7 @@ def main() -> None:
             continue
         classifier = load(model)
         split = open_dataset(data, data_dir=folders[data]).test
-        images, labels = split.floats(range(counts[data])), split.labels[: counts[data]]
+        images, labels = split.to_float(range(counts[data])), split.labels[: counts[data]]
         figures[data] = {"images": counts[data], "model": classifier.source} | {
             f"{name} {norm}".strip(): row
             for name in ATTACKS

@@ -31,8 +31,11 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     classifier = load(given.model)
     dataset = open_dataset("mnist", data_dir=given.data_dir)
-    images, labels = dataset.train.floats(range(given.images)), dataset.train.labels[: given.images]
-    test = dataset.test.floats(range(given.test_images))
+    images, labels = (
+        dataset.train.to_float(range(given.images)),
+        dataset.train.labels[: given.images],
+    )
+    test = dataset.test.to_float(range(given.test_images))
     unseen = (test, dataset.test.labels[: given.test_images])
     figures: dict[str, Any] = {}
     for name, epsilon in (("linf 0.3", 0.3), ("unconstrained", None)):

@@ -59,7 +59,7 @@ def photos(classifier, network: Path, folder: Path, split: str, data_dir: Path |
     )
     part = data.split(split)
     with classifier.probe() as probe:
-        ours = torch.cat([probe.logits(part.floats([row])) for row in range(len(part))])
+        ours = torch.cat([probe.logits(part.to_float([row])) for row in range(len(part))])
     files = [folder / name for name in part.names or ()]
     return data, compare(ours, theirs(network, files, "pil"))
 

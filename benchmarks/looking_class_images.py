@@ -35,7 +35,7 @@ def main() -> None:
     classifier, judge = convscope.load(options.model), convscope.load(options.judge)
     data = convscope.open_dataset(options.data, data_dir=options.data_dir)
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:5000]
-    reference = data.train.floats(order)
+    reference = data.train.to_float(order)
     default = chosen_recipe(None, reference).name
     names = [n for n in options.recipes.split(",") if n] or list(RECIPES)
     judged = evaluate(judge, data.test)

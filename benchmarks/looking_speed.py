@@ -60,7 +60,7 @@ def main() -> None:
     # Frozen, as a peer at its best would have it: no gradient of a weight is ever computed.
     module.requires_grad_(False)
     classifier = Classifier.wrap(module, input_shape=(1, 28, 28), mean=mean, std=std)
-    many, labels = data.test.floats(slice(0, options.images)), data.test.labels[: options.images]
+    many, labels = data.test.to_float(slice(0, options.images)), data.test.labels[: options.images]
     # Before peers are imported: transformers would take stand-ins of torchvision for the real one.
     large = convscope.load(f"hf:{options.hub}") if options.hub else None
     figures: dict[str, Any] = {}

@@ -48,7 +48,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     rows = torch.randperm(len(data.test), generator=generator)[: options.images].sort().values
     sample = data.test.subset(rows)
-    images = sample.floats()
+    images = sample.to_float()
     known = len(data.class_names) == classifier.num_classes
     labels = sample.labels if known else classifier.predict(images, top=1).labels[:, 0]
     found = trust(

@@ -88,7 +88,7 @@ def measure(data_dir: str, repeats: int) -> dict[str, Any]:
     classifier = convscope.load("mnist-conv2-fc")
     classifier.module.eval().requires_grad_(False)
     data = convscope.open_dataset("mnist", data_dir=data_dir, offline=True)
-    images, labels = data.test.floats(range(1000)), data.test.labels[:1000].long()
+    images, labels = data.test.to_float(range(1000)), data.test.labels[:1000].long()
     few = images[:16]
     found: dict[str, Any] = {
         "PGD-40, 1,000 images, against an expert's loop": pair(

@@ -146,7 +146,7 @@ def measure(name: str, count: int, given: argparse.Namespace) -> None:
         few = min(count - done, len(split))
         for start in range(0, few, 1000):
             rows = range(start, min(start + 1000, few))
-            images[done + start : done + start + len(rows)] = split.floats(rows)
+            images[done + start : done + start + len(rows)] = split.to_float(rows)
         labels[done : done + few] = split.labels[:few]
         done += few
     del data, split

@@ -153,7 +153,7 @@ def plain(kind: str, model: str, data: convscope.data.Dataset, seed: int, limit:
     if kind == "pytorch/examples":
         mean, std = 0.1307, 0.3081
     split = data.validation
-    held_out = ((split.floats() - mean) / std, split.labels)
+    held_out = ((split.to_float() - mean) / std, split.labels)
     loader = DataLoader(OneByOne(data.train, mean, std), batch_size=64, shuffle=True)
     if kind == "pytorch/examples":
         module: nn.Module = Example()
@@ -168,7 +168,7 @@ def plain(kind: str, model: str, data: convscope.data.Dataset, seed: int, limit:
     if kind == "per image":
         return until_target(module, adam, loader.__iter__, held_out, limit)
     began = time.monotonic()
-    images = (data.train.floats() - mean) / std
+    images = (data.train.to_float() - mean) / std
     batches = in_memory(images, data.train.labels, 64)
     prepared = time.monotonic() - began
     if kind == "in memory":

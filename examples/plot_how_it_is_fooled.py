@@ -19,7 +19,7 @@ folder.mkdir(parents=True, exist_ok=True)
 
 classifier = convscope.load("mnist-conv2-fc")
 digits = convscope.open_dataset("digits")
-images, labels = digits.test.floats(range(100)), digits.test.labels[:100]
+images, labels = digits.test.to_float(range(100)), digits.test.labels[:100]
 
 
 def save(result: object, name: str) -> None:

@@ -26,7 +26,7 @@ digits = convscope.open_dataset("digits")
 
 result = visualizations.class_images(
     classifier,
-    reference=digits.train.floats(slice(0, None)),
+    reference=digits.train.to_float(slice(0, None)),
     judge=convscope.load("mnist-conv1"),
 )
 path = folder / "class-images.png"

@@ -20,7 +20,7 @@ folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
 folder.mkdir(parents=True, exist_ok=True)
 
 classifier = convscope.load("mnist-conv2-fc")
-images = convscope.open_dataset("digits").test.floats([7])
+images = convscope.open_dataset("digits").test.to_float([7])
 
 
 def save(result: object, name: str) -> None:

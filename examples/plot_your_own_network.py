@@ -44,7 +44,7 @@ def train_it_your_way(images: torch.Tensor, labels: torch.Tensor) -> nn.Module:
 
 
 digits = convscope.open_dataset("digits")
-network = train_it_your_way(digits.train.floats(slice(0, None)), digits.train.labels)
+network = train_it_your_way(digits.train.to_float(slice(0, None)), digits.train.labels)
 
 # %%
 # Wrap it: now every method of the package takes it.

@@ -55,7 +55,7 @@ def test_opening_twice_gives_the_same_images(name, opened):
 
 @each_dataset
 def test_floats_are_in_the_unit_interval(name, opened):
-    images = opened(name).test.floats(torch.arange(5))
+    images = opened(name).test.to_float(torch.arange(5))
     assert images.dtype == torch.float32 and images.min() >= 0 and images.max() <= 1
 
 

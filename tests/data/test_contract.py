@@ -50,7 +50,7 @@ def test_promises(dataset):
     mean, std = data.mean_std()
     assert len(mean) == len(std) == data.input_shape[0]
     assert all(0 < value < 1 for value in mean)
-    data.split("train").floats([0])
+    data.split("train").to_float([0])
 
 
 def test_two_openings_are_equal_and_apart(dataset):

@@ -32,8 +32,8 @@ def test_floats_are_correctly_rounded_bytes():
     every = torch.arange(256, dtype=torch.uint8).reshape(256, 1, 1, 1)
     split = Split(name="test", images=every, labels=torch.zeros(256, dtype=torch.int64))
     exact = torch.arange(256, dtype=torch.float64) / 255
-    assert torch.equal(split.floats().flatten(), exact.float())
-    assert torch.equal((split.floats() * 255).round().byte(), every)
+    assert torch.equal(split.to_float().flatten(), exact.float())
+    assert torch.equal((split.to_float() * 255).round().byte(), every)
 
 
 @pytest.mark.parametrize(
@@ -42,14 +42,14 @@ def test_floats_are_correctly_rounded_bytes():
 def test_rows_may_be_given_in_many_ways(rows):
     split = small_split()
     index = list(range(4))[rows] if isinstance(rows, slice) else [int(row) for row in rows]
-    assert torch.equal(split.floats(rows), split.images[index].float() / 255)
+    assert torch.equal(split.to_float(rows), split.images[index].float() / 255)
 
 
 def test_floats_never_share_memory():
     split = small_split()
     before = split.images.clone()
-    split.floats().zero_()
-    split.floats(slice(None)).zero_()
+    split.to_float().zero_()
+    split.to_float(slice(None)).zero_()
     assert torch.equal(split.images, before)
 
 

@@ -38,7 +38,7 @@ def test_class_folders_are_cut_into_three_splits(image_folder):
 def test_pixels_are_those_of_the_files(image_folder):
     data = open_folder(image_folder)
     for split in data.splits:
-        for name, image in zip(split.names, split.floats(), strict=True):
+        for name, image in zip(split.names, split.to_float(), strict=True):
             assert torch.equal(image, read_image(image_folder / name, channels=3))
 
 

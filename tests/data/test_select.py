@@ -42,7 +42,7 @@ def test_images_of_a_data_set_come_with_labels_and_names():
     data = open_dataset("digits")
     chosen = select_images("digits:test/3,0-1", like=DIGITS)
     assert chosen.names == ("digits:test/3", "digits:test/0", "digits:test/1")
-    assert torch.equal(chosen.images, data.test.floats([3, 0, 1]))
+    assert torch.equal(chosen.images, data.test.to_float([3, 0, 1]))
     assert chosen.labels.tolist() == data.test.labels[[3, 0, 1]].tolist()
     assert len(chosen) == 3
 
@@ -205,7 +205,7 @@ def test_images_of_a_class(spec, rows):
     wanted = sevens if rows is None else [sevens[row] for row in rows]
     chosen = select_images(spec, like=DIGITS)
     assert set(chosen.labels.tolist()) == {7}
-    assert torch.equal(chosen.images, split.floats(wanted))
+    assert torch.equal(chosen.images, split.to_float(wanted))
     name = spec.partition("?")[0]
     assert chosen.names == tuple(f"{name}/{row}" for row in wanted)
 

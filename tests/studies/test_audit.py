@@ -38,7 +38,7 @@ def classifier(data):
         nn.Linear(6 * (height // 2) * (width // 2), 4),
     )  # fmt: skip
     optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
-    x, y = data.train.floats(), data.train.labels
+    x, y = data.train.to_float(), data.train.labels
     for _ in range(30):
         optimizer.zero_grad()
         nn.functional.cross_entropy(net(x), y).backward()

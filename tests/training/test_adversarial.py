@@ -38,7 +38,7 @@ def loss_of(state, images, labels, step=0):
 @pytest.mark.parametrize("kind", KINDS)
 def test_examples_stay_in_the_ball_and_in_range(robust, dataset, kind):
     state = state_of(replace(robust, adversary=kind))
-    images = dataset.train.floats(range(16))
+    images = dataset.train.to_float(range(16))
     perturbed, loss = loss_of(state, images, dataset.train.labels[:16])
     worst = perturbed[-16:]
     gap = (worst - images).abs()
@@ -56,7 +56,7 @@ def test_the_budget_grows_over_the_ramp(robust):
 
 def test_crafting_does_not_touch_batch_norm_gradients_or_modes(robust, dataset):
     state = state_of(robust)
-    images = dataset.train.floats(range(8))
+    images = dataset.train.to_float(range(8))
     buffers = [b.clone() for b in state.model.buffers()]
     state.objective.perturb(state.model, images, dataset.train.labels[:8], step=0)
     for before, after in zip(buffers, state.model.buffers(), strict=True):
@@ -75,7 +75,7 @@ def test_modes_come_back_after_an_error(robust):
 
 def attacked_accuracy(classifier, split, epsilon):
     """Accuracy under 10 signed gradient steps, written out."""
-    x0, labels = split.floats(), split.labels
+    x0, labels = split.to_float(), split.labels
     x = x0.clone()
     for _ in range(10):
         x.requires_grad_(True)
@@ -108,7 +108,7 @@ def test_the_guard_switches_one_step_training_to_many_steps(robust, dataset, mon
 
     monkeypatch.setattr(state.objective, "ascend", counted)
     monkeypatch.setattr("convscope.training._objective.GUARD_GAP", -1.0)
-    images, labels = dataset.train.floats(range(8)), dataset.train.labels[:8]
+    images, labels = dataset.train.to_float(range(8)), dataset.train.labels[:8]
     state.objective.perturb(state.model, images, labels, step=0)
     assert calls == [1]
     assert "one-step training overfits" in state.objective.after_step(state.model, step=1)

@@ -47,7 +47,7 @@ def told(n, classes, *, seed=0, scale=12.0, labels=None):
         input_shape=(1, 2, max(classes, 2)),
     )
     split = Split(name="test", images=images, labels=labels)
-    logits = (split.floats()[:, 0, 0, :classes] - 0.5) * scale + no_ties(classes)
+    logits = (split.to_float()[:, 0, 0, :classes] - 0.5) * scale + no_ties(classes)
     return classifier, split, logits.double()
 
 

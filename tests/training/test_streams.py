@@ -56,7 +56,7 @@ def test_alternating_flip_shows_both_sides_in_two_epochs(dataset, settings, seed
     both = seen[0].keys() & seen[1].keys()
     assert len(both) > 100
     assert all(torch.equal(seen[0][row], seen[1][row].flip(2)) for row in both)
-    mirrored = [not torch.equal(seen[0][row], dataset.train.floats([row])[0]) for row in both]
+    mirrored = [not torch.equal(seen[0][row], dataset.train.to_float([row])[0]) for row in both]
     assert 0.3 < sum(mirrored) / len(mirrored) < 0.7
 
 

@@ -117,8 +117,8 @@ def test_the_classifier_is_the_average_with_the_normalization_inside(done, datas
     assert classifier.class_names == dataset.class_names
     assert not classifier.module.training
     with torch.no_grad():
-        logits = classifier.logits(dataset.validation.floats())
-        assert torch.equal(logits, result.classifier.logits(dataset.validation.floats()))
+        logits = classifier.logits(dataset.validation.to_float())
+        assert torch.equal(logits, result.classifier.logits(dataset.validation.to_float()))
     accuracy = (logits.argmax(1) == dataset.validation.labels).float().mean().item()
     assert accuracy == pytest.approx(result.history[-1].validation_accuracy)
     average = max((result.run_folder / "checkpoints").iterdir()) / "average.safetensors"

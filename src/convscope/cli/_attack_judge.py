@@ -92,7 +92,7 @@ def evaluate(
     with watching(title) as bar:
         result = judge(
             classifier,
-            part.floats(),
+            part.to_float(),
             part.labels,
             epsilon=epsilon,
             norm=norm,
@@ -204,7 +204,7 @@ def certify(
     with progress(f"certifying {len(part)} images", total=len(part) * draws) as bar:
         result = judge(
             classifier,
-            part.floats(),
+            part.to_float(),
             part.labels,
             sigma=sigma,
             draws=draws,

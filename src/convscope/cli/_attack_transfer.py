@@ -95,7 +95,7 @@ def transfer(
     with watching(f"{method} on {len(models)} networks, {len(part)} images"):
         found = model_transfer(
             classifiers,
-            part.floats(),
+            part.to_float(),
             part.labels,
             attack=method,
             **settings,

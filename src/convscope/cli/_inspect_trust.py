@@ -60,7 +60,7 @@ def judge_methods(
     sample, dataset = opened.split, opened.dataset
     generator = torch.Generator().manual_seed(seed)
     work = passes_of_trust(classifier, len(sample), {n: PASSES.get(n, 2) for n in methods})
-    seconds = sum(work.values()) * seconds_per_pass(classifier, sample.floats())
+    seconds = sum(work.values()) * seconds_per_pass(classifier, sample.to_float())
     if seconds > WORTH_SAYING:
         say(f"about {duration(seconds)} for {counted(len(sample))}; --count and --show change that")
     with progress("judging explanations", total=100) as bar:

@@ -153,7 +153,7 @@ def reference_of(
     for reason in dataset.refused:
         warn(reason)
     part = dataset.train if len(dataset.train) else dataset.split("all")
-    return part.floats(sample_rows(part.labels, MOST_REFERENCES, seed=seed))
+    return part.to_float(sample_rows(part.labels, MOST_REFERENCES, seed=seed))
 
 
 def targets_of(classifier: Classifier, text: str, labels: Tensor | None) -> Any:

@@ -85,7 +85,7 @@ class Split:
         ...     images=torch.full((2, 1, 1, 1), 51, dtype=torch.uint8),
         ...     labels=torch.tensor([0, 1]),
         ... )
-        >>> len(split), split.floats().flatten().tolist()
+        >>> len(split), split.to_float().flatten().tolist()
         (2, [0.20000000298023224, 0.20000000298023224])
     """
 
@@ -127,7 +127,7 @@ class Split:
         """Shape instead of pixels."""
         return f"Split({self.name!r}, {'x'.join(map(str, self.images.shape))} bytes)"
 
-    def floats(self, rows: Tensor | slice | Sequence[int] | None = None) -> Images:
+    def to_float(self, rows: Tensor | slice | Sequence[int] | None = None) -> Images:
         """Images as float32 in [0, 1], each pixel the correctly rounded ``byte / 255``.
 
         Args:

@@ -262,7 +262,7 @@ def _from_dataset(data: Dataset, split: str, rows: list[int], like: TakesImages)
     theirs = images.labels[torch.tensor(rows, dtype=torch.int64)]
     rows, labels, notes = _in_their_numbers(data, rows, theirs, like)
     return Selection(
-        images=images.floats(rows),
+        images=images.to_float(rows),
         labels=labels,
         names=tuple(f"{data.name}:{split}/{row}" for row in rows),
         notes=(*notes, *data.warnings),

@@ -97,7 +97,7 @@ class Audit:
     @property
     def shown(self) -> tuple[Images, Labels]:
         """The images of `shown_rows`, and their classes."""
-        return self.test.floats(self.shown_rows), self.test.labels[self.shown_rows]
+        return self.test.to_float(self.shown_rows), self.test.labels[self.shown_rows]
 
     def of_many_classes(self, rows: Tensor, count: int, *, purpose: int) -> Tensor:
         """`count` of some rows of the test images, as many classes as possible."""
@@ -117,7 +117,7 @@ class Audit:
     @cached_property
     def reference(self) -> Images:
         """Training images for priors and comparisons, at most 2,000."""
-        return self.fitted.floats(sample_rows(self.fitted.labels, 2000, seed=self.stream(5)))
+        return self.fitted.to_float(sample_rows(self.fitted.labels, 2000, seed=self.stream(5)))
 
     def classes(self, count: int) -> list[int]:
         """At most `count` classes to look at: those of the data, in order; then others."""

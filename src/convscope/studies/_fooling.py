@@ -48,7 +48,7 @@ MOST = 4
 def fooling(audit: Audit, section: Section) -> None:
     """A table of attacks on many images, then a few images in pictures."""
     rows = audit.attacked_rows
-    images, labels = audit.test.floats(rows), audit.test.labels[rows]
+    images, labels = audit.test.to_float(rows), audit.test.labels[rows]
     done = _run(audit, section, images, labels)
     _table(audit, section, done)
     shown, shown_labels = audit.shown

@@ -136,7 +136,7 @@ def maps(audit: Audit, section: Section) -> None:
 
 def _dead(audit: Audit, section: Section, layers: list[str]) -> None:
     """Judged on more images than are shown: a map may well be silent for two."""
-    many = feature_maps(audit.classifier, audit.test.floats(slice(0, DEAD_TEST)), layers)
+    many = feature_maps(audit.classifier, audit.test.to_float(slice(0, DEAD_TEST)), layers)
     rows = []
     for layer in many.layers:
         dead = layer.dead.nonzero()[:, 0].tolist()

@@ -58,7 +58,7 @@ def _universal(audit: Audit, section: Section) -> None:
     rows = sample_rows(train.labels, 2000, seed=audit.stream(50))
     found = uap(
         audit.classifier,
-        train.floats(rows),
+        train.to_float(rows),
         train.labels[rows],
         targets=_classes(audit),
         epsilon=size,
@@ -69,7 +69,7 @@ def _universal(audit: Audit, section: Section) -> None:
     tested = audit.test.subset(sample_rows(audit.test.labels, TESTED, seed=audit.stream(55)))
     carried = apply_noise(
         audit.classifier,
-        tested.floats(),
+        tested.to_float(),
         tested.labels,
         noises=found.noises,
         noise_targets=found.targets,
@@ -183,7 +183,7 @@ def _carried(audit: Audit, section: Section) -> None:
     """A noise made on one image of a class, added to one image of every other class."""
     right = (audit.evaluation.predicted == audit.test.labels).nonzero()[:, 0]
     rows = audit.of_many_classes(right, 5, purpose=54)
-    images, labels = audit.test.floats(rows), audit.test.labels[rows]
+    images, labels = audit.test.to_float(rows), audit.test.labels[rows]
     targets = (labels + 1) % audit.classifier.num_classes
     found: AttackResult = added_noise(audit.classifier, images[:1], labels[:1], targets=targets[:1])
     carried = apply_noise(

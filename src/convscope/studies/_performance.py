@@ -118,7 +118,7 @@ def _tiles(audit: Audit, found: Evaluation) -> None:
 
 def time_per_image(audit: Audit) -> tuple[float, float]:
     """Median and ninth-decile seconds of one forward pass of one image."""
-    image = audit.test.floats([0])
+    image = audit.test.to_float([0])
     taken = []
     with audit.classifier.probe() as probe:
         for _ in range(35):
@@ -191,7 +191,7 @@ def _sample(audit: Audit, section: Section, found: Evaluation) -> None:
 def _images(
     audit: Audit, section: Section, name: str, chosen: Examples, found: Evaluation
 ) -> list[dict[str, str]]:
-    images = audit.test.floats(chosen.rows)
+    images = audit.test.to_float(chosen.rows)
     items = []
     for i, row in enumerate(chosen.rows.tolist()):
         true = name_of(found.class_names, int(chosen.labels[i]))

@@ -44,7 +44,7 @@ DRAWS = {"quick": 1000, "standard": 10_000, "full": 10_000}
 def robustness(audit: Audit, section: Section) -> None:
     """Curve, ladder with its checks, transformations, defenses, other networks."""
     rows = audit.attacked_rows
-    images, labels = audit.test.floats(rows), audit.test.labels[rows]
+    images, labels = audit.test.to_float(rows), audit.test.labels[rows]
     grid = sorted({*(GRAY if audit.classifier.input_shape[0] == 1 else COLOR), audit.epsilon})
     found = curve(audit.classifier, images, labels, epsilons=grid, steps=40)
     _headline(audit, found)

@@ -108,7 +108,7 @@ def trust_on(
     """
     return trust(
         classifier,
-        sample.floats(),
+        sample.to_float(),
         sample.labels if classes == classifier.num_classes else None,
         methods,
         masks=sample.masks,

@@ -188,7 +188,7 @@ def evaluate(
         for start in range(0, n, step):
             at_step(start // step, math.ceil(n / step))
             rows = slice(start, min(start + step, n))
-            logits = probe.logits(split.floats(rows)).cpu()
+            logits = probe.logits(split.to_float(rows)).cpu()
             if not bool(logits.isfinite().all()):
                 bad = int((~logits.isfinite()).any(dim=1).sum())
                 raise NumericalError(
