@@ -133,7 +133,7 @@ def test_a_table_of_windows_is_a_screenful(here, capsys):
         ("eval mnist-conv2-fc-bn --data digits", 4, "convscope train mnist-conv2-fc-bn"),
         ("eval M --data digits --fail-under acuracy=0.9", 2, "did you mean accuracy"),
         ("eval M --data digits --fail-under 98", 2, "did you mean accuracy=0.98"),
-        ("eval M --data mnist --offline", 6, "convscope data get mnist"),
+        ("eval M --data mnist --offline", 6, "convscope data download mnist"),
         ("audit M --data digits --only ,", 2, "--only names no section"),
         ("audit M --data digits --out report.pdf", 2, "report.html"),
         ("audit M --data digits --out 'run one/config.json/x.html'", 2, "nothing can be written"),
@@ -143,7 +143,7 @@ def test_a_table_of_windows_is_a_screenful(here, capsys):
         ("train --resume", 2, "--out RUN"),
         ("report .", 3, "report.json"),
         ("models show mnist-conv2-fc-bn --mean 0.5", 2, "says nothing about it"),
-        ("data get pets", 6, "does not download it"),
+        ("data download pets", 6, "does not download it"),
         ("data verify folder:nowhere", 3, "nowhere"),
         ("scratch train --epochs 0", 2, "at least 1"),
         ("eval", 2, "convscope eval needs MODEL"),
@@ -204,8 +204,8 @@ def test_doctor_proposes_what_helps(here, capsys):
     from convscope.cli._doctor import check_data
 
     found = {finding.what: finding for finding in check_data(None)}
-    assert found["data mnist"].fix == "convscope data get mnist"
-    assert found["data cifar10"].fix == "convscope data get cifar10"
+    assert found["data mnist"].fix == "convscope data download mnist"
+    assert found["data cifar10"].fix == "convscope data download cifar10"
     assert "does not download it" in found["data pets"].fix and "unpack" in found["data pets"].fix
     assert found["data digits"].fix == found["data shapes"].fix == ""
     assert not any("downloading is off" in one.found for one in found.values())

@@ -34,7 +34,7 @@ attack uap --help
 doctor --help
 demo --help
 data --help
-data get --help
+data download --help
 models show --help
 train --help
 eval --help
@@ -64,6 +64,7 @@ attack transfer mnist-conv1 mnist-conv2 --data digits --method nope
 audit mnist-conv2-fc --data digits --out report.pdf
 scratch train mnist-conv9
 data get digts
+data download digts
 """.strip().splitlines()
 
 

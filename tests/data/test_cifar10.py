@@ -85,7 +85,7 @@ def test_a_missing_batch_is_named(tmp_path, make_cifar, refused):
 
 def test_offline_says_what_to_do(tmp_path, refused):
     error = refused("", ResourceError, open_small, tmp_path)
-    assert "convscope data get cifar10" in str(error)
+    assert "convscope data download cifar10" in str(error)
 
 
 def records(count, make_records, **replaced):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from convscope.data import DATASETS, open_dataset, stored
+from convscope.data import DATASETS, open_dataset, status
 
 
 @pytest.fixture(params=[*DATASETS, "folder"])
@@ -18,7 +18,7 @@ def dataset(request, tmp_path, make_mnist, make_cifar, make_pets):
         tmp_path = make_pets(count=3)
     elif name == "folder":
         name = f"folder:{request.getfixturevalue('image_folder')}"
-    elif not stored(name).ready:
+    elif not status(name).ready:
         pytest.skip(f"{name} has to be downloaded")
 
     def reopen():

@@ -10,6 +10,7 @@ import pytest
 from convscope.data import _mnist, open_dataset
 from convscope.data._download import Download, fetch
 from convscope.errors import ResourceError
+from convscope.progress import watch
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 
@@ -82,11 +83,11 @@ def wanted(server, *kinds, content=CONTENT):
 
 def test_a_file_arrives_whole_with_progress(server, tmp_path):
     steps = []
-    path = fetch(wanted(server, "good"), tmp_path, progress=lambda *step: steps.append(step))
+    with watch(lambda *step: steps.append(step)):
+        path = fetch(wanted(server, "good"), tmp_path)
     assert path == tmp_path / "set" / "file.gz"
     assert path.read_bytes() == CONTENT
-    assert steps[-1] == ("set/file.gz", 300_000, 300_000)
-    assert [step[1] for step in steps] == sorted(step[1] for step in steps)
+    assert steps[-1] == (1.0, "set/file.gz") and len(steps) > 1
     assert [one.name for one in path.parent.iterdir()] == ["file.gz"]
     assert path.stat().st_mode & 0o777 == 0o644
 
@@ -167,7 +168,7 @@ def test_every_mirror_is_named_when_none_helps(server, tmp_path, refused):
 def test_no_network_is_said_in_words(tmp_path, refused):
     nowhere = Download(file="set/x", urls=("http://127.0.0.1:9/x",), sha256="0" * 64, size=9)
     error = refused("", ResourceError, fetch, nowhere, tmp_path)
-    assert "convscope data add set.tar" in str(error)
+    assert "convscope data import set.tar" in str(error)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
@@ -208,8 +209,12 @@ def test_mnist_comes_from_the_mirrors_in_order(server, tmp_path, make_mnist, mon
         )
     )
     monkeypatch.setattr(_mnist, "DOWNLOADS", downloads)
-    data = open_dataset("mnist", data_dir=tmp_path / "data", accept_modified=True)
+    steps = []
+    with watch(lambda *step: steps.append(step)):
+        data = open_dataset("mnist", data_dir=tmp_path / "data", accept_modified=True)
     assert len(data.test) == 10
+    assert [share for share, _ in steps] == sorted(share for share, _ in steps)
+    assert steps[-1][0] == 1.0 and {what for _, what in steps} == {one.file for one in downloads}
     assert len(server.asked) == 8
     open_dataset("mnist", data_dir=tmp_path / "data", accept_modified=True, offline=True)
     assert len(server.asked) == 8

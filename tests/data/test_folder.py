@@ -8,6 +8,7 @@ from PIL import Image
 
 from convscope.data import open_dataset, open_folder, read_image
 from convscope.errors import DataError, ResourceError, UsageError
+from convscope.progress import watch
 
 
 def save(path, size=(16, 16), mode="RGB", seed=0):
@@ -333,8 +334,9 @@ def test_archives_and_missing_folders(tmp_path, refused):
 
 def test_progress_is_told(image_folder):
     seen = []
-    open_folder(image_folder, progress=lambda *step: seen.append(step))
-    assert seen[-1] == ("set", 18, 18)
+    with watch(lambda *step: seen.append(step)):
+        open_folder(image_folder)
+    assert seen[-1] == (1.0, "set")
     assert len(seen) == 18
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from convscope.data import open_dataset
-from convscope.data._mnist import CONTENT_SHA256, find
+from convscope.data._mnist import CONTENT_SHA256, find_files
 from convscope.errors import DataError, ResourceError
 
 
@@ -128,7 +128,7 @@ def test_offline_says_what_to_do(tmp_path, refused, make_mnist):
     error = refused("", ResourceError, open_dataset, "mnist", data_dir=tmp_path, offline=True)
     assert error.exit_code == 6
     assert "t10k-labels-idx1-ubyte" in str(error)
-    assert "convscope data add" in str(error)
+    assert "convscope data import" in str(error)
     assert "--data digits" in str(error)
 
 
@@ -142,7 +142,7 @@ def test_a_gz_copy_next_to_nothing_else_is_enough(tmp_path, make_mnist):
     for path in list(tmp_path.glob("*.gz"))[:2]:
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
-    assert all(find(tmp_path).values())
+    assert all(find_files(tmp_path).values())
     assert len(open_small(tmp_path).test) == 10
 
 

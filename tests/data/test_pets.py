@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from convscope.data import get, open_dataset, pack, stored
-from convscope.data._pets import BACKGROUND, BORDER, PET
+from convscope.data import download, export_data, open_dataset, status
+from convscope.data._pet_files import BACKGROUND, BORDER, PET
 from convscope.errors import DataError, ResourceError, UsageError
 
 SHAPE = (3, 32, 32)
@@ -56,16 +56,16 @@ def test_default_size_and_subset_keep_masks(make_pets):
 def test_absent_pets_say_where_they_come_from(tmp_path):
     with pytest.raises(ResourceError, match=r"(?s)not on this machine.*robots\.ox\.ac\.uk"):
         pets(tmp_path)
-    assert not stored("pets", tmp_path).ready
+    assert not status("pets", tmp_path).ready
     with pytest.raises(ResourceError, match="annotations"):
-        get("pets", data_dir=tmp_path)
+        download("pets", data_dir=tmp_path)
 
 
 def test_pets_that_are_here_need_no_getting_and_are_not_packed(make_pets, tmp_path):
     folder = make_pets()
-    assert get("pets", data_dir=folder).ready
+    assert download("pets", data_dir=folder).ready
     with pytest.raises(UsageError, match="copy the folder"):
-        pack("pets", tmp_path / "pets.tar", data_dir=folder)
+        export_data("pets", tmp_path / "pets.tar", data_dir=folder)
 
 
 def broken(folder, kind):
@@ -139,7 +139,7 @@ def test_hash_is_of_photos_and_masks(make_pets):
 
 def test_real_pets(shared):
     folder = shared / "data"
-    if not stored("pets", folder).ready:
+    if not status("pets", folder).ready:
         pytest.skip("needs the Oxford-IIIT Pet data set")
     data = open_dataset("pets", data_dir=folder, input_shape=(3, 64, 64))
     assert not data.refused and len(data.class_names) >= 2

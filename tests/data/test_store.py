@@ -8,7 +8,16 @@ import tarfile
 import pytest
 
 from convscope.cli import main
-from convscope.data import _cifar10, _mnist, add, data_folder, get, open_dataset, pack, stored
+from convscope.data import (
+    _cifar10,
+    _mnist,
+    data_folder,
+    download,
+    export_data,
+    import_data,
+    open_dataset,
+    status,
+)
 from convscope.errors import DataError, ResourceError, UsageError
 
 
@@ -35,23 +44,23 @@ def run(capsys, *words):
 
 
 def test_what_is_here(official, tmp_path):
-    assert stored("digits").ready
-    assert not stored("mnist", tmp_path).ready
-    assert stored("mnist", tmp_path).download_bytes == 11_594_722
-    here = stored("mnist", official)
+    assert status("digits").ready
+    assert not status("mnist", tmp_path).ready
+    assert status("mnist", tmp_path).download_bytes == 11_594_722
+    here = status("mnist", official)
     assert here.ready and len(here.files) == 4 and here.download_bytes == 0
     with pytest.raises(UsageError, match="did you mean mnist"):
-        stored("mnsit")
+        status("mnsit")
 
 
 def test_half_a_set_is_not_ready(official):
     (official / "mnist" / "t10k-labels-idx1-ubyte.gz").unlink()
-    assert not stored("mnist", official).ready
+    assert not status("mnist", official).ready
 
 
-def test_pack_here_add_there(official, tmp_path):
-    package = pack("mnist", tmp_path / "mnist.tar", data_dir=official)
-    name, files = add(package, data_dir=tmp_path / "there")
+def test_export_here_import_there(official, tmp_path):
+    package = export_data("mnist", tmp_path / "mnist.tar", data_dir=official)
+    name, files = import_data(package, data_dir=tmp_path / "there")
     assert name == "mnist"
     assert sorted(path.name for path in files) == sorted(
         f"{stem}.gz" for stem in _mnist.CONTENT_SHA256
@@ -60,41 +69,41 @@ def test_pack_here_add_there(official, tmp_path):
     assert [one.name for one in (tmp_path / "there").iterdir()] == ["mnist"]
 
 
-def test_a_folder_can_be_added(official, tmp_path):
-    add(official, data_dir=tmp_path / "there")
-    assert stored("mnist", tmp_path / "there").ready
+def test_a_folder_can_be_imported(official, tmp_path):
+    import_data(official, data_dir=tmp_path / "there")
+    assert status("mnist", tmp_path / "there").ready
 
 
 @pytest.mark.parametrize("suffix", [".bin", ""])
-def test_cifar_batches_can_be_packed_and_added(make_cifar, tmp_path, suffix):
+def test_cifar_batches_can_be_exported_and_imported(make_cifar, tmp_path, suffix):
     make_cifar(tmp_path / "here" / "cifar10", suffix=suffix)
-    package = pack("cifar10", tmp_path / "c.tar", data_dir=tmp_path / "here")
-    add(package, data_dir=tmp_path / "there")
+    package = export_data("cifar10", tmp_path / "c.tar", data_dir=tmp_path / "here")
+    import_data(package, data_dir=tmp_path / "there")
     assert len(open_dataset("cifar10", data_dir=tmp_path / "there", offline=True).test) == 12
 
 
-def test_an_official_archive_can_be_added(make_cifar, tmp_path, monkeypatch, refused):
+def test_an_official_archive_can_be_imported(make_cifar, tmp_path, monkeypatch, refused):
     import hashlib
 
     folder = make_cifar(tmp_path / "cifar-10-batches-bin")
     archive = tmp_path / "cifar-10-binary.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, folder.name)
-    refused("D24", DataError, add, archive, data_dir=tmp_path / "there")
+    refused("D24", DataError, import_data, archive, data_dir=tmp_path / "there")
     monkeypatch.setitem(
         _cifar10.ARCHIVE_SHA256, archive.name, hashlib.sha256(archive.read_bytes()).hexdigest()
     )
-    assert add(archive, data_dir=tmp_path / "there")[0] == "cifar10"
+    assert import_data(archive, data_dir=tmp_path / "there")[0] == "cifar10"
     data = open_dataset("cifar10", data_dir=tmp_path / "there", offline=True)
     assert data.warnings == ()
 
 
 def test_damaged_and_modified_files_never_arrive(make_mnist, tmp_path, refused):
     package = pack_any(make_mnist(tmp_path / "m"), tmp_path / "m.tar")
-    refused("D24", DataError, add, package, data_dir=tmp_path / "there")
+    refused("D24", DataError, import_data, package, data_dir=tmp_path / "there")
     assert list((tmp_path / "there").iterdir()) == []
-    add(package, data_dir=tmp_path / "there", accept_modified=True)
-    assert stored("mnist", tmp_path / "there").ready
+    import_data(package, data_dir=tmp_path / "there", accept_modified=True)
+    assert status("mnist", tmp_path / "there").ready
 
 
 def pack_any(folder, target):
@@ -105,24 +114,24 @@ def pack_any(folder, target):
 
 def test_what_is_no_data_set_is_refused(tmp_path, refused):
     (tmp_path / "empty").mkdir()
-    assert "holds no known" in str(refused("U02", DataError, add, tmp_path / "empty"))
+    assert "holds no known" in str(refused("U02", DataError, import_data, tmp_path / "empty"))
     with tarfile.open(tmp_path / "x.tar", "w") as tar:
         entry = tarfile.TarInfo("x")
         tar.addfile(entry, io.BytesIO())
-    refused("U02", DataError, add, tmp_path / "x.tar", data_dir=tmp_path / "there")
-    refused("U02", DataError, add, tmp_path / "missing.tar", data_dir=tmp_path / "there")
+    refused("U02", DataError, import_data, tmp_path / "x.tar", data_dir=tmp_path / "there")
+    refused("U02", DataError, import_data, tmp_path / "missing.tar", data_dir=tmp_path / "there")
     with tarfile.open(tmp_path / "y.tar", "w") as tar:
         tar.addfile(tarfile.TarInfo("../../escape"), io.BytesIO())
-    refused("D20", DataError, add, tmp_path / "y.tar", data_dir=tmp_path / "there")
+    refused("D20", DataError, import_data, tmp_path / "y.tar", data_dir=tmp_path / "there")
 
 
 def test_getting_what_is_here_or_cannot_come(official, tmp_path, refused):
-    assert get("mnist", data_dir=official, offline=True).ready
-    assert get("digits", offline=True).ready
-    refused("", ResourceError, get, "cifar10", data_dir=tmp_path, offline=True)
+    assert download("mnist", data_dir=official, offline=True).ready
+    assert download("digits", offline=True).ready
+    refused("", ResourceError, download, "cifar10", data_dir=tmp_path, offline=True)
     with pytest.raises(UsageError, match="built in"):
-        pack("digits", tmp_path / "d.tar")
-    refused("", ResourceError, pack, "mnist", tmp_path / "m.tar", data_dir=tmp_path)
+        export_data("digits", tmp_path / "d.tar")
+    refused("", ResourceError, export_data, "mnist", tmp_path / "m.tar", data_dir=tmp_path)
 
 
 def test_the_folder_is_the_argument_then_the_environment_then_the_cache(tmp_path, monkeypatch):
@@ -139,21 +148,35 @@ def test_command_list(official, capsys):
     assert code == 0
     assert rows["mnist"]["ready"] and rows["digits"]["ready"] and not rows["cifar10"]["ready"]
     code, out, err = run(capsys, "data", "list", "--data-dir", official)
-    assert code == 0 and "folder:DIRECTORY" in out and "next: convscope data get cifar10" in err
+    assert (
+        code == 0 and "folder:DIRECTORY" in out and "next: convscope data download cifar10" in err
+    )
 
 
-def test_command_get_and_add(official, tmp_path, capsys):
+def test_command_download_and_import(official, tmp_path, capsys):
     package = tmp_path / "mnist.tar"
-    code, out, err = run(capsys, "data", "get", "mnist", "--data-dir", official, "--to", package)
+    code, out, err = run(
+        capsys, "data", "download", "mnist", "--data-dir", official, "--to", package
+    )
     assert code == 0 and "mnist is here already" in err and package.exists()
-    code, out, err = run(capsys, "data", "add", package, "--data-dir", tmp_path / "there")
+    code, out, err = run(capsys, "data", "import", package, "--data-dir", tmp_path / "there")
     assert code == 0 and "wrote" in err
     code, out, err = run(capsys, "data", "where", "mnist", "--data-dir", tmp_path / "there")
     assert code == 0 and len(out.splitlines()) == 4
 
 
-def test_command_get_offline_exits_with_6(tmp_path, capsys):
-    code, out, err = run(capsys, "data", "get", "mnist", "--data-dir", tmp_path, "--offline")
+def test_command_export_packs_what_is_here_and_the_old_words_still_work(official, tmp_path, capsys):
+    package = tmp_path / "mnist.tar"
+    code, _out, err = run(capsys, "data", "export", "mnist", package, "--data-dir", official)
+    assert code == 0 and "convscope data import mnist.tar" in err
+    assert run(capsys, "data", "add", package, "--data-dir", tmp_path / "there")[0] == 0
+    code, _out, err = run(capsys, "data", "get", "mnist", "--data-dir", tmp_path / "there")
+    assert code == 0 and "mnist is here already" in err
+    assert run(capsys, "data", "export", "mnist", package, "--data-dir", tmp_path / "no")[0] == 6
+
+
+def test_command_download_offline_exits_with_6(tmp_path, capsys):
+    code, out, err = run(capsys, "data", "download", "mnist", "--data-dir", tmp_path, "--offline")
     assert code == 6 and out == ""
     assert err.startswith("error") and len(err.strip().splitlines()) == 3
     assert list(tmp_path.iterdir()) == []
@@ -162,10 +185,10 @@ def test_command_get_offline_exits_with_6(tmp_path, capsys):
 @pytest.mark.parametrize(
     "words",
     [
-        ("data", "get"),
-        ("data", "add"),
-        ("data", "get", "x"),
-        ("data", "get", "a", "b", "--to", "c"),
+        ("data", "download"),
+        ("data", "import"),
+        ("data", "download", "x"),
+        ("data", "download", "a", "b", "--to", "c"),
     ],
 )
 def test_command_usage_errors_exit_with_2(words, capsys):

@@ -23,7 +23,7 @@ from convscope.data import open_dataset
 from convscope.data._cifar10 import read_binary, read_python
 from convscope.data._idx import read_idx
 from convscope.data._image import read_pixels
-from convscope.data._pets import read_lists
+from convscope.data._pet_files import read_lists
 from convscope.data._tar import read_members
 from convscope.errors import ConvscopeError
 from convscope.explanations import Explanation

@@ -114,10 +114,9 @@ def attack(
 
     run = registry[chosen]
     classifier = opened_network(model, network=network)
-    with showing_progress("reading images") as step:
+    with showing_progress("reading images"):
         images = select_images(
             specs, like=classifier, data_dir=data_dir, offline=offline, skip_bad=skip_bad,
-            progress=step,
         )  # fmt: skip
     for note in images.notes:
         warn(note)

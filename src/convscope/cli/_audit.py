@@ -108,7 +108,7 @@ def audit_model(
     if out.exists() and not force:
         refuse_taken(out, force=False)
     classifier = network.load(model)
-    with showing_progress("reading images") as step:
+    with showing_progress("reading images"):
         dataset = open_dataset(
             data,
             data_dir=data_dir,
@@ -118,7 +118,6 @@ def audit_model(
             input_shape=classifier.input_shape,
             resize=classifier.resize,
             check_classes=partial(match_classes, network=classifier.class_names, where=data),
-            progress=step,
         )
     with announced("auditing") as on_progress:
         result = audit(

@@ -1,4 +1,4 @@
-"""``convscope data``: which data sets there are, where they lie, getting and checking them."""
+"""``convscope data``: the data sets, what of them is on this machine, downloads and checks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from convscope.cli._output import (
 from convscope.errors import PartlyRefused, UsageError
 
 if TYPE_CHECKING:
-    from convscope.data import Dataset
+    from convscope.data import Dataset, Status
 
 Flag = Annotated[bool, cyclopts.Parameter(negative="")]
 Json = Annotated[bool, cyclopts.Parameter(name="--json")]
@@ -34,23 +34,13 @@ def list_data(*, data_dir: Path | None = None, as_json: Json = False) -> None:
         data_dir: Folder that holds the data files.
         as_json: Print JSON.
     """
-    from convscope.data import DATASETS, data_folder, stored
+    from convscope.data import DATASETS, data_folder, status
 
-    everything = [stored(name, data_dir) for name in DATASETS]
-    rows: list[dict[str, Any]] = [
-        {
-            "name": one.name,
-            "ready": one.ready,
-            "about": one.about,
-            "where": sorted({str(path.parent) for path in one.files}),
-            "download_bytes": one.download_bytes,
-        }
-        for one in everything
-    ]
+    everything = [status(name, data_dir) for name in DATASETS]
     if as_json:
-        emit(rows, as_json=True)
+        emit([_row(one) for one in everything], as_json=True)
         return
-    lines = [[r["name"], _state(r), r["about"], " ".join(r["where"])] for r in rows]
+    lines = [[one.name, _state(one), one.about, " ".join(_folders(one))] for one in everything]
     layouts = "class folders, images with a list of labels, or images named by class"
     lines.append(["folder:DIRECTORY", "yours", layouts, ""])
     table(["data set", "state", "what it is", "where"], lines)
@@ -58,11 +48,11 @@ def list_data(*, data_dir: Path | None = None, as_json: Json = False) -> None:
     absent = [one.name for one in everything if one.download_bytes]
     place = data_place(data_dir)
     next_step(
-        f"convscope data get {absent[0]}{place}" if absent else f"convscope data verify{place}"
+        f"convscope data download {absent[0]}{place}" if absent else f"convscope data verify{place}"
     )
 
 
-def get_data(
+def download_data(
     *names: str,
     data_dir: Path | None = None,
     to: Path | None = None,
@@ -71,35 +61,31 @@ def get_data(
     """Download data sets; what is here already is left alone.
 
     Args:
-        names: mnist, cifar10.
+        names: Data sets of `convscope data list`.
         data_dir: Folder to put them into.
         to: Also pack the one data set into this tar file, for a machine without network.
         offline: Never download.
     """
-    from convscope.data import choose_dataset, get, pack, stored
+    from convscope.data import download, export_data, status
 
     if not names:
         raise UsageError(
-            "no data set was named", code="U01", expected="for example: data get mnist"
+            "no data set was named", code="U01", expected="for example: data download mnist"
         )
     if to is not None and len(names) > 1:
         raise UsageError("--to packs one data set at a time", code="U01")
-    for name in names:
-        if choose_dataset(name).startswith("folder:"):
-            raise UsageError(f"{name} is a folder of yours: there is nothing to get", code="U01")
-    for name in names:
-        before = stored(name, data_dir)
+    for name, before in {name: status(name, data_dir) for name in names}.items():
         if before.ready:
             say(f"{name} is here already")
         elif not offline and before.download_bytes:
             say(f"{name}: {before.download_bytes / 1e6:,.0f} MB to download")
-        with showing_progress(name) as step:
-            here = get(name, data_dir=data_dir, offline=offline, progress=step)
+        with showing_progress(name):
+            here = download(name, data_dir=data_dir, offline=offline)
         for path in here.files if not before.ready else ():
             wrote(path)
         if to is not None:
-            wrote(pack(name, to, data_dir=data_dir))
-            say(f"copy it over; there: convscope data add {shlex.quote(to.name)}")
+            wrote(export_data(name, to, data_dir=data_dir))
+            say(f"copy it over; there: convscope data import {shlex.quote(to.name)}")
     if to is None:
         next_step(f"convscope data verify {names[0]}{data_place(data_dir)}")
 
@@ -114,28 +100,28 @@ def verify_data(
     """Read data sets from the first byte to the last and compare their checksums.
 
     Args:
-        names: digits, mnist, ..., folder:DIRECTORY; all that are here by default.
+        names: Data sets of `convscope data list`, or folder:DIRECTORY; all that are here by
+            default.
         data_dir: Folder that holds the data files.
         skip_bad: Leave unreadable images of a folder out; exit with 8 if there were any.
         accept_modified_data: Go on with files whose checksum is not the registered one.
         as_json: Print JSON.
     """
-    from convscope.data import DATASETS, choose_dataset, open_dataset, stored
+    from convscope.data import DATASETS, choose_dataset, open_dataset, status
 
     for name in names:
         choose_dataset(name)
-    chosen = names or tuple(name for name in DATASETS if stored(name, data_dir).ready)
+    chosen = names or tuple(name for name in DATASETS if status(name, data_dir).ready)
     facts = []
     refused = 0
     for name in chosen:
-        with showing_progress(name) as step:
+        with showing_progress(name):
             dataset = open_dataset(
                 name,
                 data_dir=data_dir,
                 offline=True,
                 accept_modified=accept_modified_data,
                 skip_bad=skip_bad,
-                progress=step,
             )
         facts.append(_facts(dataset))
         refused += len(dataset.refused)
@@ -158,59 +144,94 @@ def show_where(*names: str, data_dir: Path | None = None, as_json: Json = False)
     """Say where data sets lie, or would be put.
 
     Args:
-        names: digits, mnist, cifar10, shapes, pets; all by default.
+        names: Data sets of `convscope data list`; all by default.
         data_dir: Folder that holds the data files.
         as_json: Print JSON.
     """
-    from convscope.data import DATASETS, choose_dataset, data_folder, stored
+    from convscope.data import DATASETS, data_folder, status
 
     folder = data_folder(data_dir)
-    for name in names:
-        if choose_dataset(name).startswith("folder:"):
-            raise UsageError(f"{name} lies where it says", code="U01", expected=", ".join(DATASETS))
-    found = {
-        name: [str(path) for path in stored(name, data_dir).files] for name in names or DATASETS
-    }
+    found = [status(name, data_dir) for name in names or DATASETS]
     if as_json:
-        emit({"folder": str(folder), "files": found}, as_json=True)
+        files = {one.name: [str(path) for path in one.files] for one in found}
+        emit({"folder": str(folder), "files": files}, as_json=True)
         return
     say(f"data folder: {folder}")
-    for name, files in found.items():
-        if files:
-            emit(None, text="\n".join(files))
+    for one in found:
+        if one.files:
+            emit(None, text="\n".join(str(path) for path in one.files))
         else:
-            say(f"{name}: {'built in' if stored(name, data_dir).ready else 'not here'}")
+            words = "built in" if one.built_in else "not here"
+            say(f"{one.name}: {words if one.ready is not None else 'its record does not say'}")
 
 
-def add_data(
+def export_data(name: str, to: Path, *, data_dir: Path | None = None) -> None:
+    """Write a data set that is here into one tar file, for a machine without a network.
+
+    Args:
+        name: A data set of `convscope data list`.
+        to: The tar file to write.
+        data_dir: Folder that holds the data files.
+    """
+    from convscope.data import export_data as write
+
+    wrote(write(name, to, data_dir=data_dir))
+    say(f"copy it over; there: convscope data import {shlex.quote(to.name)}")
+
+
+def import_data(
     *sources: Path, data_dir: Path | None = None, accept_modified_data: Flag = False
 ) -> None:
     """Bring data files into the data folder, after opening and checking them.
 
     Args:
-        sources: A tar file of `data get --to`, an official archive, or a folder with the files.
+        sources: A tar file of `data export`, an official archive, or a folder with the files.
         data_dir: Folder to put them into.
         accept_modified_data: Take files whose checksum is not the registered one.
     """
-    from convscope.data import add
+    from convscope.data import import_data as bring
 
     if not sources:
         raise UsageError(
-            "no file was named", code="U01", expected="for example: data add mnist.tar"
+            "no file was named", code="U01", expected="for example: data import mnist.tar"
         )
     for source in sources:
-        name, files = add(source, data_dir=data_dir, accept_modified=accept_modified_data)
+        name, files = bring(source, data_dir=data_dir, accept_modified=accept_modified_data)
         for path in files:
             wrote(path)
         next_step(f"convscope data verify {name}{data_place(data_dir)}")
 
 
-def _state(row: dict[str, Any]) -> str:
-    if row["ready"]:
+def _row(one: Status) -> dict[str, Any]:
+    """What JSON says of a data set: its record and what of it is here."""
+    from convscope.data import DATASETS
+
+    record = DATASETS.spec(one.name)
+    return {
+        "name": one.name,
+        "ready": one.ready,
+        "about": one.about,
+        "where": _folders(one),
+        "download_bytes": one.download_bytes,
+        "built_in": one.built_in,
+        "classes": record.classes,
+        "input_shape": record.shape,
+        "license": record.license,
+    }
+
+
+def _folders(one: Status) -> list[str]:
+    return sorted({str(path.parent) for path in one.files})
+
+
+def _state(one: Status) -> str:
+    if one.ready is None:
+        return "not known"
+    if one.ready:
         return "ready"
-    if not row["download_bytes"]:
+    if not one.download_bytes:
         return "missing (yours to fetch)"
-    return f"missing ({row['download_bytes'] / 1e6:,.0f} MB)"
+    return f"missing ({one.download_bytes / 1e6:,.0f} MB)"
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
@@ -230,10 +251,18 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
 
 def register(app: cyclopts.App) -> None:
     """Add the group of commands to the program."""
-    group = cyclopts.App(name="data", help="Data sets: list, get, verify, where, add.")
+    from convscope.data import DATASETS
+
+    known = ", ".join(DATASETS)
+    group = cyclopts.App(
+        name="data", help=f"Data sets ({known}, your folders): find, download, check them."
+    )
     app.command(group)
     group.command(list_data, name="list")
-    group.command(get_data, name="get")
+    group.command(download_data, name="download")
     group.command(verify_data, name="verify")
     group.command(show_where, name="where")
-    group.command(add_data, name="add")
+    group.command(export_data, name="export")
+    group.command(import_data, name="import")
+    group.command(download_data, name="get", show=False)  # what they were called once
+    group.command(import_data, name="add", show=False)

@@ -210,28 +210,30 @@ def check_browser(data_dir: Path | None) -> list[Finding]:
 
 def check_data(data_dir: Path | None) -> list[Finding]:
     """Which data sets are here; they are looked for, not read."""
-    from convscope.data import DATASETS, stored
-    from convscope.data._download import PETS_HINT
+    from convscope.data import DATASETS, status
 
     found = []
     for name in DATASETS:
         try:
-            here = stored(name, data_dir)
+            here = status(name, data_dir)
         except ConvscopeError as error:
             found.append(Finding(what=f"data {name}", state=BROKEN, found=error.what,
                                  fix=error.hint or error.expected))  # fmt: skip
             continue
-        words = "built in" if here.ready and not here.files else "found"
+        words = "built in" if here.built_in else "found"
         if here.files:
             words += f" in {here.files[0].parent}"
-        if here.ready:
+        if here.ready is None:
+            fix, words = "", "not known: its record does not say"
+        elif here.ready:
             fix = ""
         elif here.download_bytes:
             where = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
-            fix = f"convscope data get {name}{where}"
+            fix = f"convscope data download {name}{where}"
             words = f"not on this machine ({here.download_bytes / 1e6:,.0f} MB to download)"
         else:
-            fix, words = f"convscope does not download it: {PETS_HINT}", "not on this machine"
+            fix = f"convscope does not download it: {here.by_hand}"
+            words = "not on this machine"
         state = OK if here.ready else MISSING
         found.append(Finding(what=f"data {name}", state=state, found=words, fix=fix))
     return found

@@ -7,7 +7,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "demo": ("convscope demo", "convscope demo --out runs/first"),
     "data": (
         "convscope data list",
-        "convscope data get mnist",
+        "convscope data download mnist",
         "convscope data verify mnist --data-dir ~/data",
     ),
     "models": ("convscope models list", "convscope models show mnist-conv2-fc"),

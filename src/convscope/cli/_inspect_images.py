@@ -38,10 +38,9 @@ def look_at_images(
     for name in methods:
         if "generator" in arguments_of(registry_of(name), name):
             settings[name]["generator"] = torch.Generator().manual_seed(seed)
-    with showing_progress("reading images") as step:
+    with showing_progress("reading images"):
         chosen = select_images(
             specs, like=classifier, data_dir=data_dir, offline=offline, skip_bad=skip_bad,
-            progress=step,
         )  # fmt: skip
     for note in chosen.notes:
         warn(note)

@@ -140,7 +140,7 @@ def reference_of(
         return None
     from convscope.data import open_dataset, sample_rows
 
-    with showing_progress("reading images") as step:
+    with showing_progress("reading images"):
         dataset = open_dataset(
             data,
             data_dir=data_dir,
@@ -148,7 +148,6 @@ def reference_of(
             skip_bad=skip_bad,
             input_shape=classifier.input_shape,
             resize=classifier.resize,
-            progress=step,
         )
     for reason in dataset.refused:
         warn(reason)

@@ -133,7 +133,7 @@ def opened_data(
         sample_rows,
     )
 
-    with showing_progress("reading images") as step:
+    with showing_progress("reading images"):
         found = open_dataset(
             data,
             data_dir=data_dir,
@@ -145,7 +145,6 @@ def opened_data(
             check_classes=partial(match_classes, network=classifier.class_names, where=data)
             if labels_needed
             else None,
-            progress=step,
         )
     labelled = True
     try:

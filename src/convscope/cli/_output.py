@@ -154,11 +154,9 @@ class Progress:
         self,
         advance: Callable[[float], None],
         describe: Callable[[str], None],
-        restart: Callable[[float, str], None] = lambda total, text: None,
     ) -> None:
         self.advance = advance
         self.describe = describe
-        self.restart = restart
 
 
 @contextmanager
@@ -213,24 +211,29 @@ def watching(description: str) -> Iterator[Progress]:
 
 
 @contextmanager
-def showing_progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for whatever `open_dataset` has to download or decode, file after file.
+def showing_progress(title: str) -> Iterator[None]:
+    """A progress bar for whatever the block downloads or decodes.
 
     Nothing is shown before there is something to do.
     """
+    from convscope.progress import watch
+
     with ExitStack() as stack:
-        so_far: dict[str, int] = {}
         bars: list[Progress] = []
+        said, file = 0.0, ""
 
-        def step(file: str, done: int, total: int) -> None:
+        def on_progress(share: float, what: str) -> None:
+            nonlocal said, file
+            words = f"{title}: {what}" if what else title
             if not bars:
-                bars.append(stack.enter_context(progress(f"{title}: {file}", total)))
-            elif file not in so_far:
-                bars[0].restart(total, f"{title}: {file}")
-            bars[0].advance(done - so_far.get(file, 0))
-            so_far[file] = done
+                bars.append(stack.enter_context(progress(words, total=100)))
+            elif what != file:
+                bars[0].describe(words)
+            bars[0].advance(100 * (share - said))
+            said, file = share, what
 
-        yield step
+        with watch(on_progress):
+            yield
 
 
 @contextmanager
@@ -267,7 +270,6 @@ def _rich_bar(description: str, total: float | None, transient: bool) -> Iterato
         yield Progress(
             lambda amount: bars.advance(task, amount),
             lambda text: bars.update(task, description=escape(printable(text))),
-            lambda whole, text: bars.reset(task, total=whole, description=escape(printable(text))),
         )
 
 
@@ -304,11 +306,7 @@ def _plain_lines(description: str, total: float | None) -> Progress:
     def describe(text: str) -> None:
         words[0] = text
 
-    def restart(whole_now: float, text: str) -> None:
-        words[0], whole[0] = text, whole_now
-        state["done"], state["started"] = 0.0, time.monotonic()
-
-    return Progress(advance, describe, restart)
+    return Progress(advance, describe)
 
 
 def _is_terminal() -> bool:

@@ -182,14 +182,13 @@ def train_model(
         VOICE.quiet = True
     from convscope.data import open_dataset
 
-    with showing_progress("reading images") as step:
+    with showing_progress("reading images"):
         dataset = open_dataset(
             settings.data,
             data_dir=data_dir,
             offline=offline,
             accept_modified=accept_modified_data,
             skip_bad=skip_bad,
-            progress=step,
         )
     dataset.check_trainable()
     if speaks:

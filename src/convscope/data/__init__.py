@@ -1,14 +1,16 @@
 """Data sets as bytes in memory, image files, and augmentation of whole batches.
 
 `open_dataset` gives a `Dataset` of three `Split`s; `select_images` and `read_image` give float
-images for the methods; `augment` varies a batch. `DATASETS` is the registry.
+images for the methods; `augment` varies a batch. `DATASETS` is the registry, `status` says what of
+it is on this machine.
 """
 
 from typing import TYPE_CHECKING
 
 from convscope._registry import lazy
 from convscope.data._download import data_folder
-from convscope.data._open import DATASETS, SPLITS, check_specs, choose_dataset, open_dataset
+from convscope.data._open import SPLITS, check_specs, choose_dataset, open_dataset
+from convscope.data._registry import DATASETS, DatasetSpec, Download, Found
 
 if TYPE_CHECKING:
     from convscope.data._augment import Augmentation, Draws, augment
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from convscope.data._sample import sample_rows
     from convscope.data._select import Selection, select_images
     from convscope.data._shapes import DIFFICULTIES, Difficulty, Scenes, open_shapes, shape_scenes
-    from convscope.data._store import Stored, add, get, pack, stored
+    from convscope.data._store import Status, download, export_data, import_data, status
     from convscope.types import TakesImages
 
 __all__ = [
@@ -39,17 +41,19 @@ __all__ = [
     "Augmentation",
     "ClassMatch",
     "Dataset",
+    "DatasetSpec",
     "Difficulty",
+    "Download",
     "Draws",
+    "Found",
     "ImageNotice",
     "Scenes",
     "Selection",
     "Split",
-    "Stored",
+    "Status",
     "TakesImages",
     "about_class",
     "absent_sentence",
-    "add",
     "apply_augmentation",
     "augment",
     "check_images",
@@ -58,19 +62,20 @@ __all__ = [
     "choose_dataset",
     "class_number",
     "data_folder",
+    "download",
     "draw_augmentation",
-    "get",
+    "export_data",
+    "import_data",
     "match_classes",
     "match_dataset",
     "open_dataset",
     "open_folder",
     "open_shapes",
-    "pack",
     "read_image",
     "sample_rows",
     "select_images",
     "shape_scenes",
-    "stored",
+    "status",
 ]
 
 if not TYPE_CHECKING:
@@ -88,6 +93,6 @@ if not TYPE_CHECKING:
             "_sample": "sample_rows",
             "_select": "select_images Selection TakesImages",
             "_shapes": "DIFFICULTIES Difficulty open_shapes Scenes shape_scenes",
-            "_store": "add get pack Stored stored",
+            "_store": "download export_data import_data Status status",
         },
     )

@@ -1,7 +1,7 @@
 """CIFAR-10: 60,000 color images of 32x32 in ten classes, in the official binary or python layout.
 
-Split of the course documents: batches 1 to 4 to fit (40,000), batch 5 to choose with (10,000), the
-test batch to look at once (10,000).
+Split of the course documents: batches 1 to 4 for training (40,000), batch 5 for validation
+(10,000), the test batch for testing (10,000).
 
 Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009); for research.
 A record of the binary layout is one label byte and 3,072 pixels, channel by channel.
@@ -15,17 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from convscope.data._dataset import check_labels
-from convscope.data._download import Download, Progress, data_folder, fetch, missing
+from convscope.data._download import absent, data_folder, fetch_all
 from convscope.data._file import read_file
-from convscope.data._pickle import read_pickle
+from convscope.data._registry import Download, Found
 from convscope.data._tar import read_members
 from convscope.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from convscope.data._dataset import Dataset
 
 PIXELS = 3072
@@ -57,7 +56,8 @@ PYTHON_MD5 = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
-DOWNLOAD = Download(
+FILE_NAMES = frozenset((*ARCHIVE_SHA256, *BINARY_SHA256, *PYTHON_MD5))
+BINARY_ARCHIVE = Download(
     file="cifar10/cifar-10-binary.tar.gz",
     urls=(
         "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
@@ -67,13 +67,14 @@ DOWNLOAD = Download(
     sha256=ARCHIVE_SHA256["cifar-10-binary.tar.gz"],
     size=170_052_171,
 )
+DOWNLOADS = (BINARY_ARCHIVE,)
 
 
 @dataclass(frozen=True)
 class Layout:
     """Where CIFAR-10 was found, and in which of its forms.
 
-    Args:
+    Attributes:
         place: A folder of batches, or an archive.
         suffix: ``".bin"`` or nothing, the ending of the batch files.
     """
@@ -94,7 +95,15 @@ class Layout:
         return tuple(path for path in paths if path.exists())
 
 
-def find(data_dir: str | Path | None = None) -> Layout | None:
+def find(data_dir: str | Path | None = None) -> Found:
+    """The files of CIFAR-10 on this machine, in whichever form."""
+    layout = find_layout(data_dir)
+    if layout is None:
+        return Found(missing=(Path(BINARY_ARCHIVE.file).name,))
+    return Found(files=layout.files())
+
+
+def find_layout(data_dir: str | Path | None = None) -> Layout | None:
     """Binary folder, python folder, binary archive, python archive: the first one that is there."""
     folder = data_folder(data_dir)
     roots = (folder / "cifar10", folder)
@@ -115,8 +124,6 @@ def open_cifar10(
     data_dir: str | Path | None = None,
     offline: bool = False,
     accept_modified: bool = False,
-    progress: Progress | None = None,
-    **_unneeded: object,
 ) -> Dataset:
     """CIFAR-10 from the data folder, downloaded first if it is not there.
 
@@ -127,7 +134,6 @@ def open_cifar10(
         data_dir: Data folder; else ``$CONVSCOPE_DATA``, else the user's cache.
         offline: Never use the network.
         accept_modified: Use an archive that is not the official one; its hash is recorded.
-        progress: Called with (file, bytes so far, bytes in all) during a download.
 
     Returns:
         40,000 / 10,000 / 10,000 images of 3x32x32.
@@ -137,15 +143,17 @@ def open_cifar10(
             is modified (``D24``).
         ResourceError: Not on this machine, and offline or no mirror answers.
     """
+    import numpy as np
     import torch
 
     from convscope.data._dataset import Dataset, Split, content_warnings
 
-    layout = find(data_dir)
+    layout = find_layout(data_dir)
     if layout is None:
         if offline:
-            raise missing("cifar10", ["cifar-10-binary.tar.gz"], folder=data_folder(data_dir))
-        layout = Layout(fetch(DOWNLOAD, data_folder(data_dir), progress=progress), ".bin")
+            raise absent("cifar10", find(data_dir).missing, data_dir=data_dir)
+        (archive,) = fetch_all(DOWNLOADS, data_folder(data_dir))
+        layout = Layout(archive, ".bin")
     hashes: dict[str, str] = {}
     notes: list[str] = []
     images: list[NDArray[np.uint8]] = []
@@ -173,9 +181,9 @@ def open_cifar10(
         train=splits[0],
         validation=splits[1],
         test=splits[2],
-        source=f"CIFAR-10{' (not the official files)' if notes else ''}: batches 1 to 4 to fit "
-        f"({len(splits[0]):,}), batch 5 to choose ({len(splits[1]):,}), the test batch to judge "
-        f"({len(splits[2]):,})",
+        source=f"CIFAR-10{' (not the official files)' if notes else ''}: batches 1 to 4 for "
+        f"training ({len(splits[0]):,}), batch 5 for validation ({len(splits[1]):,}), the test "
+        f"batch for testing ({len(splits[2]):,})",
         hashes=hashes,
         warnings=tuple(notes) + content_warnings(*splits),
     )
@@ -231,6 +239,10 @@ def read_binary(data: bytes, *, where: Path) -> tuple[NDArray[np.uint8], NDArray
     Raises:
         DataError: ``D01`` empty, ``D14`` not whole records, ``D16`` CIFAR-100, ``D10`` label.
     """
+    import numpy as np
+
+    from convscope.data._dataset import check_labels
+
     if not data:
         raise DataError("file is empty", code="D01", where=where, hint="download it again")
     records, rest = divmod(len(data), RECORD)
@@ -261,6 +273,10 @@ def read_python(data: bytes, *, where: Path) -> tuple[NDArray[np.uint8], NDArray
     Raises:
         DataError: ``D01``, ``D10``, ``D13``, ``D14``, ``D16``, ``D17``, ``D18``.
     """
+    import numpy as np
+
+    from convscope.data._pickle import read_pickle
+
     if not data:
         raise DataError("file is empty", code="D01", where=where, hint="download it again")
     content = read_pickle(data, where=where)

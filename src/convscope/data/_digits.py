@@ -34,7 +34,7 @@ SOURCE_SIDE = 8
 HIGHEST = 16
 
 
-def open_digits(*, seed: int = 0, **_unneeded: object) -> Dataset:
+def open_digits(*, seed: int = 0) -> Dataset:
     """The built-in data set: no download, no files.
 
     Args:
@@ -67,7 +67,8 @@ def open_digits(*, seed: int = 0, **_unneeded: object) -> Dataset:
         validation=splits[1],
         test=splits[2],
         source="digits: 1,797 handwritten digits of scikit-learn (8x8, up-sampled and centered in "
-        f"28x28), {len(train):,} to fit, {len(validation)} to choose, {len(test)} to judge; "
+        f"28x28), {len(train):,} for training, {len(validation)} for validation, {len(test)} for "
+        "testing; "
         f"stratified split, seed {seed}",
         hashes={"digits": hashlib.sha256(images.numpy().tobytes()).hexdigest()},
         warnings=content_warnings(*splits),

@@ -1,24 +1,23 @@
 """Data directories and downloads."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convscope.data._registry import DATASETS, Download
 from convscope.errors import DataError, ResourceError
 from convscope.files import usable_path
+from convscope.progress import announce, stage
 
-PETS = "oxford-iiit-pet"
-PETS_PLACES = (PETS, ".", f"pets/{PETS}", "pets")
-PETS_HINT = (
-    "unpack images.tar.gz and annotations.tar.gz of https://www.robots.ox.ac.uk/~vgg/data/pets/ "
-    f"into {PETS}/ in that folder; or --data shapes, which needs no files"
-)
+TIMEOUT_SECONDS = 15
+CHUNK = 1 << 17
 
 
 def cache_folder() -> Path:
@@ -53,54 +52,26 @@ def find_file(folder: Path, places: tuple[str, ...], names: tuple[str, ...]) -> 
     return None
 
 
-def find_pets(data_dir: str | Path | None = None) -> Path | None:
-    """The folder that holds ``images/`` and ``annotations/`` of the pets, if it is here."""
-    folder = data_folder(data_dir)
-    for place in PETS_PLACES:
-        found = folder / place
-        if (found / "images").is_dir() and (found / "annotations" / "list.txt").is_file():
-            return found
-    return None
+def fetch_all(downloads: Sequence[Download], folder: Path) -> list[Path]:
+    """The files of a data set; progress is announced as the share of all their bytes.
 
-
-def pets_absent(data_dir: str | Path | None) -> ResourceError:
-    """The error for pets that are not here: they are never downloaded."""
-    return ResourceError(
-        "pets (Oxford-IIIT Pet) is not on this machine; convscope does not download it",
-        where=data_folder(data_dir),
-        hint=PETS_HINT,
-    )
-
-
-Progress = Callable[[str, int, int], None]
-TIMEOUT_SECONDS = 15
-CHUNK = 1 << 17
-
-
-@dataclass(frozen=True, kw_only=True)
-class Download:
-    """A file that somebody serves.
-
-    Args:
-        file: Where it goes, relative to the data folder.
-        urls: Mirrors, the first one is asked first.
-        sha256: What it must hash to.
-        size: Its length in bytes.
+    Raises:
+        ResourceError: As for `fetch`.
     """
+    whole, before, paths = sum(one.size for one in downloads), 0, []
+    for download in downloads:
+        with stage(before / whole, (before + download.size) / whole, download.file):
+            paths.append(fetch(download, folder))
+        before += download.size
+    return paths
 
-    file: str
-    urls: tuple[str, ...]
-    sha256: str
-    size: int
 
-
-def fetch(download: Download, folder: Path, *, progress: Progress | None = None) -> Path:
-    """The file, from the first mirror that has it.
+def fetch(download: Download, folder: Path) -> Path:
+    """The file, from the first mirror that has it; the share that is here is announced.
 
     Args:
         download: What to get.
         folder: Data folder.
-        progress: Called with (file, bytes so far, bytes in all).
 
     Returns:
         Path of the complete, checked file.
@@ -122,7 +93,7 @@ def fetch(download: Download, folder: Path, *, progress: Progress | None = None)
                 known_hash=f"sha256:{download.sha256}",
                 fname=target.name,
                 path=target.parent,
-                downloader=_Resuming(download, target, progress),
+                downloader=_Resuming(download, target),
             )
             target.chmod(0o644)
         except _Refused as error:
@@ -152,11 +123,10 @@ class _Refused(Exception):
 class _Resuming:
     """What pooch calls to fill its temporary file."""
 
-    def __init__(self, download: Download, target: Path, progress: Progress | None) -> None:
+    def __init__(self, download: Download, target: Path) -> None:
         self.download = download
         self.target = target
         self.part = target.with_name(f".{target.name}.part")
-        self.progress = progress
 
     def __call__(self, url: str, output_file: Any, pooch: Any) -> None:
         """Continue the part file from `url`, check it, and move it over `output_file`.
@@ -224,8 +194,7 @@ class _Resuming:
                         break
                     file.write(block)
                     have += len(block)
-                    if self.progress is not None:
-                        self.progress(self.download.file, have, self.download.size)
+                    announce(have / self.download.size, self.download.file)
         return have
 
 
@@ -249,22 +218,36 @@ def _lock(part: Path) -> Iterator[bool]:
             part.with_suffix(".lock").unlink(missing_ok=True)
 
 
-def missing(name: str, files: Sequence[str], *, folder: Path) -> ResourceError:
-    """The error for data that are not here while the network is off."""
+def absent(name: str, files: Sequence[str] = (), *, data_dir: str | Path | None) -> ResourceError:
+    """The error for data that are not here and cannot be downloaded now.
+
+    Args:
+        name: One of `DATASETS`.
+        files: Those that are missing, if some are here.
+        data_dir: Where they were looked for.
+    """
+    folder, record = data_folder(data_dir), DATASETS.spec(name)
+    if not record.downloads:
+        titled = f" ({record.title})" if record.title else ""
+        return ResourceError(
+            f"{name}{titled} is not on this machine; convscope does not download it",
+            where=folder,
+            hint=record.by_hand,
+        )
     listed = f" ({', '.join(files)})" if files else ""
     return ResourceError(
         f"{name} is not on this machine{listed}",
-        code="",
         where=folder,
         expected=f"the files in {folder} or {folder / name} (--data-dir, $CONVSCOPE_DATA)",
-        hint=f"convscope data get {name} downloads it; {_offline_hint(name)}",
+        hint=f"convscope data download {name} fetches it; {_offline_hint(name)}",
     )
 
 
 def _offline_hint(name: str) -> str:
     return (
-        f"without a network: on a connected machine `convscope data get {name} --to {name}.tar`, "
-        f"here `convscope data add {name}.tar`; or --data digits, which needs no download"
+        f"without a network: on a connected machine `convscope data download {name} --to "
+        f"{name}.tar`, here `convscope data import {name}.tar`; or --data digits, which needs no "
+        "download"
     )
 
 

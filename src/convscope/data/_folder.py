@@ -21,7 +21,6 @@ from convscope.data._dataset import (
     content_warnings,
     stratified_parts,
 )
-from convscope.data._download import Progress
 from convscope.data._file import check_memory, read_file, sniff
 from convscope.data._image import (
     LARGEST_FILE,
@@ -36,6 +35,7 @@ from convscope.data._lists import LIST_ENDINGS
 from convscope.data._tree import Tree, class_order
 from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.files import Kind, opened, usable_path
+from convscope.progress import announce
 from convscope.resizing import Resize
 
 
@@ -207,7 +207,6 @@ def open_folder(
     resize: Resize | None = None,
     check_classes: Callable[[Sequence[str]], object] | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
 ) -> Dataset:
     """Labelled images of a folder as a data set.
 
@@ -218,7 +217,6 @@ def open_folder(
         resize: How the network that is judged wants image files brought to that size.
         check_classes: Called with the class names before an image is decoded.
         seed: Another seed, another cut.
-        progress: Called with (folder, images so far, images in all).
 
     Returns:
         The data set; classes are in the order of their names (numbers by value). A split may be
@@ -258,8 +256,7 @@ def open_folder(
     notes: Counter[str] = Counter()
     decoded = _read_all(items, lambda path: _pixels(path, shape, resize))
     for count, (item, result) in enumerate(zip(items, decoded, strict=True), 1):
-        if progress is not None:
-            progress(folder.name, count, len(items))
+        announce(count / len(items), folder.name)
         if isinstance(result, ConvscopeError):
             problems.append(_problem(item, result))
             continue
@@ -281,7 +278,8 @@ def open_folder(
         source=f"{len(kept):,} images of {_times(shape)} in {len(found.class_names)} classes "
         f"of {folder.name} ({size / 1e6:,.1f} MB"
         + (f"; {resize}" if resize is not None and resize.output == shape[1:] else "")
-        + f"): {len(train):,} to fit, {len(validation):,} to choose, {len(test):,} to judge",
+        + f"): {len(train):,} for training, {len(validation):,} for validation, {len(test):,} "
+        "for testing",
         hashes={"folder": digest.hexdigest()},
         warnings=(
             *found.notes,

@@ -1,9 +1,9 @@
 """MNIST: 70,000 handwritten digits of 28x28.
 
-Split of the course documents: the first 50,000 images of the training file to fit, its last 10,000
-to choose with, the test file to look at once.
+Split of the course documents: the first 50,000 images of the training file for training, its last
+10,000 for validation, the test file for testing.
 
-Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits"; licence
+Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits"; license
 CC BY-SA 3.0. Hashes are those of the uncompressed files, so re-compressed copies are known too;
 the hashes of the original ``.gz`` files guard downloads.
 """
@@ -13,7 +13,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convscope.data._download import Download, Progress, data_folder, fetch, find_file, missing
+from convscope.data._download import absent, data_folder, fetch_all, find_file
+from convscope.data._registry import DATASETS, Download, Found
 from convscope.errors import DataError
 
 if TYPE_CHECKING:
@@ -57,7 +58,16 @@ DOWNLOADS = tuple(
 )
 
 
-def find(data_dir: str | Path | None = None) -> dict[str, Path | None]:
+def find(data_dir: str | Path | None = None) -> Found:
+    """Which of the four files are on this machine."""
+    paths = find_files(data_dir)
+    return Found(
+        files=tuple(path for path in paths.values() if path is not None),
+        missing=tuple(stem for stem, path in paths.items() if path is None),
+    )
+
+
+def find_files(data_dir: str | Path | None = None) -> dict[str, Path | None]:
     """Where the four files lie, None for those that are not there.
 
     Looks in ``mnist/``, the folder itself and torchvision's ``MNIST/raw/``, for plain and ``.gz``
@@ -73,13 +83,14 @@ def spellings(stem: str) -> tuple[str, ...]:
     return stem, f"{stem}.gz", dotted, f"{dotted}.gz"
 
 
+FILE_NAMES = frozenset(name for stem in CONTENT_SHA256 for name in spellings(stem))
+
+
 def open_mnist(
     *,
     data_dir: str | Path | None = None,
     offline: bool = False,
     accept_modified: bool = False,
-    progress: Progress | None = None,
-    **_unneeded: object,
 ) -> Dataset:
     """MNIST from the data folder, downloaded first if it is not there.
 
@@ -88,7 +99,6 @@ def open_mnist(
         offline: Never use the network.
         accept_modified: Use files that are not the original ones (or another data set in the same
             format); their hashes are recorded.
-        progress: Called with (file, bytes so far, bytes in all) during a download.
 
     Returns:
         50,000 / 10,000 / 10,000 images of 1x28x28.
@@ -100,25 +110,23 @@ def open_mnist(
     from convscope.data._dataset import Dataset, Split, content_warnings
     from convscope.data._idx import read_idx
 
-    paths = find(data_dir)
+    paths = find_files(data_dir)
     if None in paths.values():
+        lost = [stem for stem, path in paths.items() if path is None]
         if offline:
-            lost = [stem for stem, path in paths.items() if path is None]
-            raise missing("mnist", lost, folder=data_folder(data_dir))
-        for download, path in zip(DOWNLOADS, paths.values(), strict=True):
-            if path is None:
-                fetch(download, data_folder(data_dir), progress=progress)
-        paths = find(data_dir)
+            raise absent("mnist", lost, data_dir=data_dir)
+        fetch_all(DATASETS.spec("mnist").needed(lost), data_folder(data_dir))
+        paths = find_files(data_dir)
     files = {
         stem: read_idx(path, dimensions=3 if "images" in stem else 1)
         for stem, path in paths.items()
         if path is not None
     }
-    fit = _images_and_labels(files, paths, "train")
+    training = _images_and_labels(files, paths, "train")
     test = _images_and_labels(files, paths, "t10k")
-    if fit[0].shape[1:] != test[0].shape[1:]:
+    if training[0].shape[1:] != test[0].shape[1:]:
         raise DataError(
-            f"training images are {tuple(fit[0].shape[2:])}, "
+            f"training images are {tuple(training[0].shape[2:])}, "
             f"test images {tuple(test[0].shape[2:])}",
             code="D09",
             where=paths["t10k-images-idx3-ubyte"] or "",
@@ -133,10 +141,10 @@ def open_mnist(
             expected=CONTENT_SHA256[stem],
             hint="download it again, or use --accept-modified-data to go on with this file",
         )
-    first = len(fit[0]) - max(1, len(fit[0]) // 6)
+    first = len(training[0]) - max(1, len(training[0]) // 6)
     splits = (
-        Split(name="train", images=fit[0][:first], labels=fit[1][:first]),
-        Split(name="validation", images=fit[0][first:], labels=fit[1][first:]),
+        Split(name="train", images=training[0][:first], labels=training[1][:first]),
+        Split(name="validation", images=training[0][first:], labels=training[1][first:]),
         Split(name="test", images=test[0], labels=test[1]),
     )
     notes = tuple(
@@ -150,8 +158,8 @@ def open_mnist(
         validation=splits[1],
         test=splits[2],
         source=f"MNIST{' (modified files)' if changed else ''}: the first {first:,} images of the "
-        f"training file to fit, its last {len(fit[0]) - first:,} to choose, the test file's "
-        f"{len(test[0]):,} to judge",
+        f"training file for training, its last {len(training[0]) - first:,} for validation, the "
+        f"test file's {len(test[0]):,} for testing",
         hashes={stem: file.sha256 for stem, file in files.items()},
         warnings=notes + content_warnings(*splits),
     )

@@ -11,58 +11,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convscope._registry import Registry, Spec
+from convscope.data._registry import DATASETS
 from convscope.errors import DataError, UsageError, choose
 from convscope.files import usable_path
 
 if TYPE_CHECKING:
     from convscope.data._dataset import Dataset
-    from convscope.data._download import Progress
     from convscope.resizing import Resize
-
-
-@dataclass(frozen=True)
-class DatasetSpec(Spec):
-    """What `DATASETS` knows of a data set.
-
-    Attributes:
-        few_images: Whether it has so few images that recipes train for more epochs.
-    """
-
-    few_images: bool = False
-
-
-DATASETS: Registry[Callable[..., Dataset], DatasetSpec] = Registry(
-    "convscope.data",
-    DatasetSpec,
-    {
-        "digits": DatasetSpec(
-            "_digits:open_digits",
-            "1,797 handwritten digits, 28x28 gray, 10 classes; built in",
-            aliases=("digit", "sklearn-digits"),
-            few_images=True,
-        ),
-        "mnist": DatasetSpec(
-            "_mnist:open_mnist",
-            "70,000 handwritten digits, 28x28 gray, 10 classes",
-        ),
-        "cifar10": DatasetSpec(
-            "_cifar10:open_cifar10",
-            "60,000 small photos, 32x32 color, 10 classes",
-            aliases=("cifar", "cifar-10"),
-        ),
-        "shapes": DatasetSpec(
-            "_shapes:open_shapes",
-            "13,000 drawn shapes with true masks, 32x32 color, 10 classes; built in",
-            aliases=("shape",),
-        ),
-        "pets": DatasetSpec(
-            "_pets:open_pets",
-            "photos of cats and dogs with true masks, 224x224 color, up to 37 breeds",
-            aliases=("oxford-iiit-pet", "oxford-pets", "pet"),
-        ),
-    },
-)
 
 
 def choose_dataset(typed: str) -> str:
@@ -117,9 +72,11 @@ def open_dataset(
     input_shape: tuple[int, int, int] | None = None,
     resize: Resize | None = None,
     check_classes: Callable[[Sequence[str]], object] | None = None,
-    progress: Progress | None = None,
 ) -> Dataset:
     """A data set, complete in memory as bytes.
+
+    How much is downloaded and decoded is announced to whoever watches (`convscope.progress`).
+    What does not concern a data set, such as `offline` the built-in ones, is not handed to it.
 
     Args:
         spec: A name in `DATASETS`, such as ``"digits"`` (built in), or ``"folder:DIRECTORY"``.
@@ -132,7 +89,6 @@ def open_dataset(
         resize: How the network that is judged wants image files brought to that size.
         check_classes: Called with the class names of image files before one is decoded; what it
             raises ends the opening.
-        progress: Called with (file, bytes so far, bytes in all) while something is downloaded.
 
     Returns:
         The data set with its three splits.
@@ -160,18 +116,25 @@ def open_dataset(
             input_shape=input_shape,
             resize=resize,
             check_classes=check_classes,
-            progress=progress,
         )
-    return DATASETS[spec](
-        data_dir=data_dir,
-        offline=offline,
-        accept_modified=accept_modified,
-        skip_bad=skip_bad,
-        input_shape=input_shape,
-        resize=resize,
-        check_classes=check_classes,
-        progress=progress,
-    )
+    options = {
+        "data_dir": data_dir,
+        "offline": offline,
+        "accept_modified": accept_modified,
+        "skip_bad": skip_bad,
+        "input_shape": input_shape,
+        "resize": resize,
+        "check_classes": check_classes,
+    }
+    from convscope.data._dataset import Dataset
+
+    found = DATASETS[spec](**DATASETS.spec(spec).accepted(options))
+    if not isinstance(found, Dataset):
+        raise UsageError(
+            f"the function of the data set {spec} returned a {type(found).__name__}",
+            expected="a convscope.data.Dataset",
+        )
+    return found
 
 
 def _folder_and_side(text: str) -> tuple[Path, int]:

@@ -11,13 +11,13 @@ import torch
 from convscope._readable import readable
 from convscope.data._classes import class_number, match_classes
 from convscope.data._dataset import Dataset
-from convscope.data._download import Progress
 from convscope.data._file import check_memory
 from convscope.data._image import ENDINGS, Fit, read_pixels
-from convscope.data._open import open_dataset, understood
+from convscope.data._open import Chosen, open_dataset, understood
 from convscope.data._tree import class_order
 from convscope.errors import ConvscopeError, DataError, ImageError, UsageError
 from convscope.files import usable_path
+from convscope.progress import announce, stage
 from convscope.types import Images, Labels, TakesImages
 
 
@@ -26,7 +26,7 @@ from convscope.types import Images, Labels, TakesImages
 class Selection:
     """Images chosen for a method.
 
-    Args:
+    Attributes:
         images: (N, C, H, W) float32 in [0, 1].
         labels: (N,) true classes, or None if they are not known for every image.
         names: What to call each image: ``"mnist:test/7"`` or the file's path.
@@ -45,16 +45,13 @@ class Selection:
         return len(self.images)
 
 
-def select_files(
-    spec: str, *, like: TakesImages, fit: Fit = "crop", progress: Progress | None = None
-) -> Selection:
+def select_files(spec: str, *, like: TakesImages, fit: Fit = "crop") -> Selection:
     """Images of one file, or those of a folder or pattern that can be read.
 
     Args:
         spec: A file, a folder of images or of class folders, or a glob pattern.
         like: Says the shape, and the class names that folders may have.
         fit: How files are brought to size.
-        progress: Called with (spec, files so far, files in all) where there are several.
 
     Returns:
         Images, with labels if they lie in folders named like the classes.
@@ -77,8 +74,8 @@ def select_files(
     notes: list[str] = []
     refused: list[str] = []
     for count, file in enumerate(files, 1):
-        if several and progress is not None:
-            progress(spec, count, len(files))
+        if several:
+            announce(count / len(files), spec)
         try:
             pixels, remarks = read_pixels(
                 file, channels=channels, size=(height, width), fit=fit, resize=rule
@@ -147,7 +144,6 @@ def select_images(
     accept_modified: bool = False,
     skip_bad: bool = False,
     fit: Fit = "crop",
-    progress: Progress | None = None,
 ) -> Selection:
     """Images of a data set, of files, or of both, ready for a network.
 
@@ -165,7 +161,6 @@ def select_images(
         skip_bad: Leave unreadable files of a data set out; they are listed in
             `Selection.refused`.
         fit: How files are brought to size: ``"crop"``, ``"stretch"`` or ``"pad"``.
-        progress: Called with (name, done so far, in all) during downloads and while files are read.
 
     Returns:
         Images with names, and labels where all are known, in the network's numbers: classes are
@@ -184,39 +179,44 @@ def select_images(
         >>> chosen.names
         ('digits:test/0', 'digits:test/1', 'digits:test/2', 'digits:test/7')
     """
+    specs = [spec] if isinstance(spec, str | Path) else list(spec)
     opened: dict[str, Dataset] = {}
     parts = []
-    for one in [spec] if isinstance(spec, str | Path) else spec:
-        chosen = None if isinstance(one, Path) else understood(one)
-        if chosen is None:
-            parts.append(select_files(str(one), like=like, fit=fit, progress=progress))
-            continue
-        name = chosen.data
-        if name not in opened:
-            opened[name] = open_dataset(
-                name,
-                data_dir=data_dir,
-                offline=offline,
-                accept_modified=accept_modified,
-                skip_bad=skip_bad,
-                input_shape=like.input_shape,
-                resize=getattr(like, "resize", None),
-                progress=progress,
-            )
-        data = opened[name]
-        among = list(range(len(data.split(chosen.split))))
-        if chosen.named is not None:
-            number = class_number(chosen.named, data.class_names)
-            among = (data.split(chosen.split).labels == number).nonzero()[:, 0].tolist()
-            if not among:
-                raise UsageError(
-                    f"no {chosen.split} image of class {data.class_names[number]!r}",
-                    code="U01",
-                    where=str(one),
+    for count, one in enumerate(specs):
+        with stage(count / len(specs), (count + 1) / len(specs)):
+            chosen = None if isinstance(one, Path) else understood(one)
+            if chosen is None:
+                parts.append(select_files(str(one), like=like, fit=fit))
+                continue
+            if chosen.data not in opened:
+                opened[chosen.data] = open_dataset(
+                    chosen.data,
+                    data_dir=data_dir,
+                    offline=offline,
+                    accept_modified=accept_modified,
+                    skip_bad=skip_bad,
+                    input_shape=like.input_shape,
+                    resize=getattr(like, "resize", None),
                 )
-        places = parse_rows(chosen.rows, len(among), where=str(one))
-        parts.append(_from_dataset(data, chosen.split, [among[place] for place in places], like))
+            data = opened[chosen.data]
+            parts.append(_from_dataset(data, chosen.split, _rows(data, chosen, one), like))
     return _joined(parts)
+
+
+def _rows(data: Dataset, chosen: Chosen, where: str | Path) -> list[int]:
+    """The rows of its split that a specification names: of all, or of those of a class."""
+    split = data.split(chosen.split)
+    among = list(range(len(split)))
+    if chosen.named is not None:
+        number = class_number(chosen.named, data.class_names)
+        among = (split.labels == number).nonzero()[:, 0].tolist()
+        if not among:
+            raise UsageError(
+                f"no {chosen.split} image of class {data.class_names[number]!r}",
+                code="U01",
+                where=str(where),
+            )
+    return [among[place] for place in parse_rows(chosen.rows, len(among), where=str(where))]
 
 
 def parse_rows(text: str | None, count: int, *, where: str) -> list[int]:

@@ -145,9 +145,7 @@ class Scenes:
     masks: Bool[Tensor, "batch height width"]
 
 
-def open_shapes(
-    *, side: int = 32, difficulty: str | Difficulty = "medium", **_unneeded: object
-) -> Dataset:
+def open_shapes(*, side: int = 32, difficulty: str | Difficulty = "medium") -> Dataset:
     """The data set: 10,000 / 1,000 / 2,000 images of ten shapes.
 
     Args:

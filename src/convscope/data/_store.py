@@ -1,52 +1,52 @@
-"""The data folder: what is in it, getting more, carrying data to a machine without network."""
+"""The data folder: what is in it, downloads, carrying data to a machine without a network."""
+
+from __future__ import annotations
 
 import io
 import os
 import tarfile
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from convscope.data import _cifar10, _mnist
-from convscope.data._download import (
-    PETS,
-    Progress,
-    data_folder,
-    fetch,
-    find_pets,
-    missing,
-    pets_absent,
-)
+from convscope.data._download import absent, data_folder, fetch_all
 from convscope.data._file import read_file
-from convscope.data._open import DATASETS, choose_dataset, open_dataset
+from convscope.data._open import choose_dataset, open_dataset
+from convscope.data._registry import DATASETS
 from convscope.data._tar import read_members
 from convscope.errors import DataError, ResourceError, UsageError
 from convscope.files import usable_path
 
 LARGEST_PACKAGE = 1 << 29
-DOWNLOADED = ("mnist", "cifar10")
+LARGEST_MEMBER = 1 << 28
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
+class Status:
     """What this machine has of a data set.
 
-    Args:
+    Attributes:
         name: Name of the data set.
         about: One line on it.
-        files: Where its files are; empty if they are not all here.
-        ready: Whether it can be opened without network.
-        download_bytes: What getting it would cost; 0 for what convscope does not download.
+        files: Where its files are, those that are here.
+        ready: Whether it can be opened without a network; None if its record cannot tell.
+        built_in: Whether it needs no files.
+        download_bytes: Size of what downloading it would fetch; 0 if it is here, or if convscope
+            does not download it.
+        by_hand: Where its files come from and belong, if convscope does not download them.
     """
 
     name: str
     about: str
-    files: tuple[Path, ...]
-    ready: bool
-    download_bytes: int
+    files: tuple[Path, ...] = ()
+    ready: bool | None = None
+    built_in: bool = False
+    download_bytes: int = 0
+    by_hand: str = ""
 
 
-def stored(name: str, data_dir: str | Path | None = None) -> Stored:
+def status(name: str, data_dir: str | Path | None = None) -> Status:
     """What this machine has of a data set; files are looked for, not read.
 
     Args:
@@ -60,56 +60,34 @@ def stored(name: str, data_dir: str | Path | None = None) -> Stored:
         UsageError: No data set of that name.
 
     Example:
-        >>> stored("digits").ready
+        >>> status("digits").ready
         True
     """
-    name = choose_dataset(name)
-    about = DATASETS.about(name)
-    if name == "pets":
-        folder = find_pets(data_dir)
-        return Stored(
-            name=name,
-            about=about,
-            files=() if folder is None else (folder / "annotations",),
-            ready=folder is not None,
-            download_bytes=0,
-        )
-    if name not in DOWNLOADED:
-        return Stored(name=name, about=about, files=(), ready=True, download_bytes=0)
-    if name == "mnist":
-        found = [path for path in _mnist.find(data_dir).values() if path is not None]
-        ready = len(found) == len(_mnist.DOWNLOADS)
-        return Stored(
-            name=name,
-            about=about,
-            files=tuple(found),
-            ready=ready,
-            download_bytes=0 if ready else sum(one.size for one in _mnist.DOWNLOADS),
-        )
-    layout = _cifar10.find(data_dir)
-    return Stored(
+    name = _registered(name)
+    record = DATASETS.spec(name)
+    found = record.found(data_dir)
+    ready = None if found is None else found.ready
+    wanted = () if found is None else record.needed(found.missing)
+    return Status(
         name=name,
-        about=about,
-        files=() if layout is None else layout.files(),
-        ready=layout is not None,
-        download_bytes=0 if layout else _cifar10.DOWNLOAD.size,
+        about=record.about,
+        files=() if found is None else found.files,
+        ready=ready,
+        built_in=record.built_in,
+        download_bytes=sum(one.size for one in wanted),
+        by_hand=record.by_hand,
     )
 
 
-def get(
-    name: str,
-    *,
-    data_dir: str | Path | None = None,
-    offline: bool = False,
-    progress: Progress | None = None,
-) -> Stored:
+def download(name: str, *, data_dir: str | Path | None = None, offline: bool = False) -> Status:
     """Make a data set available: nothing if it is here, a checked download otherwise.
+
+    The share that is downloaded is announced to whoever watches (`convscope.progress`).
 
     Args:
         name: One of `DATASETS`.
         data_dir: Where to look and to write.
         offline: Refuse instead of downloading.
-        progress: Called with (file, bytes so far, bytes in all).
 
     Returns:
         Where its files are now.
@@ -118,28 +96,23 @@ def get(
         ResourceError: Offline, no mirror answers, the folder cannot be written, or it has to be
             brought by hand.
     """
-    here = stored(name, data_dir)
+    here = status(name, data_dir)
     if here.ready:
         return here
-    if name == "pets":
-        raise pets_absent(data_dir)
-    if offline:
-        raise missing(name, [], folder=data_folder(data_dir))
-    wanted = _mnist.DOWNLOADS if name == "mnist" else (_cifar10.DOWNLOAD,)
-    present = (
-        {stem for stem, path in _mnist.find(data_dir).items() if path} if name == "mnist" else ()
-    )
-    for download in wanted:
-        if Path(download.file).stem not in present:
-            fetch(download, data_folder(data_dir), progress=progress)
-    return stored(name, data_dir)
+    record = DATASETS.spec(here.name)
+    found = record.found(data_dir)
+    wanted = () if found is None else record.needed(found.missing)
+    if not wanted or offline:
+        raise absent(here.name, data_dir=data_dir)
+    fetch_all(wanted, data_folder(data_dir))
+    return status(here.name, data_dir)
 
 
-def pack(name: str, target: Path, *, data_dir: str | Path | None = None) -> Path:
+def export_data(name: str, target: Path, *, data_dir: str | Path | None = None) -> Path:
     """Write the files of a data set that is here into one tar file.
 
     Args:
-        name: ``"mnist"`` or ``"cifar10"``.
+        name: A data set of files, such as ``"mnist"`` or ``"cifar10"``.
         target: The tar file; it appears when it is complete.
         data_dir: Where the data set is.
 
@@ -147,26 +120,25 @@ def pack(name: str, target: Path, *, data_dir: str | Path | None = None) -> Path
         `target`.
 
     Raises:
-        UsageError: ``digits`` needs no files; ``pets`` is a folder.
+        UsageError: The data set is built in, or is a folder of many files.
         ResourceError: The data set is not here, or the disk is full.
     """
-    here = stored(name, data_dir)
-    if name == "pets":
+    here = status(name, data_dir)
+    if here.built_in:
+        raise UsageError(f"{name} is built in: there is nothing to export", code="U01")
+    if not DATASETS.spec(here.name).known_files():
+        folder = here.files[0].parent if here.files else "with its files"
         raise UsageError(
-            "pets is a folder of photos, which is not packed",
-            code="U01",
-            hint=f"copy the folder {PETS} over",
+            f"{name} is not packed into one file", code="U01", hint=f"copy the folder {folder}"
         )
-    if not here.ready or not here.files:
-        if name not in DOWNLOADED:
-            raise UsageError(f"{name} is built in: there is nothing to pack", code="U01")
-        raise missing(name, [], folder=data_folder(data_dir))
+    if not here.ready:
+        raise absent(here.name, data_dir=data_dir)
     part = target.with_name(f".{target.name}.part")
     try:
         with tarfile.open(part, "w") as tar:
             for path in here.files:
                 data = read_file(path, limit=LARGEST_PACKAGE, code="D20").data
-                entry = tarfile.TarInfo(f"{name}/{path.name}")
+                entry = tarfile.TarInfo(f"{here.name}/{path.name}")
                 entry.size = len(data)
                 tar.addfile(entry, io.BytesIO(data))
         part.replace(target)
@@ -176,13 +148,14 @@ def pack(name: str, target: Path, *, data_dir: str | Path | None = None) -> Path
     return target
 
 
-def add(
+def import_data(
     source: Path, *, data_dir: str | Path | None = None, accept_modified: bool = False
 ) -> tuple[str, tuple[Path, ...]]:
     """Bring files of a data set into the data folder, after they have been opened and checked.
 
     Args:
-        source: A tar file made by `pack`, a folder that holds the files, or an official archive.
+        source: A tar file made by `export_data`, a folder that holds the files, or an official
+            archive.
         data_dir: Where to put them.
         accept_modified: Take files whose checksum is not the registered one.
 
@@ -211,27 +184,40 @@ def add(
         ) from None
 
 
+def _registered(name: str) -> str:
+    """The name of a data set with a record: not a folder of the user's.
+
+    Raises:
+        UsageError: U01.
+    """
+    if choose_dataset(name).startswith("folder:"):
+        raise UsageError(
+            f"{name} is a folder of yours: it lies where it says",
+            code="U01",
+            expected=", ".join(DATASETS),
+        )
+    return choose_dataset(name)
+
+
 def _stage(source: Path, staging: Path) -> tuple[str, list[Path]]:
-    """Put what is to be added into a folder of its own, looking like a data folder."""
+    """Put what is to be imported into a folder of its own, looking like a data folder."""
+    known = {name: DATASETS.spec(name).known_files() for name in DATASETS}
+    known = {name: files for name, files in known.items() if files}
     if source.is_dir():
-        for name in DOWNLOADED:
-            here = stored(name, source)
+        for name in known:
+            here = status(name, source)
             if here.ready:
-                copies = [staging / name / path.name for path in here.files]
-                (staging / name).mkdir()
-                for path, copy in zip(here.files, copies, strict=True):
-                    copy.write_bytes(read_file(path, limit=LARGEST_PACKAGE, code="D20").data)
-                return name, copies
-        raise _unknown(source, "this folder holds no known data set")
-    if source.name in _cifar10.ARCHIVE_SHA256:
-        copy = staging / "cifar10" / source.name
-        copy.parent.mkdir()
-        copy.write_bytes(read_file(source, limit=LARGEST_PACKAGE, code="D20").data)
-        return "cifar10", [copy]
+                return name, [_copy(path, staging / name) for path in here.files]
+        raise _unknown(source, "this folder holds no known data set", known)
+    for name, files in known.items():
+        if source.name in files:
+            copy = _copy(source, staging / name)
+            if status(name, staging).ready:  # one file is the whole of it
+                return name, [copy]
+            copy.unlink()
     package = read_file(source, limit=LARGEST_PACKAGE, code="D20")
-    known = {name: _names(name) for name in DOWNLOADED}
     wanted = {file for files in known.values() for file in files}
-    members = read_members(package.data, wanted, where=source, largest=_cifar10.LARGEST_ARCHIVE)
+    members = read_members(package.data, wanted, where=source, largest=LARGEST_MEMBER)
     for name, files in known.items():
         mine = [staging / name / file for file in members if file in files]
         for path in mine:
@@ -239,14 +225,15 @@ def _stage(source: Path, staging: Path) -> tuple[str, list[Path]]:
             path.write_bytes(members[path.name])
         if mine:
             return name, mine
-    raise _unknown(source, "this archive holds no known data set")
+    raise _unknown(source, "this archive holds no known data set", known)
 
 
-def _names(name: str) -> set[str]:
-    """File names by which a data set is known."""
-    if name == "mnist":
-        return {file for stem in _mnist.CONTENT_SHA256 for file in _mnist.spellings(stem)}
-    return {*_cifar10.ARCHIVE_SHA256, *_cifar10.BINARY_SHA256, *_cifar10.PYTHON_MD5}
+def _copy(path: Path, folder: Path) -> Path:
+    """A copy of a file in `folder`, read through the door for data files."""
+    folder.mkdir(exist_ok=True)
+    copy = folder / path.name
+    copy.write_bytes(read_file(path, limit=LARGEST_PACKAGE, code="D20").data)
+    return copy
 
 
 def _place(path: Path, folder: Path) -> Path:
@@ -257,11 +244,11 @@ def _place(path: Path, folder: Path) -> Path:
     return path.replace(folder / path.name)
 
 
-def _unknown(source: Path, what: str) -> DataError:
+def _unknown(source: Path, what: str, known: Iterable[str]) -> DataError:
     return DataError(
         what,
         code="U02",
         where=source,
-        expected="the four MNIST files, a CIFAR-10 archive or its batches",
-        hint="your own images need no adding: --data folder:DIRECTORY",
+        expected=f"the files of {' or '.join(known)}, as they are served",
+        hint="your own images need no importing: --data folder:DIRECTORY",
     )
