@@ -117,33 +117,6 @@ def load(kind: type[Result], folder: Path | str) -> Result:
         raise DataError(f"is damaged: {reason}", where=folder) from error
 
 
-def row(result: Any) -> dict[str, float | int | str | bool | None]:
-    """The plain numbers and texts of a result: its row in a table."""
-    if not dataclasses.is_dataclass(result):
-        raise UsageError(f"expected a result dataclass, got {type(result).__name__}")
-    values = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
-    return {k: v for k, v in values.items() if v is None or isinstance(v, bool | int | float | str)}
-
-
-def finite_json(value: Any) -> Any:
-    """`value` with tensors as lists and NaN or infinity as ``None``: always valid JSON."""
-    if isinstance(value, Tensor):
-        return finite_json(value.tolist())
-    if isinstance(value, np.ndarray | np.generic):
-        return finite_json(value.tolist())
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: finite_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(k): finite_json(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite_json(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Path):
-        return str(value)
-    return value
-
-
 def _pack(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         content = {

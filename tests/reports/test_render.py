@@ -23,6 +23,39 @@ def test_the_same_folder_gives_the_same_bytes(folder, tmp_path):
     assert render(folder, tmp_path / "b.html").path.read_bytes() == first
 
 
+@pytest.mark.parametrize("text", ["plain", "/home/ada/x <b>&\u202e\0\ud800 1e999", "a\n\n`b`"])
+def test_a_report_and_its_folder_give_the_same_bytes(tmp_path, text):
+    report = full_report(text)
+    direct = render(report, tmp_path / "a.html")
+    stored = render(report.write(tmp_path / "report"), tmp_path / "b.html")
+    assert direct.path.read_bytes() == stored.path.read_bytes()
+    assert direct.refused == stored.refused == ()
+
+
+def test_pictures_that_this_process_encoded_are_not_decoded(folder, tmp_path, monkeypatch):
+    from PIL import PngImagePlugin
+
+    decoded = []
+    original = PngImagePlugin.PngImageFile.load
+    monkeypatch.setattr(
+        PngImagePlugin.PngImageFile, "load", lambda self: decoded.append(self) or original(self)
+    )
+    render(full_report(), tmp_path / "a.html")
+    assert not decoded
+    render(folder, tmp_path / "b.html")
+    assert decoded
+
+
+def test_a_report_with_a_broken_picture_says_so_and_needs_a_place(tmp_path):
+    report = Report(title="t")
+    section = report.section("s", "S")
+    section.picture("cut", png()[:-20], alt="a picture")
+    made = render(report, tmp_path / "a.html")
+    assert "cut off" in made.refused[0] and 'class="missing"' in made.path.read_text()
+    with pytest.raises(UsageError, match="needs the HTML file"):
+        render(report)
+
+
 def test_rendering_needs_neither_torch_nor_matplotlib(folder):
     code = (
         "import sys; from convscope.reports import render; render(sys.argv[1]);"

@@ -238,12 +238,13 @@ def _write_plain_folder(result: Any, out: Path, *, force: bool) -> None:
 
     from convscope import results
     from convscope.figures import FIGURES, draw
+    from convscope.files import plain_json
     from convscope.studies._inspection import fresh_folder
 
     with fresh_folder(out, force=force) as folder:
         if type(result) in FIGURES:
             draw(result).savefig(folder / "figure.png", dpi=150)
-        text = json.dumps(results.finite_json(result.summary()), indent=1, ensure_ascii=False)
+        text = json.dumps(plain_json(result.summary()), indent=1, ensure_ascii=False)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
         results.save(result, folder / "result", force=force)
 

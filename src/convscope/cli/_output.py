@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import cyclopts
 
 from convscope.errors import UsageError, printable
+from convscope.files import plain_json
 
 
 @dataclass
@@ -92,9 +93,7 @@ def emit(value: Any, *, as_json: bool = False, text: str | None = None) -> None:
         text: What people get; by default the plain entries of `value`, a line each.
     """
     if as_json:
-        from convscope.results import finite_json
-
-        print(json.dumps(finite_json(value), ensure_ascii=False, allow_nan=False))
+        print(json.dumps(plain_json(value), ensure_ascii=False, allow_nan=False))
     elif text is not None:
         print(text)
     elif isinstance(value, dict):

@@ -176,9 +176,9 @@ class Dataset:
     Args:
         name: What the command line calls it.
         class_names: One name per class number.
-        train: Images to fit.
-        validation: Images to choose with.
-        test: Images to look at once.
+        train: Training images.
+        validation: Validation images.
+        test: Test images.
         source: Sentence for reports: where the data come from and how they were split.
         hashes: SHA-256 of the bytes actually used, by file.
         warnings: Sentences that belong into every report on these data.
@@ -403,9 +403,9 @@ def content_warnings(train: Split, validation: Split, test: Split) -> tuple[str,
     """What is odd about a data set as a whole: one class only, or images in two splits (D11, D25).
 
     Args:
-        train: Images to fit.
-        validation: Images to choose with.
-        test: Images to look at once.
+        train: Training images.
+        validation: Validation images.
+        test: Test images.
 
     Returns:
         Sentences; none for ordinary data.

@@ -1,11 +1,13 @@
-"""JSON, TOML and XML from strangers: nesting and numbers are bounded before anything is built."""
+"""JSON, TOML and XML: bounded before anything is built from them; values as plain JSON."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 from xml.etree import ElementTree
@@ -101,6 +103,40 @@ def loads_json(data: bytes | str, *, deepest: int = 64, not_finite: bool = False
         )
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def plain_json(value: Any, *, text: Callable[[str], str] | None = None) -> Any:
+    """`value` as what JSON knows: always valid, whatever library its numbers are of.
+
+    Dataclasses become tables, tuples lists, tensors and arrays lists of Python numbers, NaN and
+    infinity None, and what JSON does not know (a path, say) its text.
+
+    Args:
+        value: A tree of any of these.
+        text: Changes every text of the tree, such as one that hides paths; keys stay as they are.
+
+    Example:
+        >>> plain_json({"a": (1, float("nan")), 2: Path("x")})
+        {'a': [1, None], '2': 'x'}
+        >>> plain_json(["a", {"b": "c"}], text=str.upper)
+        ['A', {'b': 'C'}]
+    """
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return value if text is None else text(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): plain_json(entry, text=text) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(entry, text=text) for entry in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = (field.name for field in dataclasses.fields(value))
+        return {name: plain_json(getattr(value, name), text=text) for name in names}
+    if hasattr(value, "tolist"):  # a tensor or array; neither torch nor NumPy is imported for it
+        return plain_json(value.tolist(), text=text)
+    return plain_json(str(value), text=text)
 
 
 def parse_toml(text: str, kind: Kind, *, where: object) -> dict[str, Any]:

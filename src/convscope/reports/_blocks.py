@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from convscope.errors import ConvscopeError, printable
-from convscope.files import DRAWING, read_text
-from convscope.reports._images import harmless, inside, read_picture
+from convscope.files import DRAWING, decoded
+from convscope.reports._images import Files, Unreadable, harmless, read_picture
 from convscope.reports._text import TONES, cell, cut, number, runs
 from convscope.reports._write import LARGEST_MATRIX, LONGEST_TABLE
 
@@ -26,13 +25,13 @@ class Reader:
     """Reads the files that blocks name, and remembers what could not be shown.
 
     Attributes:
-        folder: The report folder.
+        files: The report's files.
         enlarge: See `read_picture`.
         limit: See `read_picture`.
         refused: One sentence per block or picture that is missing.
     """
 
-    folder: Path
+    files: Files
     enlarge: int = 1
     limit: int = 0
     refused: list[str] = field(default_factory=list)
@@ -85,7 +84,7 @@ class Reader:
 
     def picture(self, raw: Any, scale: float) -> Shown:
         """An image with its size on screen, or the reason why there is none."""
-        found = read_picture(self.folder, raw.get("file"), enlarge=self.enlarge, limit=self.limit)
+        found = read_picture(self.files, raw.get("file"), enlarge=self.enlarge, limit=self.limit)
         if found.problem:
             self.refused.append(f"{printable(str(raw.get('file')), 80)}: {found.problem}")
         return {
@@ -189,7 +188,6 @@ def _matrix_text(value: Any, kind: str) -> str:
 
 
 def _figure(reader: Reader, raw: Any) -> Shown:
-    path = inside(reader.folder, raw["file"])
     alt = cut(str(raw.get("alt", "")), 400)
     reader.figures += 1
     shown: Shown = {
@@ -200,15 +198,12 @@ def _figure(reader: Reader, raw: Any) -> Shown:
         "wide": bool(raw.get("wide", False)),
     }
     try:
-        if path is None:
-            raise ValueError("the file name points outside the report")
-        text = read_text(path, DRAWING)
+        text = decoded(reader.files.read(raw["file"], DRAWING), DRAWING, where=raw["file"])
         shown["svg"] = harmless(text, prefix=f"f{reader.figures}-", title=alt)
+    except Unreadable as error:
+        shown["problem"] = str(error)
     except ConvscopeError as error:
-        missing = not path or not path.exists()
-        shown["problem"] = (
-            "the file is missing" if missing else f"the file is damaged: {error.what}"
-        )
+        shown["problem"] = f"the file is damaged: {error.what}"
     except ValueError as error:
         shown["problem"] = printable(f"the file is damaged: {error}", 120)
     if shown["problem"]:

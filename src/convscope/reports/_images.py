@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,7 +14,7 @@ from xml.etree import ElementTree
 from PIL import Image
 
 from convscope.errors import ConvscopeError, printable
-from convscope.files import DRAWING, PICTURE, checked_path, parse_xml, read_bytes
+from convscope.files import DRAWING, PICTURE, Kind, checked_path, parse_xml, read_bytes
 from convscope.reports._text import without_paths
 
 LARGEST = 24_000_000
@@ -40,26 +41,68 @@ class Picture:
     problem: str = ""
 
 
-def read_picture(folder: Path, name: object, *, enlarge: int = 1, limit: int = 0) -> Picture:
-    """The picture in file `name` of the report folder, or the reason why it cannot be shown.
+class Unreadable(Exception):
+    """A file of a report that cannot be had, and why."""
+
+
+@dataclass(frozen=True)
+class InFolder:
+    """The files of a report folder that somebody wrote; those outside it are never opened."""
+
+    folder: Path
+
+    def read(self, name: object, kind: Kind) -> bytes:
+        """The content of a file.
+
+        Raises:
+            Unreadable: It is not there, outside the folder, or cannot be read.
+        """
+        path = inside(self.folder, name)
+        if path is None:
+            raise Unreadable("the file name points outside the report")
+        if not path.exists():
+            raise Unreadable("the file is missing")
+        try:
+            return read_bytes(path, kind)
+        except ConvscopeError as error:
+            raise Unreadable(f"the file cannot be read: {error.what}") from None
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """The files of a report that this process has made: what it encoded, it need not decode."""
+
+    files: Mapping[str, bytes]
+
+    def read(self, name: object, kind: Kind) -> bytes:
+        """The content of a file.
+
+        Raises:
+            Unreadable: It is not there.
+        """
+        if not isinstance(name, str) or name not in self.files:
+            raise Unreadable("the file is missing")
+        return self.files[name]
+
+
+Files = InFolder | InMemory
+
+
+def read_picture(files: Files, name: object, *, enlarge: int = 1, limit: int = 0) -> Picture:
+    """The picture in file `name` of a report, or the reason why it cannot be shown.
 
     Args:
-        folder: The report folder; files outside it are never opened.
-        name: Path relative to it.
+        files: The report's files.
+        name: Which of them.
         enlarge: Repeat every pixel so often in both directions, if the result stays small.
         limit: If positive, shrink pictures to at most so many pixels a side.
     """
-    path = inside(folder, name)
-    if path is None:
-        return Picture(problem="the file name points outside the report")
-    if not path.exists():
-        return Picture(problem="the file is missing")
     try:
-        data = read_bytes(path, PICTURE)
-    except ConvscopeError as error:
-        return Picture(problem=f"the file cannot be read: {error.what}")
+        data = files.read(name, PICTURE)
+    except Unreadable as error:
+        return Picture(problem=str(error))
     try:
-        return _encode(data, enlarge=enlarge, limit=limit)
+        return _encode(data, enlarge=enlarge, limit=limit, ours=isinstance(files, InMemory))
     except Exception as error:  # decoders raise what they like
         return Picture(problem=f"the file is damaged: {printable(str(error), limit=80)}")
 
@@ -76,7 +119,8 @@ def inside(folder: Path, name: object) -> Path | None:
     return path if path.is_relative_to(root) and path != root else None
 
 
-def _encode(data: bytes, *, enlarge: int, limit: int) -> Picture:
+def _encode(data: bytes, *, enlarge: int, limit: int, ours: bool) -> Picture:
+    """The picture as text of a page; decoded only if it is not ours, or to resize it."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
@@ -87,7 +131,8 @@ def _encode(data: bytes, *, enlarge: int, limit: int) -> Picture:
         kind = image.format or ""
         if image.width * image.height > LARGEST:
             raise ValueError("too many pixels")
-        image.load()
+        if not ours:
+            image.load()
         width, height = image.size
         times = enlarge if max(width, height) * enlarge <= 1200 else 1
         if limit and max(width, height) > limit:
@@ -125,8 +170,8 @@ def _bare_png(data: bytes) -> bytes:
             out.append(data[at : at + 12 + length])
         at += 12 + length
         if kind == b"IEND":
-            break
-    return b"".join(out)
+            return b"".join(out)
+    raise ValueError("the picture is cut off")
 
 
 _SVG = "http://www.w3.org/2000/svg"

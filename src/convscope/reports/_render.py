@@ -1,4 +1,4 @@
-"""A report folder to one HTML file that needs nothing else: no network, no script, no server."""
+"""A report to one HTML file that needs nothing else: no network, no script, no server."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from convscope.errors import DataError
-from convscope.files import REPORT, checked_path, read_json, usable_path, write_whole
+from convscope.errors import DataError, UsageError
+from convscope.files import REPORT, checked_path, plain_json, read_json, usable_path, write_whole
 from convscope.reports._blocks import Reader, Shown
+from convscope.reports._images import Files, InFolder, InMemory
 from convscope.reports._text import TONES, clean, cut, runs
-from convscope.reports._write import FILE, SCHEMA
+from convscope.reports._write import FILE, SCHEMA, Report
 
 LARGEST = 20_000_000
 """Bytes. Above, pictures are shrunk, with a remark."""
@@ -42,11 +43,14 @@ class Rendered:
     refused: tuple[str, ...]
 
 
-def render(folder: Path | str, out: Path | str | None = None, *, enlarge: int = 1) -> Rendered:
-    """Turn a report folder into one HTML file. The same folder gives the same bytes, always.
+def render(
+    report: Report | Path | str, out: Path | str | None = None, *, enlarge: int = 1
+) -> Rendered:
+    """Turn a report into one HTML file. The same report gives the same bytes, always.
 
     Args:
-        folder: Holds ``report.json`` (see ``docs/report.md``) and the files it names.
+        report: A `Report`, whose pictures go into the page as they are; or the folder of one, with
+            ``report.json`` (see ``docs/report.md``) and the files it names, whoever wrote them.
         out: The HTML file; by default ``report.html`` inside the folder. It is replaced whole.
         enlarge: Repeat the pixels of small pictures, for PDF viewers that blur them.
 
@@ -54,24 +58,40 @@ def render(folder: Path | str, out: Path | str | None = None, *, enlarge: int = 
         Where it is, how large it is, and what could not be shown.
 
     Raises:
+        UsageError: If a `Report` comes without `out`.
         DataError: If there is no readable ``report.json``.
         ResourceError: If the disk refuses.
+
+    Example:
+        >>> import tempfile
+        >>> report = Report(title="A report")
+        >>> report.section("numbers", "Numbers").text("Three of them.")
+        >>> render(report, Path(tempfile.mkdtemp()) / "report.html").refused
+        ()
     """
-    folder = Path(folder)
-    out = folder / "report.html" if out is None else checked_path(out)
-    text, refused = page(folder, enlarge=enlarge)
+    if out is not None:
+        out = checked_path(out)
+    elif isinstance(report, Report):
+        raise UsageError("a report that is in no folder needs the HTML file named")
+    else:
+        out = Path(report) / "report.html"
+    text, refused = page(report, enlarge=enlarge)
     data = text.encode("utf-8", errors="backslashreplace")
     write_whole(out, data)
     return Rendered(path=out, size=len(data), refused=refused)
 
 
-def page(folder: Path, *, enlarge: int = 1) -> tuple[str, tuple[str, ...]]:
-    """The HTML text of a report folder, and what could not be shown."""
-    tree = read_report(folder)
-    text, refused = _page(folder, tree, Reader(folder, enlarge=enlarge), "")
+def page(report: Report | Path | str, *, enlarge: int = 1) -> tuple[str, tuple[str, ...]]:
+    """The HTML text of a report, and what could not be shown."""
+    files: Files
+    if isinstance(report, Report):
+        tree, files = report.content(), InMemory(report.files())
+    else:
+        tree, files = read_report(report), InFolder(Path(report))
+    text, refused = _page(tree, Reader(files, enlarge=enlarge), "")
     if len(text) > LARGEST:
         remark = "Pictures were shrunk to at most 96 pixels a side to keep this file below 20 MB."
-        text, refused = _page(folder, tree, Reader(folder, limit=96), remark)
+        text, refused = _page(tree, Reader(files, limit=96), remark)
     return text, refused
 
 
@@ -95,10 +115,10 @@ def read_report(folder: Path | str) -> dict[str, Any]:
         raise DataError("is not a report", where=path, expected="an object with sections")
     if type(tree.get("schema")) is not int or tree["schema"] > SCHEMA:
         raise DataError("was written by a newer convscope", where=path, hint="update convscope")
-    return clean(tree)
+    return cast(dict[str, Any], plain_json(tree, text=clean))
 
 
-def _page(folder: Path, tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, Any]:
+def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple[str, ...]]:
     sections = [
         _section(raw, i, reader) for i, raw in enumerate(tree["sections"]) if isinstance(raw, dict)
     ]

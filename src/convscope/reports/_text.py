@@ -40,15 +40,9 @@ def without_controls(text: str) -> str:
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def clean(value: Any) -> Any:
-    """Every text inside lists and dicts without paths and controls."""
-    if isinstance(value, str):
-        return without_paths(without_controls(value))
-    if isinstance(value, dict):
-        return {key: clean(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean(entry) for entry in value]
-    return value
+def clean(text: str) -> str:
+    """`text` as a report holds it: without paths and controls."""
+    return without_paths(without_controls(text))
 
 
 LONGEST = 80

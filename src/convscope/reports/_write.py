@@ -10,17 +10,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from convscope.errors import ConvscopeError, UsageError, printable
-from convscope.files import checked_path, whole_folder
+from convscope.files import checked_path, plain_json, whole_folder
 from convscope.reports._text import clean, without_paths
 
 SCHEMA = 1
@@ -326,6 +325,10 @@ class Report:
             section=section.id,
         )
 
+    def files(self) -> dict[str, bytes]:
+        """Pictures, drawings and tables by their path in the folder."""
+        return {path: data for s in self.sections for path, data in s.files.items()}
+
     def content(self) -> dict[str, Any]:
         """What goes to `report.json`: valid JSON, without absolute paths."""
         sections = [
@@ -348,7 +351,7 @@ class Report:
             "alerts": self.alerts,
             "sections": sections,
         }
-        return clean(_plain(tree))
+        return cast(dict[str, Any], plain_json(tree, text=clean))
 
     def write(self, folder: Path | str, *, force: bool = False) -> Path:
         """Write the folder; it appears whole or not at all.
@@ -363,7 +366,7 @@ class Report:
         """
         folder = checked_path(folder)
         refuse_taken(folder, force=force)
-        files = {path: data for s in self.sections for path, data in s.files.items()}
+        files = self.files()
         text = json.dumps(self.content(), indent=1, ensure_ascii=False, allow_nan=False)
         files[FILE] = text.encode("utf-8", errors="backslashreplace")
         with whole_folder(folder, force=force) as draft:
@@ -399,18 +402,3 @@ def _csv_text(cell: Cell) -> Cell:
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return "'" + value
     return value
-
-
-def _plain(value: Any) -> Any:
-    """Numbers of any library as Python numbers, NaN and infinity as null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    return str(value)

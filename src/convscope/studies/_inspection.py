@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -153,9 +152,8 @@ def write_trust(found: Trust, out: Path, *, title: str, force: bool = False) -> 
 def write_page(report: Report, out: Path, *, force: bool) -> None:
     """One HTML file and nothing else."""
     refuse_taken_file(out, force=force)
-    with disk_errors(out), tempfile.TemporaryDirectory() as temporary:
-        folder = report.write(Path(temporary) / "report")
-        render(folder, out)
+    with disk_errors(out):
+        render(report, out)
 
 
 def refuse_taken_file(out: Path, *, force: bool) -> None:
