@@ -194,7 +194,7 @@ def check_libraries(data_dir: Path | None) -> list[Finding]:
 
 def check_browser(data_dir: Path | None) -> list[Finding]:
     """Who would print a PDF."""
-    from convscope.reports._pdf import find_browser
+    from convscope.reports import find_browser
 
     browser = find_browser()
     there = browser or (find_spec("weasyprint") and "weasyprint")

@@ -1,6 +1,6 @@
-"""A report folder on disk to one HTML file or a PDF. Needs neither torch nor the network."""
+"""Reports: a folder of sections, one HTML file, or a PDF. Needs neither torch nor the network."""
 
-from convscope.reports._pdf import print_pdf
+from convscope.reports._pdf import find_browser, print_pdf
 from convscope.reports._render import Rendered, read_report, render
 from convscope.reports._write import Report, Section, refuse_taken
 
@@ -8,6 +8,7 @@ __all__ = [
     "Rendered",
     "Report",
     "Section",
+    "find_browser",
     "print_pdf",
     "read_report",
     "refuse_taken",

@@ -19,6 +19,7 @@ from convscope.scratch._batch_norm import (
     moments,
 )
 from convscope.scratch._check import (
+    GRADIENT_TOLERANCE,
     GradientCheck,
     apart,
     check_gradients,
@@ -78,6 +79,7 @@ from convscope.scratch._training import (
 from convscope.scratch._weights import load_network, load_weights, save_weights
 
 __all__ = [
+    "GRADIENT_TOLERANCE",
     "NETWORKS",
     "SGD",
     "Adam",
