@@ -1,5 +1,7 @@
 """Reports: a folder of sections, one HTML file, or a PDF. Needs neither torch nor the network."""
 
+from __future__ import annotations
+
 from convscope.reports._pdf import find_browser, print_pdf
 from convscope.reports._render import Rendered, read_report, render
 from convscope.reports._write import Report, Section, refuse_taken

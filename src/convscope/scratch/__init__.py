@@ -9,6 +9,8 @@ A recurrent network that adds binary numbers, its weights written by hand, stand
 the book: `run_adder`.
 """
 
+from __future__ import annotations
+
 from convscope.scratch import naive
 from convscope.scratch._adder import Addition, add, addition, run_adder
 from convscope.scratch._batch_norm import (

@@ -1,5 +1,7 @@
 """Check layers against naive loops and numerical gradients."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
