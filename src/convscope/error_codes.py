@@ -153,7 +153,7 @@ CODES = {
     "D14": Code("A CIFAR-10 batch is cut, too large or without images.", _DOWNLOAD),
     "D16": Code(
         "The file belongs to CIFAR-100, another data set.",
-        "Get CIFAR-10: `convscope data get cifar10`.",
+        "Get CIFAR-10: `convscope data download cifar10`.",
     ),
     "D17": Code(
         "A pickled batch asks for something other than plain data; nothing of it was run.",

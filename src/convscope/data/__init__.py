@@ -5,6 +5,8 @@ images for the methods; `augment` varies a batch. `DATASETS` is the registry, `s
 it is on this machine.
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from convscope._registry import lazy

@@ -1,5 +1,7 @@
 """Augmentation of training images."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 
@@ -155,7 +157,7 @@ class Draws:
     shifts: Tensor
     warp: Tensor
 
-    def __getitem__(self, rows: Tensor | slice) -> "Draws":
+    def __getitem__(self, rows: Tensor | slice) -> Draws:
         """The draws of some of the images."""
         return Draws(mirrored=self.mirrored[rows], shifts=self.shifts[rows], warp=self.warp[rows])
 

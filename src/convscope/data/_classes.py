@@ -4,6 +4,8 @@ Numbers are never compared: the same number means other things to a folder, to I
 network whose class 0 is the background. What cannot be matched is left out and said.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

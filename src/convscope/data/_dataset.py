@@ -1,5 +1,7 @@
 """Data sets: splits of images as bytes in memory, labels, class names."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -143,7 +145,7 @@ class Split:
             chosen = self.images.index_select(0, index)
         return chosen.to(torch.float32).div_(255)
 
-    def subset(self, rows: Tensor | Sequence[int]) -> "Split":
+    def subset(self, rows: Tensor | Sequence[int]) -> Split:
         """The same split with some of its images, in the order of `rows`."""
         index = torch.as_tensor(rows, dtype=torch.int64, device=self.images.device)
         return replace(
@@ -159,7 +161,7 @@ class Split:
         """Where image `row` stands in the split as it was opened."""
         return row if self.rows is None else int(self.rows[row])
 
-    def to(self, device: torch.device | str) -> "Split":
+    def to(self, device: torch.device | str) -> Split:
         """The same split with its tensors on `device`."""
         return replace(
             self,

@@ -6,6 +6,8 @@ Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits" (UCI
 28x28 with a margin of four pixels, as MNIST's digits are.
 """
 
+from __future__ import annotations
+
 import csv
 import gzip
 import hashlib

@@ -1,5 +1,7 @@
 """Read data files: size limits, gzip, memory."""
 
+from __future__ import annotations
+
 import hashlib
 import zlib
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Folders of images, one folder per class or a list of labels."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import statistics

@@ -4,6 +4,8 @@ Source: the format notes on the MNIST page: two zero bytes, a type byte (8 = uns
 number of dimensions, the dimensions as big-endian 32-bit numbers, then the values.
 """
 
+from __future__ import annotations
+
 import hashlib
 import math
 import struct

@@ -1,5 +1,7 @@
 """Read one image file: pixels, orientation, color, size."""
 
+from __future__ import annotations
+
 import io
 import warnings
 from dataclasses import dataclass

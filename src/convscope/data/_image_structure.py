@@ -5,6 +5,8 @@ file is walked from its first to its last byte, so that a cut file is always cal
 its declared size is known before a decoder takes memory for it.
 """
 
+from __future__ import annotations
+
 import struct
 from dataclasses import dataclass
 

@@ -4,6 +4,8 @@ Class folders; ``train``, ``val``, ``test`` folders (some or one of them) of any
 with a list beside them; image files whose names begin with their class.
 """
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 

@@ -6,6 +6,8 @@ names (the ground truth of an ImageNet copy). A list only says labels: no path i
 list names it.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import re

@@ -1,5 +1,7 @@
 """Names of classes as people write them: spelling, WordNet ids, and ImageNet's own list."""
 
+from __future__ import annotations
+
 import json
 import re
 import unicodedata

@@ -6,6 +6,8 @@ finds, instead of NumPy's functions, inert stand-ins that only note what they we
 is made from those notes, after its size has been compared with the bytes that are there.
 """
 
+from __future__ import annotations
+
 import io
 import math
 import pickle

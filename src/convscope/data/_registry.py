@@ -112,7 +112,7 @@ class DatasetSpec(Spec):
     shape: tuple[int, int, int] | None = field(default=None, kw_only=True)
     sizes: tuple[int, int, int] | None = field(default=None, kw_only=True)
     license: str = field(default="", kw_only=True)
-    few_images: bool = False
+    few_images: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if callable(self.home):

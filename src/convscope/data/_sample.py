@@ -4,6 +4,8 @@ Data sets are often sorted by class, so the first images are all of one. Every c
 that looks at some of the images takes its rows from here.
 """
 
+from __future__ import annotations
+
 import numpy as np
 import torch
 from numpy.typing import NDArray

@@ -1,5 +1,7 @@
 """Select images: `digits:test/0-9`, files, folders."""
 
+from __future__ import annotations
+
 import glob
 import re
 from collections.abc import Sequence

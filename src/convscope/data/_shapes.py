@@ -1,5 +1,7 @@
 """Synthetic shapes whose position is known."""
 
+from __future__ import annotations
+
 import hashlib
 import math
 from collections.abc import Callable

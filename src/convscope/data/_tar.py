@@ -1,5 +1,7 @@
 """Reading single files out of a tar archive into memory; nothing is ever written to disk."""
 
+from __future__ import annotations
+
 import gzip
 import io
 import tarfile

@@ -1,5 +1,7 @@
 """Walking a folder of class folders: what is there, what is odd, what is wrong."""
 
+from __future__ import annotations
+
 import os
 import stat
 from dataclasses import dataclass, field

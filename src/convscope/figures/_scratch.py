@@ -23,7 +23,7 @@ from convscope.figures._theme import (
     look,
     note,
 )
-from convscope.scratch import TOLERANCE, Addition, GradientCheck, TrainingCurve
+from convscope.scratch import GRADIENT_TOLERANCE, Addition, GradientCheck, TrainingCurve
 
 WIDEST = 48
 """Places of an addition that are drawn: the lowest."""
@@ -102,8 +102,8 @@ def draw_gradient_checks(checks: Sequence[GradientCheck]) -> Figure:
                 markersize=4 if check.passed else 7,
                 alpha=0.8,
             )
-        shown.axvline(TOLERANCE, color=MUTED, linestyle="--", linewidth=1)
-        shown.text(TOLERANCE, -0.9, " tolerance", color=MUTED, fontsize=8, va="center")
+        shown.axvline(GRADIENT_TOLERANCE, color=MUTED, linestyle="--", linewidth=1)
+        shown.text(GRADIENT_TOLERANCE, -0.9, " tolerance", color=MUTED, fontsize=8, va="center")
         shown.set_xscale("log")
         shown.set_xlim(5e-14, 2)
         shown.set_yticks(range(len(names)), names)

@@ -5,6 +5,8 @@ would hang or never end), no larger and no deeper than its `Kind` may be, and wh
 with it becomes one error of the family in `convscope.errors`.
 """
 
+from __future__ import annotations
+
 from convscope.files._arrays import check_tensor_file, most_inflated, read_arrays
 from convscope.files._door import (
     ARRAYS,

@@ -1,4 +1,6 @@
-"""A report folder on disk to one HTML file or a PDF. Needs neither torch nor the network."""
+"""Reports: a folder of sections, one HTML file, or a PDF. Needs neither torch nor the network."""
+
+from __future__ import annotations
 
 from convscope.reports._pdf import find_browser, print_pdf
 from convscope.reports._render import Rendered, read_report, render

@@ -19,6 +19,9 @@ STEPS = 8
 DEEPEST = 4
 """Details inside details."""
 
+NARROW_TABLE, NARROW_MATRIX, NARROW_PICTURE, NARROW_FACT = 5, 10, 460, 60
+"""Columns, columns, pixels and characters that fit into half of a card."""
+
 
 @dataclass
 class Reader:
@@ -37,21 +40,27 @@ class Reader:
     refused: list[str] = field(default_factory=list)
     figures: int = 0
 
-    def blocks(self, raw: Any, depth: int = 0) -> list[Shown]:
-        """All blocks of a section, adjacent figures side by side."""
+    def blocks(self, raw: Any, address: str, depth: int = 0) -> list[Shown]:
+        """All blocks of a section, each with an address; narrow neighbors stand side by side.
+
+        Args:
+            raw: The blocks as `report.json` has them.
+            address: Of what they are in; the blocks get ``ADDRESS-1``, ``ADDRESS-2``...
+            depth: How many details they are inside of.
+        """
         shown: list[Shown] = []
-        for block in raw if isinstance(raw, list) else []:
-            made = self.block(block, depth)
-            pair = made["type"] == "figure" and not made["wide"]
-            if pair and shown and shown[-1]["type"] == "figures":
-                shown[-1]["figures"].append(made)
-            elif pair:
-                shown.append({"type": "figures", "figures": [made]})
-            else:
+        for count, block in enumerate(raw if isinstance(raw, list) else [], 1):
+            place = f"{address}-{count}"
+            made = {**self.block(block, place, depth), "address": place}
+            if not _is_narrow(made):
                 shown.append(made)
+            elif shown and shown[-1]["type"] == "columns":
+                shown[-1]["blocks"].append(made)
+            else:
+                shown.append({"type": "columns", "blocks": [made]})
         return shown
 
-    def block(self, raw: Any, depth: int = 0) -> Shown:
+    def block(self, raw: Any, address: str, depth: int = 0) -> Shown:
         """One block; never fails."""
         kind = raw.get("type") if isinstance(raw, dict) else None
         try:
@@ -59,7 +68,7 @@ class Reader:
                 return {
                     "type": "details",
                     "summary": cut(str(raw["summary"]), 200),
-                    "blocks": self.blocks(raw["blocks"], depth + 1),
+                    "blocks": self.blocks(raw["blocks"], address, depth + 1),
                 }
             make = _MAKERS.get(str(kind))
             if make is None:
@@ -98,6 +107,22 @@ class Reader:
             "detail": cut(str(raw.get("detail", "")), 60),
             "tone": raw.get("tone") if raw.get("tone") in TONES else "",
         }
+
+
+def _is_narrow(shown: Shown) -> bool:
+    """Whether a block needs no more than half of a card that is 1,000 pixels wide."""
+    match shown["type"]:
+        case "figure":
+            return not shown["wide"]
+        case "table":
+            return len(shown["columns"]) <= NARROW_TABLE
+        case "matrix":
+            return len(shown["columns"]) <= NARROW_MATRIX
+        case "picture":
+            return int(shown["image"]["width"]) <= NARROW_PICTURE
+        case "facts":
+            return all(len(item["value"]["text"]) <= NARROW_FACT for item in shown["items"])
+    return False
 
 
 def _text(reader: Reader, raw: Any) -> Shown:
@@ -167,7 +192,9 @@ def _matrix(reader: Reader, raw: Any) -> Shown:
                 share = abs(value or 0) / (1 if kind == "share" else top)
                 tone = "d" if (value or 0) >= 0 else "e"
             shade = 0 if not value else 1 + round(min(max(share, 0), 1) ** 0.7 * (STEPS - 1))
-            cells.append({"text": _matrix_text(value, kind), "shade": f"{tone}{shade}"})
+            cells.append(
+                {"text": _matrix_text(value, kind), "shade": f"{tone}{shade}" if shade else ""}
+            )
         rows.append({"name": cut(str(name), 24), "full": str(name)[:1000], "cells": cells})
     return {
         "columns": [{"name": cut(str(h), 12), "full": str(h)[:1000]} for h in heads],

@@ -146,12 +146,13 @@ def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple
 
 def _section(raw: dict[str, Any], index: int, reader: Reader) -> Shown:
     name = str(raw.get("id", ""))
+    name = name if re.fullmatch(r"[a-z][a-z0-9-]{0,60}", name) else f"section-{index + 1}"
     return {
-        "id": name if re.fullmatch(r"[a-z][a-z0-9-]{0,60}", name) else f"section-{index + 1}",
+        "id": name,
         "title": cut(str(raw.get("title", "")), 120),
         "lead": runs(str(raw.get("lead", ""))),
         "failed": raw.get("status") == "failed",
-        "blocks": reader.blocks(raw.get("blocks")),
+        "blocks": reader.blocks(raw.get("blocks"), name),
     }
 
 

@@ -9,6 +9,8 @@ A recurrent network that adds binary numbers, its weights written by hand, stand
 the book: `run_adder`.
 """
 
+from __future__ import annotations
+
 from convscope.scratch import naive
 from convscope.scratch._adder import Addition, add, addition, run_adder
 from convscope.scratch._batch_norm import (
@@ -19,7 +21,7 @@ from convscope.scratch._batch_norm import (
     moments,
 )
 from convscope.scratch._check import (
-    TOLERANCE,
+    GRADIENT_TOLERANCE,
     GradientCheck,
     apart,
     check_gradients,
@@ -79,9 +81,9 @@ from convscope.scratch._training import (
 from convscope.scratch._weights import load_network, load_weights, save_weights
 
 __all__ = [
+    "GRADIENT_TOLERANCE",
     "NETWORKS",
     "SGD",
-    "TOLERANCE",
     "Adam",
     "Addition",
     "AveragePool",

@@ -1,5 +1,7 @@
 """A recurrent network that adds binary numbers, with weights written by hand."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Batch normalization of channels."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Check layers against naive loops and numerical gradients."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -20,7 +22,7 @@ from convscope.scratch._layers import (
 )
 from convscope.scratch._networks import Inception, build_network
 
-TOLERANCE = 1e-7
+GRADIENT_TOLERANCE = 1e-7
 """Largest relative error that central differences in float64 may show."""
 
 VISIBLE = 1e-2
@@ -47,7 +49,7 @@ class GradientCheck:
     @property
     def passed(self) -> bool:
         """Whether the error is small enough; NaN is not."""
-        return self.error <= TOLERANCE
+        return self.error <= GRADIENT_TOLERANCE
 
 
 def numerical_gradient(
@@ -127,7 +129,7 @@ def compare_with_differences(
     """
     differences = numerical_gradient(function, variable)
     error = relative_error(found, differences, floor=VISIBLE)
-    if not error <= TOLERANCE:
+    if not error <= GRADIENT_TOLERANCE:
         finer = numerical_gradient(function, variable, step=1e-6)
         nearer = np.abs(found - finer) < np.abs(found - differences)
         error = relative_error(found, np.where(nearer, finer, differences), floor=VISIBLE)

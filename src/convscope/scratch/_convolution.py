@@ -1,5 +1,7 @@
 """All windows of an image as the rows of a matrix ("im2col")."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import NamedTuple
 

@@ -1,5 +1,7 @@
 """Dense layer, ReLU, softmax and cross-entropy, forward and backward."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np

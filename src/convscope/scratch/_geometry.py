@@ -17,6 +17,8 @@ An even kernel has no middle, so "same" cannot be symmetric: the extra zero goes
 With a stride, "same" means output = ceil(n / s), and only as many zeros as that takes.
 """
 
+from __future__ import annotations
+
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Layers: objects with parameters, `forward` and `backward`."""
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

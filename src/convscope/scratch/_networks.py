@@ -1,5 +1,7 @@
 """Networks built from the layers, and the inception block."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from convscope.errors import UsageError, choose

@@ -5,6 +5,8 @@ strided view of the images, and so do those at the second, third and fourth. Poo
 maximum (or the mean) of four whole arrays, and needs no window to be copied.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 import numpy as np

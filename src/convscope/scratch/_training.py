@@ -1,5 +1,7 @@
 """Optimizers and the training loop, in NumPy."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,5 +1,7 @@
 """Weights from and to files: a network trained by the torch engine runs here, and back."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

@@ -5,6 +5,8 @@ compared with, and the place to look up what a layer *is*. Names, arguments and 
 same as there.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from math import exp, log
 
