@@ -237,11 +237,11 @@ def _write_plain_folder(result: Any, out: Path, *, force: bool) -> None:
     import json
 
     from convscope import results
-    from convscope.figures import FIGURES, draw
+    from convscope.figures import draw, has_figure
     from convscope.studies._inspection import fresh_folder
 
     with fresh_folder(out, force=force) as folder:
-        if type(result) in FIGURES:
+        if has_figure(result):
             draw(result).savefig(folder / "figure.png", dpi=150)
         text = json.dumps(results.finite_json(result.summary()), indent=1, ensure_ascii=False)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
@@ -249,7 +249,7 @@ def _write_plain_folder(result: Any, out: Path, *, force: bool) -> None:
 
 
 def _write_plain_page(result: Any, out: Path, *, force: bool) -> None:
-    from convscope.figures import FIGURES, draw, svg
+    from convscope.figures import draw, has_figure, svg
     from convscope.reports import Report
     from convscope.studies._inspection import write_page
 
@@ -261,7 +261,7 @@ def _write_plain_page(result: Any, out: Path, *, force: bool) -> None:
     section.facts(spoken(result))
     for flag in summary.get("flags", ()):
         section.note(str(flag), level="warning")
-    if type(result) in FIGURES:
+    if has_figure(result):
         section.figure("result", svg(draw(result)), alt=title)
     for key, value in summary.items():
         if isinstance(value, dict) and all(isinstance(v, int | float) for v in value.values()):

@@ -24,6 +24,7 @@ from convscope.cli._opened import opened_network, words
 from convscope.cli._output import data_place, fresh_name, next_step, not_kept
 from convscope.errors import UsageError, choose
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
+from convscope.visualizations import VISUALIZATION_RECIPES
 
 Flag = Annotated[bool, cyclopts.Parameter(negative="")]
 
@@ -66,12 +67,11 @@ def inspect(
         model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
         images: What to look at: mnist:test/7, digits:test/0-9, "digits:test?class=7/0-4",
             photo.png, a folder.
-        show: With commas: filters, feature-maps, saliency, input-times-gradient, smooth-grad,
-            integrated-gradients, grad-cam, hires-cam, layer-cam, occlusion, rise. By default
-            grad-cam and occlusion.
+        show: Methods and layer views of the lists above, with commas. By default grad-cam and
+            occlusion.
         targets: true (labels where known, else predicted; the default), predicted, all, or a
             class by name or number.
-        layer: Layer of filters, grad-cam, hires-cam and layer-cam.
+        layer: Layer of filters and of methods that explain a layer, such as grad-cam.
         layers: Comma-separated layers of feature-maps.
         seen_map: Show the part of filters that sees this map.
         window: Side of the occluding window in pixels.
@@ -80,7 +80,7 @@ def inspect(
         preset: Window of the course documents: 12/4 or 14/7.
         units: What to maximize: logits, logits:3, pool2:0-9.
         at: Where in a map: center (the default), mean, or ROW,COLUMN such as 3,4.
-        recipe: gaussian-gradient, l2-blur, zero-l2, noise-adam, pca, spectrum, fourier.
+        recipe: How images of units are optimized: see the list above.
         steps: Steps of the recipe, or of integrated-gradients.
         judge: An independently trained model that predicts the pictures' classes.
         trust: Judge explanations on test images of --data.
@@ -205,5 +205,12 @@ HOMES = {
 
 
 def register(app: cyclopts.App) -> None:
-    """Add the command."""
-    app.command(inspect, name="inspect")
+    """Add the command; its lists are those of the registries, entries of run time included."""
+    app.command(
+        inspect,
+        name="inspect",
+        help="Look into a classifier: at images, at units, or at how far explanations can be "
+        f"trusted.\n\nMethods: {', '.join(EXPLANATIONS)}.\n\n"
+        f"Layer views: {', '.join(LAYER_VIEWS)}.\n\n"
+        f"Recipes of --units: {', '.join(VISUALIZATION_RECIPES)}.",
+    )

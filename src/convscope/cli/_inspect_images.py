@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope.cli._attack_settings import arguments_of
-from convscope.cli._inspect_words import counted, registry_of, shares_of_work, targets_of
-from convscope.cli._output import SCREENFUL, emit, progress, showing_progress, table, warn, wrote
+from convscope.cli._inspect_words import counted, registry_of, targets_of
+from convscope.cli._output import SCREENFUL, emit, showing_progress, table, warn, watching, wrote
 from convscope.errors import PartlyRefused
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ def look_at_images(
     import torch
 
     from convscope.data import select_images
-    from convscope.explanations import PASSES
     from convscope.studies._inspection import inspect_images, write_images
     from convscope.studies._inspection_tables import occlusion_rows, prediction_rows
 
@@ -46,8 +45,7 @@ def look_at_images(
     for note in chosen.notes:
         warn(note)
     aims = targets_of(classifier, targets, chosen.labels)
-    work_of = {name: PASSES.get(name, 2) for name in methods}
-    with progress(f"looking at {counted(len(chosen))}", total=100) as bar:
+    with watching(f"explaining {counted(len(chosen))}"):
         work = inspect_images(
             classifier,
             chosen.images,
@@ -56,7 +54,6 @@ def look_at_images(
             labels=chosen.labels,
             targets=aims,
             settings=settings,
-            on_progress=shares_of_work(bar, work_of, "looking by"),
         )
     rows = prediction_rows(work)
     tables = {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convscope.cli._inspect_words import counted, duration, shares_of_work
+from convscope.cli._inspect_words import counted, duration
 from convscope.cli._opened import opened_data
-from convscope.cli._output import emit, progress, say, table, warn, wrote
+from convscope.cli._output import emit, say, table, warn, watching, wrote
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
@@ -40,15 +41,18 @@ def judge_methods(
 ) -> None:
     import torch
 
-    from convscope.explanations import EXPLANATIONS, PASSES
+    from convscope.explanations import EXPLANATIONS, passes_per_map, trust_passes
     from convscope.studies._inspection import write_trust
     from convscope.studies._inspection_tables import trust_rows
-    from convscope.studies._trust import passes_of_trust, seconds_per_pass, trust_on
+    from convscope.studies._trust import seconds_per_pass, trust_on
 
     large = min(classifier.input_shape[1:]) > SMALL
-    usual = [n for n in EXPLANATIONS if not (large and PASSES.get(n, 2) > MOST_PASSES_IF_LARGE)]
+    most_passes = MOST_PASSES_IF_LARGE if large else math.inf
+    usual = [name for name in EXPLANATIONS if passes_per_map(name) <= most_passes]
     if large and chosen is None:
-        out_of_it = [f"{n} ({PASSES[n]} passes per map)" for n in EXPLANATIONS if n not in usual]
+        out_of_it = [
+            f"{n} ({passes_per_map(n)} passes per map)" for n in EXPLANATIONS if n not in usual
+        ]
         say(f"for images of this size without {' and '.join(out_of_it)}; --show adds them")
     names = usual if chosen is None else chosen
     methods = {name: EXPLANATIONS[name] for name in names}
@@ -59,18 +63,17 @@ def judge_methods(
     )  # fmt: skip
     sample, dataset = opened.split, opened.dataset
     generator = torch.Generator().manual_seed(seed)
-    work = passes_of_trust(classifier, len(sample), {n: PASSES.get(n, 2) for n in methods})
+    work = trust_passes(classifier, len(sample), methods)
     seconds = sum(work.values()) * seconds_per_pass(classifier, sample.floats())
     if seconds > WORTH_SAYING:
         say(f"about {duration(seconds)} for {counted(len(sample))}; --count and --show change that")
-    with progress("judging explanations", total=100) as bar:
+    with watching("testing explanations"):
         found = trust_on(
             classifier,
             sample,
             methods,
             classes=classifier.num_classes if opened.labelled else 0,
             generator=generator,
-            on_progress=shares_of_work(bar, work, "judging"),
         )
     lines = trust_rows(found)
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convscope.cli._output import SCREENFUL, emit, progress, say, table, warn, wrote
+from convscope.cli._output import SCREENFUL, emit, say, table, warn, watching, wrote
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,16 +33,15 @@ def look_at_units(
     from convscope.visualizations import chosen_recipe, neuron_images
 
     made = chosen_recipe(recipe, reference, **({} if steps is None else {"steps": steps}))
-    with progress(f"growing images of {units}", total=float(made.settings["steps"])) as bar:
+    with watching(f"optimizing images of {units}"):
         found = neuron_images(
             classifier,
             units,
             at=place,
             recipe=made,
             reference=reference,
-            judge=judge,
+            evaluator=judge,
             generator=torch.Generator().manual_seed(seed),
-            on_step=lambda k, rows: bar.advance(1 if k else 0),
         )
     rows = unit_rows(found)
     if found.layer == "logits":
@@ -60,8 +59,9 @@ def look_at_units(
             table(list(effects[0]), cells, "logits change", most=SCREENFUL, written=kept)
     for flag in found.flags:
         warn(flag)
-    if found.judgement is not None:
-        say(f"the judge reads {found.judgement.right} of {len(found.units)} as intended")
+    if found.held_out is not None:
+        correct = found.held_out.correct
+        say(f"a held-out evaluator classifies {correct} of {len(found.units)} as intended")
     if out is not None:
         write_units(found, out, title=f"Units of {units.partition(':')[0]}", force=force)
         wrote(out)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope._registry import Registry
 from convscope.cli._attack_settings import arguments_of
 from convscope.cli._opened import said_class
-from convscope.cli._output import Progress, fraction, say, showing_progress, warn
+from convscope.cli._output import fraction, say, showing_progress, warn
 from convscope.errors import UsageError, choose
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
 
@@ -19,25 +19,6 @@ if TYPE_CHECKING:
     from convscope.classifier import Classifier
 
 MOST_REFERENCES = 5000
-
-
-def shares_of_work(bar: Progress, work: dict[str, int], words: str) -> Callable[[str, float], None]:
-    """Hand (task, share of it) on to a bar of 100, tasks weighted by their `work`."""
-    in_all = sum(work.values())
-    ends: dict[str, float] = {}
-    end = said = 0.0
-    for name, passes in work.items():
-        end += 100 * passes / in_all
-        ends[name] = end
-
-    def on_progress(name: str, share: float) -> None:
-        nonlocal said
-        reached = ends[name] - (1 - share) * 100 * work[name] / in_all
-        bar.describe(f"{words} {name}")
-        bar.advance(max(0.0, reached - said))
-        said = max(said, reached)
-
-    return on_progress
 
 
 def method_names(text: str, known: Iterable[str]) -> list[str]:

@@ -204,6 +204,7 @@ def watching(description: str) -> Iterator[Progress]:
 
         def on_progress(share: float, what: str) -> None:
             nonlocal said
+            bar.describe(f"{description}: {what}" if what else description)
             if share > said:
                 bar.advance(100 * (share - said))
                 said = share

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from convscope._registry import Effort
 from convscope.classifier import Classifier
 from convscope.data import Dataset, absent_sentence, match_classes, match_dataset
 from convscope.errors import ModelContractError, UsageError, choose
@@ -159,7 +160,7 @@ def audit(
     images_per_section: int = 8,
     attacked_images: int = 200,
     epsilon: float | None = None,
-    effort: str = "quick",
+    effort: Effort = "quick",
     run_folder: Path | str | None = None,
     judge: Classifier | None = None,
     certify_sigma: float | None = None,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from convscope._registry import Effort
 from convscope.classifier import Classifier
 from convscope.data import ClassMatch, Dataset, Split, sample_rows
 from convscope.figures import photo, pixels
@@ -52,7 +53,7 @@ class Audit:
     attacked: int
     epsilon: float
     seed: int
-    effort: str
+    effort: Effort
     run_folder: Path | None = None
     about: dict[str, Any] = field(default_factory=dict)
     command: str = ""

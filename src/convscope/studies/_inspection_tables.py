@@ -16,6 +16,7 @@ from convscope.explanations import (
     Trust,
 )
 from convscope.studies._context import name_of
+from convscope.studies._trust import TRUST_COLUMNS
 from convscope.types import Images
 from convscope.visualizations import Visualization
 
@@ -80,27 +81,18 @@ def occlusion_rows(
     return rows
 
 
-def trust_rows(found: Trust) -> list[dict[str, Any]]:
-    """One line per method; tests that do not apply are ``None``."""
-    rows = []
-    for row in found.rows:
-        line: dict[str, Any] = {
-            "method": row.method,
-            "insertion - deletion": row.gap,
-            "insertion": row.insertion,
-            "deletion": row.deletion,
-            "random weights": row.randomized,
-            "pointing": row.pointing,
-        }
-        if found.area is not None:
-            line |= {"on object": row.inside, "hits": row.hit}
-        line |= {
-            "stability": row.stability,
-            "completeness error": row.completeness,
-            "seconds": row.seconds,
-        }
-        rows.append(line)
-    return rows
+def trust_rows(scores: Trust) -> list[dict[str, Any]]:
+    """One line per method; tests that do not apply are ``None``, those of masks are left out."""
+    of_masks = ("relevance_mass", "pointing_accuracy")
+    columns = {
+        key: title
+        for key, title in TRUST_COLUMNS.items()
+        if scores.area is not None or key not in of_masks
+    }
+    return [
+        {"method": row.method, **{title: getattr(row, key) for key, title in columns.items()}}
+        for row in scores.rows
+    ]
 
 
 def unit_rows(found: Visualization) -> list[dict[str, Any]]:
@@ -110,18 +102,21 @@ def unit_rows(found: Visualization) -> list[dict[str, Any]]:
     for i, unit in enumerate(found.units):
         read = int(shares[i].argmax())
         row: dict[str, Any] = {"unit": unit, "activation": float(found.activations[i])}
-        if found.natural is not None:
-            row["largest on real"] = float(found.natural[i])
+        if found.max_dataset_activation is not None:
+            row["largest on real"] = float(found.max_dataset_activation[i])
         if found.kept is not None:
             row["best step"] = int(found.kept[i])
-        row |= {"read as": name_of(found.class_names, read), "probability": float(shares[i, read])}
-        if found.judgement is not None:
-            row["judge reads"] = name_of(found.class_names, int(found.judgement.labels[i]))
-            row["judge's probability"] = float(found.judgement.probabilities[i])
+        row |= {
+            "predicted as": name_of(found.class_names, read),
+            "probability": float(shares[i, read]),
+        }
+        if found.held_out is not None:
+            row["held-out prediction"] = name_of(found.class_names, int(found.held_out.labels[i]))
+            row["held-out probability"] = float(found.held_out.probabilities[i])
         if found.nearest is not None:
             row["distance to nearest real"] = float(found.nearest.distances[i])
-        if found.stuck is not None and bool(found.stuck[i]):
-            row["read as"] = "no gradient: a dead unit"
+        if found.dead is not None and bool(found.dead[i]):
+            row["predicted as"] = "no gradient: a dead unit"
         rows.append(row)
     return rows
 
