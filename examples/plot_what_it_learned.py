@@ -20,7 +20,7 @@ def main(folder: Path) -> None:
     result = visualizations.class_images(
         classifier,
         reference=digits.train.floats(slice(0, None)),
-        judge=convscope.load("mnist-conv1"),
+        evaluator=convscope.load("mnist-conv1"),
     )
     path = folder / "class-images.png"
     figures.draw(result).savefig(path, dpi=110, bbox_inches="tight")

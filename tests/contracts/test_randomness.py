@@ -17,7 +17,7 @@ from convscope import defenses, robustness
 from convscope.attacks import ATTACKS, SHARED, VIEWS, chain, crops, either, noises, rotations
 from convscope.classifier import Classifier
 from convscope.explanations import EXPLANATIONS, trust
-from convscope.visualizations import RECIPES, class_images
+from convscope.visualizations import VISUALIZATION_RECIPES, class_images
 
 FAST = {"steps": 3, "queries": 6, "search_steps": 2, "samples": 2, "masks": 8, "draws": 3}
 RANDOM_START = {"pgd": {"random_start": True}, "apgd": {"restarts": 2}}
@@ -124,11 +124,11 @@ def test_trust():
     )
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", VISUALIZATION_RECIPES)
 def test_recipes(name):
     classifier, *_ = make_case()
     reference = torch.rand(20, 1, 6, 8, generator=torch.Generator().manual_seed(0))
-    recipe = RECIPES[name](steps=3)
+    recipe = VISUALIZATION_RECIPES[name](steps=3)
     equal(
         *with_states_watched(
             lambda: class_images(classifier, [0, 3], recipe=recipe, reference=reference)
@@ -204,7 +204,7 @@ for name in watched.SHARED:
     watched.test_attacks_whose_perturbation_is_shared(name)
 for name in watched.EXPLANATIONS:
     watched.test_explanations(name)
-for name in watched.RECIPES:
+for name in watched.VISUALIZATION_RECIPES:
     watched.test_recipes(name)
 for name in ("evaluate", "curve", "survival", "noise_transfer", "model_transfer"):
     watched.test_robustness(name)
