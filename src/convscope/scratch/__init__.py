@@ -19,6 +19,7 @@ from convscope.scratch._batch_norm import (
     moments,
 )
 from convscope.scratch._check import (
+    TOLERANCE,
     GradientCheck,
     apart,
     check_gradients,
@@ -80,6 +81,7 @@ from convscope.scratch._weights import load_network, load_weights, save_weights
 __all__ = [
     "NETWORKS",
     "SGD",
+    "TOLERANCE",
     "Adam",
     "Addition",
     "AveragePool",
