@@ -18,7 +18,12 @@ from record import interval, record
 
 import convscope
 from convscope.training import evaluate
-from convscope.visualizations import VISUALIZATION_RECIPES, chosen_recipe, class_images, stationarity
+from convscope.visualizations import (
+    VISUALIZATION_RECIPES,
+    chosen_recipe,
+    class_images,
+    stationarity,
+)
 
 
 def main() -> None:
@@ -68,7 +73,9 @@ def main() -> None:
                 r.control.held_out.correct for r in runs if r.control and r.control.held_out
             ],
             "mean activation over largest natural": [
-                float((r.activations / r.max_dataset_activation).mean()) for r in runs if r.max_dataset_activation is not None
+                float((r.activations / r.max_dataset_activation).mean())
+                for r in runs
+                if r.max_dataset_activation is not None
             ],
             "classes": len(runs[0].units),
         }

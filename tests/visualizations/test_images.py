@@ -225,7 +225,7 @@ def test_the_spectrum_prior_has_the_colors_and_the_mean_of_the_images():
 
 
 def test_one_over_f_falls_with_frequency_and_mixes_colors():
-    prior = Spectrum.max_dataset_activation((3, 32, 32))
+    prior = Spectrum.of_photographs((3, 32, 32))
     assert prior.magnitude[0, 1] > prior.magnitude[0, 8] > prior.magnitude[0, 16]
     painted = prior.decode(0.01 * torch.randn(8, *prior.shape))
     assert painted.min() > 0 and painted.max() < 1

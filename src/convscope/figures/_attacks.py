@@ -62,7 +62,8 @@ def _legend(result: AttackResult) -> str:
     gray = result.originals.shape[1] == 1
     colors = "red is brighter, blue is darker" if gray else "gray is no change"
     left = f"\n{len(result) - MOST} more images are not shown" if len(result) > MOST else ""
-    return f"before, after (red: fooled), what was added ({colors}),\nand the same ten times as strong{left}"
+    words = f"before, after (red: fooled), what was added ({colors}),"
+    return f"{words}\nand the same ten times as strong{left}"
 
 
 def difference_tile(result: AttackResult, row: int, times: float) -> Pixels:

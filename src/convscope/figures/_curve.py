@@ -111,7 +111,8 @@ def remark(drawn: Axes, counts: Sequence[int], total: int) -> None:
         note(drawn, "no finite value was measured")
     elif sum(counts):
         drawn.text(
-            0.99, 0.02, f"{sum(counts):,} values that cannot be drawn\n(NaN, infinite) are left out",
+            0.99, 0.02,
+            f"{sum(counts):,} values that cannot be drawn\n(NaN, infinite) are left out",
             transform=drawn.transAxes, ha="right", va="bottom", fontsize=SMALL, color=SERIES[1],
         )  # fmt: skip
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +35,7 @@ def gaussian_gradient(
     steps: int = 200,
     step_size: float = 1 / 255,
     weight_decay: float = 1e-4,
-    blur_std: Literal["variance", "printed", "usual"] = "variance",
+    blur_std: str = "variance",
 ) -> Recipe:
     """Ascend a blurred gradient from noise around mid-gray; the blur grows.
 

@@ -65,7 +65,10 @@ class UnitSelection:
 
 
 def select_units(
-    classifier: Classifier, spec: str, at: At, layers: tuple[LayerInfo, ...] | None = None
+    classifier: Classifier,
+    spec: str,
+    at: str | tuple[int, int],
+    layers: tuple[LayerInfo, ...] | None = None,
 ) -> UnitSelection:
     """Parse ``"logits"``, ``"logits:3"``, ``"pool2:0-9"`` or ``"conv1:0,4,7"``.
 
@@ -143,7 +146,7 @@ def _numbers(which: str, count: int, spec: str) -> list[int]:
     return found
 
 
-def _position(at: At, shape: tuple[int, ...]) -> tuple[int, int] | None:
+def _position(at: str | tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int] | None:
     if at == "mean":
         return None
     if at == "center":
