@@ -87,7 +87,7 @@ def draw_explanation(result: Explanation) -> Figure:
                 bar.ax.set_yticks([])
             elif row == rows // 2:
                 meaning = (
-                    "red for the class, blue against" if signed else "strength, without a sign"
+                    "red for the class,\nblue against" if signed else "strength,\nwithout a sign"
                 )
                 bar.set_label(meaning, fontsize=SMALL, color=MUTED)
     return drawn

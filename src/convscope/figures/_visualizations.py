@@ -35,7 +35,7 @@ def draw_visualization(result: Visualization) -> Figure:
     lines = -(-count // columns)
     caption = 0.14 * max(len(unit_caption(result, unit).splitlines()) for unit in range(count))
     with look():
-        width = max(6.0, 1.0 * columns + 0.6)
+        width = max(6.0, 1.25 * columns + 0.6)
         title = wrapped(visualization_title(result), width)
         heights = [1.0 + caption, *[1.0] * (len(shown) - 1)]
         top = lines * sum(heights) + 0.2 * len(title.splitlines()) + 0.1
@@ -96,7 +96,7 @@ def ascent_curve(result: Visualization) -> Figure:
 
 def unit_caption(result: Visualization, unit: int) -> str:
     """Name, activation and the held-out prediction, safe to draw."""
-    lines = [label(result.units[unit], 16), f"{float(result.activations[unit]):.3g}"]
+    lines = [label(result.units[unit], 14), f"{float(result.activations[unit]):.3g}"]
     if result.max_dataset_activation is not None:
         lines[1] += f" (real {float(result.max_dataset_activation[unit]):.3g})"
     if result.dead is not None and bool(result.dead[unit]):
