@@ -58,7 +58,7 @@ def draw_visualization(result: Visualization) -> Figure:
                         loc="center",
                     )
                 if column == 0:
-                    made.set_ylabel(name, fontsize=SMALL, color=MUTED)
+                    made.set_ylabel(name.replace(" ", "\n"), fontsize=SMALL, color=MUTED)
         _ascent(below, 111, result)
     return drawn
 
@@ -106,7 +106,7 @@ def unit_caption(result: Visualization, unit: int) -> str:
         if read == int(result.channels[unit]):
             lines.append(f"held out {percent(float(result.held_out.probabilities[unit]), 0)}")
         else:
-            lines.append(f"held out: {class_label(result.class_names, read, 10)}")
+            lines.append(f"held out:\n{class_label(result.class_names, read, 12)}")
     return "\n".join(lines)
 
 
@@ -133,6 +133,6 @@ def _ascent(drawn: Figure | SubFigure, where: object, result: Visualization) -> 
         for unit in range(min(len(result.units), MOST_CURVES))
     ]
     if len(result.units) <= MOST_CURVES and len(history):
-        made.legend(ncols=2 if len(result.units) > 5 else 1, fontsize=SMALL, loc="center left",
+        made.legend(fontsize=SMALL, labelspacing=0.2, loc="center left",
                     bbox_to_anchor=(1.0, 0.5))  # fmt: skip
     remark(made, missing, len(steps) * len(missing))
