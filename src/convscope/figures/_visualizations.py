@@ -58,7 +58,7 @@ def draw_visualization(result: Visualization) -> Figure:
                         loc="center",
                     )
                 if column == 0:
-                    made.set_ylabel(name.replace(" ", "\n"), fontsize=SMALL, color=MUTED)
+                    made.set_ylabel(name, fontsize=SMALL, color=MUTED)
         _ascent(below, 111, result)
     return drawn
 
