@@ -23,7 +23,7 @@ from convscope.classifier import Classifier
 from convscope.errors import ConvscopeError
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
 from convscope.models import build
-from convscope.visualizations import RECIPES, class_images, neuron_images
+from convscope.visualizations import VISUALIZATION_RECIPES, class_images, neuron_images
 
 FAST = {"steps": 3, "queries": 6, "restarts": 1, "search_steps": 1, "masks": 20, "draws": 2}
 ENDINGS = ("returns", "bad target", "layer raises", "ctrl-c")
@@ -90,16 +90,16 @@ def methods(images: Tensor, labels: Tensor) -> dict[str, Callable[[Classifier, b
         return lambda c, bad: method(c, images, 10 if bad else 3, **chosen)
 
     def recipe(name: str) -> Callable[[Classifier, bool], Any]:
-        made = RECIPES[name](**settings_of(RECIPES[name]))
+        made = VISUALIZATION_RECIPES[name](**settings_of(VISUALIZATION_RECIPES[name]))
         return lambda c, bad: class_images(c, [10 if bad else 3], recipe=made, reference=images)
 
     for name, method in ATTACKS.items():
         found[f"attack {name}"] = attack(method)
     for name, method in EXPLANATIONS.items():
         found[f"explanation {name}"] = explanation(method)
-    for name in RECIPES:
+    for name in VISUALIZATION_RECIPES:
         found[f"class images {name}"] = recipe(name)
-    made = RECIPES["l2-blur"](steps=3)
+    made = VISUALIZATION_RECIPES["l2-blur"](steps=3)
     found["neuron images"] = lambda c, bad: neuron_images(
         c, "pool2:99" if bad else "pool2:0-3", recipe=made
     )

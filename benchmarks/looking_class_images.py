@@ -18,7 +18,12 @@ from record import interval, record
 
 import convscope
 from convscope.training import evaluate
-from convscope.visualizations import RECIPES, chosen_recipe, class_images, stationarity
+from convscope.visualizations import (
+    VISUALIZATION_RECIPES,
+    chosen_recipe,
+    class_images,
+    stationarity,
+)
 
 
 def main() -> None:
@@ -37,7 +42,7 @@ def main() -> None:
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:5000]
     reference = data.train.to_float(order)
     default = chosen_recipe(None, reference).name
-    names = [n for n in options.recipes.split(",") if n] or list(RECIPES)
+    names = [n for n in options.recipes.split(",") if n] or list(VISUALIZATION_RECIPES)
     judged = evaluate(judge, data.test)
     right = round(judged.accuracy * len(data.test))
     figures: dict[str, Any] = {
@@ -51,24 +56,26 @@ def main() -> None:
                 classifier,
                 recipe=name,
                 reference=reference,
-                judge=judge,
+                evaluator=judge,
                 generator=torch.Generator().manual_seed(seed),
             )
             for seed in range(options.seeds)
         ]
-        shown = [r.judgement.right for r in runs if r.judgement]
+        shown = [r.held_out.correct for r in runs if r.held_out]
         figures[name] = {
             # The same ten classes with every seed: images of one class are no independent draws.
             "interval": interval(sum(shown), len(runs[0].units) * len(shown)),
-            "classified as intended": [r.judgement.right for r in runs if r.judgement],
+            "classified as intended": [r.held_out.correct for r in runs if r.held_out],
             "mean probability": [
-                float(r.judgement.probabilities.mean()) for r in runs if r.judgement
+                float(r.held_out.probabilities.mean()) for r in runs if r.held_out
             ],
             "classified as intended, random weights": [
-                r.control.judgement.right for r in runs if r.control and r.control.judgement
+                r.control.held_out.correct for r in runs if r.control and r.control.held_out
             ],
             "mean activation over largest natural": [
-                float((r.activations / r.natural).mean()) for r in runs if r.natural is not None
+                float((r.activations / r.max_dataset_activation).mean())
+                for r in runs
+                if r.max_dataset_activation is not None
             ],
             "classes": len(runs[0].units),
         }

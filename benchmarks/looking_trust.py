@@ -57,19 +57,19 @@ def main() -> None:
         sample.labels if known else None,
         {name: EXPLANATIONS[name] for name in options.methods.split(",")},
         masks=sample.masks,
-        foreign=[
+        external=[
             EXPLANATIONS[name](classifier, images, labels)
             for name in options.once.split(",")
             if name
         ],
         generator=generator,
     )
-    blind = found.rows[-1].gap
+    blind = found.rows[-1].insertion_minus_deletion
     figures: dict[str, Any] = {
         entry.method: row(entry)
         | {
-            "gap over random map": entry.gap - blind,
-            "pointing interval": pointing_interval(entry.pointing),
+            "gap over random map": entry.insertion_minus_deletion - blind,
+            "pointing interval": pointing_interval(entry.grid_pointing_game),
         }
         for entry in found.rows
     }

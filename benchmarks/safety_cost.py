@@ -82,7 +82,7 @@ def measure(data_dir: str, repeats: int) -> dict[str, Any]:
     import convscope
     from convscope.attacks import pgd
     from convscope.explanations import occlusion
-    from convscope.visualizations import RECIPES, class_images
+    from convscope.visualizations import VISUALIZATION_RECIPES, class_images
 
     torch.set_num_threads(1)
     classifier = convscope.load("mnist-conv2-fc")
@@ -110,7 +110,7 @@ def measure(data_dir: str, repeats: int) -> dict[str, Any]:
             lambda g=given: captum.attribute(few, **g),
             repeats,
         )
-    recipe = RECIPES["noise-adam"](steps=GROWN)
+    recipe = VISUALIZATION_RECIPES["noise-adam"](steps=GROWN)
     found["ten class images, 100 steps, against a plain batch"] = pair(
         lambda: class_images(classifier, recipe=recipe, control=False),
         lambda: plain_batch(classifier),

@@ -27,7 +27,7 @@ digits = convscope.open_dataset("digits")
 result = visualizations.class_images(
     classifier,
     reference=digits.train.to_float(slice(0, None)),
-    judge=convscope.load("mnist-conv1"),
+    evaluator=convscope.load("mnist-conv1"),
 )
 path = folder / "class-images.png"
 figures.draw(result).savefig(path, dpi=110, bbox_inches="tight")

@@ -14,7 +14,7 @@ from convscope import results
 from convscope._readable import LONGEST, readable
 from convscope.classifier import Classifier, Predictions
 from convscope.explanations import Explanation, FeatureMaps, Filters, occlusion
-from convscope.figures import FIGURES, draw
+from convscope.figures import FIGURES, FigureSpec, draw
 from convscope.probe import Gradient
 from tests.figures.results import all_results, classifier
 
@@ -47,7 +47,9 @@ INTERNAL |= {
 
 def result_types():
     """Every public dataclass that holds tensors, and everything that can be drawn."""
-    found = set(FIGURES)
+    found = {
+        getattr(importlib.import_module(spec.of), name) for name, spec in FIGURES.specs().items()
+    }
     for info in pkgutil.walk_packages(convscope.__path__, "convscope."):
         if info.name.endswith("__main__") or ".cli" in info.name:
             continue
@@ -124,7 +126,8 @@ def test_an_error_while_drawing_or_describing_does_not_escape(monkeypatch):
     def broken(*_):
         raise ValueError("no")
 
-    monkeypatch.setitem(FIGURES, FeatureMaps, broken)
+    specs = {**FIGURES.specs(), "FeatureMaps": FigureSpec(broken)}
+    monkeypatch.setattr(FIGURES, "_specs", specs)
     assert next(r for r in RESULTS if type(r) is FeatureMaps)._repr_html_() is None
 
     @readable

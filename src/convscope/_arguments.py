@@ -144,7 +144,7 @@ def _like(name: str, found: Tensor, classifier: Classifier, images: Any) -> Tens
 
 def _classes(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
     if isinstance(value, str):
-        if str in choices:
+        if str in choices or typing.Literal["all"] in choices:
             if value == "all":
                 return value
             expected = "classes by number, or 'all'"

@@ -115,7 +115,7 @@ def _picture(result: Any) -> str | None:
         # By name, because results know nothing of figures: the arrow points the other way, and
         # matplotlib is loaded only when a notebook asks for a picture.
         figures = importlib.import_module("convscope.figures")
-        if not any(kind in figures.FIGURES for kind in type(result).__mro__):
+        if not figures.has_figure(result):
             return None
         from html import escape
 

@@ -13,12 +13,17 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast, get_args
 
 from convscope.errors import choose
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Spec")
+
+Effort = Literal["quick", "standard", "full"]
+"""How much work an audit or an evaluation does."""
+
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
 
 
 @dataclass(frozen=True)

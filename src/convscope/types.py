@@ -30,7 +30,6 @@ Norm = Literal["linf", "l2"]
 Keep = Literal["first", "best"]
 ObjectiveName = Literal["cross-entropy", "margin", "dlr", "logit", "probability"]
 StepRule = Literal["plain", "adam"]
-Effort = Literal["quick", "standard", "full"]
 
 
 class TakesImages(Protocol):

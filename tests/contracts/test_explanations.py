@@ -7,15 +7,15 @@ import torch
 
 from convscope.errors import UsageError
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
-from convscope.visualizations import RECIPES, VISUALIZATIONS
+from convscope.visualizations import VISUALIZATION_RECIPES, VISUALIZATIONS
 from tests.contracts.traces import accidents, snapshot, with_accident
 
 each_explanation = pytest.mark.parametrize(
     "explain", EXPLANATIONS.values(), ids=EXPLANATIONS.keys()
 )
-each_recipe = pytest.mark.parametrize("recipe", RECIPES)
+each_recipe = pytest.mark.parametrize("recipe", VISUALIZATION_RECIPES)
 
-FAST = {"masks": 20, "draws": 2, "samples": 2}
+FAST = {"masks": 20, "num_samples": 2}
 
 
 def run(explain, case, targets=None, **more):
@@ -97,17 +97,23 @@ def test_settings_are_keyword_only_and_documented(method):
     parameters = list(inspect.signature(method).parameters.values())
     assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters[3:])
     words = inspect.getdoc(method)
-    assert "Example:" in words
-    missing = [p.name for p in parameters if f"{p.name}:" not in words]
-    assert not missing or "Args:" not in words, f"undocumented: {missing}"
+    assert "Example:" in words and "Args:" in words
+    missing = [p.name for p in parameters if f"    {p.name}: " not in words]
+    assert not missing, f"undocumented: {missing}"
 
 
 def visualize(case, recipe, **more):
     from convscope.visualizations import class_images
 
     classifier, images, _ = case
-    settings = {"steps": 3} if "steps" in inspect.signature(RECIPES[recipe]).parameters else {}
-    return class_images(classifier, recipe=RECIPES[recipe](**settings), reference=images, **more)
+    settings = (
+        {"steps": 3}
+        if "steps" in inspect.signature(VISUALIZATION_RECIPES[recipe]).parameters
+        else {}
+    )
+    return class_images(
+        classifier, recipe=VISUALIZATION_RECIPES[recipe](**settings), reference=images, **more
+    )
 
 
 @each_recipe

@@ -42,7 +42,7 @@ def public():
 
 
 # Helpers of the command line, listed because other packages need them.
-INTERNAL = {"images_in_all"}
+INTERNAL = {"total_images", "trust_passes", "passes_per_map"}
 # A whole evaluation per value: in the fast suite only what every function has.
 LONG = {"robustness.evaluate", "explanations.trust", "auto-attack"}
 EVERYWHERE = {"classifier", "images", "labels"}
@@ -68,9 +68,9 @@ def given(method):
     if "units" in parameters:
         chosen["units"] = "5:0-1"
     if "recipe" in parameters:
-        from convscope.visualizations import RECIPES
+        from convscope.visualizations import VISUALIZATION_RECIPES
 
-        chosen["recipe"] = RECIPES["zero-l2"](steps=2)
+        chosen["recipe"] = VISUALIZATION_RECIPES["zero-l2"](steps=2)
     if "epsilon" in parameters and parameters["epsilon"].default is inspect.Parameter.empty:
         chosen["epsilon"] = 0.1
     if "epsilons" in parameters:

@@ -9,7 +9,7 @@ from convscope.attacks import ATTACKS
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
-from convscope.visualizations import RECIPES, class_images
+from convscope.visualizations import VISUALIZATION_RECIPES, class_images
 from tests.contracts.test_attacks import run as attack_with
 from tests.contracts.test_explanations import run as explain_with
 
@@ -18,7 +18,7 @@ each_explanation = pytest.mark.parametrize(
     "explain", EXPLANATIONS.values(), ids=EXPLANATIONS.keys()
 )
 each_view = pytest.mark.parametrize("view", LAYER_VIEWS.values(), ids=LAYER_VIEWS.keys())
-each_recipe = pytest.mark.parametrize("recipe", RECIPES)
+each_recipe = pytest.mark.parametrize("recipe", VISUALIZATION_RECIPES)
 
 
 class InADict(nn.Module):

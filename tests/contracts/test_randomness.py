@@ -28,7 +28,7 @@ from convscope.classifier import Classifier
 from convscope.data import Split
 from convscope.explanations import EXPLANATIONS, trust
 from convscope.models import MODELS, build
-from convscope.visualizations import RECIPES, class_images
+from convscope.visualizations import VISUALIZATION_RECIPES, class_images
 
 FAST = {"steps": 3, "queries": 6, "search_steps": 2, "samples": 2, "masks": 8, "draws": 3}
 RANDOM_START = {"pgd": {"random_start": True}, "apgd": {"restarts": 2}}
@@ -139,11 +139,11 @@ def test_trust():
     )
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", VISUALIZATION_RECIPES)
 def test_recipes(name):
     classifier, *_ = make_case()
     reference = torch.rand(20, 1, 6, 8, generator=torch.Generator().manual_seed(0))
-    recipe = RECIPES[name](steps=3)
+    recipe = VISUALIZATION_RECIPES[name](steps=3)
     equal(
         *with_states_watched(
             lambda: class_images(classifier, [0, 3], recipe=recipe, reference=reference)
@@ -246,7 +246,7 @@ for name in watched.SHARED:
     watched.test_attacks_whose_perturbation_is_shared(name)
 for name in watched.EXPLANATIONS:
     watched.test_explanations(name)
-for name in watched.RECIPES:
+for name in watched.VISUALIZATION_RECIPES:
     watched.test_recipes(name)
 for name in ("evaluate", "curve", "transformation_robustness", "noise_transfer", "model_transfer"):
     watched.test_robustness(name)

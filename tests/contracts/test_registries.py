@@ -120,7 +120,7 @@ class Few:
         self.test = self
         self.shown = (self.images, self.labels)
 
-    def floats(self, rows):
+    def to_float(self, rows):
         return self.images[rows]
 
 

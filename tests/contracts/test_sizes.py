@@ -8,7 +8,7 @@ from torch import nn
 
 from convscope.classifier import Classifier
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
-from convscope.visualizations import RECIPES, class_images, neuron_images
+from convscope.visualizations import VISUALIZATION_RECIPES, class_images, neuron_images
 
 MANY = 64
 ROW = 37
@@ -84,10 +84,10 @@ def test_layer_views(name, sized):
         assert torch.allclose(whole.maps[ROW], single.maps[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", VISUALIZATION_RECIPES)
 def test_images_of_one_class_and_of_many_neurons(name, sized):
     count = MANY if sized.side < 224 else 4
-    make = RECIPES[name]
+    make = VISUALIZATION_RECIPES[name]
     recipe = make(**({"steps": STEPS} if "steps" in inspect.signature(make).parameters else {}))
     given = {"recipe": recipe, "reference": sized.images[:8], "control": False}
     one = class_images(sized.classifier, 1, **given)
@@ -101,6 +101,6 @@ def test_images_of_one_class_and_of_many_neurons(name, sized):
 
 def test_a_class_image_does_not_depend_on_the_other_classes(sized):
     """Of a recipe that draws nothing at random."""
-    given = {"recipe": RECIPES["zero-l2"](steps=STEPS), "control": False}
+    given = {"recipe": VISUALIZATION_RECIPES["zero-l2"](steps=STEPS), "control": False}
     every = class_images(sized.classifier, **given).images
     assert torch.allclose(every[2], class_images(sized.classifier, 2, **given).images[0], atol=1e-5)

@@ -53,7 +53,7 @@ def test_input_times_gradient_of_a_linear_network_sums_to_the_logit(images):
 @pytest.mark.parametrize("squared", [True, False])
 def test_smoothing_without_noise_is_the_gradient(case, squared):
     classifier, images, _ = case
-    smooth = smooth_grad(classifier, images, "all", deviation=0.0, draws=3, squared=squared).maps
+    smooth = smooth_grad(classifier, images, "all", std=0.0, num_samples=3, squared=squared).maps
     plain = saliency(classifier, images, "all").maps
     assert torch.allclose(smooth, plain.square() if squared else plain, atol=1e-5)
 

@@ -16,16 +16,18 @@ from convscope.explanations import (
     Trust,
     deletion_insertion,
     grad_cam,
+    grid_pointing_game,
     input_times_gradient,
     localization,
     mosaics,
-    pointing,
     saliency,
     spearman,
     stability,
     trust,
+    trust_passes,
     weight_randomization,
 )
+from convscope.progress import watch
 from tests.explanations.nets import Plain, linear, pooled, spelled
 
 
@@ -63,7 +65,7 @@ def test_deletion_and_insertion_tell_a_perfect_map_from_its_opposite(corner):
     classifier, images = corner
     perfect = deletion_insertion(classifier, explained(images, images))
     opposite = deletion_insertion(classifier, explained(images, -images))
-    assert perfect.gap > opposite.gap
+    assert perfect.insertion_minus_deletion > opposite.insertion_minus_deletion
     assert torch.allclose(perfect.deletion[:, 0], perfect.insertion[:, -1])
     assert torch.allclose(perfect.deletion[:, -1], perfect.insertion[:, 0])
     assert perfect.fractions[0] == 0 and perfect.fractions[-1] == 1
@@ -75,24 +77,27 @@ def test_without_labels_maps_are_about_the_predicted_classes():
     predicted = classifier.predict(images, top=1).labels[:, 0]
     unlabeled = trust(classifier, images, None, {"saliency": saliency})
     labeled = trust(classifier, images, predicted, {"saliency": saliency})
-    assert unlabeled.rows[0].gap == labeled.rows[0].gap
+    assert unlabeled.rows[0].insertion_minus_deletion == labeled.rows[0].insertion_minus_deletion
     assert any("predicted" in note for note in unlabeled.notes)
     assert not any("predicted" in note for note in labeled.notes)
 
 
 def test_progress_names_every_method_and_ends_at_one():
     heard = []
-    trust(
-        pooled(),
-        torch.rand(6, 1, 12, 12),
-        torch.arange(6) % 4,
-        {"occlusion": EXPLANATIONS["occlusion"], "saliency": saliency},
-        on_progress=lambda name, share: heard.append((name, share)),
-    )
+    methods = {"occlusion": EXPLANATIONS["occlusion"], "saliency": saliency}
+    images, labels = torch.rand(6, 1, 12, 12), torch.arange(6) % 4
+    with watch(lambda share, what: heard.append((what, share))):
+        trust(pooled(), images, labels, methods)
     assert list(dict.fromkeys(name for name, _ in heard)) == ["occlusion", "saliency", "curves"]
-    for name in ("occlusion", "saliency", "curves"):
-        shares = [share for who, share in heard if who == name]
-        assert shares == sorted(shares) and shares[0] > 0 and 0.9 < shares[-1] <= 1
+    shares = [share for _, share in heard]
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
+    work = trust_passes(pooled(), 6, methods)
+    done = 0
+    for name, passes in work.items():
+        of_it = [share * sum(work.values()) for who, share in heard if who == name]
+        assert done <= of_it[0] + 1e-6 and of_it[-1] <= done + passes + 1e-6
+        assert of_it[-1] > done + 0.9 * passes, "hardly anything is left to say at the end"
+        done += passes
 
 
 def test_equal_pixels_are_ranked_at_random_not_by_position(corner):
@@ -110,7 +115,7 @@ def test_pointing_is_the_share_in_the_right_quarter():
     maps[0, 2, 2:, :2] = 1.0
     maps[0, 2, 0, 0] = 4.0
     maps[0, 3] = -1.0
-    found = pointing(explained(torch.zeros(1, 1, 4, 4), maps))
+    found = grid_pointing_game(explained(torch.zeros(1, 1, 4, 4), maps))
     assert found.tolist() == [[1.0, 0.0, 0.5, 0.25]]
 
 
@@ -121,8 +126,8 @@ def test_localization_counts_mass_and_hits():
     masks = torch.zeros(2, 4, 4, dtype=torch.bool)
     masks[:, :2, :2] = True
     found = localization(explained(torch.zeros(2, 1, 4, 4), maps), masks)
-    assert found.inside.tolist() == [0.75, 0.25] and found.area.tolist() == [0.25, 0.25]
-    assert found.hit[0]
+    assert found.relevance_mass.tolist() == [0.75, 0.25] and found.area.tolist() == [0.25, 0.25]
+    assert found.pointing_hit[0]
     with pytest.raises(UsageError, match="masks have shape"):
         localization(explained(torch.zeros(2, 1, 4, 4), maps), masks[:, :3])
 
@@ -226,18 +231,21 @@ def test_the_table_holds_every_method_foreign_maps_and_a_random_map(tmp_path):
         labels,
         {"grad-cam": grad_cam, "ixg": input_times_gradient},
         masks=masks,
-        foreign=[foreign],
+        external=[foreign],
     )
     names = [row.method for row in found.rows]
     assert names == ["grad-cam", "ixg", "other.X", "random map"]
-    assert found.rows[2].stability is None and found.rows[2].inside is not None
-    assert found.rows[0].pointing > 0.5 and abs(found.rows[-1].pointing - 0.25) < 0.02
+    assert found.rows[2].stability is None and found.rows[2].relevance_mass is not None
+    assert (
+        found.rows[0].grid_pointing_game > 0.5
+        and abs(found.rows[-1].grid_pointing_game - 0.25) < 0.02
+    )
     assert found.area == 0.5 and found.deletion.shape == (4, 17)
     assert found.similarity.shape == (4, len(found.stages))
     back = results.load(Trust, results.save(found, tmp_path / "trust"))
     assert back.rows == found.rows and back.stages == found.stages
     with pytest.raises(UsageError, match="other images"):
-        trust(classifier, images[:8], labels[:8], {}, foreign=[foreign])
+        trust(classifier, images[:8], labels[:8], {}, external=[foreign])
 
 
 def test_the_same_seed_gives_the_same_table():

@@ -24,7 +24,7 @@ from convscope.robustness import (
 )
 from convscope.scratch import TrainingCurve, addition
 from convscope.training import Evaluation, Examples, Measured, TrainResult
-from convscope.visualizations import Control, Judgement, Nearest, Visualization
+from convscope.visualizations import Control, HeldOutEvaluation, Nearest, Visualization
 
 COST = Cost(forwards=3, backwards=2, seconds=0.1)
 
@@ -100,9 +100,11 @@ def visualization(names):
         activations=random(n),
         logits=random(n, n),
         class_names=names,
-        natural=random(n),
-        natural_images=images,
-        judgement=Judgement(source="j", probabilities=random(n), labels=torch.arange(n), right=n),
+        max_dataset_activation=random(n),
+        max_dataset_images=images,
+        held_out=HeldOutEvaluation(
+            source="j", probabilities=random(n), labels=torch.arange(n), correct=n
+        ),
         nearest=Nearest(images=images, rows=torch.arange(n), distances=random(n)),
         control=Control(images=images),
         cost=COST,
@@ -209,8 +211,9 @@ def robustness(names):
 
 def trust(names):
     row = TrustRow(
-        method=names[0], deletion=0.2, insertion=0.8, gap=0.6, randomized=0.1, completeness=None,
-        pointing=0.6, inside=None, hit=None, stability=0.3, seconds=0.1,
+        method=names[0], deletion=0.2, insertion=0.8, insertion_minus_deletion=0.6, randomized=0.1,
+        completeness=None, grid_pointing_game=0.6, relevance_mass=None, pointing_accuracy=None,
+        stability=0.3, seconds=0.1,
     )  # fmt: skip
     return Trust(
         rows=(row, replace(row, method="random map")),

@@ -1,17 +1,23 @@
+import importlib
+import re
+import typing
 import warnings
+from pathlib import Path
 
 import matplotlib
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from convscope import figures
 from convscope.errors import UsageError
 from convscope.explanations import Explanation
-from convscope.figures import FIGURES, draw, svg
+from convscope.figures import FIGURES, draw, has_figure, svg
 from convscope.figures._theme import DARK
-from convscope.visualizations import Control, Judgement, Nearest, Visualization
+from convscope.visualizations import Control, HeldOutEvaluation, Nearest, Visualization
 
 from .results import all_results
 
@@ -28,7 +34,7 @@ KINDS = [f"{i}-{type(result).__name__}" for i, result in enumerate(RESULTS)]
 
 
 def test_every_kind_of_result_is_drawn_here():
-    assert {type(result) for result in RESULTS} >= set(FIGURES)
+    assert {type(result).__name__ for result in RESULTS} >= set(FIGURES)
 
 
 @pytest.mark.parametrize("result", RESULTS, ids=KINDS)
@@ -75,8 +81,11 @@ def test_nothing_of_an_explanation_is_cut_off(targets):
 @pytest.mark.parametrize("units", [1, 3, 12])
 def test_nothing_of_a_visualization_is_cut_off_and_everything_is_there(units):
     images = torch.rand(units, 3, 16, 16)
-    verdict = Judgement(
-        source="another", probabilities=torch.rand(units), labels=torch.zeros(units).long(), right=1
+    verdict = HeldOutEvaluation(
+        source="another",
+        probabilities=torch.rand(units),
+        labels=torch.zeros(units).long(),
+        correct=1,
     )
     result = Visualization(
         images=images,
@@ -88,17 +97,17 @@ def test_nothing_of_a_visualization_is_cut_off_and_everything_is_there(units):
         activations=torch.rand(units),
         logits=torch.rand(units, 12),
         class_names=(NAME,) * 12,
-        natural=torch.rand(units),
-        natural_images=images,
-        judgement=verdict,
+        max_dataset_activation=torch.rand(units),
+        max_dataset_images=images,
+        held_out=verdict,
         nearest=Nearest(images=images, rows=torch.zeros(units).long(), distances=torch.ones(units)),
-        control=Control(images=images, judgement=verdict),
+        control=Control(images=images, held_out=verdict),
         settings={"steps": 200, "sigma": "documents", "step_size": 1 / 255},
     )
     figure = draw(result)
     assert_inside(figure)
     said = " ".join(text.get_text() for text in figure.findobj(Text))
-    for needed in ("random weights", "best real", "nearest real", "judge", "(real "):
+    for needed in ("random weights", "best real", "nearest real", "held out", "(real "):
         assert needed in said
 
 
@@ -140,3 +149,48 @@ def test_text_on_shaded_cells_has_no_color_that_a_dark_page_would_turn(result):
             continue
         inside = [text for text in axes.texts if text.get_text()]
         assert inside and not [t for t in inside if to_hex(t.get_color()) in turned]
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=KINDS)
+def test_no_text_is_smaller_than_nine_pixels(result):
+    figure = draw(result)
+    FigureCanvasAgg(figure).draw()
+    sizes = {text.get_text(): text.get_fontsize() for text in figure.findobj(Text)}
+    assert {words: size for words, size in sizes.items() if words.strip() and size < 9} == {}
+
+
+def test_every_record_draws_the_result_it_names():
+    for name, spec in FIGURES.specs().items():
+        kind = getattr(importlib.import_module(spec.of), name)
+        first = next(iter(typing.get_type_hints(FIGURES[name]).values()))
+        assert first is kind and spec.about
+
+
+def test_a_figure_registered_at_run_time_is_drawn():
+    class Own:
+        """A result of somebody else."""
+
+    def draw_own(result):
+        """An empty figure."""
+        return Figure()
+
+    assert not has_figure(Own())
+    FIGURES["Own"] = draw_own
+    try:
+        assert has_figure(Own()) and isinstance(draw(Own()), Figure)
+        assert FIGURES.about("Own") == "An empty figure."
+    finally:
+        del FIGURES["Own"]
+
+
+def test_colors_come_from_the_theme_alone():
+    for path in Path(figures.__file__).parent.glob("_*.py"):
+        if path.name != "_theme.py":
+            text = path.read_text()
+            assert not re.search(r"#[0-9a-fA-F]{6}|cmap=\"(?!gray)", text), path.name
+
+
+@pytest.mark.parametrize("path", sorted(Path(figures.__file__).parent.glob("_*.py")))
+def test_tensors_pass_through_one_door(path):
+    """``.numpy()`` fails on results of a GPU."""
+    assert path.name == "_mosaic.py" or ".numpy()" not in path.read_text()

@@ -31,14 +31,14 @@ def test_a_constant_map_is_black_and_a_stretched_one_uses_all_grays():
 
 
 def test_zero_is_white_in_a_signed_map_and_signs_have_their_own_colors():
-    colors = heat(torch.tensor([[-1.0, 0.0, 1.0]])).astype(int)[0]
+    colors = heat(torch.tensor([[-1.0, 0.0, 1.0]]), signed=True).astype(int)[0]
     assert (colors[1] > 240).all()
     assert colors[0][2] > colors[0][0] and colors[2][0] > colors[2][2]
 
 
 def test_maps_on_one_scale_are_comparable():
     weak, strong = torch.full((1, 1), 0.5), torch.full((1, 1), 1.0)
-    assert (heat(weak, limit=1.0) != heat(strong, limit=1.0)).any()
+    assert (heat(weak, signed=False, limit=1.0) != heat(strong, signed=False, limit=1.0)).any()
 
 
 @pytest.mark.parametrize("tile", [(4, 4), (4, 4, 3)])
@@ -59,7 +59,7 @@ def test_a_gray_image_without_gaps_is_opaque():
 
 
 def test_heat_maps_take_one_byte_per_pixel():
-    image = Image.open(io.BytesIO(png(heat(torch.randn(28, 28)))))
+    image = Image.open(io.BytesIO(png(heat(torch.randn(28, 28), signed=True))))
     assert image.mode == "P"
 
 

@@ -1,6 +1,9 @@
 """Colors of maps of photographs, and lines around filters."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
 from convscope import figures
@@ -17,6 +20,7 @@ def photo_map(side=112):
         maps=maps,
         targets=torch.zeros(1, 1).long(),
         method="own",
+        signed=False,
         class_names=("a",),
     )
 
@@ -52,6 +56,7 @@ def empty_map(largest, *, scale=10.0, **more):
         targets=torch.zeros(2, 1).long(),
         class_names=("a", "b"),
         logits=logits,
+        signed=False,
         **{"method": "own", **more},
     )
 
@@ -71,3 +76,17 @@ def test_what_is_small_depends_on_the_logits():
     assert figures.is_empty(empty_map(5e-6, method="occlusion"), 0)
     assert not figures.is_empty(empty_map(5e-6), 0)
     assert not figures.is_empty(empty_map(1e-12, settings={"squared": True}), 0)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_colors_belong_to_the_method_whatever_the_values_are(signed):
+    """A signed method whose map happens to be positive keeps its white zero and its red."""
+    positive = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    result = replace(empty_map(1.0), maps=positive, signed=signed)
+    tile = figures.explanation_tile(result, 0)
+    assert (
+        tile == figures.heat(positive[0, 0], signed=signed, limit=float(positive[0].max()))
+    ).all()
+    assert figures.strength(result, 0).startswith("±" if signed else "0 to ")
+    other = figures.explanation_tile(replace(result, signed=not signed), 0)
+    assert (tile != other).any()

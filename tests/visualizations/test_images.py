@@ -9,7 +9,7 @@ from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.models import load
 from convscope.visualizations import (
-    RECIPES,
+    VISUALIZATION_RECIPES,
     Jitter,
     Visualization,
     chosen_recipe,
@@ -25,7 +25,7 @@ from convscope.visualizations import (
     zero_l2,
 )
 from convscope.visualizations._priors import PrincipalAxes, Spectrum
-from convscope.visualizations._recipes import Views
+from convscope.visualizations._recipes import RandomAffine
 from tests.explanations.nets import linear, pooled
 
 
@@ -36,11 +36,11 @@ def test_zero_l2_of_a_linear_network_ends_at_weights_over_twice_the_pull():
 
 
 def test_the_blur_is_a_variance_or_as_printed_or_usual():
-    assert gaussian_gradient().settings["sigma"] == "variance"
+    assert gaussian_gradient().settings["blur_std"] == "variance"
     for sigma in ("variance", "printed", "usual"):
-        assert gaussian_gradient(sigma=sigma).settings["sigma"] == sigma
-    with pytest.raises(UsageError, match="unknown sigma"):
-        gaussian_gradient(sigma="4k/n")
+        assert gaussian_gradient(blur_std=sigma).settings["blur_std"] == sigma
+    with pytest.raises(UsageError, match="unknown blur_std"):
+        gaussian_gradient(blur_std="4k/n")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def shipped():
 
 @pytest.mark.parametrize("sigma", ["printed", "variance"])
 def test_neurons_are_shown_at_their_best_and_never_below_their_start(shipped, sigma):
-    recipe = gaussian_gradient(steps=100, sigma=sigma)
+    recipe = gaussian_gradient(steps=100, blur_std=sigma)
     found = neuron_images(shipped, "pool2:0-9", at="center", recipe=recipe, control=False)
     best = found.history.max(dim=0)
     assert torch.equal(found.kept, best.indices)
@@ -65,7 +65,7 @@ def test_neurons_are_shown_at_their_best_and_never_below_their_start(shipped, si
 def test_read_as_a_variance_the_objective_rises_to_the_end_as_the_document_says(shipped):
     peaks = {}
     for sigma in ("printed", "variance"):
-        recipe = gaussian_gradient(sigma=sigma)
+        recipe = gaussian_gradient(blur_std=sigma)
         found = class_images(shipped, recipe=recipe, control=False)
         peaks[sigma] = found.history.max(dim=0).values.mean()
         fell = any("fell after its best step" in flag for flag in found.flags)
@@ -83,8 +83,8 @@ def test_an_image_that_is_not_predicted_as_its_class_is_named():
 
     classifier = Classifier.wrap(Hopeless(), input_shape=(1, 8, 8))
     found = class_images(classifier, recipe=noise_adam(steps=5), control=False)
-    assert found.as_grown.tolist() == [False, True, False]
-    assert "2 of 3 images are not predicted as the class they were grown for" in found.flags
+    assert found.predicted_as_intended.tolist() == [False, True, False]
+    assert "2 of 3 images are not predicted as the class they were optimized for" in found.flags
 
 
 def test_one_step_is_one_grey_level_per_deviation_of_the_gradient():
@@ -110,12 +110,12 @@ def test_a_constant_gradient_moves_nothing_and_is_not_nan():
     assert found.images.isfinite().all() and found.history.isfinite().all()
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", VISUALIZATION_RECIPES)
 def test_every_recipe_raises_the_logit(recipe):
     torch.manual_seed(0)
     classifier = pooled(channels=3)
     reference = torch.rand(60, 3, 12, 12).cumsum(dim=3).remainder(1)
-    made = RECIPES[recipe](steps=40)
+    made = VISUALIZATION_RECIPES[recipe](steps=40)
     found = class_images(classifier, recipe=made, reference=reference)
     assert found.history.shape == (41, 4) and found.recipe == recipe
     assert (found.history[-1] > found.history[0]).all()
@@ -139,24 +139,24 @@ def test_real_images_are_compared_with():
         classifier, recipe=noise_adam(steps=20), reference=reference, control=False
     )
     logits = classifier.logits(reference).detach()
-    assert torch.allclose(found.natural, logits.max(dim=0).values, atol=1e-5)
-    assert torch.equal(found.natural_images, reference[logits.argmax(dim=0)])
+    assert torch.allclose(found.max_dataset_activation, logits.max(dim=0).values, atol=1e-5)
+    assert torch.equal(found.max_dataset_images, reference[logits.argmax(dim=0)])
     distances = (found.images[:, None] - reference).flatten(2).norm(dim=2)
     assert torch.equal(found.nearest.rows, distances.argmin(dim=1))
     assert torch.allclose(found.nearest.distances, distances.amin(dim=1), atol=1e-4)
     assert torch.allclose(found.effect, found.logits - logits.mean(dim=0), atol=1e-5)
 
 
-def test_the_judge_reads_the_images_and_the_control():
+def test_the_held_out_evaluator_classifies_the_images_and_the_control():
     classifier, judge = pooled(), pooled(seed=5)
-    found = class_images(classifier, recipe=noise_adam(steps=20), judge=judge)
+    found = class_images(classifier, recipe=noise_adam(steps=20), evaluator=judge)
     shares = judge.logits(found.images).softmax(dim=1).detach()
-    assert torch.equal(found.judgement.labels, shares.argmax(dim=1))
-    assert torch.allclose(found.judgement.probabilities, shares.diagonal(), atol=1e-5)
-    assert found.judgement.right == int((shares.argmax(dim=1) == torch.arange(4)).sum())
-    assert found.control.judgement is not None
+    assert torch.equal(found.held_out.labels, shares.argmax(dim=1))
+    assert torch.allclose(found.held_out.probabilities, shares.diagonal(), atol=1e-5)
+    assert found.held_out.correct == int((shares.argmax(dim=1) == torch.arange(4)).sum())
+    assert found.control.held_out is not None
     with pytest.raises(UsageError, match="other classes"):
-        class_images(classifier, judge=linear(shape=(1, 12, 12))[0])
+        class_images(classifier, evaluator=linear(shape=(1, 12, 12))[0])
 
 
 def test_one_call_is_the_same_as_one_call_per_class():
@@ -225,7 +225,7 @@ def test_the_spectrum_prior_has_the_colors_and_the_mean_of_the_images():
 
 
 def test_one_over_f_falls_with_frequency_and_mixes_colors():
-    prior = Spectrum.natural((3, 32, 32))
+    prior = Spectrum.of_photographs((3, 32, 32))
     assert prior.magnitude[0, 1] > prior.magnitude[0, 8] > prior.magnitude[0, 16]
     painted = prior.decode(0.01 * torch.randn(8, *prior.shape))
     assert painted.min() > 0 and painted.max() < 1
@@ -234,15 +234,15 @@ def test_one_over_f_falls_with_frequency_and_mixes_colors():
 def test_views_without_jitter_are_the_image():
     still = Jitter(degrees=0.0, scale=0.0, shift=0.0, flip=False)
     images = torch.rand(3, 2, 9, 12)
-    views = Views(still, 3, 4, torch.Generator().manual_seed(0))
-    assert torch.allclose(views.look(images, 2, torch.arange(3)), images, atol=1e-5)
-    flipped = Views(Jitter(degrees=0.0, scale=0.0, shift=0.0), 40, 0, torch.Generator())
-    seen = flipped.look(torch.rand(1, 1, 5, 6).expand(40, 1, 5, 6), 0, torch.arange(40))
+    views = RandomAffine(still, 3, 4, torch.Generator().manual_seed(0))
+    assert torch.allclose(views.apply(images, 2, torch.arange(3)), images, atol=1e-5)
+    flipped = RandomAffine(Jitter(degrees=0.0, scale=0.0, shift=0.0), 40, 0, torch.Generator())
+    seen = flipped.apply(torch.rand(1, 1, 5, 6).expand(40, 1, 5, 6), 0, torch.arange(40))
     assert len({tuple(view.flatten().tolist()) for view in seen.round(decimals=4)}) == 2
 
 
 def test_views_stay_within_their_limits():
-    views = Views(Jitter(), 50, 3, torch.Generator().manual_seed(0))
+    views = RandomAffine(Jitter(), 50, 3, torch.Generator().manual_seed(0))
     size = views.matrices[..., :2, 0].norm(dim=-1)
     assert size.min() >= 0.9 - 1e-5 and size.max() <= 1.1 + 1e-5
     assert views.matrices[..., 2].abs().max() <= 0.2
@@ -259,11 +259,11 @@ def test_results_are_saved_and_read_back(tmp_path):
         pooled(),
         recipe=noise_adam(steps=5),
         reference=torch.rand(60, 1, 12, 12),
-        judge=pooled(seed=3),
+        evaluator=pooled(seed=3),
     )
     back = results.load(Visualization, results.save(found, tmp_path / "images"))
     assert torch.equal(back.images, found.images) and back.units == found.units
-    assert back.judgement.right == found.judgement.right
+    assert back.held_out.correct == found.held_out.correct
     assert torch.equal(back.control.images, found.control.images)
 
 

@@ -18,7 +18,7 @@ from convscope.classifier import Classifier
 from convscope.errors import ConvscopeError
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
 from convscope.models import summarize
-from convscope.visualizations import RECIPES, class_images
+from convscope.visualizations import VISUALIZATION_RECIPES, class_images
 from tests.contracts.test_attacks import run as attack_with
 from tests.contracts.test_explanations import run as explain_with
 from tests.contracts.traces import snapshot
@@ -244,15 +244,26 @@ FEW = ("zero-l2", "fourier")  # The others differ in their steps, not in how the
 @each_network
 @pytest.mark.parametrize(
     "entry",
-    [pytest.param(x, marks=[] if x in FEW else [pytest.mark.slow], id=x) for x in RECIPES],
+    [
+        pytest.param(x, marks=[] if x in FEW else [pytest.mark.slow], id=x)
+        for x in VISUALIZATION_RECIPES
+    ],
 )
 def test_class_images(name, entry):
     _, classifier, _ = made(name)
-    steps = {"steps": 2} if "steps" in inspect.signature(RECIPES[entry]).parameters else {}
+    steps = (
+        {"steps": 2}
+        if "steps" in inspect.signature(VISUALIZATION_RECIPES[entry]).parameters
+        else {}
+    )
 
     def act(images):
         return class_images(
-            classifier, [1], recipe=RECIPES[entry](**steps), reference=images, control=False
+            classifier,
+            [1],
+            recipe=VISUALIZATION_RECIPES[entry](**steps),
+            reference=images,
+            control=False,
         )
 
     found = outcome(name, entry, act)

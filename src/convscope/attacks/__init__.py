@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from convscope._registry import Registry, Spec, lazy
+from convscope._registry import EFFORTS, Effort, Registry, Spec, lazy
 
 if TYPE_CHECKING:
     from convscope.attacks._adversarial_patch import AdversarialPatch, adversarial_patch
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         rotated,
     )
     from convscope.attacks._uap import NoiseTransfer, UniversalPerturbation, apply_noise, uap
-    from convscope.types import Effort, Norm
+    from convscope.types import Norm
 
 __all__ = [
     "ATTACKS",
@@ -114,9 +114,6 @@ class, as courses teach it; one perturbation for many images."""
 
 Settings = Mapping[str, Any]
 """Keyword arguments of an attack."""
-
-EFFORTS: tuple[Effort, ...] = ("quick", "standard", "full")
-"""How hard audits and evaluations try, from low to high."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import cyclopts
 
+from convscope._registry import Effort
 from convscope.cli._gates import failed_gates, read_gates
 from convscope.cli._opened import opened_data, opened_network, words
 from convscope.cli._options import (
@@ -13,7 +14,6 @@ from convscope.cli._options import (
     NOWHERE,
     USUAL,
     CommonOptions,
-    Effort,
     OutputOptions,
     OwnNetwork,
     SplitName,

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import cyclopts
 
 from convscope._metrics import METRICS, gates_of
+from convscope._registry import Effort
 from convscope.cli._gates import failed_gates, read_gates
 from convscope.cli._opened import opened_network
 from convscope.cli._options import (
     NOTHING,
     USUAL,
     CommonOptions,
-    Effort,
     Flag,
     OwnNetwork,
     SplitName,

@@ -33,6 +33,7 @@ from convscope.cli._setting_values import shared_values, split_words
 from convscope.cli._settings import settings_written
 from convscope.errors import UsageError
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
+from convscope.visualizations import VISUALIZATION_RECIPES
 
 USUAL_METHODS = ["grad-cam", "occlusion"]
 
@@ -70,7 +71,7 @@ def inspect(
             class by name or number.
         units: What to maximize: logits, logits:3, pool2:0-9. Takes --steps of the recipe.
         at: Where in a map: center (the default), mean, or ROW,COLUMN such as 3,4.
-        recipe: gaussian-gradient, l2-blur, zero-l2, noise-adam, pca, spectrum, fourier.
+        recipe: How images of units are optimized: see the list above.
         judge: An independently trained model that predicts the pictures' classes.
         trust: Evaluate explanations on test images of --data.
         data: digits, mnist, cifar10, shapes, pets, folder:DIRECTORY: training images for priors
@@ -208,12 +209,13 @@ def refuse_others(mode: str, given: dict[str, object]) -> None:
 
 
 def register(app: cyclopts.App) -> None:
-    """Add the command."""
+    """Add the command; its lists are those of the registries, entries of run time included."""
     group = cyclopts.App(
         name="inspect",
         help="Look into a classifier: explain images, maximize units, evaluate explanations.\n\n"
         f"Methods of --show: {', '.join((*LAYER_VIEWS, *EXPLANATIONS))}. Each has its page: "
-        "`convscope inspect METHOD --help`.",
+        "`convscope inspect METHOD --help`.\n\n"
+        f"Recipes of --units: {', '.join(VISUALIZATION_RECIPES)}.",
     )
     group.default(inspect)
     register_explanations(group)

@@ -12,12 +12,11 @@ from convscope.cli._output import (
     SCREENFUL,
     counted,
     emit,
-    progress,
     say,
-    shares_of_work,
     showing_progress,
     table,
     warn,
+    watching,
     wrote,
 )
 from convscope.cli._settings import arguments_of
@@ -50,7 +49,6 @@ def look_at_images(
     import torch
 
     from convscope.data import select_images
-    from convscope.explanations import PASSES
     from convscope.pages import inspect_images, occlusion_rows, prediction_rows, write_images
 
     methods = list(settings)
@@ -65,8 +63,7 @@ def look_at_images(
     for note in chosen.notes:
         warn(note)
     aims = targets_of(classifier, targets, chosen.labels)
-    work_of = {name: PASSES.get(name, 2) for name in methods}
-    with progress(f"explaining {counted(len(chosen))}", total=100) as bar:
+    with watching(f"explaining {counted(len(chosen))}"):
         work = inspect_images(
             classifier,
             chosen.images,
@@ -75,7 +72,6 @@ def look_at_images(
             labels=chosen.labels,
             targets=aims,
             settings=settings,
-            on_progress=shares_of_work(bar, work_of, "explaining by"),
         )
     rows = prediction_rows(work)
     tables = {

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from convscope.cli._opened import opened_data
 from convscope.cli._options import Common, Output
-from convscope.cli._output import (
-    counted,
-    emit,
-    progress,
-    say,
-    shares_of_work,
-    table,
-    warn,
-    wrote,
-)
+from convscope.cli._output import counted, emit, say, table, warn, watching, wrote
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
@@ -54,19 +46,16 @@ def judge_methods(
     """
     import torch
 
-    from convscope.explanations import EXPLANATIONS, PASSES
-    from convscope.pages import (
-        passes_of_trust,
-        seconds_per_pass,
-        trust_on,
-        trust_rows,
-        write_trust,
-    )
+    from convscope.explanations import EXPLANATIONS, passes_per_map, trust_passes
+    from convscope.pages import seconds_per_pass, trust_on, trust_rows, write_trust
 
     large = min(classifier.input_shape[1:]) > SMALL
-    usual = [n for n in EXPLANATIONS if not (large and PASSES.get(n, 2) > MOST_PASSES_IF_LARGE)]
+    most_passes = MOST_PASSES_IF_LARGE if large else math.inf
+    usual = [name for name in EXPLANATIONS if passes_per_map(name) <= most_passes]
     if large and chosen is None:
-        out_of_it = [f"{n} ({PASSES[n]} passes per map)" for n in EXPLANATIONS if n not in usual]
+        out_of_it = [
+            f"{n} ({passes_per_map(n)} passes per map)" for n in EXPLANATIONS if n not in usual
+        ]
         say(f"for images of this size without {' and '.join(out_of_it)}; --show adds them")
     names = usual if chosen is None else chosen
     methods = {name: EXPLANATIONS[name] for name in names}
@@ -76,18 +65,17 @@ def judge_methods(
     )
     sample, dataset = opened.split, opened.dataset
     generator = torch.Generator().manual_seed(common.seed)
-    work = passes_of_trust(classifier, len(sample), {n: PASSES.get(n, 2) for n in methods})
+    work = trust_passes(classifier, len(sample), methods)
     seconds = sum(work.values()) * seconds_per_pass(classifier, sample.to_float())
     if seconds > WORTH_SAYING:
         say(f"about {duration(seconds)} for {counted(len(sample))}; --count and --show change that")
-    with progress("evaluating explanations", total=100) as bar:
+    with watching("evaluating explanations"):
         found = trust_on(
             classifier,
             sample,
             methods,
             classes=classifier.num_classes if opened.labelled else 0,
             generator=generator,
-            on_progress=shares_of_work(bar, work, "evaluating"),
         )
     lines = trust_rows(found)
     if common.as_json:

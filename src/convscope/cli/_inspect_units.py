@@ -11,11 +11,11 @@ from convscope.cli._options import Common, Output, check_number
 from convscope.cli._output import (
     SCREENFUL,
     emit,
-    progress,
     say,
     showing_progress,
     table,
     warn,
+    watching,
     wrote,
 )
 from convscope.cli._setting_values import values_of
@@ -42,7 +42,7 @@ class Units:
     Attributes:
         names: As typed, such as ``logits:3`` or ``pool2:0-9``.
         at: Where in a map: ``"center"``, ``"mean"`` or (row, column).
-        recipe: A name in `RECIPES`; by default the best that the data allow.
+        recipe: A name in `VISUALIZATION_RECIPES`; by default the best that the data allow.
         options: Settings of the recipe, as typed.
         data: Data set of reference images, if any.
         judge: An independently trained model, if any.
@@ -68,28 +68,28 @@ def look_at_units(classifier: Classifier, wish: Units, common: Common, output: O
     import torch
 
     from convscope.pages import effect_rows, unit_rows, write_units
-    from convscope.visualizations import RECIPES, chosen_recipe, neuron_images
+    from convscope.visualizations import VISUALIZATION_RECIPES, chosen_recipe, neuron_images
 
     known = STEPS
     if wish.recipe is not None:
-        known = settings_of(RECIPES[choose("recipe", wish.recipe, RECIPES)])
+        recipes = VISUALIZATION_RECIPES
+        known = settings_of(recipes[choose("recipe", wish.recipe, recipes)])
     settings = values_of(wish.recipe or "--units without --recipe", known, wish.options)
     check_number("--steps", settings.get("steps"))
     reference = reference_of(classifier, wish.data, common)
-    judge = None
+    evaluator = None
     if wish.judge is not None:
-        judge = opened_network(wish.judge, named=True, device=common.device)
+        evaluator = opened_network(wish.judge, named=True, device=common.device)
     made = chosen_recipe(wish.recipe, reference, **settings)
-    with progress(f"optimizing images of {wish.names}", total=float(made.settings["steps"])) as bar:
+    with watching(f"optimizing images of {wish.names}"):
         found = neuron_images(
             classifier,
             wish.names,
             at=wish.at,
             recipe=made,
             reference=reference,
-            judge=judge,
+            evaluator=evaluator,
             generator=torch.Generator().manual_seed(common.seed),
-            on_step=lambda k, rows: bar.advance(1 if k else 0),
         )
     rows = unit_rows(found)
     if found.layer == "logits":
@@ -107,8 +107,9 @@ def look_at_units(classifier: Classifier, wish: Units, common: Common, output: O
             table(list(effects[0]), cells, "logits change", most=SCREENFUL, written=kept)
     for flag in found.flags:
         warn(flag)
-    if found.judgement is not None:
-        say(f"the judge predicts {found.judgement.right} of {len(found.units)} as intended")
+    if found.held_out is not None:
+        correct = found.held_out.correct
+        say(f"a held-out evaluator classifies {correct} of {len(found.units)} as intended")
     if output.out is not None:
         title = f"Units of {wish.names.partition(':')[0]}"
         write_units(found, output.out, title=title, force=output.force, formats=output.kinds)

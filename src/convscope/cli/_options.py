@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Flag = Annotated[bool, cyclopts.Parameter(negative="")]
 Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="")]
 SplitName = Literal["train", "validation", "test", "all"]
-Effort = Literal["quick", "standard", "full"]
 Device = Literal["auto", "cpu", "cuda"]
 
 COMMON = cyclopts.Group("Common options", help="The same in every command that runs a network.")

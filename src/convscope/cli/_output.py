@@ -218,25 +218,6 @@ def watching(description: str) -> Iterator[Progress]:
             yield bar
 
 
-def shares_of_work(bar: Progress, work: dict[str, int], words: str) -> Callable[[str, float], None]:
-    """Pass (task, share of it) to a bar of 100, tasks weighted by their `work`."""
-    in_all = sum(work.values())
-    ends: dict[str, float] = {}
-    end = said = 0.0
-    for name, passes in work.items():
-        end += 100 * passes / in_all
-        ends[name] = end
-
-    def on_progress(name: str, share: float) -> None:
-        nonlocal said
-        reached = ends[name] - (1 - share) * 100 * work[name] / in_all
-        bar.describe(f"{words} {name}")
-        bar.advance(max(0.0, reached - said))
-        said = max(said, reached)
-
-    return on_progress
-
-
 @contextmanager
 def showing_progress(title: str) -> Iterator[None]:
     """A progress bar for whatever the block downloads or decodes.

@@ -1,4 +1,4 @@
-"""Where a classifier looks: maps over the pixels of an image, filters and feature maps.
+"""Explanations of classifiers: maps over the pixels of an image, filters and feature maps.
 
 Every entry of `EXPLANATIONS` is called as ``method(classifier, images, targets)`` and returns an
 `Explanation`; `LAYER_VIEWS` show what is inside, for no class in particular.
@@ -6,14 +6,13 @@ Every entry of `EXPLANATIONS` is called as ``method(classifier, images, targets)
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from convscope._registry import Registry, Spec, lazy
+from convscope._registry import EFFORTS, Effort, Registry, Spec, lazy
 
 if TYPE_CHECKING:
-    from convscope.explanations._evaluation import Trust, TrustRow, images_in_all, trust
     from convscope.explanations._faithfulness import Faithfulness, deletion_insertion
     from convscope.explanations._grad_cam import grad_cam, hires_cam, layer_cam
     from convscope.explanations._integrated_gradients import integrated_gradients
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
     from convscope.explanations._pointing import (
         Localization,
         Mosaics,
+        grid_pointing_game,
         localization,
         mosaics,
-        pointing,
     )
     from convscope.explanations._result import (
         Explanation,
@@ -42,18 +41,19 @@ if TYPE_CHECKING:
         weight_randomization,
     )
     from convscope.explanations._targets import Targets
+    from convscope.explanations._trust import Trust, TrustRow, total_images, trust, trust_passes
 
 __all__ = [
     "EXPLANATIONS",
     "LAYER_VIEWS",
     "OCCLUSION_PRESETS",
-    "PASSES",
     "Explanation",
     "ExplanationSpec",
     "Faithfulness",
     "FeatureMaps",
     "Filters",
     "LayerMaps",
+    "LayerViewSpec",
     "Localization",
     "Mosaics",
     "OcclusionTable",
@@ -65,40 +65,77 @@ __all__ = [
     "feature_maps",
     "filters",
     "grad_cam",
+    "grid_pointing_game",
     "hires_cam",
-    "images_in_all",
     "input_times_gradient",
     "integrated_gradients",
     "layer_cam",
     "localization",
     "mosaics",
     "occlusion",
-    "pointing",
+    "passes_per_map",
     "rise",
     "saliency",
     "smooth_grad",
     "spearman",
     "stability",
+    "total_images",
     "trust",
+    "trust_passes",
     "weight_randomization",
 ]
 
 
-@dataclass(frozen=True)
+def _every_effort() -> dict[Effort, Mapping[str, Any]]:
+    return {effort: {} for effort in EFFORTS}
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExplanationSpec(Spec):
-    """What `EXPLANATIONS` knows of a method."""
+    """What `EXPLANATIONS` knows of a method; the defaults are those of one without a record.
+
+    Attributes:
+        signed: Whether maps have values on both sides of zero, for and against a class; ``None``:
+            unknown, each `Explanation` of the method says it.
+        passes: About how many passes a map needs, there and back counted apart.
+        per_class: Whether each further class of an image costs passes.
+        takes_layer: Whether it looks at a layer: it has the setting ``layer``.
+        audit: Effort to the settings with which the method is shown in audits.
+        no_audit: Why it is in no audit, if `audit` is empty.
+        trusted: Efforts of the audits that put it to the tests of `trust`.
+    """
+
+    signed: bool | None = None
+    passes: int = 2
+    per_class: bool = True
+    takes_layer: bool = False
+    audit: Mapping[Effort, Mapping[str, Any]] = field(default_factory=_every_effort)
+    no_audit: str = ""
+    trusted: tuple[Effort, ...] = EFFORTS
 
 
-LAYER_VIEWS: Registry[Callable[..., Any], ExplanationSpec] = Registry(
+@dataclass(frozen=True, kw_only=True)
+class LayerViewSpec(Spec):
+    """What `LAYER_VIEWS` knows of a view.
+
+    Attributes:
+        takes_images: Whether it is called with images, or with the classifier alone.
+    """
+
+    takes_images: bool = True
+
+
+LAYER_VIEWS: Registry[Callable[..., Any], LayerViewSpec] = Registry(
     "convscope.explanations",
-    ExplanationSpec,
+    LayerViewSpec,
     {
-        "filters": ExplanationSpec(
+        "filters": LayerViewSpec(
             "_layers:filters",
-            "The filters of a convolution, each stretched to the full range of grey or color.",
+            "The filters of a convolution, each stretched to the full range of gray or color.",
             aliases=("filter", "kernels", "weights"),
+            takes_images=False,
         ),
-        "feature-maps": ExplanationSpec(
+        "feature-maps": LayerViewSpec(
             "_layers:feature_maps",
             "Activations of layers, with dead and selective maps pointed out.",
             aliases=("featuremaps", "feature-map", "activations", "maps"),
@@ -111,6 +148,63 @@ EXPLANATIONS: Registry[Callable[..., Explanation], ExplanationSpec] = Registry(
     "convscope.explanations",
     ExplanationSpec,
     {
+        "grad-cam": ExplanationSpec(
+            "_grad_cam:grad_cam",
+            "Activations of a layer, each map weighted by the mean of its gradient.",
+            aliases=("gradcam", "cam"),
+            signed=True,
+            takes_layer=True,
+        ),
+        "hires-cam": ExplanationSpec(
+            "_grad_cam:hires_cam",
+            "Activations of a layer times their gradient, place by place.",
+            aliases=("hirescam",),
+            signed=True,
+            takes_layer=True,
+            audit={"full": {}},
+            trusted=("full",),
+        ),
+        "layer-cam": ExplanationSpec(
+            "_grad_cam:layer_cam",
+            "Activations of a layer times the positive part of their gradient, place by place.",
+            aliases=("layercam",),
+            signed=True,
+            takes_layer=True,
+            audit={"full": {}},
+            trusted=("full",),
+        ),
+        "occlusion": ExplanationSpec(
+            "_occlusion:occlusion",
+            "Slide a window over the image and measure how the scores fall.",
+            aliases=("occlusion-sensitivity", "occlude"),
+            signed=True,
+            passes=50,
+            per_class=False,
+        ),
+        "integrated-gradients": ExplanationSpec(
+            "_integrated_gradients:integrated_gradients",
+            "Divide the change of a logit between two images among the pixels.",
+            aliases=("ig", "integratedgradients", "integrated-gradient"),
+            signed=True,
+            # Measured: 34 on MNIST, 87 and 114 on CIFAR-10 (12 to 24 images).
+            passes=100,
+        ),
+        "smooth-grad": ExplanationSpec(
+            "_saliency:smooth_grad",
+            "Gradients averaged over noisy copies of the image: saliency without its speckle.",
+            aliases=("smoothgrad",),
+            signed=False,
+            passes=33,
+            trusted=("full",),
+        ),
+        "rise": ExplanationSpec(
+            "_rise:rise",
+            "Show random soft pieces of the image and credit the pixels that were visible.",
+            signed=True,
+            passes=501,
+            per_class=False,
+            trusted=(),
+        ),
         "saliency": ExplanationSpec(
             "_saliency:saliency",
             "Largest absolute gradient of a logit over the color channels.",
@@ -122,59 +216,34 @@ EXPLANATIONS: Registry[Callable[..., Explanation], ExplanationSpec] = Registry(
                 "grad",
                 "saliency-map",
             ),
+            signed=False,
         ),
         "input-times-gradient": ExplanationSpec(
             "_saliency:input_times_gradient",
             "Pixels times the gradient of a logit, added up over the color channels.",
             aliases=("inputxgradient", "input-x-gradient", "gradient-x-input", "gradxinput"),
-        ),
-        "smooth-grad": ExplanationSpec(
-            "_saliency:smooth_grad",
-            "Gradients averaged over noisy copies of the image: saliency without its speckle.",
-            aliases=("smoothgrad",),
-        ),
-        "integrated-gradients": ExplanationSpec(
-            "_integrated_gradients:integrated_gradients",
-            "Share the change of a logit between two images out among the pixels.",
-            aliases=("ig", "integratedgradients", "integrated-gradient"),
-        ),
-        "grad-cam": ExplanationSpec(
-            "_grad_cam:grad_cam",
-            "Activations of a layer, each map weighted by the mean of its gradient.",
-            aliases=("gradcam", "cam"),
-        ),
-        "hires-cam": ExplanationSpec(
-            "_grad_cam:hires_cam",
-            "Activations of a layer times their gradient, place by place.",
-            aliases=("hirescam",),
-        ),
-        "layer-cam": ExplanationSpec(
-            "_grad_cam:layer_cam",
-            "Activations of a layer times the positive part of their gradient, place by place.",
-            aliases=("layercam",),
-        ),
-        "occlusion": ExplanationSpec(
-            "_occlusion:occlusion",
-            "Slide a window over the image and watch the scores fall.",
-            aliases=("occlusion-sensitivity", "occlude"),
-        ),
-        "rise": ExplanationSpec(
-            "_rise:rise",
-            "Show random soft pieces of the image and credit the pixels that were in sight.",
+            signed=True,
+            trusted=("full",),
         ),
     },
     beside=LAYER_VIEWS,
 )
+"""Methods by name, those first that point at objects best: the order of tables and reports."""
 
 
-PASSES = {
-    "smooth-grad": 33,
-    "integrated-gradients": 100,
-    "occlusion": 50,
-    "rise": 501,
-}
-"""About how many passes a method needs per image, where more than two: for estimates of time.
-Those of integrated gradients were 34 on MNIST and 87 and 114 on CIFAR-10 (12 to 24 images)."""
+def passes_per_map(method: str) -> int:
+    """About how many passes a map of a method needs: for estimates of time.
+
+    Args:
+        method: A name in `EXPLANATIONS`; of any other name, that of one forward and one backward
+            pass is assumed.
+
+    Example:
+        >>> passes_per_map("saliency"), passes_per_map("rise"), passes_per_map("my-own")
+        (2, 501, 2)
+    """
+    known = EXPLANATIONS.specs().get(method)
+    return ExplanationSpec.passes if known is None else known.passes
 
 
 if not TYPE_CHECKING:
@@ -189,9 +258,9 @@ if not TYPE_CHECKING:
             "_rise": "rise",
             "_saliency": "input_times_gradient saliency smooth_grad",
             "_targets": "Targets",
-            "_evaluation": "Trust TrustRow images_in_all trust",
+            "_trust": "Trust TrustRow total_images trust trust_passes",
             "_faithfulness": "Faithfulness deletion_insertion",
-            "_pointing": "Localization Mosaics localization mosaics pointing",
+            "_pointing": "Localization Mosaics localization mosaics grid_pointing_game",
             "_sanity": "Randomization spearman stability weight_randomization",
         },
     )

@@ -1,8 +1,9 @@
-"""Which regions of a layer's maps speak for a class?"""
+"""Class activation maps of a layer: Grad-CAM, HiResCAM, LayerCAM."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -18,9 +19,22 @@ from convscope.explanations._result import Explanation
 from convscope.explanations._targets import Targets, known_targets, targets_of
 from convscope.types import Images
 
-Weigh = Callable[[Tensor, Tensor], Tensor]
-"""From activations and gradient ``(batch, map, height, width)``: weights of maps ``(batch, map)``,
-or the relevance of places ``(batch, height, width)``."""
+
+@dataclass(frozen=True)
+class _Rule:
+    """How a method makes maps of activations and gradients.
+
+    Attributes:
+        method: Its name.
+        reduce: From activations and the gradient of one class, both ``(batch, map, height,
+            width)``, what is kept of them, ``(batch, ...)``.
+        combine: From what is kept of all classes, ``(batch, target, kept)``, and the activations,
+            maps ``(batch, target, height * width)``.
+    """
+
+    method: str
+    reduce: Callable[[Tensor, Tensor], Tensor]
+    combine: Callable[[Tensor, Tensor], Tensor]
 
 
 @checked
@@ -62,7 +76,7 @@ def grad_cam(
     Source:
         Selvaraju et al., "Grad-CAM", 2017; the ReLU of its equation 2 is left to the picture.
     """
-    return _cam("grad-cam", _mean_gradient, classifier, images, targets, layer)
+    return _cam(_GRAD_CAM, classifier, images, targets, layer)
 
 
 @checked
@@ -98,15 +112,15 @@ def hires_cam(
         ...                           torch.nn.Linear(4, 2, bias=False))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> images = torch.rand(3, 1, 2, 2)
-        >>> found = hires_cam(classifier, images, "all", layer="0")
-        >>> torch.allclose(found.maps.sum(dim=(2, 3)), net(images))
+        >>> relevance = hires_cam(classifier, images, "all", layer="0")
+        >>> torch.allclose(relevance.maps.sum(dim=(2, 3)), net(images))
         True
 
     Source:
         Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of
         convolutional neural networks", 2020, equation 6.
     """
-    return _cam("hires-cam", _product, classifier, images, targets, layer)
+    return _cam(_HIRES_CAM, classifier, images, targets, layer)
 
 
 @checked
@@ -149,28 +163,41 @@ def layer_cam(
         Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization",
         2021, equations 5 and 6; one layer here, no fusion of several.
     """
-    return _cam("layer-cam", _positive_product, classifier, images, targets, layer)
+    return _cam(_LAYER_CAM, classifier, images, targets, layer)
 
 
 def _mean_gradient(activations: Tensor, gradient: Tensor) -> Tensor:
+    """Weights of maps, ``(batch, map)``."""
     return gradient.mean(dim=(2, 3))
 
 
 def _product(activations: Tensor, gradient: Tensor) -> Tensor:
+    """Relevance of places, ``(batch, height, width)``."""
     return (gradient * activations).sum(dim=1)
 
 
 def _positive_product(activations: Tensor, gradient: Tensor) -> Tensor:
+    """Relevance of places by positive gradients, ``(batch, height, width)``."""
     return (gradient.clamp_min(0) * activations).sum(dim=1)
 
 
+def _weighted_sum(weights: Tensor, activations: Tensor) -> Tensor:
+    """Sum over maps of weight times activation."""
+    return torch.bmm(weights, activations.flatten(2))
+
+
+def _relevance(relevance: Tensor, activations: Tensor) -> Tensor:
+    """Relevance of places is the map already."""
+    return relevance
+
+
+_GRAD_CAM = _Rule("grad-cam", _mean_gradient, _weighted_sum)
+_HIRES_CAM = _Rule("hires-cam", _product, _relevance)
+_LAYER_CAM = _Rule("layer-cam", _positive_product, _relevance)
+
+
 def _cam(
-    method: str,
-    weigh: Weigh,
-    classifier: Classifier,
-    images: Images,
-    targets: Targets,
-    layer: str | None,
+    rule: _Rule, classifier: Classifier, images: Images, targets: Targets, layer: str | None
 ) -> Explanation:
     known = known_targets(classifier, images, targets)
     small: Tensor | None = None
@@ -179,25 +206,24 @@ def _cam(
         name = probe.last_spatial_layer() if layer is None else plain_name(layer)
         remark = probe.require_maps(name)
         kind = probe.kind(name)
-        reduce = partial(_reduced, name, weigh)
+        reduce = partial(_reduced, name, rule.reduce)
         for rows in chunks(probe, len(images)):
             own = None if known is None else known[rows].to(images.device)
-            seen = probe.layer_gradients(name, images[rows.to(images.device)], own, reduce=reduce)
-            maps = seen.gradients
-            if weigh is _mean_gradient:
-                maps = torch.bmm(maps, seen.activations.flatten(2))
-            maps = maps.view(*maps.shape[:2], *seen.activations.shape[2:])
+            part = probe.layer_gradients(name, images[rows.to(images.device)], own, reduce=reduce)
+            maps = rule.combine(part.gradients, part.activations)
+            maps = maps.view(*maps.shape[:2], *part.activations.shape[2:])
             small = maps.new_empty(len(images), *maps.shape[1:]) if small is None else small
             small[rows[0] : rows[-1] + 1] = maps
-            logits.append(seen.logits)
-            classes.append(targets_of(own, seen.logits))
+            logits.append(part.logits)
+            classes.append(targets_of(own, part.logits))
     assert small is not None
     size = (images.shape[2], images.shape[3])
     return Explanation(
         images=images,
         maps=F.interpolate(small, size=size, mode="bilinear", align_corners=False),
         targets=torch.cat(classes),
-        method=method,
+        method=rule.method,
+        signed=True,
         class_names=classifier.class_names,
         logits=torch.cat(logits),
         layer=name,
@@ -208,12 +234,21 @@ def _cam(
     )
 
 
-def _reduced(layer: str, weigh: Weigh, activations: Tensor, gradient: Tensor) -> Tensor:
-    """One class: weights of maps ``(batch, map)``, or relevance of places ``(batch, place)``."""
+def _reduced(
+    layer: str,
+    reduce: Callable[[Tensor, Tensor], Tensor],
+    activations: Tensor,
+    gradient: Tensor,
+) -> Tensor:
+    """What is kept of one class, ``(batch, kept)``.
+
+    Raises:
+        ModelContractError: M15 if the layer's outputs are no maps.
+    """
     if activations.ndim != 4:
         raise ModelContractError(
             f"layer {layer!r} has outputs of shape {tuple(activations.shape[1:])}",
             code="M15",
             expected="a layer of maps: (map, height, width)",
         )
-    return weigh(activations, gradient).flatten(1)
+    return reduce(activations, gradient).flatten(1)

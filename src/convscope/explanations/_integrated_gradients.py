@@ -1,4 +1,4 @@
-"""Gradients integrated along the straight line from an uninformative image."""
+"""Integrated gradients: along the straight line from an uninformative image."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def integrated_gradients(
     tolerance: float | None = 0.02,
     most_steps: int = 128,
 ) -> Explanation:
-    """Share the change of a logit between two images out among the pixels.
+    """Divide the change of a logit between two images among the pixels.
 
     The maps should add up to ``logit(image) - logit(baseline)``. Where they miss it by more than
-    `tolerance`, the integral is done again with twice the steps, for those only.
+    `tolerance`, the integral is computed again with twice the steps, for those only.
 
     Args:
         classifier: The classifier to explain.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         targets: ``None``: the predicted class; a class; one per image; or ``"all"``.
         baseline: Where the line starts: each image's ``"mean"`` color (a black image is nearly
-            useless: insertion minus deletion 0.03 against 0.24 on CIFAR-10), ``"blur"``, a grey
+            useless: insertion minus deletion 0.03 against 0.24 on CIFAR-10), ``"blur"``, a gray
             level, or images.
         steps: Points of the Gauss-Legendre quadrature to begin with.
         tolerance: Largest accepted relative error of the sum; ``None``: whatever it is.
@@ -60,8 +60,8 @@ def integrated_gradients(
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2, bias=False))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> images = torch.rand(3, 1, 2, 2)
-        >>> found = integrated_gradients(classifier, images, "all", baseline=0.0)
-        >>> torch.allclose(found.maps.sum(dim=(2, 3)), net(images), atol=1e-5)
+        >>> shares = integrated_gradients(classifier, images, "all", baseline=0.0)
+        >>> torch.allclose(shares.maps.sum(dim=(2, 3)), net(images), atol=1e-5)
         True
 
     Source:
@@ -89,21 +89,21 @@ def _explain(
     most_steps: int,
 ) -> Explanation:
     """One block of images."""
-    thin, words = blank(baseline, images, "baseline")
-    origin = thin.expand_as(images)
+    start, words = blank(baseline, images, "baseline")
+    origin = start.expand_as(images)
     with classifier.probe() as probe:
         logits = probe.logits(images)
-        found = targets_of(known, logits)
+        classes = targets_of(known, logits)
         changes = logits - probe.logits(origin)
         size = changes.abs().amax(dim=1, keepdim=True).clamp_min(1e-12)
-        change = picked(changes, found)
+        change = picked(changes, classes)
         last = most_steps if tolerance is not None else 0
         done, rest = 0, len(images) * _points_at_most(steps, last)
         with stage(0.0, len(images) * steps / max(rest, 1)):
-            maps = _integral(probe, images, origin, found, steps)
+            maps = _integral(probe, images, origin, classes, steps)
         done += len(images) * steps
         error = (maps.sum(dim=(2, 3)) - change).abs() / size
-        used, points = torch.full_like(found, steps), 2 * steps
+        used, points = torch.full_like(classes, steps), 2 * steps
         while tolerance is not None and points <= most_steps:
             poor = error > tolerance
             rows = poor.any(dim=1).nonzero()[:, 0]
@@ -111,7 +111,7 @@ def _explain(
                 break
             rest = len(rows) * _points_at_most(points, last)
             with stage(done / (done + rest), (done + len(rows) * points) / (done + rest)):
-                again = _integral(probe, images[rows], origin[rows], found[rows], points)
+                again = _integral(probe, images[rows], origin[rows], classes[rows], points)
             done += len(rows) * points
             # Only what was poor is replaced, so that a map does not depend on the other targets.
             redo = poor[rows]
@@ -123,8 +123,9 @@ def _explain(
     return Explanation(
         images=images,
         maps=maps,
-        targets=found,
+        targets=classes,
         method="integrated-gradients",
+        signed=True,
         class_names=classifier.class_names,
         logits=logits,
         settings={"baseline": words, "steps": steps},

@@ -21,10 +21,10 @@ from convscope.types import Images
 def filters(
     classifier: Classifier, layer: str | None = None, *, seen_map: int | None = None
 ) -> Filters:
-    """The filters of a convolution, each stretched to the full range of grey or color.
+    """The filters of a convolution, each stretched to the full range of gray or color.
 
-    Filters that see three color channels become color pictures. Deeper ones see many maps; their
-    picture is the slice that looks at one of them.
+    Filters of three color channels become color pictures. Deeper filters have many channels; their
+    picture is the slice for one of them.
 
     Args:
         classifier: The classifier to look into.
@@ -36,7 +36,8 @@ def filters(
 
     Raises:
         UnknownLayer: If `layer` is not a 2-D convolution of the network.
-        UsageError: If the filters do not see a map of that number.
+        UsageError: If the filters have no input map of that number.
+        ModelContractError: M15 if the network has no convolution.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten())
@@ -90,7 +91,7 @@ def filters(
 
 
 def _stretched(weights: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Each filter to [0, 1]; a constant one to mid-grey."""
+    """Each filter to [0, 1]; a constant one to mid-gray."""
     spread = (high - low)[:, None, None, None]
     stretched = (weights - low[:, None, None, None]) / torch.where(spread > 0, spread, 1)
     return torch.where(spread > 0, stretched, torch.full_like(stretched, 0.5))
@@ -141,9 +142,9 @@ def feature_maps(
             names = [plain_name(x) for x in ([layers] if isinstance(layers, str) else layers)]
         for name in names:
             probe.require_maps(name)
-        found = probe.activations_of(names, images)
+        activations = probe.activations_of(names, images)
         kinds = {name: probe.kind(name) for name in names}
-    for name, maps in found.items():
+    for name, maps in activations.items():
         if maps.ndim != 4:
             raise ModelContractError(
                 f"layer {name!r} has outputs of shape {tuple(maps.shape[1:])}",
@@ -152,7 +153,7 @@ def feature_maps(
             )
     return FeatureMaps(
         images=images,
-        layers=tuple(_described(name, kinds[name], found[name]) for name in names),
+        layers=tuple(_described(name, kinds[name], activations[name]) for name in names),
         cost=probe.cost(),
     )
 

@@ -1,8 +1,9 @@
-"""Images with parts hidden: what hides them, and logits of lazily generated images in chunks."""
+"""Images with parts hidden: fills, and logits of lazily generated images in chunks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,8 +14,8 @@ from convscope.probe import Probe, rows_per_chunk
 from convscope.progress import announce
 from convscope.types import Images, Logits
 
-Fill = float | str | Tensor
-"""A grey level, each image's ``"mean"`` color, the image ``"blur"``-red, or images."""
+Fill = float | Literal["mean", "blur"] | Tensor
+"""A gray level, each image's ``"mean"`` color, the image ``"blur"``-red, or images."""
 
 
 def blank(fill: Fill, images: Images, name: str = "fill") -> tuple[Tensor, str]:
@@ -53,19 +54,22 @@ def blank(fill: Fill, images: Images, name: str = "fill") -> tuple[Tensor, str]:
         return gaussian_blur(images, max(images.shape[2:]) / 10), "blur"
     if not 0 <= fill <= 1:
         raise UsageError(f"{name} is {fill}", code="U05", expected="a gray level from 0 to 1")
-    return images.new_full((count, 1, 1, 1), fill), f"grey {fill:g}"
+    return images.new_full((count, 1, 1, 1), fill), f"gray {fill:g}"
 
 
 def chunks(probe: Probe, count: int) -> Iterator[Tensor]:
-    """The numbers 0 to `count` - 1, in pieces that run well through the network."""
+    """The numbers 0 to `count` - 1, in pieces that run well through the network.
+
+    Announces the share of them that is done.
+    """
     size = rows_per_chunk(probe.classifier.input_shape, probe.classifier.device)
     for start in range(0, count, size):
         yield torch.arange(start, min(start + size, count))
         announce(min(start + size, count) / count)
 
 
-def painted_logits(probe: Probe, count: int, decode: Callable[[Tensor], Tensor]) -> Logits:
-    """Logits of the images ``paint(numbers)``, without ever holding all of them.
+def lazy_logits(probe: Probe, count: int, decode: Callable[[Tensor], Tensor]) -> Logits:
+    """Logits of the images ``decode(numbers)``, without ever holding all of them.
 
     Args:
         probe: An open probe.
@@ -75,9 +79,9 @@ def painted_logits(probe: Probe, count: int, decode: Callable[[Tensor], Tensor])
     Returns:
         ``(count, class)``.
     """
-    found = []
+    parts = []
     with torch.inference_mode(False), torch.no_grad():
         for numbers in chunks(probe, count):
             images = decode(numbers)
-            found.append(probe.forward(images).to(images.device))
-    return torch.cat(found)
+            parts.append(probe.forward(images).to(images.device))
+    return torch.cat(parts)

@@ -1,8 +1,9 @@
-"""What happens to the answer when a window of the image is hidden?"""
+"""Occlusion: the fall of a score while a window of the image is hidden."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
-from convscope.explanations._masking import Fill, blank, painted_logits
+from convscope.explanations._masking import Fill, blank, lazy_logits
 from convscope.explanations._result import Explanation, OcclusionTable
 from convscope.explanations._streamed import part_of, streamed
 from convscope.explanations._targets import Targets, known_targets, picked, targets_of
@@ -20,7 +21,7 @@ OCCLUSION_PRESETS: dict[str, dict[str, int | float]] = {
     "12/4": {"window": 12, "stride": 4, "fill": 0.5},
     "14/7": {"window": 14, "stride": 7, "fill": 0.5},
 }
-"""Windows of the course documents: side and stride in pixels, mid-grey."""
+"""Windows of the course documents: side and stride in pixels, mid-gray."""
 
 
 @checked
@@ -33,9 +34,9 @@ def occlusion(
     window: int | tuple[int, int] | None = None,
     stride: int | tuple[int, int] | None = None,
     fill: Fill | None = None,
-    score: str = "logit",
+    score: Literal["logit", "probability"] = "logit",
 ) -> Explanation:
-    """Slide a window over the image and watch the scores fall.
+    """Slide a window over the image and measure how the scores fall.
 
     One pass of ``batch * (positions + 1)`` images serves every class. Positions run from left to
     right, then from top to bottom; the last window of a row or column is moved back to the border
@@ -46,11 +47,11 @@ def occlusion(
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         targets: ``None``: the predicted class; a class; one per image; or ``"all"``.
         preset: ``"12/4"`` or ``"14/7"``: window and stride of the course documents, filled with
-            mid-grey. The other settings override it.
+            mid-gray. The other settings override it.
         window: Side of the window in pixels, or (height, width). By default a quarter of the
             image.
         stride: How far it moves, in pixels. By default half of the window.
-        fill: What the window shows: a grey level in [0, 1], ``"mean"`` (each image's mean color,
+        fill: What the window shows: a gray level in [0, 1], ``"mean"`` (each image's mean color,
             the default), ``"blur"``, or images of the same shape.
         score: Whether maps count logits or probabilities.
 
@@ -83,71 +84,81 @@ def occlusion(
     choose("score", score, ("logit", "probability"))
     height, width = images.shape[2:]
     sides = _pair(window, (max(1, height // 4), max(1, width // 4)))
-    steps = _pair(stride, (max(1, sides[0] // 2), max(1, sides[1] // 2)))
-    windows = _windows((height, width), sides, steps)
+    strides = _pair(stride, (max(1, sides[0] // 2), max(1, sides[1] // 2)))
+    windows = _windows((height, width), sides, strides)
     hidden = _masks(windows, (height, width)).to(images.device)
-    decode = "mean" if fill is None else fill
-    blank(decode, images[:1] if isinstance(decode, str | float | int) else images)
-    everywhere = _Everywhere(windows, hidden, sides, steps, score)
+    filled: Fill = "mean" if fill is None else fill
+    blank(filled, images[:1] if isinstance(filled, str | float | int) else images)
+    sweep = _Sweep(windows, hidden, sides, strides, score)
 
     def explain(some: Images, targets: Tensor | None, rows: slice) -> Explanation:
-        return _explain(classifier, some, targets, everywhere, part_of(decode, rows, len(images)))
+        return _explain(classifier, some, targets, sweep, part_of(filled, rows, len(images)))
 
     return streamed(images, known, explain)
 
 
 @dataclass(frozen=True)
-class _Everywhere:
-    """What is the same for all images."""
+class _Sweep:
+    """Positions of the window, and what is scored: the same for all images.
+
+    Attributes:
+        windows: ``(position, 4)``, top, left, bottom and right.
+        hidden: ``(position, height, width)``, True inside the window.
+        sides: Height and width of the window in pixels.
+        strides: How far it moves, downwards and to the right, in pixels.
+        score: What falls.
+    """
 
     windows: Tensor
     hidden: Tensor
     sides: tuple[int, int]
-    steps: tuple[int, int]
-    score: str
+    strides: tuple[int, int]
+    score: Literal["logit", "probability"]
 
 
 def _explain(
-    classifier: Classifier, images: Images, known: Tensor | None, same: _Everywhere, fill: Fill
+    classifier: Classifier, images: Images, known: Tensor | None, sweep: _Sweep, fill: Fill
 ) -> Explanation:
     """One block of images."""
-    windows, hidden, score = same.windows, same.hidden, same.score
-    paints, words = blank(fill, images)
+    windows, hidden = sweep.windows, sweep.hidden
+    blanks, words = blank(fill, images)
     count, positions = len(images), len(windows)
     height, width = images.shape[2:]
 
     def decode(numbers: Tensor) -> Tensor:
         rows, where = numbers // positions, numbers % positions
-        return torch.where(hidden[where, None], paints[rows], images[rows])
+        return torch.where(hidden[where, None], blanks[rows], images[rows])
 
     with classifier.probe() as probe:
         logits = probe.logits(images)
-        occluded = painted_logits(probe, count * positions, decode).view(count, positions, -1)
-    found = targets_of(known, logits)
-    clean, shown = logits.softmax(dim=1), occluded.softmax(dim=2)
-    whole, parts = (logits, occluded) if score == "logit" else (clean, shown)
-    drops = picked(whole[:, None] - parts, found)
-    share = hidden.flatten(1).to(drops.dtype)
-    heat = torch.einsum("npk,pq->nkq", drops, share) / share.sum(dim=0)
+        occluded = lazy_logits(probe, count * positions, decode).view(count, positions, -1)
+    classes = targets_of(known, logits)
+    clean, covered = logits.softmax(dim=1), occluded.softmax(dim=2)
+    whole, parts = (logits, occluded) if sweep.score == "logit" else (clean, covered)
+    drops = picked(whole[:, None] - parts, classes)
+    covers = hidden.flatten(1).to(drops.dtype)
+    # (image n, position p, class k) x (position p, pixel q): mean over the windows on a pixel.
+    heat = torch.einsum("npk,pq->nkq", drops, covers) / covers.sum(dim=0)
     return Explanation(
         images=images,
-        maps=heat.view(*found.shape, height, width),
-        targets=found,
+        maps=heat.view(*classes.shape, height, width),
+        targets=classes,
         method="occlusion",
+        signed=True,
         class_names=classifier.class_names,
         logits=logits,
         settings={
-            "window": f"{same.sides[0]} x {same.sides[1]}",
-            "stride": same.steps[0],
+            "window": f"{sweep.sides[0]} x {sweep.sides[1]}",
+            "stride": sweep.strides[0],
             "fill": words,
         },
         table=OcclusionTable(
             windows=windows,
-            probabilities=shown,
+            probabilities=covered,
             clean=clean,
-            labels=found[:, 0],
-            window=same.sides,
-            stride=same.steps,
+            labels=classes[:, 0],
+            window=sweep.sides,
+            stride=sweep.strides,
             fill=words,
         ),
         cost=probe.cost(),
@@ -160,24 +171,24 @@ def _pair(value: int | tuple[int, int] | None, default: tuple[int, int]) -> tupl
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
-def _windows(size: tuple[int, int], sides: tuple[int, int], steps: tuple[int, int]) -> Tensor:
+def _windows(size: tuple[int, int], sides: tuple[int, int], strides: tuple[int, int]) -> Tensor:
     """Top, left, bottom, right of every position, ``(position, 4)``."""
-    for side, step, length, name in zip(sides, steps, size, ("height", "width"), strict=True):
+    for side, stride, length, name in zip(sides, strides, size, ("height", "width"), strict=True):
         if not 1 <= side <= length:
             raise UsageError(
                 f"the window's {name} is {side}",
                 code="U05",
                 expected=f"1 to {length}, the image's {name}",
             )
-        if not 1 <= step <= side:
+        if not 1 <= stride <= side:
             raise UsageError(
-                f"stride {step} with a window of {side} pixels",
+                f"stride {stride} with a window of {side} pixels",
                 code="U05",
                 expected=f"1 to {side}: a larger stride leaves pixels that are never hidden",
             )
     tops, lefts = (
-        [*range(0, length - side, step), length - side]
-        for side, step, length in zip(sides, steps, size, strict=True)
+        [*range(0, length - side, stride), length - side]
+        for side, stride, length in zip(sides, strides, size, strict=True)
     )
     return torch.tensor([(t, x, t + sides[0], x + sides[1]) for t in tops for x in lefts])
 

@@ -1,4 +1,4 @@
-"""What explanations give back: numbers with names. Pictures are made of them elsewhere."""
+"""Result types of explanation methods and layer views."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from convscope.types import ClassHeatmaps, Images, Logits
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OcclusionTable:
-    """What the network said at every position of an occluding window.
+    """Predictions with the window of occlusion at every position.
 
     Attributes:
         windows: ``(position, 4)``: top, left, bottom, right in pixels (bottom and right are one
@@ -57,7 +57,7 @@ class OcclusionTable:
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Explanation:
-    """Where a network looked: one map per image and target.
+    """Explanation maps: one per image and target.
 
     Maps of other libraries are welcome: see `wrap`.
 
@@ -67,6 +67,8 @@ class Explanation:
         targets: ``(batch, target)``, the class that each map is about.
         method: Name of the method, such as ``"grad-cam"`` or ``"captum.LRP"``.
         class_names: One name per class.
+        signed: Whether the method has values for and against a class, on both sides of zero; it
+            decides the colors of figures, whatever values these maps have.
         logits: ``(batch, class)`` of the images, where the method saw them.
         layer: The layer that was looked at, for methods that look at one.
         layer_kind: Class of that module.
@@ -76,7 +78,7 @@ class Explanation:
             the layer's own size).
         table: Per-position probabilities, for occlusion.
         cost: Forwards, backwards, seconds.
-        remarks: What the method noticed: ``"axes-unverified"`` if it could not follow which axes
+        remarks: What the method found out: ``"axes-unverified"`` if it could not follow which axes
             of the layer are rows and columns.
     """
 
@@ -85,6 +87,7 @@ class Explanation:
     targets: Int[Tensor, "batch target"]
     method: str
     class_names: tuple[str, ...]
+    signed: bool = True
     logits: Logits | None = None
     layer: str | None = None
     settings: dict[str, float | int | str | bool] = field(default_factory=dict)
@@ -111,16 +114,16 @@ class Explanation:
 
         A network that rounds inside has no gradient, and a map of zeros says nothing.
         """
-        found = []
+        flags = []
         for what, values in (("maps", self.maps), ("logits", self.logits)):
             if values is not None:
                 bad = int((~values.flatten(1).isfinite().all(dim=1)).sum())
                 if bad:
-                    found.append(f"nonfinite-{what}: of {bad} of {len(values)} images")
+                    flags.append(f"nonfinite-{what}: of {bad} of {len(values)} images")
         zero = int((self.maps.flatten(1) == 0).all(dim=1).sum())
         if zero:
-            found.append(f"zero-maps: of {zero} of {len(self.maps)} images")
-        return (*self.remarks, *found)
+            flags.append(f"zero-maps: of {zero} of {len(self.maps)} images")
+        return (*self.remarks, *flags)
 
     @classmethod
     def wrap(
@@ -131,6 +134,7 @@ class Explanation:
         *,
         method: str,
         targets: Targets = None,
+        signed: bool = True,
     ) -> Explanation:
         """Take maps that another library made, so that they can be drawn and judged.
 
@@ -140,7 +144,8 @@ class Explanation:
             maps: An array or tensor ``(batch, height, width)``, or with a target or channel axis
                 before the last two. With one target, several channels are added up.
             method: What to call it, such as ``"captum.LRP"``.
-            targets: Whom the maps are about, as for the methods of this package.
+            targets: Which classes the maps explain, as for the methods of this package.
+            signed: Whether the method has values below zero, which speak against a class.
 
         Raises:
             UsageError: U11 if shapes do not fit or maps hold NaN.
@@ -149,20 +154,20 @@ class Explanation:
             >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
             >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
             >>> images = torch.rand(3, 1, 2, 2)
-            >>> foreign = Explanation.wrap(classifier, images, images[:, 0], method="own")
-            >>> foreign.maps.shape
+            >>> external = Explanation.wrap(classifier, images, images[:, 0], method="own")
+            >>> external.maps.shape
             torch.Size([3, 1, 2, 2])
         """
         known = known_targets(classifier, images, targets)
         with classifier.probe() as probe:
             logits = probe.logits(images)
-        found = targets_of(known, logits)
+        classes = targets_of(known, logits)
         tensor = torch.as_tensor(maps, dtype=torch.float32).detach()
         if tensor.ndim == 3:
             tensor = tensor[:, None]
-        if tensor.ndim == 4 and found.shape[1] == 1 and tensor.shape[1] == images.shape[1]:
+        if tensor.ndim == 4 and classes.shape[1] == 1 and tensor.shape[1] == images.shape[1]:
             tensor = tensor.sum(dim=1, keepdim=True)
-        expected = (*found.shape, *images.shape[2:])
+        expected = (*classes.shape, *images.shape[2:])
         if tuple(tensor.shape) != expected or not bool(tensor.isfinite().all()):
             raise UsageError(
                 f"maps have shape {tuple(tensor.shape)}"
@@ -173,9 +178,10 @@ class Explanation:
         return cls(
             images=images,
             maps=tensor,
-            targets=found,
+            targets=classes,
             method=method,
             class_names=classifier.class_names,
+            signed=signed,
             logits=logits,
         )
 
@@ -222,9 +228,9 @@ class LayerMaps:
         low: ``(map,)``, smallest activation over the batch.
         high: ``(map,)``, largest.
         dead: ``(map,)``, True where a map is the same number everywhere for every image.
-        selectivity: ``(map,)``, between -1 and 1: (m - r) / (|m| + |r|), with m the mean activation
-            for the image that a map likes best and r its mean for the others; 0 for a dead map or
-            a single image.
+        selectivity: ``(map,)``, between -1 and 1: (m - r) / (|m| + |r|), with m the largest mean
+            activation for an image and r the mean for the others; 0 for a dead map or a single
+            image.
         most_selective: ``(map,)``, indices of maps from most to least selective.
         layer_kind: Class of the module.
     """
@@ -247,7 +253,7 @@ class LayerMaps:
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureMaps:
-    """What the layers of a network answer to a batch of images.
+    """Feature maps of several layers for a batch of images.
 
     Attributes:
         images: ``(batch, channel, height, width)``.

@@ -1,8 +1,9 @@
-"""What do random pieces of the image say?"""
+"""RISE: scores of random soft pieces of the image, credited to their pixels."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from convscope._arguments import checked
 from convscope._random import source
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
-from convscope.explanations._masking import Fill, blank, painted_logits
+from convscope.explanations._masking import Fill, blank, lazy_logits
 from convscope.explanations._result import Explanation
 from convscope.explanations._streamed import part_of, streamed
 from convscope.explanations._targets import Targets, known_targets, picked, targets_of
@@ -29,10 +30,10 @@ def rise(
     cells: int | None = None,
     keep: float = 0.5,
     fill: Fill = "mean",
-    score: str = "probability",
+    score: Literal["logit", "probability"] = "probability",
     generator: Generator | None = None,
 ) -> Explanation:
-    """Show random soft pieces of the image and credit the pixels that were in sight.
+    """Show random soft pieces of the image and credit the pixels that were visible.
 
     Needs no gradients. All images and classes share the masks.
 
@@ -43,14 +44,14 @@ def rise(
             same number of passes.
         masks: How many pieces.
         cells: Cells of the random grid along a side; by default 6 up to 32 pixels, else 7.
-        keep: Probability that a cell is in sight.
+        keep: Probability that a cell is visible.
         fill: What hidden pixels show, as for `occlusion`.
-        score: What is credited.
+        score: What is credited: logits or probabilities.
         generator: Source of the masks; by default one with seed 0.
 
     Returns:
-        Signed maps ``(batch, target, height, width)``: mean score while a pixel is in sight minus
-        mean score while it is hidden.
+        Signed maps ``(batch, target, height, width)``: mean score while a pixel is visible
+        minus mean score while it is hidden.
 
     Raises:
         UsageError: If a setting makes no sense.
@@ -76,14 +77,13 @@ def rise(
     known = known_targets(classifier, images, targets)
     height, width = images.shape[2:]
     grid = cells if cells is not None else (6 if min(height, width) <= 32 else 7)
-    drawn = source(generator)
-    sight = random_masks((height, width), masks, grid, keep, drawn).to(images)
+    visible = random_masks((height, width), masks, grid, keep, source(generator)).to(images)
     blank(fill, images[:1] if isinstance(fill, str | float | int) else images)
     settings: dict[str, float | int | str | bool] = {"masks": masks, "cells": grid, "keep": keep}
 
     def explain(some: Images, targets: Tensor | None, rows: slice) -> Explanation:
         own = part_of(fill, rows, len(images))
-        return _explain(classifier, some, targets, sight, own, score, settings)
+        return _explain(classifier, some, targets, visible, own, score, settings)
 
     return streamed(images, known, explain)
 
@@ -92,32 +92,34 @@ def _explain(
     classifier: Classifier,
     images: Images,
     known: Tensor | None,
-    sight: Tensor,
+    visible: Tensor,
     fill: Fill,
-    score: str,
+    score: Literal["logit", "probability"],
     settings: dict[str, float | int | str | bool],
 ) -> Explanation:
-    """One block of images; `sight` are the masks, ``(mask, height, width)``."""
-    masks, (height, width) = len(sight), images.shape[2:]
-    thin, words = blank(fill, images)
+    """One block of images; `visible` are the masks, ``(mask, height, width)``."""
+    masks, (height, width) = len(visible), images.shape[2:]
+    blanks, words = blank(fill, images)
 
     def decode(numbers: Tensor) -> Tensor:
         rows, which = numbers // masks, numbers % masks
-        return torch.lerp(thin[rows].expand_as(images[rows]), images[rows], sight[which, None])
+        return torch.lerp(blanks[rows].expand_as(images[rows]), images[rows], visible[which, None])
 
     with classifier.probe() as probe:
         logits = probe.logits(images)
-        said = painted_logits(probe, len(images) * masks, decode).view(len(images), masks, -1)
-    found = targets_of(known, logits)
-    scores = picked(said if score == "logit" else said.softmax(dim=2), found)
-    flat = sight.flatten(1)
+        masked = lazy_logits(probe, len(images) * masks, decode).view(len(images), masks, -1)
+    classes = targets_of(known, logits)
+    scores = picked(masked if score == "logit" else masked.softmax(dim=2), classes)
+    flat = visible.flatten(1)
+    # (image n, mask m, class k) x (mask m, pixel p): mean score weighted by how visible p was.
     shown = torch.einsum("nmk,mp->nkp", scores, flat) / flat.sum(dim=0).clamp_min(1e-6)
     hidden = torch.einsum("nmk,mp->nkp", scores, 1 - flat) / (1 - flat).sum(dim=0).clamp_min(1e-6)
     return Explanation(
         images=images,
-        maps=(shown - hidden).view(*found.shape, height, width),
-        targets=found,
+        maps=(shown - hidden).view(*classes.shape, height, width),
+        targets=classes,
         method="rise",
+        signed=True,
         class_names=classifier.class_names,
         logits=logits,
         settings={**settings, "fill": words},
@@ -128,7 +130,7 @@ def _explain(
 def random_masks(
     size: tuple[int, int], count: int, cells: int, keep: float, generator: Generator
 ) -> Tensor:
-    """Smooth random masks ``(count, height, width)`` in [0, 1], each shifted by itself."""
+    """Smooth random masks ``(count, height, width)`` in [0, 1], each shifted independently."""
     steps = [math.ceil(side / cells) for side in size]
     coarse = (
         torch.rand(count, 1, cells + 1, cells + 1, generator=generator, dtype=torch.float32) < keep

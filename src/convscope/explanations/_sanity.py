@@ -49,6 +49,7 @@ def _centered_ranks(maps: Tensor) -> Tensor:
 
 
 NOISY_COPIES = 10
+"""Copies of an image whose maps are compared for stability."""
 
 
 @checked
@@ -59,7 +60,7 @@ def stability(
     targets: Tensor,
     *,
     radius: float = 0.02,
-    draws: int = NOISY_COPIES,
+    num_samples: int = NOISY_COPIES,
     generator: Generator | None = None,
 ) -> Tensor:
     """The largest relative change of a map under uniform noise of at most `radius`.
@@ -70,33 +71,45 @@ def stability(
         images: ``(batch, channel, height, width)``.
         targets: ``(batch,)``.
         radius: Largest change of a pixel, in pixel units.
-        draws: Noisy copies.
+        num_samples: Noisy copies of each image.
         generator: Source of the noise; by default one with seed 0.
 
     Returns:
         ``(batch,)``: 0 is unmoved; 1 means that the change is as large as the map.
 
+    Raises:
+        UsageError: U05 if `num_samples` or `radius` makes no sense.
+
+    Example:
+        >>> from convscope.explanations import saliency
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> stability(classifier, saliency, torch.rand(1, 1, 2, 2), torch.tensor([0]))
+        tensor([0.])
+
     Source:
         Yeh et al., "On the (In)fidelity and Sensitivity of Explanations", 2019 (max-sensitivity),
         divided by the norm of the map.
     """
-    if draws < 1 or not radius >= 0:
+    if num_samples < 1 or not radius >= 0:
         raise UsageError(
-            f"draws={draws}, radius={radius}", code="U05", expected="at least 1 draw and radius 0"
+            f"num_samples={num_samples}, radius={radius}",
+            code="U05",
+            expected="at least 1 sample and radius 0",
         )
-    drawn = source(generator)
-    still = method(classifier, images, targets).maps.flatten(1)
-    noise = radius * (
-        2 * torch.rand(draws, *images.shape, generator=drawn, dtype=torch.float32).to(images) - 1
-    )
-    shaken = (images[None] + noise).clamp(0, 1).flatten(0, 1)
-    many = method(classifier, shaken, targets.repeat(draws)).maps.flatten(1)
-    change = (many.view(draws, *still.shape) - still).norm(dim=2).amax(dim=0)
-    size = still.norm(dim=1)
+    clean = method(classifier, images, targets).maps.flatten(1)
+    uniform = torch.rand(
+        num_samples, *images.shape, generator=source(generator), dtype=torch.float32
+    ).to(images)
+    noisy = (images[None] + radius * (2 * uniform - 1)).clamp(0, 1).flatten(0, 1)
+    moved = method(classifier, noisy, targets.repeat(num_samples)).maps.flatten(1)
+    change = (moved.view(num_samples, *clean.shape) - clean).norm(dim=2).amax(dim=0)
+    size = clean.norm(dim=1)
     return torch.where(size > 0, change / size.clamp_min(1e-30), (change > 0).to(size))
 
 
 MOST_STAGES = 6
+"""Stages of weight randomization; deeper networks randomize several layers at once."""
 
 
 @readable
@@ -105,7 +118,7 @@ class Randomization:
     """How similar maps stay while more and more layers get random weights.
 
     Attributes:
-        method: Whose maps.
+        method: The method that made the maps.
         stages: The last layer that was randomized at each stage; the final stage is the whole
             network.
         similarity: ``(stage, batch)``, Spearman correlation with the maps of the trained network.
@@ -133,7 +146,7 @@ def weight_randomization(
     """Compare maps of the trained network with maps of ever more random ones.
 
     Layers are randomized from the input upwards: randomizing from the output downwards leaves
-    the lower layers' picture of the image in the map and says little. Each stage draws afresh.
+    the lower layers' features of the image in the map and says little. Each stage draws again.
 
     Args:
         classifier: The trained network; it is copied, never changed.
@@ -142,27 +155,39 @@ def weight_randomization(
         targets: ``(batch,)``; the same for all stages.
         generator: Source of the weights; by default one with seed 0.
 
+    Returns:
+        Similarities stage by stage; layers are grouped into at most six stages.
+
     Raises:
         ModelContractError: If the network cannot be copied, or has no weights.
+
+    Example:
+        >>> from convscope.explanations import saliency
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> checked = weight_randomization(
+        ...     classifier, saliency, torch.rand(3, 1, 2, 2), torch.tensor([0, 1, 0]))
+        >>> checked.stages, checked.similarity.shape
+        (('1',), torch.Size([1, 3]))
 
     Source:
         Adebayo et al., "Sanity Checks for Saliency Maps", 2018; Hedström et al., "Sanity Checks
         Revisited", 2023, for the direction.
     """
-    drawn = source(generator)
+    generator = source(generator)
     layers = weighted_layers(classifier.module)
     if not layers:
         raise ModelContractError("the network has no weights to randomize")
     trained = method(classifier, images, targets)
     count = min(MOST_STAGES, len(layers))
     ends = [round((i + 1) * len(layers) / count) for i in range(count)]
-    rows = []
+    similarity = []
     for end in ends:
-        other = with_random_weights(classifier, layers=layers[:end], generator=drawn)
-        maps = method(other, images, targets).maps
-        rows.append(spearman(trained.maps[:, 0], maps[:, 0]))
+        random = with_random_weights(classifier, layers=layers[:end], generator=generator)
+        maps = method(random, images, targets).maps
+        similarity.append(spearman(trained.maps[:, 0], maps[:, 0]))
     return Randomization(
         method=trained.method,
         stages=tuple(layers[end - 1] for end in ends),
-        similarity=torch.stack(rows),
+        similarity=torch.stack(similarity),
     )

@@ -1,4 +1,4 @@
-"""Many images in memory that does not grow with them: explanations take them block by block.
+"""Explanation of many images block by block, in memory that does not grow with their number.
 
 An image's map does not depend on the other images, but on the way to it there are noisy copies,
 scores of hidden pieces, sums over color channels. Blocks of a fixed size bound those; what is kept

@@ -1,6 +1,8 @@
-"""Which classes a call is about: predicted, one, one per image, or all."""
+"""Targets of explanations: predicted classes, one class, one per image, or all."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.types import Images, Logits
 
-Targets = int | Tensor | str | None
+Targets = int | Tensor | Literal["all"] | None
 """``None``: each image's predicted class; an int; one per image; or ``"all"`` classes."""
 
 

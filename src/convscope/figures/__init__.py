@@ -1,4 +1,4 @@
-"""Results become pictures: matplotlib figures, or PNG mosaics with one pixel per number.
+"""Figures of results: with matplotlib, or as PNG mosaics of one pixel per number.
 
 `draw` takes any result. The other functions draw one aspect, for reports and papers.
 """
@@ -13,16 +13,14 @@ from convscope.figures._attacks import (
     noise_error_curve,
     noise_success_curve,
     noise_tile,
-    objective_curve,
     verdict,
 )
 from convscope.figures._curve import curve
-from convscope.figures._draw import FIGURES, draw
+from convscope.figures._draw import FIGURES, FigureSpec, draw, has_figure
 from convscope.figures._evaluation import (
     calibration_diagram,
     confusion_matrix,
     draw_evaluation,
-    draw_mistakes,
     per_class_bars,
     top_confusions,
 )
@@ -33,7 +31,6 @@ from convscope.figures._explanations import (
     explanation_title,
     is_clipped,
     is_empty,
-    is_signed,
     row_limit,
     strength,
 )
@@ -48,14 +45,13 @@ from convscope.figures._layers import (
 )
 from convscope.figures._mosaic import (
     colored,
-    enlarged,
     heat,
     mosaic,
-    overlay,
     photo,
     pixels,
     png,
     stretched,
+    to_numpy,
 )
 from convscope.figures._robustness import (
     draw_certification,
@@ -72,12 +68,19 @@ from convscope.figures._scratch import (
     draw_training_curve,
 )
 from convscope.figures._svg import svg
-from convscope.figures._theme import class_label, label, percent
+from convscope.figures._theme import (
+    SIGNED_LEGEND,
+    UNSIGNED_LEGEND,
+    class_label,
+    label,
+    percent,
+)
 from convscope.figures._training import (
     accuracy_curve,
     draw_history,
     draw_network,
     draw_training,
+    error_curve,
     loss_curve,
 )
 from convscope.figures._visualizations import (
@@ -85,12 +88,14 @@ from convscope.figures._visualizations import (
     bands,
     draw_visualization,
     unit_name,
-    unit_tile,
     visualization_title,
 )
 
 __all__ = [
     "FIGURES",
+    "SIGNED_LEGEND",
+    "UNSIGNED_LEGEND",
+    "FigureSpec",
     "accuracy_curve",
     "ascent_curve",
     "attack_title",
@@ -113,7 +118,6 @@ __all__ = [
     "draw_filters",
     "draw_gradient_checks",
     "draw_history",
-    "draw_mistakes",
     "draw_model_transfer",
     "draw_network",
     "draw_noise_transfer",
@@ -126,16 +130,16 @@ __all__ = [
     "draw_trust",
     "draw_universal_noise",
     "draw_visualization",
-    "enlarged",
+    "error_curve",
     "explanation_tile",
     "explanation_title",
     "filter_caption",
     "filter_legend",
     "filter_sheet",
+    "has_figure",
     "heat",
     "is_clipped",
     "is_empty",
-    "is_signed",
     "label",
     "loss_curve",
     "map_caption",
@@ -144,8 +148,6 @@ __all__ = [
     "noise_error_curve",
     "noise_success_curve",
     "noise_tile",
-    "objective_curve",
-    "overlay",
     "per_class_bars",
     "percent",
     "photo",
@@ -155,9 +157,9 @@ __all__ = [
     "strength",
     "stretched",
     "svg",
+    "to_numpy",
     "top_confusions",
     "unit_name",
-    "unit_tile",
     "verdict",
     "visualization_title",
 ]

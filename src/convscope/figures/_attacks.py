@@ -9,11 +9,13 @@ from matplotlib.figure import Figure
 
 from convscope.attacks import AdversarialPatch, AttackResult, UniversalPerturbation
 from convscope.figures._curve import curve, remark
-from convscope.figures._mosaic import Pixels, heat, pixels
+from convscope.figures._mosaic import Pixels, heat, pixels, to_numpy
 from convscope.figures._theme import (
     GREEN,
+    INK,
     RED,
     SKY,
+    SMALL,
     axes,
     bare,
     class_label,
@@ -34,7 +36,7 @@ def draw_attack(result: AttackResult) -> Figure:
     with look():
         drawn = figure(6.2, 1.62 * max(rows, 1) + 0.7)
         drawn.suptitle(label(attack_title(result), 90), fontsize=10, fontweight="bold")
-        drawn.supxlabel(_legend(result), fontsize=7.5)
+        drawn.supxlabel(_legend(result), fontsize=SMALL)
         grid = drawn.add_gridspec(max(rows, 1), 4)
         for row in range(rows):
             before, after, success = verdict(result, row)
@@ -48,7 +50,7 @@ def draw_attack(result: AttackResult) -> Figure:
                 made = axes(drawn, grid[row, column])
                 made.imshow(tile, cmap="gray", vmin=0, vmax=255)
                 bare(made)
-                made.set_title(title, fontsize=7.5, fontweight="normal", loc="center", pad=3)
+                made.set_title(title, fontsize=SMALL, fontweight="normal", loc="center", pad=3)
                 if color:
                     made.title.set_color(color)
                     made.spines[:].set(color=color, linewidth=1.4)
@@ -60,27 +62,8 @@ def _legend(result: AttackResult) -> str:
     gray = result.originals.shape[1] == 1
     colors = "red is brighter, blue is darker" if gray else "gray is no change"
     left = f"\n{len(result) - MOST} more images are not shown" if len(result) > MOST else ""
-    return f"before, after (red: fooled), what was added ({colors}), ten times as strong{left}"
-
-
-def objective_curve(result: AttackResult) -> Figure:
-    """The objective of the attacked images over the steps: median, and the middle half."""
-    with look():
-        drawn = figure(5.2, 3.0)
-        made = axes(drawn, title="Objective", x="step", y="objective", grid="y")
-        history = result.history.double().numpy()
-        if history.size:
-            # A row that is done leaves: its last value is drawn from then on.
-            filled = _carried(history)
-            middle = np.nanmedian(filled, axis=1)
-            low, high = np.nanquantile(filled, (0.25, 0.75), axis=1)
-            made.fill_between(range(len(middle)), low, high, color="#0068ad", alpha=0.18, lw=0)
-            missing = [curve(made, range(len(middle)), middle, name="median")]
-            made.legend()
-            remark(made, missing, len(middle))
-        else:
-            remark(made, [], 0)
-    return drawn
+    words = f"before, after (red: fooled), what was added ({colors}),"
+    return f"{words}\nand the same ten times as strong{left}"
 
 
 def difference_tile(result: AttackResult, row: int, times: float) -> Pixels:
@@ -127,13 +110,6 @@ def budget(epsilon: float) -> str:
     return f"{epsilon:.4g}"
 
 
-def _carried(history: np.ndarray) -> np.ndarray:
-    """NaN replaced by the last number before it in the same column."""
-    rows = np.where(~np.isnan(history), np.arange(len(history))[:, None], 0)
-    np.maximum.accumulate(rows, axis=0, out=rows)
-    return np.take_along_axis(history, rows, axis=0)
-
-
 COLUMNS = 10
 MOST_CURVES = 12
 
@@ -162,7 +138,7 @@ def draw_universal_noise(result: UniversalPerturbation) -> Figure:
                 name = class_label(result.class_names, int(result.targets[i]), 9)
                 made.set_title(
                     f"{name}\n{percent(float(result.rates[i]), 0)}",
-                    fontsize=7.5,
+                    fontsize=SMALL,
                     fontweight="normal",
                     loc="center",
                     pad=3,
@@ -211,11 +187,11 @@ def draw_patch(result: AdversarialPatch) -> Figure:
                 bare(made)
                 if line == 0:
                     name = class_label(result.class_names, int(result.targets[i]), 9)
-                    made.set_title(name, fontsize=7.5, fontweight="normal", loc="center", pad=3)
+                    made.set_title(name, fontsize=SMALL, fontweight="normal", loc="center", pad=3)
         made = axes(drawn, grid[2, :], y="predicted as the target, %", grid="y")
         places = np.arange(count)
-        made.bar(places - 0.2, 100 * result.rates[:count].numpy(), 0.38, color=RED, label="patch")
-        made.bar(places + 0.2, 100 * result.plain_rates[:count].numpy(), 0.38, color=SKY,
+        made.bar(places - 0.2, 100 * to_numpy(result.rates[:count]), 0.38, color=RED, label="patch")
+        made.bar(places + 0.2, 100 * to_numpy(result.plain_rates[:count]), 0.38, color=SKY,
                  label="gray square")  # fmt: skip
         made.set_xticks([])
         made.set_ylim(0, 105)
@@ -225,11 +201,11 @@ def draw_patch(result: AdversarialPatch) -> Figure:
 
 def _errors(drawn: Figure, where: Any, result: UniversalPerturbation) -> None:
     made = axes(drawn, where, title="Error", x="step", y="mean −log p(target)", grid="y")
-    training = result.training_error.double().numpy()
-    held = result.validation_error.double().numpy()
+    training = to_numpy(result.training_error.double())
+    held = to_numpy(result.validation_error.double())
     missing = [
         curve(made, range(len(training)), _mean(training), name="training"),
-        curve(made, result.validation_steps.numpy(), _mean(held), series=1, markers=True,
+        curve(made, to_numpy(result.validation_steps), _mean(held), series=1, markers=True,
               name="held out"),
     ]  # fmt: skip
     made.legend()
@@ -238,15 +214,15 @@ def _errors(drawn: Figure, where: Any, result: UniversalPerturbation) -> None:
 
 def _rates(drawn: Figure, where: Any, result: UniversalPerturbation) -> None:
     made = axes(drawn, where, title="Read as the target, %", x="step", grid="y")
-    steps = result.validation_steps.numpy()
-    rates = 100 * result.validation_rates.double().numpy()
+    steps = to_numpy(result.validation_steps)
+    rates = 100 * to_numpy(result.validation_rates.double())
     for i in range(min(rates.shape[1], MOST_CURVES)):
         curve(made, steps, rates[:, i], series=i, alpha=0.55,
               name=class_label(result.class_names, int(result.targets[i]), 12))  # fmt: skip
-    made.plot(steps, _mean(rates), color="#1f2328", linewidth=2.4, label="mean")
+    made.plot(steps, _mean(rates), color=INK, linewidth=2.4, label="mean")
     made.set_ylim(-2, 102)
     if rates.shape[1] <= MOST_CURVES:
-        made.legend(ncols=2, fontsize=6.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        made.legend(fontsize=SMALL, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Lines through whatever was measured: with gaps for NaN, from one point or from millions."""
+"""Curves of measurements: with gaps for NaN, from one point or from millions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from convscope.figures._theme import DASHES, MARKERS, SERIES, note
+from convscope.figures._theme import DASHES, MARKERS, MUTED, SERIES, SMALL, note
 
 MOST = 600
 """Points of one drawn line. A screen has not many more columns."""
@@ -77,6 +77,32 @@ def logarithmic(drawn: Axes) -> None:
     drawn.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
+def at_the_axis(drawn: Axes, x: Sequence[float], *, series: int = 0) -> None:
+    """Mark values of zero, which a logarithmic axis cannot show, where they would leave it.
+
+    Args:
+        drawn: Where; its limits must be set.
+        x: Positions of the values.
+        series: As for `curve`.
+    """
+    if len(x):
+        step = -(-len(x) // MOST_MARKERS)
+        drawn.plot(
+            x[::step],
+            [0.0] * len(x[::step]),
+            transform=drawn.get_xaxis_transform(),
+            linestyle="none",
+            color=SERIES[series % len(SERIES)],
+            marker="v",
+            markersize=5,
+            clip_on=False,
+        )
+        drawn.text(
+            0.0, 0.03, " ▼ zero", transform=drawn.transAxes, ha="left", va="bottom",
+            fontsize=SMALL, color=MUTED,
+        )  # fmt: skip
+
+
 def remark(drawn: Axes, counts: Sequence[int], total: int) -> None:
     """Say what a figure leaves out."""
     if total == 0:
@@ -85,8 +111,9 @@ def remark(drawn: Axes, counts: Sequence[int], total: int) -> None:
         note(drawn, "no finite value was measured")
     elif sum(counts):
         drawn.text(
-            0.99, 0.02, f"{sum(counts):,} values that cannot be drawn (NaN, infinite) are left out",
-            transform=drawn.transAxes, ha="right", va="bottom", fontsize=7, color=SERIES[1],
+            0.99, 0.02,
+            f"{sum(counts):,} values that cannot be drawn\n(NaN, infinite) are left out",
+            transform=drawn.transAxes, ha="right", va="bottom", fontsize=SMALL, color=SERIES[1],
         )  # fmt: skip
 
 

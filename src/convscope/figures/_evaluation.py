@@ -1,4 +1,4 @@
-"""How well a classifier reads a split: confusions, classes, calibration."""
+"""Evaluation of a classifier: confusions, accuracy of each class, calibration."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from convscope.figures._mosaic import mosaic, pixels
+from convscope.figures._mosaic import to_numpy
 from convscope.figures._theme import (
     BLUE,
     MUTED,
     ON_DARK,
     ON_LIGHT,
     RED,
+    SHARES,
     SKY,
+    SMALL,
     axes,
-    bare,
     class_label,
     figure,
     look,
     note,
-    percent,
 )
 from convscope.stats import wilson
 from convscope.training import Evaluation
-from convscope.types import Images
 
 LARGEST = 24
 """Classes up to which a confusion matrix is drawn cell by cell."""
@@ -39,8 +38,9 @@ def draw_evaluation(result: Evaluation) -> Figure:
             the matrix and the weakest classes the bars.
     """
     with look():
-        drawn = figure(10.5, 4.6)
-        grid = drawn.add_gridspec(2, 2, width_ratios=(1.15, 1))
+        side = _matrix_side(result)
+        drawn = figure(4.9 + side, max(4.6, 0.82 * side))
+        grid = drawn.add_gridspec(2, 2, width_ratios=(side, 4.9))
         _confusion(drawn, grid[:, 0], result)
         _per_class(drawn, grid[0, 1], result)
         _calibration(drawn, grid[1, 1], result)
@@ -48,9 +48,10 @@ def draw_evaluation(result: Evaluation) -> Figure:
 
 
 def confusion_matrix(result: Evaluation) -> Figure:
-    """Counts of (true, read) pairs, or the most frequent confusions of many classes."""
+    """Counts of (true, predicted) pairs, or the most frequent confusions of many classes."""
     with look():
-        drawn = figure(5.6, 4.8)
+        side = _matrix_side(result)
+        drawn = figure(side, max(4.6, 0.86 * side))
         _confusion(drawn, 111, result)
     return drawn
 
@@ -72,53 +73,24 @@ def calibration_diagram(result: Evaluation) -> Figure:
 
 
 def top_confusions(result: Evaluation, count: int) -> list[tuple[int, int, int]]:
-    """The most frequent (true, read, images), largest first; cheap for any number of classes."""
+    """The most frequent (true, predicted, images), largest first; fast for many classes."""
     confusion = result.confusion
     pairs = confusion.nonzero()
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     values = confusion[pairs[:, 0], pairs[:, 1]]
     order = values.argsort(descending=True, stable=True)[:count]
     return [
-        (int(true), int(read), int(value))
-        for (true, read), value in zip(pairs[order].tolist(), values[order].tolist(), strict=True)
+        (int(true), int(predicted), int(value))
+        for (true, predicted), value in zip(
+            pairs[order].tolist(), values[order].tolist(), strict=True
+        )
     ]
 
 
-def draw_mistakes(result: Evaluation, images: Images, *, columns: int = 8) -> Figure:
-    """The most confident mistakes with true and read class.
-
-    Args:
-        result: From `convscope.evaluate`.
-        images: ``(batch, channel, height, width)``, the images of ``result.mistakes.rows``.
-        columns: Images per row.
-    """
-    found = result.mistakes
-    count = min(len(images), len(found.rows))
-    with look():
-        rows = max(1, -(-count // columns))
-        drawn = figure(1.25 * columns, 1.55 * rows)
-        grid = drawn.add_gridspec(rows, columns)
-        if not count:
-            note(axes(drawn), "no image was read wrongly")
-        for i in range(count):
-            made = axes(drawn, grid[i // columns, i % columns])
-            picture = pixels(images[i])
-            made.imshow(picture, cmap="gray", vmin=0, vmax=255)
-            bare(made)
-            true = class_label(result.class_names, int(found.labels[i]), 12)
-            read = class_label(result.class_names, int(found.predicted[i]), 12)
-            made.set_title(
-                f"{true} → {read}\n{percent(float(found.confidences[i]))}",
-                fontsize=7.5,
-                fontweight="normal",
-                loc="center",
-            )
-    return drawn
-
-
-def sheet(images: Images, columns: int = 8) -> Any:
-    """Images as one mosaic of native pixels."""
-    return mosaic([pixels(image) for image in images], columns=columns)
+def _matrix_side(result: Evaluation) -> float:
+    """Inches for the confusion matrix: counts of four digits fit into each cell."""
+    classes = len(result.class_names)
+    return 5.6 if classes > LARGEST else max(5.6, 1.6 + 0.36 * classes)
 
 
 def _confusion(drawn: Figure, where: Any, result: Evaluation) -> None:
@@ -126,19 +98,19 @@ def _confusion(drawn: Figure, where: Any, result: Evaluation) -> None:
     if classes > LARGEST:
         _confusion_bars(drawn, where, result)
         return
-    made = axes(drawn, where, title="Confusions", x="read as", y="true class")
-    counts = result.confusion.numpy()
+    made = axes(drawn, where, title="Confusions", x="predicted as", y="true class")
+    counts = to_numpy(result.confusion)
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     # Square root: one mistake in a hundred should be seen beside ninety-nine hits.
-    made.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
+    made.imshow(np.sqrt(shares), cmap=SHARES, vmin=0, vmax=1)
     for true in range(classes):
-        for read in range(classes):
-            if counts[true, read]:
-                dark = np.sqrt(shares[true, read]) > 0.6
+        for predicted in range(classes):
+            if counts[true, predicted]:
+                dark = np.sqrt(shares[true, predicted]) > 0.6
                 made.text(
-                    read, true, f"{counts[true, read]}", ha="center", va="center",
-                    fontsize=max(4.5, min(8, 80 / classes)), color=ON_DARK if dark else ON_LIGHT,
+                    predicted, true, f"{counts[true, predicted]}", ha="center", va="center",
+                    fontsize=SMALL, color=ON_DARK if dark else ON_LIGHT,
                 )  # fmt: skip
     names = [class_label(result.class_names, i, 12) for i in range(classes)]
     turned = max(map(len, names)) > 3
@@ -154,14 +126,15 @@ def _confusion_bars(drawn: Figure, where: Any, result: Evaluation) -> None:
     made = axes(drawn, where, title=title, x="images")
     found = top_confusions(result, 20)
     if not found:
-        note(made, "no image was read wrongly")
+        note(made, "no image was misclassified")
         return
     names = [
-        f"{class_label(result.class_names, true, 16)} → {class_label(result.class_names, read, 16)}"
-        for true, read, _ in found
+        f"{class_label(result.class_names, true, 16)} → "
+        f"{class_label(result.class_names, predicted, 16)}"
+        for true, predicted, _ in found
     ]
     made.barh(range(len(found)), [count for _, _, count in found], color=RED, height=0.7)
-    made.set_yticks(range(len(found)), names, fontsize=7)
+    made.set_yticks(range(len(found)), names, fontsize=SMALL)
     made.invert_yaxis()
     made.tick_params(axis="y", length=0)
 
@@ -172,7 +145,7 @@ def _per_class(drawn: Figure, where: Any, result: Evaluation) -> None:
     many = len(result.class_names) > LARGEST
     order = known[values[known].argsort(stable=True)][:LARGEST] if many else known
     title = f"The {len(order)} weakest classes" if many else "Classes"
-    made = axes(drawn, where, title=title, y="read rightly, %", grid="y")
+    made = axes(drawn, where, title=title, y="accuracy, %", grid="y")
     if not len(order):
         note(made, "no class has images")
         return
@@ -181,33 +154,33 @@ def _per_class(drawn: Figure, where: Any, result: Evaluation) -> None:
     bounds = [wilson(hit, total) for hit, total in zip(hits, totals, strict=True)]
     low, high = ([100 * bound[side] for bound in bounds] for side in (0, 1))
     made.vlines(range(len(order)), low, high, color=SKY, linewidth=2.2)
-    made.plot(range(len(order)), values[order].numpy(), "o", color=BLUE, markersize=5)
+    made.plot(range(len(order)), to_numpy(values[order]), "o", color=BLUE, markersize=5)
     made.axhline(100 * result.mean_per_class, color=RED, linewidth=1.1, linestyle=(0, (5, 2)))
     made.text(
         1.0, 100 * result.mean_per_class, "mean", transform=made.get_yaxis_transform(),
-        ha="left", va="center", fontsize=7, color=RED,
+        ha="left", va="center", fontsize=SMALL, color=RED,
     )  # fmt: skip
     names = [class_label(result.class_names, i, 12) for i in order.tolist()]
     turned = max(map(len, names)) > 3
     made.set_xticks(range(len(names)), names, rotation=45 if turned else 0,
                     ha="right" if turned else "center", rotation_mode="anchor",
-                    fontsize=7 if turned else 8)  # fmt: skip
+                    fontsize=SMALL)  # fmt: skip
     made.set_xlim(-0.6, len(order) - 0.4)
     made.tick_params(axis="x", length=0)
 
 
 def _calibration(drawn: Figure, where: Any, result: Evaluation) -> None:
     title = f"Calibration error {100 * result.calibration_error:.2f} %"
-    made = axes(drawn, where, title=title, x="confidence, %", y="read rightly, %", grid="both")
+    made = axes(drawn, where, title=title, x="confidence, %", y="accuracy, %", grid="both")
     counts = result.calibration_counts.double()
     filled = counts > 0
     made.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
     x = 100 * result.calibration_confidence[filled]
     y = 100 * result.calibration_accuracy[filled]
     share = counts[filled] / counts.sum().clamp_min(1)
-    made.vlines(x.numpy(), x.numpy(), y.numpy(), color=RED, linewidth=1.4)
+    made.vlines(to_numpy(x), to_numpy(x), to_numpy(y), color=RED, linewidth=1.4)
     for low, high, size in ((0.0, 0.02, 3.5), (0.02, 0.2, 5.5), (0.2, 1.1, 8.5)):
         chosen = (share > low) & (share <= high)
-        made.plot(x[chosen].numpy(), y[chosen].numpy(), "o", color=BLUE, markersize=size)
+        made.plot(to_numpy(x[chosen]), to_numpy(y[chosen]), "o", color=BLUE, markersize=size)
     made.set_xlim(-2, 104)
     made.set_ylim(-2, 104)

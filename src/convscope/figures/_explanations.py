@@ -14,11 +14,12 @@ from torch import Tensor
 
 from convscope.explanations import Explanation, Trust
 from convscope.figures._curve import curve
-from convscope.figures._mosaic import Pixels, heat, pixels
+from convscope.figures._mosaic import Pixels, heat, pixels, to_numpy
 from convscope.figures._theme import (
     MUTED,
     POSITIVE,
     SIGNED,
+    SMALL,
     axes,
     bare,
     class_label,
@@ -49,7 +50,7 @@ def draw_explanation(result: Explanation) -> Figure:
     """Images in rows; each with its maps, one column per target, all of a row on one scale."""
     rows = min(len(result.images), MOST_IMAGES)
     targets = min(result.maps.shape[1], MOST_TARGETS)
-    signed = is_signed(result)
+    signed = result.signed
     with look():
         width = 1.5 * (targets + 1) + 1.1
         title = wrapped(explanation_title(result), width)
@@ -66,7 +67,7 @@ def draw_explanation(result: Explanation) -> Figure:
                 made = axes(drawn, grid[row, column + 1])
                 made.imshow(explanation_tile(result, row, column, limit=top))
                 name = class_label(result.class_names, int(result.targets[row, column]), 14)
-                made.set_title(name, fontsize=8, fontweight="normal", loc="center", pad=2)
+                made.set_title(name, fontsize=SMALL, fontweight="normal", loc="center", pad=2)
                 bare(made)
                 shown.append(made)
             scale = Normalize(-top if signed else 0, top)
@@ -80,15 +81,15 @@ def draw_explanation(result: Explanation) -> Figure:
                 extend=_beyond(signed) if is_clipped(result, row) else "neither",
             )
             bar.outline.set_visible(False)
-            bar.ax.tick_params(labelsize=6.5, length=2)
+            bar.ax.tick_params(labelsize=SMALL, length=2)
             if is_empty(result, row):
-                bar.set_label(strength(result, row), fontsize=6.5, color=MUTED)
+                bar.set_label(strength(result, row), fontsize=SMALL, color=MUTED)
                 bar.ax.set_yticks([])
             elif row == rows // 2:
                 meaning = (
-                    "red for the class, blue against" if signed else "strength, without a sign"
+                    "red for the class,\nblue against" if signed else "strength,\nwithout a sign"
                 )
-                bar.set_label(meaning, fontsize=6.5, color=MUTED)
+                bar.set_label(meaning, fontsize=SMALL, color=MUTED)
     return drawn
 
 
@@ -101,9 +102,9 @@ def explanation_tile(
     """
     if is_empty(result, row):
         nothing = result.maps.new_zeros(result.maps.shape[2:])
-        return heat(nothing, signed=is_signed(result), limit=1.0)
+        return heat(nothing, signed=result.signed, limit=1.0)
     top = row_limit(result, row) if limit is None else limit
-    return heat(result.maps[row, target], signed=is_signed(result), limit=top)
+    return heat(result.maps[row, target], signed=result.signed, limit=top)
 
 
 def row_limit(result: Explanation, row: int) -> float:
@@ -112,7 +113,7 @@ def row_limit(result: Explanation, row: int) -> float:
     Of photographs, what 99.5 % of the pixels do not exceed, if that is less than half of it: else
     a few specks of a gradient take all the colors and the rest looks empty.
     """
-    values = np.abs(np.nan_to_num(result.maps[row].numpy()))
+    values = np.abs(np.nan_to_num(to_numpy(result.maps[row])))
     largest = float(values.max()) or 1.0
     if min(values.shape[1:]) < PHOTO:
         return largest
@@ -122,7 +123,7 @@ def row_limit(result: Explanation, row: int) -> float:
 
 def is_empty(result: Explanation, row: int) -> bool:
     """Whether the maps of an image are zero but for rounding: then they show nothing at all."""
-    largest = float(np.abs(np.nan_to_num(result.maps[row].numpy())).max(initial=0.0))
+    largest = float(np.abs(np.nan_to_num(to_numpy(result.maps[row]))).max(initial=0.0))
     scale = 1.0
     if result.logits is not None:
         scale = float(result.logits[row].nan_to_num(0.0, 0.0, 0.0).abs().max()) or 1.0
@@ -136,17 +137,12 @@ def strength(result: Explanation, row: int) -> str:
     if is_empty(result, row):
         return "empty: zero but for rounding"
     more = " and more" if is_clipped(result, row) else ""
-    return f"{'±' if is_signed(result) else '0 to '}{row_limit(result, row):.3g}{more}"
+    return f"{'±' if result.signed else '0 to '}{row_limit(result, row):.3g}{more}"
 
 
 def is_clipped(result: Explanation, row: int) -> bool:
     """Whether values beyond the strongest color were cut off."""
-    return float(np.abs(np.nan_to_num(result.maps[row].numpy())).max()) > row_limit(result, row)
-
-
-def is_signed(result: Explanation) -> bool:
-    """Whether any map has values below zero."""
-    return bool((result.maps < 0).any())
+    return float(np.abs(np.nan_to_num(to_numpy(result.maps[row]))).max()) > row_limit(result, row)
 
 
 def explanation_title(result: Explanation) -> str:
@@ -191,10 +187,10 @@ def draw_trust(result: Trust) -> Figure:
         places = range(len(result.stages))
         for i, row in enumerate(result.rows[:-1]):
             name = label(row.method, 24)
-            curve(made, places, result.similarity[i].numpy(), series=i, markers=True, name=name)
+            curve(made, places, to_numpy(result.similarity[i]), series=i, markers=True, name=name)
         made.plot(
             places,
-            result.similarity[-1].numpy(),
+            to_numpy(result.similarity[-1]),
             color=MUTED,
             linewidth=2.4,
             linestyle=":",
@@ -202,15 +198,15 @@ def draw_trust(result: Trust) -> Figure:
         )
         made.set_ylim(min(-0.25, float(result.similarity.nan_to_num().min()) - 0.05), 1.0)
         names = [label(stage, 14) for stage in result.stages]
-        made.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=7)
-        made.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        made.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=SMALL)
+        made.legend(fontsize=SMALL, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return drawn
 
 
 def _curves(made: Axes, result: Trust, values: Tensor) -> None:
     made.grid(True, axis="y")
     made.set_ylim(0, 102)
-    shares = 100 * result.fractions.numpy()
+    shares = 100 * to_numpy(result.fractions)
     for i, row in enumerate(result.rows[:-1]):
-        curve(made, shares, 100 * values[i].numpy(), series=i, name=label(row.method, 24))
-    made.plot(shares, 100 * values[-1].numpy(), color=MUTED, linewidth=2.4, linestyle=":")
+        curve(made, shares, 100 * to_numpy(values[i]), series=i, name=label(row.method, 24))
+    made.plot(shares, 100 * to_numpy(values[-1]), color=MUTED, linewidth=2.4, linestyle=":")

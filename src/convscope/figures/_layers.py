@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from convscope.explanations import FeatureMaps, Filters, LayerMaps
 from convscope.figures._mosaic import GAP, Pixels, mosaic, pixels, stretched
-from convscope.figures._theme import MUTED, axes, bare, figure, label, look, wrapped
+from convscope.figures._theme import MUTED, SMALL, axes, bare, figure, label, look, wrapped
 
 BETWEEN = (104, 128, 152)
 """Slate lines: neither black nor white nor gray corners of a filter melt into them on any page."""
@@ -25,7 +25,7 @@ def draw_filters(result: Filters) -> Figure:
         made = axes(
             drawn, title=wrapped(filter_caption(result), width), x=label(filter_legend(result), 120)
         )
-        made.xaxis.label.set(fontsize=8, color=MUTED)
+        made.xaxis.label.set(fontsize=SMALL, color=MUTED)
         made.imshow(data, cmap="gray", vmin=0, vmax=255)
         bare(made)
         made.spines[:].set_visible(False)
@@ -36,7 +36,7 @@ def filter_legend(result: Filters) -> str:
     """What black and white mean."""
     low, high = float(result.low.min()), float(result.high.max())
     return (
-        "each by itself: its smallest weight is dark, its largest bright; all weights lie from "
+        "each independently: its smallest weight is dark, its largest bright; all weights lie from "
         f"{low:.2g} to {high:.2g}"
     )
 

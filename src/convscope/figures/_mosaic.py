@@ -13,7 +13,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -30,6 +30,20 @@ SHADES, FEW_SHADES = 129, 33
 """Colors of a large and a small heat map: each costs bytes. Odd, so that zero is one."""
 
 
+def to_numpy(values: ArrayLike | Tensor) -> NDArray[Any]:
+    """Numbers of a result as an array of the CPU: every figure takes tensors through this door.
+
+    Example:
+        >>> import torch
+        >>> to_numpy(torch.ones(2, requires_grad=True)).tolist()
+        [1.0, 1.0]
+    """
+    if isinstance(values, Tensor):
+        array: NDArray[Any] = values.detach().cpu().numpy()
+        return array
+    return np.asarray(values)
+
+
 def pixels(image: Tensor | NDArray[np.floating]) -> Pixels:
     """An image ``(1 or 3, height, width)`` in [0, 1] as 8-bit pixels; NaN becomes mid-gray.
 
@@ -38,7 +52,7 @@ def pixels(image: Tensor | NDArray[np.floating]) -> Pixels:
         >>> pixels(torch.ones(1, 2, 2)).tolist()
         [[255, 255], [255, 255]]
     """
-    array = np.asarray(image, dtype=np.float32)
+    array = to_numpy(image).astype(np.float32)
     if array.ndim != 3 or array.shape[0] not in (1, 3):
         raise UsageError(
             f"cannot draw an image of shape {array.shape}", expected="(1 or 3, height, width)"
@@ -57,14 +71,14 @@ def stretched(values: Tensor | NDArray[np.floating]) -> Pixels:
 
 
 def heat(
-    values: Tensor | NDArray[np.floating], *, signed: bool | None = None, limit: float | None = None
+    values: Tensor | NDArray[np.floating], *, signed: bool, limit: float | None = None
 ) -> Pixels:
     """A map ``(height, width)`` as colors.
 
     Args:
         values: Raw map.
-        signed: Blue below zero, red above, white at zero; otherwise dark to bright. ``None``:
-            signed if a value is negative.
+        signed: Blue below zero, red above, white at zero; otherwise dark to bright. It is a
+            matter of what the numbers are, not of whether any of them is negative.
         limit: The value that gets the strongest color; by default the largest magnitude here.
 
     Returns:
@@ -73,7 +87,7 @@ def heat(
     array = _finite(values)
     top = float(np.abs(array).max()) if limit is None else limit
     top = top if top > 0 and math.isfinite(top) else 1.0
-    if (array.min() < 0) if signed is None else signed:
+    if signed:
         scaled, name = array / (2 * top) + 0.5, SIGNED
     else:
         scaled, name = array / top, POSITIVE
@@ -86,19 +100,6 @@ def colored(scaled: NDArray[np.floating], colors: str) -> Pixels:
     table = (matplotlib.colormaps[colors](np.linspace(0, 1, shades))[:, :3] * 255).round()
     index = (np.clip(scaled, 0, 1) * (shades - 1)).round().astype(np.intp)
     return table.astype(np.uint8)[index]
-
-
-def overlay(
-    image: Tensor | NDArray[np.floating],
-    values: Tensor | NDArray[np.floating],
-    *,
-    strength: float = 0.55,
-) -> Pixels:
-    """A heat map laid over the gray version of its image."""
-    gray = pixels(image)
-    gray = gray if gray.ndim == 2 else gray.mean(axis=2).astype(np.uint8)
-    mixed = (1 - strength) * gray[:, :, None] + strength * heat(values)
-    return mixed.round().astype(np.uint8)
 
 
 def mosaic(
@@ -139,11 +140,6 @@ def mosaic(
             tile[taken] = GAP[1]
         sheet[top : top + height, left : left + width] = tile
     return sheet
-
-
-def enlarged(data: Pixels, times: int) -> Pixels:
-    """Every pixel as a square of `times` x `times` pixels."""
-    return data.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def png(data: Pixels) -> bytes:
@@ -201,7 +197,7 @@ def _with_palette(image: Image.Image) -> tuple[Image.Image, dict[str, Any]]:
 
 
 def _finite(values: Tensor | NDArray[np.floating]) -> NDArray[np.float32]:
-    array = np.asarray(values, dtype=np.float32)
+    array = to_numpy(values).astype(np.float32)
     if array.ndim != 2:
         raise UsageError(f"cannot draw a map of shape {array.shape}", expected="(height, width)")
     return np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0)

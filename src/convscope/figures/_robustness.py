@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from convscope.figures._attacks import budget
 from convscope.figures._curve import curve
-from convscope.figures._mosaic import pixels
+from convscope.figures._mosaic import pixels, to_numpy
 from convscope.figures._theme import (
     BLUE,
     GREEN,
@@ -21,7 +21,9 @@ from convscope.figures._theme import (
     ON_LIGHT,
     PAPER,
     RED,
+    SHARES,
     SKY,
+    SMALL,
     axes,
     bare,
     class_label,
@@ -63,8 +65,8 @@ def draw_robustness_curve(result: RobustnessCurve) -> Figure:
         if not n:
             note(made, "no images")
             return drawn
-        values = result.epsilons.double().numpy()
-        shares = result.accuracies.double().numpy()
+        values = to_numpy(result.epsilons.double())
+        shares = to_numpy(result.accuracies.double())
         bounds = np.array([wilson(round(share * n), n) for share in shares])
         made.fill_between(
             values, 100 * bounds[:, 0], 100 * bounds[:, 1], color=SKY, alpha=0.3, lw=0
@@ -89,7 +91,7 @@ def draw_robustness_evaluation(result: RobustnessEvaluation) -> Figure:
         last = len(names) - 1
         made.hlines(last, 100 * result.low, 100 * result.high, color=INK, linewidth=1.4)
         for place, share in zip(places, shares, strict=True):
-            made.text(101, place, percent(share), va="center", fontsize=8)
+            made.text(101, place, percent(share), va="center", fontsize=SMALL)
         made.set_yticks(places, names)
         made.invert_yaxis()
         made.set_xlim(0, 112)
@@ -116,11 +118,12 @@ def draw_transformation_robustness(result: TransformationRobustness) -> Figure:
                 share = percent(float(result.adversarials_probabilities[column, row]), 0)
                 head = f"{label(name, 16)}\n" if row == 0 else ""
                 made.set_title(
-                    f"{head}{read} {share}", fontsize=7.5, fontweight="normal", loc="center", pad=3,
+                    f"{head}{read} {share}", fontsize=SMALL, fontweight="normal", pad=3,
+                    loc="center",
                     color=RED if bool(result.still_adversarial[column, row]) else GREEN,
                 )  # fmt: skip
         made = axes(drawn, grid[rows, :], y="still fooled, %", grid="y")
-        made.bar(range(columns), 100 * result.rates.numpy(), width=0.6, color=RED)
+        made.bar(range(columns), 100 * to_numpy(result.rates), width=0.6, color=RED)
         made.set_xticks(range(columns), [label(name, 16) for name in result.names])
         made.set_ylim(0, 105)
         made.tick_params(axis="x", length=0)
@@ -151,22 +154,22 @@ def draw_noise_transfer(result: NoiseTransfer) -> Figure:
                 _small(axes(drawn, grid[1 + k, i]), pixels(carried), "\n→ ".join(names), color)
         made = axes(drawn, grid[others + 1, :], y="images, %", grid="y")
         places = np.arange(count)
-        made.bar(places - 0.2, 100 * result.target_rates[:count].numpy(), 0.38, color=RED,
+        made.bar(places - 0.2, 100 * to_numpy(result.target_rates[:count]), 0.38, color=RED,
                  label="predicted as the target")  # fmt: skip
-        made.bar(places + 0.2, 100 * result.error_rates[:count].numpy(), 0.38, color=SKY,
+        made.bar(places + 0.2, 100 * to_numpy(result.error_rates[:count]), 0.38, color=SKY,
                  label="read wrongly")  # fmt: skip
         made.set_xticks([])
         made.set_ylim(0, 105)
         made.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2)
         drawn.supxlabel("noises (gray is no change); other images with them: true → predicted as",
-                        fontsize=7.5)  # fmt: skip
+                        fontsize=SMALL)  # fmt: skip
     return drawn
 
 
 def _small(made: Axes, tile: Any, title: str, color: str) -> None:
     made.imshow(tile, cmap="gray", vmin=0, vmax=255)
     bare(made)
-    made.set_title(title, fontsize=7, fontweight="normal", loc="center", pad=3, color=color)
+    made.set_title(title, fontsize=SMALL, fontweight="normal", loc="center", pad=3, color=color)
 
 
 def draw_model_transfer(result: ModelTransfer) -> Figure:
@@ -198,7 +201,7 @@ def draw_certification(result: Certification) -> Figure:
             return drawn
         top = float(result.radii.max()) or 1.0
         radii = torch.linspace(0, 1.02 * top, 160, dtype=torch.float64)
-        curve(made, radii.numpy(), 100 * result.curve(radii).double().numpy(),
+        curve(made, to_numpy(radii), 100 * to_numpy(result.curve(radii).double()),
               name=f"{len(result.labels):,} images", drawstyle="steps-post")  # fmt: skip
         made.set_ylim(-2, 102)
         made.legend()
@@ -209,7 +212,7 @@ def draw_defenses(result: DefenseComparison) -> Figure:
     """Defenses side by side: without attack, under transferred and under adaptive attacks."""
     with look():
         count = len(result.rows)
-        drawn = figure(max(4.8, 1.15 * count + 1.2), 3.4)
+        drawn = figure(max(4.8, 1.15 * count + 1.2), 3.8)
         title = (
             f"{label(result.attack, 30)}, {SIGNS.get(result.norm, '')} ≤ {budget(result.epsilon)}"
         )
@@ -233,18 +236,18 @@ def draw_defenses(result: DefenseComparison) -> Figure:
         made.set_xticks(places, [label(r.defense, 16) for r in result.rows])
         made.set_ylim(0, 105)
         made.tick_params(axis="x", length=0)
-        made.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3, fontsize=7.5)
+        made.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), fontsize=SMALL)
     return drawn
 
 
 def _shares(made: Axes, values: Any, rows: list[str], columns: list[str]) -> None:
     """Cells shaded by a share between 0 and 1, with its percent."""
-    array = np.asarray(values, dtype=float)
-    made.imshow(np.nan_to_num(array), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    array = to_numpy(values).astype(float)
+    made.imshow(np.nan_to_num(array), cmap=SHARES, vmin=0, vmax=1, aspect="auto")
     for (i, j), share in np.ndenumerate(array):
         text = "–" if np.isnan(share) else f"{100 * share:.0f}"
         color = ON_DARK if share > 0.6 else ON_LIGHT
-        made.text(j, i, text, ha="center", va="center", fontsize=8, color=color)
+        made.text(j, i, text, ha="center", va="center", fontsize=SMALL, color=color)
     made.set_xticks(range(len(columns)), columns, rotation=30, ha="right", rotation_mode="anchor")
     made.set_yticks(range(len(rows)), rows)
     made.tick_params(length=0)

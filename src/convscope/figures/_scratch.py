@@ -1,4 +1,4 @@
-"""What was built from scratch: the adder's hidden units, gradient checks, a training."""
+"""Networks from scratch: the adder's hidden units, gradient checks, a training."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from convscope.figures._theme import (
     MUTED,
     PAPER,
     RED,
+    SMALL,
     axes,
     bare,
     figure,
@@ -103,7 +104,7 @@ def draw_gradient_checks(checks: Sequence[GradientCheck]) -> Figure:
                 alpha=0.8,
             )
         shown.axvline(GRADIENT_TOLERANCE, color=MUTED, linestyle="--", linewidth=1)
-        shown.text(GRADIENT_TOLERANCE, -0.9, " tolerance", color=MUTED, fontsize=8, va="center")
+        shown.text(GRADIENT_TOLERANCE, -0.9, " tolerance", color=MUTED, fontsize=SMALL, va="center")
         shown.set_xscale("log")
         shown.set_xlim(5e-14, 2)
         shown.set_yticks(range(len(names)), names)
@@ -125,7 +126,7 @@ def draw_training_curve(result: TrainingCurve) -> Figure:
         loss = axes(drawn, grid[0, 0], title="Loss of each batch", x="epoch", y="nats", grid="both")
         curve(loss, epochs, result.losses, log=True, linewidth=0.9)
         logarithmic(loss)
-        error = axes(drawn, grid[0, 1], title="Share read wrongly", x="epoch", y="%", grid="both")
+        error = axes(drawn, grid[0, 1], title="Error", x="epoch", y="%", grid="both")
         curve(error, epochs, 100 * result.errors, name="training batch", linewidth=0.9)
         if len(ends):
             curve(
@@ -154,4 +155,6 @@ def _cell(shown: Axes, x: int, y: float, bit: int, color: str) -> None:
             (x - 0.43, y - 0.43), 0.86, 0.86, facecolor=color if bit else PAPER, edgecolor=GRID
         )
     )
-    shown.text(x, y, str(bit), ha="center", va="center", fontsize=8, color=PAPER if bit else MUTED)
+    shown.text(
+        x, y, str(bit), ha="center", va="center", fontsize=SMALL, color=PAPER if bit else MUTED
+    )

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -136,8 +136,18 @@ DARK = {
 SIGNED = "RdBu_r"
 """Blue is against, red is for: told apart by every common kind of color blindness."""
 
+SIGNED_LEGEND = "Methods with a sign: red is for the class, blue against it, white is nothing"
+UNSIGNED_LEGEND = "methods without: dark is nothing, yellow is most"
+"""What the colors of explanation maps mean: they belong to the method, never to the values."""
+
 POSITIVE = "cividis"
 """Rises evenly in brightness, also in gray and for color-blind readers."""
+
+SHARES = "Blues"
+"""Cells of a matrix of shares, from white to dark."""
+
+SMALL = 9
+"""The smallest letters, in units of the SVG: pixels on a screen that shows it at its own size."""
 
 SETTINGS: dict[str, Any] = {
     "axes.edgecolor": MUTED,
@@ -161,10 +171,10 @@ SETTINGS: dict[str, Any] = {
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
     "legend.frameon": False,
-    "legend.fontsize": 8,
+    "legend.fontsize": SMALL,
     "lines.linewidth": 1.6,
     "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
@@ -185,7 +195,7 @@ def look() -> Iterator[None]:
         yield
 
 
-class Picture(Figure):
+class NotebookFigure(Figure):
     """A figure that shows itself in a notebook, also where pyplot was never imported."""
 
     def _repr_png_(self) -> bytes:
@@ -197,7 +207,7 @@ class Picture(Figure):
 
 def figure(width: float = 6.4, height: float = 3.4) -> Figure:
     """An empty figure, in inches, that no window system knows of."""
-    return Picture(figsize=(width, height), layout="constrained")
+    return NotebookFigure(figsize=(width, height), layout="constrained")
 
 
 def axes(
@@ -207,7 +217,7 @@ def axes(
     title: str = "",
     x: str = "",
     y: str = "",
-    grid: str = "",
+    grid: Literal["x", "y", "both", ""] = "",
 ) -> Axes:
     """One set of axes with titles.
 
@@ -219,17 +229,17 @@ def axes(
         y: Safe text beside the vertical axis.
         grid: ``"x"``, ``"y"``, ``"both"`` or nothing.
     """
-    made: Axes = drawn.add_subplot(position)
+    panel: Axes = drawn.add_subplot(position)
     if title:
-        made.set_title(title)
+        panel.set_title(title)
     if x:
-        made.set_xlabel(x)
+        panel.set_xlabel(x)
     if y:
-        made.set_ylabel(y)
+        panel.set_ylabel(y)
     if grid:
-        made.grid(True, axis=grid)  # type: ignore[arg-type]
-        made.tick_params(length=0 if grid == "both" else 3)
-    return made
+        panel.grid(True, axis=grid)
+        panel.tick_params(length=0 if grid == "both" else 3)
+    return panel
 
 
 def note(drawn: Axes, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What units like best, with what is needed to believe it."""
+"""Optimized images of units, with their controls and the ascent."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
 from convscope.figures._curve import curve, remark
-from convscope.figures._mosaic import Pixels, pixels
+from convscope.figures._mosaic import pixels, to_numpy
 from convscope.figures._theme import (
     MUTED,
+    SMALL,
     axes,
     bare,
     class_label,
@@ -27,14 +28,14 @@ MOST_POINTS = 25
 
 
 def draw_visualization(result: Visualization) -> Figure:
-    """The images of all units with what is needed to believe them, and the ascent."""
+    """The images of all units with their controls, and the ascent."""
     count = len(result.images)
     columns = min(count, COLUMNS)
     shown = bands(result)
     lines = -(-count // columns)
     caption = 0.14 * max(len(unit_caption(result, unit).splitlines()) for unit in range(count))
     with look():
-        width = max(6.0, 1.0 * columns + 0.6)
+        width = max(6.0, 1.25 * columns + 0.6)
         title = wrapped(visualization_title(result), width)
         heights = [1.0 + caption, *[1.0] * (len(shown) - 1)]
         top = lines * sum(heights) + 0.2 * len(title.splitlines()) + 0.1
@@ -51,10 +52,13 @@ def draw_visualization(result: Visualization) -> Figure:
                 bare(made)
                 if band == 0:
                     made.set_title(
-                        unit_caption(result, unit), fontsize=7, fontweight="normal", loc="center"
+                        unit_caption(result, unit),
+                        fontsize=SMALL,
+                        fontweight="normal",
+                        loc="center",
                     )
                 if column == 0:
-                    made.set_ylabel(name, fontsize=7, color=MUTED)
+                    made.set_ylabel(name, fontsize=SMALL, color=MUTED)
         _ascent(below, 111, result)
     return drawn
 
@@ -64,21 +68,21 @@ def bands(result: Visualization) -> list[tuple[str, Tensor]]:
     found = [("image", result.images)]
     if result.control is not None:
         found.append(("random weights", result.control.images))
-    if result.natural_images is not None:
-        found.append(("best real", result.natural_images))
+    if result.max_dataset_images is not None:
+        found.append(("best real", result.max_dataset_images))
     if result.nearest is not None:
         found.append(("nearest real", result.nearest.images))
     return found
 
 
 def visualization_title(result: Visualization) -> str:
-    """Recipe, settings and verdict of the judge, who also reads the control."""
+    """Recipe, settings, and how many images the held-out evaluator classifies as intended."""
     named = in_words(result.settings)
     words = f"{result.layer_label} by {result.recipe}" + (f" ({named})" if named else "")
-    if result.judgement is not None:
-        words += f"; a judge reads {result.judgement.right} of {len(result.units)}"
-        if result.control is not None and result.control.judgement is not None:
-            words += f", of those from random weights {result.control.judgement.right}"
+    if result.held_out is not None:
+        words += f"; a held-out evaluator gets {result.held_out.correct} of {len(result.units)}"
+        if result.control is not None and result.control.held_out is not None:
+            words += f", of those from random weights {result.control.held_out.correct}"
     return words
 
 
@@ -90,24 +94,19 @@ def ascent_curve(result: Visualization) -> Figure:
     return drawn
 
 
-def unit_tile(result: Visualization, unit: int) -> Pixels:
-    """One image as native pixels."""
-    return pixels(result.images[unit])
-
-
 def unit_caption(result: Visualization, unit: int) -> str:
-    """Name, activation and what the judge reads, safe to draw."""
-    lines = [label(result.units[unit], 16), f"{float(result.activations[unit]):.3g}"]
-    if result.natural is not None:
-        lines[1] += f" (real {float(result.natural[unit]):.3g})"
-    if result.stuck is not None and bool(result.stuck[unit]):
-        lines[1] = "silent: no gradient"
-    if result.judgement is not None:
-        read = int(result.judgement.labels[unit])
+    """Name, activation and the held-out prediction, safe to draw."""
+    lines = [label(result.units[unit], 14), f"{float(result.activations[unit]):.3g}"]
+    if result.max_dataset_activation is not None:
+        lines[1] += f" (real {float(result.max_dataset_activation[unit]):.3g})"
+    if result.dead is not None and bool(result.dead[unit]):
+        lines[1] = "dead: no gradient"
+    if result.held_out is not None:
+        read = int(result.held_out.labels[unit])
         if read == int(result.channels[unit]):
-            lines.append(f"judged {percent(float(result.judgement.probabilities[unit]), 0)}")
+            lines.append(f"held out {percent(float(result.held_out.probabilities[unit]), 0)}")
         else:
-            lines.append(f"judge: {class_label(result.class_names, read, 10)}")
+            lines.append(f"held out:\n{class_label(result.class_names, read, 12)}")
     return "\n".join(lines)
 
 
@@ -127,13 +126,13 @@ def _ascent(drawn: Figure | SubFigure, where: object, result: Visualization) -> 
         curve(
             made,
             steps,
-            history[steps, unit].numpy(),
+            to_numpy(history[steps, unit]),
             series=unit,
             name=unit_name(result, unit),
         )
         for unit in range(min(len(result.units), MOST_CURVES))
     ]
     if len(result.units) <= MOST_CURVES and len(history):
-        made.legend(ncols=2 if len(result.units) > 5 else 1, fontsize=6.5, loc="center left",
+        made.legend(fontsize=SMALL, labelspacing=0.2, loc="center left",
                     bbox_to_anchor=(1.0, 0.5))  # fmt: skip
     remark(made, missing, len(steps) * len(missing))

@@ -15,7 +15,7 @@ from convscope.pages._image_page import (
     write_images,
 )
 from convscope.pages._trust_page import (
-    passes_of_trust,
+    TRUST_COLUMNS,
     seconds_per_pass,
     trust_on,
     trust_rows,
@@ -25,6 +25,7 @@ from convscope.pages._unit_page import effect_rows, picture_rows, unit_rows, wri
 from convscope.pages._write import keep_image, name_of, screen_scale, write_csv, write_page
 
 __all__ = [
+    "TRUST_COLUMNS",
     "Inspection",
     "attack_rows",
     "effect_rows",
@@ -32,7 +33,6 @@ __all__ = [
     "keep_image",
     "name_of",
     "occlusion_rows",
-    "passes_of_trust",
     "picture_rows",
     "prediction_rows",
     "screen_scale",

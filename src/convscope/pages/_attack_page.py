@@ -14,7 +14,7 @@ from PIL import Image
 from convscope import results
 from convscope.attacks import AttackResult
 from convscope.errors import ResourceError
-from convscope.figures import FIGURES, budget, difference_tile, draw, png, svg, verdict
+from convscope.figures import budget, difference_tile, draw, has_figure, png, svg, verdict
 from convscope.files import plain_json
 from convscope.pages._write import (
     fresh_folder,
@@ -259,7 +259,7 @@ def _write_attack_page(
 
 def _write_plain_folder(result: Any, out: Path, *, force: bool, formats: Sequence[str]) -> None:
     with fresh_folder(out, force=force) as folder:
-        if type(result) in FIGURES:
+        if has_figure(result):
             save_figure(draw(result), folder / "figure", formats)
         text = json.dumps(plain_json(result.summary()), indent=1, ensure_ascii=False)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
@@ -275,7 +275,7 @@ def _write_plain_page(result: Any, out: Path, *, force: bool) -> None:
     section.facts(spoken(result))
     for flag in summary.get("flags", ()):
         section.note(str(flag), level="warning")
-    if type(result) in FIGURES:
+    if has_figure(result):
         section.figure("result", svg(draw(result)), alt=title)
     for key, value in summary.items():
         if isinstance(value, dict) and all(isinstance(v, int | float) for v in value.values()):

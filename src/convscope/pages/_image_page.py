@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from convscope.explanations import (
     FeatureMaps,
     Filters,
     OcclusionTable,
+    passes_per_map,
 )
 from convscope.figures import (
     draw,
@@ -43,7 +43,7 @@ from convscope.pages._write import (
     write_csv,
     write_page,
 )
-from convscope.progress import watch
+from convscope.progress import announce, stage
 from convscope.reports import Report, Section
 from convscope.types import Images
 
@@ -87,9 +87,10 @@ def inspect_images(
     labels: Tensor | None = None,
     targets: Any = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
-    on_progress: Callable[[str, float], None] | None = None,
 ) -> Inspection:
     """Run the named explanations and layer views on the same images.
+
+    Says how far it is to whoever listens by `convscope.progress.watch`.
 
     Args:
         classifier: The network to look into.
@@ -99,21 +100,21 @@ def inspect_images(
         labels: True classes, if known.
         targets: As explanations take them.
         settings: Keyword settings by method.
-        on_progress: Called with the name of a method and the share of it that is done.
     """
     given = settings or {}
     found: dict[str, Any] = {}
+    done, total = 0, sum(map(passes_per_map, show))
     for name in show:
-        options = dict(given.get(name, {}))
-        tell = partial(on_progress, name) if on_progress is not None else _unheard
-        with watch(partial(_tell, tell)):
-            if name == "filters":
-                found[name] = LAYER_VIEWS[name](classifier, **options)
-            elif name in LAYER_VIEWS:
+        options, passes = dict(given.get(name, {})), passes_per_map(name)
+        with stage(done / total, (done + passes) / total, name):
+            if name in EXPLANATIONS:
+                found[name] = EXPLANATIONS[name](classifier, images, targets, **options)
+            elif LAYER_VIEWS.spec(name).takes_images:
                 found[name] = LAYER_VIEWS[name](classifier, images, **options)
             else:
-                found[name] = EXPLANATIONS[name](classifier, images, targets, **options)
-        tell(1.0)
+                found[name] = LAYER_VIEWS[name](classifier, **options)
+        done += passes
+        announce(done / total)
     with classifier.probe() as probe:
         logits = probe.logits(images)
     return Inspection(
@@ -124,14 +125,6 @@ def inspect_images(
         logits=logits,
         found=found,
     )
-
-
-def _tell(tell: Callable[[float], None], share: float, what: str) -> None:
-    tell(share)
-
-
-def _unheard(share: float) -> None:
-    """For callers who do not watch."""
 
 
 def write_images(

@@ -13,14 +13,25 @@ from convscope import results
 from convscope.classifier import Classifier
 from convscope.data import Split
 from convscope.errors import ModelContractError
-from convscope.explanations import Explanation, Trust, images_in_all, saliency, trust
+from convscope.explanations import Explanation, Trust, saliency, trust
 from convscope.figures import draw, svg
 from convscope.pages._write import fresh_folder, save_figure, write_csv, write_page
 from convscope.reports import Report, Section
 from convscope.types import Images
 
-CURVE_POINTS = 17
-"""Points of each curve of deletion and of insertion."""
+TRUST_COLUMNS = {
+    "insertion_minus_deletion": "insertion - deletion",
+    "insertion": "insertion",
+    "deletion": "deletion",
+    "randomized": "random weights",
+    "grid_pointing_game": "grid pointing",
+    "relevance_mass": "relevance mass",
+    "pointing_accuracy": "pointing accuracy",
+    "stability": "stability",
+    "completeness": "completeness error",
+    "seconds": "seconds",
+}
+"""Scores of a `TrustRow` in the order of tables, and the heads of their columns."""
 
 
 def trust_on(
@@ -30,7 +41,6 @@ def trust_on(
     *,
     classes: int,
     generator: Generator,
-    on_progress: Callable[[str, float], None] | None = None,
 ) -> Trust:
     """`trust` on some images of a data set: their classes, their masks where they have them.
 
@@ -41,7 +51,6 @@ def trust_on(
         classes: How many classes the data set has. If the network has another number, maps are
             about the predicted classes.
         generator: Source of every draw.
-        on_progress: As for `trust`.
     """
     return trust(
         classifier,
@@ -50,21 +59,7 @@ def trust_on(
         methods,
         masks=sample.masks,
         generator=generator,
-        on_progress=on_progress,
     )
-
-
-def passes_of_trust(classifier: Classifier, count: int, passes: dict[str, int]) -> dict[str, int]:
-    """About how many passes the tests of each method take, and finally the curves.
-
-    Args:
-        classifier: The network that is explained.
-        count: Images to judge on.
-        passes: Passes per image of each method.
-    """
-    explained = images_in_all(classifier, count)
-    curves = 2 * CURVE_POINTS * count * (len(passes) + 1)
-    return {name: each * explained for name, each in passes.items()} | {"curves": curves}
 
 
 def seconds_per_pass(classifier: Classifier, images: Images) -> float:
@@ -124,34 +119,29 @@ def trust_section(section: Section, found: Trust) -> None:
         caption=f"Judged on {found.images} images. Insertion and deletion: area under the "
         "probability of the class while pixels are sharpened or blurred in the order of the map. "
         "Random weights: rank correlation with the map of the same network with random weights, "
-        "0 is good. Pointing: share of positive relevance in the right quarter of 2 x 2 mosaics, "
-        "chance is 0.25"
+        "0 is good. Grid pointing: share of positive relevance in the right quarter of 2 x 2 "
+        "mosaics, chance is 0.25"
         + (" (of mosaics shrunk to the size of one image)" if found.shrunk else "")
         + ". Stability: largest relative change under noise of 0.02, small is good."
-        + ("" if found.area is None else f" On object: chance is {found.area:.2f}."),
+        + (
+            ""
+            if found.area is None
+            else f" Relevance mass on the object: chance is {found.area:.2f}."
+        ),
     )
     for text in found.notes:
         section.note(text)
 
 
-def trust_rows(found: Trust) -> list[dict[str, Any]]:
-    """One line per method; tests that do not apply are ``None``."""
-    rows = []
-    for row in found.rows:
-        line: dict[str, Any] = {
-            "method": row.method,
-            "insertion - deletion": row.gap,
-            "insertion": row.insertion,
-            "deletion": row.deletion,
-            "random weights": row.randomized,
-            "pointing": row.pointing,
-        }
-        if found.area is not None:
-            line |= {"on object": row.inside, "hits": row.hit}
-        line |= {
-            "stability": row.stability,
-            "completeness error": row.completeness,
-            "seconds": row.seconds,
-        }
-        rows.append(line)
-    return rows
+def trust_rows(scores: Trust) -> list[dict[str, Any]]:
+    """One line per method; tests that do not apply are ``None``, those of masks are left out."""
+    of_masks = ("relevance_mass", "pointing_accuracy")
+    columns = {
+        key: title
+        for key, title in TRUST_COLUMNS.items()
+        if scores.area is not None or key not in of_masks
+    }
+    return [
+        {"method": row.method, **{title: getattr(row, key) for key, title in columns.items()}}
+        for row in scores.rows
+    ]

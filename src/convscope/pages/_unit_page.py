@@ -112,17 +112,17 @@ def unit_rows(found: Visualization) -> list[dict[str, Any]]:
     for i, unit in enumerate(found.units):
         top = int(shares[i].argmax())
         row: dict[str, Any] = {"unit": unit, "activation": float(found.activations[i])}
-        if found.natural is not None:
-            row["largest on real"] = float(found.natural[i])
+        if found.max_dataset_activation is not None:
+            row["largest on real"] = float(found.max_dataset_activation[i])
         if found.kept is not None:
             row["best step"] = int(found.kept[i])
         row |= {"predicted": name_of(found.class_names, top), "probability": float(shares[i, top])}
-        if found.judgement is not None:
-            row["judge predicts"] = name_of(found.class_names, int(found.judgement.labels[i]))
-            row["judge's probability"] = float(found.judgement.probabilities[i])
+        if found.held_out is not None:
+            row["held-out prediction"] = name_of(found.class_names, int(found.held_out.labels[i]))
+            row["held-out probability"] = float(found.held_out.probabilities[i])
         if found.nearest is not None:
             row["distance to nearest real"] = float(found.nearest.distances[i])
-        if found.stuck is not None and bool(found.stuck[i]):
+        if found.dead is not None and bool(found.dead[i]):
             row["predicted"] = "no gradient: a dead unit"
         rows.append(row)
     return rows

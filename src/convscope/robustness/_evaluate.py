@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from convscope._arguments import checked
 from convscope._random import source
 from convscope._ranges import check_norm, check_radius
+from convscope._registry import Effort
 from convscope.attacks import (
     ATTACKS,
     AttackResult,
@@ -31,7 +32,7 @@ from convscope.robustness import _checks
 from convscope.robustness._checks import Setting
 from convscope.robustness._results import Check, RobustnessEvaluation, Stage
 from convscope.stats import wilson
-from convscope.types import Effort, Images, Labels, Norm
+from convscope.types import Images, Labels, Norm
 
 
 @dataclass(frozen=True, kw_only=True)

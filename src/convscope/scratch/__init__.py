@@ -84,6 +84,7 @@ __all__ = [
     "GRADIENT_TOLERANCE",
     "NETWORKS",
     "SGD",
+    "TOLERANCE",
     "Adam",
     "Addition",
     "AveragePool",

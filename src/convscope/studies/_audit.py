@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from convscope._registry import Effort
 from convscope.classifier import Classifier
 from convscope.data import Dataset, absent_sentence, match_classes, match_dataset
 from convscope.errors import ModelContractError, UsageError, choose
@@ -17,7 +18,6 @@ from convscope.reports import Report, refuse_taken
 from convscope.studies._context import Audit
 from convscope.studies._performance import percent
 from convscope.studies._sections import AUDIT_SECTIONS
-from convscope.types import Effort
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from convscope._registry import Effort
 from convscope.classifier import Classifier
 from convscope.data import ClassMatch, Dataset, Split, sample_rows
 from convscope.pages import screen_scale
 from convscope.reports import Report
 from convscope.training import Evaluation, evaluate
-from convscope.types import Effort, Images, Labels
+from convscope.types import Images, Labels
 
 MOST_TESTED = 20_000
 """Test images that the accuracy is measured on; of larger splits, a random part."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from convscope._registry import Effort
 from convscope.attacks import ATTACKS, AttackResult, at_effort
 from convscope.errors import ConvscopeError
 from convscope.figures import budget, difference_tile, png, verdict
@@ -15,7 +16,6 @@ from convscope.pages import keep_image, name_of
 from convscope.reports import Section
 from convscope.studies._context import Audit, legend
 from convscope.studies._performance import percent
-from convscope.types import Effort
 
 MINIMAL_IMAGES = 50
 """Images, in a quick audit, for attacks without a radius: they never stop early."""

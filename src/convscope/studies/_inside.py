@@ -1,4 +1,4 @@
-"""What is inside: filters, feature maps, neurons."""
+"""The audit's sections of filters, feature maps and neurons."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ def late_layer(audit: Audit) -> tuple[str, int] | None:
 
 
 def effects(section: Section, found: Visualization) -> None:
-    """Which classes a picture of a neuron raises and lowers."""
+    """Which classes an image of a neuron raises and lowers."""
     if found.effect is None:
         return
     rows = []
     for i, unit in enumerate(found.units):
         effect = found.effect[i]
         raised, lowered = int(effect.argmax()), int(effect.argmin())
-        natural = None if found.natural is None else float(found.natural[i])
+        largest = found.max_dataset_activation
         rows.append(
             [
                 unit,
                 float(found.activations[i]),
-                natural,
+                None if largest is None else float(largest[i]),
                 f"{name_of(found.class_names, raised)} (+{float(effect[raised]):.3g})",
                 f"{name_of(found.class_names, lowered)} ({float(effect[lowered]):.3g})",
             ]
@@ -78,13 +78,13 @@ def effects(section: Section, found: Visualization) -> None:
             "lowers most",
         ],
         rows,
-        caption="What each picture does to the logits, against the mean over real images.",
+        caption="What each image does to the logits, against the mean over real images.",
         name="effects",
     )
 
 
 DEAD_TEST = 64
-"""Images that a map must ignore to be called dead."""
+"""Images for which a map must be constant to be called dead."""
 
 
 def filter_pictures(audit: Audit, section: Section) -> None:
@@ -97,7 +97,8 @@ def filter_pictures(audit: Audit, section: Section) -> None:
             f"filters-{layer}",
             png(sheet),
             alt=filter_caption(found),
-            caption=filter_caption(found) + ". Each is stretched by itself: black is its smallest "
+            caption=filter_caption(found)
+            + ". Each is stretched independently: black is its smallest "
             f"weight, white its largest; weights range from {float(found.low.min()):.3g} to "
             f"{float(found.high.max()):.3g}.",
             scale=max(1, min(12, 640 // sheet.shape[1])),
@@ -135,7 +136,7 @@ def maps(audit: Audit, section: Section) -> None:
 
 
 def _dead(audit: Audit, section: Section, layers: list[str]) -> None:
-    """Judged on more images than are shown: a map may well be silent for two."""
+    """Dead maps among more images than are shown: a map may well be constant for two."""
     many = feature_maps(audit.classifier, audit.test.to_float(slice(0, DEAD_TEST)), layers)
     rows = []
     for layer in many.layers:
@@ -168,7 +169,7 @@ def _dead(audit: Audit, section: Section, layers: list[str]) -> None:
             number | {"title": "largest"},
         ],
         rows,
-        caption=f"Judged on {len(many.images)} test images. Selective maps answer to one image "
-        "much more than to the others.",
+        caption=f"Judged on {len(many.images)} test images. Selective maps are much more "
+        "active for one image than for the others.",
         name="maps",
     )

@@ -1,4 +1,4 @@
-"""Where does it look?"""
+"""The audit's section of explanation maps, and its table of occlusion."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from typing import Any
 
 from convscope.errors import ConvscopeError
 from convscope.explanations import EXPLANATIONS, Explanation, occlusion
-from convscope.figures import explanation_tile, is_empty, png, strength
+from convscope.figures import (
+    SIGNED_LEGEND,
+    UNSIGNED_LEGEND,
+    explanation_tile,
+    is_empty,
+    png,
+    strength,
+)
 from convscope.pages import keep_image, name_of
 from convscope.reports import Section
 from convscope.studies._context import Audit
 from convscope.studies._performance import percent
-
-SHOWN = (
-    "grad-cam", "occlusion", "integrated-gradients", "smooth-grad", "rise", "saliency",
-    "input-times-gradient",
-)  # fmt: skip
-"""Columns, the most trustworthy first; those that the registry has."""
 
 MOST = 4
 NARROW = 84
@@ -28,88 +29,90 @@ def looking(audit: Audit, section: Section) -> None:
     images, labels = audit.shown
     images, labels = images[:MOST], labels[:MOST]
     names = audit.classifier.class_names
-    done: list[Explanation] = []
-    for method in (m for m in SHOWN if m in EXPLANATIONS):
+    explanations: list[Explanation] = []
+    for method, spec in EXPLANATIONS.specs().items():
+        if audit.effort not in spec.audit:
+            continue
+        settings = spec.audit[audit.effort]
         try:
-            done.append(EXPLANATIONS[method](audit.classifier, images, labels))
+            explanations.append(EXPLANATIONS[method](audit.classifier, images, labels, **settings))
         except ConvscopeError as error:
             section.note(f"`{method}` does not work on this network: {error}", level="warning")
     rows = []
-    for row in range(len(images)):
-        true = name_of(names, int(labels[row]))
+    for i in range(len(images)):
+        true = name_of(names, int(labels[i]))
         cells: list[dict[str, Any]] = [
-            {"file": keep_image(section, f"image-{row}", images[row]), "alt": f"Test image, {true}"}
+            {"file": keep_image(section, f"image-{i}", images[i]), "alt": f"Test image, {true}"}
         ]
-        for found in done:
+        for explanation in explanations:
+            tile = png(explanation_tile(explanation, i))
             cells.append(
                 {
-                    "file": section.image(
-                        f"{found.method}-{row}", png(explanation_tile(found, row))
-                    ),
-                    "alt": f"{found.method} map of {true}",
-                    "detail": strength(found, row),
+                    "file": section.image(f"{explanation.method}-{i}", tile),
+                    "alt": f"{explanation.method} map of {true}",
+                    "detail": strength(explanation, i),
                 }
             )
         rows.append({"title": true, "cells": cells})
     side = max(audit.classifier.input_shape[1:])
     section.grid(
-        ["image", *(found.method for found in done)],
+        ["image", *(explanation.method for explanation in explanations)],
         rows,
-        scale=min(audit.scale, NARROW / side) if len(done) > 5 else audit.scale,
-        caption="Maps for the true class. Signed maps: red speaks for the class, blue against it. "
-        "Unsigned maps: dark is nothing, yellow is most. Each map has its own scale; the "
-        "value of its strongest color stands below.",
+        scale=min(audit.scale, NARROW / side) if len(explanations) > 5 else audit.scale,
+        caption=f"Maps for the true class. {SIGNED_LEGEND}; {UNSIGNED_LEGEND}. Each map has its "
+        "own scale; the value of its strongest color stands below.",
     )
-    _empty(audit, section, done)
-    section.facts({found.method: _settings(found) for found in done if _settings(found)})
-    _completeness(audit, section, done)
+    _empty(audit, section, explanations)
+    section.facts({each.method: _settings(each) for each in explanations if _settings(each)})
+    _completeness(section, explanations)
     _occlusion_table(audit, section, 0)
 
 
-def _settings(found: Explanation) -> str:
-    parts = [f"at {found.layer_label}"] if found.layer else []
-    parts += [f"{key.replace('_', ' ')} {value}" for key, value in found.settings.items()]
+def _settings(explanation: Explanation) -> str:
+    parts = [f"at {explanation.layer_label}"] if explanation.layer else []
+    parts += [f"{key.replace('_', ' ')} {value}" for key, value in explanation.settings.items()]
     return ", ".join(parts)
 
 
-def _empty(audit: Audit, section: Section, done: list[Explanation]) -> None:
-    """A map of nothing says that the method sees nothing here, which a reader must know."""
-    for found in done:
-        empty = sum(is_empty(found, row) for row in range(len(found.images)))
+def _empty(audit: Audit, section: Section, explanations: list[Explanation]) -> None:
+    """Say which maps are empty: a reader must know that the method finds nothing here."""
+    for explanation in explanations:
+        count = len(explanation.images)
+        empty = sum(is_empty(explanation, i) for i in range(count))
         if empty:
-            text = f"{found.method}: the maps of {empty} of {len(found.images)} images are empty"
+            text = f"{explanation.method}: the maps of {empty} of {count} images are empty"
             section.note(f"{text}: zero but for rounding.", level="warning")
             audit.report.alert(f"{text}.", section=section.id)
 
 
-def _completeness(audit: Audit, section: Section, done: list[Explanation]) -> None:
-    for found in done:
-        if "completeness" in found.evidence:
-            worst = float(found.evidence["completeness"].abs().max())
+def _completeness(section: Section, explanations: list[Explanation]) -> None:
+    for explanation in explanations:
+        if "completeness" in explanation.evidence:
+            worst = float(explanation.evidence["completeness"].abs().max())
             section.text(
-                f"`{found.method}` should add up to the change of the logit; its largest relative "
-                f"error here is {percent(worst, 1)}."
+                f"`{explanation.method}` should add up to the change of the logit; its largest "
+                f"relative error here is {percent(worst, 1)}."
             )
 
 
 def _occlusion_table(audit: Audit, section: Section, row: int) -> None:
-    """The documents' table: position of the window, probability of the true class, class read."""
+    """The documents' table: position of the window, probability of the true class, prediction."""
     images, labels = audit.shown
     preset = "14/7" if min(images.shape[2:]) >= 28 and max(images.shape[2:]) <= 64 else None
-    found = occlusion(audit.classifier, images[row : row + 1], labels[row : row + 1], preset=preset)
-    table = found.table
+    image, label = images[row : row + 1], labels[row : row + 1]
+    table = occlusion(audit.classifier, image, label, preset=preset).table
     if table is None:
         return
     names = audit.classifier.class_names
     rows = []
     for i, (top, left, bottom, right) in enumerate(table.windows.tolist()):
-        read = int(table.predicted[0, i])
-        right_class = read == int(labels[row])
+        predicted = int(table.predicted[0, i])
+        correct = predicted == int(labels[row])
         rows.append(
             [
                 f"{top}–{bottom - 1}, {left}–{right - 1}",
                 float(table.of_label[0, i]),
-                {"value": name_of(names, read), "tone": "" if right_class else "bad"},
+                {"value": name_of(names, predicted), "tone": "" if correct else "bad"},
             ]
         )
     clean = float(table.clean[0, int(labels[row])])
@@ -117,7 +120,7 @@ def _occlusion_table(audit: Audit, section: Section, row: int) -> None:
     share = {"kind": "percent", "title": "probability of the true class"}
     with section.details(f"Occlusion in numbers: {true}, position by position"):
         section.table(
-            ["rows, columns hidden", share, "read as"],
+            ["rows, columns hidden", share, "predicted as"],
             rows,
             caption=f"A window of {table.window[0]} x {table.window[1]} pixels ({table.fill}) "
             f"moves by {table.stride[0]} pixels. Without it: {percent(clean)}.",

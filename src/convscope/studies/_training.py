@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from convscope.errors import ConvscopeError
-from convscope.figures import accuracy_curve, loss_curve, svg
+from convscope.figures import accuracy_curve, error_curve, loss_curve, svg
 from convscope.files import ENVIRONMENT, read_json_table
 from convscope.reports import Section
 from convscope.studies._context import Audit
@@ -28,7 +28,12 @@ def training(audit: Audit, section: Section) -> None:
     section.figure("loss", svg(loss_curve(points)), alt="Training and validation loss over the "
                    "epochs", caption="Cross-entropy. Training loss is as optimized, with "
                    "augmentation if there is any.")  # fmt: skip
-    section.figure("error", svg(accuracy_curve(points)), alt="Training and validation error over "
+    section.figure(
+        "accuracy",
+        svg(accuracy_curve(points)),
+        alt="Training and validation accuracy over the epochs",
+    )
+    section.figure("error", svg(error_curve(points)), alt="Training and validation error over "
                    "the epochs", caption="Share of misclassified images, in percent.")  # fmt: skip
     last, best = points[-1], min(points, key=_loss)
     section.facts(

@@ -1,76 +1,73 @@
-"""Which maps of where it looks can be believed?"""
+"""The audit's section on which explanations to trust, and estimates of its time."""
 
 from __future__ import annotations
 
 from convscope.explanations import EXPLANATIONS
 from convscope.figures import draw_trust, svg
-from convscope.pages import trust_on
+from convscope.pages import TRUST_COLUMNS, trust_on
 from convscope.reports import Section
 from convscope.studies._context import Audit
-
-JUDGED = ("grad-cam", "occlusion", "integrated-gradients", "saliency")
-"""Methods put to the tests; those that the registry has."""
 
 IMAGES = {"quick": 8, "standard": 24, "full": 64}
 
 
 def trusted(audit: Audit, section: Section) -> None:
-    """Methods against tests, with a random map as the yardstick."""
-    rows = audit.attacked_rows[: IMAGES[audit.effort]]
-    methods = {name: EXPLANATIONS[name] for name in JUDGED if name in EXPLANATIONS}
-    found = trust_on(
+    """Scores of the methods that this effort tests, with a random map as the yardstick."""
+    specs = EXPLANATIONS.specs().items()
+    methods = {name: EXPLANATIONS[name] for name, spec in specs if audit.effort in spec.trusted}
+    scores = trust_on(
         audit.classifier,
-        audit.test.subset(rows),
+        audit.test.subset(audit.attacked_rows[: IMAGES[audit.effort]]),
         methods,
         classes=len(audit.dataset.class_names),
         generator=audit.generator(40),
     )
-    number = {"kind": "number"}
-    shown = [
-        ("gap", "gap"),
-        ("deletion", "deletion"),
-        ("insertion", "insertion"),
-        ("randomized", "randomized"),
-        ("completeness", "incomplete"),
-        ("pointing", "pointing"),
-        ("inside", "on object"),
-        ("hit", "hits"),
-        ("stability", "unsteady"),
-        ("seconds", "seconds"),
+    *rows, random = scores.rows
+    weak = [
+        row.method
+        for row in rows
+        if row.insertion_minus_deletion <= random.insertion_minus_deletion
     ]
-    known = [(k, title) for k, title in shown if any(getattr(r, k) is not None for r in found.rows)]
+    section.text(
+        f"{len(rows) - len(weak)} of {len(rows)} methods find the pixels that matter better than a "
+        f"random map, on {scores.images} test images (insertion - deletion)."
+    )
+    number = {"kind": "number"}
+    known = [
+        (key, title)
+        for key, title in TRUST_COLUMNS.items()
+        if any(getattr(row, key) is not None for row in scores.rows)
+    ]
     section.table(
         [{"title": "method", "kind": "code"}, *(number | {"title": title} for _, title in known)],
-        [[row.method, *(_short(getattr(row, key)) for key, _ in known)] for row in found.rows],
-        caption=f"Judged on {found.images} test images; the last row is a random map. Deletion: "
+        [[row.method, *(_short(getattr(row, key)) for key, _ in known)] for row in scores.rows],
+        caption=f"Scores on {scores.images} test images; the last row is a random map. Deletion: "
         "probability while the pixels that a map puts first are blurred away; low is good. "
-        "Insertion: while they are sharpened; high is good. Gap: insertion minus deletion. "
-        "Randomized: rank correlation with the map of the same network with random weights; near "
-        "0 is good. Incomplete: relative error of the sum of a map, where a sum is promised. "
-        "Pointing: share of the map on the right quarter of a 2 x 2 mosaic; chance is 0.25. "
-        "Unsteady: largest relative change under weak noise."
+        "Insertion: while they are sharpened; high is good. "
+        "Random weights: rank correlation with the map of the same network with random weights; "
+        "near 0 is good. Completeness error: relative error of the sum of a map, where a sum is "
+        "promised. Grid pointing: share of the map on the right quarter of a 2 x 2 mosaic; chance "
+        "is 0.25. Stability: largest relative change under weak noise; low is good."
         + (
             ""
-            if found.area is None
-            else " On object: share of the map on the true mask, and hits: how often its largest "
-            f"value lies there; chance is {found.area:.2f} for both."
+            if scores.area is None
+            else " Relevance mass: share of the map on the true mask, and pointing accuracy: how "
+            f"often its largest value lies there; chance is {scores.area:.2f} for both."
         ),
         name="trust",
     )
     section.figure(
         "trust",
-        svg(draw_trust(found)),
+        svg(draw_trust(scores)),
         alt="Deletion, insertion and randomization curves",
         caption="The curves behind the table.",
         wide=True,
     )
-    for note in found.notes:
+    for note in scores.notes:
         section.note(note[:1].upper() + note[1:] + ".")
-    yardstick = found.rows[-1].gap
-    weak = [row.method for row in found.rows[:-1] if row.gap <= yardstick]
     if weak:
         audit.report.alert(
-            f"No better than a random map on {found.images} images: {', '.join(weak)}.",
+            f"No better than a random map on {scores.images} images: {', '.join(weak)}.",
             section="trust",
         )
 

@@ -1,4 +1,4 @@
-"""What did it learn?"""
+"""The audit's section of class images, and rows of optimized images with their controls."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MOST_TOLD = 3
 
 
 def class_pictures(audit: Audit, section: Section) -> None:
-    """An image per class that the network likes best, with controls and the ascent."""
+    """An optimized image per class, with controls and the ascent."""
     classes = sorted(audit.classes(MOST))
     found = class_images(
         audit.classifier,
         classes,
         reference=audit.reference,
-        judge=audit.judge,
+        evaluator=audit.judge,
         generator=audit.generator(20),
     )
     picture_rows(section, found, audit.scale)
@@ -34,14 +34,14 @@ def class_pictures(audit: Audit, section: Section) -> None:
     )
     rows = []
     for i, unit in enumerate(found.units):
-        natural = float(found.natural[i]) if found.natural is not None else None
+        largest = found.max_dataset_activation
         top = int(found.logits[i].argmax())
         share = float(found.logits[i].softmax(dim=0)[int(found.channels[i])])
         rows.append(
             [
                 unit,
                 float(found.activations[i]),
-                natural,
+                None if largest is None else float(largest[i]),
                 share,
                 {
                     "value": name_of(found.class_names, top),
@@ -56,25 +56,25 @@ def class_pictures(audit: Audit, section: Section) -> None:
             number | {"title": "logit reached"},
             number | {"title": "largest on real images"},
             {"title": "probability", "kind": "percent"},
-            "read as",
+            "predicted as",
         ],
         rows,
-        caption="The last column is what this network predicts for the image that was grown for "
-        "the class. A logit far above that of any real image means: this is not a typical member "
-        "of the class, but an exaggeration.",
+        caption="The last column is what this network predicts for the image that was optimized "
+        "for the class. A logit far above that of any real image means: this is not a typical "
+        "member of the class, but an exaggeration.",
         name="classes",
     )
     section.facts(
         {"recipe": found.recipe, **{k.replace("_", " "): str(v) for k, v in found.settings.items()}}
     )
-    judged(audit, section, found)
+    held_out(section, found)
 
 
 def failures(audit: Audit, section: Section, found: Visualization) -> None:
-    """Images that the network itself does not predict as what they were grown for."""
+    """Say which images the network does not predict as what they were optimized for."""
     for flag in found.flags:
         section.note(f"{flag[:1].upper()}{flag[1:]}.", level="warning")
-    right = found.as_grown
+    right = found.predicted_as_intended
     if right is None or bool(right.all()):
         return
     wrong = (~right).nonzero()[:, 0].tolist()
@@ -82,31 +82,36 @@ def failures(audit: Audit, section: Section, found: Visualization) -> None:
     for i in wrong[:MOST_TOLD]:
         top = int(found.logits[i].argmax())
         share = float(found.logits[i].softmax(dim=0)[int(found.channels[i])])
-        real = "" if found.natural is None else f"; best real image {float(found.natural[i]):.4g}"
+        real = (
+            ""
+            if found.max_dataset_activation is None
+            else f"; best real image {float(found.max_dataset_activation[i]):.4g}"
+        )
         told.append(
             f"{found.units[i]} is predicted as {name_of(found.class_names, top)} "
             f"({found.units[i]} {percent(share, 2)}, logit {float(found.activations[i]):.4g}{real})"
         )
     more = f"; and {len(wrong) - MOST_TOLD} more" if len(wrong) > MOST_TOLD else ""
     audit.report.alert(
-        f"{len(wrong)} of {len(found.units)} images grown for a class are not predicted as it: "
+        f"{len(wrong)} of {len(found.units)} images optimized for a class are not predicted as it: "
         f"{'; '.join(told)}{more}. They do not show what the network learned.",
         level="warning",
         section=section.id,
     )
 
 
-def judged(audit: Audit, section: Section, found: Visualization) -> None:
-    """What an independent network makes of the pictures."""
-    verdict = found.judgement
+def held_out(section: Section, found: Visualization) -> None:
+    """Predictions of an independent network for the images."""
+    verdict = found.held_out
     if verdict is None:
         section.text(
-            "No second, independently trained network was given as a judge, so nothing here says "
-            "whether others recognize these images."
+            "No independently trained network was given as a held-out evaluator, so nothing here "
+            "says whether others recognize these images."
         )
         return
     count = len(found.units)
+    mean = percent(float(verdict.probabilities.mean()), 0)
     section.text(
-        f"A judge ({verdict.source}) reads {verdict.right} of {count} as the class they were grown "
-        f"for, with a mean probability of {percent(float(verdict.probabilities.mean()), 0)}."
+        f"A held-out evaluator ({verdict.source}) classifies {verdict.correct} of {count} as the "
+        f"class they were optimized for, with a mean probability of {mean}."
     )

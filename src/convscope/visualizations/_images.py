@@ -1,9 +1,9 @@
-"""Images of classes and of neurons."""
+"""Visualizations of classes and of neurons by activation maximization."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -13,28 +13,10 @@ from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
 from convscope.types import Images
 from convscope.visualizations._maximize import maximize
-from convscope.visualizations._priors import ALIGNED, fourier, pca, spectrum, stationarity
+from convscope.visualizations._priors import ALIGNED, stationarity
 from convscope.visualizations._problem import Recipe
-from convscope.visualizations._recipes import (
-    gaussian_gradient,
-    l2_blur,
-    noise_adam,
-    zero_l2,
-)
 from convscope.visualizations._result import Visualization
-from convscope.visualizations._units import LOGITS, At, units_of
-
-RECIPES: dict[str, Callable[..., Recipe]] = {
-    "gaussian-gradient": gaussian_gradient,
-    "l2-blur": l2_blur,
-    "zero-l2": zero_l2,
-    "noise-adam": noise_adam,
-    "pca": pca,
-    "spectrum": spectrum,
-    "fourier": fourier,
-}
-"""Recipes by name. Each is a function of its settings: ``RECIPES["l2-blur"](steps=50)``."""
-
+from convscope.visualizations._units import LOGITS, At, select_units
 
 ENOUGH = 50
 """Fewer reference images than this make no prior."""
@@ -43,30 +25,30 @@ ENOUGH = 50
 @checked
 def class_images(
     classifier: Classifier,
-    targets: int | Sequence[int] | Tensor | str | None = None,
+    targets: int | Sequence[int] | Tensor | Literal["all"] | None = None,
     *,
     recipe: str | Recipe | None = None,
     reference: Images | None = None,
-    judge: Classifier | None = None,
+    evaluator: Classifier | None = None,
     control: bool = True,
     generator: Generator | None = None,
-    on_step: Callable[[int, int], None] | None = None,
 ) -> Visualization:
-    """Images that raise one logit each: what the network takes for a typical member of a class.
+    """Images that raise one logit each: what the network takes for a member of the class.
 
-    All images of a call are one batch.
+    All images of a call are one batch. Says how far it is to whoever listens by
+    `convscope.progress.watch`.
 
     Args:
         classifier: The classifier to look into.
         targets: Classes; ``None`` or ``"all"``: every class.
-        recipe: Name in `RECIPES`, or a recipe with settings of your own. By default a prior
-            fitted on `reference`; without reference images, ``"l2-blur"``.
+        recipe: Name in `VISUALIZATION_RECIPES`, or a recipe with settings of your own. By default
+            a prior fitted on `reference`; without reference images, ``"l2-blur"``.
         reference: Real (training) images, ``(batch, channel, height, width)``: for priors, the
-            largest natural activation and the nearest image. At most 5,000 are used.
-        judge: An independently trained classifier of the same classes that reads the images.
+            largest activation on real images and the nearest image. At most 5,000 are used.
+        evaluator: An independently trained classifier of the same classes that predicts the
+            classes of the images.
         control: Whether to repeat the recipe on the same network with random weights.
         generator: Source of every draw; by default one with seed 0.
-        on_step: Called with (step number, images) for progress displays.
 
     Raises:
         UsageError: For unknown recipes or classes, or a recipe that lacks its reference images.
@@ -98,13 +80,12 @@ def class_images(
         spec = f"{LOGITS}:{','.join(map(str, numbers))}"
     return maximize(
         classifier,
-        units_of(classifier, spec, "mean"),
+        select_units(classifier, spec, "mean"),
         chosen_recipe(recipe, reference),
         reference=reference,
-        judge=judge,
+        evaluator=evaluator,
         control=control,
         generator=generator,
-        on_step=on_step,
     )
 
 
@@ -116,10 +97,9 @@ def neuron_images(
     at: At = "center",
     recipe: str | Recipe | None = None,
     reference: Images | None = None,
-    judge: Classifier | None = None,
+    evaluator: Classifier | None = None,
     control: bool = True,
     generator: Generator | None = None,
-    on_step: Callable[[int, int], None] | None = None,
 ) -> Visualization:
     """Images that raise units of any layer: ``neuron_images(classifier, "pool2:0-9")``.
 
@@ -131,10 +111,9 @@ def neuron_images(
         at: Where in a map: its ``"center"`` neuron, the ``"mean"``, or (row, column).
         recipe: As for `class_images`.
         reference: As for `class_images`.
-        judge: As for `class_images`; it is asked about logits only.
+        evaluator: As for `class_images`; used for logits only.
         control: As for `class_images`.
         generator: As for `class_images`.
-        on_step: As for `class_images`.
 
     Raises:
         UnknownLayer: If there is no such layer.
@@ -150,13 +129,12 @@ def neuron_images(
     """
     return maximize(
         classifier,
-        units_of(classifier, units, at),
+        select_units(classifier, units, at),
         chosen_recipe(recipe, reference),
         reference=reference,
-        judge=judge,
+        evaluator=evaluator,
         control=control,
         generator=generator,
-        on_step=on_step,
     )
 
 
@@ -164,7 +142,7 @@ def chosen_recipe(recipe: str | Recipe | None, reference: Images | None, **setti
     """The recipe that was asked for, or the best that the data allow.
 
     Args:
-        recipe: A name in `RECIPES`, a recipe, or ``None``.
+        recipe: A name in `VISUALIZATION_RECIPES`, a recipe, or ``None``.
         reference: Real images, if there are any.
         settings: Of the recipe, if it is not given whole.
 
@@ -179,4 +157,7 @@ def chosen_recipe(recipe: str | Recipe | None, reference: Images | None, **setti
         name = "l2-blur"
     else:
         name = "pca" if stationarity(reference[:1000]) > ALIGNED else "spectrum"
-    return RECIPES[choose("recipe", name, RECIPES)](**settings)
+    from convscope.visualizations import VISUALIZATION_RECIPES
+
+    name = choose("recipe", name, VISUALIZATION_RECIPES)
+    return VISUALIZATION_RECIPES[name](**settings)

@@ -10,9 +10,17 @@ from torch import Tensor
 
 from convscope._readable import readable
 from convscope.ascent import adam_step, ascend, unconstrained
+from convscope.progress import stage
 from convscope.types import Images
-from convscope.visualizations._problem import Drawing, Problem, Recipe, lively, scores_on
-from convscope.visualizations._recipes import Jitter, Views
+from convscope.visualizations._problem import (
+    WARM_START,
+    MaximizationProblem,
+    OptimizedImages,
+    Recipe,
+    unit_activations,
+    warm_start,
+)
+from convscope.visualizations._recipes import Jitter, RandomAffine
 
 ALIGNED = 0.1
 """Above this share of pixel variance in the mean image, data count as aligned (see below)."""
@@ -20,7 +28,7 @@ ALIGNED = 0.1
 
 @runtime_checkable
 class Prior(Protocol):
-    """A differentiable painter."""
+    """A differentiable parametrization of images by latents."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -117,7 +125,7 @@ class Spectrum:
         )
 
     @classmethod
-    def natural(cls, shape: tuple[int, int, int]) -> Spectrum:
+    def of_photographs(cls, shape: tuple[int, int, int]) -> Spectrum:
         """Without data: amplitude falls as 1 / frequency; colors of photographs for RGB.
 
         Source:
@@ -166,8 +174,9 @@ def pca(
 ) -> Recipe:
     """Principal axes of real images: best where objects sit in the same place.
 
-    An independent network reads ten of ten digits in the result; in those of pixel recipes two
-    to six. Between 30 and 120 components and a pull of 0.01 to 0.07 it hardly matters which.
+    An independent network classifies ten of ten digits in the result as intended; in those of
+    pixel recipes two to six. Between 30 and 120 components and a pull of 0.01 to 0.07 it hardly
+    matters which.
 
     Args:
         components: How many axes.
@@ -176,14 +185,14 @@ def pca(
         pull: Weight of ||z||^2 against the activation in standard deviations of the unit.
     """
 
-    def draw(problem: Problem) -> Drawing:
+    def optimize(problem: MaximizationProblem) -> OptimizedImages:
         prior = PrincipalAxes.fit(_needed(problem), components)
-        return paint_by_prior(
+        return optimize_latents(
             problem, prior, start=0.1, steps=steps, step_size=step_size, pull=pull, jitter=None
         )
 
     settings = {"components": components, "steps": steps, "step_size": step_size, "pull": pull}
-    return Recipe(name="pca", draw=draw, settings=dict(settings), needs_reference=True)
+    return Recipe(name="pca", optimize=optimize, settings=dict(settings), needs_reference=True)
 
 
 def spectrum(
@@ -199,17 +208,17 @@ def spectrum(
         steps: How many.
         step_size: Adam's, in standard deviations of a Fourier coefficient.
         pull: Weight of ||z||^2 against the activation in standard deviations of the unit.
-        jitter: Random views that the image must survive; ``None``: none.
+        jitter: Random affine transformations of the image at each step; ``None``: none.
     """
 
-    def draw(problem: Problem) -> Drawing:
+    def optimize(problem: MaximizationProblem) -> OptimizedImages:
         prior = Spectrum.fit(_needed(problem))
-        return paint_by_prior(
+        return optimize_latents(
             problem, prior, start=0.01, steps=steps, step_size=step_size, pull=pull, jitter=jitter
         )
 
     settings = {"steps": steps, "step_size": step_size, "pull": pull, "views": jitter is not None}
-    return Recipe(name="spectrum", draw=draw, settings=dict(settings), needs_reference=True)
+    return Recipe(name="spectrum", optimize=optimize, settings=dict(settings), needs_reference=True)
 
 
 def fourier(
@@ -223,25 +232,25 @@ def fourier(
     Args:
         steps: How many.
         step_size: Adam's, in standard deviations of a Fourier coefficient.
-        jitter: Random views that the image must survive; ``None``: none.
+        jitter: Random affine transformations of the image at each step; ``None``: none.
 
     Source:
         Olah, Mordvintsev, Schubert, "Feature Visualization", Distill 2017. One affine map does
         what padding, jitter, scaling and rotation do one after the other there.
     """
 
-    def draw(problem: Problem) -> Drawing:
-        prior = Spectrum.natural(problem.shape)
-        return paint_by_prior(
+    def optimize(problem: MaximizationProblem) -> OptimizedImages:
+        prior = Spectrum.of_photographs(problem.shape)
+        return optimize_latents(
             problem, prior, start=0.01, steps=steps, step_size=step_size, pull=0.0, jitter=jitter
         )
 
     settings = {"steps": steps, "step_size": step_size, "views": jitter is not None}
-    return Recipe(name="fourier", draw=draw, settings=dict(settings))
+    return Recipe(name="fourier", optimize=optimize, settings=dict(settings))
 
 
-def paint_by_prior(
-    problem: Problem,
+def optimize_latents(
+    problem: MaximizationProblem,
     prior: Prior,
     *,
     start: float,
@@ -249,65 +258,64 @@ def paint_by_prior(
     step_size: float,
     pull: float,
     jitter: Jitter | None,
-) -> Drawing:
-    """Adam on latents: activation / its natural deviation - pull ||z||^2 - what leaves [0, 1].
+) -> OptimizedImages:
+    """Adam on latents: activation / its std on real images - pull ||z||^2 - what leaves [0, 1].
 
-    The step of the highest objective is kept (with random views: of the highest that was seen).
+    The step of the highest objective is kept, as transformed at that step.
 
     The activation is divided by the unit's standard deviation on real images, so that one weight
     serves every unit of every layer.
     """
     count = len(problem.units.names)
-    latents, stuck = lively(
-        problem,
-        lambda factor: (
-            factor
-            * start
-            * torch.randn(count, *prior.shape, generator=problem.generator, dtype=torch.float32)
-        ),
-        unconstrained(),
-        lambda z: prior.decode(z).clamp(0, 1),
-    )
-    deviation = natural_deviation(problem)
-    views = None if jitter is None else Views(jitter, count, steps, problem.generator)
+
+    def draw(factor: float) -> Tensor:
+        shape = (count, *prior.shape)
+        return factor * start * torch.randn(shape, generator=problem.generator, dtype=torch.float32)
+
+    with stage(0.0, WARM_START):
+        latents, dead = warm_start(
+            problem, draw, unconstrained(), lambda z: prior.decode(z).clamp(0, 1)
+        )
+    std = activation_std(problem)
+    transform = None if jitter is None else RandomAffine(jitter, count, steps, problem.generator)
 
     def decode(z: Tensor, k: int, rows: Tensor) -> Tensor:
         images = prior.decode(z).clamp(0, 1)
-        return images if views is None else views.look(images, k, rows)
+        return images if transform is None else transform.apply(images, k, rows)
 
     def objective(z: Tensor, outputs: Tensor, rows: Tensor) -> Tensor:
         raw = prior.decode(z)
         outside = (raw - raw.clamp(0, 1)).square().flatten(1).sum(dim=1)
-        activation = problem.units.own(outputs, rows) / deviation[rows]
+        activation = problem.units.own_activation(outputs, rows) / std[rows]
         return activation - pull * z.square().flatten(1).sum(dim=1) - outside
 
-    found = ascend(
-        latents,
-        problem.probe,
-        objective,
-        step=adam_step(step_size),
-        region=unconstrained(),
-        steps=steps,
-        keep="best",
-        decode=decode,
-        stop_at=problem.units.stop_at,
-        on_step=problem.on_step,
-    )
+    with stage(WARM_START, 1.0):
+        ascent = ascend(
+            latents,
+            problem.probe,
+            objective,
+            step=adam_step(step_size),
+            region=unconstrained(),
+            steps=steps,
+            keep="best",
+            decode=decode,
+            stop_at=problem.units.stop_at,
+        )
     with torch.no_grad():
-        images = prior.decode(found.images).clamp(0, 1)
-    return Drawing(images=images, history=found.history, stuck=stuck, kept=found.steps)
+        images = prior.decode(ascent.images).clamp(0, 1)
+    return OptimizedImages(images=images, history=ascent.history, dead=dead, kept=ascent.steps)
 
 
-def natural_deviation(problem: Problem) -> Tensor:
+def activation_std(problem: MaximizationProblem) -> Tensor:
     """Standard deviation of each unit on 256 real images; 1 without them, or for a dead unit."""
     count = len(problem.units.names)
     if problem.reference is None or len(problem.reference) < 2:
         return torch.ones(count)
-    deviation = scores_on(problem.probe, problem.units, problem.reference[:256]).std(dim=0)
-    return torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+    std = unit_activations(problem.probe, problem.units, problem.reference[:256]).std(dim=0)
+    return torch.where(std > 0, std, torch.ones_like(std))
 
 
-def _needed(problem: Problem) -> Tensor:
+def _needed(problem: MaximizationProblem) -> Tensor:
     if problem.reference is None:
-        raise RuntimeError("checked before drawing: the recipe needs reference images")
+        raise RuntimeError("checked before: the recipe needs reference images")
     return problem.reference

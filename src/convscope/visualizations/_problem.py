@@ -1,4 +1,4 @@
-"""The optimization problem of an image: units, scores, initialization."""
+"""Activation maximization as a problem: units, activations, initialization."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from convscope._readable import readable
 from convscope.ascent import Region, adam_step, ascend
 from convscope.probe import LayerInfo, Objective, Probe
 from convscope.types import Images
-from convscope.visualizations._units import Units
+from convscope.visualizations._units import UnitSelection
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Problem:
-    """What a recipe has to draw.
+class MaximizationProblem:
+    """What a recipe optimizes: one image per unit.
 
     Attributes:
         probe: An open probe on the network.
@@ -25,19 +25,17 @@ class Problem:
         shape: ``(channel, height, width)`` of the images.
         reference: Real images, for recipes that learn from them.
         generator: Source of every draw.
-        on_step: Called with (step number, rows) for progress displays.
     """
 
     probe: Probe
-    units: Units
+    units: UnitSelection
     shape: tuple[int, int, int]
     reference: Images | None
     generator: Generator
-    on_step: Callable[[int, int], None] | None = None
 
     def activation(self) -> Objective:
-        """Objective: what each image's own unit says."""
-        return lambda x, outputs, rows: self.units.own(outputs, rows)
+        """Objective: the activation of each image's own unit."""
+        return lambda x, outputs, rows: self.units.own_activation(outputs, rows)
 
     def values(self, images: Images) -> Tensor:
         """Activation of each image's own unit, ``(unit,)``."""
@@ -47,45 +45,52 @@ class Problem:
             if stop_at is None
             else self.probe.activations(stop_at, images)
         )
-        return self.units.own(outputs, torch.arange(len(images), device=images.device))
+        return self.units.own_activation(outputs, torch.arange(len(images), device=images.device))
 
-    def noise(self, mean: float, deviation: float) -> Images:
+    def noise(self, mean: float, std: float) -> Images:
         """Gaussian noise, clipped to [0, 1], one image per unit."""
-        draw = torch.randn(
+        normal = torch.randn(
             len(self.units.names), *self.shape, generator=self.generator, dtype=torch.float32
         )
-        return (mean + deviation * draw).clamp(0, 1)
+        return (mean + std * normal).clamp(0, 1)
 
 
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Drawing:
-    """What a recipe drew.
+class OptimizedImages:
+    """Images that a recipe optimized, one per unit.
 
     Attributes:
         images: ``(unit, channel, height, width)``.
-        history: ``(step + 1, unit)``.
-        stuck: ``(unit,)``, True where no step had a gradient.
+        history: ``(step + 1, unit)``, objective before each step and at the end.
+        dead: ``(unit,)``, True where no step had a gradient.
         kept: ``(unit,)``, the step whose image it is.
     """
 
     images: Tensor
     history: Tensor
-    stuck: Tensor
+    dead: Tensor
     kept: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A named way to draw, with its settings for captions."""
+    """A named way to optimize images, with its settings for captions.
+
+    Attributes:
+        name: Such as ``"l2-blur"``.
+        optimize: Solves a problem.
+        settings: Of the recipe, for captions.
+        needs_reference: Whether it learns from real images.
+    """
 
     name: str
-    draw: Callable[[Problem], Drawing]
+    optimize: Callable[[MaximizationProblem], OptimizedImages]
     settings: dict[str, float | int | str | bool] = field(default_factory=dict)
     needs_reference: bool = False
 
 
-def scores_on(probe: Probe, units: Units, images: Images) -> Tensor:
+def unit_activations(probe: Probe, units: UnitSelection, images: Images) -> Tensor:
     """Activation of every unit for every image, ``(batch, unit)``, in bounded memory."""
     parts = []
     for start in range(0, len(images), 256):
@@ -95,50 +100,63 @@ def scores_on(probe: Probe, units: Units, images: Images) -> Tensor:
             if units.stop_at is None
             else probe.activations(units.stop_at, chunk)
         )
-        parts.append(units.scores(outputs))
+        parts.append(units.activations_of(outputs))
     return torch.cat(parts)
 
 
 Decode = Callable[[Tensor], Tensor]
 
 FACTORS = (3.0, 10.0, 20.0)
+"""Times the standard deviation of the recipe's start that are tried for dead units. No source:
+twenty times reaches the border of the pixel box from the start of every recipe."""
+
 TRIES = 8
+"""Starts that are tried with each factor. No source."""
+
 STEPS = 50
+"""Most steps of Adam that revive a unit through the layer that feeds it. No source."""
 
 PASSING = (
     "ReLU", "ReLU6", "LeakyReLU", "ELU", "SiLU", "GELU", "Hardswish", "Mish", "MaxPool2d",
     "AvgPool2d", "Dropout", "Dropout2d", "Identity",
 )  # fmt: skip
-"""Layers that hand every map on by itself."""
+"""Layers whose output maps each depend on one input map."""
+
+WARM_START = 0.1
+"""Share of the work that the search for starts is announced as."""
 
 
-def lively(
-    problem: Problem, draw: Callable[[float], Tensor], region: Region, decode: Decode | None = None
+def warm_start(
+    problem: MaximizationProblem,
+    draw: Callable[[float], Tensor],
+    region: Region,
+    decode: Decode | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """A start per unit, and which units stay silent.
+    """Starts from which the units have gradients, and which units are dead for all of them.
 
     Args:
-        problem: What is to be drawn.
-        draw: Liveliness (1: as the recipe says, 20: twenty times the deviation) to starts.
+        problem: What is maximized.
+        draw: From a factor for the standard deviation of the recipe's start (1 as the recipe has
+            it) to starts, one per unit.
         region: Where starts may be.
-        decode: From what is moved to images, if it is not the image itself.
+        decode: From what is optimized to images, if it is not the image itself.
 
     Returns:
         ``(unit, ...)`` and ``(unit,)``.
     """
     start = draw(1.0)
-    silent = _silent(problem, start, decode)
-    feeding = feeding_units(problem.probe.layers(), problem.units) if bool(silent.any()) else None
+    dead = _without_gradient(problem, start, decode)
+    feeding = feeding_units(problem.probe.layers(), problem.units) if bool(dead.any()) else None
     if feeding is not None:
-        woken = _woken(problem, start, feeding, region, decode)
-        start = torch.where(_column(silent, start), woken, start)
-        silent = _silent(problem, start, decode)
-    if bool(silent.any()):
-        start, silent = _tried(problem, draw, start, silent, decode)
-    return start, silent
+        revived = _revived(problem, start, feeding, region, decode)
+        start = torch.where(_column(dead, start), revived, start)
+        dead = _without_gradient(problem, start, decode)
+    if bool(dead.any()):
+        start, dead = _best_of_many(problem, draw, start, dead, decode)
+    return start, dead
 
 
-def feeding_units(layers: Sequence[LayerInfo], units: Units) -> Units | None:
+def feeding_units(layers: Sequence[LayerInfo], units: UnitSelection) -> UnitSelection | None:
     """The units of the convolution (or other layer) that `units` merely rectify and pool."""
     names = [info.name for info in layers]
     if units.layer not in names:
@@ -151,62 +169,69 @@ def feeding_units(layers: Sequence[LayerInfo], units: Units) -> Units | None:
             return None
         if layers[index].output_shape[0] != here[0]:
             return None
-    found = layers[index]
-    if found.name == units.layer or not found.is_leaf:
+    source = layers[index]
+    if source.name == units.layer or not source.is_leaf:
         return None
     position = units.position
     if position is not None:
         row, column = position
         position = (
-            row * found.output_shape[1] // here[1],
-            column * found.output_shape[2] // here[2],
+            row * source.output_shape[1] // here[1],
+            column * source.output_shape[2] // here[2],
         )
-    return replace(units, layer=found.name, position=position)
+    return replace(units, layer=source.name, position=position)
 
 
-def _silent(problem: Problem, start: Tensor, decode: Decode | None) -> Tensor:
-    found = problem.probe.gradient(
+def _without_gradient(problem: MaximizationProblem, start: Tensor, decode: Decode | None) -> Tensor:
+    """Which units have a gradient of zero, ``(unit,)``."""
+    result = problem.probe.gradient(
         start,
         problem.activation(),
         decode=None if decode is None else lambda x, rows: decode(x),
         stop_at=problem.units.stop_at,
         allow_unused=True,
     )
-    return (found.gradients.flatten(1) == 0).all(dim=1)
+    return (result.gradients.flatten(1) == 0).all(dim=1)
 
 
-def _woken(
-    problem: Problem, start: Tensor, feeding: Units, region: Region, decode: Decode | None
+def _revived(
+    problem: MaximizationProblem,
+    start: Tensor,
+    feeding: UnitSelection,
+    region: Region,
+    decode: Decode | None,
 ) -> Tensor:
+    """Starts that were moved until the units that feed these ones are above zero."""
     return ascend(
         start,
         problem.probe,
-        lambda x, outputs, rows: feeding.own(outputs, rows),
+        lambda x, outputs, rows: feeding.own_activation(outputs, rows),
         step=adam_step(0.05),
         region=region,
         steps=STEPS,
-        stop=lambda outputs, rows: feeding.own(outputs, rows) > 0,
+        stop=lambda outputs, rows: feeding.own_activation(outputs, rows) > 0,
         decode=None if decode is None else lambda x, k, rows: decode(x),
         stop_at=feeding.layer,
     ).images
 
 
-def _tried(
-    problem: Problem,
+def _best_of_many(
+    problem: MaximizationProblem,
     draw: Callable[[float], Tensor],
     start: Tensor,
-    silent: Tensor,
+    dead: Tensor,
     decode: Decode | None,
 ) -> tuple[Tensor, Tensor]:
+    """For dead units the start of the largest activation among many, and who is dead still."""
     first = best = problem.values(start if decode is None else decode(start))
     for factor in FACTORS:
         for _ in range(TRIES):
-            tried = draw(factor)
-            values = problem.values(tried if decode is None else decode(tried))
-            better = silent & (values > best)
-            start = torch.where(_column(better, start), tried, start)
+            other = draw(factor)
+            values = problem.values(other if decode is None else decode(other))
+            better = dead & (values > best)
+            start = torch.where(_column(better, start), other, start)
             best = torch.where(better, values, best)
-    return start, silent & (best <= first)
+    return start, dead & (best <= first)
 
 
 def _column(flags: Tensor, like: Tensor) -> Tensor:

@@ -20,9 +20,14 @@ from convscope.ascent import (
     std_step,
 )
 from convscope.errors import choose
-from convscope.visualizations._problem import Drawing, Problem, Recipe, lively
-
-Between = Callable[[Tensor, int, Tensor], Tensor]
+from convscope.progress import stage
+from convscope.visualizations._problem import (
+    WARM_START,
+    MaximizationProblem,
+    OptimizedImages,
+    Recipe,
+    warm_start,
+)
 
 
 def gaussian_gradient(
@@ -30,11 +35,11 @@ def gaussian_gradient(
     steps: int = 200,
     step_size: float = 1 / 255,
     weight_decay: float = 1e-4,
-    sigma: str = "variance",
+    blur_std: str = "variance",
 ) -> Recipe:
-    """Ascend a blurred gradient from noise around mid-grey; the blur grows.
+    """Ascend a blurred gradient from noise around mid-gray; the blur grows.
 
-    The document prints one formula for sigma, 4 k / (n + 0.5), and says that the cost rises over
+    The document prints one formula for the blur, 4 k / (n + 0.5), and says that the cost rises over
     the iterations. Read as a standard deviation the blur ends at 4 pixels, and the logits of
     ``mnist-conv2-fc`` peak at two thirds of the way and fall; read as a variance (a deviation of
     its root, at most 2 pixels) they rise to the end. Hence the default.
@@ -42,16 +47,16 @@ def gaussian_gradient(
     Args:
         steps: How many.
         step_size: Standard deviation of an update in pixel units. The document's 1/std is in
-            grey levels from 0 to 255, hence 1/255 here.
+            gray levels from 0 to 255, hence 1/255 here.
         weight_decay: Share of the image that is taken away after every step.
-        sigma: Standard deviation of the blur at step k of n in pixels: ``"variance"``: the root of
-            4 k / (n + 0.5), which the document prints; ``"printed"``: 4 k / (n + 0.5) itself;
+        blur_std: Standard deviation of the blur at step k of n in pixels: ``"variance"``: the root
+            of 4 k / (n + 0.5), which the document prints; ``"printed"``: 4 k / (n + 0.5) itself;
             ``"usual"``: 4 k / n + 0.5, as the method is known elsewhere.
 
     Source:
         P. Shedligeri, "Programming Assignment 2: Convolutional Neural Networks", IIT Madras, 2017.
     """
-    choose("sigma", sigma, ("variance", "printed", "usual"))
+    choose("blur_std", blur_std, ("variance", "printed", "usual"))
 
     def width(k: int) -> float:
         printed = 4 * (k + 1) / (steps + 0.5)
@@ -59,10 +64,10 @@ def gaussian_gradient(
             "variance": printed**0.5,
             "printed": printed,
             "usual": 4 * (k + 1) / steps + 0.5,
-        }[sigma]
+        }[blur_std]
 
-    def draw(problem: Problem) -> Drawing:
-        return move_pixels(
+    def optimize(problem: MaximizationProblem) -> OptimizedImages:
+        return optimize_pixels(
             problem,
             start=lambda factor: problem.noise(0.5, 0.1 * factor),
             step=blurred(std_step(step_size), std=width),
@@ -71,7 +76,9 @@ def gaussian_gradient(
         )
 
     settings = {"steps": steps, "step_size": step_size, "weight_decay": weight_decay}
-    return Recipe(name="gaussian-gradient", draw=draw, settings={**settings, "sigma": sigma})
+    return Recipe(
+        name="gaussian-gradient", optimize=optimize, settings={**settings, "blur_std": blur_std}
+    )
 
 
 def l2_blur(
@@ -80,7 +87,7 @@ def l2_blur(
     step_size: float = 1.0,
     pull: float = 1e-3,
     every: int = 10,
-    sigma: float = 0.5,
+    blur_std: float = 0.5,
 ) -> Recipe:
     """Ascend the normalized gradient of activation minus an L2 penalty; blur now and then.
 
@@ -89,17 +96,17 @@ def l2_blur(
         step_size: L2 length of an update in pixel units, for 28 x 28 pixels; it grows with the
             square root of the number of pixels.
         pull: Weight of the penalty ||x||^2. It is not the normalization of the gradient: the
-            document mixes up the two.
+            document confuses the two.
         every: Steps between two blurs.
-        sigma: Width of the blur in pixels.
+        blur_std: Standard deviation of the blur in pixels.
     """
 
     def blur(x: Tensor, k: int, rows: Tensor) -> Tensor:
-        return gaussian_blur(x, sigma) if (k + 1) % every == 0 else x
+        return gaussian_blur(x, blur_std) if (k + 1) % every == 0 else x
 
-    def draw(problem: Problem) -> Drawing:
+    def optimize(problem: MaximizationProblem) -> OptimizedImages:
         size = step_size * (problem.shape[1] * problem.shape[2] / 784) ** 0.5
-        return move_pixels(
+        return optimize_pixels(
             problem,
             start=lambda factor: problem.noise(0.5, 0.1 * factor),
             step=l2_step(size),
@@ -109,7 +116,7 @@ def l2_blur(
         )
 
     settings = {"steps": steps, "step_size": step_size, "pull": pull, "every": every}
-    return Recipe(name="l2-blur", draw=draw, settings={**settings, "sigma": sigma})
+    return Recipe(name="l2-blur", optimize=optimize, settings={**settings, "blur_std": blur_std})
 
 
 def zero_l2(*, steps: int = 200, step_size: float = 0.05, pull: float = 0.05) -> Recipe:
@@ -121,8 +128,8 @@ def zero_l2(*, steps: int = 200, step_size: float = 0.05, pull: float = 0.05) ->
         pull: Weight of the penalty ||x||^2.
     """
 
-    def draw(problem: Problem) -> Drawing:
-        return move_pixels(
+    def optimize(problem: MaximizationProblem) -> OptimizedImages:
+        return optimize_pixels(
             problem,
             start=lambda factor: problem.noise(0.0, 0.05 * (factor - 1)),
             step=adam_step(step_size),
@@ -131,7 +138,7 @@ def zero_l2(*, steps: int = 200, step_size: float = 0.05, pull: float = 0.05) ->
         )
 
     settings = {"steps": steps, "step_size": step_size, "pull": pull}
-    return Recipe(name="zero-l2", draw=draw, settings=dict(settings))
+    return Recipe(name="zero-l2", optimize=optimize, settings=dict(settings))
 
 
 def noise_adam(*, steps: int = 200, step_size: float = 0.05) -> Recipe:
@@ -142,57 +149,62 @@ def noise_adam(*, steps: int = 200, step_size: float = 0.05) -> Recipe:
         step_size: Adam's, in pixel units.
     """
 
-    def draw(problem: Problem) -> Drawing:
-        return move_pixels(
+    def optimize(problem: MaximizationProblem) -> OptimizedImages:
+        return optimize_pixels(
             problem,
             start=lambda factor: problem.noise(0.5, 0.05 * factor),
             step=adam_step(step_size),
             steps=steps,
         )
 
-    return Recipe(name="noise-adam", draw=draw, settings={"steps": steps, "step_size": step_size})
+    return Recipe(
+        name="noise-adam", optimize=optimize, settings={"steps": steps, "step_size": step_size}
+    )
 
 
-def move_pixels(
-    problem: Problem,
+def optimize_pixels(
+    problem: MaximizationProblem,
     *,
     start: Callable[[float], Tensor],
     step: Step,
     steps: int,
     pull: float = 0.0,
-    between: Sequence[Between] = (),
-) -> Drawing:
+    between: Sequence[Callable[[Tensor, int, Tensor], Tensor]] = (),
+) -> OptimizedImages:
     """Ascend activation - pull ||x||^2 over images in [0, 1]; the best step is kept."""
-    begin, stuck = lively(problem, start, box())
+    with stage(0.0, WARM_START):
+        begin, dead = warm_start(problem, start, box())
 
     def objective(x: Tensor, outputs: Tensor, rows: Tensor) -> Tensor:
-        activation = problem.units.own(outputs, rows)
+        activation = problem.units.own_activation(outputs, rows)
         return activation - pull * x.square().flatten(1).sum(dim=1) if pull else activation
 
-    found = ascend(
-        begin,
-        problem.probe,
-        objective,
-        step=step,
-        region=box(),
-        steps=steps,
-        keep="best",
-        between=between,
-        stop_at=problem.units.stop_at,
-        on_step=problem.on_step,
+    with stage(WARM_START, 1.0):
+        ascent = ascend(
+            begin,
+            problem.probe,
+            objective,
+            step=step,
+            region=box(),
+            steps=steps,
+            keep="best",
+            between=between,
+            stop_at=problem.units.stop_at,
+        )
+    return OptimizedImages(
+        images=ascent.images, history=ascent.history, dead=dead, kept=ascent.steps
     )
-    return Drawing(images=found.images, history=found.history, stuck=stuck, kept=found.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Jitter:
-    """How much views differ.
+    """How much random affine transformations differ from the identity.
 
     Attributes:
         degrees: Largest rotation.
         scale: Largest relative change of size.
         shift: Largest shift, as a share of the side.
-        flip: Whether half of the views are mirrored.
+        flip: Whether half of them are flipped.
     """
 
     degrees: float = 10.0
@@ -201,8 +213,8 @@ class Jitter:
     flip: bool = True
 
 
-class Views:
-    """Random affine views, drawn in advance so that they do not depend on how work is cut."""
+class RandomAffine:
+    """Random affine transformations, drawn in advance: chunks of the work do not change them."""
 
     def __init__(self, jitter: Jitter, count: int, steps: int, generator: Generator) -> None:
         draws = torch.rand(steps + 1, count, 5, generator=generator, dtype=torch.float32) * 2 - 1
@@ -219,8 +231,8 @@ class Views:
             dim=-2,
         )
 
-    def look(self, images: Tensor, k: int, rows: Tensor) -> Tensor:
-        """The view of each row at step `k`, borders reflected; differentiable."""
+    def apply(self, images: Tensor, k: int, rows: Tensor) -> Tensor:
+        """Each image transformed as at step `k`, borders reflected; differentiable."""
         chosen = self.matrices[k].to(images.device)[rows]
         grid = F.affine_grid(chosen, list(images.shape), align_corners=False)
         return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)

@@ -1,4 +1,4 @@
-"""What visualizations give back: pictures of units, and what is needed to believe them."""
+"""Result types of visualizations: images of units, with controls and diagnostics."""
 
 from __future__ import annotations
 
@@ -45,34 +45,34 @@ def ascents(history: Tensor) -> tuple[Tensor, Tensor]:
 
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Judgement:
-    """What an independently trained classifier reads in the pictures.
+class HeldOutEvaluation:
+    """Predictions of an independently trained classifier for the images.
 
     Attributes:
-        source: Where the judge came from.
+        source: Where that classifier came from.
         probabilities: ``(unit,)``, its probability of the unit's class.
         labels: ``(unit,)``, its most probable class.
-        right: How many of them are the unit's class.
+        correct: How many of them are the unit's class.
     """
 
     source: str
     probabilities: Float[Tensor, " unit"]
     labels: Int[Tensor, " unit"]
-    right: int
+    correct: int
 
 
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Control:
-    """The same recipe on the network with random weights: what the recipe draws by itself.
+    """The same recipe on the network with random weights: what the recipe makes without training.
 
     Attributes:
         images: ``(unit, channel, height, width)``.
-        judgement: What the judge reads in them, for logits.
+        held_out: Predictions of the held-out evaluator for them, for logits.
     """
 
     images: Float[Tensor, "unit channel height width"]
-    judgement: Judgement | None = None
+    held_out: HeldOutEvaluation | None = None
 
 
 @readable
@@ -105,21 +105,21 @@ class Visualization:
         recipe: Name of the recipe.
         history: ``(step + 1, unit)``, objective before each step and at the end.
         activations: ``(unit,)``, activation that the shown image reaches.
-        logits: ``(unit, class)``, what the network says of the shown image.
+        logits: ``(unit, class)``, logits of the network for the shown image.
         class_names: One name per class.
-        stuck: ``(unit,)``, True where no step found a gradient: a dead unit.
-        natural: ``(unit,)``, largest activation on the reference images.
-        natural_images: The reference images that reach it.
+        dead: ``(unit,)``, True where no step found a gradient: a dead unit.
+        max_dataset_activation: ``(unit,)``, largest activation on the reference images.
+        max_dataset_images: The reference images that reach it.
         effect: ``(unit, class)``, logits of the image minus mean logits of the reference images
-            (or of plain mid-grey): which classes maximizing the unit raises and lowers.
-        judgement: What an independent network reads, for logits.
+            (or of plain mid-gray): which classes maximizing the unit raises and lowers.
+        held_out: Predictions of an independent network, for logits.
         nearest: Nearest reference images.
         control: The same recipe on random weights.
         settings: What the recipe was, for captions.
         cost: Forwards, backwards, seconds.
         kept: ``(unit,)``, the step whose image is shown: that of the highest objective.
         flags: What a reader must know: units that fell after their best step or never rose, and
-            images that the network does not predict as the class they were grown for.
+            images that the network does not predict as the class they were optimized for.
     """
 
     images: Float[Tensor, "unit channel height width"]
@@ -131,11 +131,11 @@ class Visualization:
     activations: Float[Tensor, " unit"]
     logits: Float[Tensor, "unit class"]
     class_names: tuple[str, ...]
-    stuck: Bool[Tensor, " unit"] | None = None
-    natural: Float[Tensor, " unit"] | None = None
-    natural_images: Float[Tensor, "unit channel height width"] | None = None
+    dead: Bool[Tensor, " unit"] | None = None
+    max_dataset_activation: Float[Tensor, " unit"] | None = None
+    max_dataset_images: Float[Tensor, "unit channel height width"] | None = None
     effect: Float[Tensor, "unit class"] | None = None
-    judgement: Judgement | None = None
+    held_out: HeldOutEvaluation | None = None
     nearest: Nearest | None = None
     control: Control | None = None
     settings: dict[str, float | int | str | bool] = field(default_factory=dict)
@@ -150,14 +150,14 @@ class Visualization:
         return layer_label(self.layer, self.layer_kind)
 
     @property
-    def as_grown(self) -> Bool[Tensor, " unit"] | None:
-        """Whether each image is predicted as the class it was grown for; ``None`` for neurons."""
+    def predicted_as_intended(self) -> Bool[Tensor, " unit"] | None:
+        """Whether images are predicted as what they were optimized for; ``None`` for neurons."""
         if self.layer != LOGITS:
             return None
         sound = self.logits.isfinite().all(dim=1)
         return (self.logits.argmax(dim=1) == self.channels.to(self.logits.device)) & sound
 
-    def noticed(self) -> tuple[str, ...]:
+    def diagnostics(self) -> tuple[str, ...]:
         """The flags that follow from the images and their history."""
         count, found = len(self.units), []
         rise, lost = ascents(self.history)
@@ -172,10 +172,10 @@ class Visualization:
         flat = int((~(rise > 0)).sum())
         if flat:
             found.append(f"the objective of {flat} of {count} units never rose above its start")
-        right = self.as_grown
+        right = self.predicted_as_intended
         if right is not None and not bool(right.all()):
             found.append(
                 f"{int((~right).sum())} of {count} images are not predicted as the class they were "
-                "grown for"
+                "optimized for"
             )
         return tuple(found)

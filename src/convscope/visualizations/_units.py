@@ -1,8 +1,9 @@
-"""Which units a call is about: logits, the maps of a layer, or one neuron of each map."""
+"""Units to maximize: logits, the maps of a layer, or one neuron of each map."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,14 +16,14 @@ from convscope.probe import LayerInfo
 
 LOGITS = "logits"
 
-At = str | tuple[int, int]
+At = Literal["mean", "center"] | tuple[int, int]
 """Where in a map: its mean, its central neuron, or the neuron at (row, column)."""
 
 
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Units:
-    """Some channels of one layer, and where to look in each.
+class UnitSelection:
+    """Some channels of one layer, and the neuron of each.
 
     Attributes:
         layer: ``"logits"`` or the name of a layer.
@@ -43,7 +44,7 @@ class Units:
         """Where the network may stop."""
         return None if self.layer == LOGITS else self.layer
 
-    def scores(self, outputs: Tensor) -> Tensor:
+    def activations_of(self, outputs: Tensor) -> Tensor:
         """Activation of every unit for every image, ``(batch, unit)``."""
         chosen = outputs[:, self.channels.to(outputs.device)]
         if chosen.ndim == 2:
@@ -52,7 +53,7 @@ class Units:
             return chosen.flatten(2).mean(dim=2)
         return chosen[:, :, self.position[0], self.position[1]]
 
-    def own(self, outputs: Tensor, rows: Tensor) -> Tensor:
+    def own_activation(self, outputs: Tensor, rows: Tensor) -> Tensor:
         """Activation of unit ``rows[i]`` for image i, ``(batch,)``."""
         index = torch.arange(len(rows), device=outputs.device)
         chosen = outputs[index, self.channels.to(outputs.device)[rows.to(outputs.device)]]
@@ -63,10 +64,13 @@ class Units:
         return chosen[:, self.position[0], self.position[1]]
 
 
-def units_of(
-    classifier: Classifier, spec: str, at: At, layers: tuple[LayerInfo, ...] | None = None
-) -> Units:
-    """Read ``"logits"``, ``"logits:3"``, ``"pool2:0-9"`` or ``"conv1:0,4,7"``.
+def select_units(
+    classifier: Classifier,
+    spec: str,
+    at: str | tuple[int, int],
+    layers: tuple[LayerInfo, ...] | None = None,
+) -> UnitSelection:
+    """Parse ``"logits"``, ``"logits:3"``, ``"pool2:0-9"`` or ``"conv1:0,4,7"``.
 
     Args:
         classifier: The classifier that has the units.
@@ -95,7 +99,7 @@ def units_of(
         where = "" if position is None else f" at {position[0]}, {position[1]}"
         label = layer_label(layer, kind)
         names = tuple(f"{label}:{number}{where}" for number in channels)
-    return Units(
+    return UnitSelection(
         layer=layer, channels=torch.tensor(channels), names=names, position=position, kind=kind
     )
 
@@ -142,7 +146,7 @@ def _numbers(which: str, count: int, spec: str) -> list[int]:
     return found
 
 
-def _position(at: At, shape: tuple[int, ...]) -> tuple[int, int] | None:
+def _position(at: str | tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int] | None:
     if at == "mean":
         return None
     if at == "center":
