@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check fix bench docs site clean
+.PHONY: help install demo test test-all check fix bench mutants docs site clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +14,7 @@ help: ## list the targets
 	@test -x $(BIN)/python || { echo "making .venv"; $(PYTHON) -m venv .venv; }
 	@echo "installing the pinned versions into .venv (a few minutes on the first run)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "setuptools>=77" wheel
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,hub,search]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,hub]"
 	@touch $@
 
 install: .venv/.installed ## make .venv with the pinned versions
@@ -45,6 +45,10 @@ bench: .venv/.installed ## how to repeat the measurements
 	  case $$file in */record.py|*/peers.py) continue;; esac; \
 	  printf "  %-40s %s\n" $$file "$$(head -n 1 $$file | tr -d '"')"; \
 	done
+
+mutants: .venv/.installed ## try seeded faults in src (an hour or two); those that no test notices are in mutants.jsonl
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutants.py --part 0/2 & \
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutants.py --part 1/2; wait
 
 docs: .venv/.installed ## run every example in the documentation and in docstrings
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_doctests.py tests/test_documentation.py

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from convscope.ascent import box, l2_ball, linf_ball
 from convscope.errors import UsageError
 
-radii = st.to_float(0, 2, allow_nan=False, allow_subnormal=True)
+radii = st.floats(0, 2, allow_nan=False, allow_subnormal=True)
 seeds = st.integers(0, 2**31)
-pixel = st.to_float(0, 1, width=32)
+pixel = st.floats(0, 1, width=32)
 
 
 def outside(x, center, radius):
@@ -57,7 +57,7 @@ def test_the_usual_projection_fails_the_same_count():
     assert outside(ours, center, epsilon) == 0
 
 
-@given(seed=seeds, radius=st.to_float(0, 30, allow_nan=False), scale=st.to_float(0, 5))
+@given(seed=seeds, radius=st.floats(0, 30, allow_nan=False), scale=st.floats(0, 5))
 @settings(max_examples=60, deadline=None)
 def test_l2_points_have_a_float64_norm_within_the_radius(seed, radius, scale):
     generator = torch.Generator().manual_seed(seed)

@@ -43,7 +43,7 @@ def outside(result, epsilon, norm):
 @settings(deadline=None, max_examples=15)
 @given(
     seed=st.integers(0, 10_000),
-    epsilon=st.one_of(st.integers(0, 64).map(lambda n: n / 255), st.to_float(0, 1)),
+    epsilon=st.one_of(st.integers(0, 64).map(lambda n: n / 255), st.floats(0, 1)),
     lattice=st.booleans(),
 )
 def test_linf_is_exact_in_rationals(name, seed, epsilon, lattice):
@@ -61,7 +61,7 @@ def test_linf_is_exact_in_rationals(name, seed, epsilon, lattice):
 
 
 @settings(deadline=None, max_examples=40)
-@given(seed=st.integers(0, 10_000), epsilon=st.to_float(0, 2))
+@given(seed=st.integers(0, 10_000), epsilon=st.floats(0, 2))
 def test_l2_is_at_most_the_float64_norm(seed, epsilon):
     generator = torch.Generator().manual_seed(seed)
     images, labels = torch.rand(3, 1, 3, 4, generator=generator), torch.tensor([0, 1, 2])
@@ -72,7 +72,7 @@ def test_l2_is_at_most_the_float64_norm(seed, epsilon):
 
 @settings(deadline=None, max_examples=60)
 @example(seed=0, levels=0, fine=0.9999999999999999)
-@given(seed=st.integers(0, 10_000), levels=st.integers(0, 80), fine=st.to_float(0, 1))
+@given(seed=st.integers(0, 10_000), levels=st.integers(0, 80), fine=st.floats(0, 1))
 def test_saved_images_of_8_bit_originals_stay_inside_and_survive_a_png(seed, levels, fine):
     generator = torch.Generator().manual_seed(seed)
     images = (torch.rand(3, 1, 3, 4, generator=generator) * 255).round() / 255

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from convscope._registry import Effort
 from convscope.attacks import ATTACKS, SHARED, AttackSpec, at_effort, pgd
 from convscope.classifier import Classifier
 from convscope.cli import main
@@ -15,7 +16,6 @@ from convscope.reports import Report, Section
 from convscope.robustness import evaluate
 from convscope.studies._context import Audit
 from convscope.studies._fooling import fooling, planned
-from convscope.types import Effort
 
 EFFORTS = typing.get_args(Effort)
 SPECS = {**ATTACKS.specs(), **SHARED.specs()}

@@ -23,10 +23,10 @@ BASE = TrainSettings(model="mnist-conv1", data="digits")
 
 @given(
     seed=st.integers(0, 2**63 - 1),
-    rate=st.to_float(1e-12, 1e12),
+    rate=st.floats(1e-12, 1e12),
     name=st.text(min_size=1, max_size=30).filter(lambda text: text.isprintable()),
     shift=st.integers(0, 100),
-    degrees=st.to_float(0, 1e6),
+    degrees=st.floats(0, 1e6),
 )
 def test_toml_gives_back_the_same_settings(seed, rate, name, shift, degrees):
     settings = TrainSettings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -20,6 +21,7 @@ from convscope.attacks._criteria import Criterion, direction_of, objective_of, s
 from convscope.attacks._result import AttackResult
 from convscope.attacks._transforms import RandomTransform
 from convscope.classifier import Classifier
+from convscope.probe import Cost
 from convscope.types import Images, Labels, Norm, ObjectiveName
 
 PULL = 0.75
@@ -167,7 +169,7 @@ def apgd_targeted(
     """
     criterion = success_criterion(classifier, images, labels, targets)
     radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
-    order = candidates(classifier, images, criterion, check_count("classes", classes))
+    order, looked = candidates(classifier, images, criterion, check_count("classes", classes))
 
     def toward(rows: Tensor, number: int) -> AttackResult:
         aim = Criterion(labels=criterion.labels[rows], targets=order[rows, number])
@@ -185,17 +187,24 @@ def apgd_targeted(
         )
 
     everyone = torch.arange(len(images), device=images.device)
-    return in_turns(everyone, [partial(toward, number=n) for n in range(order.shape[1])])
+    found = in_turns(everyone, [partial(toward, number=n) for n in range(order.shape[1])])
+    return replace(found, cost=looked + found.cost)
 
 
-def candidates(classifier: Classifier, images: Tensor, criterion: Criterion, count: int) -> Tensor:
-    """Classes to try, ``(batch, count)``: the targets, or the likeliest wrong ones in order."""
+def candidates(
+    classifier: Classifier, images: Tensor, criterion: Criterion, count: int
+) -> tuple[Tensor, Cost]:
+    """Classes to try, ``(batch, count)``, and what it cost to find them.
+
+    They are the targets, or the likeliest wrong classes in order.
+    """
     if criterion.targets is not None:
-        return criterion.targets[:, None]
+        return criterion.targets[:, None], Cost(forwards=0, backwards=0, seconds=0.0)
     with classifier.probe() as probe:
         logits = probe.logits(images)
+        cost = probe.cost()
     others = logits.scatter(1, criterion.labels[:, None], -torch.inf)
-    return others.argsort(dim=1, descending=True)[:, : min(count, logits.shape[1] - 1)]
+    return others.argsort(dim=1, descending=True)[:, : min(count, logits.shape[1] - 1)], cost
 
 
 def checkpoints(steps: int) -> frozenset[int]:

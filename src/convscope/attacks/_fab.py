@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -82,7 +83,7 @@ def fab(
     radii = None if epsilon is None else check_radius(epsilon, check_norm(norm), images)
     check_norm(norm)
     check_steps(steps)
-    order = candidates(classifier, images, criterion, check_count("classes", classes))
+    order, looked = candidates(classifier, images, criterion, check_count("classes", classes))
 
     def toward(rows: Tensor, number: int) -> AttackResult:
         x = images[rows]
@@ -91,7 +92,8 @@ def fab(
         return _toward(classifier, x, criterion.of(rows), rivals, budget, norm, steps=steps)
 
     everyone = torch.arange(len(images), device=images.device)
-    return in_turns(everyone, [partial(toward, number=n) for n in range(order.shape[1])])
+    found = in_turns(everyone, [partial(toward, number=n) for n in range(order.shape[1])])
+    return replace(found, cost=looked + found.cost)
 
 
 def _toward(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Generator, Tensor
 
@@ -276,10 +278,11 @@ def from_noise(
     start = gaussian_images(images, mean, check_positive("std", std), generator)
     with classifier.probe() as probe:
         predicted = probe.logits(start).argmax(dim=1)
+        looked = probe.cost()
     aim = Criterion(labels=predicted, targets=criterion.targets)
     size = check_positive("step_size", step_size)
     choose("step", step, ("plain", "adam"))
-    return attack_by_ascent(
+    found = attack_by_ascent(
         classifier,
         start,
         aim,
@@ -297,6 +300,7 @@ def from_noise(
             "confidence": confidence,
         },
     )
+    return replace(found, cost=looked + found.cost)
 
 
 @checked
