@@ -136,9 +136,9 @@ def tests_for(path: str) -> list[str]:
     if package == "ascent":
         near.append("tests/attacks/test_closed_forms.py")
     if package == "cli":
-        near += ["tests/test_cli.py", "tests/test_output.py", "tests/attacks/test_cli.py",
+        near += ["tests/test_cli.py", "tests/test_output.py",
                  "tests/explanations/test_inspect_command.py", "tests/models/test_commands.py",
-                 "tests/studies/test_commands.py", "tests/test_no_dead_end.py"]  # fmt: skip
+                 "tests/test_no_dead_end.py"]  # fmt: skip
     if package in ("reports", "pages", "figures", "studies"):
         contracts = []
         near += ["tests/studies/test_audit.py"]

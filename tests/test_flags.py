@@ -7,6 +7,7 @@ import torch
 from convscope import results, robustness
 from convscope.attacks import AttackResult, pgd
 from convscope.classifier import Classifier
+from convscope.files import plain_json
 from convscope.flags import Flag, codes_of, count_of
 
 net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
@@ -24,7 +25,7 @@ def test_a_flag_is_saved_whole_and_read_back(tmp_path):
 
 def test_json_holds_code_severity_count_and_sentence():
     found = pgd(classifier, images, labels, targets=labels, epsilon=0.1, steps=2)
-    first = json.loads(json.dumps(results.finite_json(found.summary())))["flags"][0]
+    first = json.loads(json.dumps(plain_json(found.summary())))["flags"][0]
     assert first == {
         "code": "target-predicted", "severity": "note", "count": 6, "of": 6,
         "text": "target==prediction in 6 rows: not counted",

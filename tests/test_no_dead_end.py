@@ -188,7 +188,7 @@ def test_the_page_of_a_method_is_about_the_method(here, capsys):
     assert main(["attack", "pgd", "--help"]) == 0
     out = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "attack pgd MODEL" in out and "--step-size" in out and "8/255" in out
-    assert "Search the epsilon-ball around each image" in out
+    assert "Projected gradient ascent on the loss" in out
     assert "Tensor" not in out and "`" not in out
 
 

@@ -48,7 +48,8 @@ INTERNAL |= {
 def result_types():
     """Every public dataclass that holds tensors, and everything that can be drawn."""
     found = {
-        getattr(importlib.import_module(spec.of), name) for name, spec in FIGURES.specs().items()
+        getattr(importlib.import_module(spec.package), name)
+        for name, spec in FIGURES.specs().items()
     }
     for info in pkgutil.walk_packages(convscope.__path__, "convscope."):
         if info.name.endswith("__main__") or ".cli" in info.name:

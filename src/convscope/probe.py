@@ -126,6 +126,7 @@ class Probe:
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+        >>> from convscope.classifier import Classifier
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> with classifier.probe() as probe:
         ...     _ = probe.logits(torch.rand(5, 1, 2, 2))

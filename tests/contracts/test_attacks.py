@@ -85,7 +85,8 @@ def test_counts_every_pass(attack, case):
     finally:
         handle.remove()
     assert 7 <= result.cost.forwards == sum(SHOWN) and result.cost.seconds > 0
-    assert result.cost.backwards <= result.cost.forwards
+    # DeepFool asks for the gradient of every class of one forward pass.
+    assert 0 < result.cost.backwards <= 5 * result.cost.forwards or attack.__name__ == "square"
 
 
 @each_attack

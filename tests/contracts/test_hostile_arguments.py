@@ -22,7 +22,7 @@ from tests.conftest import make_case
 
 FAST = {
     "steps": 2, "queries": 4, "restarts": 1, "search_steps": 1, "samples": 2, "classes": 2,
-    "masks": 4, "draws": 2, "tolerance": None, "most_steps": 4,
+    "masks": 4, "draws": 2, "num_samples": 2, "tolerance": None, "most_steps": 4,
 }  # fmt: skip
 
 
@@ -163,7 +163,7 @@ def test_right_or_refused_by_name(name, parameter):
             except ConvscopeError as error:
                 words = f"{error}".lower()
                 names = ALIASES.get(parameter, (parameter, parameter.replace("_", " ")))
-                if not any(word in words for word in (*names, "classes right")):
+                if not any(word in words for word in (*names, "classes correctly")):
                     wrong.append(f"{kind}: does not name {parameter}: {error}")
             except Exception as error:
                 wrong.append(f"{kind}: {type(error).__name__}: {str(error)[:150]}")

@@ -30,7 +30,15 @@ from convscope.explanations import EXPLANATIONS, trust
 from convscope.models import MODELS, build
 from convscope.visualizations import VISUALIZATION_RECIPES, class_images
 
-FAST = {"steps": 3, "queries": 6, "search_steps": 2, "samples": 2, "masks": 8, "draws": 3}
+FAST = {
+    "steps": 3,
+    "queries": 6,
+    "search_steps": 2,
+    "samples": 2,
+    "masks": 8,
+    "draws": 3,
+    "num_samples": 3,
+}
 RANDOM_START = {"pgd": {"random_start": True}, "apgd": {"restarts": 2}}
 
 

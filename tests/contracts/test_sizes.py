@@ -15,7 +15,7 @@ ROW = 37
 QUICK = {
     "occlusion": {"window": 14, "stride": 14},
     "rise": {"masks": 6},
-    "smooth-grad": {"draws": 2},
+    "smooth-grad": {"num_samples": 2},
     "integrated-gradients": {"steps": 2, "tolerance": None},
 }
 STEPS = 2

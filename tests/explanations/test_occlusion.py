@@ -13,7 +13,7 @@ def test_positions_run_left_to_right_then_top_to_bottom():
     table = occlusion(classifier, torch.rand(1, 1, 28, 28), preset="14/7").table
     corners = [tuple(row[:2]) for row in table.windows.tolist()]
     assert corners == [(t, x) for t in (0, 7, 14) for x in (0, 7, 14)]
-    assert table.window == (14, 14) and table.fill == "grey 0.5"
+    assert table.window == (14, 14) and table.fill == "gray 0.5"
 
 
 def test_presets_of_the_documents():

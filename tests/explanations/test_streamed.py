@@ -20,7 +20,11 @@ def classifier():
 
 
 IMAGES = torch.rand(COUNT, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-FEW = {"rise": {"masks": 20}, "smooth-grad": {"draws": 3}, "integrated-gradients": {"steps": 2}}
+FEW = {
+    "rise": {"masks": 20},
+    "smooth-grad": {"num_samples": 3},
+    "integrated-gradients": {"steps": 2},
+}
 FILLS = {"occlusion": "fill", "rise": "fill", "integrated-gradients": "baseline"}
 
 

@@ -161,7 +161,7 @@ def test_no_text_is_smaller_than_nine_pixels(result):
 
 def test_every_record_draws_the_result_it_names():
     for name, spec in FIGURES.specs().items():
-        kind = getattr(importlib.import_module(spec.of), name)
+        kind = getattr(importlib.import_module(spec.package), name)
         first = next(iter(typing.get_type_hints(FIGURES[name]).values()))
         assert first is kind and spec.about
 

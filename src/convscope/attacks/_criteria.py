@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from convscope._arguments import checked
 from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
@@ -84,6 +85,7 @@ def is_correct(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.argmax(dim=1) == labels) & is_finite(logits)
 
 
+@checked
 def success_criterion(
     classifier: Classifier, images: Tensor, labels: Tensor, targets: Tensor | None
 ) -> Criterion:
