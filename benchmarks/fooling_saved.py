@@ -2,8 +2,8 @@
 
     python benchmarks/fooling_saved.py --data-dir DIR [--mnist runs/m] [--cifar10 runs/c]
 
-*Nearest* is the float image rounded to the nearest grey levels inside the ball; *saved* is what a
-result holds, after `convscope.attacks` has moved the grey levels that win the success back. Both
+*Nearest* is the float image rounded to the nearest gray levels inside the ball; *saved* is what a
+result holds, after `convscope.attacks` has moved the gray levels that win the success back. Both
 are judged by the network on the bytes. Distances are medians over fooled rows.
 """
 

@@ -35,7 +35,7 @@ PLACE = "place"
 """Where a private copy of a network, which does not change, keeps its device and dtype."""
 
 LARGEST = 2.0
-"""Largest mean or std that makes sense for pixels in [0, 1]; larger ones count grey levels."""
+"""Largest mean or std that makes sense for pixels in [0, 1]; larger ones count gray levels."""
 
 
 @readable

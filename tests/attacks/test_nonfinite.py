@@ -14,7 +14,7 @@ from tests.contracts.test_attacks import settings_for
 
 
 class BrokenOffTheGrid(nn.Module):
-    """Right on 8-bit images, NaN (or infinite) as soon as a pixel is none of 256 grey levels."""
+    """Right on 8-bit images, NaN (or infinite) as soon as a pixel is none of 256 gray levels."""
 
     def __init__(self, value=torch.nan):
         super().__init__()
@@ -52,7 +52,7 @@ def test_every_attack_says_so(name, broken):
     classifier, images, labels = broken
     chosen = settings_for(ATTACKS[name], labels)
     if "epsilon" in inspect.signature(ATTACKS[name]).parameters:
-        chosen["epsilon"] = 0.1  # No whole number of grey levels.
+        chosen["epsilon"] = 0.1  # No whole number of gray levels.
     result = ATTACKS[name](classifier, images, labels, **chosen)
     assert count_of(result.flags, "nonfinite") == int(result.unreadable.sum()) > 0
     assert result.unreadable.any() and not (result.success & ~torch.isfinite(

@@ -170,7 +170,7 @@ def test_right_or_refused_by_name(name, parameter):
     assert not wrong, "\n" + "\n".join(wrong)
 
 
-FUNCTIONS = ("transforms", "on_step", "on_progress", "method")
+FUNCTIONS = ("transforms", "on_progress", "method")
 
 HARMLESS = {
     "images": [IMAGES.numpy(), IMAGES.tolist(), list(IMAGES), IMAGES.clone().requires_grad_(True),

@@ -189,8 +189,8 @@ def test_coin_is_fair_and_seeds_are_independent():
     for seed in range(3):
         assert abs(coin(rows, seed).float().mean().item() - 0.5) < deviation
     assert abs((coin(rows, 0) == coin(rows, 1)).float().mean().item() - 0.5) < deviation
-    neighbours = (coin(rows)[1:] == coin(rows)[:-1]).float().mean().item()
-    assert abs(neighbours - 0.5) < deviation
+    neighbors = (coin(rows)[1:] == coin(rows)[:-1]).float().mean().item()
+    assert abs(neighbors - 0.5) < deviation
 
 
 def test_random_flip_mirrors_half_of_the_images():

@@ -1,4 +1,4 @@
-"""The layouts in which people keep labelled images, each as somebody's folder has it."""
+"""The layouts in which people keep labeled images, each as somebody's folder has it."""
 
 import pytest
 import torch

@@ -133,7 +133,7 @@ def test_localization_counts_mass_and_hits():
 
 
 def quarters(count=40):
-    """Four classes, told apart by grey level: a pooled network can be made to read them."""
+    """Four classes, told apart by gray level: a pooled network can be made to read them."""
     labels = torch.arange(count) % 4
     images = (labels.float() / 4 + 0.1)[:, None, None, None].expand(-1, 1, 12, 12).clone()
     return images, labels

@@ -10,6 +10,7 @@ from convscope._metrics import gates_of
 from convscope.classifier import Classifier
 from convscope.data import Dataset, Split
 from convscope.errors import DataError, ModelContractError, UsageError
+from convscope.progress import watch
 from convscope.reports import read_report, render
 from convscope.studies import AUDIT_SECTIONS, SectionSpec, audit
 
@@ -66,10 +67,11 @@ def made(tmp_path_factory):
     data = dataset()
     folder = tmp_path_factory.mktemp("audit") / "report"
     steps = []
-    result = audit(
-        classifier(data), data, out_folder=folder, images_per_section=3, attacked_images=8,
-        on_progress=lambda *step: steps.append(step), command="convscope audit x",
-    )  # fmt: skip
+    with watch(lambda share, what: steps.append((share, what))):
+        result = audit(
+            classifier(data), data, out_folder=folder, images_per_section=3, attacked_images=8,
+            command="convscope audit x",
+        )  # fmt: skip
     return result, steps
 
 
@@ -106,12 +108,12 @@ def test_alerts_point_to_sections_that_exist(made):
     assert tree["alerts"] and all(a["section"] in known for a in tree["alerts"])
 
 
-def test_progress_names_every_section(made):
+def test_progress_names_every_section_and_never_falls(made):
     _, steps = made
-    assert [done for done, _, _ in steps] == list(range(len(AUDIT_SECTIONS) + 1))
-    assert {title for _, _, title in steps} >= {
-        spec.title for spec in AUDIT_SECTIONS.specs().values()
-    }
+    named = [what for _, what in steps]
+    assert {spec.title for spec in AUDIT_SECTIONS.specs().values()} <= set(named)
+    shares = [share for share, _ in steps]
+    assert shares == sorted(shares) and steps[-1] == (1.0, "writing")
 
 
 def test_colors_of_figures_adapt_to_dark_pages(made):

@@ -82,10 +82,10 @@ def test_the_network_stops_at_the_layer():
 def test_neuron_images_raise_their_neuron(layer):
     classifier = spelled(Plain)
     found = neuron_images(classifier, f"{layer}:0-5", recipe=l2_blur(steps=40), control=False)
-    grey = torch.full((6, 1, 12, 12), 0.5)
+    gray = torch.full((6, 1, 12, 12), 0.5)
     units = select_units(classifier, f"{layer}:0-5", "center")
     with classifier.probe() as probe:
-        usual = units.own_activation(probe.activations(layer, grey), torch.arange(6))
+        usual = units.own_activation(probe.activations(layer, gray), torch.arange(6))
         reached = units.own_activation(probe.activations(layer, found.images), torch.arange(6))
     assert torch.allclose(found.activations, reached, atol=1e-5)
     assert ((reached > usual) | found.dead).all()

@@ -79,7 +79,6 @@ def ascend(
     num_samples: int = 1,
     fallback: Objective | None = None,
     observer: Callable[[Point], None] | None = None,
-    on_step: Callable[[int, int], None] | None = None,
 ) -> Ascent:
     """Move `images` uphill on `objective`, each row on its own.
 
@@ -101,7 +100,6 @@ def ascend(
         fallback: Objective for rows whose gradient is exactly zero, such as the margin where
             cross-entropy saturates.
         observer: Shown every point, that of the end included, before rows leave.
-        on_step: Called with (step number, rows still active) for progress displays.
 
     Returns:
         The kept points and the history. No row's result depends on another row, up to the
@@ -122,8 +120,6 @@ def ascend(
         if len(rows) == 0:
             break
         at_step(k, steps)
-        if on_step is not None:
-            on_step(k, len(rows))
         point, status = problem.look(x, k, rows)  # decode, run, objective, gradient
         recorder.note(point, status)
         if observer is not None:
@@ -139,8 +135,6 @@ def ascend(
             x = change(x, k, rows)
         x = region.project(x, rows)
     if len(rows) > 0:
-        if on_step is not None:
-            on_step(steps, len(rows))
         point, status = problem.look_at_the_end(x, steps, rows, stop)
         recorder.note(point, status)
         if observer is not None:

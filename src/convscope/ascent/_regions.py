@@ -211,7 +211,7 @@ def _toward(center: Tensor, x: Tensor, scale: Tensor) -> Tensor:
 
 
 def _levels(x: Tensor) -> Tensor:
-    """Grey levels 0 to 255, as floats."""
+    """Gray levels 0 to 255, as floats."""
     return (x.nan_to_num(0.0) * 255).round().clamp(0, 255)
 
 

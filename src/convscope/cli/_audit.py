@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,10 +28,10 @@ from convscope.cli._options import (
 from convscope.cli._output import (
     Fraction,
     emit,
-    progress,
     say,
     showing_progress,
     warn,
+    watching,
     wrote,
 )
 from convscope.errors import (
@@ -131,7 +129,7 @@ def audit_model(
             resize=classifier.resize,
             check_classes=partial(match_classes, network=classifier.class_names, where=data),
         )
-    with announced("auditing") as on_progress:
+    with watching("auditing"):
         result = audit(
             classifier,
             dataset,
@@ -148,7 +146,6 @@ def audit_model(
             seed=common.seed,
             command=shlex.join(["convscope", *sys.argv[1:]]),
             force=force,
-            on_progress=on_progress,
         )
     refused = write_pages(folder, out, pdf=pdf)
     if common.as_json:
@@ -167,20 +164,6 @@ def audit_model(
 def html_path(out: Path) -> Path:
     """``report`` and ``report.html`` both mean ``report.html``."""
     return out if out.suffix in (".html", ".htm") else out.with_name(out.name + ".html")
-
-
-@contextmanager
-def announced(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress display for `audit`."""
-    with progress(title, total=len(AUDIT_SECTIONS)) as bar:
-        state = {"done": 0}
-
-        def on_progress(done: int, total: int, what: str) -> None:
-            bar.advance((done - state["done"]) * len(AUDIT_SECTIONS) / total)
-            state["done"] = done
-            bar.describe(f"{title}: {what}")
-
-        yield on_progress
 
 
 def write_pages(folder: Path, out: Path, *, pdf: bool) -> tuple[str, ...]:

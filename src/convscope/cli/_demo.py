@@ -7,10 +7,10 @@ from pathlib import Path
 
 import cyclopts
 
-from convscope.cli._audit import announced, headline, write_pages
+from convscope.cli._audit import headline, write_pages
 from convscope.cli._opened import words
 from convscope.cli._options import Flag, check_out, check_seed
-from convscope.cli._output import emit, fresh_name, next_step, say, wrote
+from convscope.cli._output import emit, fresh_name, next_step, say, watching, wrote
 from convscope.errors import UsageError
 
 MODEL = "mnist-conv2-fc-bn"
@@ -50,7 +50,7 @@ def demo(
     with shown(settings, steps) as on_event:
         trained = train(settings, dataset, out=run, on_event=on_event)
     say("2 of 2: judging, looking inside, attacking")
-    with announced("auditing") as on_progress:
+    with watching("auditing"):
         result = audit(
             trained.classifier,
             dataset,
@@ -60,7 +60,6 @@ def demo(
             run_folder=run,
             seed=seed,
             command=words("convscope", "demo", "--out", str(out)),
-            on_progress=on_progress,
         )
     write_pages(folder, page, pdf=pdf)
     wrote(run)

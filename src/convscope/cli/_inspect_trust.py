@@ -74,7 +74,7 @@ def judge_methods(
             classifier,
             sample,
             methods,
-            classes=classifier.num_classes if opened.labelled else 0,
+            classes=classifier.num_classes if opened.labeled else 0,
             generator=generator,
         )
     lines = trust_rows(found)

@@ -63,7 +63,7 @@ class OpenedData:
         match: How the classes were matched.
         of: Images in the split that `split` is a sample of.
         absent: Classes of the data without an image in `split`.
-        labelled: Whether the labels of `split` are classes of the network.
+        labeled: Whether the labels of `split` are classes of the network.
     """
 
     dataset: Dataset
@@ -71,7 +71,7 @@ class OpenedData:
     match: ClassMatch
     of: int
     absent: tuple[str, ...]
-    labelled: bool = True
+    labeled: bool = True
 
     def facts(self) -> dict[str, Any]:
         """For machines: which images were chosen, and what is not among them."""
@@ -81,7 +81,7 @@ class OpenedData:
             "of": self.of,
             "absent_classes": list(self.absent),
             "matching": {
-                "how": self.match.how if self.labelled else "not at all",
+                "how": self.match.how if self.labeled else "not at all",
                 "left_out": dict(self.match.left_out),
                 "notes": list(self.match.notes),
             },
@@ -163,15 +163,15 @@ def opened_data(
             if labels_needed
             else None,
         )
-    labelled = True
+    labeled = True
     try:
         dataset, match = match_dataset(found, classifier)
-        labelled = labels_needed or 2 * len(match.left_out) <= len(found.class_names)
+        labeled = labels_needed or 2 * len(match.left_out) <= len(found.class_names)
     except DataError:
         if labels_needed:
             raise
-        labelled = False
-    if not labelled:
+        labeled = False
+    if not labeled:
         numbers = tuple(range(len(found.class_names)))
         dataset, match = found, ClassMatch(numbers=numbers, how="equal")
         warn("the network has no class for most of these images: predicted classes stand in")
@@ -189,7 +189,7 @@ def opened_data(
     if absent:
         warn(absent_sentence(absent, len(part)))
     return OpenedData(
-        dataset=dataset, split=part, match=match, of=of, absent=absent, labelled=labelled
+        dataset=dataset, split=part, match=match, of=of, absent=absent, labeled=labeled
     )
 
 

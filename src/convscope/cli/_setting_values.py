@@ -258,7 +258,7 @@ def _whole(option: str, text: str) -> int:
 
 
 def fill_of(option: str, text: str, choices: Sequence[str] = FILLS) -> Any:
-    """A word such as ``mean`` or ``blur``, or a grey level.
+    """A word such as ``mean`` or ``blur``, or a gray level.
 
     Raises:
         UsageError: U01 for another word, U03 for a level that is none.
@@ -270,12 +270,12 @@ def fill_of(option: str, text: str, choices: Sequence[str] = FILLS) -> Any:
     if text in choices:
         return text
     if not any(character.isdigit() for character in text):
-        return choose(option, text, (*choices, "a grey level such as 0.5"))
+        return choose(option, text, (*choices, "a gray level such as 0.5"))
     level = fraction(text)
     if not 0 <= level <= 1:
         meant = f"did you mean {level:g}/255?" if 1 < level <= 255 else ""
         raise UsageError(
-            f"--{option} {text}", code="U03", expected="a grey level from 0 to 1", hint=meant
+            f"--{option} {text}", code="U03", expected="a gray level from 0 to 1", hint=meant
         )
     return level
 

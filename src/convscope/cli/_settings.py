@@ -27,7 +27,7 @@ HANDLED = (
 
 PLAIN = ("bool", "int", "float", "str", "None")
 FILLS = ("mean", "blur")
-"""What a setting shows where it takes a grey level or a word."""
+"""What a setting shows where it takes a gray level or a word."""
 
 
 class Required:
@@ -61,14 +61,14 @@ class Setting:
 
     @property
     def is_fill(self) -> bool:
-        """Whether it takes a grey level or a word."""
+        """Whether it takes a gray level or a word."""
         return "float" in self.kinds and ("str" in self.kinds or bool(self.choices))
 
     @property
     def words(self) -> str:
         """Its type as people say it."""
         if self.is_fill:
-            return f"{', '.join(self.choices or FILLS)} or a grey level"
+            return f"{', '.join(self.choices or FILLS)} or a gray level"
         if self.choices:
             return ", ".join(self.choices[:-1]) + f" or {self.choices[-1]}"
         if "bool" in self.kinds:
@@ -87,7 +87,7 @@ class Setting:
 
 
 def shown_default(value: Any) -> str:
-    """A default as it is typed: 8/255 for eight grey levels, "no" for a switch.
+    """A default as it is typed: 8/255 for eight gray levels, "no" for a switch.
 
     Example:
         >>> shown_default(8 / 255), shown_default(0.05), shown_default(None), shown_default(False)

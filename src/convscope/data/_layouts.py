@@ -1,4 +1,4 @@
-"""The layouts in which people keep labelled images, told apart without opening an image.
+"""The layouts in which people keep labeled images, told apart without opening an image.
 
 Class folders; ``train``, ``val``, ``test`` folders (some or one of them) of any layout; image files
 with a list beside them; image files whose names begin with their class.

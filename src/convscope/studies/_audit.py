@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +14,7 @@ from convscope._registry import Effort
 from convscope.classifier import Classifier
 from convscope.data import Dataset, absent_sentence, match_classes, match_dataset
 from convscope.errors import ModelContractError, UsageError, choose
+from convscope.progress import announce, stage
 from convscope.reports import Report, refuse_taken
 from convscope.studies._context import Audit
 from convscope.studies._performance import percent
@@ -75,7 +76,6 @@ def audit(
     command: str = "",
     about: dict[str, Any] | None = None,
     force: bool = False,
-    on_progress: Callable[[int, int, str], None] | None = None,
 ) -> AuditResult:
     """Judge, look into and attack a classifier, and write all of it to a report folder.
 
@@ -104,7 +104,6 @@ def audit(
         command: The command line, for the reader who wants to do it again.
         about: Further facts for the last section.
         force: Replace an earlier report in `out_folder`.
-        on_progress: Called before each section with (sections done, sections in total, title).
 
     Returns:
         Where the report is, and its headline numbers.
@@ -166,16 +165,14 @@ def audit(
     failed = []
     for done, name in enumerate(names):
         spec = AUDIT_SECTIONS.spec(name)
-        if on_progress is not None:
-            on_progress(done, len(names), spec.title)
         section = report.section(name, spec.title, spec.about)
-        try:
-            AUDIT_SECTIONS[name](work, section)
-        except Exception as error:
-            report.fail(section, error)
-            failed.append(spec.title)
-    if on_progress is not None:
-        on_progress(len(names), len(names), "writing")
+        with stage(done / len(names), (done + 1) / len(names), spec.title):
+            try:
+                AUDIT_SECTIONS[name](work, section)
+            except Exception as error:
+                report.fail(section, error)
+                failed.append(spec.title)
+    announce(1.0, "writing")
     _finish(work, names)
     seconds = time.perf_counter() - start
     report.subtitle = _subtitle(work, seconds)
