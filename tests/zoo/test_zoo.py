@@ -123,6 +123,25 @@ def outcome(name, entry, action):
 each_network = pytest.mark.parametrize("name", ZOO)
 
 
+def each_network_with(methods):
+    """Every network with every method; a third of the grid, in which each network and each method
+    is met, is in the fast suite, the rest in the slow one.
+    """
+    return pytest.mark.parametrize(
+        ("name", "entry"),
+        [
+            pytest.param(
+                name,
+                entry,
+                id=f"{entry}-{name}",
+                marks=[] if (row + column) % 3 == 0 else [pytest.mark.slow],
+            )
+            for row, name in enumerate(ZOO)
+            for column, entry in enumerate(methods)
+        ],
+    )
+
+
 def test_the_zoo_is_large_enough():
     assert len(ZOO) >= 60
 
@@ -164,8 +183,7 @@ def test_gradients_are_those_of_plain_autograd(name):
     assert close(found.gradients, expected, classifier)
 
 
-@each_network
-@pytest.mark.parametrize("entry", EXPLANATIONS)
+@each_network_with(EXPLANATIONS)
 def test_explanations(name, entry):
     _, classifier, _ = made(name)
     act = lambda images: explain_with(EXPLANATIONS[entry], (classifier, images, LABELS), 1)
@@ -210,8 +228,7 @@ def cam_by_hand(name, layer):
     return (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1).float()
 
 
-@each_network
-@pytest.mark.parametrize("entry", ATTACKS)
+@each_network_with(ATTACKS)
 def test_attacks(name, entry):
     _, classifier, _ = made(name)
     few = {"classes": 2} if "classes" in inspect.signature(ATTACKS[entry]).parameters else {}
