@@ -159,7 +159,7 @@ def _first_line(entry: object) -> str:
 
 
 def lazy(
-    package: str, homes: Mapping[str, str]
+    package: str, homes: Mapping[str, str], *registries: Registry[Any, Any]
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """``__getattr__`` and ``__dir__`` of a package whose modules are imported on first use.
 
@@ -167,8 +167,11 @@ def lazy(
         package: Its ``__name__``.
         homes: Module to the names that it gives, separated by blanks; ``name:other`` gives
             ``name`` to the package as ``other``.
+        registries: The package gives their entries, too, from where their records say.
     """
-    places = {
+    entries = (registry.home(name) for registry in registries for name in registry)
+    places = {member: (module, member) for module, member in entries}
+    places |= {
         public.rpartition(":")[2]: (f"{package}.{module}", public.partition(":")[0])
         for module, names in homes.items()
         for public in names.split()

@@ -383,23 +383,19 @@ ATTACKS: Registry[Callable[..., AttackResult], AttackSpec] = Registry(
 )
 
 
-def _homes() -> dict[str, str]:
-    """Module to public names, for `lazy`: functions from the records, and the rest."""
-    homes = {
-        "_adversarial_patch": "AdversarialPatch",
-        "_blocks": "block_rows in_blocks",
-        "_budget": "random_start",
-        "_criteria": "Criterion is_correct is_finite success_criterion",
-        "_result": "AttackResult",
-        "_transforms": "TRANSFORMS RandomTransform Transform compose cropped flipped grayscale "
-        "random_choice random_crops random_flips random_noise random_rotations rotated",
-        "_uap": "NoiseTransfer UniversalPerturbation apply_noise",
-    }
-    for spec in (*SHARED.specs().values(), *ATTACKS.specs().values()):
-        module, _, name = spec.home.partition(":")
-        homes[module] = f"{homes.get(module, '')} {name}".strip()
-    return homes
-
-
 if not TYPE_CHECKING:
-    __getattr__, __dir__ = lazy(__name__, _homes())
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "_adversarial_patch": "AdversarialPatch",
+            "_blocks": "block_rows in_blocks",
+            "_budget": "random_start",
+            "_criteria": "Criterion is_correct is_finite success_criterion",
+            "_result": "AttackResult",
+            "_transforms": "TRANSFORMS RandomTransform Transform compose cropped flipped grayscale "
+            "random_choice random_crops random_flips random_noise random_rotations rotated",
+            "_uap": "NoiseTransfer UniversalPerturbation apply_noise",
+        },
+        ATTACKS,
+        SHARED,
+    )

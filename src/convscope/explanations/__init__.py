@@ -1,7 +1,8 @@
 """Explanations of classifiers: maps over the pixels of an image, filters and feature maps.
 
 Every entry of `EXPLANATIONS` is called as ``method(classifier, images, targets)`` and returns an
-`Explanation`; `LAYER_VIEWS` show what is inside, for no class in particular.
+`Explanation`; `LAYER_VIEWS` show what is inside, for no class in particular. To add a method: its
+own file, its record in `EXPLANATIONS`, and its name in the imports and `__all__` below.
 """
 
 from __future__ import annotations
@@ -250,17 +251,14 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "_grad_cam": "grad_cam hires_cam layer_cam",
-            "_integrated_gradients": "integrated_gradients",
-            "_layers": "feature_maps filters",
-            "_occlusion": "occlusion OCCLUSION_PRESETS",
+            "_occlusion": "OCCLUSION_PRESETS",
             "_result": "Explanation FeatureMaps Filters LayerMaps OcclusionTable",
-            "_rise": "rise",
-            "_saliency": "input_times_gradient saliency smooth_grad",
             "_targets": "Targets",
             "_trust": "Trust TrustRow total_images trust trust_passes",
             "_faithfulness": "Faithfulness deletion_insertion",
             "_pointing": "Localization Mosaics localization mosaics grid_pointing_game",
             "_sanity": "Randomization spearman stability weight_randomization",
         },
+        EXPLANATIONS,
+        LAYER_VIEWS,
     )
