@@ -178,7 +178,7 @@ def check_libraries(data_dir: Path | None) -> list[Finding]:
     adapters = {
         spec.library: (spec.install, f"{prefix}: networks")
         for prefix, spec in ADAPTERS.specs().items()
-        if spec.library != "torchvision"  # `check_torchvision` tries it out
+        if spec.library not in ("", "torchvision")  # `check_torchvision` tries it out
     }
     for module, (install, purpose) in {**adapters, **EXTRAS}.items():
         there = find_spec(module) is not None
