@@ -89,6 +89,13 @@ METRICS = _records(
         gate=("audit", "attack evaluate"),
         aliases=("robust-accuracy",),
     ),
+    MetricSpec(
+        name="certified",
+        better="higher",
+        about="Share of images that are classified correctly with a proof up to one std.",
+        gate=("audit",),
+        aliases=("certified-accuracy",),
+    ),
     *(
         MetricSpec(
             name=f"top{k}",
