@@ -17,6 +17,7 @@ from convscope.cli._options import (
     NOWHERE,
     USUAL,
     CommonOptions,
+    ModelName,
     OutputOptions,
     OwnNetwork,
     check_names,
@@ -46,7 +47,7 @@ COPIES = 20
 
 def attack(
     method: str,
-    model: str,
+    model: ModelName,
     /,
     *words: Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True)],
     target: str | None = None,
@@ -61,7 +62,7 @@ def attack(
 
     Args:
         method: Such as pgd (pgd), fgsm (fgsm), apgd, ddn, square.
-        model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
+        model: The network.
         words: IMAGES (mnist:test/7, "mnist:test?class=7/0-4", photo.png, a folder) and settings
             of the method as --name value.
         target: Class to reach, by name or number; all: every other class in turn. By default any

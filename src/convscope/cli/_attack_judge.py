@@ -6,14 +6,17 @@ from typing import Annotated, Literal
 
 import cyclopts
 
+from convscope._metrics import gates_of
 from convscope._registry import Effort
-from convscope.cli._gates import failed_gates, read_gates
+from convscope.cli._gates import failed_gates, gates_help, read_gates
 from convscope.cli._opened import opened_data, opened_network, words
 from convscope.cli._options import (
     NOTHING,
     NOWHERE,
     USUAL,
     CommonOptions,
+    DataName,
+    ModelName,
     OutputOptions,
     OwnNetwork,
     SplitName,
@@ -33,18 +36,23 @@ from convscope.cli._output import (
 from convscope.cli._settings import shown_default
 from convscope.errors import GateFailed, UsageError
 
+Gates = Annotated[
+    list[str],
+    cyclopts.Parameter(help=gates_help("attack evaluate", "robust=0.4", bare="robust")),
+]
+
 
 def evaluate(
-    model: str,
+    model: ModelName,
     /,
     *,
-    data: str,
+    data: DataName,
     epsilon: Fraction = 8 / 255,
     norm: Literal["linf", "l2"] = "linf",
     effort: Effort = "standard",
     split: SplitName | None = None,
     count: int = 1000,
-    fail_under: list[str] | None = None,
+    fail_under: Gates | None = None,
     common: CommonOptions = USUAL,
     output: OutputOptions = NOWHERE,
     network: OwnNetwork = NOTHING,
@@ -52,20 +60,19 @@ def evaluate(
     """Judge robustness: worst case over a suite of attacks, with automatic checks.
 
     Args:
-        model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
-        data: digits, mnist, cifar10 or folder:DIRECTORY.
+        model: The network.
+        data: The data set.
         epsilon: Radius in pixel units, such as 0.3 or 8/255.
         norm: linf or l2.
         effort: quick, standard or full.
         split: train, validation, test or all; by default as for `convscope eval`.
         count: At most this many images: a sample with every class in proportion.
-        fail_under: Exit with 1 unless reached: robust=0.4, accuracy=0.98 (without an attack).
-            Several with commas; a number alone means robust.
+        fail_under: Gates, as NAME=NUMBER.
         common: What is the same everywhere.
         output: What to write.
         network: What the files of a network of your own do not say.
     """
-    gates = read_gates(fail_under or [], ("robust", "accuracy"), bare="robust")
+    gates = read_gates(fail_under or [], gates_of("attack evaluate"), bare="robust")
     check_number("--epsilon", epsilon, least=0)
     check_number("--count", count)
     common.check()
@@ -128,10 +135,10 @@ def evaluate(
 
 
 def certify(
-    model: str,
+    model: ModelName,
     /,
     *,
-    data: str,
+    data: DataName,
     std: Annotated[Fraction, cyclopts.Parameter(name=["--std", "--sigma"])],
     draws: int = 10_000,
     alpha: float = 0.001,
@@ -146,8 +153,8 @@ def certify(
     The network should have been trained on such noise. Takes images times draws forward passes.
 
     Args:
-        model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
-        data: digits, mnist, cifar10 or folder:DIRECTORY.
+        model: The network.
+        data: The data set.
         std: Standard deviation of the noise in pixel units, such as 0.5.
         draws: Noisy copies per image.
         alpha: Probability that a certificate is wrong.

@@ -10,6 +10,7 @@ from convscope.cli._options import (
     NOWHERE,
     USUAL,
     CommonOptions,
+    DataName,
     OutputOptions,
     SplitName,
     check_names,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 def transfer(
     *models: str,
-    data: str,
+    data: DataName,
     method: str = "mi-fgsm",
     epsilon: Fraction = 8 / 255,
     split: SplitName | None = None,
@@ -47,8 +48,8 @@ def transfer(
     Counted are images that both networks classify correctly before.
 
     Args:
-        models: Two or more: run folders, names of networks, hf:..., package.module:factory.
-        data: digits, mnist, cifar10 or folder:DIRECTORY.
+        models: Two or more networks, each as in the other commands.
+        data: The data set.
         method: The attack; mi-fgsm is made for transfer.
         epsilon: Radius in pixel units, such as 0.3 or 8/255.
         split: train, validation, test or all; by default as for `convscope eval`.

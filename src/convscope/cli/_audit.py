@@ -6,19 +6,21 @@ import shlex
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
 from convscope._metrics import METRICS, gates_of
 from convscope._registry import Effort
-from convscope.cli._gates import failed_gates, read_gates
+from convscope.cli._gates import failed_gates, gates_help, read_gates
 from convscope.cli._opened import opened_network
 from convscope.cli._options import (
     NOTHING,
     USUAL,
     CommonOptions,
+    DataName,
     Flag,
+    ModelName,
     OwnNetwork,
     SplitName,
     check_names,
@@ -47,22 +49,30 @@ from convscope.studies import AUDIT_SECTIONS
 if TYPE_CHECKING:
     from convscope.studies import AuditResult
 
+Gates = Annotated[
+    list[str], cyclopts.Parameter(help=gates_help("audit", "accuracy=0.98,robust=0.4"))
+]
+SectionNames = Annotated[
+    list[str],
+    cyclopts.Parameter(help=f"Only these sections, with commas: {', '.join(AUDIT_SECTIONS)}."),
+]
+
 
 def audit_model(
-    model: str,
+    model: ModelName,
     /,
     *,
-    data: str,
+    data: DataName,
     out: Path = Path("report.html"),
     pdf: Flag = False,
-    fail_under: list[str] | None = None,
+    fail_under: Gates | None = None,
     epsilon: Fraction | None = None,
     effort: Effort = "quick",
     count: int = 200,
     shown: int = 8,
     judge: str | None = None,
     certify: Fraction | None = None,
-    only: list[str] | None = None,
+    only: SectionNames | None = None,
     split: SplitName | None = None,
     force: Flag = False,
     accept_modified_data: Flag = False,
@@ -72,13 +82,11 @@ def audit_model(
     """Judge, look into and attack a classifier; write one self-contained HTML report.
 
     Args:
-        model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
-        data: digits, mnist, cifar10, shapes, pets or folder:DIRECTORY.
+        model: The network.
+        data: The data set.
         out: The HTML file. Numbers, pictures and tables go to a folder of the same name beside it.
         pdf: Also print a PDF.
-        fail_under: Exit with 1 unless reached: accuracy=0.98, robust=0.4 (at --epsilon),
-            mean-per-class, worst-class; calibration-error, seconds-per-image and parameters are
-            upper limits. Several with commas.
+        fail_under: Gates, as NAME=NUMBER.
         epsilon: L-infinity budget of the headline robust accuracy; 0.1 for gray images and 8/255
             for color by default.
         effort: How hard attacks try.
@@ -88,7 +96,7 @@ def audit_model(
             optimized images.
         certify: Also certify for Gaussian noise of this standard deviation, such as 0.5 (randomized
             smoothing; thousands of passes per image).
-        only: Only these sections, such as performance,robustness.
+        only: Only these sections.
         split: train, validation, test or all to judge on; by default as for `convscope eval`.
         force: Replace an earlier report.
         accept_modified_data: Go on with data files whose checksum is not the known one.

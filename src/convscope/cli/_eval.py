@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
 from convscope._metrics import METRICS, gates_of
-from convscope.cli._gates import failed_gates, read_gates
+from convscope.cli._gates import failed_gates, gates_help, read_gates
 from convscope.cli._opened import opened_data, opened_network, words
 from convscope.cli._options import (
     NOTHING,
     USUAL,
     CommonOptions,
+    DataName,
     Flag,
+    ModelName,
     OwnNetwork,
     SplitName,
     check_names,
@@ -26,18 +28,23 @@ if TYPE_CHECKING:
     from convscope.data import Split
     from convscope.training import Evaluation
 
+Gates = Annotated[
+    list[str],
+    cyclopts.Parameter(help=gates_help("eval", "accuracy=0.98,top3=0.99", bare="accuracy")),
+]
+
 MOST_IN_MATRIX = 200
 """Classes up to which JSON has the whole confusion matrix; above, the pairs that occur."""
 
 
 def evaluate_model(
-    model: str,
+    model: ModelName,
     /,
     *,
-    data: str,
+    data: DataName,
     split: SplitName | None = None,
     count: int | None = None,
-    fail_under: list[str] | None = None,
+    fail_under: Gates | None = None,
     accept_modified_data: Flag = False,
     allow_nonfinite: Flag = False,
     common: CommonOptions = USUAL,
@@ -46,14 +53,12 @@ def evaluate_model(
     """Judge a classifier: accuracy with its interval, per class, confusion, calibration, mistakes.
 
     Args:
-        model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
-        data: digits, mnist, cifar10, shapes, pets or folder:DIRECTORY.
+        model: The network.
+        data: The data set.
         split: train, validation, test or all. By default test; all images of a folder that has no
             test folder, if the network was not trained on it.
         count: At most this many images: a sample with every class in proportion; all by default.
-        fail_under: Exit with 1 unless reached: accuracy=0.98, mean-per-class=0.97, top3=0.99;
-            calibration-error=0.02 and loss=0.1 are upper limits. Several with commas; a number
-            alone means accuracy.
+        fail_under: Gates, as NAME=NUMBER.
         accept_modified_data: Go on with data files whose checksum is not the known one.
         allow_nonfinite: Load weights with NaN or infinity.
         common: What is the same everywhere.

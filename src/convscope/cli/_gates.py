@@ -5,9 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from convscope._metrics import METRICS
+from convscope._metrics import METRICS, Command, gates_of
 from convscope.cli._output import fraction, say
 from convscope.errors import UsageError, choose
+
+
+def gates_help(command: Command, example: str, *, bare: str = "") -> str:
+    """What ``--fail-under`` of a command takes, for its help page.
+
+    Args:
+        command: The command.
+        example: Gates to show.
+        bare: The gate that a number alone means, if one is obvious.
+
+    Example:
+        >>> print(gates_help("attack evaluate", "robust=0.4"))
+        Exit with 1 unless reached, such as robust=0.4. Lower limits: accuracy, robust.
+    """
+    names = gates_of(command)
+    least = [name for name in names if METRICS[name].better == "higher"]
+    most = [name for name in names if METRICS[name].better == "lower"]
+    text = f"Exit with 1 unless reached, such as {example}. Lower limits: {', '.join(least)}."
+    text += f" Upper limits: {', '.join(most)}." if most else ""
+    return text + (f" A number alone means {bare}." if bare else "")
 
 
 def read_gates(texts: Sequence[str], known: Sequence[str], *, bare: str = "") -> dict[str, float]:

@@ -22,8 +22,10 @@ from convscope.cli._options import (
     USUAL,
     CommonOptions,
     Flag,
+    ModelName,
     OutputOptions,
     OwnNetwork,
+    ReferenceData,
     SplitName,
     check_names,
     check_number,
@@ -39,7 +41,7 @@ USUAL_METHODS = ["grad-cam", "occlusion"]
 
 
 def inspect(
-    model: str,
+    model: ModelName,
     /,
     *words: Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True)],
     show: str | None = None,
@@ -49,7 +51,7 @@ def inspect(
     recipe: str | None = None,
     judge: str | None = None,
     trust: Flag = False,
-    data: str | None = None,
+    data: ReferenceData | None = None,
     split: SplitName | None = None,
     count: int | None = None,
     common: CommonOptions = USUAL,
@@ -63,7 +65,7 @@ def inspect(
     explains one and its settings.
 
     Args:
-        model: Run folder, .safetensors file, name of a network, hf:..., package.module:factory.
+        model: The network.
         words: IMAGES to look at (mnist:test/7, digits:test/0-9, "digits:test?class=7/0-4",
             photo.png, a folder), and settings of the methods as --name value.
         show: Methods, with commas; by default grad-cam and occlusion.
@@ -74,8 +76,7 @@ def inspect(
         recipe: How images of units are optimized: see the list above.
         judge: An independently trained model that predicts the pictures' classes.
         trust: Evaluate explanations on test images of --data.
-        data: digits, mnist, cifar10, shapes, pets, folder:DIRECTORY: training images for priors
-            and comparisons, test images for --trust (shapes and pets have true masks).
+        data: The data set: training images for priors and comparisons, test images for --trust.
         split: Of --trust: train, validation, test or all; by default as for `convscope eval`.
         count: At most this many images for --trust, a sample with every class in proportion: by
             default 32, or 16 above 112 pixels.

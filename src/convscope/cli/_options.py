@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import cyclopts
 
 from convscope.cli._output import fraction, progress, wrote
-from convscope.data import check_specs, choose_dataset
+from convscope.data import DATASETS, check_specs, choose_dataset
 from convscope.errors import ResourceError, UsageError, choose
 from convscope.files import checked_path
-from convscope.models import check_model_name
+from convscope.models import ADAPTERS, adapter_forms, check_model_name
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
@@ -28,9 +28,28 @@ Device = Literal["auto", "cpu", "cuda"]
 COMMON = cyclopts.Group("Common options", help="The same in every command that runs a network.")
 NETWORK = cyclopts.Group(
     "Your own network",
-    help="For MODEL = package.module:factory, timm:NAME or torchvision:NAME, and for a weight file "
-    "without a description.",
+    help=f"For MODEL = package.module:factory, {' or '.join(adapter_forms(describable=True))}, and "
+    "for a weight file without a description.",
 )
+
+_PREFIXES = ", ".join(f"{prefix}:..." for prefix in ADAPTERS)
+_DATA = f"{', '.join(DATASETS)} or folder:DIRECTORY"
+# The help of these arguments follows the registries; it stands in for the line of the docstring.
+ModelName = Annotated[
+    str,
+    cyclopts.Parameter(
+        help="Run folder, .safetensors file, name of a network, "
+        f"{_PREFIXES} or package.module:factory."
+    ),
+]
+DataName = Annotated[str, cyclopts.Parameter(help=f"{_DATA}.")]
+ReferenceData = Annotated[
+    str,
+    cyclopts.Parameter(
+        help=f"{_DATA}: training images for priors and comparisons, test images for --trust "
+        "(shapes and pets have true masks)."
+    ),
+]
 
 FORMATS = ("png", "svg", "pdf")
 """Of figures in a folder."""

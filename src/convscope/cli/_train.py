@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import cyclopts
 
 from convscope.cli._opened import raise_if_refused, words
-from convscope.cli._options import Flag, Json, check_names, check_out
+from convscope.cli._options import DataName, Flag, Json, check_names, check_out
 from convscope.cli._output import (
     VOICE,
     Fraction,
@@ -133,7 +133,7 @@ def train_model(
     model: str | None = None,
     /,
     *,
-    data: str | None = None,
+    data: DataName | None = None,
     data_dir: Path | None = None,
     preset: str | None = None,
     out: Path | None = None,
@@ -150,7 +150,7 @@ def train_model(
 
     Args:
         model: Name of a network, see `convscope models list`.
-        data: digits, mnist, cifar10, shapes, pets or folder:DIRECTORY.
+        data: The data set.
         data_dir: Folder that holds the data files.
         preset: fast (default), long, paper, robust or smooth.
         out: Run folder; runs/MODEL-DATA-SEED by default.

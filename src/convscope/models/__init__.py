@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convscope._registry import lazy
-from convscope.models._adapters import ADAPTERS, AdapterSpec, model_forms
+from convscope.models._adapters import ADAPTERS, AdapterSpec, adapter_forms, model_forms
 from convscope.models._registry import MODELS, ModelSpec, build, check_model_name
 from convscope.models._shipped import shipped
 
@@ -26,6 +26,7 @@ __all__ = [
     "LayerSummary",
     "ModelSpec",
     "NetworkSummary",
+    "adapter_forms",
     "build",
     "check_model_name",
     "compare_keys",
