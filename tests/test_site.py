@@ -10,6 +10,12 @@ from pathlib import Path
 import pytest
 
 import convscope
+from convscope._metrics import METRICS
+from convscope.attacks import ATTACKS
+from convscope.data import DATASETS
+from convscope.explanations import EXPLANATIONS
+from convscope.models import ADAPTERS, MODELS
+from convscope.studies import AUDIT_SECTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(convscope.__file__).parent
@@ -115,6 +121,20 @@ def test_every_source_names_something():
 
 
 # ---- Pages ------------------------------------------------------------------------------------
+
+
+def generated_tables():
+    page = (ROOT / "docs" / "reference" / "registries.md").read_text()
+    return re.findall(r"^% generated: ([\w-]+)$", page, re.M)
+
+
+@pytest.mark.parametrize("name", generated_tables())
+def test_the_tables_of_names_are_made_from_the_records(name):
+    made = module_of(ROOT / "docs" / "_ext" / "from_source.py").GENERATED[name]()
+    registry = {"attacks": ATTACKS, "explanations": EXPLANATIONS, "datasets": DATASETS,
+                "networks": MODELS, "metrics": METRICS, "audit-sections": AUDIT_SECTIONS,
+                "adapters": [f"{prefix}:" for prefix in ADAPTERS]}.get(name, ())  # fmt: skip
+    assert made and [entry for entry in registry if f"`{entry}" not in made] == []
 
 
 def test_every_page_is_reached_from_the_landing_page():

@@ -4,6 +4,8 @@ A page holds a line ``% generated: NAME``; the function of that name below write
 there. Pages of the API are written whole, one for each public module.
 """
 
+from __future__ import annotations
+
 import inspect
 import pkgutil
 import re
@@ -12,15 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-from docstrings import with_bars
-from sphinx.application import Sphinx
+from typing import TYPE_CHECKING, Any
 
 import convscope
 from convscope import errors
 from convscope.error_codes import CODES, FAMILIES
 from convscope.error_index import Entry, error_index
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(convscope.__file__).parent
@@ -66,6 +68,8 @@ def homes() -> dict[int, str]:
 
 def write_api(app: Sphinx) -> None:
     """A page for each public module, with a table of what it gives."""
+    from docstrings import with_bars
+
     folder = Path(app.srcdir) / "reference" / "api"
     folder.mkdir(exist_ok=True)
     address = homes()
@@ -173,9 +177,9 @@ def layer_views() -> str:
 
 def visualization_recipes() -> str:
     """Recipes for images of units."""
-    from convscope.visualizations import RECIPES
+    from convscope.visualizations import VISUALIZATION_RECIPES
 
-    return _registry(RECIPES, "convscope.visualizations")
+    return _registry(VISUALIZATION_RECIPES, "convscope.visualizations")
 
 
 def defenses() -> str:
@@ -194,15 +198,15 @@ def datasets() -> str:
 
 def networks() -> str:
     """Architectures, with their sizes."""
-    from convscope.models import MODELS, SIZES, shipped
+    from convscope.models import MODELS, shipped
 
     ready = shipped()
     rows = [
         [
-            f"`{name}`", "x".join(map(str, SIZES[name][0])), f"{SIZES[name][1]:,}",
-            "yes" if name in ready else "", _plain(MODELS.about(name)),
+            f"`{name}`", "x".join(map(str, spec.input_shape)), f"{spec.parameters:,}",
+            "yes" if name in ready else "", _plain(spec.about),
         ]
-        for name in MODELS
+        for name, spec in MODELS.specs().items()
     ]  # fmt: skip
     return table(["name", "input", "parameters", "weights are shipped", "layers"], rows)
 
@@ -216,7 +220,7 @@ def training_recipes() -> str:
 
     rows = []
     shown = ("epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "schedule",
-             "adversary", "noise")  # fmt: skip
+             "adversary", "noise_std")  # fmt: skip
     for name in MODELS:
         for preset in PRESETS:
             try:
@@ -228,7 +232,9 @@ def training_recipes() -> str:
 
 
 def _own_data(network: str) -> str:
-    return "cifar10" if network.startswith("cifar") else "mnist"
+    from convscope.models import MODELS
+
+    return "cifar10" if MODELS.spec(network).color else "mnist"
 
 
 def figures() -> str:
@@ -241,6 +247,29 @@ def figures() -> str:
         for kind, draw in FIGURES.items()
     ]  # fmt: skip
     return table(["result", "drawn by", "what the figure shows"], rows)
+
+
+def adapters() -> str:
+    """Networks of other libraries."""
+    from convscope.models import ADAPTERS
+
+    rows = [
+        [" ".join(f"`{form}`" for form in spec.forms), _plain(spec.about), f"`{spec.install}`"]
+        for spec in ADAPTERS.specs().values()
+    ]
+    return table(["MODEL", "what it is", "install"], rows)
+
+
+def metrics() -> str:
+    """Metrics, and which command has which as a gate."""
+    from convscope._metrics import METRICS
+
+    rows = [
+        [f"`{name}`", _plain(spec.about), spec.better, ", ".join(f"`{c}`" for c in spec.gate),
+         " ".join(f"`{alias}`" for alias in spec.aliases)]
+        for name, spec in METRICS.items()
+    ]  # fmt: skip
+    return table(["name", "what it is", "better", "gate of", "also taken"], rows)
 
 
 def audit_sections() -> str:
@@ -364,6 +393,7 @@ def layers() -> str:
 
 
 GENERATED: dict[str, Callable[[], str]] = {
+    "adapters": adapters,
     "attacks": attacks,
     "audit-sections": audit_sections,
     "command-line": command_line,
@@ -375,6 +405,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "figures": figures,
     "layer-views": layer_views,
     "layers": layers,
+    "metrics": metrics,
     "networks": networks,
     "shared-attacks": shared_attacks,
     "source-tree": source_tree,
