@@ -6,6 +6,7 @@ there. Pages of the API are written whole, one for each public module.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pkgutil
 import re
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(convscope.__file__).parent
 LINE = re.compile(r"^% generated: ([\w-]+)$", re.M)
+FULL = re.compile(r'[A-Z](?:al\.|[^".:;])*?, "([^"]+?),?",? [^".;]*?\b(?:19|20)\d\d\b\)?')
+"""A whole citation: authors, title, where and when."""
 SPAN = re.compile(r"(?<![`\[])`([A-Z]\d\d)`(?!`)")
 
 
@@ -279,6 +282,25 @@ def audit_sections() -> str:
     return ", ".join(f"`{name}`" for name in AUDIT_SECTIONS)
 
 
+# ---- The bibliography --------------------------------------------------------------------------
+
+
+def further_sources() -> str:
+    """Papers that Source sections cite and the bibliography does not list, in their words."""
+    page = " ".join((ROOT / "docs" / "bibliography.md").read_text("utf-8").split()).lower()
+    found = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+                continue
+            _, _, source = (ast.get_docstring(node) or "").partition("Source:")
+            for cited in FULL.finditer(" ".join(source.split())):
+                if f'"{cited[1].lower()}' not in page:
+                    found[cited[1].lower()] = f"- {_plain(cited[0])} (`{node.name}`)"
+    lines = [found[title] for title in sorted(found)]
+    return "\n".join(["## Cited and not listed above", "", *lines]) if lines else ""
+
+
 # ---- The command line --------------------------------------------------------------------------
 
 
@@ -403,6 +425,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "exit-codes": exit_codes,
     "explanations": explanations,
     "figures": figures,
+    "further-sources": further_sources,
     "layer-views": layer_views,
     "layers": layers,
     "metrics": metrics,
