@@ -14,6 +14,7 @@ from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
 from convscope.probe import Objective
+from convscope.types import Labels
 
 
 @readable
@@ -87,7 +88,7 @@ def is_correct(logits: Tensor, labels: Tensor) -> Tensor:
 
 @checked
 def success_criterion(
-    classifier: Classifier, images: Tensor, labels: Tensor, targets: Tensor | None
+    classifier: Classifier, images: Tensor, labels: Labels, targets: Labels | None
 ) -> Criterion:
     """Check images, labels and targets, and put them together.
 
