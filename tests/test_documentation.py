@@ -53,7 +53,15 @@ def test_links_within_the_project_lead_somewhere(page):
 
 
 # A fence that says "python not-run" shows a fragment.
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [  # The site runs the tutorials while it is built.
+        pytest.param(
+            page, id=page.name, marks=[pytest.mark.slow] if page.parent.name == "tutorials" else []
+        )
+        for page in PAGES
+    ],
+)
 def test_python_snippets_run(page, tmp_path, monkeypatch):
     snippets = blocks(page, "python")
     if not snippets:

@@ -9,7 +9,13 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if place else [])
+        for place, path in enumerate(EXAMPLES)
+    ],
+)
 def test_example_runs_and_writes_what_it_says(path, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(path), str(tmp_path / "out")])
     runpy.run_path(str(path), run_name="__main__")

@@ -34,7 +34,8 @@ INTERNAL = {
 }
 INTERNAL |= {
     "Snapshot",
-    "Problem",
+    "MaximizationProblem",
+    "Recipe",
     "State",
     "Audit",
     "Inspection",

@@ -73,6 +73,7 @@ def test_attacks_give_float32_images(attack, other):
     assert result.adversarials.dtype == torch.float32 and result.adversarials.isfinite().all()
 
 
+@pytest.mark.slow
 @each_recipe
 def test_recipes_give_float32_images(recipe):
     classifier, images = MAKE["bfloat16"](), torch.rand(7, 1, 6, 8)

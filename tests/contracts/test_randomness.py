@@ -264,6 +264,7 @@ assert len(watched.global_states()) == 3, "Python's own state was not watched"
 """
 
 
+@pytest.mark.slow
 def test_pythons_own_state_stays_where_it_is():
     """The same in a process without the tests' type checker, which draws from Python's state."""
     blocked = "import sys; sys.modules['beartype'] = None; sys.modules.pop('beartype')\n"

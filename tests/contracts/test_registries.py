@@ -59,6 +59,7 @@ def test_what_a_record_says_of_an_attack_is_true(name):
     assert (spec.kind == "shared") is (name in SHARED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

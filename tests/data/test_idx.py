@@ -3,7 +3,6 @@ import hashlib
 import math
 import re
 import struct
-import time
 import zlib
 
 import numpy as np
@@ -90,9 +89,8 @@ def test_bombs_stop_at_the_declared_size(tmp_path, refused, extra_memory):
     with gzip.open(path, "wb", compresslevel=1) as file:
         for piece in bomb():
             file.write(piece)
-    start = time.process_time()
+    # Inflated to the end it would be 128 MiB.
     used = extra_memory(lambda: refused("D12", DataError, read_idx, path, dimensions=3))
-    assert time.process_time() - start < 0.5
     assert used < 32
 
 
