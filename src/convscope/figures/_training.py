@@ -116,19 +116,19 @@ MOST = 40
 
 
 def draw_network(result: NetworkSummary) -> Figure:
-    """Share of the weights and of the multiply-adds of each layer that has any."""
+    """Share of the parameters and of the multiply-adds of each layer that has any."""
     rows = [row for row in result.rows if row.parameters or row.multiply_adds][:MOST]
     with look():
         drawn = figure(6.4, 0.3 * max(len(rows), 2) + 1.6)
-        title = f"{result.parameters:,} weights, {result.work}"
+        title = f"{result.parameters:,} parameters, {result.work}"
         made = axes(drawn, title=title, x="share, %", grid="x")
         if not rows:
-            note(made, "no layer has weights")
+            note(made, "no layer has parameters")
             return drawn
         work = max(result.multiply_adds, 1)
         places = range(len(rows))
         made.barh([p - 0.2 for p in places], [100 * r.share for r in rows], 0.36, color=BLUE,
-                  label="weights")  # fmt: skip
+                  label="parameters")  # fmt: skip
         made.barh([p + 0.2 for p in places], [100 * r.multiply_adds / work for r in rows], 0.36,
                   color=RED, label="multiply-adds")  # fmt: skip
         made.set_yticks(places, [label(r.name, 24) for r in rows])

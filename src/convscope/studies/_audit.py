@@ -241,7 +241,7 @@ def _title(classifier: Classifier, dataset: Dataset) -> str:
 def _subtitle(work: Audit, seconds: float) -> str:
     parts = []
     if "parameters" in work.numbers:
-        parts.append(f"{int(work.numbers['parameters']):,} weights")
+        parts.append(f"{int(work.numbers['parameters']):,} parameters")
     kind = "images" if work.split == "all" else f"{work.split} images"
     parts.append(f"{len(work.test):,} {kind}")
     parts.append(f"audited in {seconds:.0f} s")
