@@ -1,6 +1,7 @@
 """How the tree hangs together: what one package may import of another."""
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,16 @@ def test_tests_see_private_modules_of_their_own_package_only():
         owner = parts[0] if len(parts) > 1 else "cli"
         found += [("/".join(parts), name) for name in private_imports(file, owner)]
     assert len(found) <= MOST_IN_TESTS, found
+
+
+PACKAGES = sorted(
+    ".".join(file.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
+    for file in SOURCE.rglob("*.py")
+    if "__all__" in file.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_every_public_name_is_there(name):
+    module = importlib.import_module(name)
+    assert not [public for public in module.__all__ if not hasattr(module, public)]

@@ -84,7 +84,6 @@ __all__ = [
     "GRADIENT_TOLERANCE",
     "NETWORKS",
     "SGD",
-    "TOLERANCE",
     "Adam",
     "Addition",
     "AveragePool",
