@@ -18,6 +18,7 @@ from convscope.attacks import pgd
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UsageError
 from convscope.explanations import saliency
+from convscope.probe import fast_paths
 from tests.contracts.traces import snapshot
 
 IMAGES = torch.rand(6, 1, 6, 6, generator=torch.Generator().manual_seed(5))
@@ -129,8 +130,8 @@ def test_m23_a_lazy_network_is_refused_with_the_way_out():
         Classifier.wrap(net, input_shape=(1, 6, 6))
     assert caught.value.code == "M23" and "module(torch.zeros" in caught.value.hint
     net(IMAGES)
-    found = probed(Classifier.wrap(net, input_shape=(1, 6, 6)))
-    assert torch.allclose(found, plain(net), rtol=0, atol=2e-6)  # Layouts may round differently.
+    with fast_paths(False):  # Layouts round differently on some processors.
+        assert torch.equal(probed(Classifier.wrap(net, input_shape=(1, 6, 6))), plain(net))
 
 
 class Odd(nn.Module):
