@@ -1,10 +1,13 @@
 """Which layers are maps of the image: told from what happens to the axes, not from shapes."""
 
+import random
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from convscope._execution import fingerprint
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
 from convscope.explanations import grad_cam
@@ -276,6 +279,63 @@ def test_maps_are_looked_at_again_when_an_object_of_the_network_may_have_changed
     net.settings["turn"] = True
     with classifier.probe() as probe:
         assert probe.maps().default == ""
+
+
+class Settings:
+    """An object as transformers' configurations are: everything in its dictionary."""
+
+    def __init__(self):
+        self.kind, self.sizes, self.deep = torch.float32, [1, (2, {"turn"})], {"more": {}}
+        self.again = self.sizes
+
+
+class Counted(dict):
+    """Keeps its entries where its dictionary of attributes does not show them."""
+
+
+def holding(value):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3))
+    net.settings = value
+    return net
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.sizes.append(2),
+        lambda s: s.sizes[1][1].clear(),
+        lambda s: s.deep["more"].update(turn=True),
+        lambda s: setattr(s, "kind", torch.float64),
+        lambda s: setattr(s, "new", None),
+    ],
+)
+def test_an_objects_content_belongs_to_the_structure(change):
+    net = holding(Settings())
+    before, solid = fingerprint(net)
+    assert solid and fingerprint(net)[0] == before
+    change(net.settings)
+    after, solid = fingerprint(net)
+    assert solid and after != before
+
+
+def test_objects_that_hold_more_than_can_be_seen_are_never_trusted():
+    def counter(state=[]):  # noqa: B006
+        state.append(1)
+        return len(state)
+
+    itself: list[object] = []
+    itself.append(itself)
+    slotted = type("Slotted", (), {"__slots__": ("turn",)})()
+    for value in (
+        Counted(),
+        random.Random(0),
+        slotted,
+        counter,
+        iter([1]),
+        itself,
+        {"a": Counted()},
+    ):
+        assert not fingerprint(holding(value))[1], value
 
 
 def test_padding_modules_before_convolutions_are_followed():

@@ -11,8 +11,12 @@ torch's default layout.
 from __future__ import annotations
 
 import contextlib
+import enum
+import struct
+import types
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -316,6 +320,7 @@ def fingerprint(module: nn.Module) -> tuple[tuple[Any, ...], bool]:
         that can change inside.
     """
     rows: list[Any] = [_Same(item) for item in _global_hooks()]
+    contents: dict[int, Any] = {}
     solid = True
     for path, child in nn.Module.named_modules(module):
         if isinstance(child, torch.jit.ScriptModule):
@@ -334,8 +339,9 @@ def fingerprint(module: nn.Module) -> tuple[tuple[Any, ...], bool]:
             elif name in _HOOKS:
                 rows.extend((name, _Same(hook)) for hook in list(value.values()))
             elif name not in _STATE and not isinstance(value, nn.Module | Tensor):
-                rows.append((name, _Same(value)))
-                solid = False
+                content = _content(value, contents)
+                rows.append((name, _Same(value), content))
+                solid = solid and content is not None
         for held in (child._parameters, child._buffers):
             rows.extend(
                 (n, p.dtype, p.device, tuple(p.shape)) for n, p in held.items() if p is not None
@@ -343,7 +349,56 @@ def fingerprint(module: nn.Module) -> tuple[tuple[Any, ...], bool]:
     return tuple(rows), solid
 
 
+def _content(value: Any, known: dict[int, Any]) -> Any:
+    """What a value holds, to compare, or ``None`` if something in it could change unseen.
+
+    Followed are dictionaries, lists, sets and tuples, and objects that keep all they have in their
+    ``__dict__``, such as the configuration that transformers' networks carry in every layer.
+
+    Args:
+        value: Anything.
+        known: What earlier values hold, by identity; this one is added.
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return kind, value
+    if kind in _FIXED or isinstance(value, enum.Enum):
+        return kind, _Same(value)
+    if id(value) in known:
+        return known[id(value)]
+    known[id(value)] = None  # A value that holds itself is not followed.
+    items: list[Any]
+    if kind in (list, tuple):
+        items = list(value)
+    elif kind is dict:
+        items = [item for pair in value.items() for item in pair]
+    elif kind in (set, frozenset):
+        items = list(value)
+    elif _all_in_dict(kind):
+        items = [item for pair in vars(value).items() for item in pair]
+    else:
+        return None
+    parts = [_content(item, known) for item in items]
+    if any(part is None for part in parts):
+        return None
+    whole = frozenset(parts) if kind in (set, frozenset) else tuple(parts)
+    known[id(value)] = kind, whole
+    return known[id(value)]
+
+
+@cache
+def _all_in_dict(kind: type) -> bool:
+    """Whether instances of a class keep all that they are in their ``__dict__``.
+
+    Not if it has slots or comes from a class written in C with memory of its own.
+    """
+    pointers = (kind.__dictoffset__ > 0) + (kind.__weakrefoffset__ > 0)
+    own = kind.__basicsize__ - object.__basicsize__ - pointers * struct.calcsize("P")
+    return kind.__dictoffset__ != 0 and kind.__itemsize__ == 0 and own <= 0
+
+
 _PLAIN = frozenset((bool, int, float, str, bytes, type(None)))
+_FIXED = frozenset((type, torch.dtype, torch.device, torch.Size, types.BuiltinFunctionType))
 _HOOKS = frozenset(name for name in vars(nn.Module()) if name.endswith("_hooks"))
 _STATE = frozenset(vars(nn.Module()))
 
