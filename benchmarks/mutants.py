@@ -123,7 +123,8 @@ def _changes(node: ast.AST, line: str) -> Iterator[tuple[str, int, int, str]]:
 def tests_for(path: str) -> list[str]:
     """The tests that a mutant of `path` is tried with, the nearest first."""
     parts = Path(path).relative_to("src/convscope").parts
-    package = parts[0] if len(parts) > 1 else Path(parts[0]).stem
+    core = len(parts) == 1 or parts[0] == "_network"
+    package = Path(parts[-1]).stem if core else parts[0]
     near = [f"tests/{package}", f"tests/test_{package.strip('_')}.py"]
     contracts = {
         "attacks": ["test_attacks.py", "test_randomness.py"],
@@ -142,7 +143,7 @@ def tests_for(path: str) -> list[str]:
     if package in ("reports", "pages", "figures", "studies"):
         contracts = []
         near += ["tests/studies/test_audit.py"]
-    if len(parts) == 1:
+    if core:
         near += ["tests/test_probe.py", "tests/test_classifier.py", "tests/test_maps.py",
                  "tests/test_execution.py", "tests/test_shadow.py", "tests/test_results.py",
                  "tests/contracts/test_hostile_arguments.py"]  # fmt: skip

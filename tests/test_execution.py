@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from convscope import _runner, fast_paths
-from convscope._execution import MOST_KNOWN, execution_of
-from convscope._runner import SWITCH
+from convscope import fast_paths
+from convscope._network import runner
+from convscope._network.execution import MOST_KNOWN, execution_of
+from convscope._network.runner import SWITCH
 from convscope.attacks import ATTACKS
 from convscope.classifier import Classifier
 from convscope.explanations import EXPLANATIONS
@@ -168,7 +169,7 @@ def test_one_switch_turns_everything_off(monkeypatch):
 def test_a_fast_path_that_gives_other_numbers_is_not_taken(monkeypatch):
     """Even if the structure allows it."""
     wrong = lambda x, layer: torch.conv2d(x, layer.weight, layer.bias, 1, layer.padding) * 1.001
-    monkeypatch.setattr(_runner, "narrow_convolution", wrong)
+    monkeypatch.setattr(runner, "narrow_convolution", wrong)
     torch.manual_seed(0)
     classifier = wrapped(headed(*features(), width=8))
     assert str(execution_of(classifier)) == "plain (the fast path gave other numbers)"

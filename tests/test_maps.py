@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from convscope._execution import fingerprint
+from convscope._network.execution import fingerprint
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
 from convscope.explanations import grad_cam

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+from convscope._network.shadow import shadow
 from convscope._random import RandomStates
-from convscope._shadow import shadow
 from convscope.attacks import pgd
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UsageError

@@ -9,8 +9,8 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor, nn
 
+from convscope._network.shadow import shadow
 from convscope._random import source
-from convscope._shadow import shadow
 from convscope.classifier import Classifier
 
 

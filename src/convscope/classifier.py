@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convscope._execution import decide, execution_of, fingerprint, look, remember
 from convscope._inputs import (
     class_names_of,
     image_batch,
@@ -25,6 +24,7 @@ from convscope._inputs import (
     per_channel,
     whole_numbers,
 )
+from convscope._network.execution import decide, execution_of, fingerprint, look, remember
 from convscope._readable import readable
 from convscope.errors import ModelContractError, NumericalError, UsageError
 from convscope.probe import LayerInfo, Probe

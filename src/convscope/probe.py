@@ -18,12 +18,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope._apart import apart
-from convscope._execution import execution_of, failed, fingerprint, remember
-from convscope._maps import Maps, default_layer, find_maps, require_maps
+from convscope._network.apart import apart
+from convscope._network.execution import execution_of, failed, fingerprint, remember
+from convscope._network.maps import Maps, default_layer, find_maps, require_maps
+from convscope._network.runner import (
+    Execution,
+    Runner,
+    Wrapped,
+    fast_paths,
+    rows_per_chunk,
+    undisturbed,
+)
+from convscope._network.taps import LayerInfo, Taps, find_layer, plain_name
 from convscope._readable import readable
-from convscope._runner import Execution, Runner, Wrapped, fast_paths, rows_per_chunk, undisturbed
-from convscope._taps import LayerInfo, Taps, find_layer, plain_name
 from convscope.errors import ConvscopeError, ModelContractError, UsageError
 from convscope.progress import within_step
 from convscope.types import Activations, Images, Logits

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convscope._arguments import checked
-from convscope._taps import plain_name
+from convscope._network.taps import plain_name
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
 from convscope.explanations._masking import chunks

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from convscope._network.taps import layer_label
 from convscope._readable import readable
-from convscope._taps import layer_label
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.explanations._targets import Targets, known_targets, targets_of

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope._network.shadow import shadow
+from convscope._network.taps import layer_label, require_hooks
 from convscope._random import RandomStates
 from convscope._readable import readable
-from convscope._shadow import shadow
-from convscope._taps import layer_label, require_hooks
 from convscope.errors import ConvscopeError, ModelContractError
 from convscope.models._receptive_field import ReceptiveFields
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convscope._execution import execution_of
+from convscope._network.execution import execution_of
 from convscope.figures import draw_network, svg
 from convscope.models import LayerSummary, summarize
 from convscope.reports import Section

@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from convscope._network.taps import find_layer, layer_label, plain_name
 from convscope._readable import readable
-from convscope._taps import find_layer, layer_label, plain_name
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.probe import LayerInfo

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from convscope._axis_rules import RULES, Dim, Labels, is_channel, merge
+from convscope._network.axis_rules import RULES, Dim, Labels, is_channel, merge
 
 Layout = Literal["maps", "channels-last maps", "tokens", "other", "unknown"]
 """What the axes of an output are: ``"maps"`` (image, channel, row, column), ``"channels-last

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope._axes import Layout, Seen, survey_axes
-from convscope._taps import require_hooks
+from convscope._network.axes import Layout, Seen, survey_axes
+from convscope._network.taps import require_hooks
 from convscope.errors import ModelContractError
 
 MOST_AFTER = 1 / 3

@@ -13,9 +13,9 @@ from typing import Any, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from convscope._narrow import narrow_convolution
+from convscope._network.narrow import narrow_convolution
+from convscope._network.shadow import Shadow
 from convscope._random import Draws
-from convscope._shadow import Shadow
 
 IN_ORDER = "applies_children_in_order"
 """Class attribute of sequences with a forward of their own that still is a plain sequence."""

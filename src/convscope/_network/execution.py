@@ -25,10 +25,9 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from convscope._apart import Watch, apart, unreached
-from convscope._narrow import is_narrow
-from convscope._random import RandomStates
-from convscope._runner import (
+from convscope._network.apart import Watch, apart, unreached
+from convscope._network.narrow import is_narrow
+from convscope._network.runner import (
     IN_ORDER,
     Execution,
     Runner,
@@ -37,6 +36,7 @@ from convscope._runner import (
     rows_per_chunk,
     undisturbed,
 )
+from convscope._random import RandomStates
 from convscope.errors import ConvscopeError, ModelContractError
 
 MOST_KNOWN = 8
