@@ -9,8 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._inputs import check_count, check_positive, check_steps
 from convscope._random import source
-from convscope._ranges import check_count, check_positive, check_steps
 from convscope._readable import readable
 from convscope.ascent import Point, adam_step, ascend, box
 from convscope.attacks._criteria import is_correct, success_criterion

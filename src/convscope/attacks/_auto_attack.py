@@ -9,8 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._inputs import check_norm, check_radius
 from convscope._random import source
-from convscope._ranges import check_norm, check_radius
 from convscope.attacks._apgd import apgd, apgd_targeted
 from convscope.attacks._blocks import in_turns, streamed
 from convscope.attacks._budget import of_rows

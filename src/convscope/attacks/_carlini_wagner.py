@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
-from convscope._ranges import check_count, check_positive, check_steps
+from convscope._inputs import check_count, check_positive, check_steps
 from convscope.ascent import adam_step, ascend, unconstrained
 from convscope.attacks._blocks import streamed
 from convscope.attacks._budget import unlimited

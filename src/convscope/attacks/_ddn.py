@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
-from convscope._ranges import check_positive, check_steps
+from convscope._inputs import check_positive, check_steps
 from convscope.ascent import Point, Stop, l2_norm
 from convscope.attacks._blocks import streamed
 from convscope.attacks._by_ascent import attack_by_ascent

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
-from convscope._ranges import check_count, check_norm, check_positive, check_steps
+from convscope._inputs import check_count, check_norm, check_positive, check_steps
 from convscope.attacks._blocks import streamed
 from convscope.attacks._criteria import Criterion, is_finite, success_criterion
 from convscope.attacks._result import AttackResult, Course, conclude

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from convscope._arguments import checked
-from convscope._ranges import check_count, check_norm, check_radius, check_steps
+from convscope._inputs import check_count, check_norm, check_radius, check_steps
 from convscope.ascent import ball
 from convscope.attacks._apgd import candidates
 from convscope.attacks._blocks import in_turns, streamed

@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._inputs import check_positive, check_radius, check_steps
 from convscope._random import source
-from convscope._ranges import check_positive, check_radius, check_steps
 from convscope.ascent import Stop, adam_step, l2_step, plain_step
 from convscope.attacks._blocks import streamed
 from convscope.attacks._budget import within

@@ -9,8 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._inputs import check_count, check_norm, check_positive, check_radius, check_steps
 from convscope._random import source
-from convscope._ranges import check_count, check_norm, check_positive, check_radius, check_steps
 from convscope.ascent import Step, l2_step, momentum_step, sign_step
 from convscope.attacks._blocks import in_turns, streamed
 from convscope.attacks._budget import of_rows, within

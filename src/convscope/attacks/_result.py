@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope._ranges import check_norm
+from convscope._inputs import check_norm
 from convscope._readable import readable
 from convscope.ascent import Ascent, unconstrained
 from convscope.attacks._budget import Budget

@@ -10,8 +10,8 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._inputs import check_count, check_norm, check_radius
 from convscope._random import source
-from convscope._ranges import check_count, check_norm, check_radius
 from convscope.ascent import Region
 from convscope.attacks._blocks import in_turns, streamed
 from convscope.attacks._budget import Budget, of_rows, within

@@ -10,8 +10,8 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._inputs import check_count, check_positive, check_radius, check_steps
 from convscope._random import source
-from convscope._ranges import check_count, check_positive, check_radius, check_steps
 from convscope._readable import readable
 from convscope.ascent import Ascent, Box, Point, ascend, momentum_step, sign_step
 from convscope.attacks._criteria import is_correct, is_finite, success_criterion

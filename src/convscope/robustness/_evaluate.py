@@ -11,8 +11,8 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._inputs import check_norm, check_radius
 from convscope._random import source
-from convscope._ranges import check_norm, check_radius
 from convscope._registry import Effort
 from convscope.attacks import (
     ATTACKS,

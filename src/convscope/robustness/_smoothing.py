@@ -6,8 +6,8 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._inputs import check_count, check_positive
 from convscope._random import source
-from convscope._ranges import check_count, check_positive
 from convscope.attacks import is_finite, success_criterion
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
