@@ -13,6 +13,8 @@ from torch import nn
 install_import_hook(
     [
         "convscope.probe",
+        "convscope._network.chunks",
+        "convscope._network.gradients",
         "convscope.ascent",
         "convscope.attacks",
         "convscope.explanations",

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from convscope._network.narrow import is_narrow, narrow_convolution
+from convscope._network.runner import is_narrow, narrow_convolution
 
 
 @settings(deadline=None, max_examples=60)

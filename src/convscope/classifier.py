@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,7 +24,9 @@ from convscope._inputs import (
     per_channel,
     whole_numbers,
 )
-from convscope._network.execution import decide, execution_of, fingerprint, look, remember
+from convscope._network.execution import decide, execution_of, fingerprint, remember
+from convscope._network.first_look import look
+from convscope._network.outputs import read_logits, read_scores, sums_to_one
 from convscope._readable import readable
 from convscope.errors import ModelContractError, NumericalError, UsageError
 from convscope.probe import LayerInfo, Probe
@@ -180,7 +182,7 @@ class Classifier:
         Raises:
             ModelContractError: M01 for a tuple or dict without `output`, M02 for another shape.
         """
-        return _read(returned, self.output, count, self.num_classes, self.probabilities)
+        return read_logits(returned, self.output, count, self.num_classes, self.probabilities)
 
     def raw_scores(self, returned: object, count: int) -> Tensor:
         """What the network returned for `count` images, with any number of classes above one.
@@ -188,22 +190,7 @@ class Classifier:
         Raises:
             ModelContractError: M01, M02, or M03 for a single output.
         """
-        scores = returned if self.output is None else self.output(returned)
-        if isinstance(scores, Tensor) and scores.is_floating_point() and scores.numel() == count:
-            way_out = (
-                "output=lambda p: torch.cat([1 - p, p], dim=1), probabilities=True"
-                if bool(((scores >= 0) & (scores <= 1)).all()) or self.probabilities
-                else "output=lambda z: torch.cat([torch.zeros_like(z), z], dim=1)"
-            )
-            flat = "" if scores.ndim == 2 else " (with z = z.view(-1, 1))"
-            raise ModelContractError(
-                "the network has one output per image, not one per class",
-                code="M03",
-                expected="at least two logits: a single one, z, is the pair [0, z]",
-                hint=f"wrap(..., {way_out}){flat}, with two class_names",
-            )
-        classes = scores.shape[1] if isinstance(scores, Tensor) and scores.ndim == 2 else 1
-        return _read(returned, self.output, count, classes, False)
+        return read_scores(returned, self.output, count, self.probabilities)
 
     def predict(self, images: Images, top: int = 3) -> Predictions:
         """The `top` most probable classes of each image.
@@ -373,7 +360,7 @@ class Classifier:
         flags = (
             ["train-mode"] if any(getattr(m, "training", False) for m in module.modules()) else []
         )
-        if not probabilities and _sums_to_one(scores):
+        if not probabilities and sums_to_one(scores):
             flags.append("softmax-output")
         if seen.randomized:
             flags.append("randomized")
@@ -426,35 +413,6 @@ class Classifier:
         )
 
 
-def _read(
-    returned: object,
-    output: Callable[[object], Tensor] | None,
-    count: int,
-    classes: int,
-    probabilities: bool,
-) -> Logits:
-    if output is not None:
-        returned = output(returned)
-    if not isinstance(returned, Tensor):
-        raise ModelContractError(
-            f"the network returned {_describe(returned)}, not one tensor of logits",
-            code="M01",
-            hint=f"say which part holds the logits: wrap(..., output={_pick(returned)})",
-        )
-    expected = (count, classes)
-    if tuple(returned.shape) != expected or not returned.is_floating_point():
-        raise ModelContractError(
-            f"the network returned {returned.dtype} of shape {tuple(returned.shape)}",
-            code="M02",
-            expected=f"floating-point logits of shape {expected}: (image, class)",
-            hint="adapt it with wrap(..., output=lambda returned: ...); if the network was changed "
-            "since it was wrapped, wrap it again",
-        )
-    if probabilities:
-        return returned.clamp_min(torch.finfo(returned.dtype).tiny).log()
-    return returned
-
-
 def _same_memory(x: Tensor, images: Tensor) -> bool:
     if x is images:
         return True
@@ -462,30 +420,3 @@ def _same_memory(x: Tensor, images: Tensor) -> bool:
         return x.untyped_storage().data_ptr() == images.untyped_storage().data_ptr()
     except (RuntimeError, NotImplementedError):  # Layouts without a storage.
         return True
-
-
-def _describe(returned: object) -> str:
-    if isinstance(returned, tuple | list):
-        return f"a {type(returned).__name__} of {len(returned)}"
-    if isinstance(returned, Mapping):
-        keys = ", ".join(map(str, list(returned)[:5]))
-        return f"a {type(returned).__name__} with keys {keys}"
-    return f"a {type(returned).__name__}"
-
-
-def _pick(returned: object) -> str:
-    if isinstance(returned, tuple | list):
-        return "lambda returned: returned[0]"
-    if isinstance(returned, Mapping) and "logits" not in returned and returned:
-        return f"lambda returned: returned[{next(iter(returned))!r}]"
-    if isinstance(returned, Mapping):
-        return "lambda returned: returned['logits']"
-    return "lambda returned: returned.logits"
-
-
-def _sums_to_one(scores: Tensor) -> bool:
-    """True for rows that are probabilities; a single column is a lone sigmoid, not that."""
-    values = scores.detach().double()
-    if values.shape[1] < 2 or values.min() < 0 or values.max() > 1:
-        return False
-    return bool((values.sum(dim=1) - 1).abs().max() <= 1e-5)

@@ -11,27 +11,28 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from convscope._network.apart import apart
-from convscope._network.execution import execution_of, failed, fingerprint, remember
-from convscope._network.maps import Maps, default_layer, find_maps, require_maps
-from convscope._network.runner import (
-    Execution,
-    Runner,
-    Wrapped,
-    fast_paths,
-    rows_per_chunk,
-    undisturbed,
+from convscope._network.chunks import Gathered, chunks, rows_per_chunk
+from convscope._network.execution import execution_of
+from convscope._network.first_look import failed
+from convscope._network.gradients import (
+    Cost,
+    Decode,
+    Gradient,
+    LayerGradient,
+    Objective,
+    gradient_of,
+    scores_of,
 )
-from convscope._network.taps import LayerInfo, Taps, find_layer, plain_name
-from convscope._readable import readable
-from convscope.errors import ConvscopeError, ModelContractError, UsageError
+from convscope._network.maps import Maps, default_layer, maps_of, require_maps
+from convscope._network.runner import Execution, Runner, Wrapped, fast_paths, undisturbed
+from convscope._network.taps import LayerInfo, Taps, convolves_after, find_layer, plain_name
+from convscope.errors import ConvscopeError, UsageError
 from convscope.progress import within_step
 from convscope.types import Activations, Images, Logits
 
@@ -46,70 +47,6 @@ __all__ = [
     "fast_paths",
     "rows_per_chunk",
 ]
-
-Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""``objective(x, outputs, rows) -> values``, one value per image of the chunk.
-
-`rows` holds the chunk's positions in the batch given to the Probe: pick labels by ``labels[rows]``.
-"""
-
-Decode = Callable[[Tensor, Tensor], Tensor]
-"""``paint(x, rows) -> images``: from what is moved to what the network sees, differentiable."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What a method cost.
-
-    Attributes:
-        forwards: Images run through the network (or through its part up to a layer).
-        backwards: Images whose gradient was computed.
-        seconds: Wall-clock time since the probe was opened.
-    """
-
-    forwards: int
-    backwards: int
-    seconds: float
-
-    def __add__(self, other: Cost) -> Cost:
-        """The cost of both together."""
-        return Cost(
-            forwards=self.forwards + other.forwards,
-            backwards=self.backwards + other.backwards,
-            seconds=self.seconds + other.seconds,
-        )
-
-
-@readable
-@dataclass(frozen=True, kw_only=True)
-class Gradient:
-    """Values of an objective, and their gradients.
-
-    Attributes:
-        values: ``(batch,)``.
-        gradients: Shaped as the input.
-        outputs: What the network returned: ``(batch, class)``, or activations of a layer.
-    """
-
-    values: Tensor
-    gradients: Tensor
-    outputs: Tensor
-
-
-@readable
-@dataclass(frozen=True, kw_only=True)
-class LayerGradient:
-    """Activations of a layer and what the logits owe to them.
-
-    Attributes:
-        activations: ``(batch, ...)``, outputs of the layer.
-        gradients: ``(batch, target, ...)``, d logit / d activation.
-        logits: ``(batch, class)``.
-    """
-
-    activations: Tensor
-    gradients: Tensor
-    logits: Logits
 
 
 class Probe:
@@ -132,6 +69,7 @@ class Probe:
             ``"stateful: bn.running_mean"``.
 
     Example:
+        >>> from torch import nn
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
         >>> from convscope.classifier import Classifier
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
@@ -167,11 +105,6 @@ class Probe:
                 hint="open another one: `with classifier.probe() as probe:`",
             )
         runner = Runner(self.classifier, self._execution or execution_of(self.classifier))
-        self._versions = [
-            (n, b, b._version)
-            for n, b in nn.Module.named_buffers(runner.module)
-            if not b.is_inference()
-        ]
         self._thread = threading.get_ident()
         self._started = time.perf_counter()
         self._elapsed = None
@@ -189,11 +122,7 @@ class Probe:
         self._elapsed = time.perf_counter() - self._started
         if runner is None:
             return
-        self.notes = tuple(
-            f"stateful: {name}" for name, buffer, version in self._versions
-            if buffer._version != version
-        )  # fmt: skip
-        self._versions = []
+        self.notes = tuple(f"stateful: {name}" for name in runner.written())
         runner.close()
 
     @property
@@ -236,7 +165,7 @@ class Probe:
         Returns:
             ``(batch, class)``, on the images' device.
         """
-        found = _Gathered(len(images))
+        found = Gathered(len(images))
         with torch.inference_mode(False), torch.no_grad():
             for rows in self._chunks(images):
                 found.add(rows, self.forward(images[rows]).to(images.device))
@@ -249,10 +178,11 @@ class Probe:
         """One chunk through the network, or through its part up to layer `stop_at`.
 
         Differentiable with respect to `images` where the caller has gradients switched on. The
-        caller decides how many images to give: `logits`, `at` and `gradient` cut chunks.
+        caller decides how many images to give: `logits`, `activations` and `gradient` cut chunks.
 
         Raises:
-            ModelContractError: If the network's output has another shape than logits.
+            ModelContractError: If the network's output has another shape than logits; M14 if it
+                fails on images of this size, or on this many.
             UnknownLayer: If there is no layer `stop_at`.
         """
         runner = self._open
@@ -266,20 +196,11 @@ class Probe:
                     return out.to(images.dtype, copy=True)
                 with Taps(runner.module, self._calls([stop_at]), stop=True) as taps:
                     taps.run(prepared, runner.listened)
-            except (RuntimeError, ValueError, IndexError, AssertionError) as error:
-                self._blame_shape(images, error)
+            except ConvscopeError:
                 raise
+            except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+                raise failed(self.classifier, images, error) from error
         return taps.seen[stop_at].to(images.dtype)
-
-    def _blame_shape(self, images: Tensor, error: Exception) -> None:
-        """The network's own failure in a sentence: of this size, or of this many images.
-
-        Raises:
-            ModelContractError: M14, unless the error says by itself what is wrong.
-        """
-        if isinstance(error, ConvscopeError):
-            return
-        raise failed(self.classifier, images, error) from error
 
     def activations(self, layer: str, images: Images) -> Activations:
         """Activations of one layer, without a graph. The network stops there.
@@ -298,7 +219,7 @@ class Probe:
         runner = self._open
         _require_some(images)
         calls = self._calls(layers)
-        parts = {name: _Gathered(len(images)) for name in layers}
+        parts = {name: Gathered(len(images)) for name in layers}
         with torch.inference_mode(False), torch.no_grad():
             for rows in self._chunks(images):
                 chunk = images[rows]
@@ -361,7 +282,9 @@ class Probe:
                     gradient = torch.zeros_like(part)
                 else:
                     total = value if keep is None else value[keep]
-                    gradient = self._grad(total.sum(), part, allow_unused, len(images))
+                    gradient = self._gradient(
+                        total.sum(), part, len(images), allow_unused=allow_unused
+                    )
                 values.append(value.detach())
                 gradients.append(gradient)
                 outputs.append(out.detach().to(device))
@@ -391,14 +314,13 @@ class Probe:
         """
         _ = self._open
         _require_some(images)
-        gradients, logits = _Gathered(len(images)), _Gathered(len(images))
+        gradients, logits = Gathered(len(images)), Gathered(len(images))
         with torch.inference_mode(False), torch.enable_grad():
             for rows in self._chunks(images):
                 part = images[rows].detach().clone().requires_grad_(True)
                 out = self.forward(part)
                 logits.add(rows, out.detach().to(images.device))
-                mine = classes[rows] if isinstance(classes, Tensor) else classes
-                gradients.add(rows, self._each_class(out, part, mine, reduce))
+                gradients.add(rows, self._each_class(out, part, classes, rows, reduce))
         return gradients.whole, logits.whole
 
     def layer_gradients(
@@ -423,8 +345,8 @@ class Probe:
         runner = self._open
         _require_some(images)
         calls = self._calls([layer])
-        dense = runner.execution.channels_last and not self._convolves_after(layer)
-        activations, gradients, logits = (_Gathered(len(images)) for _ in range(3))
+        dense = runner.execution.channels_last and not convolves_after(self.layers(), layer)
+        activations, gradients, logits = (Gathered(len(images)) for _ in range(3))
         with torch.inference_mode(False), torch.enable_grad():
             for rows in self._chunks(images):
                 chunk = images[rows]
@@ -435,8 +357,7 @@ class Probe:
                     returned = taps.run(runner.prepare(chunk.detach()), runner.listened)
                     leaf = taps.leaves[layer]
                     out = runner.to_logits(returned, len(chunk))
-                    mine = classes[rows] if isinstance(classes, Tensor) else classes
-                    found = self._each_class(out, leaf, mine, reduce)
+                    found = self._each_class(out, leaf, classes, rows, reduce)
                 gradients.add(rows, found.to(images.device, images.dtype))
                 activations.add(rows, leaf.detach().to(images.device, images.dtype))
                 logits.add(rows, out.detach().to(images.device, images.dtype))
@@ -450,16 +371,12 @@ class Probe:
         """Every module call in order: name, kind, output shape, own parameters."""
         if self._layers is None:
             runner = self._open
-            shape = self.classifier.input_shape
             self.forwards += 1
             # Two images: some networks cannot take one.
-            blank = torch.full((2, *shape), 0.5, dtype=torch.float32, device="cpu")
-            with (
-                torch.inference_mode(False),
-                torch.no_grad(),
-                undisturbed(self.classifier.device),
-                Taps(runner.module, {}) as taps,
-            ):
+            shape = (2, *self.classifier.input_shape)
+            blank = torch.full(shape, 0.5, dtype=torch.float32, device="cpu")
+            calm, taps = undisturbed(self.classifier.device), Taps(runner.module, {})
+            with torch.inference_mode(False), torch.no_grad(), calm, taps:
                 self._layers = taps.survey(runner.prepare(blank), runner.listened)
         return self._layers
 
@@ -504,37 +421,7 @@ class Probe:
 
     def maps(self) -> Maps:
         """What the axes of each layer's output are, and which layers all information passes."""
-        runner = self._open
-        known = self.classifier._executions
-        structure, solid = fingerprint(self.classifier.module)
-        key = ("maps", structure)
-        if not solid:  # Something in it may have changed since.
-            known = self._known
-        if key not in known:
-            generator = torch.Generator(device="cpu").manual_seed(0)
-            images = torch.rand(
-                2, *self.classifier.input_shape, generator=generator, device="cpu",
-                dtype=torch.float32,
-            )  # fmt: skip
-
-            def survey() -> Maps:
-                with (
-                    torch.inference_mode(False),
-                    torch.no_grad(),
-                    undisturbed(self.classifier.device),
-                ):
-                    return find_maps(
-                        runner.module,
-                        images,
-                        runner.plainly,
-                        runner.listened,
-                        lambda out: runner.to_logits(out, 2),
-                    )
-
-            found_maps = apart(survey)
-            remember(known, key, found_maps)
-        found: Maps = known[key]
-        return found
+        return maps_of(self.classifier, self._open, self._known)
 
     # ------------------------------------------------------------------ inside
 
@@ -542,115 +429,34 @@ class Probe:
         """Layer names to (module path, which call)."""
         return {name: find_layer(self.layers(), name) for name in names}
 
-    def _convolves_after(self, layer: str) -> bool:
-        """Whether channels-last pays off behind a layer: dense layers want no copies."""
-        names = [info.name for info in self.layers()]
-        start = names.index(layer) if layer in names else 0
-        return any("Conv" in info.kind for info in self.layers()[start + 1 :])
-
     def _chunks(self, x: Tensor, num_samples: int = 1) -> list[slice]:
         usual = rows_per_chunk(self.classifier.input_shape, self.classifier.device)
         size = max(1, (self._open.execution.rows or usual) // num_samples)
-        starts = list(range(0, len(x), size))
-        if not starts:
-            return []
-        if len(starts) > 1 and num_samples == 1 and size > 2 and len(x) - starts[-1] == 1:
-            starts[-1] -= 1  # Some networks cannot take one image: never leave one alone.
-        return [
-            slice(start, stop) for start, stop in zip(starts, [*starts[1:], len(x)], strict=True)
-        ]
+        return chunks(len(x), size, spare_one=num_samples == 1)
 
     def _each_class(
         self,
         out: Tensor,
         x: Tensor,
         classes: Sequence[int] | Tensor | None,
+        rows: slice,
         reduce: Callable[[Tensor, Tensor], Tensor] | None,
     ) -> Tensor:
-        if classes is None:
-            classes = out.detach().argmax(dim=1, keepdim=True)
-        picks: list[int | Tensor]
-        if isinstance(classes, Tensor):
-            picks = list(classes.to(out.device).unbind(1))
-        else:
-            picks = list(classes)
-        if not picks:
-            raise UsageError("no classes given", code="U08")
+        """Gradients of the chosen logits of a chunk, ``(n, K, ...)``."""
+        scores = scores_of(out, classes[rows] if isinstance(classes, Tensor) else classes)
         found = []
-        for number, pick in enumerate(picks):
-            score = out[:, pick] if isinstance(pick, int) else out.gather(1, pick[:, None])[:, 0]
-            last = number == len(picks) - 1
-            gradient = self._grad(score.sum(), x, False, len(x), keep_graph=not last)
+        for left, score in zip(reversed(range(len(scores))), scores, strict=True):
+            gradient = self._gradient(score.sum(), x, len(x), keep_graph=left > 0)
             found.append(gradient if reduce is None else reduce(x.detach(), gradient))
         return torch.stack(found, dim=1)
 
-    def _grad(
-        self, total: Tensor, x: Tensor, allow_unused: bool, count: int, keep_graph: bool = False
-    ) -> Tensor:
+    def _gradient(self, total: Tensor, x: Tensor, count: int, **options: bool) -> Tensor:
+        """What `gradient_of` gives for a sum over `count` images that the network saw."""
         self.backwards += count
-        gradient = None
-        if total.requires_grad:
-            try:
-                with undisturbed(self.classifier.device):
-                    (gradient,) = torch.autograd.grad(
-                        total, x, retain_graph=keep_graph, allow_unused=True
-                    )
-            except RuntimeError as error:
-                if "checkpoint" not in str(error).lower():
-                    raise
-                raise ModelContractError(
-                    "the network uses reentrant checkpointing, which gives no such gradients",
-                    code="M10",
-                    expected="torch.utils.checkpoint.checkpoint(..., use_reentrant=False)",
-                    hint="or use a gradient-free method: occlusion, rise, square",
-                ) from error
-        if gradient is None:
-            if allow_unused:
-                return torch.zeros_like(x)
-            raise ModelContractError(
-                "the output does not depend differentiably on the input",
-                code="M10",
-                expected="a network without no_grad, detach, argmax or rounding inside",
-                hint="use a gradient-free method: occlusion, rise, square",
-            )
-        return gradient
+        with undisturbed(self.classifier.device):
+            return gradient_of(total, x, **options)
 
 
 def _require_some(images: Tensor) -> None:
     if len(images) == 0:
         raise UsageError("no images given", code="U10", expected="a batch of at least one")
-
-
-class _Gathered:
-    """Rows of one tensor that come chunk by chunk; nothing is held twice."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._whole: Tensor | None = None
-
-    def add(self, rows: slice, part: Tensor) -> None:
-        """Put a chunk to its rows. If it is all of them, it is the whole, without a copy."""
-        if rows.stop - rows.start == self.count:
-            self._whole = part
-            return
-        if self._whole is None:
-            last = part.ndim == 4 and not part.is_contiguous()
-            last = last and part.is_contiguous(memory_format=torch.channels_last)
-            self._whole = torch.empty(
-                (self.count, *part.shape[1:]),
-                dtype=part.dtype,
-                device=part.device,
-                memory_format=torch.channels_last if last else torch.contiguous_format,
-            )
-        self._whole[rows] = part
-
-    @property
-    def whole(self) -> Tensor:
-        """All rows.
-
-        Raises:
-            ValueError: If there are none: a chunk says what a row looks like.
-        """
-        if self._whole is None:
-            raise ValueError("no rows were gathered")
-        return self._whole

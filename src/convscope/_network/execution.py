@@ -10,7 +10,6 @@ torch's default layout.
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import struct
 import types
@@ -18,26 +17,22 @@ from collections import Counter
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_file
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from convscope._network.apart import Watch, apart, unreached
-from convscope._network.narrow import is_narrow
+from convscope._network.first_look import Look, look, varied
 from convscope._network.runner import (
     IN_ORDER,
     Execution,
     Runner,
     Wrapped,
     fast_paths_allowed,
-    rows_per_chunk,
+    is_narrow,
     undisturbed,
 )
-from convscope._random import RandomStates
-from convscope.errors import ConvscopeError, ModelContractError
 
 MOST_KNOWN = 8
 """How many states of one network are remembered, for networks that change from call to call."""
@@ -70,158 +65,6 @@ def remember(known: dict[Any, Any], key: Any, value: Any) -> None:
     while len(known) >= MOST_KNOWN:
         known.pop(next(iter(known)), None)
     known[key] = value
-
-
-class Look(NamedTuple):
-    """What a few runs of a network show.
-
-    Attributes:
-        scores: ``(image, class)``, as the network returns them, of random images.
-        draws: Whether it draws from a global random state.
-        randomized: Whether the same images got other scores the second time.
-        rows: The largest batch that it took, if that is less than a usual chunk.
-    """
-
-    scores: Tensor
-    draws: bool
-    randomized: bool
-    rows: int | None
-
-
-def look(classifier: Wrapped) -> Look:
-    """See `_look`: run apart, because it watches operations."""
-    return apart(lambda: _look(classifier))
-
-
-def _look(classifier: Wrapped) -> Look:
-    """Run the network on random images of several sizes of batches, and compare.
-
-    Raises:
-        ModelContractError: M01, M02, M03 for what it returns; M14 if it fails; M24 if the scores
-            of an image depend on the other images of its batch; M25 if the copy runs a part of
-            the original.
-    """
-    runner = Runner(classifier, Execution(reason="a first look"))
-    usual = rows_per_chunk(classifier.input_shape, classifier.device)
-    images = _varied(max(usual, 6), classifier.input_shape)
-    seen = _Drawing()  # type: ignore[no-untyped-call]
-
-    def scores(rows: Any) -> Tensor:
-        batch = images[rows]
-        watched = seen, Watch(runner.originals), unreached(runner.parts)
-        with contextlib.ExitStack() as stack:
-            for calm in (torch.inference_mode(False), torch.no_grad(),
-                         undisturbed(classifier.device), *watched):  # fmt: skip
-                stack.enter_context(calm)
-            returned = runner(runner.prepare(batch))
-            return runner.raw_scores(returned, len(batch)).clone()
-
-    states, draws = RandomStates(), False
-    try:
-        try:
-            first, again = scores(slice(0, 2)), scores(slice(0, 2))
-        except ConvscopeError:
-            raise
-        except Exception as error:
-            raise failed(classifier, images[:2], error) from error
-        # NumPy's and Python's states may have been moved by another thread.
-        differs = differ(first, again)
-        draws = (seen.seen and states.moved()) or (differs and states.moved_elsewhere())
-        randomized = draws or differs
-        whole, rows = first, usual
-        while rows > 2:
-            try:
-                whole = scores(slice(0, max(rows, 6)))
-                break
-            except ConvscopeError:
-                raise
-            except Exception:
-                rows //= 2
-        if not randomized:
-            for row in {0, len(whole) // 2, len(whole) - 1}:
-                _require_independence(scores, whole, row)
-    finally:
-        if draws and states.moved():
-            states.rewind()
-    return Look(
-        scores=whole, draws=draws, randomized=randomized, rows=None if rows == usual else rows
-    )
-
-
-def _require_independence(scores: Any, whole: Tensor, row: int) -> None:
-    """One image by itself, or beside one other if a batch of one is too small, as in its batch."""
-    other = 0 if row else len(whole) - 1
-    try:
-        alone = scores([row])
-    except Exception:
-        alone = scores([row, other])[:1]
-    if differ(whole[row : row + 1], alone):
-        raise ModelContractError(
-            "the logits of an image depend on the other images of its batch",
-            code="M24",
-            expected="a network that treats each image by itself in evaluation mode",
-            hint="batch normalization needs running statistics (track_running_stats=True); nn.LSTM "
-            "needs batch_first=True; scales or sums over the batch axis belong to each image",
-        )
-
-
-def _varied(count: int, shape: tuple[int, int, int]) -> Tensor:
-    """Random images of different brightness and contrast."""
-    generator = torch.Generator(device="cpu").manual_seed(0)
-    images = torch.rand(count, *shape, generator=generator, dtype=torch.float32, device="cpu")
-    share = torch.linspace(0, 1, count, device="cpu", dtype=torch.float32)
-    order = torch.randperm(count, generator=generator, device="cpu")
-    contrast = (0.2 + 0.8 * share[order]).view(-1, 1, 1, 1)
-    return images * contrast + (1 - contrast) * share.view(-1, 1, 1, 1)
-
-
-def differ(first: Tensor, second: Tensor) -> bool:
-    """More than threads and kernels explain, which may add up in another order."""
-    share = 1e-4 if first.dtype in (torch.float32, torch.float64) else 2e-2
-    a, b = first.detach().double(), second.detach().double()
-    known = a.isfinite() & b.isfinite()
-    if not bool(known.any()):
-        return bool((a.isfinite() != b.isfinite()).any())
-    return bool((a - b)[known].abs().amax() > share * a[known].abs().amax().clamp_min(1e-30))
-
-
-class _Drawing(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notices operations of this thread that may draw random numbers."""
-
-    seen = False
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if torch.Tag.nondeterministic_seeded in func.tags:
-            self.seen = True
-        return func(*args, **(kwargs or {}))
-
-
-def failed(classifier: Wrapped, images: Tensor, error: Exception) -> ModelContractError:
-    """The network's own failure, in a sentence."""
-    first = str(error).splitlines()[0] if str(error) else type(error).__name__
-    inputs = "positional argument" in first
-    return ModelContractError(
-        f"the network failed on images of shape {tuple(images.shape)}: {first}",
-        code="M14",
-        expected="a forward that takes one batch of images"
-        if inputs
-        else _first_layer(classifier.module),
-        hint="wrap a module whose forward fills in the other inputs"
-        if inputs
-        else "check input_shape=(channel, height, width); this classifier was made for "
-        f"{classifier.input_shape}",
-    )
-
-
-def _first_layer(module: nn.Module) -> str:
-    for name, child in nn.Module.named_modules(module):
-        if isinstance(child, nn.Conv2d):
-            return f"{child.in_channels} channels: first convolution {name!r}"
-        if isinstance(child, nn.Linear):
-            return f"{child.in_features} values: first linear layer {name!r}"
-    return "an input that the network accepts"
 
 
 def decide(classifier: Wrapped, seen: Look) -> Execution:
@@ -284,7 +127,7 @@ def _sample(classifier: Wrapped, execution: Execution) -> tuple[Tensor, Tensor, 
     """Logits of two random images with and without a graph, and the gradient of a random mix."""
     generator = torch.Generator(device="cpu").manual_seed(0)
     runner = Runner(classifier, execution)
-    x = _varied(2, classifier.input_shape)
+    x = varied(2, classifier.input_shape)
     with torch.inference_mode(False), undisturbed(classifier.device):
         with torch.no_grad():
             plain = runner.to_logits(runner(runner.prepare(x)), 2).clone()

@@ -17,6 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from convscope._network.axes import Layout, Seen, survey_axes
+from convscope._network.execution import fingerprint, remember
+from convscope._network.first_look import apart
+from convscope._network.runner import Runner, Wrapped, undisturbed
 from convscope._network.taps import require_hooks
 from convscope.errors import ModelContractError
 
@@ -43,7 +46,42 @@ class Maps:
     why_not: str
 
 
-def find_maps(
+def maps_of(classifier: Wrapped, runner: Runner, mine: dict[Any, Any]) -> Maps:
+    """The maps of a classifier's network; looked at once for each structure.
+
+    Args:
+        classifier: Remembers what was found, if nothing in its network can change unseen.
+        runner: Runs the copy that is looked at.
+        mine: Remembers it otherwise.
+    """
+    structure, solid = fingerprint(classifier.module)
+    known, key = classifier._executions if solid else mine, ("maps", structure)
+    if key not in known:
+        remember(known, key, _look(classifier, runner))
+    found: Maps = known[key]
+    return found
+
+
+def _look(classifier: Wrapped, runner: Runner) -> Maps:
+    """Look at every layer during two runs on random images, apart."""
+    shape = (2, *classifier.input_shape)
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    images = torch.rand(shape, generator=generator, device="cpu", dtype=torch.float32)
+
+    def survey() -> Maps:
+        with torch.inference_mode(False), torch.no_grad(), undisturbed(classifier.device):
+            return _find_maps(
+                runner.module,
+                images,
+                runner.plainly,
+                runner.listened,
+                lambda out: runner.to_logits(out, 2),
+            )
+
+    return apart(survey)
+
+
+def _find_maps(
     module: nn.Module,
     images: Tensor,
     prepare: Callable[[Tensor], Tensor],

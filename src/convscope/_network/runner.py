@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -12,8 +11,8 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 
-from convscope._network.narrow import narrow_convolution
 from convscope._network.shadow import Shadow
 from convscope._random import Draws
 
@@ -145,6 +144,11 @@ class Runner:
         self._draws = Draws() if execution.draws else nullcontext()
         with torch.inference_mode(False), torch.no_grad():
             _install(self.module, execution, self._whole)
+        self._versions = [
+            (name, buffer, buffer._version)
+            for name, buffer in nn.Module.named_buffers(self.module)
+            if not buffer.is_inference()
+        ]
 
     def prepare(self, images: Tensor) -> Tensor:
         """Pixels to the network's input, in memory that the network may write to."""
@@ -162,8 +166,13 @@ class Runner:
         with self._draws:
             return self._private.to_logits(returned, count)
 
+    def written(self) -> list[str]:
+        """Names of the copy's buffers that the network has written to."""
+        return [name for name, buffer, version in self._versions if buffer._version != version]
+
     def close(self) -> None:
         """Take the copy apart: networks with circular references would wait for the collector."""
+        self._versions = []
         for child in list(nn.Module.modules(self.module)):
             if not isinstance(child, torch.jit.ScriptModule):
                 for held in ("_parameters", "_buffers", "_modules"):
@@ -251,28 +260,72 @@ def undisturbed(device: torch.device) -> Iterator[None]:
         yield
 
 
-def rows_per_chunk(shape: Sequence[int], device: torch.device) -> int:
-    """How many images run through the network at once: a rule, never a timing.
+# ---------------------------------------------------------------------- narrow convolutions
 
-    On a CPU, small chunks stay in the cache and larger ones keep two threads busy; on an
-    accelerator, large ones fill it. The rule depends on the image's shape and the kind of device
-    alone, so a result never depends on how busy the machine was. Measured by
-    ``benchmarks/chunk_rule.py``.
+MOST_CHANNELS = 4
+LARGEST_KERNEL = 7
 
-    Example:
-        >>> rows_per_chunk((1, 28, 28), torch.device("cpu"))
-        128
-        >>> rows_per_chunk((3, 32, 32), torch.device("cpu"))
-        32
-        >>> rows_per_chunk((3, 224, 224), torch.device("cpu"))
-        4
+
+def is_narrow(layer: nn.Module) -> bool:
+    """Whether `layer` is a convolution whose gradient `narrow_convolution` computes faster."""
+    return (
+        type(layer) is nn.Conv2d
+        and layer.groups == 1
+        and layer.in_channels <= MOST_CHANNELS
+        and max(layer.kernel_size) <= LARGEST_KERNEL
+        and layer.stride == (1, 1)
+        and layer.dilation == (1, 1)
+        and isinstance(layer.padding, tuple)
+        and layer.padding_mode == "zeros"
+        and layer.weight.dtype == torch.float32
+        and layer.weight.device.type == "cpu"
+    )
+
+
+def narrow_convolution(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    """What ``layer(x)`` computes, with the fast gradient where one is asked for.
+
+    A network's first convolution sees one or three channels. Its gradient with respect to the
+    image is what every method here wants, and the library routine is slow at it: a matrix product
+    and one shifted sum per kernel position gives the same numbers several times faster on a CPU.
+
+    Args:
+        x: ``(batch, channel, height, width)``.
+        layer: A convolution for which `is_narrow` is true, with a frozen weight.
     """
-    values = max(1, math.prod(shape))
-    if device.type == "cpu":
-        return max(4, min(128, _power_of_two(128 * 28 * 28 // values)))
-    return max(16, min(1024, _power_of_two(1024 * 3 * 32 * 32 // values)))
+    assert isinstance(layer.padding, tuple)
+    down, right = layer.padding
+    weight, bias = layer.weight, layer.bias
+    fits = x.requires_grad and torch.is_grad_enabled() and x.ndim == 4 and x.dtype == weight.dtype
+    if not fits or weight.requires_grad or (bias is not None and bias.requires_grad):
+        return torch.conv2d(x, weight, bias, 1, (down, right))
+    return _Narrow.apply(x, weight, bias, down, right)  # type: ignore[no-untyped-call]
 
 
-def _power_of_two(value: int) -> int:
-    """The largest power of two that is not larger than `value`; 1 for less."""
-    return int(2 ** max(0, value.bit_length() - 1))
+class _Narrow(torch.autograd.Function):
+    """``conv2d`` with stride 1 and a constant weight."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, down: int, right: int
+    ) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.place = (down, right, *x.shape[2:])  # type: ignore[attr-defined]
+        return torch.conv2d(x, weight, bias, 1, (down, right))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (weight,) = ctx.saved_tensors
+        down, right, height, width = ctx.place
+        out_channels, channels, tall, wide = weight.shape
+        count, _, rows, columns = gradient.shape
+        flat = gradient.permute(0, 2, 3, 1).reshape(-1, out_channels)
+        parts = torch.mm(weight.reshape(out_channels, -1).t(), flat.t())
+        parts = parts.view(channels, tall, wide, count, rows, columns)
+        total = gradient.new_zeros(channels, count, rows + tall - 1, columns + wide - 1)
+        for i in range(tall):
+            for j in range(wide):
+                total[:, :, i : i + rows, j : j + columns] += parts[:, i, j]
+        inside = total[:, :, down : down + height, right : right + width]
+        return inside.transpose(0, 1), None, None, None, None

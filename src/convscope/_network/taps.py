@@ -228,6 +228,13 @@ def require_hooks(module: nn.Module) -> None:
         )
 
 
+def convolves_after(layers: Sequence[LayerInfo], name: str) -> bool:
+    """Whether channels-last pays off behind a layer: dense layers want no copies."""
+    names = [info.name for info in layers]
+    start = names.index(name) if name in names else 0
+    return any("Conv" in info.kind for info in layers[start + 1 :])
+
+
 def find_layer(layers: Sequence[LayerInfo], name: str) -> tuple[str, int]:
     """The module path and call number that `name` stands for.
 
