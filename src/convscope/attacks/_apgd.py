@@ -163,7 +163,7 @@ def apgd_targeted(
     task = Task.of(classifier, images, labels, targets, epsilon, norm)
     count = check_count("classes", classes)
     check_steps(steps)
-    order, looked = candidates(classifier, images, task.criterion, count)
+    order, order_cost = candidates(classifier, images, task.criterion, count)
 
     def toward(rows: Tensor, number: int) -> AttackResult:
         part = task.part(rows)
@@ -181,7 +181,7 @@ def apgd_targeted(
         )
 
     result = in_turns(images, [partial(toward, number=n) for n in range(order.shape[1])])
-    return replace(result, cost=looked + result.cost)
+    return replace(result, cost=order_cost + result.cost)
 
 
 def candidates(

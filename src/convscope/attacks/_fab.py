@@ -83,7 +83,7 @@ def fab(
     radii = None if epsilon is None else check_radius(epsilon, check_norm(norm), images)
     check_norm(norm)
     check_steps(steps)
-    order, looked = candidates(classifier, images, criterion, check_count("classes", classes))
+    order, order_cost = candidates(classifier, images, criterion, check_count("classes", classes))
 
     def toward(rows: Tensor, number: int) -> AttackResult:
         x = images[rows]
@@ -92,7 +92,7 @@ def fab(
         return _toward(classifier, x, criterion.of(rows), rivals, budget, norm, steps=steps)
 
     result = in_turns(images, [partial(toward, number=n) for n in range(order.shape[1])])
-    return replace(result, cost=looked + result.cost)
+    return replace(result, cost=order_cost + result.cost)
 
 
 def _toward(
