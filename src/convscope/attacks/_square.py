@@ -240,7 +240,8 @@ def _search(
 ) -> AttackResult:
     """One random search for all rows."""
     images, criterion, region = task.images, task.criterion, task.budget.region
-    moves = (LinfMoves if task.norm == "linf" else L2Moves)(task.radii.to(images))
+    radii = task.radii.to(images)
+    moves: LinfMoves | L2Moves = LinfMoves(radii) if task.norm == "linf" else L2Moves(radii)
     everyone = torch.arange(len(images), device=images.device)
     course = Course.start(images)
     with classifier.probe() as probe:
