@@ -218,53 +218,53 @@ class AdaptiveStep:
 
     def __init__(self, task: Task, steps: int) -> None:
         self.task = task
-        self.judged_at = checkpoints(steps)
+        self.checkpoints = checkpoints(steps)
 
     def start(self, x: Tensor) -> None:
-        """Step sizes are two epsilon; nothing has been seen."""
-        rows = (len(x),)
-        self.size = 2 * self.task.radii.to(x).expand(rows).clone()
+        """Step sizes are two epsilon; nothing has been evaluated."""
+        shape = (len(x),)
+        self.size = 2 * self.task.radii.to(x).expand(shape).clone()
         self.best_x, self.best_gradient = x.clone(), torch.zeros_like(x)
-        self.best = x.new_full(rows, -torch.inf)
-        self.best_before = self.best.clone()
-        self.last_value = self.best.clone()
-        self.seen, self.now, self.before = x.clone(), x.clone(), x.clone()
+        self.best_value = x.new_full(shape, -torch.inf)
+        self.checkpoint_value = self.best_value.clone()
+        self.last_value = self.best_value.clone()
+        self.evaluated, self.current, self.previous = x.clone(), x.clone(), x.clone()
         self.direction = torch.zeros_like(x)
-        self.rises = x.new_zeros(rows)
-        self.halved = torch.zeros(rows, dtype=torch.bool, device=x.device)
-        self.judged = 0
+        self.rises = x.new_zeros(shape)
+        self.halved = torch.zeros(shape, dtype=torch.bool, device=x.device)
+        self.last_checkpoint = 0
 
     def observe(self, point: Point) -> None:
         """Keep the best point; at checkpoints, halve steps and go back to it."""
         k, rows, x, gradient = point.k, point.rows, point.x, point.gradients
-        self.before[rows] = self.now[rows] if k else x
-        self.now[rows] = self.seen[rows] = x
+        self.previous[rows] = self.current[rows] if k else x
+        self.current[rows] = self.evaluated[rows] = x
         self.rises[rows] += (point.values > self.last_value[rows]).to(x) if k else 0.0
         self.last_value[rows] = point.values
-        higher = point.values > self.best[rows]
+        higher = point.values > self.best_value[rows]
         better = rows[higher]
-        self.best[better] = point.values[higher]
+        self.best_value[better] = point.values[higher]
         self.best_x[better], self.best_gradient[better] = x[higher], gradient[higher]
         self.direction[rows] = gradient
-        if k in self.judged_at:
+        if k in self.checkpoints:
             self._judge(k, rows)
 
     def _judge(self, k: int, rows: Tensor) -> None:
-        rare = self.rises[rows] < RISING * (k - self.judged)
-        stuck = ~self.halved[rows] & (self.best[rows] <= self.best_before[rows])
+        rare = self.rises[rows] < RISING * (k - self.last_checkpoint)
+        stuck = ~self.halved[rows] & (self.best_value[rows] <= self.checkpoint_value[rows])
         failed = rare | stuck
         back = rows[failed]
         self.size[back] /= 2
-        self.now[back] = self.best_x[back]
+        self.current[back] = self.best_x[back]
         self.direction[back] = self.best_gradient[back]
         self.halved[rows] = failed
-        self.best_before[rows] = self.best[rows]
+        self.checkpoint_value[rows] = self.best_value[rows]
         self.rises[rows] = 0
-        self.judged = k
+        self.last_checkpoint = k
 
     def __call__(self, gradient: Tensor, k: int, rows: Tensor) -> Tensor:
-        """From the point seen (which a checkpoint may have replaced) to the next."""
-        here, direction = self.now[rows], self.direction[rows]
+        """From the point evaluated (which a checkpoint may have replaced) to the next."""
+        here, direction = self.current[rows], self.direction[rows]
         if self.task.norm == "linf":
             direction = direction.sign()
         else:
@@ -272,5 +272,5 @@ class AdaptiveStep:
         size = self.size[rows].view(-1, 1, 1, 1)
         ahead = self.task.budget.region.project(here + size * direction, rows)
         if k > 0:
-            ahead = here + PULL * (ahead - here) + (1 - PULL) * (here - self.before[rows])
-        return ahead - self.seen[rows]
+            ahead = here + PULL * (ahead - here) + (1 - PULL) * (here - self.previous[rows])
+        return ahead - self.evaluated[rows]

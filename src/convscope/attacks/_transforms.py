@@ -96,10 +96,12 @@ def random_noise(std: float) -> RandomTransform:
         seed = int(_uniform(generator) * 2**31)
 
         def add(images: Tensor) -> Tensor:
-            own = torch.Generator().manual_seed(seed)
-            return images + std * torch.randn(
-                images.shape[1:], generator=own, dtype=torch.float32
-            ).to(images)
+            noise = torch.randn(
+                images.shape[1:],
+                generator=torch.Generator().manual_seed(seed),
+                dtype=torch.float32,
+            )
+            return images + std * noise.to(images)
 
         return add
 

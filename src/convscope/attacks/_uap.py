@@ -300,9 +300,9 @@ def uap(
         epsilon=epsilon,
         training_error=course.errors,
         training_rates=course.rates,
-        validation_steps=torch.tensor(course.looked),
-        validation_error=torch.stack([error for error, _ in course.seen]),
-        validation_rates=torch.stack([rate for _, rate in course.seen]),
+        validation_steps=torch.tensor(course.validation_steps),
+        validation_error=torch.stack([error for error, _ in course.validation]),
+        validation_rates=torch.stack([rate for _, rate in course.validation]),
         images_used=len(training),
         cost=cost,
         settings={"steps": steps, "samples": samples, "step_size": first, "decay": decay},
@@ -329,8 +329,8 @@ class _Training:
         # Held-out images cost as much as training images: eleven looks are enough for a curve.
         self.points = {round(steps * share / 10) for share in range(11)} - {steps}
         self.noises = torch.zeros((len(targets), *images.shape[1:])).to(images)
-        self.looked: list[int] = []
-        self.seen: list[tuple[Tensor, Tensor]] = []
+        self.validation_steps: list[int] = []
+        self.validation: list[tuple[Tensor, Tensor]] = []
 
     def __call__(self, point: Point) -> None:
         """Write a point down; noises that have left stay as they were."""
@@ -343,8 +343,8 @@ class _Training:
 
     def validate(self, k: int, noises: Tensor) -> None:
         """Add noises to the held-out images."""
-        self.looked.append(k)
-        self.seen.append(_on_held_out(self.probe, noises, self.targets, *self.held))
+        self.validation_steps.append(k)
+        self.validation.append(_on_held_out(self.probe, noises, self.targets, *self.held))
 
 
 def mean_log_probability(targets: Tensor, samples: int) -> Objective:
