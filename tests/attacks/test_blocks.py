@@ -132,18 +132,18 @@ def test_the_judge_does_not_depend_on_blocks(digits, small_blocks):
 
 def test_no_ascent_holds_more_rows_than_a_block(monkeypatch):
     """Each row of an ascent keeps some twenty copies of its image: blocks bound how many."""
-    from convscope.attacks import _by_ascent
+    from convscope.attacks import _base
     from convscope.classifier import Classifier
 
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64 * 64, 3))
     classifier = Classifier.wrap(net, input_shape=(1, 64, 64))
-    rows, ascend = [], _by_ascent.ascend
+    rows, ascend = [], _base.ascend
 
     def watched(images, *more, **settings):
         rows.append(len(images))
         return ascend(images, *more, **settings)
 
-    monkeypatch.setattr(_by_ascent, "ascend", watched)
+    monkeypatch.setattr(_base, "ascend", watched)
     size = _blocks.block_rows((1, 64, 64))
     images = torch.full((2 * size + 5, 1, 64, 64), 0.5)
     result = pgd(classifier, images, torch.zeros(len(images)).long(), steps=1)

@@ -152,7 +152,7 @@ def test_a_grey_level_too_many_is_seen(digits, monkeypatch):
         levels, said = whole(*args, **more)
         return (levels.int() + 1).clamp(0, 255).to(torch.uint8), said
 
-    monkeypatch.setattr("convscope.attacks._result.quantize", careless)
+    monkeypatch.setattr("convscope.attacks._base.quantize", careless)
     result = pgd(classifier, images, labels, epsilon=0.05)
     assert bytes_outside(result, 0.05, "linf") > 10
 

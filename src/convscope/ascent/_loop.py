@@ -120,7 +120,7 @@ def ascend(
         if len(rows) == 0:
             break
         at_step(k, steps)
-        point, status = problem.look(x, k, rows)  # decode, run, objective, gradient
+        point, status = problem.evaluate(x, k, rows)  # decode, run, objective, gradient
         recorder.note(point, status)
         if observer is not None:
             observer(point)
@@ -135,7 +135,7 @@ def ascend(
             x = change(x, k, rows)
         x = region.project(x, rows)
     if len(rows) > 0:
-        point, status = problem.look_at_the_end(x, steps, rows, stop)
+        point, status = problem.evaluate_last(x, steps, rows, stop)
         recorder.note(point, status)
         if observer is not None:
             observer(point)
@@ -148,20 +148,20 @@ class _Status:
 
     Attributes:
         done: The stopping rule came true.
-        bad: An output, the value or the gradient is NaN or infinite: the row is given up.
+        nonfinite: An output, the value or the gradient is NaN or infinite: the row is given up.
         zero: The gradient is exactly zero.
-        mute: An output is NaN or infinite.
+        unreadable: An output is NaN or infinite.
     """
 
     done: Tensor
-    bad: Tensor
+    nonfinite: Tensor
     zero: Tensor
-    mute: Tensor
+    unreadable: Tensor
 
     @property
     def going(self) -> Tensor:
         """Rows that take the next step."""
-        return ~(self.done | self.bad)
+        return ~(self.done | self.nonfinite)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,38 +176,40 @@ class _Problem:
     stop_at: str | None
     num_samples: int
 
-    def look(self, x: Tensor, k: int, rows: Tensor) -> tuple[Point, _Status]:
+    def evaluate(self, x: Tensor, k: int, rows: Tensor) -> tuple[Point, _Status]:
         """Outputs, values and gradients of `x`; rows that are done get no backward pass."""
 
         def active(outputs: Tensor, part: Tensor) -> Tensor:
             return ~(self._stopped(outputs, rows[part]) | ~_finite_rows(outputs))
 
-        found = self._gradient(
-            self.objective, x, k, rows, active if self.num_samples == 1 else None
-        )
-        mute = self._mute(found.outputs)
-        done = self._stopped(found.outputs, rows)
-        largest = found.gradients.flatten(1).abs().amax(dim=1)  # NaN and infinity show in it too.
-        bad = mute | ~(done | (found.values.isfinite() & largest.isfinite()))
-        zero = (largest == 0) & ~done & ~bad
-        gradients = found.gradients
+        at_x = self._gradient(self.objective, x, k, rows, active if self.num_samples == 1 else None)
+        unreadable = self._unreadable(at_x.outputs)
+        done = self._stopped(at_x.outputs, rows)
+        largest = at_x.gradients.flatten(1).abs().amax(dim=1)  # NaN and infinity show in it too.
+        nonfinite = unreadable | ~(done | (at_x.values.isfinite() & largest.isfinite()))
+        zero = (largest == 0) & ~done & ~nonfinite
+        gradients = at_x.gradients
         if self.fallback is not None and bool(zero.any()):
             again = self._gradient(self.fallback, x[zero], k, rows[zero], None)
             gradients = gradients.clone()
             gradients[zero] = again.gradients.nan_to_num(0.0)
-        point = self._point(x, k, rows, replace(found, gradients=gradients))
-        return point, _Status(done=done & ~bad, bad=bad, zero=zero, mute=mute)
+        point = self._point(x, k, rows, replace(at_x, gradients=gradients))
+        return point, _Status(
+            done=done & ~nonfinite, nonfinite=nonfinite, zero=zero, unreadable=unreadable
+        )
 
-    def look_at_the_end(
+    def evaluate_last(
         self, x: Tensor, k: int, rows: Tensor, stop: Stop | None
     ) -> tuple[Point, _Status]:
         """One forward pass without gradients: the last point counts too."""
         nobody = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        found = self._gradient(self.objective, x, k, rows, lambda outputs, part: nobody[part])
-        mute = self._mute(found.outputs)
-        bad = ~found.values.isfinite() | mute
-        done = nobody if stop is None else stop(found.outputs, rows) & ~bad
-        return self._point(x, k, rows, found), _Status(done=done, bad=bad, zero=nobody, mute=mute)
+        at_x = self._gradient(self.objective, x, k, rows, lambda outputs, part: nobody[part])
+        unreadable = self._unreadable(at_x.outputs)
+        nonfinite = ~at_x.values.isfinite() | unreadable
+        done = nobody if stop is None else stop(at_x.outputs, rows) & ~nonfinite
+        return self._point(x, k, rows, at_x), _Status(
+            done=done, nonfinite=nonfinite, zero=nobody, unreadable=unreadable
+        )
 
     def _gradient(
         self,
@@ -227,10 +229,10 @@ class _Problem:
             active=active,
         )
 
-    def _point(self, x: Tensor, k: int, rows: Tensor, found: Gradient) -> Point:
+    def _point(self, x: Tensor, k: int, rows: Tensor, at_x: Gradient) -> Point:
         return Point(
-            k=k, rows=rows, x=x, values=found.values, gradients=found.gradients,
-            samples=found.outputs, num_samples=self.num_samples,
+            k=k, rows=rows, x=x, values=at_x.values, gradients=at_x.gradients,
+            samples=at_x.outputs, num_samples=self.num_samples,
         )  # fmt: skip
 
     def _stopped(self, outputs: Tensor, rows: Tensor) -> Tensor:
@@ -238,7 +240,7 @@ class _Problem:
             return torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
         return self.stop(outputs, rows)
 
-    def _mute(self, outputs: Tensor) -> Tensor:
+    def _unreadable(self, outputs: Tensor) -> Tensor:
         """Rows for which the network returned NaN or infinity in any of their samples."""
         return (~_finite_rows(outputs)).view(-1, self.num_samples).any(dim=1)
 
@@ -270,7 +272,7 @@ class _Recorder:
             self.outputs = point.outputs.new_full(shape, torch.nan)
             self.first_outputs = point.outputs.clone()
         choosy = callable(self.keep) or self.keep == "best"
-        if len(point.rows) == len(self.values) and not choosy and not bool(status.bad.any()):
+        if len(point.rows) == len(self.values) and not choosy and not bool(status.nonfinite.any()):
             self._take_over(point, status)
             return
         self._own()
@@ -283,7 +285,7 @@ class _Recorder:
         )
         better = scores > self.scores[rows] if choosy else torch.ones_like(status.done)
         better |= status.done & (not callable(self.keep))
-        take = better & ~status.bad if k > 0 else torch.ones_like(status.done)
+        take = better & ~status.nonfinite if k > 0 else torch.ones_like(status.done)
         chosen = rows[take]
         self.scores[chosen] = scores[take]
         self.images[chosen] = point.x[take]
@@ -291,8 +293,8 @@ class _Recorder:
         self.values[chosen] = point.values[take]
         self.steps[chosen] = k
         self.stopped[rows] |= status.done
-        self.nonfinite[rows] |= status.bad
-        self.unreadable[rows] |= status.mute
+        self.nonfinite[rows] |= status.nonfinite
+        self.unreadable[rows] |= status.unreadable
         self.zeros[rows] += status.zero.long()
 
     def _take_over(self, point: Point, status: _Status) -> None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from convscope.attacks._adversarial_patch import AdversarialPatch, adversarial_patch
     from convscope.attacks._apgd import apgd, apgd_targeted
     from convscope.attacks._auto_attack import auto_attack
+    from convscope.attacks._base import random_start
     from convscope.attacks._blocks import block_rows, in_blocks
-    from convscope.attacks._budget import random_start
     from convscope.attacks._carlini_wagner import carlini_wagner
     from convscope.attacks._criteria import Criterion, is_correct, is_finite, success_criterion
     from convscope.attacks._ddn import ddn
@@ -151,13 +151,13 @@ class AttackSpec(Spec):
     @classmethod
     def of(cls, entry: Any) -> AttackSpec:
         """The record of a plain function: in every audit, with its default settings."""
-        found = Spec.of(entry)
+        spec = Spec.of(entry)
         parameters = inspect.signature(entry).parameters
         targets = parameters.get("targets")
         needs = targets is not None and targets.default is inspect.Parameter.empty
         return AttackSpec(
             entry,
-            found.about,
+            spec.about,
             kind="bounded" if "epsilon" in parameters else "minimal",
             needs_target=needs,
             audit={} if needs else {"quick": {}},
@@ -388,8 +388,8 @@ if not TYPE_CHECKING:
         __name__,
         {
             "_adversarial_patch": "AdversarialPatch",
+            "_base": "random_start",
             "_blocks": "block_rows in_blocks",
-            "_budget": "random_start",
             "_criteria": "Criterion is_correct is_finite success_criterion",
             "_result": "AttackResult",
             "_transforms": "TRANSFORMS RandomTransform Transform compose cropped flipped grayscale "

@@ -14,12 +14,21 @@ from convscope._random import source
 from convscope._readable import readable
 from convscope.ascent import Point, adam_step, ascend, box
 from convscope.attacks._criteria import is_correct, success_criterion
-from convscope.attacks._uap import classes_of, flags_of, held_out, predicted_share
+from convscope.attacks._uap import (
+    classes_of,
+    flags_of,
+    held_out,
+    mean_log_probability,
+    predicted_share,
+)
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.flags import Flag
-from convscope.probe import Cost
+from convscope.probe import Cost, Probe
 from convscope.types import Images, Labels
+
+Place = tuple[int, int]
+"""Row and column of a patch's top left pixel."""
 
 
 @readable
@@ -113,49 +122,39 @@ def adversarial_patch(
         are left out.
     """
     criterion = success_criterion(classifier, images, labels, None)
-    kept, held = held_out(images, criterion.labels, validation)
-    chosen = classes_of(classifier, targets, images.device)
+    training, held = held_out(images, criterion.labels, validation)
+    classes = classes_of(classifier, targets, images.device)
     if not 0 < share <= 1:
         raise UsageError(f"share must be in (0, 1], got {share}", code="U06")
     check_steps(steps)
-    samples = min(check_count("samples", samples), len(kept))
+    samples = min(check_count("samples", samples), len(training))
     generator = source(generator)
     side = max(1, round(share * min(images.shape[2:])))
     height, width = images.shape[2] - side + 1, images.shape[3] - side + 1
 
-    def places(count: int) -> list[tuple[int, int]]:
+    def places(count: int) -> list[Place]:
         tops = torch.randint(0, height, (count,), generator=generator).tolist()
         lefts = torch.randint(0, width, (count,), generator=generator).tolist()
         return list(zip(tops, lefts, strict=True))
 
-    drawn = [
-        (torch.randint(0, len(kept), (samples,), generator=generator), places(samples))
+    picks = [
+        (torch.randint(0, len(training), (samples,), generator=generator), places(samples))
         for _ in range(steps + 1)
     ]
-    rates = images.new_full((steps + 1, len(chosen)), torch.nan)
+    training_rates = images.new_full((steps + 1, len(classes)), torch.nan)
 
     def decode(patches: Tensor, k: int, rows: Tensor) -> Tensor:
-        pick, where = drawn[k]
-        return torch.stack(
-            [
-                pasted(kept[i], patch, place)
-                for patch in patches
-                for i, place in zip(pick, where, strict=True)
-            ]
-        )
-
-    def objective(patches: Tensor, logits: Tensor, rows: Tensor) -> Tensor:
-        aims = chosen[rows].repeat_interleave(samples)
-        return logits.log_softmax(1).gather(1, aims[:, None])[:, 0].view(-1, samples).mean(dim=1)
+        chosen, where = picks[k]
+        return torch.cat([_all_pasted(training[chosen], patch, where) for patch in patches])
 
     def observer(point: Point) -> None:
-        rates[point.k, point.rows] = predicted_share(point, chosen[point.rows])
+        training_rates[point.k, point.rows] = predicted_share(point, classes[point.rows])
 
     with classifier.probe() as probe:
         ascent = ascend(
-            images.new_full((len(chosen), images.shape[1], side, side), 0.5),
+            images.new_full((len(classes), images.shape[1], side, side), 0.5),
             probe,
-            objective,
+            mean_log_probability(classes, samples),
             step=adam_step(check_positive("step_size", step_size)),
             region=box(),
             steps=steps,
@@ -164,29 +163,16 @@ def adversarial_patch(
             num_samples=samples,
             observer=observer,
         )
-        where = places(len(held[0]))
-
-        def share_won(patches: Tensor) -> tuple[Tensor, Tensor]:
-            won, shown = [], []
-            for patch, target in zip(patches, chosen.tolist(), strict=True):
-                trial = torch.stack(
-                    [pasted(x, patch, place) for x, place in zip(held[0], where, strict=True)]
-                )
-                others = held[1] != target
-                hits = is_correct(probe.logits(trial), torch.full_like(held[1], target)) & others
-                won.append(hits.sum().to(images) / others.sum().clamp_min(1))
-                shown.append(trial[int(others.to(torch.int64).argmax())])
-            return torch.stack(won), torch.stack(shown)
-
-        plain, _ = share_won(torch.full_like(ascent.images, 0.5))
-        learned, examples = share_won(ascent.images)
+        where, gray = places(len(held[0])), torch.full_like(ascent.images, 0.5)
+        plain_rates, _ = _on_held_out(probe, gray, classes, where, *held)
+        rates, examples = _on_held_out(probe, ascent.images, classes, where, *held)
         cost = probe.cost()
     return AdversarialPatch(
         patches=ascent.images,
-        targets=chosen,
-        training_rates=rates,
-        rates=learned,
-        plain_rates=plain,
+        targets=classes,
+        training_rates=training_rates,
+        rates=rates,
+        plain_rates=plain_rates,
         examples=examples,
         cost=cost,
         settings={"share": share, "side": side, "steps": steps, "samples": samples},
@@ -195,7 +181,33 @@ def adversarial_patch(
     )
 
 
-def pasted(image: Tensor, patch: Tensor, place: tuple[int, int]) -> Tensor:
+def _on_held_out(
+    probe: Probe,
+    patches: Tensor,
+    targets: Tensor,
+    places: list[Place],
+    images: Tensor,
+    labels: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Share of images of other classes predicted as each patch's target, and one such image."""
+    rates, examples = [], []
+    for patch, target in zip(patches, targets.tolist(), strict=True):
+        with_patch = _all_pasted(images, patch, places)
+        others = labels != target
+        hits = is_correct(probe.logits(with_patch), torch.full_like(labels, target)) & others
+        rates.append(hits.sum().to(patches) / others.sum().clamp_min(1))
+        examples.append(with_patch[int(others.to(torch.int64).argmax())])
+    return torch.stack(rates), torch.stack(examples)
+
+
+def _all_pasted(images: Tensor, patch: Tensor, places: list[Place]) -> Tensor:
+    """Each image with the patch at its own place."""
+    return torch.stack(
+        [pasted(image, patch, place) for image, place in zip(images, places, strict=True)]
+    )
+
+
+def pasted(image: Tensor, patch: Tensor, place: Place) -> Tensor:
     """`image` with `patch` over it, its top left pixel at `place`; differentiable in the patch."""
     top, left = place
     out = image.clone()

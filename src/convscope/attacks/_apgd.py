@@ -10,14 +10,12 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
-from convscope._inputs import check_count, check_norm, check_radius, check_steps
+from convscope._inputs import check_count, check_steps
 from convscope._random import source
 from convscope.ascent import Point, l2_norm
+from convscope.attacks._base import Expectation, Task, attack_by_ascent
 from convscope.attacks._blocks import in_turns, streamed
-from convscope.attacks._budget import Budget, of_rows, within
-from convscope.attacks._budget import random_start as random_point
-from convscope.attacks._by_ascent import Expectation, attack_by_ascent
-from convscope.attacks._criteria import Criterion, direction_of, objective_of, success_criterion
+from convscope.attacks._criteria import Criterion, direction_of, objective_of
 from convscope.attacks._result import AttackResult
 from convscope.attacks._transforms import RandomTransform
 from convscope.classifier import Classifier
@@ -91,39 +89,34 @@ def apgd(
         Parameter-free Attacks", ICML 2020, algorithm 1. Rows leave at success; the first start is
         the image itself.
     """
-    criterion = success_criterion(classifier, images, labels, targets)
-    radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
+    task = Task.of(classifier, images, labels, targets, epsilon, norm)
     check_count("restarts", restarts)
     check_count("eot_samples", eot_samples)
+    check_steps(steps)
     generator = source(generator)
+    averaged = {} if transforms is None else {"eot_samples": eot_samples}
 
-    def start(rows: Tensor, number: int) -> AttackResult:
-        x, mine, radius = images[rows], criterion.of(rows), of_rows(radii, rows)
-        budget = within(x, radius, norm)
-        random = number > 0 or random_start
-        expectation = None
-        if transforms is not None:
-            expectation = Expectation(
-                transforms=transforms, samples=eot_samples, generator=generator
-            )
+    def from_start(rows: Tensor, number: int) -> AttackResult:
+        part = task.part(rows)
+        random = random_start or number > 0
         return attack_by_ascent(
             classifier,
-            x,
-            mine,
+            part.images,
+            part.criterion,
             method="apgd",
-            objective=(direction_of if transforms is None else objective_of)(objective, mine),
-            step=AdaptiveStep(budget, check_steps(steps)),
+            objective=(direction_of if transforms is None else objective_of)(
+                objective, part.criterion
+            ),
+            step=AdaptiveStep(part, steps),
             steps=steps,
-            budget=budget,
-            start=random_point(x, radius, norm, generator) if random else None,
-            keep="best" if transforms is not None else "first",
-            expectation=expectation,
-            settings={"steps": steps, "objective": objective}
-            | ({} if transforms is None else {"eot_samples": eot_samples}),
+            budget=part.budget,
+            start=part.random_start(generator) if random else None,
+            keep="first" if transforms is None else "best",
+            expectation=Expectation.over(transforms, eot_samples, generator),
+            settings={"steps": steps, "objective": objective} | averaged,
         )
 
-    everyone = torch.arange(len(images), device=images.device)
-    return in_turns(everyone, [partial(start, number=n) for n in range(restarts)])
+    return in_turns(images, [partial(from_start, number=n) for n in range(restarts)])
 
 
 @checked
@@ -167,28 +160,28 @@ def apgd_targeted(
     Source:
         Croce and Hein, ICML 2020, section 4: the targeted difference-of-logits ratio.
     """
-    criterion = success_criterion(classifier, images, labels, targets)
-    radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
-    order, looked = candidates(classifier, images, criterion, check_count("classes", classes))
+    task = Task.of(classifier, images, labels, targets, epsilon, norm)
+    count = check_count("classes", classes)
+    check_steps(steps)
+    order, order_cost = candidates(classifier, images, task.criterion, count)
 
     def toward(rows: Tensor, number: int) -> AttackResult:
-        aim = Criterion(labels=criterion.labels[rows], targets=order[rows, number])
-        budget = within(images[rows], of_rows(radii, rows), norm)
+        part = task.part(rows)
+        aim = Criterion(labels=part.criterion.labels, targets=order[rows, number])
         return attack_by_ascent(
             classifier,
-            images[rows],
-            criterion.of(rows),
+            part.images,
+            part.criterion,
             method="apgd-targeted",
             objective=objective_of("dlr", aim),
-            step=AdaptiveStep(budget, check_steps(steps)),
+            step=AdaptiveStep(part, steps),
             steps=steps,
-            budget=budget,
+            budget=part.budget,
             settings={"steps": steps, "objective": "dlr"},
         )
 
-    everyone = torch.arange(len(images), device=images.device)
-    found = in_turns(everyone, [partial(toward, number=n) for n in range(order.shape[1])])
-    return replace(found, cost=looked + found.cost)
+    result = in_turns(images, [partial(toward, number=n) for n in range(order.shape[1])])
+    return replace(result, cost=order_cost + result.cost)
 
 
 def candidates(
@@ -223,62 +216,61 @@ def checkpoints(steps: int) -> frozenset[int]:
 class AdaptiveStep:
     """The update of APGD; state per row."""
 
-    def __init__(self, budget: Budget, steps: int) -> None:
-        self.budget = budget
-        self.judged_at = checkpoints(steps)
+    def __init__(self, task: Task, steps: int) -> None:
+        self.task = task
+        self.checkpoints = checkpoints(steps)
 
     def start(self, x: Tensor) -> None:
-        """Step sizes are two epsilon; nothing has been seen."""
-        rows = (len(x),)
-        assert self.budget.radii is not None
-        self.size = 2 * self.budget.radii.to(x).expand(rows).clone()
+        """Step sizes are two epsilon; nothing has been evaluated."""
+        shape = (len(x),)
+        self.size = 2 * self.task.radii.to(x).expand(shape).clone()
         self.best_x, self.best_gradient = x.clone(), torch.zeros_like(x)
-        self.best = x.new_full(rows, -torch.inf)
-        self.best_before = self.best.clone()
-        self.last_value = self.best.clone()
-        self.seen, self.now, self.before = x.clone(), x.clone(), x.clone()
+        self.best_value = x.new_full(shape, -torch.inf)
+        self.checkpoint_value = self.best_value.clone()
+        self.last_value = self.best_value.clone()
+        self.evaluated, self.current, self.previous = x.clone(), x.clone(), x.clone()
         self.direction = torch.zeros_like(x)
-        self.rises = x.new_zeros(rows)
-        self.halved = torch.zeros(rows, dtype=torch.bool, device=x.device)
-        self.judged = 0
+        self.rises = x.new_zeros(shape)
+        self.halved = torch.zeros(shape, dtype=torch.bool, device=x.device)
+        self.last_checkpoint = 0
 
     def observe(self, point: Point) -> None:
         """Keep the best point; at checkpoints, halve steps and go back to it."""
         k, rows, x, gradient = point.k, point.rows, point.x, point.gradients
-        self.before[rows] = self.now[rows] if k else x
-        self.now[rows] = self.seen[rows] = x
+        self.previous[rows] = self.current[rows] if k else x
+        self.current[rows] = self.evaluated[rows] = x
         self.rises[rows] += (point.values > self.last_value[rows]).to(x) if k else 0.0
         self.last_value[rows] = point.values
-        mine = point.values > self.best[rows]
-        better = rows[mine]
-        self.best[better] = point.values[mine]
-        self.best_x[better], self.best_gradient[better] = x[mine], gradient[mine]
+        higher = point.values > self.best_value[rows]
+        better = rows[higher]
+        self.best_value[better] = point.values[higher]
+        self.best_x[better], self.best_gradient[better] = x[higher], gradient[higher]
         self.direction[rows] = gradient
-        if k in self.judged_at:
+        if k in self.checkpoints:
             self._judge(k, rows)
 
     def _judge(self, k: int, rows: Tensor) -> None:
-        rare = self.rises[rows] < RISING * (k - self.judged)
-        stuck = ~self.halved[rows] & (self.best[rows] <= self.best_before[rows])
+        rare = self.rises[rows] < RISING * (k - self.last_checkpoint)
+        stuck = ~self.halved[rows] & (self.best_value[rows] <= self.checkpoint_value[rows])
         failed = rare | stuck
         back = rows[failed]
         self.size[back] /= 2
-        self.now[back] = self.best_x[back]
+        self.current[back] = self.best_x[back]
         self.direction[back] = self.best_gradient[back]
         self.halved[rows] = failed
-        self.best_before[rows] = self.best[rows]
+        self.checkpoint_value[rows] = self.best_value[rows]
         self.rises[rows] = 0
-        self.judged = k
+        self.last_checkpoint = k
 
     def __call__(self, gradient: Tensor, k: int, rows: Tensor) -> Tensor:
-        """From the point seen (which a checkpoint may have replaced) to the next."""
-        here, direction = self.now[rows], self.direction[rows]
-        if self.budget.norm == "linf":
+        """From the point evaluated (which a checkpoint may have replaced) to the next."""
+        here, direction = self.current[rows], self.direction[rows]
+        if self.task.norm == "linf":
             direction = direction.sign()
         else:
             direction = direction / l2_norm(direction).clamp_min(1e-30)
         size = self.size[rows].view(-1, 1, 1, 1)
-        ahead = self.budget.region.project(here + size * direction, rows)
+        ahead = self.task.budget.region.project(here + size * direction, rows)
         if k > 0:
-            ahead = here + PULL * (ahead - here) + (1 - PULL) * (here - self.before[rows])
-        return ahead - self.seen[rows]
+            ahead = here + PULL * (ahead - here) + (1 - PULL) * (here - self.previous[rows])
+        return ahead - self.evaluated[rows]

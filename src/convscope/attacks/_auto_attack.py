@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
-from convscope._inputs import check_norm, check_radius
 from convscope._random import source
 from convscope.attacks._apgd import apgd, apgd_targeted
+from convscope.attacks._base import Task
 from convscope.attacks._blocks import in_turns, streamed
-from convscope.attacks._budget import of_rows
-from convscope.attacks._criteria import success_criterion
 from convscope.attacks._fab import fab
 from convscope.attacks._result import AttackResult
 from convscope.attacks._square import square
@@ -68,36 +65,34 @@ def auto_attack(
         Croce and Hein, ICML 2020, section 5. The members are the standard ones; FAB comes last
         because it is the most expensive and rarely adds anything. APGD starts at the images.
     """
-    criterion = success_criterion(classifier, images, labels, targets)
-    radii = check_radius(epsilon, check_norm(norm), images)
+    task = Task.of(classifier, images, labels, targets, epsilon, norm)
     generator = source(generator)
 
     def member(
         attack: Callable[..., AttackResult], **settings: object
-    ) -> Callable[..., AttackResult]:
+    ) -> Callable[[Tensor], AttackResult]:
         def run(rows: Tensor) -> AttackResult:
-            part = criterion.of(rows)
+            part = task.part(rows)
             return attack(
                 classifier,
-                images[rows],
-                part.labels,
-                targets=part.targets,
-                epsilon=of_rows(radii, rows),
+                part.images,
+                part.criterion.labels,
+                targets=part.criterion.targets,
+                epsilon=part.radii,
+                norm=norm,
                 **settings,
             )
 
         return run
 
-    turns = [
-        member(apgd, norm=norm, steps=steps, generator=generator),
-        member(apgd_targeted, norm=norm, steps=steps, classes=classes),
-        member(square, norm=norm, queries=queries, generator=generator),
-        member(fab, norm=norm, steps=steps, classes=classes),
+    members = [
+        member(apgd, steps=steps, generator=generator),
+        member(apgd_targeted, steps=steps, classes=classes),
+        member(square, queries=queries, generator=generator),
+        member(fab, steps=steps, classes=classes),
     ]
-    everyone = torch.arange(len(images), device=images.device)
-    result = in_turns(everyone, turns)
     return replace(
-        result,
+        in_turns(images, members),
         method="auto-attack",
         settings={"steps": steps, "queries": queries, "classes": classes},
     )

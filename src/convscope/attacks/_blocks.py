@@ -16,8 +16,7 @@ from torch import Generator, Tensor
 
 from convscope._random import source
 from convscope.attacks._criteria import success_criterion
-from convscope.attacks._flags import notes_of, noticed
-from convscope.attacks._result import AttackResult
+from convscope.attacks._result import AttackResult, notes_of, noticed
 from convscope.flags import count_of
 from convscope.progress import stage
 
@@ -70,9 +69,9 @@ def in_blocks(
             result = run(part)
         if generator is not None:
             # A row that nothing broke has seen every draw; else the longest run has.
-            drawn = (not bool(result.success.all()), int(result.steps.max()) if len(part) else 0)
-            if drawn > most:
-                most, end = drawn, generator.get_state()
+            draws = (not bool(result.success.all()), int(result.steps.max()) if len(part) else 0)
+            if draws > most:
+                most, end = draws, generator.get_state()
         yield part, result
     if generator is not None and end is not None:
         generator.set_state(end)
@@ -113,8 +112,8 @@ def _whole(
 
     def run(rows: Tensor) -> AttackResult:
         first, last = int(rows[0]), int(rows[-1]) + 1
-        mine = {name: _part(value, first, last, count) for name, value in settings.items()}
-        return attack(classifier, images[first:last], criterion.labels[first:last], **mine)
+        part = {name: _part(value, first, last, count) for name, value in settings.items()}
+        return attack(classifier, images[first:last], criterion.labels[first:last], **part)
 
     everyone = torch.arange(count, device=images.device)
     whole = _Whole(images)
@@ -207,11 +206,11 @@ Turn = Callable[[Tensor], AttackResult]
 """Attacks the given rows of the caller's batch."""
 
 
-def in_turns(everyone: Tensor, turns: Sequence[Turn]) -> AttackResult:
+def in_turns(images: Tensor, turns: Sequence[Turn]) -> AttackResult:
     """Run the first attack on all rows, each later one on the rows that are not yet adversarial.
 
     Args:
-        everyone: All rows of the caller's batch.
+        images: The caller's batch.
         turns: Attacks, at least one.
 
     Returns:
@@ -219,7 +218,7 @@ def in_turns(everyone: Tensor, turns: Sequence[Turn]) -> AttackResult:
         summed, the history is that of the first.
     """
     with stage(0, 1 / len(turns)):
-        merged = turns[0](everyone)
+        merged = turns[0](torch.arange(len(images), device=images.device))
     for number, turn in enumerate(turns[1:], 1):
         rows = torch.nonzero(~merged.success)[:, 0]
         if len(rows) == 0:
@@ -230,12 +229,11 @@ def in_turns(everyone: Tensor, turns: Sequence[Turn]) -> AttackResult:
 
 
 def _overlay(whole: AttackResult, rows: Tensor, part: AttackResult) -> AttackResult:
-    hit = part.success
-    place = rows[hit]
+    fooled = part.success
 
     def put(into: Tensor, new: Tensor) -> Tensor:
         into = into.clone()
-        into[place] = new[hit]
+        into[rows[fooled]] = new[fooled]
         return into
 
     zeros = whole.zero_gradients.clone()
@@ -254,7 +252,7 @@ def _overlay(whole: AttackResult, rows: Tensor, part: AttackResult) -> AttackRes
         nonfinite=nonfinite,
     )
     both = (*whole.flags, *part.flags)
-    found = noticed(
+    noted = noticed(
         merged,
         outside=count_of(both, "budget-exceeded"),
         coarse=max(count_of(whole.flags, "no-8-bit-image"), count_of(part.flags, "no-8-bit-image")),
@@ -264,4 +262,4 @@ def _overlay(whole: AttackResult, rows: Tensor, part: AttackResult) -> AttackRes
         ),
         notes=notes_of(whole.flags, part.flags),
     )
-    return replace(merged, flags=found)
+    return replace(merged, flags=noted)

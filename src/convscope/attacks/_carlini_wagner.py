@@ -8,10 +8,10 @@ from torch import Tensor
 from convscope._arguments import checked
 from convscope._inputs import check_count, check_positive, check_steps
 from convscope.ascent import adam_step, ascend, unconstrained
+from convscope.attacks._base import Course, conclude, unlimited
 from convscope.attacks._blocks import streamed
-from convscope.attacks._budget import unlimited
 from convscope.attacks._criteria import is_finite, odd_scale, success_criterion
-from convscope.attacks._result import AttackResult, Course, conclude
+from convscope.attacks._result import AttackResult
 from convscope.classifier import Classifier
 from convscope.progress import stage
 from convscope.types import Images, Labels
@@ -75,38 +75,39 @@ def carlini_wagner(
     check_steps(steps)
     check_count("search_steps", search_steps)
     check_positive("step_size", step_size)
-    count = len(images)
-    everyone = torch.arange(count, device=images.device)
-    weight = images.new_full((count,), check_positive("first_weight", first_weight))
+    check_positive("first_weight", first_weight)
+    everyone = torch.arange(len(images), device=images.device)
+    weight = images.new_full((len(images),), first_weight)
     low, high = torch.zeros_like(weight), torch.full_like(weight, torch.inf)
+    nearest, best = images.clone(), torch.full_like(weight, torch.inf)
     start = torch.atanh((2 * images - 1).clamp(-1 + EDGE, 1 - EDGE))
-    nearest, best = images.clone(), images.new_full((count,), torch.inf)
-    zeros = torch.zeros_like(everyone)
+    course = Course.start(images)
+    course.steps[:] = steps * search_steps
 
     def distance(x: Tensor, rows: Tensor) -> Tensor:
         return (x - images[rows]).square().flatten(1).sum(dim=1)
 
     with classifier.probe() as probe:
         before = probe.logits(images)
+        scale = odd_scale(before)
         best[criterion.is_adversarial(before, everyone)] = 0.0
-        usual = odd_scale(before)
-        unreadable = ~is_finite(before)
+        course.nonfinite[:] = ~is_finite(before)
         rows = everyone[best > 0]
+
+        # In both, `part` are positions in `rows`.
+        def objective(w: Tensor, logits: Tensor, part: Tensor) -> Tensor:
+            tried = rows[part]
+            missing = (confidence - criterion.margin(logits, tried)).clamp_min(0) * scale[tried]
+            return -(distance(_pixels(w), tried) + weight[tried] * missing)
+
+        def nearness(w: Tensor, values: Tensor, logits: Tensor, part: Tensor) -> Tensor:
+            tried = rows[part]
+            enough = criterion.is_adversarial(logits, tried) & (
+                criterion.margin(logits, tried) >= confidence
+            )
+            return torch.where(enough, -distance(_pixels(w), tried), -torch.inf)
+
         for turn in range(search_steps if len(rows) else 0):
-            scale = weight[rows]
-
-            def objective(w: Tensor, logits: Tensor, part: Tensor, c: Tensor = scale) -> Tensor:
-                mine = rows[part]
-                miss = (confidence - criterion.margin(logits, mine)).clamp_min(0) * usual[mine]
-                return -(distance(_pixels(w), mine) + c[part] * miss)
-
-            def nearness(w: Tensor, values: Tensor, logits: Tensor, part: Tensor) -> Tensor:
-                mine = rows[part]
-                enough = criterion.is_adversarial(logits, mine) & (
-                    criterion.margin(logits, mine) >= confidence
-                )
-                return torch.where(enough, -distance(_pixels(w), mine), -torch.inf)
-
             with stage(turn / search_steps, (turn + 1) / search_steps):
                 ascent = ascend(
                     start[rows],
@@ -123,12 +124,13 @@ def carlini_wagner(
             moved = distance(x, rows)
             closer = hit & (moved < best[rows])
             nearest[rows[closer]], best[rows[closer]] = x[closer], moved[closer]
-            zeros[rows] += ascent.zero_gradients
-            unreadable[rows] |= ascent.unreadable
-            high[rows] = torch.where(hit, torch.minimum(high[rows], scale), high[rows])
-            low[rows] = torch.where(hit, low[rows], torch.maximum(low[rows], scale))
+            course.zero_gradients[rows] += ascent.zero_gradients
+            course.nonfinite[rows] |= ascent.unreadable
+            c = weight[rows]
+            high[rows] = torch.where(hit, torch.minimum(high[rows], c), high[rows])
+            low[rows] = torch.where(hit, low[rows], torch.maximum(low[rows], c))
             middle = (low[rows] + high[rows]) / 2
-            weight[rows] = torch.where(high[rows].isfinite(), middle, scale * 10)
+            weight[rows] = torch.where(high[rows].isfinite(), middle, 10 * c)
         return conclude(
             probe,
             images,
@@ -144,11 +146,7 @@ def carlini_wagner(
             },
             budget=unlimited(),
             logits_before=before,
-            course=Course(
-                steps=torch.full_like(everyone, steps * search_steps),
-                zero_gradients=zeros,
-                nonfinite=unreadable,
-            ),
+            course=course,
         )
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from convscope._arguments import checked
 from convscope._inputs import check_positive, check_steps
 from convscope.ascent import Point, Stop, l2_norm
+from convscope.attacks._base import attack_by_ascent
 from convscope.attacks._blocks import streamed
-from convscope.attacks._by_ascent import attack_by_ascent
 from convscope.attacks._criteria import direction_of, success_criterion
 from convscope.attacks._result import AttackResult
 from convscope.classifier import Classifier

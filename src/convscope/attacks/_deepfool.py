@@ -7,9 +7,10 @@ from torch import Tensor
 
 from convscope._arguments import checked
 from convscope._inputs import check_count, check_norm, check_positive, check_steps
+from convscope.attacks._base import Course, conclude
 from convscope.attacks._blocks import streamed
 from convscope.attacks._criteria import Criterion, is_finite, success_criterion
-from convscope.attacks._result import AttackResult, Course, conclude
+from convscope.attacks._result import AttackResult
 from convscope.classifier import Classifier
 from convscope.probe import Probe
 from convscope.progress import at_step
@@ -123,19 +124,15 @@ def deepfool(
     check_norm(norm)
     check_steps(steps)
     further = 1 + check_positive("overshoot", overshoot)
-    count = len(images)
-    device = images.device
+    everyone = torch.arange(len(images), device=images.device)
+    course = Course.start(images)
+    x, way = images.clone(), torch.zeros_like(images)
     with classifier.probe() as probe:
         before = probe.logits(images)
         rivals = _rivals(before, criterion, check_count("classes", classes, least=2))
-        found, taken = images.clone(), torch.zeros(count, dtype=torch.int64, device=device)
         after = before.clone()
-        zeros = torch.zeros_like(taken)
-        unreadable = ~is_finite(before)
-        way = torch.zeros_like(images)
-        rows = torch.nonzero(~criterion.is_adversarial(before, torch.arange(count, device=device)))[
-            :, 0
-        ]
+        course.nonfinite[:] = ~is_finite(before)
+        rows = everyone[~criterion.is_adversarial(before, everyone)]
         for k in range(steps):
             if len(rows) == 0:
                 break
@@ -143,31 +140,29 @@ def deepfool(
             held = k >= steps // 2  # Only rows that the pixel range holds back take so long.
             if criterion.targets is not None:
                 rivals[rows] = _leader_and_target(after[rows], criterion.targets[rows])
-            move, dead = _toward_boundary(probe, found[rows], rivals[rows], norm, held)
-            zeros[rows] += dead.long()
+            move, dead = _toward_boundary(probe, x[rows], rivals[rows], norm, held)
             if held:
-                found[rows] = (found[rows] + further * move).clamp(0, 1)
+                x[rows] = (x[rows] + further * move).clamp(0, 1)
             else:
                 way[rows] += move
-                found[rows] = (images[rows] + further * way[rows]).clamp(0, 1)
-            after[rows] = probe.logits(found[rows])
-            taken[rows] = k + 1
+                x[rows] = (images[rows] + further * way[rows]).clamp(0, 1)
+            after[rows] = logits = probe.logits(x[rows])
+            course.steps[rows] = k + 1
+            course.zero_gradients[rows] += dead.long()
+            course.nonfinite[rows] |= ~is_finite(logits)
             # A margin of a rounding error would be lost on another machine.
-            enough = _safe_margin(after[rows])
-            short = ~(criterion.margin(after[rows], rows) > enough)
-            unreadable[rows] |= ~is_finite(after[rows])
-            going = short & is_finite(after[rows]) & ~dead
-            rows = rows[going]
+            short = ~(criterion.margin(logits, rows) > _safe_margin(logits))
+            rows = rows[short & is_finite(logits) & ~dead]
         return conclude(
             probe,
             images,
-            found,
+            x,
             criterion,
             method="deepfool",
             settings={"steps": steps, "overshoot": overshoot, "classes": classes, "norm": norm},
             logits_before=before,
             logits_after=after,
-            course=Course(steps=taken, zero_gradients=zeros, nonfinite=unreadable),
+            course=course,
         )
 
 

@@ -12,11 +12,11 @@ from convscope._arguments import checked
 from convscope._inputs import check_count, check_norm, check_radius, check_steps
 from convscope.ascent import ball
 from convscope.attacks._apgd import candidates
+from convscope.attacks._base import Budget, Course, conclude, of_rows, unlimited, within
 from convscope.attacks._blocks import in_turns, streamed
-from convscope.attacks._budget import Budget, of_rows, unlimited, within
 from convscope.attacks._criteria import Criterion, is_finite, success_criterion
 from convscope.attacks._deepfool import onto_plane
-from convscope.attacks._result import AttackResult, Course, conclude
+from convscope.attacks._result import AttackResult
 from convscope.classifier import Classifier
 from convscope.probe import Objective
 from convscope.progress import at_step
@@ -83,7 +83,7 @@ def fab(
     radii = None if epsilon is None else check_radius(epsilon, check_norm(norm), images)
     check_norm(norm)
     check_steps(steps)
-    order, looked = candidates(classifier, images, criterion, check_count("classes", classes))
+    order, order_cost = candidates(classifier, images, criterion, check_count("classes", classes))
 
     def toward(rows: Tensor, number: int) -> AttackResult:
         x = images[rows]
@@ -91,9 +91,8 @@ def fab(
         rivals = order[rows, number]
         return _toward(classifier, x, criterion.of(rows), rivals, budget, norm, steps=steps)
 
-    everyone = torch.arange(len(images), device=images.device)
-    found = in_turns(everyone, [partial(toward, number=n) for n in range(order.shape[1])])
-    return replace(found, cost=looked + found.cost)
+    result = in_turns(images, [partial(toward, number=n) for n in range(order.shape[1])])
+    return replace(result, cost=order_cost + result.cost)
 
 
 def _toward(
@@ -107,50 +106,46 @@ def _toward(
     steps: int,
 ) -> AttackResult:
     """Adversarial examples of the classes `rivals`, inside the budget if it has radii."""
-    radii = budget.radii
     aim = Criterion(labels=criterion.labels, targets=rivals)
-    nearest, x = images.clone(), images.clone()
+    nearest, iterates = images.clone(), images.clone()
     best = images.new_full((len(images),), torch.inf)
-    taken = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-    zeros = torch.zeros_like(taken)
-    unreadable = torch.zeros_like(taken, dtype=torch.bool)
     rows = torch.arange(len(images), device=images.device)
+    course = Course.start(images)
     with classifier.probe() as probe:
         before = None
         for k in range(steps + 1):
             if len(rows) == 0:
                 break
             at_step(k, steps + 1)
-            part = x[rows]
-            mine = aim.of(rows)
-            lead = _lead(mine) if criterion.targets is None else _over_all(mine)
-            found = probe.gradient(part, lead)
-            before = found.outputs if before is None else before
-            unreadable[rows] |= ~is_finite(found.outputs)
-            hit = criterion.is_adversarial(found.outputs, rows)
-            moved = _size(part - images[rows], norm)
-            closer = rows[hit & (moved < best[rows])]
-            nearest[closer], best[closer] = x[closer], _size(x[closer] - images[closer], norm)
-            taken[closer] = k
+            original, x = images[rows], iterates[rows]
+            boundary = (_lead if criterion.targets is None else _over_all)(aim.of(rows))
+            at_x = probe.gradient(x, boundary)
+            before = at_x.outputs if before is None else before
+            course.nonfinite[rows] |= ~is_finite(at_x.outputs)
+            hit = criterion.is_adversarial(at_x.outputs, rows)
+            distance = _size(x - original, norm)
+            closer = hit & (distance < best[rows])
+            nearest[rows[closer]], best[rows[closer]] = x[closer], distance[closer]
+            course.steps[rows[closer]] = k
             if k == steps:
                 break
-            normal, gap = found.gradients, -found.values
+            normal, gap = at_x.gradients, -at_x.values
             dead = (normal.flatten(1) == 0).all(1) | ~normal.flatten(1).isfinite().all(1)
-            zeros[rows] += dead.long()
-            start = images[rows]
-            here = onto_plane(part, normal, gap, norm)
+            course.zero_gradients[rows] += dead.long()
+            from_x = onto_plane(x, normal, gap, norm)
             # From the original, <w, d> has to make up for the way to the iterate, too.
-            across = (normal * (part - start)).flatten(1).sum(1) + gap
-            there = onto_plane(start, normal, across, norm)
-            a, b = _size(here, norm), _size(there, norm)
-            weight = (a / (a + b).clamp_min(1e-30)).clamp(0, NEAR_ORIGINAL).view(-1, 1, 1, 1)
-            ahead = (1 - weight) * (part + OVERSHOOT * here) + weight * (start + OVERSHOOT * there)
-            back = start + BACKWARD * (part - start)
-            wide = hit.view(-1, 1, 1, 1)
-            x[rows] = torch.where(wide, back, ahead).clamp(0, 1)
+            across = (normal * (x - original)).flatten(1).sum(1) + gap
+            from_original = onto_plane(original, normal, across, norm)
+            a, b = _size(from_x, norm), _size(from_original, norm)
+            alpha = (a / (a + b).clamp_min(1e-30)).clamp(0, NEAR_ORIGINAL).view(-1, 1, 1, 1)
+            ahead = (1 - alpha) * (x + OVERSHOOT * from_x) + alpha * (
+                original + OVERSHOOT * from_original
+            )
+            back = original + BACKWARD * (x - original)
+            iterates[rows] = torch.where(hit.view(-1, 1, 1, 1), back, ahead).clamp(0, 1)
             going = ~dead
-            if radii is not None:
-                going &= ~(hit & ball(start, of_rows(radii, rows), norm).contains(part))
+            if budget.radii is not None:
+                going &= ~(hit & ball(original, of_rows(budget.radii, rows), norm).contains(x))
             elif k == 0:
                 going &= ~hit
             rows = rows[going]
@@ -165,7 +160,7 @@ def _toward(
             settings={"steps": steps},
             budget=budget,
             logits_before=before,
-            course=Course(steps=taken, zero_gradients=zeros, nonfinite=unreadable),
+            course=course,
         )
 
 

@@ -8,12 +8,11 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
-from convscope._inputs import check_positive, check_radius, check_steps
+from convscope._inputs import check_positive, check_steps
 from convscope._random import source
 from convscope.ascent import Stop, adam_step, l2_step, plain_step
+from convscope.attacks._base import Task, attack_by_ascent
 from convscope.attacks._blocks import streamed
-from convscope.attacks._budget import within
-from convscope.attacks._by_ascent import attack_by_ascent
 from convscope.attacks._criteria import Criterion, measured_entropy, objective_of, success_criterion
 from convscope.attacks._result import AttackResult
 from convscope.classifier import Classifier
@@ -31,9 +30,9 @@ def confident(targets: Tensor, confidence: float) -> Stop:
         raise UsageError(f"confidence must be in [0, 1), got {confidence}", code="U06")
 
     def stop(logits: Tensor, rows: Tensor) -> Tensor:
-        shares = logits.softmax(dim=1)
-        own = shares.gather(1, targets[rows][:, None])[:, 0]
-        return (shares.argmax(dim=1) == targets[rows]) & (own >= confidence)
+        probabilities = logits.softmax(dim=1)
+        of_target = probabilities.gather(1, targets[rows][:, None])[:, 0]
+        return (probabilities.argmax(dim=1) == targets[rows]) & (of_target >= confidence)
 
     return stop
 
@@ -146,18 +145,17 @@ def linf_gradient_ascent(
         A course assignment on fooling ImageNet networks: X' = X' + lambda * dP/dX', clipped to
         the ball but not to [0, 1]. Ours always stays in [0, 1].
     """
-    criterion = success_criterion(classifier, images, labels, targets)
-    radii = check_radius(epsilon, "linf", images).to(images.device)
-    size = radii if step_size is None else torch.tensor(check_positive("step_size", step_size))
+    task = Task.of(classifier, images, labels, targets, epsilon, "linf")
+    size = task.radii if step_size is None else torch.tensor(check_positive("step_size", step_size))
     return attack_by_ascent(
         classifier,
         images,
-        criterion,
+        task.criterion,
         method="linf-gradient-ascent",
-        objective=objective_of(objective, criterion),
+        objective=objective_of(objective, task.criterion),
         step=plain_step(size),
         steps=check_steps(steps),
-        budget=within(images, radii, "linf"),
+        budget=task.budget,
         fallback=objective != "probability",
         settings={
             "steps": steps,
@@ -278,11 +276,11 @@ def from_noise(
     start = gaussian_images(images, mean, check_positive("std", std), generator)
     with classifier.probe() as probe:
         predicted = probe.logits(start).argmax(dim=1)
-        looked = probe.cost()
+        cost = probe.cost()
     aim = Criterion(labels=predicted, targets=criterion.targets)
     size = check_positive("step_size", step_size)
     choose("step", step, ("plain", "adam"))
-    found = attack_by_ascent(
+    result = attack_by_ascent(
         classifier,
         start,
         aim,
@@ -300,7 +298,7 @@ def from_noise(
             "confidence": confidence,
         },
     )
-    return replace(found, cost=looked + found.cost)
+    return replace(result, cost=cost + result.cost)
 
 
 @checked

@@ -11,12 +11,10 @@ from torch import Generator, Tensor
 from convscope._arguments import checked
 from convscope._inputs import check_count, check_norm, check_positive, check_radius, check_steps
 from convscope._random import source
-from convscope.ascent import Step, l2_step, momentum_step, sign_step
+from convscope.ascent import l2_step, momentum_step, sign_step
+from convscope.attacks._base import Expectation, Task, attack_by_ascent, of_rows
 from convscope.attacks._blocks import in_turns, streamed
-from convscope.attacks._budget import of_rows, within
-from convscope.attacks._budget import random_start as random_point
-from convscope.attacks._by_ascent import Expectation, attack_by_ascent
-from convscope.attacks._criteria import direction_of, objective_of, success_criterion
+from convscope.attacks._criteria import direction_of, objective_of
 from convscope.attacks._result import AttackResult
 from convscope.attacks._transforms import RandomTransform
 from convscope.classifier import Classifier
@@ -102,53 +100,49 @@ def pgd(
         makes rows that one step breaks cost more. With `transforms`: Athalye et al.,
         "Synthesizing Robust Adversarial Examples", ICML 2018.
     """
-    criterion = success_criterion(classifier, images, labels, targets)
-    radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
+    task = Task.of(classifier, images, labels, targets, epsilon, norm)
     check_steps(steps)
-    size, flags = _step_size(
-        step_size, radii, steps, images, across=momentum == 0 and (random_start or restarts > 1)
-    )
+    across = momentum == 0 and (random_start or restarts > 1)
+    size, flags = _step_size(step_size, task.radii, steps, images, across=across)
     check_count("restarts", restarts)
     check_count("eot_samples", eot_samples)
     if momentum:
         check_positive("momentum", momentum)
     generator = source(generator)
+    settings = {
+        "steps": steps,
+        "step_size": _plain(size),
+        "random_start": random_start,
+        "objective": objective,
+        "momentum": momentum,
+        "keep": keep,
+        "eot_samples": eot_samples if transforms is not None else 0,
+    } | ({"restarts": restarts} if restarts > 1 else {})
 
-    def start(rows: Tensor, number: int) -> AttackResult:
-        x, mine, radius = images[rows], criterion.of(rows), of_rows(radii, rows)
-        length = of_rows(size, rows)
-        step: Step = sign_step(length) if norm == "linf" else l2_step(length)
+    def from_start(rows: Tensor, number: int) -> AttackResult:
+        part, length = task.part(rows), of_rows(size, rows)
+        direction = sign_step(length) if norm == "linf" else l2_step(length)
         random = random_start or number > 0
         return attack_by_ascent(
             classifier,
-            x,
-            mine,
+            part.images,
+            part.criterion,
             method="mi-fgsm" if momentum else "pgd",
-            objective=(direction_of if transforms is None else objective_of)(objective, mine),
-            step=momentum_step(step, momentum) if momentum else step,
+            objective=(direction_of if transforms is None else objective_of)(
+                objective, part.criterion
+            ),
+            step=momentum_step(direction, momentum) if momentum else direction,
             steps=steps,
-            budget=within(x, radius, norm),
-            start=random_point(x, radius, norm, generator) if random else None,
+            budget=part.budget,
+            start=part.random_start(generator) if random else None,
             keep="best" if keep == "best" else "first",
             stop=keep != "best",
-            expectation=None
-            if transforms is None
-            else Expectation(transforms=transforms, samples=eot_samples, generator=generator),
+            expectation=Expectation.over(transforms, eot_samples, generator),
             flags=flags,
-            settings={
-                "steps": steps,
-                "step_size": _plain(size),
-                "random_start": random_start,
-                "objective": objective,
-                "momentum": momentum,
-                "keep": keep,
-                "eot_samples": eot_samples if transforms is not None else 0,
-            }
-            | ({"restarts": restarts} if restarts > 1 else {}),
+            settings=settings,
         )
 
-    everyone = torch.arange(len(images), device=images.device)
-    result = in_turns(everyone, [partial(start, number=n) for n in range(restarts)])
+    result = in_turns(images, [partial(from_start, number=n) for n in range(restarts)])
     return replace(result, originals=images)
 
 

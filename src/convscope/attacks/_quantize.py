@@ -44,10 +44,11 @@ def quantize(
     """
     everyone = torch.arange(len(originals), device=originals.device)
     levels = region.nearest_bytes(adversarials).to(originals.dtype)
-    said = probe.logits(levels / 255)
+    logits_quantized = probe.logits(levels / 255)
     if not gradients:
-        return levels.to(torch.uint8), said
-    lost = criterion.is_adversarial(logits, everyone) & ~criterion.is_adversarial(said, everyone)
+        return levels.to(torch.uint8), logits_quantized
+    fooled = criterion.is_adversarial(logits, everyone)
+    lost = fooled & ~criterion.is_adversarial(logits_quantized, everyone)
     rows = everyone[lost & region.contains(levels / 255)]
     for _ in range(ROUNDS):
         if len(rows) == 0:
@@ -56,18 +57,18 @@ def quantize(
         def margin(x: Tensor, outputs: Tensor, part: Tensor, now: Tensor = rows) -> Tensor:
             return criterion.margin(outputs, now[part])
 
-        here = levels[rows]
-        found = probe.gradient(here / 255, margin, allow_unused=True)
-        missing = (-found.values).clamp_min(1e-6 * found.outputs.abs().amax(dim=1))
-        moved = _moved(here, found.gradients, MORE * missing, originals[rows], region, rows)
+        before = levels[rows]
+        at_levels = probe.gradient(before / 255, margin, allow_unused=True)
+        missing = (-at_levels.values).clamp_min(1e-6 * at_levels.outputs.abs().amax(dim=1))
+        moved = _moved(before, at_levels.gradients, MORE * missing, originals[rows], region, rows)
         trial = levels.clone()
         trial[rows] = moved
-        usable = (moved != here).flatten(1).any(dim=1) & region.contains(trial / 255)[rows]
+        usable = (moved != before).flatten(1).any(dim=1) & region.contains(trial / 255)[rows]
         rows, moved = rows[usable], moved[usable]
         levels[rows] = moved
-        said[rows] = probe.logits(moved / 255)
-        rows = rows[~criterion.is_adversarial(said[rows], rows)]
-    return levels.to(torch.uint8), said
+        logits_quantized[rows] = probe.logits(moved / 255)
+        rows = rows[~criterion.is_adversarial(logits_quantized[rows], rows)]
+    return levels.to(torch.uint8), logits_quantized
 
 
 def _moved(

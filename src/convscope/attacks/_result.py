@@ -1,8 +1,9 @@
-"""The result of an attack on given images."""
+"""The result of an attack on given images, and the flags that can be counted on it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,13 +11,9 @@ from torch import Tensor
 
 from convscope._inputs import check_norm
 from convscope._readable import readable
-from convscope.ascent import Ascent, unconstrained
-from convscope.attacks._budget import Budget
 from convscope.attacks._criteria import Criterion, is_finite
-from convscope.attacks._flags import noticed
-from convscope.attacks._quantize import quantize
-from convscope.flags import Flag
-from convscope.probe import Cost, Probe
+from convscope.flags import Flag, Severity
+from convscope.probe import Cost
 from convscope.types import ByteImages, Counts, Curves, Images, Labels, Logits, Mask, Values
 
 
@@ -204,115 +201,82 @@ class AttackResult:
         }
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Course:
-    """How an attack went, per row; ``None``: nothing to tell.
-
-    Attributes:
-        steps: Steps that each row took.
-        history: The objective, ``(step + 1, batch)``.
-        zero_gradients: At how many steps each row's gradient was exactly zero.
-        nonfinite: Rows for which the network returned NaN or infinity on the way.
-        lost_gradients: Rows given up because a gradient was NaN or infinite.
-    """
-
-    steps: Counts | None = None
-    history: Curves | None = None
-    zero_gradients: Counts | None = None
-    nonfinite: Mask | None = None
-    lost_gradients: int = 0
-
-    @classmethod
-    def of(cls, ascent: Ascent) -> Course:
-        """The course of an ascent."""
-        return cls(
-            steps=ascent.steps,
-            history=ascent.history,
-            zero_gradients=ascent.zero_gradients,
-            nonfinite=ascent.unreadable,
-            lost_gradients=int((ascent.nonfinite & ~ascent.unreadable).sum()),
-        )
+COUNTED = ("zero-gradient", "zero-gradient-helped", "saturated", "nonfinite", "nonfinite-gradient",
+           "target-predicted", "target-is-label", "budget-exceeded", "no-8-bit-image")  # fmt: skip
+"""Codes that `noticed` gives; all others are the methods' own."""
 
 
-def conclude(
-    probe: Probe,
-    originals: Images,
-    adversarials: Images,
-    criterion: Criterion,
+def notes_of(*many: Iterable[Flag]) -> tuple[Flag, ...]:
+    """The flags of the methods themselves, each once."""
+    return tuple(dict.fromkeys(f for flags in many for f in flags if f.code not in COUNTED))
+
+
+def noticed(
+    result: AttackResult,
     *,
-    method: str,
-    settings: dict[str, Any],
-    course: Course,
-    budget: Budget | None = None,
-    logits_before: Logits | None = None,
-    logits_after: Logits | None = None,
-    helped: bool = False,
-    gradients: bool = True,
-    flags: tuple[Flag, ...] = (),
-) -> AttackResult:
-    """Look at both ends and at the 8-bit images with the classifier, and say what was noticed.
+    outside: int,
+    coarse: int,
+    helped: bool,
+    lost_gradients: int = 0,
+    notes: Iterable[Flag] = (),
+) -> tuple[Flag, ...]:
+    """The flags of a result; what can be counted on it is counted here.
 
     Args:
-        probe: The open probe that the attack used: its counters become the cost.
-        originals: The images attacked.
-        adversarials: What became of them.
-        criterion: Labels and targets.
-        method: Name of the attack.
-        settings: Its settings, plain values.
-        course: How it went.
-        budget: Where the attack promised to stay; checked here. ``None``: it promised nothing.
-        logits_before: Of `originals`, if they are known already.
-        logits_after: Of `adversarials`, likewise.
+        result: Whose flags are wanted.
+        outside: Rows beyond the budget.
+        coarse: Rows for which no 8-bit image lies inside the budget.
         helped: Rows without a gradient followed the margin instead.
-        gradients: False for attacks without gradients: then bytes are only rounded.
-        flags: Flags of the method itself.
+        lost_gradients: Rows given up because a gradient was NaN or infinite.
+        notes: Flags of the method itself.
     """
-    budget = Budget(region=unconstrained()) if budget is None else budget
-    region = budget.region
-    before = probe.logits(originals) if logits_before is None else logits_before
-    after = probe.logits(adversarials) if logits_after is None else logits_after
-    quantized, logits_quantized = quantize(
-        probe, region, originals, adversarials, criterion, after, gradients=gradients
+    flags: list[Flag] = list(notes)
+    total = len(result)
+
+    def note(code: str, severity: Severity, count: int, sentence: str) -> None:
+        if count:
+            flags.append(Flag(code, severity, count, total, sentence))
+
+    zero = int((result.zero_gradients > 0).sum())
+    note(
+        "zero-gradient-helped" if helped else "zero-gradient",
+        "warning",
+        zero,
+        f"zero gradient in {zero} of {total} rows" + (": margin used instead" if helped else ""),
     )
-    nothing = torch.zeros(len(originals), dtype=torch.int64, device=originals.device)
-    history = originals.new_zeros(0, len(originals))
-    result = AttackResult(
-        method=method,
-        originals=originals,
-        adversarials=adversarials,
-        quantized=quantized,
-        labels=criterion.labels,
-        targets=criterion.targets,
-        logits_before=before,
-        logits_after=after,
-        logits_quantized=logits_quantized,
-        steps=nothing if course.steps is None else course.steps,
-        history=history if course.history is None else course.history,
-        zero_gradients=nothing if course.zero_gradients is None else course.zero_gradients,
-        cost=probe.cost(),
-        norm=budget.norm,
-        epsilon=budget.epsilon,
-        settings=settings,
-        flags=(),
-        class_names=probe.classifier.class_names,
-        nonfinite=nothing.bool() if course.nonfinite is None else course.nonfinite,
+    # One probability is exactly 1 and the others exactly 0: cross-entropy has no gradient here.
+    usable = is_finite(result.logits_before)
+    flat = int((((result.logits_before.softmax(dim=1) % 1) == 0).all(dim=1) & usable).sum())
+    if result.logits_before.shape[1] > 1:
+        note("saturated", "note", flat, f"logits saturate softmax in {flat} of {total} rows")
+    lost = int(result.unreadable.sum())
+    note(
+        "nonfinite",
+        "warning",
+        lost,
+        f"NaN or infinite logits in {lost} of {total} rows: neither fooled nor robust",
     )
-    found = noticed(
-        result,
-        outside=int((~region.contains(adversarials)).sum()),
-        coarse=int((~region.contains(quantized.to(originals.dtype) / 255)).sum()),
-        helped=helped,
-        lost_gradients=course.lost_gradients,
-        notes=flags,
+    note(
+        "nonfinite-gradient",
+        "warning",
+        lost_gradients,
+        f"NaN or infinite gradients in {lost_gradients} of {total} rows: given up there",
     )
-    return replace(result, flags=found)
+    if result.targets is not None:
+        same = int((result.predictions_before == result.targets).sum())
+        true = int((result.labels == result.targets).sum())
+        note("target-predicted", "note", same, f"target==prediction in {same} rows: not counted")
+        note("target-is-label", "note", true, f"target==label in {true} rows: not counted")
+    note("budget-exceeded", "error", outside, f"budget exceeded in {outside} rows")
+    note("no-8-bit-image", "note", coarse, f"no 8-bit image inside the budget for {coarse} rows")
+    return tuple(flags)
 
 
-def _distances(found: Tensor, originals: Images, norm: str) -> Values:
-    """Norms of the rows of ``found - originals``, in float64, some rows at a time.
+def _distances(images: Tensor, originals: Images, norm: str) -> Values:
+    """Norms of the rows of ``images - originals``, in float64, some rows at a time.
 
     Args:
-        found: Images, as float or as bytes.
+        images: As float or as bytes.
         originals: What they were.
         norm: ``"linf"`` or ``"l2"``.
     """
@@ -320,7 +284,7 @@ def _distances(found: Tensor, originals: Images, norm: str) -> Values:
     distances = originals.new_empty(len(originals))
     for start in range(0, len(originals), ROWS_AT_ONCE):
         some = slice(start, start + ROWS_AT_ONCE)
-        part = found[some]
+        part = images[some]
         if part.dtype == torch.uint8:
             part = part.to(originals.dtype) / 255
         moved = (part.double() - originals[some].double()).flatten(1)

@@ -10,13 +10,13 @@ import torch
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
-from convscope._inputs import check_count, check_norm, check_radius
+from convscope._inputs import check_count
 from convscope._random import source
 from convscope.ascent import Region
+from convscope.attacks._base import Course, Task, conclude
 from convscope.attacks._blocks import in_turns, streamed
-from convscope.attacks._budget import Budget, of_rows, within
-from convscope.attacks._criteria import Criterion, is_finite, success_criterion
-from convscope.attacks._result import AttackResult, Course, conclude
+from convscope.attacks._criteria import Criterion, is_finite
+from convscope.attacks._result import AttackResult
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.probe import Probe
@@ -148,8 +148,8 @@ def _length(x: Tensor) -> Tensor:
 
 
 def _column(radii: Tensor, rows: Tensor) -> Tensor:
-    mine = radii.expand(len(rows)) if radii.ndim == 0 else radii[rows]
-    return mine.view(-1, 1, 1, 1)
+    radius = radii.expand(len(rows)) if radii.ndim == 0 else radii[rows]
+    return radius.view(-1, 1, 1, 1)
 
 
 def _signs(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
@@ -220,8 +220,7 @@ def square(
         Andriushchenko et al., "Square Attack: a query-efficient black-box adversarial attack via
         random search", ECCV 2020, algorithms 1, 2 (L-infinity) and 3 (L2).
     """
-    criterion = success_criterion(classifier, images, labels, targets)
-    radii = check_radius(epsilon, check_norm(norm), images).to(images.device)
+    task = Task.of(classifier, images, labels, targets, epsilon, norm)
     check_count("queries", queries)
     area = SHARES[norm] if share is None else share
     if not 0 < area <= 1:
@@ -230,35 +229,21 @@ def square(
     generator = source(generator)
 
     def search(rows: Tensor) -> AttackResult:
-        x = images[rows]
-        budget = within(x, of_rows(radii, rows), norm)
-        return _search(
-            classifier, x, criterion.of(rows), budget,
-            queries=queries, area=area, generator=generator,
-        )  # fmt: skip
+        return _search(classifier, task.part(rows), queries=queries, area=area, generator=generator)
 
-    everyone = torch.arange(len(images), device=images.device)
-    result = in_turns(everyone, [search] * restarts)
+    result = in_turns(images, [search] * restarts)
     return replace(result, originals=images)
 
 
 def _search(
-    classifier: Classifier,
-    images: Tensor,
-    criterion: Criterion,
-    budget: Budget,
-    *,
-    queries: int,
-    area: float,
-    generator: Generator,
+    classifier: Classifier, task: Task, *, queries: int, area: float, generator: Generator
 ) -> AttackResult:
     """One random search for all rows."""
-    region, radii = budget.region, budget.radii
-    assert radii is not None
-    moves: LinfMoves | L2Moves = (LinfMoves if budget.norm == "linf" else L2Moves)(radii.to(images))
+    images, criterion, region = task.images, task.criterion, task.budget.region
+    radii = task.radii.to(images)
+    moves: LinfMoves | L2Moves = LinfMoves(radii) if task.norm == "linf" else L2Moves(radii)
     everyone = torch.arange(len(images), device=images.device)
-    taken = torch.zeros_like(everyone)
-    unreadable = torch.zeros_like(everyone, dtype=torch.bool)
+    course = Course.start(images)
     with classifier.probe() as probe:
         before = probe.logits(images)
         best, after, x = criterion.margin(before, everyone), before.clone(), images.clone()
@@ -274,12 +259,12 @@ def _search(
                 trial = moves.change(x[rows], images[rows], rows, now, generator)
             trial = region.project(trial, rows)
             logits = probe.logits(trial)
-            unreadable[rows] |= ~is_finite(logits)
+            course.nonfinite[rows] |= ~is_finite(logits)
+            course.steps[rows] = query + 1
             margin = criterion.margin(logits, rows)
             better = (margin > best[rows]) | (query == 0) & margin.isfinite()
             chosen = rows[better]
             x[chosen], best[chosen], after[chosen] = trial[better], margin[better], logits[better]
-            taken[rows] = query + 1
             hit = better & criterion.is_adversarial(after[rows], rows)
             rows = rows[~_done(probe, criterion, region, x, rows, hit)]
         return conclude(
@@ -289,10 +274,10 @@ def _search(
             criterion,
             method="square",
             settings={"queries": queries, "share": area},
-            budget=budget,
+            budget=task.budget,
             logits_before=before,
             logits_after=after,
-            course=Course(steps=taken, nonfinite=unreadable),
+            course=course,
             gradients=False,
         )
 

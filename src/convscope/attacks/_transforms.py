@@ -73,8 +73,8 @@ def random_crops(share: float = 0.8) -> RandomTransform:
     """Windows of `share` of each side at a uniform place."""
 
     def draw(generator: Generator | None) -> Transform:
-        drawn = source(generator)
-        corner = (_uniform(drawn), _uniform(drawn))
+        generator = source(generator)
+        corner = (_uniform(generator), _uniform(generator))
         return lambda images: cropped(images, share, corner)
 
     return draw
@@ -96,10 +96,12 @@ def random_noise(std: float) -> RandomTransform:
         seed = int(_uniform(generator) * 2**31)
 
         def add(images: Tensor) -> Tensor:
-            own = torch.Generator().manual_seed(seed)
-            return images + std * torch.randn(
-                images.shape[1:], generator=own, dtype=torch.float32
-            ).to(images)
+            noise = torch.randn(
+                images.shape[1:],
+                generator=torch.Generator().manual_seed(seed),
+                dtype=torch.float32,
+            )
+            return images + std * noise.to(images)
 
         return add
 
@@ -110,15 +112,15 @@ def random_choice(*transforms: RandomTransform) -> RandomTransform:
     """One of several transforms, or the image as it is, evenly: to survive each of them.
 
     Example:
-        >>> drawn = random_choice(random_flips(), random_crops())(torch.Generator().manual_seed(0))
-        >>> drawn(torch.rand(2, 3, 8, 8)).shape
+        >>> draw = random_choice(random_flips(), random_crops())
+        >>> draw(torch.Generator().manual_seed(0))(torch.rand(2, 3, 8, 8)).shape
         torch.Size([2, 3, 8, 8])
     """
 
     def draw(generator: Generator | None) -> Transform:
-        drawn = source(generator)
-        place = int(_uniform(drawn) * (len(transforms) + 1))
-        return transforms[place](drawn) if place < len(transforms) else lambda images: images
+        generator = source(generator)
+        choice = int(_uniform(generator) * (len(transforms) + 1))
+        return transforms[choice](generator) if choice < len(transforms) else lambda images: images
 
     return draw
 
@@ -127,11 +129,11 @@ def compose(*transforms: RandomTransform) -> RandomTransform:
     """One draw of each, applied in order."""
 
     def draw(generator: Generator | None) -> Transform:
-        numbers = source(generator)
-        drawn = [draw_one(numbers) for draw_one in transforms]
+        generator = source(generator)
+        chain = [draw_one(generator) for draw_one in transforms]
 
         def apply(images: Tensor) -> Tensor:
-            for transform in drawn:
+            for transform in chain:
                 images = transform(images)
             return images
 
@@ -161,20 +163,20 @@ def fused(
     Returns:
         An objective over ``eot_samples`` outputs per row, and ``decode(x, k, rows)`` for `ascend`.
     """
-    drawn: dict[int, list[Transform]] = {}
-    numbers = source(generator)
+    by_step: dict[int, list[Transform]] = {}
+    generator = source(generator)
 
     def decode(x: Tensor, k: int, rows: Tensor) -> Tensor:
-        if k not in drawn:
-            drawn.clear()
-            drawn[k] = [draw_one(numbers) for _ in range(eot_samples)]
-        return torch.stack([change(x) for change in drawn[k]], dim=1).flatten(0, 1)
+        if k not in by_step:
+            by_step.clear()
+            by_step[k] = [draw_one(generator) for _ in range(eot_samples)]
+        return torch.stack([transform(x) for transform in by_step[k]], dim=1).flatten(0, 1)
 
     def mean(x: Tensor, outputs: Tensor, rows: Tensor) -> Tensor:
-        every = objective(
+        values = objective(
             x.repeat_interleave(eot_samples, dim=0), outputs, rows.repeat_interleave(eot_samples)
         )
-        return every.view(-1, eot_samples).mean(dim=1)
+        return values.view(-1, eot_samples).mean(dim=1)
 
     return mean, decode
 

@@ -18,7 +18,7 @@ from convscope.attacks._criteria import is_correct, is_finite, success_criterion
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.flags import Flag
-from convscope.probe import Cost, Probe
+from convscope.probe import Cost, Objective, Probe
 from convscope.types import Images, Labels
 
 
@@ -259,30 +259,28 @@ def uap(
         Moosavi-Dezfooli et al., "Universal adversarial perturbations", CVPR 2017.
     """
     criterion = success_criterion(classifier, images, labels, None)
-    kept, held = held_out(images, criterion.labels, validation)
-    chosen = classes_of(classifier, targets, images.device)
+    training, held = held_out(images, criterion.labels, validation)
+    classes = classes_of(classifier, targets, images.device)
     radius = 1.0 if epsilon is None else float(check_radius(epsilon, "linf", images))
     first = 0.1 * radius if step_size is None else check_positive("step_size", step_size)
     check_steps(steps)
     check_count("samples", samples)
-    samples = min(samples, len(kept))
-    drawn = source(generator)
-    draws = [torch.randint(0, len(kept), (samples,), generator=drawn) for _ in range(steps + 1)]
+    samples = min(samples, len(training))
+    generator = source(generator)
+    picks = [
+        torch.randint(0, len(training), (samples,), generator=generator) for _ in range(steps + 1)
+    ]
 
     def decode(noises: Tensor, k: int, rows: Tensor) -> Tensor:
-        batch = kept[draws[k]]
+        batch = training[picks[k]]
         return (batch[None] + noises[:, None]).clamp(0, 1).flatten(0, 1)
 
-    def objective(noises: Tensor, logits: Tensor, rows: Tensor) -> Tensor:
-        aims = chosen[rows].repeat_interleave(samples)
-        return logits.log_softmax(1).gather(1, aims[:, None])[:, 0].view(-1, samples).mean(dim=1)
-
     with classifier.probe() as probe:
-        course = _Training(probe, chosen, held, images, steps=steps)
+        course = _Training(probe, classes, held, images, steps=steps)
         ascent = ascend(
-            torch.zeros((len(chosen), *images.shape[1:])).to(images),
+            torch.zeros((len(classes), *images.shape[1:])).to(images),
             probe,
-            objective,
+            mean_log_probability(classes, samples),
             step=momentum_step(
                 sign_step(lambda k: first * (1 + math.cos(math.pi * k / max(steps, 1))) / 2),
                 decay=decay,
@@ -298,14 +296,14 @@ def uap(
         cost = probe.cost()
     return UniversalPerturbation(
         noises=ascent.images,
-        targets=chosen,
+        targets=classes,
         epsilon=epsilon,
         training_error=course.errors,
         training_rates=course.rates,
-        validation_steps=torch.tensor(course.looked),
-        validation_error=torch.stack([error for error, _ in course.seen]),
-        validation_rates=torch.stack([rate for _, rate in course.seen]),
-        images_used=len(kept),
+        validation_steps=torch.tensor(course.validation_steps),
+        validation_error=torch.stack([error for error, _ in course.validation]),
+        validation_rates=torch.stack([rate for _, rate in course.validation]),
+        images_used=len(training),
         cost=cost,
         settings={"steps": steps, "samples": samples, "step_size": first, "decay": decay},
         flags=flags_of(ascent, "noises"),
@@ -331,8 +329,8 @@ class _Training:
         # Held-out images cost as much as training images: eleven looks are enough for a curve.
         self.points = {round(steps * share / 10) for share in range(11)} - {steps}
         self.noises = torch.zeros((len(targets), *images.shape[1:])).to(images)
-        self.looked: list[int] = []
-        self.seen: list[tuple[Tensor, Tensor]] = []
+        self.validation_steps: list[int] = []
+        self.validation: list[tuple[Tensor, Tensor]] = []
 
     def __call__(self, point: Point) -> None:
         """Write a point down; noises that have left stay as they were."""
@@ -345,8 +343,18 @@ class _Training:
 
     def validate(self, k: int, noises: Tensor) -> None:
         """Add noises to the held-out images."""
-        self.looked.append(k)
-        self.seen.append(_on_held_out(self.probe, noises, self.targets, *self.held))
+        self.validation_steps.append(k)
+        self.validation.append(_on_held_out(self.probe, noises, self.targets, *self.held))
+
+
+def mean_log_probability(targets: Tensor, samples: int) -> Objective:
+    """The objective of shared perturbations: mean ``log p(target)`` over the samples of a row."""
+
+    def objective(x: Tensor, logits: Tensor, rows: Tensor) -> Tensor:
+        aims = targets[rows].repeat_interleave(samples)
+        return logits.log_softmax(1).gather(1, aims[:, None])[:, 0].view(-1, samples).mean(dim=1)
+
+    return objective
 
 
 def predicted_share(point: Point, targets: Tensor) -> Tensor:
@@ -404,16 +412,16 @@ def _on_held_out(
 
 def flags_of(ascent: Ascent, things: str) -> tuple[Flag, ...]:
     """What was noticed on the way of shared perturbations."""
-    found: list[Flag] = []
+    flags: list[Flag] = []
     total, zero = len(ascent.images), int((ascent.zero_gradients > 0).sum())
     if zero:
         words = f"zero gradient at some step for {zero} of {total} {things}"
-        found.append(Flag("zero-gradient", "warning", zero, total, words))
+        flags.append(Flag("zero-gradient", "warning", zero, total, words))
     lost = int(ascent.nonfinite.sum())
     if lost:
         words = (
             f"NaN or infinite logits or gradients on the way of {lost} of {total} {things}: "
             "they end where that happened"
         )
-        found.append(Flag("nonfinite", "warning", lost, total, words))
-    return tuple(found)
+        flags.append(Flag("nonfinite", "warning", lost, total, words))
+    return tuple(flags)

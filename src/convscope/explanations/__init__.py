@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Filters,
         LayerMaps,
         OcclusionTable,
+        Targets,
     )
     from convscope.explanations._rise import rise
     from convscope.explanations._saliency import input_times_gradient, saliency, smooth_grad
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
         stability,
         weight_randomization,
     )
-    from convscope.explanations._targets import Targets
     from convscope.explanations._trust import Trust, TrustRow, total_images, trust, trust_passes
 
 __all__ = [
@@ -252,8 +252,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "_occlusion": "OCCLUSION_PRESETS",
-            "_result": "Explanation FeatureMaps Filters LayerMaps OcclusionTable",
-            "_targets": "Targets",
+            "_result": "Explanation FeatureMaps Filters LayerMaps OcclusionTable Targets",
             "_trust": "Trust TrustRow total_images trust trust_passes",
             "_faithfulness": "Faithfulness deletion_insertion",
             "_pointing": "Localization Mosaics localization mosaics grid_pointing_game",

@@ -14,8 +14,8 @@ from convscope._readable import readable
 from convscope.ascent import gaussian_blur
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
-from convscope.explanations._masking import lazy_logits
 from convscope.explanations._result import Explanation
+from convscope.explanations._streamed import lazy_logits
 from convscope.types import ClassHeatmaps
 
 CURVE_STEPS = 16

@@ -14,9 +14,8 @@ from convscope._arguments import checked
 from convscope._network.taps import plain_name
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
-from convscope.explanations._masking import chunks
-from convscope.explanations._result import Explanation
-from convscope.explanations._targets import Targets, known_targets, targets_of
+from convscope.explanations._result import Explanation, Targets, known_targets, targets_of
+from convscope.explanations._streamed import chunks
 from convscope.types import Images
 
 
@@ -208,14 +207,16 @@ def _cam(
         kind = probe.kind(name)
         reduce = partial(_reduced, name, rule.reduce)
         for rows in chunks(probe, len(images)):
-            own = None if known is None else known[rows].to(images.device)
-            part = probe.layer_gradients(name, images[rows.to(images.device)], own, reduce=reduce)
-            maps = rule.combine(part.gradients, part.activations)
-            maps = maps.view(*maps.shape[:2], *part.activations.shape[2:])
+            asked = None if known is None else known[rows].to(images.device)
+            at_layer = probe.layer_gradients(
+                name, images[rows.to(images.device)], asked, reduce=reduce
+            )
+            maps = rule.combine(at_layer.gradients, at_layer.activations)
+            maps = maps.view(*maps.shape[:2], *at_layer.activations.shape[2:])
             small = maps.new_empty(len(images), *maps.shape[1:]) if small is None else small
             small[rows[0] : rows[-1] + 1] = maps
-            logits.append(part.logits)
-            classes.append(targets_of(own, part.logits))
+            logits.append(at_layer.logits)
+            classes.append(targets_of(asked, at_layer.logits))
     assert small is not None
     size = (images.shape[2], images.shape[3])
     return Explanation(

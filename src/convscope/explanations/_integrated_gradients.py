@@ -11,10 +11,8 @@ from torch import Tensor
 from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
-from convscope.explanations._masking import Fill, blank, chunks
-from convscope.explanations._result import Explanation
-from convscope.explanations._streamed import part_of, streamed
-from convscope.explanations._targets import Targets, known_targets, picked, targets_of
+from convscope.explanations._result import Explanation, Targets, known_targets, picked, targets_of
+from convscope.explanations._streamed import Fill, blank, check_fill, chunks, part_of, streamed
 from convscope.probe import Probe
 from convscope.progress import announce, stage
 from convscope.types import Images
@@ -70,11 +68,11 @@ def integrated_gradients(
     if steps < 1:
         raise UsageError(f"steps is {steps}", code="U05", expected="at least 1")
     known = known_targets(classifier, images, targets)
-    blank(baseline, images[:1] if isinstance(baseline, str | float | int) else images, "baseline")
+    check_fill(baseline, images, "baseline")
 
     def explain(some: Images, targets: Tensor | None, rows: slice) -> Explanation:
-        own = part_of(baseline, rows, len(images))
-        return _explain(classifier, some, targets, own, steps, tolerance, most_steps)
+        start = part_of(baseline, rows, len(images))
+        return _explain(classifier, some, targets, start, steps, tolerance, most_steps)
 
     return streamed(images, known, explain)
 

@@ -11,8 +11,7 @@ from convscope._arguments import checked
 from convscope._network.taps import layer_label, plain_name, require_hooks
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UnknownLayer, UsageError
-from convscope.explanations._result import FeatureMaps, Filters, LayerMaps
-from convscope.explanations._targets import known_targets
+from convscope.explanations._result import FeatureMaps, Filters, LayerMaps, known_targets
 from convscope.probe import LayerInfo
 from convscope.types import Images
 

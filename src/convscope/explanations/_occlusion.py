@@ -11,10 +11,15 @@ from torch import Tensor
 from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
-from convscope.explanations._masking import Fill, blank, lazy_logits
-from convscope.explanations._result import Explanation, OcclusionTable
-from convscope.explanations._streamed import part_of, streamed
-from convscope.explanations._targets import Targets, known_targets, picked, targets_of
+from convscope.explanations._result import (
+    Explanation,
+    OcclusionTable,
+    Targets,
+    known_targets,
+    picked,
+    targets_of,
+)
+from convscope.explanations._streamed import Fill, blank, check_fill, lazy_logits, part_of, streamed
 from convscope.types import Images
 
 OCCLUSION_PRESETS: dict[str, dict[str, int | float]] = {
@@ -88,7 +93,7 @@ def occlusion(
     windows = _windows((height, width), sides, strides)
     hidden = _masks(windows, (height, width)).to(images.device)
     filled: Fill = "mean" if fill is None else fill
-    blank(filled, images[:1] if isinstance(filled, str | float | int) else images)
+    check_fill(filled, images)
     sweep = _Sweep(windows, hidden, sides, strides, score)
 
     def explain(some: Images, targets: Tensor | None, rows: slice) -> Explanation:

@@ -162,8 +162,8 @@ def grid_pointing_game(explanation: Explanation) -> Tensor:
         dim=2,
     )
     total = quarters.sum(dim=2)
-    own = torch.diagonal(quarters, dim1=1, dim2=2)
-    return torch.where(total > 0, own / total.clamp_min(1e-30), torch.full_like(own, 0.25))
+    right = torch.diagonal(quarters, dim1=1, dim2=2)
+    return torch.where(total > 0, right / total.clamp_min(1e-30), torch.full_like(right, 0.25))
 
 
 def localization(explanation: Explanation, masks: Tensor) -> Localization:

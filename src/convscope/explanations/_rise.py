@@ -13,10 +13,8 @@ from convscope._arguments import checked
 from convscope._random import source
 from convscope.classifier import Classifier
 from convscope.errors import UsageError, choose
-from convscope.explanations._masking import Fill, blank, lazy_logits
-from convscope.explanations._result import Explanation
-from convscope.explanations._streamed import part_of, streamed
-from convscope.explanations._targets import Targets, known_targets, picked, targets_of
+from convscope.explanations._result import Explanation, Targets, known_targets, picked, targets_of
+from convscope.explanations._streamed import Fill, blank, check_fill, lazy_logits, part_of, streamed
 from convscope.types import Images
 
 
@@ -78,12 +76,12 @@ def rise(
     height, width = images.shape[2:]
     grid = cells if cells is not None else (6 if min(height, width) <= 32 else 7)
     visible = random_masks((height, width), masks, grid, keep, source(generator)).to(images)
-    blank(fill, images[:1] if isinstance(fill, str | float | int) else images)
+    check_fill(fill, images)
     settings: dict[str, float | int | str | bool] = {"masks": masks, "cells": grid, "keep": keep}
 
     def explain(some: Images, targets: Tensor | None, rows: slice) -> Explanation:
-        own = part_of(fill, rows, len(images))
-        return _explain(classifier, some, targets, visible, own, score, settings)
+        fills = part_of(fill, rows, len(images))
+        return _explain(classifier, some, targets, visible, fills, score, settings)
 
     return streamed(images, known, explain)
 

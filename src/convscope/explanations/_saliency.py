@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Generator, Tensor
 
@@ -9,10 +11,8 @@ from convscope._arguments import checked
 from convscope._random import source
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
-from convscope.explanations._masking import chunks
-from convscope.explanations._result import Explanation
-from convscope.explanations._streamed import streamed
-from convscope.explanations._targets import Targets, known_targets, targets_of
+from convscope.explanations._result import Explanation, Targets, known_targets, targets_of
+from convscope.explanations._streamed import chunks, streamed
 from convscope.types import Images
 
 
@@ -48,21 +48,11 @@ def saliency(classifier: Classifier, images: Images, targets: Targets = None) ->
         Simonyan, Vedaldi, Zisserman, "Deep Inside Convolutional Networks", 2013, section 3.1.
         We differentiate by pixels in [0, 1], before normalization.
     """
-    known = known_targets(classifier, images, targets)
-    with classifier.probe() as probe:
-        maps, logits = probe.class_gradients(
-            images, known, reduce=lambda x, gradient: gradient.abs().amax(dim=1)
-        )
-    return Explanation(
-        images=images,
-        maps=maps,
-        targets=targets_of(known, logits),
-        method="saliency",
-        signed=False,
-        class_names=classifier.class_names,
-        logits=logits,
-        cost=probe.cost(),
-    )
+
+    def largest(x: Tensor, gradient: Tensor) -> Tensor:
+        return gradient.abs().amax(dim=1)
+
+    return _gradient_maps(classifier, images, targets, largest, method="saliency", signed=False)
 
 
 @checked
@@ -97,17 +87,34 @@ def input_times_gradient(
     Source:
         Shrikumar et al., "Not Just a Black Box", 2016 (gradient * input).
     """
+
+    def product(x: Tensor, gradient: Tensor) -> Tensor:
+        return (gradient * x).sum(dim=1)
+
+    return _gradient_maps(
+        classifier, images, targets, product, method="input-times-gradient", signed=True
+    )
+
+
+def _gradient_maps(
+    classifier: Classifier,
+    images: Images,
+    targets: Targets,
+    reduce: Callable[[Tensor, Tensor], Tensor],
+    *,
+    method: str,
+    signed: bool,
+) -> Explanation:
+    """What ``reduce(x, gradient)`` makes of the gradients of the targets' logits."""
     known = known_targets(classifier, images, targets)
     with classifier.probe() as probe:
-        maps, logits = probe.class_gradients(
-            images, known, reduce=lambda x, gradient: (gradient * x).sum(dim=1)
-        )
+        maps, logits = probe.class_gradients(images, known, reduce=reduce)
     return Explanation(
         images=images,
         maps=maps,
         targets=targets_of(known, logits),
-        method="input-times-gradient",
-        signed=True,
+        method=method,
+        signed=signed,
         class_names=classifier.class_names,
         logits=logits,
         cost=probe.cost(),

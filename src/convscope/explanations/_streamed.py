@@ -1,4 +1,4 @@
-"""Explanation of many images block by block, in memory that does not grow with their number.
+"""Explanation in bounded memory: images block by block, their hidden variants chunk by chunk.
 
 An image's map does not depend on the other images, but on the way to it there are noisy copies,
 scores of hidden pieces, sums over color channels. Blocks of a fixed size bound those; what is kept
@@ -8,16 +8,19 @@ of all images is the result alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from typing import Literal
 
+import torch
 from torch import Tensor
 
-from convscope.explanations._masking import Fill
+from convscope.ascent import gaussian_blur
+from convscope.errors import UsageError, choose
 from convscope.explanations._result import Explanation, OcclusionTable
-from convscope.probe import Cost
-from convscope.progress import stage
-from convscope.types import Images
+from convscope.probe import Cost, Probe, rows_per_chunk
+from convscope.progress import announce, stage
+from convscope.types import Images, Logits
 
 VALUES = 2**20
 """Values of a block's maps: 4 MiB for each copy of them on the way."""
@@ -73,12 +76,6 @@ def streamed(
     return whole
 
 
-def part_of(fill: Fill, rows: slice, count: int) -> Fill:
-    """The fill of some images: their own if there is one image per image."""
-    own = isinstance(fill, Tensor) and fill.ndim == 4 and len(fill) == count > 1
-    return fill[rows] if own and isinstance(fill, Tensor) else fill
-
-
 def _room_for(part: Explanation, images: Images) -> Explanation:
     """A result like `part` with room for all images."""
 
@@ -129,3 +126,92 @@ def _together(one: Cost | None, two: Cost | None) -> Cost | None:
         backwards=one.backwards + two.backwards,
         seconds=one.seconds + two.seconds,
     )
+
+
+Fill = float | Literal["mean", "blur"] | Tensor
+"""A gray level, each image's ``"mean"`` color, the image ``"blur"``-red, or images."""
+
+
+def blank(fill: Fill, images: Images, name: str = "fill") -> tuple[Tensor, str]:
+    """The uninformative version of each image, and its name.
+
+    Args:
+        fill: See `Fill`.
+        images: ``(batch, channel, height, width)``.
+        name: What to call `fill` in an error.
+
+    Returns:
+        Images that broadcast to the shape of `images`, one row per image.
+
+    Raises:
+        UsageError: If there is no such fill.
+
+    Example:
+        >>> import torch
+        >>> blank("mean", torch.tensor([0.0, 1.0]).view(1, 1, 1, 2))
+        (tensor([[[[0.5000]]]]), 'mean color')
+    """
+    count = len(images)
+    if isinstance(fill, Tensor):
+        try:
+            return fill.to(images).expand(count, *images.shape[1:]), "images"
+        except RuntimeError as error:
+            raise UsageError(
+                f"{name} has shape {tuple(fill.shape)}",
+                code="U05",
+                expected=f"images that broadcast to {tuple(images.shape)}",
+            ) from error
+    if isinstance(fill, str):
+        choose(name, fill, ("mean", "blur"))
+        if fill == "mean":
+            return images.mean(dim=(2, 3), keepdim=True), "mean color"
+        return gaussian_blur(images, max(images.shape[2:]) / 10), "blur"
+    if not 0 <= fill <= 1:
+        raise UsageError(f"{name} is {fill}", code="U05", expected="a gray level from 0 to 1")
+    return images.new_full((count, 1, 1, 1), fill), f"gray {fill:g}"
+
+
+def check_fill(fill: Fill, images: Images, name: str = "fill") -> None:
+    """Refuse a fill before any image is run.
+
+    Raises:
+        UsageError: If there is no such fill.
+    """
+    blank(fill, images if isinstance(fill, Tensor) else images[:1], name)
+
+
+def part_of(fill: Fill, rows: slice, count: int) -> Fill:
+    """The fill of some images: their own if there is one image per image."""
+    if isinstance(fill, Tensor) and fill.ndim == 4 and len(fill) == count > 1:
+        return fill[rows]
+    return fill
+
+
+def chunks(probe: Probe, count: int) -> Iterator[Tensor]:
+    """The numbers 0 to `count` - 1, in pieces that run well through the network.
+
+    Announces the share of them that is done.
+    """
+    size = rows_per_chunk(probe.classifier.input_shape, probe.classifier.device)
+    for start in range(0, count, size):
+        yield torch.arange(start, min(start + size, count))
+        announce(min(start + size, count) / count)
+
+
+def lazy_logits(probe: Probe, count: int, decode: Callable[[Tensor], Tensor]) -> Logits:
+    """Logits of the images ``decode(numbers)``, without ever holding all of them.
+
+    Args:
+        probe: An open probe.
+        count: How many images there are.
+        decode: ``(n,)`` numbers below `count` to ``(n, channel, height, width)``.
+
+    Returns:
+        ``(count, class)``.
+    """
+    parts = []
+    with torch.inference_mode(False), torch.no_grad():
+        for numbers in chunks(probe, count):
+            images = decode(numbers)
+            parts.append(probe.forward(images).to(images.device))
+    return torch.cat(parts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from convscope.attacks import NoiseTransfer
-from convscope.robustness._compare_defenses import compare_defenses
 from convscope.robustness._curve import curve
 from convscope.robustness._evaluate import evaluate
 from convscope.robustness._results import (
@@ -19,6 +18,7 @@ from convscope.robustness._results import (
 )
 from convscope.robustness._smoothing import certify
 from convscope.robustness._transfer import (
+    compare_defenses,
     model_transfer,
     noise_transfer,
     transformation_robustness,

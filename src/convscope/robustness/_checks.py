@@ -109,34 +109,29 @@ def anatomy(classifier: Classifier, images: Tensor, criterion: Criterion, right:
             checks=(nothing,), differentiable=True, deterministic=True, masked=True,
             forwards=0, backwards=0,
         )  # fmt: skip
-    x, mine = images[rows], criterion.of(rows)
-    found = []
+    x, of_rows = images[rows], criterion.of(rows)
     with classifier.probe() as probe:
         runs = [probe.logits(x) for _ in range(3)]
-        found.append(_logits_check(classifier, runs[0]))
-        spread = _spread(runs)
-        if spread > RANDOM:
-            found.append(
-                warn(
-                    "randomized",
-                    spread,
-                    "the same image gets different logits: single passes prove nothing; "
-                    "averaged gradients and votes are used",
-                )
-            )
-        else:
-            found.append(ok("randomized", spread, "the same image gets the same logits"))
         try:
-            entropy = probe.gradient(x, lambda a, z, i: mine.cross_entropy(z, i)).gradients
-            margin = probe.gradient(x, lambda a, z, i: mine.margin(z, i)).gradients
+            entropy = probe.gradient(x, lambda a, z, i: of_rows.cross_entropy(z, i)).gradients
+            margin = probe.gradient(x, lambda a, z, i: of_rows.margin(z, i)).gradients
             differentiable = True
         except ModelContractError as error:
             if error.code != "M10":
                 raise
             differentiable = False
-    softmax = found[0].verdict == "warn"
-    if not differentiable:
-        found.append(
+    spread = _spread(runs)
+    softmax = _logits_check(classifier, runs[0])
+    checks = [softmax, _randomized_check(spread)]
+    masked = True
+    if differentiable:
+        dead, flat = _zero_share(margin), _zero_share(entropy)
+        masked = dead > HIDDEN
+        checks.append(ok("not-differentiable", None, "gradients reach the pixels"))
+        checks.append(_zero_gradient_check(dead))
+        checks.append(_saturation_check(flat, dead, softmax.verdict == "warn"))
+    else:
+        checks.append(
             warn(
                 "not-differentiable",
                 None,
@@ -144,35 +139,8 @@ def anatomy(classifier: Classifier, images: Tensor, criterion: Criterion, right:
                 "weak; attack an approximation of the layer that cuts it",
             )
         )
-        masked = True
-    else:
-        found.append(ok("not-differentiable", None, "gradients reach the pixels"))
-        dead, flat = _zero_share(margin), _zero_share(entropy)
-        masked = dead > HIDDEN
-        if masked:
-            found.append(
-                warn(
-                    "zero-gradient",
-                    dead,
-                    f"{dead:.0%} of the images have no gradient at all: gradient attacks cannot "
-                    "move there",
-                )
-            )
-        else:
-            found.append(ok("zero-gradient", dead, "margins have gradients"))
-        if flat > max(dead, HIDDEN) and not softmax:
-            found.append(
-                warn(
-                    "saturated-logits",
-                    flat,
-                    f"cross-entropy has no gradient for {flat:.0%} of the images: logits are so "
-                    "large that softmax saturates; attacks follow the margin there",
-                )
-            )
-        else:
-            found.append(ok("saturated-logits", flat, "cross-entropy has gradients"))
     return Anatomy(
-        checks=tuple(found),
+        checks=tuple(checks),
         differentiable=differentiable,
         deterministic=spread <= RANDOM,
         masked=masked,
@@ -266,11 +234,11 @@ def random_noise(setting: Setting, robust: Tensor, draws: int = 20) -> tuple[Che
 
 
 def _logits_check(classifier: Classifier, logits: Tensor) -> Check:
-    rows = logits.double()
-    total = rows.sum(dim=1)
+    values = logits.double()
+    total = values.sum(dim=1)
     probable = (
-        bool(((rows >= 0) & (rows <= 1)).all()) and bool(((total - 1).abs() < 1e-3).all())
-        if len(rows) and logits.shape[1] > 1
+        bool(((values >= 0) & (values <= 1)).all()) and bool(((total - 1).abs() < 1e-3).all())
+        if len(values) and logits.shape[1] > 1
         else False
     )
     if probable or "softmax-output" in classifier.flags:
@@ -280,6 +248,38 @@ def _logits_check(classifier: Classifier, logits: Tensor) -> Check:
             "the network returns probabilities, not logits: load it with probabilities=True",
         )
     return ok("softmax-output", None, "the network returns logits")
+
+
+def _randomized_check(spread: float) -> Check:
+    if spread > RANDOM:
+        return warn(
+            "randomized",
+            spread,
+            "the same image gets different logits: single passes prove nothing; "
+            "averaged gradients and votes are used",
+        )
+    return ok("randomized", spread, "the same image gets the same logits")
+
+
+def _zero_gradient_check(dead: float) -> Check:
+    if dead > HIDDEN:
+        return warn(
+            "zero-gradient",
+            dead,
+            f"{dead:.0%} of the images have no gradient at all: gradient attacks cannot move there",
+        )
+    return ok("zero-gradient", dead, "margins have gradients")
+
+
+def _saturation_check(flat: float, dead: float, softmax: bool) -> Check:
+    if flat > max(dead, HIDDEN) and not softmax:
+        return warn(
+            "saturated-logits",
+            flat,
+            f"cross-entropy has no gradient for {flat:.0%} of the images: logits are so "
+            "large that softmax saturates; attacks follow the margin there",
+        )
+    return ok("saturated-logits", flat, "cross-entropy has gradients")
 
 
 def _spread(runs: list[Tensor]) -> float:

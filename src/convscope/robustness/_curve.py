@@ -130,13 +130,7 @@ def curve(
             low[rows] = torch.where(broken, low[rows], middle + 1)
             nearest = torch.minimum(distances[rows], moved)
             distances[rows] = torch.where(success, nearest, distances[rows])
-    if zeros:
-        words = f"zero gradient in {zeros} rows of {len(images)} images over all epsilons"
-        flags.add(Flag("zero-gradient", "warning", zeros, len(images), words))
-    lost = int(unreadable.sum())
-    if lost:
-        words = f"NaN or infinite logits for {lost} of {count} images: not robust from there on"
-        flags.add(Flag("nonfinite", "warning", lost, count, words))
+    flags |= _counted(zeros, int(unreadable.sum()), count)
     last = torch.cat([grid, grid.new_tensor([torch.inf])]).to(images.device)
     smallest = last[high]
     robust = smallest[None, :] > grid.to(images.device)[:, None]
@@ -153,6 +147,18 @@ def curve(
         flags=tuple(sorted(flags, key=str)),
         class_names=classifier.class_names,
     )
+
+
+def _counted(zeros: int, lost: int, count: int) -> set[Flag]:
+    """Flags: rows without a gradient, over all epsilons, and images without finite logits."""
+    flags = set()
+    if zeros:
+        words = f"zero gradient in {zeros} rows of {count} images over all epsilons"
+        flags.add(Flag("zero-gradient", "warning", zeros, count, words))
+    if lost:
+        words = f"NaN or infinite logits for {lost} of {count} images: not robust from there on"
+        flags.add(Flag("nonfinite", "warning", lost, count, words))
+    return flags
 
 
 def _grid(epsilons: Sequence[float], norm: Norm, images: Tensor) -> Tensor:

@@ -87,12 +87,7 @@ def _planned(name: str, settings: Any, generator: Generator) -> Planned:
 
 def _without_gradients(generator: Generator) -> list[Planned]:
     """For networks that have none: the black-box attacks of the standard suite."""
-    found = {name: at_effort(spec.suite, "standard") for name, spec in ATTACKS.specs().items()}
-    return [
-        _planned(name, settings, generator)
-        for name, settings in found.items()
-        if settings is not None and ATTACKS.spec(name).black_box
-    ]
+    return [planned for planned in plan("standard", generator) if planned.black_box]
 
 
 @checked
@@ -214,24 +209,20 @@ def _comparisons(
     if seen.masked or not seen.deterministic:
         why = "says nothing while the network hides its gradients"
         return [_checks.skipped(name, why) for name in COMPARED]
-    found = [tally.weaker_wins()]
     robust_before = tally.robust.clone()
-    found.append(_not_converged(setting, tally, effort))
-    noise, cost = _checks.random_noise(setting, robust_before)
-    found.append(noise)
-    tally.cost += cost
-    found.append(tally.black_box())
-    few = _checks.sampled(tally.right, setting.criterion.labels, _checks.UNBOUNDED)
-    limitless, cost = _checks.unbounded(
-        setting.classifier, setting.images[few], setting.criterion.labels[few]
+    checks = [tally.weaker_wins(), _not_converged(setting, tally, effort)]
+    noise, noise_cost = _checks.random_noise(setting, robust_before)
+    checks += [noise, tally.black_box()]
+    sample = _checks.sampled(tally.right, setting.criterion.labels, _checks.UNBOUNDED)
+    limitless, limitless_cost = _checks.unbounded(
+        setting.classifier, setting.images[sample], setting.criterion.labels[sample]
     )
-    found.append(limitless)
-    tally.cost += cost
     single_step, worst = tally.stages[0].accuracy, float(tally.robust.double().mean())
-    bent, cost = _checks.overfitting(setting, single_step=single_step, worst=worst)
-    found.append(bent)
-    tally.cost += cost
-    return found
+    overfitting, overfitting_cost = _checks.overfitting(
+        setting, single_step=single_step, worst=worst
+    )
+    tally.cost += noise_cost + limitless_cost + overfitting_cost
+    return [*checks, limitless, overfitting]
 
 
 def _not_converged(setting: Setting, tally: _Tally, effort: Effort) -> Check:

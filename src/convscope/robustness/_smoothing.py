@@ -122,8 +122,8 @@ def lower_bound(votes: Tensor, draws: int, alpha: float) -> Tensor:
     from scipy.special import betaincinv
 
     k = votes.double().cpu().numpy()
-    found = betaincinv(k.clip(min=1), draws - k + 1, alpha)
-    return torch.where(votes > 0, torch.from_numpy(found).to(votes.device), 0.0)
+    bound = betaincinv(k.clip(min=1), draws - k + 1, alpha)
+    return torch.where(votes > 0, torch.from_numpy(bound).to(votes.device), 0.0)
 
 
 def _votes(

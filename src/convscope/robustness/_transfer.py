@@ -1,4 +1,4 @@
-"""Transfer between networks, and robustness of adversarial examples to image transformations."""
+"""Adversarial examples shown to other networks, behind defenses and after transformations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from convscope._arguments import checked
 from convscope.attacks import (
@@ -25,8 +26,13 @@ from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.flags import Flag
 from convscope.progress import stage
-from convscope.robustness._results import ModelTransfer, TransformationRobustness
-from convscope.types import Images, Labels
+from convscope.robustness._results import (
+    DefenseComparison,
+    DefenseRow,
+    ModelTransfer,
+    TransformationRobustness,
+)
+from convscope.types import Images, Labels, Norm
 
 
 @checked
@@ -101,27 +107,22 @@ def model_transfer(
     nets = list(classifiers.values())
     if len({net.num_classes for net in nets}) > 1:
         raise UsageError("the networks have different numbers of classes", code="M21")
-    right = []
-    for net in nets:
-        with net.probe() as probe:
-            right.append(is_correct(probe.logits(images), labels))
+    correct = [_correct(net, images, labels)[0] for net in nets]
     rates = torch.zeros(len(nets), len(nets), dtype=torch.float64)
     counts = torch.zeros(len(nets), len(nets), dtype=torch.int64)
-    lost = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    nonfinite = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     epsilon: float | None = None
     norm: str | None = None
-    for i, maker in enumerate(nets):
+    for i, source in enumerate(nets):
         with stage(i / len(nets), (i + 1) / len(nets)):
-            result = run(maker, images, labels, **settings)
+            result = run(source, images, labels, **settings)
         epsilon, norm = result.epsilon, result.norm
-        for j, reader in enumerate(nets):
-            with reader.probe() as probe:
-                logits = probe.logits(result.adversarials)
-            lost |= ~is_finite(logits)
-            task = right[i] & right[j]
-            wrong = ~is_correct(logits, labels) & task
-            counts[i, j] = int(task.sum())
-            rates[i, j] = float(wrong.sum()) / max(int(task.sum()), 1)
+        for j, target in enumerate(nets):
+            still_correct, without_prediction = _correct(target, result.adversarials, labels)
+            nonfinite |= without_prediction
+            both = correct[i] & correct[j]
+            counts[i, j] = int(both.sum())
+            rates[i, j] = float((both & ~still_correct).sum()) / max(int(both.sum()), 1)
     return ModelTransfer(
         names=names,
         attack=attack,
@@ -129,11 +130,86 @@ def model_transfer(
         epsilon=epsilon,
         rates=rates,
         counts=counts,
-        clean=torch.stack([mask.double().mean() for mask in right]),
+        clean=torch.stack([mask.double().mean() for mask in correct]),
         images=len(images),
         flags=_nonfinite(
-            int(lost.sum()), len(images), "of {of} images under attack: counted as not correct"
+            int(nonfinite.sum()), len(images), "of {of} images under attack: counted as not correct"
         ),
+    )
+
+
+@checked
+def compare_defenses(
+    classifier: Classifier,
+    defended: Mapping[str, Classifier],
+    images: Images,
+    labels: Labels,
+    *,
+    epsilon: float,
+    norm: Norm = "linf",
+    attack: str = "apgd",
+    **settings: Any,
+) -> DefenseComparison:
+    """Accuracy of defended networks under transferred and adaptive attacks.
+
+    *Transfer*: adversarials are made for the bare network and then shown to the defended one. Such
+    figures look good and prove nothing, because an attacker can know the defense. *Adaptive*: the
+    attack differentiates the defense, too.
+
+    Args:
+        classifier: The bare network.
+        defended: Name to the same network behind a defense, as `convscope.defenses` makes them.
+        images: ``(batch, channel, height, width)``, pixels in [0, 1].
+        labels: ``(batch,)``, the true classes.
+        epsilon: Radius in pixel units.
+        norm: ``"linf"`` or ``"l2"``.
+        attack: Name in `ATTACKS`.
+        **settings: Further settings of the attack.
+
+    Returns:
+        One row per defense, the bare network first.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+        >>> images, labels = torch.rand(4, 1, 2, 2), torch.tensor([0, 1, 0, 1])
+        >>> comparison = compare_defenses(classifier, {}, images, labels, epsilon=0.1, steps=3)
+        >>> comparison.rows[0].defense
+        'none'
+
+    Source:
+        Athalye, Carlini, Wagner, "Obfuscated Gradients Give a False Sense of Security", ICML 2018.
+    """
+    run = ATTACKS.chosen("attack", attack)
+    settings |= {"epsilon": epsilon, "norm": norm}
+    on_bare = run(classifier, images, labels, **settings)
+    rows: list[DefenseRow] = []
+    flags: list[Flag] = []
+    for name, network in {"none": classifier, **defended}.items():
+        on_defended = on_bare if network is classifier else run(network, images, labels, **settings)
+        clean, nonfinite = _correct(network, images, labels)
+        transfer, nonfinite_transfer = _correct(network, on_bare.adversarials, labels)
+        adaptive, nonfinite_adaptive = _correct(network, on_defended.adversarials, labels)
+        lost = nonfinite | nonfinite_transfer | nonfinite_adaptive | on_defended.unreadable
+        flags += _nonfinite(
+            int(lost.sum()), len(images), "of {of} images: counted as not correct", f"{name}: "
+        )
+        rows.append(
+            DefenseRow(
+                defense=name,
+                clean=_share(clean),
+                transfer=_share(transfer),
+                adaptive=_share(adaptive & ~on_defended.unreadable),
+            )
+        )
+    return DefenseComparison(
+        attack=attack,
+        norm=norm,
+        epsilon=float(epsilon),
+        images=len(images),
+        rows=tuple(rows),
+        flags=tuple(flags),
     )
 
 
@@ -182,21 +258,20 @@ def transformation_robustness(
         **(TRANSFORMED if transformations is None else transformations),
     }
     quantized = result.quantized.to(result.originals.dtype) / 255
-    rows = {"originals": result.originals, "adversarials": quantized}
-    read: dict[str, list[torch.Tensor]] = {name: [] for name in rows}
-    seen_by_network = []
+    of_originals, of_adversarials, transformed = [], [], []
     with classifier.probe() as probe:
+
+        def probabilities(images: Tensor) -> Tensor:
+            logits = probe.logits(images)
+            # NaN marks what is no prediction; see `is_finite`.
+            return logits.softmax(dim=1).where(is_finite(logits)[:, None], torch.nan)
+
         for change in table.values():
-            for name, images in rows.items():
-                seen = change(images)
-                logits = probe.logits(seen)
-                # NaN marks what is no prediction; see `is_finite`.
-                shares = logits.softmax(dim=1).where(is_finite(logits)[:, None], torch.nan)
-                read[name].append(shares)
-                if name == "adversarials":
-                    seen_by_network.append(seen)
-    lost = sum(int(part.isnan().any(dim=1).sum()) for parts in read.values() for part in parts)
-    before, after = torch.stack(read["originals"]), torch.stack(read["adversarials"])
+            of_originals.append(probabilities(change(result.originals)))
+            transformed.append(change(quantized))
+            of_adversarials.append(probabilities(transformed[-1]))
+    before, after = torch.stack(of_originals), torch.stack(of_adversarials)
+    lost = sum(int(shares.isnan().any(dim=2).sum()) for shares in (before, after))
     target_or_label = result.labels if result.targets is None else result.targets
     return TransformationRobustness(
         names=tuple(table),
@@ -210,24 +285,35 @@ def transformation_robustness(
         adversarials_probabilities=after.amax(2),
         label_probabilities=_of(after, result.labels),
         target_probabilities=_of(after, target_or_label),
-        transformed=torch.stack(seen_by_network),
+        transformed=torch.stack(transformed),
         class_names=classifier.class_names,
         flags=_nonfinite(lost, before[..., 0].numel() * 2, "transformed images: not adversarial"),
     )
 
 
-def _nonfinite(count: int, of: int, words: str) -> tuple[Flag, ...]:
+def _correct(classifier: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Images predicted as their labels, and images without a prediction."""
+    with classifier.probe() as probe:
+        logits = probe.logits(images)
+    return is_correct(logits, labels), ~is_finite(logits)
+
+
+def _share(mask: Tensor) -> float:
+    return float(mask.double().mean()) if len(mask) else float("nan")
+
+
+def _nonfinite(count: int, of: int, words: str, before: str = "") -> tuple[Flag, ...]:
     """A flag if the network returned NaN or infinity for some images."""
     if not count:
         return ()
-    text = f"NaN or infinite logits for {count} {words.format(of=of)}"
+    text = f"{before}NaN or infinite logits for {count} {words.format(of=of)}"
     return (Flag("nonfinite", "warning", count, of, text),)
 
 
-def _of(probabilities: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+def _of(probabilities: Tensor, classes: Tensor) -> Tensor:
     index = classes.expand(len(probabilities), -1)[..., None]
     return probabilities.gather(2, index)[..., 0]
 
 
-def _unchanged(images: torch.Tensor) -> torch.Tensor:
+def _unchanged(images: Tensor) -> Tensor:
     return images

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING
 from convscope._registry import Registry, Spec, lazy
 
 if TYPE_CHECKING:
-    from convscope.visualizations._images import chosen_recipe, class_images, neuron_images
-    from convscope.visualizations._maximize import nearest
+    from convscope.visualizations._images import (
+        chosen_recipe,
+        class_images,
+        nearest,
+        neuron_images,
+    )
     from convscope.visualizations._priors import fourier, pca, spectrum, stationarity
     from convscope.visualizations._problem import Recipe
     from convscope.visualizations._recipes import (
@@ -129,8 +133,7 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "_images": "chosen_recipe class_images neuron_images",
-            "_maximize": "nearest",
+            "_images": "chosen_recipe class_images nearest neuron_images",
             "_priors": "fourier pca spectrum stationarity",
             "_problem": "Recipe",
             "_recipes": "Jitter gaussian_gradient l2_blur noise_adam zero_l2",

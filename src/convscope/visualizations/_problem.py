@@ -39,12 +39,7 @@ class MaximizationProblem:
 
     def values(self, images: Images) -> Tensor:
         """Activation of each image's own unit, ``(unit,)``."""
-        stop_at = self.units.stop_at
-        outputs = (
-            self.probe.logits(images)
-            if stop_at is None
-            else self.probe.activations(stop_at, images)
-        )
+        outputs = _outputs(self.probe, self.units, images)
         return self.units.own_activation(outputs, torch.arange(len(images), device=images.device))
 
     def noise(self, mean: float, std: float) -> Images:
@@ -94,14 +89,16 @@ def unit_activations(probe: Probe, units: UnitSelection, images: Images) -> Tens
     """Activation of every unit for every image, ``(batch, unit)``, in bounded memory."""
     parts = []
     for start in range(0, len(images), 256):
-        chunk = images[start : start + 256]
-        outputs = (
-            probe.logits(chunk)
-            if units.stop_at is None
-            else probe.activations(units.stop_at, chunk)
-        )
+        outputs = _outputs(probe, units, images[start : start + 256])
         parts.append(units.activations_of(outputs))
     return torch.cat(parts)
+
+
+def _outputs(probe: Probe, units: UnitSelection, images: Images) -> Tensor:
+    """What the layer of the units returns."""
+    if units.stop_at is None:
+        return probe.logits(images)
+    return probe.activations(units.stop_at, images)
 
 
 Decode = Callable[[Tensor], Tensor]

@@ -159,23 +159,23 @@ class Visualization:
 
     def diagnostics(self) -> tuple[str, ...]:
         """The flags that follow from the images and their history."""
-        count, found = len(self.units), []
+        count, flags = len(self.units), []
         rise, lost = ascents(self.history)
         fell = (rise > 0) & (lost > FELL * rise)
         if bool(fell.any()):
             under = int((lost > rise)[fell].sum())
-            found.append(
+            flags.append(
                 f"the objective of {int(fell.sum())} of {count} units fell after its best step"
                 + (f", of {under} below its start" if under else "")
                 + ": the image of the best step is shown"
             )
         flat = int((~(rise > 0)).sum())
         if flat:
-            found.append(f"the objective of {flat} of {count} units never rose above its start")
+            flags.append(f"the objective of {flat} of {count} units never rose above its start")
         right = self.predicted_as_intended
         if right is not None and not bool(right.all()):
-            found.append(
+            flags.append(
                 f"{int((~right).sum())} of {count} images are not predicted as the class they were "
                 "optimized for"
             )
-        return tuple(found)
+        return tuple(flags)

@@ -120,7 +120,7 @@ def _channels_of(layers: tuple[LayerInfo, ...], name: str) -> LayerInfo:
 def _numbers(which: str, count: int, spec: str) -> list[int]:
     if not which:
         return list(range(count))
-    found: list[int] = []
+    channels: list[int] = []
     for part in which.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
@@ -135,15 +135,15 @@ def _numbers(which: str, count: int, spec: str) -> list[int]:
                 code="U05",
                 expected=f"the smaller number first: {last}-{first}",
             )
-        found.extend(range(int(first), int(last or first) + 1))
-    wrong = [number for number in found if number >= count]
-    if wrong or not found:
+        channels.extend(range(int(first), int(last or first) + 1))
+    wrong = [number for number in channels if number >= count]
+    if wrong or not channels:
         raise UsageError(
             f"no unit {wrong[0] if wrong else which} in {spec!r}",
             code="U05",
             expected=f"0 to {count - 1}",
         )
-    return found
+    return channels
 
 
 def _position(at: str | tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int] | None:
