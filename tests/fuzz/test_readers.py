@@ -21,10 +21,10 @@ from PIL import Image
 from convscope import results, scratch
 from convscope.data import open_dataset
 from convscope.data._cifar10 import read_binary, read_python
+from convscope.data._file import read_members
 from convscope.data._idx import read_idx
 from convscope.data._image import read_pixels
-from convscope.data._pet_files import read_lists
-from convscope.data._tar import read_members
+from convscope.data._pets import read_lists
 from convscope.errors import ConvscopeError
 from convscope.explanations import Explanation
 from convscope.files import MODEL_CONFIG, read_json_table
