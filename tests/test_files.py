@@ -27,7 +27,7 @@ from convscope.errors import (
 from convscope.models import build, load, save_model
 from convscope.reports import render
 from convscope.training import read_history, read_settings
-from tests.fuzz.test_readers import small_run
+from tests.fuzz.damage import small_run
 from tests.reports.conftest import full_report
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and devices of Unix")

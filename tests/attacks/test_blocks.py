@@ -5,7 +5,6 @@ import inspect
 import pytest
 import torch
 
-from convscope import robustness
 from convscope.attacks import ATTACKS, AttackResult, _blocks, apgd, pgd, random_rotations
 from convscope.errors import UsageError
 from tests.contracts.test_attacks import settings_for
@@ -18,17 +17,7 @@ EACH = ("originals", "adversarials", "quantized", "labels", "logits_before", "lo
 def small_blocks(monkeypatch):
     """Blocks of three rows."""
 
-    def shrink(rows=3):
-        monkeypatch.setattr(_blocks, "block_rows", lambda shape: rows)
-        monkeypatch.setattr(robustness._evaluate, "block_rows", lambda shape: rows)
-        monkeypatch.setattr(robustness._curve, "block_rows", lambda shape: rows)
-        monkeypatch.setattr(robustness._checks, "block_rows", lambda shape: rows)
-
-    import convscope.robustness._checks
-    import convscope.robustness._curve
-    import convscope.robustness._evaluate  # noqa: F401
-
-    return shrink
+    return lambda: monkeypatch.setattr(_blocks, "block_rows", lambda shape: 3)
 
 
 def same(whole: AttackResult, cut: AttackResult):
@@ -101,33 +90,6 @@ def test_a_wrong_label_in_the_last_block_is_refused_before_the_first(case, small
         pgd(classifier, images, labels.index_fill(0, torch.tensor([6]), 9))
     handle.remove()
     assert caught.value.code == "U08" and not ran
-
-
-@pytest.mark.parametrize("attack", ["square", "pgd"])
-def test_the_curve_does_not_depend_on_blocks(digits, small_blocks, attack):
-    classifier, images, labels = digits
-    settings = {"attack": attack, "epsilons": [0.05, 0.1, 0.2]}
-    settings |= {"queries": 20} if attack == "square" else {"steps": 5}
-    whole = robustness.curve(classifier, images[:20], labels[:20], **settings)
-    small_blocks(7)
-    cut = robustness.curve(classifier, images[:20], labels[:20], **settings)
-    assert torch.equal(whole.smallest, cut.smallest)
-    assert torch.equal(whole.accuracies, cut.accuracies)
-
-
-def test_the_judge_does_not_depend_on_blocks(digits, small_blocks):
-    classifier, images, labels = digits
-    whole = robustness.evaluate(classifier, images[:20], labels[:20], epsilon=0.05, effort="quick")
-    small_blocks(7)
-    cut = robustness.evaluate(classifier, images[:20], labels[:20], epsilon=0.05, effort="quick")
-    assert torch.equal(whole.broken_by, cut.broken_by)
-    assert torch.allclose(whole.adversarials, cut.adversarials, atol=1e-5)
-    assert [(r.attacked, r.broken, r.robust) for r in whole.suite] == [
-        (r.attacked, r.broken, r.robust) for r in cut.suite
-    ]
-    assert [(c.name, c.verdict, c.number) for c in whole.checks] == [
-        (c.name, c.verdict, pytest.approx(c.number)) for c in cut.checks
-    ]
 
 
 def test_no_ascent_holds_more_rows_than_a_block(monkeypatch):

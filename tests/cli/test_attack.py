@@ -1,5 +1,6 @@
 """``convscope attack`` as typed."""
 
+import inspect
 import json
 
 import numpy as np
@@ -11,7 +12,7 @@ from convscope import results
 from convscope.attacks import ATTACKS, AttackResult
 from convscope.cli import main
 from convscope.cli._setting_values import read_settings
-from convscope.cli._settings import settings_of
+from convscope.cli._settings import meanings_in, settings_of
 from convscope.data import open_dataset
 from convscope.errors import UsageError
 from convscope.models import build, load, save_model
@@ -246,3 +247,10 @@ def test_a_prediction_is_no_true_class(model, tmp_path, capsys):
     assert main(["attack", "fgsm", model, "digits:test/0", "--out",
                  str(tmp_path / "known")]) == 0  # fmt: skip
     assert "true" in (tmp_path / "known" / "images.csv").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+def test_help_has_a_meaning_for_every_parameter(attack):
+    meanings = meanings_in(inspect.getdoc(attack))
+    missing = [name for name in inspect.signature(attack).parameters if not meanings.get(name)]
+    assert not missing, f"undocumented: {missing}"

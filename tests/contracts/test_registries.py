@@ -9,13 +9,11 @@ import torch
 from torch import nn
 
 from convscope._registry import Effort
-from convscope.attacks import ATTACKS, SHARED, AttackSpec, at_effort, pgd
+from convscope.attacks import ATTACKS, SHARED, AttackSpec, at_effort
 from convscope.classifier import Classifier
 from convscope.cli import main
-from convscope.reports import Report, Section
 from convscope.robustness import evaluate
-from convscope.studies._context import Audit
-from convscope.studies._fooling import fooling, planned
+from tests.contracts.run_time import Few, with_my_attack
 
 EFFORTS = typing.get_args(Effort)
 SPECS = {**ATTACKS.specs(), **SHARED.specs()}
@@ -31,7 +29,6 @@ def test_an_attack_is_in_an_audit_or_says_why_not(name):
     spec = SPECS[name]
     assert bool(spec.audit) is not bool(spec.no_audit), "one of both"
     assert not spec.no_audit or spec.no_audit.endswith(".")
-    assert any(name in planned(effort) for effort in EFFORTS) is bool(spec.audit)
 
 
 @each_attack
@@ -82,59 +79,7 @@ def test_the_passes_of_a_record_are_those_of_an_image_that_withstands(name):
     assert SPECS[name].black_box is (found.cost.backwards == 0)
 
 
-@pytest.fixture
-def mine():
-    """An attack of somebody else: a plain function, registered at run time."""
-
-    def my_attack(
-        classifier, images, labels, *, epsilon: float = 0.1, norm: str = "linf", strength: int = 3
-    ):
-        """Do what nobody has done.
-
-        Args:
-            classifier: The network.
-            images: Images.
-            labels: Labels.
-            epsilon: Radius.
-            norm: Of the radius.
-            strength: How hard it tries.
-        """
-        return pgd(classifier, images, labels, epsilon=epsilon, norm=norm, steps=strength)
-
-    ATTACKS["my-attack"] = my_attack
-    yield my_attack
-    del ATTACKS["my-attack"]
-
-
-class Few:
-    """What the section on attacks asks of an audit, for a network that is not trained."""
-
-    def __init__(self, effort):
-        layer = nn.Linear(16, 3)
-        layer.weight.data = torch.randn(3, 16, generator=torch.Generator().manual_seed(0))
-        self.classifier = Classifier.wrap(nn.Sequential(nn.Flatten(), layer), input_shape=(1, 4, 4))
-        self.images = torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(1))
-        self.labels = self.classifier.predict(self.images, top=1).labels[:, 0]
-        self.effort, self.epsilon, self.scale = effort, 0.1, 3.0
-        self.report = Report(title="a test")
-        self.attacked_rows = torch.arange(4)
-        self.test = self
-        self.shown = (self.images, self.labels)
-
-    def to_float(self, rows):
-        return self.images[rows]
-
-
-def test_an_attack_registered_at_run_time_is_in_the_audit_with_its_defaults(mine):
-    assert planned("quick")["my-attack"] == {}
-    spec = ATTACKS.spec("my-attack")
-    assert spec.kind == "bounded" and spec.about == "Do what nobody has done."
-    audit = Few("quick")
-    section = Section("fooling", "Attacks")
-    fooling(typing.cast(Audit, audit), section)
-    (table,) = [block for block in section.blocks if block["type"] == "table"]
-    assert len(table["rows"]) == len(planned("quick")) and "my-attack" in planned("quick")
-    assert [row[0] for row in table["rows"]].count("pgd") == 2  # pgd itself, and what calls it
+mine = pytest.fixture(with_my_attack)
 
 
 def test_an_attack_registered_at_run_time_is_on_the_command_line(mine, capsys):
@@ -150,18 +95,6 @@ def test_an_attack_registered_at_run_time_is_on_the_command_line(mine, capsys):
     assert json.loads(capsys.readouterr().out)["settings"]["steps"] == 2
     assert main([*words[:4], "--strengt", "2"]) == 2
     assert "did you mean strength" in capsys.readouterr().err
-
-
-def test_an_attack_that_needs_a_target_is_in_no_audit_and_says_why(mine):
-    def other(classifier, images, labels, *, targets):
-        """Go somewhere."""
-
-    ATTACKS["other"] = other
-    try:
-        spec = ATTACKS.spec("other")
-        assert spec.needs_target and spec.no_audit and "other" not in planned("full")
-    finally:
-        del ATTACKS["other"]
 
 
 def test_an_attack_with_a_record_takes_part_in_the_suite(mine):

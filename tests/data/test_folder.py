@@ -348,7 +348,7 @@ def test_a_folder_that_may_not_be_listed(image_folder, refused, monkeypatch):
             raise PermissionError(13, "Permission denied")
         return original(path)
 
-    monkeypatch.setattr("convscope.data._tree.os.scandir", scandir)
+    monkeypatch.setattr("convscope.data._layouts.os.scandir", scandir)
     refused("I23", ResourceError, open_folder, image_folder)
 
 

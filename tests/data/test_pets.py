@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from convscope.data import download, export_data, open_dataset, status
-from convscope.data._pet_files import BACKGROUND, BORDER, PET
+from convscope.data._pets import BACKGROUND, BORDER, PET
 from convscope.errors import DataError, ResourceError, UsageError
 
 SHAPE = (3, 32, 32)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convscope.data._tar import MOST_ENTRIES, read_members
+from convscope.data._file import MOST_ENTRIES, read_members
 from convscope.errors import DataError
 
 WHERE = "cifar-10-binary.tar.gz"

@@ -1,4 +1,4 @@
-"""Colors of maps of photographs, and lines around filters."""
+"""Colors of maps of photographs, lines around filters, and colors on dark pages."""
 
 from dataclasses import replace
 
@@ -9,6 +9,8 @@ import torch
 from convscope import figures
 from convscope.classifier import Classifier
 from convscope.explanations import Explanation, filters
+from convscope.figures._theme import DARK
+from tests.reports.conftest import dark_colors, style_sheet
 
 
 def photo_map(side=112):
@@ -90,3 +92,12 @@ def test_colors_belong_to_the_method_whatever_the_values_are(signed):
     assert figures.strength(result, 0).startswith("±" if signed else "0 to ")
     other = figures.explanation_tile(replace(result, signed=not signed), 0)
     assert (tile != other).any()
+
+
+def test_colors_adapt_to_dark_pages():
+    """Figures and reports know nothing of each other; the colors are their contract."""
+    css = style_sheet()
+    for light, dark in DARK.items():
+        for role in ("fill", "stroke"):
+            assert f'[{role}="{light}"]{{{role}:{dark}}}' in css
+    assert dark_colors() == set(DARK)

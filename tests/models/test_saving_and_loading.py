@@ -129,7 +129,7 @@ def test_saving_only_reads_the_module(tmp_path):
 @pytest.mark.parametrize("survived", range(4))
 def test_a_stop_at_any_point_leaves_a_folder_that_loads(survived, tmp_path, monkeypatch):
     """Four acts: write both, rename both. Whichever is the last, old or new loads whole."""
-    from convscope.models import _saving
+    from convscope.models import _weights
 
     folder = tmp_path / "run"
     old = save(folder, seed=1)
@@ -144,8 +144,8 @@ def test_a_stop_at_any_point_leaves_a_folder_that_loads(survived, tmp_path, monk
 
         return maybe
 
-    monkeypatch.setattr(_saving, "write_durably", stop_after(_saving.write_durably))
-    monkeypatch.setattr(_saving, "replace_durably", stop_after(_saving.replace_durably))
+    monkeypatch.setattr(_weights, "write_durably", stop_after(_weights.write_durably))
+    monkeypatch.setattr(_weights, "replace_durably", stop_after(_weights.replace_durably))
     with pytest.raises(KeyboardInterrupt):
         save(folder, seed=2)
     monkeypatch.undo()
@@ -157,12 +157,12 @@ def test_a_stop_at_any_point_leaves_a_folder_that_loads(survived, tmp_path, monk
 
 
 def test_a_stop_during_the_first_save_leaves_no_model(tmp_path, monkeypatch):
-    from convscope.models import _saving
+    from convscope.models import _weights
 
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_saving, "replace_durably", stop)
+    monkeypatch.setattr(_weights, "replace_durably", stop)
     with pytest.raises(KeyboardInterrupt):
         save(tmp_path / "run")
     with pytest.raises(CheckpointError, match=r"no config\.json"):
@@ -458,11 +458,17 @@ def test_a_network_without_shipped_weights_says_how_to_train_it():
         load(missing)
 
 
-def test_shipped_weights_load(monkeypatch, tmp_path):
-    from convscope.models import _shipped
+def ship_from(folder, monkeypatch):
+    """Let `folder` be the one whose weights come with the package."""
+    from convscope.models import _load, _registry, _weights
 
-    monkeypatch.setattr(_shipped, "weights_folder", lambda: tmp_path)
-    assert _shipped.shipped() == ()
+    for module in (_load, _registry, _weights):
+        monkeypatch.setattr(module, "weights_folder", lambda: folder)
+
+
+def test_shipped_weights_load(monkeypatch, tmp_path):
+    ship_from(tmp_path, monkeypatch)
+    assert shipped() == ()
     net = save(tmp_path / "run", seed=9)
     save_model(
         tmp_path,
@@ -472,22 +478,22 @@ def test_shipped_weights_load(monkeypatch, tmp_path):
         input_shape=(1, 28, 28),
         name="mnist-conv1",
     )
-    assert _shipped.shipped() == ("mnist-conv1",)
+    assert shipped() == ("mnist-conv1",)
     assert torch.equal(load("mnist-conv1").module.fc1.weight, net.fc1.weight)
 
 
 def test_shipping_takes_a_run_as_it_is(monkeypatch, tmp_path):
-    from convscope.models import _shipped
+    from convscope.models._weights import ship
 
-    monkeypatch.setattr(_shipped, "weights_folder", lambda: tmp_path / "weights")
+    ship_from(tmp_path / "weights", monkeypatch)
     net = save(tmp_path / "run", seed=9, mean=[0.13], std=[0.31])
-    _shipped.ship(tmp_path / "run", source="two epochs, 98.6 % on the test images")
+    ship(tmp_path / "run", source="two epochs, 98.6 % on the test images")
     classifier = load("mnist-conv1")
     assert torch.equal(classifier.module.fc1.weight, net.fc1.weight.half().float())
     assert classifier.mean == (0.13,) and "98.6 %" in classifier.source
     save(tmp_path / "odd", change=lambda net: net.fc1.weight.zero_())
     with pytest.raises(CheckpointError, match="all zero"):
-        _shipped.ship(tmp_path / "odd", source="")
+        ship(tmp_path / "odd", source="")
 
 
 @pytest.mark.parametrize("name", shipped())

@@ -1,6 +1,8 @@
 """Report folders small enough to read."""
 
 import io
+import re
+from importlib import resources
 
 import pytest
 from PIL import Image
@@ -17,6 +19,17 @@ def png(level=128, size=(4, 4), **more):
     out = io.BytesIO()
     Image.new("L", size, level).save(out, format="PNG", **more)
     return out.getvalue()
+
+
+def style_sheet():
+    """The style sheet of reports."""
+    return (resources.files("convscope.reports") / "report.css").read_text()
+
+
+def dark_colors():
+    """Colors of lines and areas in figures that the style sheet replaces on dark pages."""
+    rule = r'\[fill="(#\w+)"\]\{fill:#\w+\}\[stroke="\1"\]\{stroke:#\w+\}'
+    return set(re.findall(rule, style_sheet()))
 
 
 def full_report(text="plain"):

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from convscope.data._augment import draw as draw_augmentation
     from convscope.data._classes import (
         ClassMatch,
-        about_class,
         absent_sentence,
-        class_number,
         match_classes,
         match_dataset,
     )
@@ -30,8 +28,8 @@ if TYPE_CHECKING:
     from convscope.data._file import check_memory
     from convscope.data._folder import open_folder
     from convscope.data._image import ImageNotice, read_image
-    from convscope.data._sample import sample_rows
-    from convscope.data._select import Selection, select_images
+    from convscope.data._names import about_class, class_number
+    from convscope.data._select import Selection, sample_rows, select_images
     from convscope.data._shapes import DIFFICULTIES, Difficulty, Scenes, open_shapes, shape_scenes
     from convscope.data._store import Status, download, export_data, import_data, status
     from convscope.types import TakesImages
@@ -86,14 +84,13 @@ if not TYPE_CHECKING:
         {
             "_augment": "apply:apply_augmentation augment Augmentation draw:draw_augmentation "
             "Draws",
-            "_classes": "about_class absent_sentence class_number ClassMatch match_classes "
-            "match_dataset",
+            "_classes": "absent_sentence ClassMatch match_classes match_dataset",
             "_dataset": "check_images Dataset Split",
             "_file": "check_memory",
             "_folder": "open_folder",
             "_image": "ImageNotice read_image",
-            "_sample": "sample_rows",
-            "_select": "select_images Selection TakesImages",
+            "_names": "about_class class_number",
+            "_select": "sample_rows select_images Selection TakesImages",
             "_shapes": "DIFFICULTIES Difficulty open_shapes Scenes shape_scenes",
             "_store": "download export_data import_data Status status",
         },

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convscope.data._download import absent, data_folder, fetch_all
-from convscope.data._file import read_file
+from convscope.data._file import read_file, read_members
 from convscope.data._registry import Download, Found
-from convscope.data._tar import read_members
 from convscope.errors import DataError
 
 if TYPE_CHECKING:

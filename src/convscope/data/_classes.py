@@ -6,8 +6,7 @@ network whose class 0 is the background. What cannot be matched is left out and 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,16 +15,14 @@ from torch import Tensor
 
 from convscope.data._dataset import Dataset, Split
 from convscope.data._names import (
-    IMAGENET_CLASSES,
     PLACEHOLDER,
-    imagenet_classes,
+    ClassIndex,
     imagenet_offset,
-    plain,
+    listed,
     spaced,
     unnamed,
-    wordnet,
 )
-from convscope.errors import DataError, UsageError, choose
+from convscope.errors import DataError
 from convscope.types import TakesImages
 
 How = Literal["equal", "name", "order"]
@@ -99,25 +96,25 @@ def match_classes(data: Sequence[str], network: Sequence[str], *, where: object 
 
     Example:
         >>> names = ["background", "bell pepper, capsicum", "crane", "crane"]
-        >>> found = match_classes(["Bell_pepper", "capsicum", "crane", "dog"], names)
-        >>> found.numbers
+        >>> match = match_classes(["Bell_pepper", "capsicum", "crane", "dog"], names)
+        >>> match.numbers
         (1, 1, None, None)
-        >>> found.left_out
+        >>> match.left_out
         (('crane', 'classes 2 and 3 of the network have that name'), ('dog', 'no such class'))
     """
     if tuple(data) == tuple(network):
         return ClassMatch(numbers=tuple(range(len(data))), how="equal")
     if unnamed(network) or unnamed(data):
         return _in_order(data, network, where)
-    index = _Index(network)
+    index = ClassIndex(network)
     numbers: list[int | None] = []
     left_out = []
     whole = frozenset(map(spaced, data))
     for name in data:
-        found = index.find(name, whole)
-        numbers.append(found[0] if len(found) == 1 else None)
-        if len(found) != 1:
-            left_out.append((name, _why(found, name)))
+        candidates = index.find(name, whole)
+        numbers.append(candidates[0] if len(candidates) == 1 else None)
+        if len(candidates) != 1:
+            left_out.append((name, _why(candidates, name)))
     if not any(number is not None for number in numbers):
         raise _nothing(data, network, where, left_out)
     return ClassMatch(
@@ -187,130 +184,6 @@ def _names_for(data: Sequence[str], network: Sequence[str], match: ClassMatch) -
     return tuple(names)
 
 
-def class_number(text: str, names: Sequence[str], *, what: str = "class") -> int:
-    """The class that a user means by a name, a synonym or a number.
-
-    Args:
-        text: What was typed; a name wins over a number.
-        names: One per class.
-        what: For the error text.
-
-    Raises:
-        UsageError: U08 if there is none, or if several have this name.
-
-    Example:
-        >>> class_number("Capsicum", ["background", "bell pepper, capsicum"])
-        1
-        >>> class_number("0", ["cat", "dog"])
-        0
-    """
-    signed = re.fullmatch(r"\s*[+-]?\d+\s*", text) is not None
-    found = _Index(names).exact.get(spaced(text), []) if signed else _Index(names).find(text)
-    if len(found) == 1:
-        return found[0]
-    if len(found) > 1:
-        raise UsageError(
-            f"{len(found)} classes are called {text!r}: {_listed(found)}",
-            code="U08",
-            hint="give the class by its number",
-        )
-    number = text.strip()
-    if number.isascii() and number.isdigit() and len(number) < 10 and int(number) < len(names):
-        return int(number)
-    if number.lstrip("-").isdigit():
-        raise UsageError(f"no {what} {text}", code="U08", expected=f"0 to {len(names) - 1}")
-    return list(names).index(choose(what, text, names, code="U08"))
-
-
-def about_class(number: int, names: Sequence[str], *, typed: str = "") -> tuple[str, str]:
-    """A class for people: its number with its name, and a warning if a number may mislead.
-
-    Args:
-        number: Of the network.
-        names: One per class.
-        typed: What the user typed, if it was this number.
-
-    Example:
-        >>> about_class(1, ["cat", "dog"])
-        ("1 'dog'", '')
-    """
-    shown = f"{number} {names[number]!r}"
-    offset = imagenet_offset(names)
-    if typed.strip() != str(number) or not offset or number >= IMAGENET_CLASSES:
-        return shown, ""
-    meant = imagenet_classes()[number][1]
-    return shown, (
-        f"this network counts from 0 = {names[0]!r}, so its class {number} is {names[number]!r}; "
-        f"ImageNet's own class {number}, {meant!r}, is class {number + offset} here"
-    )
-
-
-class _Index:
-    """Every way to call a class of the network."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = tuple(names)
-        self.exact: dict[str, list[int]] = {}
-        self.first: dict[str, list[int]] = {}
-        self.synonyms: dict[str, list[int]] = {}
-        self.loose_first: dict[str, list[int]] = {}
-        self.loose: dict[str, list[int]] = {}
-        self.identities: dict[str, list[int]] = {}
-        for number, name in enumerate(names):
-            parts = [spaced(part) for part in name.split(",")]
-            self._add(self.exact, {spaced(name)}, number)
-            self._add(self.first, {parts[0]}, number)
-            self._add(self.synonyms, set(parts), number)
-            self._add(self.loose_first, {plain(name), plain(parts[0])}, number)
-            self._add(self.loose, {plain(part) for part in parts}, number)
-            self._add(self.identities, set(wordnet(name)[:1]), number)
-        offset = imagenet_offset(names)
-        if offset is not None and not self.identities:
-            for number, (identity, _) in enumerate(imagenet_classes(), offset):
-                self.identities[identity] = [number]
-
-    @staticmethod
-    def _add(table: dict[str, list[int]], keys: set[str], number: int) -> None:
-        for key in keys - {""}:
-            table.setdefault(key, []).append(number)
-
-    def find(self, name: str, whole: frozenset[str] = frozenset()) -> list[int]:
-        """The classes that answer to `name`, at the first level where any does.
-
-        A whole name that is also the first word of another class is not clear ("maillot" beside
-        "maillot, tank suit"), unless the data have that other class under its whole name (`whole`
-        are the names of the data; empty: this one alone is asked for).
-        """
-        identity = wordnet(name)
-        for table, key in self._levels(name, identity):
-            if key not in table:
-                continue
-            found = table[key]
-            if table is self.exact and whole:
-                rivals = set(self.first.get(key, [])) - set(found)
-                found = [*found, *sorted(n for n in rivals if spaced(self.names[n]) not in whole)]
-            return found
-        return []
-
-    def _levels(
-        self, name: str, identity: tuple[str, ...]
-    ) -> Iterator[tuple[dict[str, list[int]], str]]:
-        yield self.exact, spaced(name)
-        if identity:
-            yield self.identities, identity[0]
-            words = list(identity[1:])
-            if not self.identities:  # other classes: then the id is worth its word
-                words += [word for known, word in imagenet_classes() if known == identity[0]]
-        else:
-            words = [name]
-        for word in words:
-            yield self.exact, spaced(word)
-            yield self.first, spaced(word)
-            yield self.synonyms, spaced(word)
-            yield self.loose_first, plain(word)
-            yield self.loose, plain(word)
-
-
 def _in_order(data: Sequence[str], network: Sequence[str], where: object) -> ClassMatch:
     """One side has no names: numbers as names, or as many classes on both sides."""
     numbered = [PLACEHOLDER.fullmatch(name) for name in data]
@@ -337,14 +210,10 @@ def _in_order(data: Sequence[str], network: Sequence[str], where: object) -> Cla
     )
 
 
-def _why(found: list[int], name: str) -> str:
-    if found:
-        return f"classes {_listed(found)} of the network have that name"
+def _why(candidates: list[int], name: str) -> str:
+    if candidates:
+        return f"classes {listed(candidates)} of the network have that name"
     return "a number is no name" if name.isdigit() else "no such class"
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return " and ".join(map(str, numbers[:3])) + (", ..." if len(numbers) > 3 else "")
 
 
 def _sentences(

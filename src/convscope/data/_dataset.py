@@ -225,8 +225,8 @@ class Dataset:
         """
         known = {split.name: split for split in self.splits}
         chosen = choose("split", name, [*known, "all"])
-        found = _joined(self.splits) if chosen == "all" else known[chosen]
-        if not len(found):
+        images = _joined(self.splits) if chosen == "all" else known[chosen]
+        if not len(images):
             sizes = ", ".join(f"{split.name} {len(split):,}" for split in self.splits)
             raise DataError(
                 f"the {chosen} split has no images",
@@ -235,7 +235,7 @@ class Dataset:
                 expected=f"one of: {sizes}",
                 hint="--split all takes every image",
             )
-        return found
+        return images
 
     def split_to_judge(self, source: str = "") -> tuple[str, str]:
         """The split on which a classifier is judged unless somebody says otherwise.
@@ -412,10 +412,10 @@ def content_warnings(train: Split, validation: Split, test: Split) -> tuple[str,
     Returns:
         Sentences; none for ordinary data.
     """
-    found = []
+    warnings = []
     for split in (train, validation, test):
         if len(split) and int(split.labels.min()) == int(split.labels.max()):
-            found.append(
+            warnings.append(
                 f"D11: all {len(split)} labels of the {split.name} split are class "
                 f"{int(split.labels[0])}"
             )
@@ -423,15 +423,17 @@ def content_warnings(train: Split, validation: Split, test: Split) -> tuple[str,
     for split in (validation, test):
         shared = sum(digest in known for digest in _digest_list(split))
         if shared:
-            found.append(
+            warnings.append(
                 f"D25: {shared} of {len(split)} {split.name} images are also in the training "
                 "split, pixel for pixel: scores on them are too good"
             )
     both = _digests(validation)
     shared = sum(digest in both for digest in _digest_list(test))
     if shared:
-        found.append(f"D25: {shared} of {len(test)} test images are also in the validation split")
-    return tuple(found)
+        warnings.append(
+            f"D25: {shared} of {len(test)} test images are also in the validation split"
+        )
+    return tuple(warnings)
 
 
 def _digests(split: Split) -> set[bytes]:

@@ -127,8 +127,8 @@ def _values() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
     Read from scikit-learn's own file without importing scikit-learn, which would take a second.
     """
-    found = importlib.util.find_spec("sklearn")
-    folder = Path(found.origin).parent if found and found.origin else Path()
+    library = importlib.util.find_spec("sklearn")
+    folder = Path(library.origin).parent if library and library.origin else Path()
     file = folder / "datasets" / "data" / "digits.csv.gz"
     if file.is_file():
         text = gzip.decompress(read_bytes(file, Kind(what="the digits", largest=1 << 22))).decode(

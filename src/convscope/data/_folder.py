@@ -32,9 +32,8 @@ from convscope.data._image import (
     read_header,
     to_tensor,
 )
-from convscope.data._layouts import read_layout
+from convscope.data._layouts import Tree, class_order, read_layout
 from convscope.data._lists import LIST_ENDINGS
-from convscope.data._tree import Tree, class_order
 from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.files import Kind, opened, usable_path
 from convscope.progress import announce
@@ -94,8 +93,8 @@ def take_inventory(folder: Path, *, seed: int = 0) -> Inventory:
     root = folder.parent if folder.is_file() else folder
     notes = [note for tree in trees.values() for note in tree.notes]
     problems = [text for tree in trees.values() for text in tree.problems]
-    found = {name for tree in trees.values() for name, files in tree.classes.items() if files}
-    names = sorted(found, key=class_order)
+    filled = {name for tree in trees.values() for name, files in tree.classes.items() if files}
+    names = sorted(filled, key=class_order)
     if not names:
         raise DataError(
             "no images" + _listed(problems or notes),
@@ -231,10 +230,10 @@ def open_folder(
     """
     folder = usable_path(folder, DataError)
     _refuse_file(folder)
-    found = take_inventory(folder, seed=seed)
+    inventory = take_inventory(folder, seed=seed)
     if check_classes is not None:
-        check_classes(found.class_names)
-    items, problems = found.items, found.problems
+        check_classes(inventory.class_names)
+    items, problems = inventory.items, inventory.problems
     if input_shape is None:
         headers = []
         items, readable = [], items
@@ -273,23 +272,23 @@ def open_folder(
     digest = hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape"))
     return Dataset(
         name=f"folder:{folder}",
-        class_names=found.class_names,
+        class_names=inventory.class_names,
         train=train,
         validation=validation,
         test=test,
-        source=f"{len(kept):,} images of {_times(shape)} in {len(found.class_names)} classes "
+        source=f"{len(kept):,} images of {_times(shape)} in {len(inventory.class_names)} classes "
         f"of {folder.name} ({size / 1e6:,.1f} MB"
         + (f"; {resize}" if resize is not None and resize.output == shape[1:] else "")
         + f"): {len(train):,} for training, {len(validation):,} for validation, {len(test):,} "
         "for testing",
         hashes={"folder": digest.hexdigest()},
         warnings=(
-            *found.notes,
+            *inventory.notes,
             *(f"{note} ({count} images)" for note, count in sorted(notes.items())),
             *content_warnings(train, validation, test),
         ),
         refused=tuple(problems),
-        cut=found.cut,
+        cut=inventory.cut,
     )
 
 

@@ -73,9 +73,9 @@ def inspect_image(data: bytes, *, where: object) -> Structure:
     if not kind:
         if any(start.startswith(data) for start in SIGNATURES.values()):
             raise _cut(where)
-        found = sniff(data)
+        kind = sniff(data)
         raise ImageError(
-            "not an image" + (f"; it looks like {found}" if found else ""),
+            "not an image" + (f"; it looks like {kind}" if kind else ""),
             code="I07",
             where=where,
             expected="PNG, JPEG, GIF, BMP or WebP",

@@ -116,8 +116,8 @@ def read_list(path: Path, images: Sequence[Path], root: Path, beside: Sequence[P
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     table = Path(folder) / "labels.csv"
         ...     _ = table.write_text("file,label\n1.jpg,cat\n2.jpg,dog\n")
-        ...     found = read_list(table, [Path(folder) / "1.jpg"], Path(folder), [])
-        >>> list(found.labels.values()), found.notes
+        ...     listed = read_list(table, [Path(folder) / "1.jpg"], Path(folder), [])
+        >>> list(listed.labels.values()), listed.notes
         (['cat'], ('labels.csv: 1 of 2 listed images is not here',))
     """
     text = read_file(path, limit=LARGEST_LIST, code="D20").data.decode("utf-8-sig", "replace")
@@ -255,9 +255,9 @@ def _named(
     if not all(label.isascii() and label.isdigit() and len(label) < 10 for label in everything):
         return labels, ()
     numbers = [int(label) for label in everything]
-    found = _name_list(beside, path)
-    if found is not None:
-        file, names = found
+    name_list = _name_list(beside, path)
+    if name_list is not None:
+        file, names = name_list
         first = 1 if min(numbers) >= 1 and max(numbers) == len(names) else 0
         if max(numbers) - first < len(names):
             note = f"{path.name}: numbers are lines of {file.name}, counted from {first}"

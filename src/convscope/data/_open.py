@@ -128,13 +128,13 @@ def open_dataset(
     }
     from convscope.data._dataset import Dataset
 
-    found = DATASETS[spec](**DATASETS.spec(spec).accepted(options))
-    if not isinstance(found, Dataset):
+    dataset = DATASETS[spec](**DATASETS.spec(spec).accepted(options))
+    if not isinstance(dataset, Dataset):
         raise UsageError(
-            f"the function of the data set {spec} returned a {type(found).__name__}",
+            f"the function of the data set {spec} returned a {type(dataset).__name__}",
             expected="a convscope.data.Dataset",
         )
-    return found
+    return dataset
 
 
 def _folder_and_side(text: str) -> tuple[Path, int]:

@@ -1,4 +1,4 @@
-"""Select images: `digits:test/0-9`, files, folders."""
+"""Select images: `digits:test/0-9`, files, folders; and a random sample of rows."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from convscope._readable import readable
-from convscope.data._classes import class_number, match_classes
+from convscope.data._classes import match_classes
 from convscope.data._dataset import Dataset
 from convscope.data._file import check_memory
 from convscope.data._image import ENDINGS, Fit, read_pixels
+from convscope.data._layouts import class_order
+from convscope.data._names import class_number
 from convscope.data._open import Chosen, open_dataset, understood
-from convscope.data._tree import class_order
 from convscope.errors import ConvscopeError, DataError, ImageError, UsageError
 from convscope.files import usable_path
 from convscope.progress import announce, stage
@@ -120,14 +124,14 @@ def _labels(folders: list[str], like: TakesImages) -> Labels | None:
 def _expand(path: Path, spec: str) -> list[Path]:
     """Files of a folder (or of its class folders) or of a pattern, in a stable order."""
     if not path.is_dir():
-        found = [Path(name) for name in sorted(glob.glob(str(path)))]  # noqa: PTH207 - absolute too
+        entries = [Path(name) for name in sorted(glob.glob(str(path)))]  # noqa: PTH207 - absolute too
     else:
-        found = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-        folders = [one for one in found if one.is_dir()]
-        folders.sort(key=lambda one: class_order(one.name))
-        if folders and not any(one.is_file() for one in found):
-            found = [file for folder in folders for file in sorted(folder.iterdir())]
-    return [file for file in found if file.suffix.lower() in ENDINGS and not file.is_dir()]
+        entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+        folders = [entry for entry in entries if entry.is_dir()]
+        folders.sort(key=lambda folder: class_order(folder.name))
+        if folders and not any(entry.is_file() for entry in entries):
+            entries = [file for folder in folders for file in sorted(folder.iterdir())]
+    return [file for file in entries if file.suffix.lower() in ENDINGS and not file.is_dir()]
 
 
 def _with_specs(error: ConvscopeError, spec: str) -> ConvscopeError:
@@ -311,3 +315,67 @@ def _joined(parts: list[Selection]) -> Selection:
 
 def _times(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
+
+
+MOST_SEED = 2**63
+
+
+def sample_rows(labels: Labels, count: int, *, seed: int = 0, balanced: bool = False) -> Tensor:
+    """Rows of a stratified random sample: each class in proportion, random within the class.
+
+    Data sets are often sorted by class, so their first images are all of one: every command and
+    study that looks at some of the images takes its rows from here.
+
+    The sample is a function of its arguments alone: no generator, the same on every machine and
+    version. Its order is part of it: the first k rows of a sample are the sample of size k, and
+    classes take turns, so a part of a sample is a sample again.
+
+    Args:
+        labels: (N,) class numbers.
+        count: How many rows; all N if there are fewer.
+        seed: Another seed, another sample.
+        balanced: The same number of every class instead of a number in proportion: for pictures
+            to look at, never for a share of a whole.
+
+    Returns:
+        (min(count, N),) different rows. Of n images of a class among N, about ``count * n / N`` are
+        in it, to the next whole number; a class with less than half an image to its name is left
+        out.
+
+    Raises:
+        UsageError: U05, count below 1; U12, a seed outside 0 to 2^63 - 1.
+
+    Example:
+        Sorted by class, three times as many zeros as ones:
+
+        >>> labels = torch.tensor([0] * 30 + [1] * 10)
+        >>> labels[sample_rows(labels, 8)].bincount().tolist()
+        [6, 2]
+
+    Source:
+        Seats in proportion: A. Sainte-Lague, 1910 (the r-th image of a class of n ranks at
+        ``(2 r + 1) / 2 n``). Order within a class: splitmix64 of the seed and the row (G. Steele,
+        D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+    """
+    if count < 1:
+        raise UsageError(f"{count} images", code="U05", expected="at least 1")
+    if not 0 <= seed < MOST_SEED:
+        raise UsageError(f"seed {seed}", code="U12", expected="0 to 2^63 - 1")
+    classes: NDArray[np.int64] = labels.detach().cpu().numpy().astype(np.int64)
+    total = len(classes)
+    keys = _mixed(np.arange(total, dtype=np.uint64) + _mixed(np.array([seed], dtype=np.uint64)))
+    by_class = np.lexsort((keys, classes))
+    _, starts, sizes = np.unique(classes[by_class], return_index=True, return_counts=True)
+    place = np.arange(total) - np.repeat(starts, sizes)
+    rank = np.empty(total)
+    rank[by_class] = place if balanced else (2 * place + 1) / (2 * np.repeat(sizes, sizes))
+    order = np.lexsort((keys, rank))
+    return torch.from_numpy(order[: min(count, total)].astype(np.int64))
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """splitmix64: each number to another that looks random; arithmetic is modulo 2^64."""
+    z = (values + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

@@ -159,8 +159,8 @@ def open_shapes(*, side: int = 32, difficulty: str | Difficulty = "medium") -> D
     """
     scenes = {name: shape_scenes(name, side=side, difficulty=difficulty) for name in SIZES}
     splits = [
-        Split(name=name, images=found.images, labels=found.labels, masks=found.masks)
-        for name, found in scenes.items()
+        Split(name=name, images=part.images, labels=part.labels, masks=part.masks)
+        for name, part in scenes.items()
     ]
     digest = hashlib.sha256(b"".join(s.images.numpy().tobytes() for s in splits)).hexdigest()
     return Dataset(

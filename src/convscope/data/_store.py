@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convscope.data._download import absent, data_folder, fetch_all
-from convscope.data._file import read_file
+from convscope.data._file import read_file, read_members
 from convscope.data._open import choose_dataset, open_dataset
 from convscope.data._registry import DATASETS
-from convscope.data._tar import read_members
 from convscope.errors import DataError, ResourceError, UsageError
 from convscope.files import usable_path
 

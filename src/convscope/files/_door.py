@@ -275,7 +275,7 @@ def of_system(error: OSError) -> ConvscopeError:
 def _refuse_special(mode: int, path: Path | str, kind: Kind) -> None:
     if stat.S_ISREG(mode):
         return
-    found = next((name for is_one, name in _SPECIAL if is_one(mode)), "something else")
+    kind_of_file = next((name for is_one, name in _SPECIAL if is_one(mode)), "something else")
     raise kind.error(
-        f"not a regular file but {found}", code=kind.special, where=path, expected=kind.what
+        f"not a regular file but {kind_of_file}", code=kind.special, where=path, expected=kind.what
     )

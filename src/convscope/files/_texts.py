@@ -76,12 +76,12 @@ def read_json_table(path: Path | str, kind: Kind) -> dict[str, Any]:
     Raises:
         ConvscopeError: See `read_json`; also for a list, a number or a text.
     """
-    found = read_json(path, kind)
-    if not isinstance(found, dict):
+    tree = read_json(path, kind)
+    if not isinstance(tree, dict):
         raise kind.error(
-            f"holds a {type(found).__name__}, not a table", code=kind.damaged, where=path
+            f"holds a {type(tree).__name__}, not a table", code=kind.damaged, where=path
         )
-    return found
+    return tree
 
 
 def loads_json(data: bytes | str, *, deepest: int = 64, not_finite: bool = False) -> Any:

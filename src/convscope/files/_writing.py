@@ -57,8 +57,8 @@ def whole_folder(folder: Path, *, force: bool = False) -> Iterator[Path]:
     Raises:
         ResourceError: The disk says no.
     """
-    made = missing_parents(folder)
-    with disk_errors(folder), _undone(made):
+    parents = missing_parents(folder)
+    with disk_errors(folder), _undone(parents):
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder.parent))
         try:
@@ -93,10 +93,10 @@ def write_whole(path: Path, data: bytes) -> None:
         UsageError: U13, there is a folder, a pipe or a device of this name.
         ResourceError: The disk says no; the old file is untouched.
     """
-    made = missing_parents(path)
+    parents = missing_parents(path)
     if path.exists() and not path.is_file():
         raise UsageError("not a regular file: it would be replaced", code="U13", where=path)
-    with disk_errors(path), _undone(made):
+    with disk_errors(path), _undone(parents):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
         try:
@@ -118,12 +118,12 @@ def missing_parents(path: Path) -> list[Path]:
 
 
 @contextmanager
-def _undone(made: list[Path]) -> Iterator[None]:
+def _undone(parents: list[Path]) -> Iterator[None]:
     """Remove the empty folders of `made` when the block fails."""
     try:
         yield
     except BaseException:
-        for folder in made:
+        for folder in parents:
             with suppress(OSError):
                 folder.rmdir()
         raise

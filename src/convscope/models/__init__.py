@@ -5,16 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convscope._registry import lazy
-from convscope.models._adapters import ADAPTERS, AdapterSpec, adapter_forms, model_forms
-from convscope.models._registry import MODELS, ModelSpec, build, check_model_name
-from convscope.models._shipped import shipped
+from convscope.models._registry import (
+    ADAPTERS,
+    MODELS,
+    AdapterSpec,
+    ModelSpec,
+    adapter_forms,
+    build,
+    check_model_name,
+    model_forms,
+    shipped,
+)
 
 if TYPE_CHECKING:
     from convscope.models._architecture import Architecture
     from convscope.models._load import load
     from convscope.models._matching import KeyTable, compare_keys
-    from convscope.models._saving import save_model
     from convscope.models._summary import SUMMARY_COLUMNS, LayerSummary, NetworkSummary, summarize
+    from convscope.models._weights import save_model
 
 __all__ = [
     "ADAPTERS",
@@ -44,7 +52,7 @@ if not TYPE_CHECKING:
             "_architecture": "Architecture",
             "_load": "load",
             "_matching": "compare_keys KeyTable",
-            "_saving": "save_model",
             "_summary": "SUMMARY_COLUMNS LayerSummary NetworkSummary summarize",
+            "_weights": "save_model",
         },
     )

@@ -156,20 +156,22 @@ def load_factory(
             raise _failed(spec, f"importing {module_name}", error) from error
         choose(f"factory in {module_name}", attribute, _callables(library))
         try:
-            made = getattr(library, attribute)()
+            returned = getattr(library, attribute)()
         except Exception as error:
             raise _failed(spec, f"{attribute}()", error) from error
-    if isinstance(made, Classifier):
-        return _described_again(made, about, spec, allow_nonfinite=allow_nonfinite)
-    if not isinstance(made, nn.Module):
+    if isinstance(returned, Classifier):
+        return _described_again(returned, about, spec, allow_nonfinite=allow_nonfinite)
+    if not isinstance(returned, nn.Module):
         raise ModelContractError(
-            f"{attribute}() returned a {type(made).__name__}",
+            f"{attribute}() returned a {type(returned).__name__}",
             code="M22",
             where=spec,
             expected="a torch.nn.Module, or a convscope Classifier",
             hint="return the network: def factory(): return Net()",
         )
-    return classifier_of(made, about, spec, name=f"{attribute}()", allow_nonfinite=allow_nonfinite)
+    return classifier_of(
+        returned, about, spec, name=f"{attribute}()", allow_nonfinite=allow_nonfinite
+    )
 
 
 def classifier_of(
@@ -212,7 +214,7 @@ def classifier_of(
         error.where = source
         raise
     assert wanted.input_shape is not None
-    made = Classifier.wrap(
+    classifier = Classifier.wrap(
         module,
         input_shape=wanted.input_shape,
         class_names=wanted.class_names,
@@ -220,7 +222,7 @@ def classifier_of(
         std=wanted.std,
         source=source,
     )
-    return replace(made, flags=(*made.flags, *flags))
+    return replace(classifier, flags=(*classifier.flags, *flags))
 
 
 def _listed(module: nn.Module, name: str) -> Any:
@@ -229,32 +231,32 @@ def _listed(module: nn.Module, name: str) -> Any:
 
 
 def _described_again(
-    made: Classifier, about: Description, spec: str, *, allow_nonfinite: bool
+    classifier: Classifier, about: Description, spec: str, *, allow_nonfinite: bool
 ) -> Classifier:
     """A classifier of the user's, with other weights or another description."""
-    flags = made.flags
+    flags = classifier.flags
     if about.weights is not None:
         flags += load_into(
-            made.module,
+            classifier.module,
             about.weights,
-            input_shape=about.input_shape or made.input_shape,
+            input_shape=about.input_shape or classifier.input_shape,
             allow_nonfinite=allow_nonfinite,
         )
-        made.module.eval()
-    names = about.class_names or made.class_names
-    if len(names) != made.num_classes:
+        classifier.module.eval()
+    names = about.class_names or classifier.class_names
+    if len(names) != classifier.num_classes:
         raise ModelContractError(
-            f"the network has {made.num_classes} classes, {len(names)} are named",
+            f"the network has {classifier.num_classes} classes, {len(names)} are named",
             code="M21",
             where=spec,
             hint="give one name per logit, in order",
         )
     return replace(
-        made,
+        classifier,
         class_names=names,
-        input_shape=about.input_shape or made.input_shape,
-        mean=made.mean if about.mean is None else about.mean,
-        std=made.std if about.std is None else about.std,
+        input_shape=about.input_shape or classifier.input_shape,
+        mean=classifier.mean if about.mean is None else about.mean,
+        std=classifier.std if about.std is None else about.std,
         flags=flags,
     )
 

@@ -75,9 +75,9 @@ def load_hugging_face(
         wanted = read_preprocessing({**settings, **processor.to_dict()}, channels, name)
         check_against(processor, wanted, channels, name)
     for what in ("missing_keys", "mismatched_keys", "unexpected_keys", "error_msgs"):
-        if found := sorted(map(str, report.get(what) or ())):
+        if keys := sorted(map(str, report.get(what) or ())):
             raise CheckpointError(
-                f"{len(found)} {what.replace('_', ' ')}: {', '.join(found[:5])}",
+                f"{len(keys)} {what.replace('_', ' ')}: {', '.join(keys[:5])}",
                 code="C10",
                 where=name,
             )

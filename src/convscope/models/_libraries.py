@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from convscope.errors import CheckpointError, ConvscopeError, ResourceError, UsageError
-from convscope.models._adapters import ADAPTERS
+from convscope.models._registry import ADAPTERS
 
 HUB = "huggingface.co"
 PATIENCE = 3.0

@@ -9,11 +9,18 @@ from pathlib import Path
 from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, UsageError
 from convscope.files import usable_path
-from convscope.models._adapters import ADAPTERS, FACTORY, adapter_forms
 from convscope.models._description import Description
 from convscope.models._factory import load_factory
-from convscope.models._registry import MODELS, TORCH_SUFFIXES, unknown_model
-from convscope.models._shipped import load_shipped
+from convscope.models._registry import (
+    ADAPTERS,
+    FACTORY,
+    MODELS,
+    TORCH_SUFFIXES,
+    adapter_forms,
+    check_shipped,
+    unknown_model,
+    weights_folder,
+)
 from convscope.models._weights import load_file, load_folder
 
 
@@ -90,31 +97,44 @@ def load(
     if path.is_dir() and (text not in MODELS or (path / "config.json").is_file()):
         return load_folder(path, allow_nonfinite=allow_nonfinite)
     if text in MODELS:
-        return load_shipped(text, allow_nonfinite=allow_nonfinite)
+        return _load_shipped(text, allow_nonfinite=allow_nonfinite)
     if path.exists() or path.suffix in (".safetensors", *TORCH_SUFFIXES):
         return load_file(path, allow_nonfinite=allow_nonfinite)
     raise unknown_model(text)
 
 
-def _described(made: Classifier, about: Description, text: str) -> Classifier:
+def _load_shipped(name: str, *, allow_nonfinite: bool = False) -> Classifier:
+    """The network `name` with the weights of this package.
+
+    Raises:
+        CheckpointError: There are none; the text says how to train it.
+    """
+    check_shipped(name)
+    path = weights_folder() / f"{name}.safetensors"
+    loaded = load_file(path, allow_nonfinite=allow_nonfinite)
+    # Where the package is installed says nothing about the network.
+    return replace(loaded, source=loaded.source.replace(f"({path}, ", "(shipped, "))
+
+
+def _described(loaded: Classifier, about: Description, text: str) -> Classifier:
     """Weights of a registered network that came without a description, with one."""
-    undescribed = [flag for flag in made.flags if flag.startswith("no description")]
+    undescribed = [flag for flag in loaded.flags if flag.startswith("no description")]
     if about.weights is not None or not undescribed:
         _refuse_description(about, text)
-    names = about.class_names or made.class_names
-    if len(names) != made.num_classes:
+    names = about.class_names or loaded.class_names
+    if len(names) != loaded.num_classes:
         raise CheckpointError(
-            f"the weights are for {made.num_classes} classes, {len(names)} are named",
+            f"the weights are for {loaded.num_classes} classes, {len(names)} are named",
             code="C12",
             where=text,
         )
     return replace(
-        made,
+        loaded,
         class_names=names,
-        input_shape=about.input_shape or made.input_shape,
+        input_shape=about.input_shape or loaded.input_shape,
         mean=about.mean,
         std=about.std,
-        flags=tuple(flag for flag in made.flags if flag not in undescribed),
+        flags=tuple(flag for flag in loaded.flags if flag not in undescribed),
     )
 
 

@@ -162,11 +162,11 @@ def check_finite(name: str, value: Tensor, path: Path | str) -> None:
     bad = value.numel() - int(value.isfinite().sum()) if value.is_floating_point() else 0
     if bad:
         nans = int(value.isnan().sum())
-        found = " and ".join(
+        kinds = " and ".join(
             f"{count} {word}" for count, word in ((nans, "NaN"), (bad - nans, "infinite")) if count
         )
         raise NumericalError(
-            f"{found} in {name}",
+            f"{kinds} in {name}",
             code="C13",
             where=path,
             hint="training diverged; use an earlier checkpoint, or --allow-nonfinite to look",

@@ -144,8 +144,8 @@ def read_preprocessing(settings: Mapping[str, Any], channels: int, where: str) -
         CheckpointError: C17, a value makes no sense or is not understood.
 
     Example:
-        >>> found = read_preprocessing({"size": 28, "image_mean": 0.5, "image_std": 0.25}, 1, "x")
-        >>> found.size, found.mean, found.std
+        >>> rule = read_preprocessing({"size": 28, "image_mean": 0.5, "image_std": 0.25}, 1, "x")
+        >>> rule.size, rule.mean, rule.std
         ((28, 28), (0.5,), (0.25,))
     """
     place = f"{where}/{PREPROCESSOR}"
@@ -198,12 +198,12 @@ def refuse_unknown(settings: Mapping[str, Any], where: str) -> None:
         )
 
 
-def check_against(processor: Any, found: Preprocessing, channels: int, where: str) -> None:
+def check_against(processor: Any, preprocessing: Preprocessing, channels: int, where: str) -> None:
     """Refuse if the processor itself makes something else of two images of noise.
 
     Args:
         processor: An image processor of transformers, Pillow's variant.
-        found: What was read from its settings.
+        preprocessing: What was read from its settings.
         channels: 1 or 3.
         where: For the error text.
 
@@ -218,14 +218,14 @@ def check_against(processor: Any, found: Preprocessing, channels: int, where: st
             theirs = processor(images=image, return_tensors="pt")["pixel_values"][0]
         except Exception as error:
             raise _unlike(processor, where, f"it fails on an image ({error})") from error
-        rule = found.resize
-        if found.notes:  # it keeps proportions: compared before the center is cut out
+        rule = preprocessing.resize
+        if preprocessing.notes:  # it keeps proportions: compared before the center is cut out
             rule = Resize(size=rule.resized(height, width), resample=rule.resample)
         ours = torch.from_numpy(np.array(rule.apply(image))).float().div(255)
         ours = ours[None] if ours.ndim == 2 else ours.movedim(-1, 0)
-        ours = (flip_channels(ours[None]) if found.flipped else ours[None])[0]
-        ours = ours - torch.tensor(_wide(found.mean, channels, 0.0))[:, None, None]
-        ours = ours / torch.tensor(_wide(found.std, channels))[:, None, None]
+        ours = (flip_channels(ours[None]) if preprocessing.flipped else ours[None])[0]
+        ours = ours - torch.tensor(_wide(preprocessing.mean, channels, 0.0))[:, None, None]
+        ours = ours / torch.tensor(_wide(preprocessing.std, channels))[:, None, None]
         if theirs.shape != ours.shape:
             shape = "x".join(map(str, theirs.shape))
             raise _unlike(processor, where, f"images become {shape} by it")

@@ -1,24 +1,27 @@
-"""Every network that can be built by name.
+"""What a MODEL can be: networks that are built by name, and adapters of other libraries by prefix.
 
-The dictionary lives here, not in the package's ``__init__``, because saving and loading look
-networks up in it. To add one: a file with its layers, and its record here.
+To add a network: a file with its layers, and its record in `MODELS`. To add an adapter: a file with
+a loader ``load(name, about, *, allow_nonfinite) -> Classifier``, and its record in `ADAPTERS`. Help
+texts, refusals and ``convscope doctor`` are made from the records.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convscope._registry import Registry, Spec
 from convscope.errors import CheckpointError, choose
 from convscope.files import usable_path
-from convscope.models._adapters import model_forms
 
 if TYPE_CHECKING:
     from torch import Generator, nn
 
+    from convscope.classifier import Classifier
     from convscope.models._architecture import Architecture, InputShape
 
 
@@ -201,14 +204,109 @@ def build(
     return architecture.build(num_classes, input_shape, generator=generator)
 
 
+def weights_folder() -> Path:
+    """Where ``NAME.safetensors`` and ``NAME.json`` of shipped networks lie."""
+    return Path(str(files("convscope.models"))) / "weights"
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the registry that `load` knows weights for, sorted."""
+    return tuple(sorted(path.stem for path in weights_folder().glob("*.safetensors")))
+
+
+def check_shipped(name: str) -> None:
+    """Refuse a network of the registry whose weights do not come with the package.
+
+    Raises:
+        CheckpointError: C11; the text says how to train it.
+    """
+    if name not in shipped():
+        known = shipped()
+        raise CheckpointError(
+            f"{name} is a network without shipped weights",
+            code="C11",
+            expected=f"one of {', '.join(known)}" if known else "no weights are shipped yet",
+            hint=f"train it: convscope train {name} --data digits --out runs/{name}",
+        )
+
+
+@dataclass(frozen=True)
+class AdapterSpec(Spec):
+    """What `ADAPTERS` knows of an adapter; its name is the prefix of the MODELs that it loads.
+
+    Attributes:
+        forms: How people write such a MODEL.
+        library: The library that it imports.
+        install: What to type to get the library.
+        describable: Whether weights, size, class names, mean and std may be given from outside; if
+            not, the network describes itself.
+    """
+
+    forms: tuple[str, ...] = ()
+    library: str = ""
+    install: str = ""
+    describable: bool = True
+
+
+ADAPTERS: Registry[Callable[..., Classifier], AdapterSpec] = Registry(
+    "convscope.models",
+    AdapterSpec,
+    {
+        "hf": AdapterSpec(
+            "_hugging_face:load_hugging_face",
+            "Image classifiers of transformers, in a folder or on the Hub.",
+            forms=("hf:OWNER/NAME", "hf:DIRECTORY"),
+            library="transformers",
+            install='pip install "convscope[hub]"',
+            describable=False,
+        ),
+        "torchvision": AdapterSpec(
+            "_torchvision:load_torchvision",
+            "Classifiers of torchvision with their default weights.",
+            forms=("torchvision:NAME",),
+            library="torchvision",
+            install="pip install torchvision",
+        ),
+        "timm": AdapterSpec(
+            "_timm:load_timm",
+            "Classifiers of timm with their pretrained weights.",
+            forms=("timm:NAME",),
+            library="timm",
+            install="pip install timm",
+        ),
+    },
+)
+FACTORY = "package.module:factory"
+
+
+def adapter_forms(*, describable: bool = False) -> tuple[str, ...]:
+    """How people write the MODELs of all adapters, or of those that take a description.
+
+    Example:
+        >>> adapter_forms(describable=True)
+        ('torchvision:NAME', 'timm:NAME')
+    """
+    specs = ADAPTERS.specs().values()
+    return tuple(form for s in specs if s.describable or not describable for form in s.forms)
+
+
+def model_forms() -> str:
+    """What a MODEL can be, in words.
+
+    Example:
+        >>> model_forms().split(", ")[2:4], model_forms().split(", ")[-1]
+        (['a network with shipped weights', 'hf:OWNER/NAME'], 'timm:NAME or package.module:factory')
+    """
+    own = ("a run folder", "a .safetensors file", "a network with shipped weights")
+    return f"{', '.join((*own, *adapter_forms()))} or {FACTORY}"
+
+
 def check_model_name(spec: str | Path) -> None:
     """Refuse what can only be a typo: no file, no folder, no name and no prefix of `load`.
 
     Raises:
         CheckpointError: C11, with the closest names, or how to train a network without weights.
     """
-    from convscope.models._shipped import check_shipped
-
     text = str(spec)
     path = usable_path(spec, CheckpointError)
     prefix, colon, _ = text.partition(":")

@@ -110,8 +110,8 @@ def class_names_of(library: Any, settings: Any, count: int) -> tuple[str, ...]:
         if not subset:
             return ()
         info = library.data.ImageNetInfo(subset)
-        found = tuple(str(info.index_to_description(index)) for index in range(count))
-        return found if info.num_classes() == count else ()
+        names = tuple(str(info.index_to_description(index)) for index in range(count))
+        return names if info.num_classes() == count else ()
     except (AttributeError, KeyError, IndexError, AssertionError, OSError, ValueError):
         return ()
 

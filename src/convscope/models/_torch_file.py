@@ -201,13 +201,13 @@ def _unwrap(state: Any, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]
     for _ in range(2):
         if not isinstance(state, dict) or _is_table(state):
             break
-        found = [key for key in TABLES if _holds_tensors(state.get(key))]
-        if not found:
+        holders = [key for key in TABLES if _holds_tensors(state.get(key))]
+        if not holders:
             break
-        others = f"; it also holds {', '.join(map(repr, found[1:]))}" if found[1:] else ""
+        others = f"; it also holds {', '.join(map(repr, holders[1:]))}" if holders[1:] else ""
         if others:
-            remarks += (f"the weights under {found[0]!r} were taken{others}",)
-        state = state[found[0]]
+            remarks += (f"the weights under {holders[0]!r} were taken{others}",)
+        state = state[holders[0]]
     if isinstance(state, dict) and _is_table(state):
         return dict(state), remarks
     held = f" but {', '.join(map(str, list(state)[:5]))}" if isinstance(state, dict) else ""

@@ -57,10 +57,9 @@ from convscope.scratch._layers import (
     MaxPool,
     Normalize,
     ReLU,
-    Sequential,
     he_normal,
 )
-from convscope.scratch._networks import NETWORKS, Inception, build_network
+from convscope.scratch._networks import NETWORKS, Inception, Sequential, build_network
 from convscope.scratch._pooling import (
     average_pool,
     average_pool_gradient,

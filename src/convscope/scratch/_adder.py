@@ -88,10 +88,10 @@ def addition(first: str, second: str) -> Addition:
         UsageError: An empty text, or anything but 0 and 1 in it.
 
     Example:
-        >>> found = addition("11", "1")
-        >>> found.total
+        >>> result = addition("11", "1")
+        >>> result.total
         '100'
-        >>> found.hidden  # counts 2, 2, 1
+        >>> result.hidden  # counts 2, 2, 1
         array([[1, 1, 0],
                [1, 1, 0],
                [1, 0, 0]])

@@ -18,9 +18,8 @@ from convscope.scratch._layers import (
     MaxPool,
     Normalize,
     ReLU,
-    Sequential,
 )
-from convscope.scratch._networks import Inception, build_network
+from convscope.scratch._networks import Inception, Sequential, build_network
 
 GRADIENT_TOLERANCE = 1e-7
 """Largest relative error that central differences in float64 may show."""
@@ -109,7 +108,7 @@ def relative_error(found: Array, expected: Array, *, floor: float = 0.0) -> floa
 
 
 def compare_with_differences(
-    name: str, quantity: str, found: Array, function: Callable[[], float], variable: Array
+    name: str, quantity: str, gradient: Array, function: Callable[[], float], variable: Array
 ) -> GradientCheck:
     """One line of a table: a gradient against that of central differences.
 
@@ -120,7 +119,7 @@ def compare_with_differences(
     Args:
         name: Of the layer, for the result.
         quantity: Of the variable, for the result.
-        found: The gradient to check.
+        gradient: To check.
         function: Reads `variable` whenever it is called.
         variable: A float64 array.
 
@@ -128,11 +127,11 @@ def compare_with_differences(
         The largest relative error, with its names.
     """
     differences = numerical_gradient(function, variable)
-    error = relative_error(found, differences, floor=VISIBLE)
+    error = relative_error(gradient, differences, floor=VISIBLE)
     if not error <= GRADIENT_TOLERANCE:
         finer = numerical_gradient(function, variable, step=1e-6)
-        nearer = np.abs(found - finer) < np.abs(found - differences)
-        error = relative_error(found, np.where(nearer, finer, differences), floor=VISIBLE)
+        nearer = np.abs(gradient - finer) < np.abs(gradient - differences)
+        error = relative_error(gradient, np.where(nearer, finer, differences), floor=VISIBLE)
     return GradientCheck(name=name, quantity=quantity, numbers=variable.size, error=error)
 
 
@@ -158,10 +157,10 @@ def check_layer(
         return float((layer.forward(inputs, training=True) * weights).sum())
 
     layer.forward(inputs, training=True)
-    found = {"inputs": layer.backward(weights), **layer.gradients}
+    gradients = {"inputs": layer.backward(weights), **layer.gradients}
     variables = {"inputs": inputs, **layer.parameters}
     return [
-        compare_with_differences(name, quantity, found[quantity], weighted_sum, variable)
+        compare_with_differences(name, quantity, gradients[quantity], weighted_sum, variable)
         for quantity, variable in variables.items()
     ]
 
@@ -201,12 +200,12 @@ def check_gradients(*, seed: int = 0) -> tuple[GradientCheck, ...]:
         >>> all(check.passed for check in check_gradients())
         True
     """
-    found: list[GradientCheck] = []
+    checks: list[GradientCheck] = []
     for name, build in CASES.items():
         generator = np.random.default_rng(seed)
         layer, shape = build(generator)
-        found += check_layer(name, layer, apart(shape, generator), generator)
-    return (*found, _check_loss(np.random.default_rng(seed)))
+        checks += check_layer(name, layer, apart(shape, generator), generator)
+    return (*checks, _check_loss(np.random.default_rng(seed)))
 
 
 def _check_loss(generator: np.random.Generator) -> GradientCheck:

@@ -20,8 +20,8 @@ from convscope.files import (
     usable_path,
     write_whole,
 )
-from convscope.scratch._layers import Layer, Sequential
-from convscope.scratch._networks import build_network
+from convscope.scratch._layers import Layer
+from convscope.scratch._networks import Sequential, build_network
 
 # Counts the batches that torch's running averages have seen; nothing is computed from it.
 _UNUSED = "num_batches_tracked"
@@ -51,24 +51,24 @@ def load_weights(network: Layer, path: Path | str) -> None:
     data = read_bytes(path, TENSORS)
     check_tensor_file(data, len(data), where=path)
     try:
-        found = parse(data)
+        arrays = parse(data)
     except Exception as error:  # the parser raises many kinds; bfloat16 is a KeyError
         raise CheckpointError(
             f"cannot be read: {printable(str(error))}",
             where=path,
             expected="a safetensors file of types that NumPy has",
         ) from error
-    found = {name: array for name, array in found.items() if not name.endswith(_UNUSED)}
+    arrays = {name: array for name, array in arrays.items() if not name.endswith(_UNUSED)}
     wanted = network.parameters | network.constants
-    if found.keys() != wanted.keys():
-        missing, unknown = sorted(wanted.keys() - found), sorted(found.keys() - wanted)
+    if arrays.keys() != wanted.keys():
+        missing, unknown = sorted(wanted.keys() - arrays), sorted(arrays.keys() - wanted)
         raise CheckpointError(
             f"missing {missing or 'nothing'}, unknown {unknown or 'nothing'}",
             where=path,
             expected=f"exactly the names {', '.join(wanted)}",
             hint="build the architecture that the file was trained with",
         )
-    for name, array in found.items():
+    for name, array in arrays.items():
         if array.shape != wanted[name].shape:
             raise CheckpointError(
                 f"{name} has shape {array.shape}", where=path, expected=f"{wanted[name].shape}"
@@ -77,7 +77,7 @@ def load_weights(network: Layer, path: Path | str) -> None:
             raise CheckpointError(
                 f"{name} holds {array.dtype}", code="C14", where=path, expected="floating point"
             )
-    for name, array in found.items():
+    for name, array in arrays.items():
         wanted[name][...] = array
 
 

@@ -104,13 +104,13 @@ class Environment:
                 )
         sessions = list(before.get("sessions", []))
         if before:
-            found = before.get("data", {}).get("sha256")
-            if found != digest:
+            recorded = before.get("data", {}).get("sha256")
+            if recorded != digest:
                 raise DataError(
                     "the images or labels changed since this run began",
                     code="D24",
                     where=dataset.source,
-                    expected=f"data with SHA-256 {str(found)[:16]}...",
+                    expected=f"data with SHA-256 {str(recorded)[:16]}...",
                     hint="bring the old data back, or train into another folder",
                 )
             if step == total:
@@ -166,15 +166,15 @@ def read_environment(path: Path) -> dict[str, Any]:
         CheckpointError: Missing, damaged, or of another form.
         ResourceError: It may not be read.
     """
-    found = files.read_json_table(path, files.ENVIRONMENT)
-    sessions, data = found.get("sessions"), found.get("data", {})
+    environment = files.read_json_table(path, files.ENVIRONMENT)
+    sessions, data = environment.get("sessions"), environment.get("data", {})
     if not isinstance(sessions, list) or not all(isinstance(one, dict) for one in sessions):
         raise files.ENVIRONMENT.error(
             f"sessions is {str(sessions)[:40]!r}, not a list of sessions", code="C08", where=path
         )
     if not isinstance(data, dict):
         raise files.ENVIRONMENT.error("data is not a table", code="C08", where=path)
-    return found
+    return environment
 
 
 def model_card(

@@ -96,11 +96,11 @@ class Evaluation:
 
     def metrics(self) -> dict[str, float]:
         """The numbers of `convscope eval` by the names of its gates."""
-        found = {f"top{k}": share for k, share in zip(self.top, self.top_accuracy, strict=True)}
+        numbers = {f"top{k}": share for k, share in zip(self.top, self.top_accuracy, strict=True)}
         for name, spec in METRICS.items():
             if (value := getattr(self, spec.attribute, None)) is not None:
-                found[name] = float(value)
-        return {name: found[name] for name in METRICS if name in found}
+                numbers[name] = float(value)
+        return {name: numbers[name] for name in METRICS if name in numbers}
 
     def summary(self) -> dict[str, Any]:
         """The numbers without those per class and per image."""

@@ -120,10 +120,10 @@ def _release(file: IO[str], path: Path) -> None:
 
 def _owner(path: Path) -> dict[str, str]:
     try:
-        found = files.read_json_table(path, files.ENVIRONMENT)
+        environment = files.read_json_table(path, files.ENVIRONMENT)
     except ConvscopeError:
         return {}
-    return {key: str(value) for key, value in found.items()}
+    return {key: str(value) for key, value in environment.items()}
 
 
 def _take(file: IO[str]) -> bool:
@@ -183,7 +183,7 @@ def check_run_folder(folder: Path, *, resume: bool = False) -> None:
                 hint="--resume goes on with it; --out names another folder",
             )
     try:
-        with made(folder), disk_errors(folder):
+        with new_folder(folder), disk_errors(folder):
             probe = folder / f".tmp-probe-{os.getpid()}"
             try:
                 probe.write_bytes(bytes(4096))
@@ -208,7 +208,7 @@ def contents(folder: Path) -> list[str]:
 
 
 @contextmanager
-def made(folder: Path) -> Iterator[None]:
+def new_folder(folder: Path) -> Iterator[None]:
     """Make `folder`; when the block fails and left it empty, remove it and what was made above it.
 
     Raises:

@@ -48,7 +48,7 @@ from convscope.training._run_folder import (
     clean_up,
     history_text,
     locked,
-    made,
+    new_folder,
     parse_history,
     write_config,
 )
@@ -143,7 +143,7 @@ def train(
         world = stack.enter_context(init_distributed(device))
         if world.is_main_process:
             check_run_folder(out, resume=resume)
-            stack.enter_context(made(out))
+            stack.enter_context(new_folder(out))
             if note := stack.enter_context(locked(out)):
                 emit(Warned(text=note))
             stack.enter_context(begun(out))
@@ -284,8 +284,8 @@ class _Run:
                     last_save = time.monotonic()
                 if event.stopping:
                     raise self.stop_signal.error(event.step, self.engine.steps)
-        except NotFinite as found:
-            raise found.error(self.out, self.settings) from None
+        except NotFinite as problem:
+            raise problem.error(self.out, self.settings) from None
         if self.saved_at != self.state.step:
             self._save()
 
