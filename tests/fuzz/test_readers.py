@@ -32,7 +32,7 @@ from convscope.models import build, load, save_model
 from convscope.models._description import read_class_names
 from convscope.models._hugging_face import read_preprocessing
 from convscope.reports import render
-from convscope.studies._training import _environment, _settings
+from convscope.studies._network import _environment, _settings
 from convscope.training import read_history, read_settings, train
 from convscope.training._checkpoints import read_checkpoint
 from convscope.training._environment import read_environment
