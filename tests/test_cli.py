@@ -9,7 +9,7 @@ import pytest
 
 from convscope.cli import main
 from convscope.cli._app import COMMANDS, build_app
-from convscope.cli._examples import EXAMPLES
+from convscope.cli._help import EXAMPLES
 
 
 def run(*words, **more):

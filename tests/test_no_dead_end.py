@@ -132,6 +132,8 @@ def test_a_table_of_windows_is_a_screenful(here, capsys):
         ("eval mnist-conv2-fd --data digits", 4, "did you mean mnist-conv2-fc"),
         ("eval mnist-conv2-fc-bn --data digits", 4, "convscope train mnist-conv2-fc-bn"),
         ("eval M --data digits --fail-under acuracy=0.9", 2, "did you mean accuracy"),
+        ("eval M --data digits --fail-under robust=0.4", 2, "convscope attack evaluate computes"),
+        ("attack evaluate M --data digits --fail-under ece=0.1", 2, "convscope eval or convscope"),
         ("eval M --data digits --fail-under 98", 2, "did you mean accuracy=0.98"),
         ("eval M --data mnist --offline", 6, "convscope data download mnist"),
         ("audit M --data digits --only ,", 2, "--only names no section"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from convscope.studies._training import _environment, _settings
+from convscope.studies._network import _environment, _settings
 from tests.fuzz.damage import check_reader, needs_alarm, run_file
 
 READERS = {

@@ -11,27 +11,22 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import cyclopts
-from attrs import evolve
-from cyclopts.help import DefaultFormatter, HelpPanel
 
-from convscope.cli._aliases import translated
-from convscope.cli._examples import EXAMPLES, epilogue
-from convscope.cli._methods import show_all_settings, show_page, wanted_page, wants_all_settings
+from convscope.cli._help import EPILOGUE, EXAMPLES, HELP, PlainWords, epilogue
+from convscope.cli._methods import HELP_FLAGS, show_all_settings, show_page, wanted_page
 from convscope.cli._output import VOICE
-from convscope.cli._settings import shown_default
+from convscope.cli._words import translated
 from convscope.error_codes import CODES
 from convscope.errors import ConvscopeError, UsageError, printable
-from convscope.models import model_forms
 
 MODULES = {
     "doctor": "_doctor",
-    "demo": "_demo",
+    "demo": "_audit",
     "data": "_data",
     "models": "_models",
     "train": "_train",
@@ -42,60 +37,14 @@ MODULES = {
     "report": "_audit",
     "scratch": "_scratch",
     "adder": "_scratch",
-    "explain": "_explain",
+    "explain": "_doctor",
 }
-"""The module of each command, in the order of the help page: a first visit from top to bottom."""
+"""The module of each command, in the order of a first visit."""
 
 COMMANDS = tuple(MODULES)
 MODULE_ORDER = tuple(dict.fromkeys(MODULES.values()))
 
-HELP = """See what a convolutional network learned, where it looks, and how it is fooled.
-
-First steps: `convscope doctor`, then `convscope demo`."""
-
-EPILOGUE = f"""Everywhere: --quiet (only results and errors), --no-progress, --threads N (CPU
-threads), --debug (tracebacks). MODEL is {model_forms()}; `convscope models list` names the
-networks. Fractions such as 8/255 are numbers. An option --NAME of COMMAND can also be set by the
-environment variable CONVSCOPE_COMMAND_NAME."""
-
-
-class PlainWords(DefaultFormatter):
-    """Help pages that say TEXT and NUMBER, not STR and FLOAT, and no default of a switch."""
-
-    KINDS: ClassVar[dict[str, str]] = {
-        "STR": "TEXT",
-        "INT": "WHOLE-NUMBER",
-        "FLOAT": "NUMBER",
-        "LIST[STR]": "TEXT",
-        "STR...": "TEXT",
-        "PATH": "PATH",
-    }
-
-    def __call__(self, console: Any, options: Any, panel: HelpPanel) -> None:
-        """Draw a panel."""
-        entries = []
-        for entry in panel.entries:
-            kind = self.KINDS.get((entry.metavar or "").upper(), entry.metavar)
-            default = entry.default
-            if default in ("False", "None"):
-                default = None
-            elif default is not None:
-                with contextlib.suppress(ValueError):
-                    number = float(default)
-                    default = default if number.is_integer() else shown_default(number)
-            entries.append(evolve(entry, metavar=kind, default=default))
-        super().__call__(console, options, evolve(panel, entries=entries))
-
-
 MOST_THREADS = 1024
-
-
-@dataclass
-class Everywhere:
-    """Options that every command takes, wherever they stand."""
-
-    debug: bool = False
-    threads: int | None = None
 
 
 def build_app(command: str = "") -> cyclopts.App:
@@ -141,28 +90,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     6 environment, 7 run folder busy, 8 finished with refused items, 70 our bug, 130 / 143
     interrupted.
     """
-    everywhere = Everywhere()
     try:
-        words = _take_global_options(list(sys.argv[1:] if argv is None else argv), everywhere)
-        _prepare_streams()
-        _let_threads_sleep()
-        if everywhere.threads is not None:
-            _set_threads(everywhere.threads)
-        if page := wanted_page(words):
+        words, threads = _take_global_options(list(sys.argv[1:] if argv is None else argv))
+        _prepare(threads)
+        asks_help = not HELP_FLAGS.isdisjoint(words)
+        if asks_help and (page := wanted_page(words)):
             show_page(page)
             return 0
         app = build_app(words[0] if words else "")
         words = translated(app, words)
         VOICE.words = tuple(words)
         result = app(words)
-        if wants_all_settings(words):
+        if asks_help and words[0] == "inspect" and words[1] not in ("list", "settings"):
             show_all_settings()
         sys.stdout.flush()
         return result if isinstance(result, int) and not isinstance(result, bool) else 0
     except cyclopts.CycloptsError as error:
-        return _say_error(_as_usage(error), everywhere)
+        return _say_error(_as_usage(error))
     except ConvscopeError as error:
-        return _say_error(error, everywhere)
+        return _say_error(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
@@ -172,20 +118,29 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError as error:
-        return _say_bare("out of memory", "use fewer images at once", 6, error, everywhere)
+        _show_traceback(error)
+        print("error: out of memory\n  fix: use fewer images at once", file=sys.stderr)
+        return 6
     except OSError as error:
         from convscope.files import of_system
 
-        return _say_error(of_system(error), everywhere)
+        return _say_error(of_system(error))
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:
-        return _crash(error, everywhere)
+        return _crash(error)
 
 
-def _take_global_options(words: list[str], everywhere: Everywhere) -> list[str]:
-    """Remove the options that every command takes; a lone ``--`` ends them."""
-    VOICE.quiet, VOICE.progress = False, True
+def _take_global_options(words: list[str]) -> tuple[list[str], int | None]:
+    """The words without the options that every command takes, and the threads asked for.
+
+    A lone ``--`` ends these options. What they say of messages is left in `VOICE`.
+
+    Raises:
+        UsageError: U05 for a number of threads that cannot be.
+    """
+    VOICE.quiet, VOICE.progress, VOICE.debug = False, True, False
+    threads = None
     rest: list[str] = []
     queue = list(words)
     while queue:
@@ -194,7 +149,7 @@ def _take_global_options(words: list[str], everywhere: Everywhere) -> list[str]:
             rest += [word, *queue]
             break
         if word == "--debug":
-            everywhere.debug = True
+            VOICE.debug = True
         elif word in ("--quiet", "-q"):
             VOICE.quiet = True
         elif word == "--no-progress":
@@ -211,41 +166,39 @@ def _take_global_options(words: list[str], everywhere: Everywhere) -> list[str]:
                     code="U05",
                     expected=f"a number from 1 to {MOST_THREADS}",
                 )
-            everywhere.threads = int(value)
+            threads = int(value)
         else:
             rest.append(word)
-    return rest
+    return rest, threads
 
 
-def _let_threads_sleep() -> None:
-    """Idle OpenMP threads wait asleep, not spinning; read when torch is first imported.
+def _prepare(threads: int | None) -> None:
+    """Make ready what belongs to the whole process: streams, and threads of torch.
 
-    Spinning threads of a machine whose cores are taken cost up to ten times the run: a training
-    of 21 s with one thread took 260 s with two, and 26 s with two that sleep.
+    Names from files may hold anything; writing them must not fail. Idle OpenMP threads wait asleep,
+    not spinning: on a machine whose cores are taken, a training of 21 s with one thread took 260 s
+    with two, and 26 s with two that sleep. Torch reads all this when a command first imports it.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
-
-
-def _set_threads(count: int) -> None:
-    """Remember the wish; torch is imported by commands that need it, and reads this."""
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(count)
-    if "torch" in sys.modules:
-        import torch
-
-        torch.set_num_threads(count)
-
-
-def _prepare_streams() -> None:
-    """Names from files may hold anything; writing them must not fail."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
+        if "torch" in sys.modules:
+            import torch
+
+            torch.set_num_threads(threads)
 
 
-def _say_error(error: ConvscopeError, everywhere: Everywhere) -> int:
-    if everywhere.debug:
+def _show_traceback(error: BaseException) -> None:
+    if VOICE.debug:
         traceback.print_exception(error)
+
+
+def _say_error(error: ConvscopeError) -> int:
+    _show_traceback(error)
     tag = f"error[{error.code}]" if error.code else "error"
     print(f"{tag}: {error}", file=sys.stderr)
     if error.code in CODES:
@@ -254,17 +207,9 @@ def _say_error(error: ConvscopeError, everywhere: Everywhere) -> int:
     return int(code)
 
 
-def _say_bare(what: str, hint: str, code: int, error: BaseException, everywhere: Everywhere) -> int:
-    if everywhere.debug:
-        traceback.print_exception(error)
-    print(f"error: {what}\n  fix: {hint}", file=sys.stderr)
-    return code
-
-
-def _crash(error: Exception, everywhere: Everywhere) -> int:
+def _crash(error: Exception) -> int:
     """Our bug: the traceback goes to a file, three lines go to the person."""
-    if everywhere.debug:
-        traceback.print_exception(error)
+    _show_traceback(error)
     text = "".join(traceback.format_exception(error))
     where = "(could not be written)"
     with contextlib.suppress(OSError):

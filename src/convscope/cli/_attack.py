@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import cyclopts
 
 from convscope.attacks import ATTACKS, SHARED
-from convscope.cli._attack_judge import certify, evaluate
-from convscope.cli._attack_transfer import transfer
-from convscope.cli._methods import chosen_attack, register_attacks, registry_of
-from convscope.cli._opened import opened_network, said_class
-from convscope.cli._opened import words as words_of
+from convscope.cli._attack_judge import certify, evaluate, transfer
+from convscope.cli._methods import chosen_attack, list_attack_settings, list_attacks, registry_of
+from convscope.cli._opened import opened_images, opened_network, said_class
 from convscope.cli._options import (
     NOTHING,
     NOWHERE,
@@ -21,18 +19,19 @@ from convscope.cli._options import (
     OutputOptions,
     OwnNetwork,
     check_names,
+    check_seed,
 )
 from convscope.cli._output import (
     data_place,
     emit,
     next_step,
     say,
-    showing_progress,
     warn,
     watching,
 )
-from convscope.cli._setting_values import split_words, values_of, without_budget
 from convscope.cli._settings import settings_written, shown_default, takes_target
+from convscope.cli._words import split_words, values_of, without_budget
+from convscope.data import DATASETS
 from convscope.errors import PartlyRefused, UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def attack(
         raise UsageError("--eot-samples without --transforms does nothing", code="U11",
                          hint="--transforms rotation,crop, or leave --eot-samples out")  # fmt: skip
     check_target(target, takes_target(registry, chosen), chosen)
-    common.check()
+    check_seed(common.seed)
     if not specs:
         raise UsageError("no images given", expected="such as mnist:test/0-99 or photo.png")
     output.check()
@@ -97,27 +96,17 @@ def attack(
         )
     import torch
 
-    from convscope.data import DATASETS, select_images
-
     run = registry[chosen]
     classifier = opened_network(model, network=network, device=common.device)
-    with showing_progress("reading images"):
-        images = select_images(
-            specs, like=classifier, data_dir=common.data_dir, offline=common.offline,
-            skip_bad=common.skip_bad,
-        )  # fmt: skip
-    for note in images.notes:
-        warn(note)
+    images = opened_images(classifier, specs, common)
     labels = images.labels
     if labels is None:
         labels = classifier.predict(images.images, top=1).labels[:, 0]
         say("true classes are not known: the predictions before the attack stand for them")
     names, pixels = images.names, images.images.to(torch.float32)
     if target == "all" and chosen in ATTACKS and "all" not in classifier.class_names:
-        names, pixels, labels, settings["targets"] = _toward_all(
-            classifier, names, pixels, labels, run, chosen
-        )
-    about = _add_arguments(settings, run, classifier, target, len(names), common.seed, chosen)
+        names, pixels, labels, settings["targets"] = _toward_all(classifier, names, pixels, labels)
+    about = _add_arguments(settings, run, classifier, target, len(names), common.seed)
     with watching(f"attacking {len(names)} images by {chosen}"):
         result = run(classifier, pixels, labels, **settings)
     summary = {**result.summary(), **about, "model": classifier.source}
@@ -138,10 +127,12 @@ def attack(
     output.write(result, names, known=images.labels is not None)
     data = specs[0].partition(":")[0]
     if data in DATASETS:
-        command = words_of("convscope", "attack", "evaluate", model) + network.again()
-        where = f" --data {data}{data_place(common.data_dir)}"
         radius = settings.get("epsilon", budget)
-        next_step(f"{command}{where} --epsilon {shown_default(0.1 if radius is None else radius)}")
+        next_step(
+            "convscope attack evaluate", model, *network.again(), "--data", data,
+            *data_place(common.data_dir),
+            "--epsilon", shown_default(0.1 if radius is None else radius),
+        )  # fmt: skip
     if images.refused:
         for reason in images.refused:
             warn(reason)
@@ -186,7 +177,6 @@ def _add_arguments(
     target: str | None,
     count: int,
     seed: int,
-    name: str,
 ) -> dict[str, Any]:
     """Targets and generator, where the method takes them; the target for the reader."""
     import inspect
@@ -195,20 +185,15 @@ def _add_arguments(
 
     from convscope.data import class_number
 
-    parameters = inspect.signature(method).parameters
     about: dict[str, Any] = {}
     if target is not None:
-        if "targets" not in parameters:
-            raise UsageError(f"{name} has no target", code="U11", hint="leave --target out")
         if target == "all" and "all" not in classifier.class_names:
             settings.setdefault("targets", torch.arange(classifier.num_classes))
         else:
             chosen = class_number(target, classifier.class_names)
             about["target"] = said_class(chosen, classifier.class_names, typed=target)
             settings["targets"] = torch.full((1 if count == 0 else count,), chosen)[:count]
-    elif "targets" in parameters and parameters["targets"].default is inspect.Parameter.empty:
-        raise UsageError(f"{name} needs --target", code="U08", expected=_classes(classifier))
-    if "generator" in parameters:
+    if "generator" in inspect.signature(method).parameters:
         settings["generator"] = torch.Generator().manual_seed(seed)
     return about
 
@@ -218,18 +203,12 @@ def _toward_all(
     names: tuple[str, ...],
     images: Tensor,
     labels: Tensor,
-    method: Any,
-    name: str,
 ) -> tuple[tuple[str, ...], Tensor, Tensor, Tensor]:
     """Each image once for every class but its own: names, images, labels, targets."""
-    import inspect
-
     import torch
 
     from convscope.data import check_memory
 
-    if "targets" not in inspect.signature(method).parameters:
-        raise UsageError(f"{name} has no target", code="U11", hint="leave --target out")
     classes = classifier.num_classes
     rows = torch.arange(len(images)).repeat_interleave(classes)
     targets = torch.arange(classes).repeat(len(images))
@@ -242,11 +221,6 @@ def _toward_all(
     return shown, images[rows], labels[rows], targets
 
 
-def _classes(classifier: Classifier) -> str:
-    names = classifier.class_names
-    return f"0 to {len(names) - 1}, or a name such as {names[0]!r}"
-
-
 def register(app: cyclopts.App) -> None:
     """Add the command."""
     names = ", ".join((*ATTACKS, *SHARED))
@@ -256,7 +230,8 @@ def register(app: cyclopts.App) -> None:
         "Each has its page: `convscope attack METHOD --help`.",
     )
     group.default(attack)
-    register_attacks(group)
+    group.command(list_attacks, name="list")
+    group.command(list_attack_settings, name="settings")
     group.command(evaluate, name="evaluate")
     group.command(certify, name="certify")
     group.command(transfer, name="transfer")

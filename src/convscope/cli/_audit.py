@@ -1,9 +1,10 @@
-"""``convscope audit``: everything about one classifier in one file; ``convscope report``: again."""
+"""``convscope audit``: everything about one classifier in one file; ``report``; ``demo``."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,16 +21,21 @@ from convscope.cli._options import (
     CommonOptions,
     DataName,
     Flag,
+    Force,
     ModelName,
     OwnNetwork,
+    Seed,
     SplitName,
     check_names,
     check_number,
     check_out,
+    check_seed,
 )
 from convscope.cli._output import (
     Fraction,
     emit,
+    fresh_name,
+    next_step,
     say,
     showing_progress,
     warn,
@@ -52,6 +58,10 @@ if TYPE_CHECKING:
 Gates = Annotated[
     list[str], cyclopts.Parameter(help=gates_help("audit", "accuracy=0.98,robust=0.4"))
 ]
+DEMO_MODEL = "mnist-conv2-fc-bn"
+DEMO_MARK = "demo.txt"
+"""The file by which a later demo knows a folder as one of its own."""
+
 SectionNames = Annotated[
     list[str],
     cyclopts.Parameter(help=f"Only these sections, with commas: {', '.join(AUDIT_SECTIONS)}."),
@@ -74,7 +84,7 @@ def audit_model(
     certify: Fraction | None = None,
     only: SectionNames | None = None,
     split: SplitName | None = None,
-    force: Flag = False,
+    force: Force = False,
     accept_modified_data: Flag = False,
     common: CommonOptions = USUAL,
     network: OwnNetwork = NOTHING,
@@ -109,7 +119,7 @@ def audit_model(
     check_number("--shown", shown)
     check_number("--epsilon", epsilon, least=0, most=1)
     check_number("--certify", certify, least=1e-6)
-    common.check()
+    check_seed(common.seed)
     check_out(out, force=True, folder=False)
     sections = [part.strip() for text in only or [] for part in text.split(",") if part.strip()]
     if only and not sections:
@@ -153,6 +163,7 @@ def audit_model(
             split=split,
             seed=common.seed,
             command=shlex.join(["convscope", *sys.argv[1:]]),
+            title=f"{Path(model).name if Path(model).exists() else model} on {dataset.name}",
             force=force,
         )
     refused = write_pages(folder, out, pdf=pdf)
@@ -246,7 +257,80 @@ def render_report(
         )
 
 
+def demo(
+    *,
+    out: Path = Path("runs/demo"),
+    seed: Seed = 0,
+    pdf: Flag = False,
+) -> None:
+    """Train on real handwritten digits, judge, look inside, attack, and write a report.
+
+    The data are built in (1,797 digits of scikit-learn); nothing is downloaded.
+
+    Args:
+        out: Folder for the run and the report. An earlier demo there is replaced.
+        seed: Of training and of every random choice.
+        pdf: Also print a PDF.
+    """
+    start = time.perf_counter()
+    run, folder, page = out / "run", out / "report", out / "report.html"
+    check_seed(seed)
+    check_out(out, force=True, page=False)
+    _make_room(out)
+    from convscope.cli._train import shown
+    from convscope.data import open_dataset
+    from convscope.studies import audit
+    from convscope.training import recipe, train, tune_allocator
+
+    tune_allocator()
+    dataset = open_dataset("digits")
+    settings = recipe(DEMO_MODEL, data="digits", seed=seed)
+    steps = settings.epochs * (len(dataset.train) // settings.batch_size)
+    say(f"1 of 2: training {DEMO_MODEL} on {len(dataset.train):,} digits")
+    with shown(settings, steps) as on_event:
+        trained = train(settings, dataset, out=run, on_event=on_event)
+    say("2 of 2: judging, looking inside, attacking")
+    with watching("auditing"):
+        result = audit(
+            trained.classifier,
+            dataset,
+            out_folder=folder,
+            images_per_section=6,
+            attacked_images=100,
+            run_folder=run,
+            seed=seed,
+            command=shlex.join(["convscope", "demo", "--out", str(out)]),
+            title=f"{DEMO_MODEL} on digits",
+        )
+    write_pages(folder, page, pdf=pdf)
+    wrote(run)
+    emit({**headline(result), "all in": f"{time.perf_counter() - start:.0f} s"})
+    for alert in result.alerts:
+        say(f"- {alert}")
+    say(f"open {page} in a browser")
+    look = fresh_name(str(out / "inspect.html"))
+    next_step("convscope inspect", str(run), "digits:test/0-3", "--out", look)
+
+
+def _make_room(out: Path) -> None:
+    """Remove what an earlier demo wrote, and nothing else."""
+    import shutil
+
+    from convscope.files import write_whole
+
+    if out.exists() and any(out.iterdir()) and not (out / DEMO_MARK).is_file():
+        raise UsageError(
+            "already exists and is no demo", code="U13", where=out, hint="choose another --out"
+        )
+    for part in ("run", "report"):
+        shutil.rmtree(out / part, ignore_errors=True)
+    write_whole(
+        out / DEMO_MARK, b"Written by `convscope demo`, which replaces run/ and report/ here.\n"
+    )
+
+
 def register(app: cyclopts.App) -> None:
-    """Add both commands."""
+    """Add the commands."""
+    app.command(demo, name="demo")
     app.command(audit_model, name="audit")
     app.command(render_report, name="report")

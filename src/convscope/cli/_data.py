@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import cyclopts
 
-from convscope.cli._options import Flag, Json
+from convscope.cli._options import DataDir, Flag, Json, Offline, SkipBad
 from convscope.cli._output import (
     data_place,
     emit,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from convscope.data import Dataset, Status
 
 
-def list_data(*, data_dir: Path | None = None, as_json: Json = False) -> None:
+def list_data(*, data_dir: DataDir | None = None, as_json: Json = False) -> None:
     """List the data sets and whether they are on this machine.
 
     Args:
@@ -45,16 +45,17 @@ def list_data(*, data_dir: Path | None = None, as_json: Json = False) -> None:
     say(f"data folder: {data_folder(data_dir)}  (change it with --data-dir or $CONVSCOPE_DATA)")
     absent = [one.name for one in everything if one.download_bytes]
     place = data_place(data_dir)
-    next_step(
-        f"convscope data download {absent[0]}{place}" if absent else f"convscope data verify{place}"
-    )
+    if absent:
+        next_step("convscope data download", absent[0], *place)
+    else:
+        next_step("convscope data verify", *place)
 
 
 def download_data(
     *names: str,
-    data_dir: Path | None = None,
+    data_dir: DataDir | None = None,
     to: Path | None = None,
-    offline: Flag = False,
+    offline: Offline = False,
 ) -> None:
     """Download data sets; what is here already is left alone.
 
@@ -85,13 +86,13 @@ def download_data(
             wrote(export_data(name, to, data_dir=data_dir))
             say(f"copy it over; there: convscope data import {shlex.quote(to.name)}")
     if to is None:
-        next_step(f"convscope data verify {names[0]}{data_place(data_dir)}")
+        next_step("convscope data verify", names[0], *data_place(data_dir))
 
 
 def verify_data(
     *names: str,
-    data_dir: Path | None = None,
-    skip_bad: Flag = False,
+    data_dir: DataDir | None = None,
+    skip_bad: SkipBad = False,
     accept_modified_data: Flag = False,
     as_json: Json = False,
 ) -> None:
@@ -138,7 +139,7 @@ def verify_data(
         raise PartlyRefused(f"{refused} files were left out", code="D21")
 
 
-def show_where(*names: str, data_dir: Path | None = None, as_json: Json = False) -> None:
+def show_where(*names: str, data_dir: DataDir | None = None, as_json: Json = False) -> None:
     """Say where data sets lie, or would be put.
 
     Args:
@@ -163,7 +164,7 @@ def show_where(*names: str, data_dir: Path | None = None, as_json: Json = False)
             say(f"{one.name}: {words if one.ready is not None else 'its record does not say'}")
 
 
-def export_data(name: str, to: Path, *, data_dir: Path | None = None) -> None:
+def export_data(name: str, to: Path, *, data_dir: DataDir | None = None) -> None:
     """Write a data set that is here into one tar file, for a machine without a network.
 
     Args:
@@ -178,7 +179,7 @@ def export_data(name: str, to: Path, *, data_dir: Path | None = None) -> None:
 
 
 def import_data(
-    *sources: Path, data_dir: Path | None = None, accept_modified_data: Flag = False
+    *sources: Path, data_dir: DataDir | None = None, accept_modified_data: Flag = False
 ) -> None:
     """Bring data files into the data folder, after opening and checking them.
 
@@ -197,7 +198,7 @@ def import_data(
         name, files = bring(source, data_dir=data_dir, accept_modified=accept_modified_data)
         for path in files:
             wrote(path)
-        next_step(f"convscope data verify {name}{data_place(data_dir)}")
+        next_step("convscope data verify", name, *data_place(data_dir))
 
 
 def _row(one: Status) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``convscope doctor``: is everything here that is needed, and what to do if not."""
+"""``convscope doctor`` and ``explain``: what is missing or wrong here, what an error code means."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from typing import Any
 
 import cyclopts
 
-from convscope.cli._options import Json
-from convscope.cli._output import emit, next_step, progress, say, table
+from convscope.cli._options import DataDir, Json
+from convscope.cli._output import data_place, emit, next_step, progress, say, table
 from convscope.errors import ConvscopeError, GateFailed, printable
 from convscope.models import ADAPTERS
 
@@ -63,7 +63,7 @@ class Finding:
 
 def doctor(
     *,
-    data_dir: Path | None = None,
+    data_dir: DataDir | None = None,
     as_json: Json = False,
 ) -> None:
     """Check Python, torch, device, threads, libraries, data and disk; print what to do.
@@ -229,8 +229,7 @@ def check_data(data_dir: Path | None) -> list[Finding]:
         elif here.ready:
             fix = ""
         elif here.download_bytes:
-            where = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
-            fix = f"convscope data download {name}{where}"
+            fix = shlex.join(["convscope", "data", "download", name, *data_place(data_dir)])
             words = f"not on this machine ({here.download_bytes / 1e6:,.0f} MB to download)"
         else:
             fix = f"convscope does not download it: {here.by_hand}"
@@ -287,6 +286,84 @@ def _version(package: str) -> str:
         return "unknown version"
 
 
+def explain(
+    code: str | None = None,
+    /,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Explain an error code, such as U11; without one, list all of them.
+
+    Args:
+        code: The letter and two digits after "error".
+        as_json: Print JSON.
+    """
+    from convscope.error_index import error_index
+    from convscope.error_index import explain as entry_of
+
+    if code is not None:
+        entry = entry_of(code)
+        emit(_entry_facts(entry), as_json=as_json, text=_entry_page(entry))
+        return
+    entries = list(error_index().values())
+    if as_json:
+        emit([_entry_facts(entry) for entry in entries], as_json=True)
+        return
+    table(
+        ["code", "exit code", "situation"],
+        [[entry.code, _exit_codes(entry), entry.words.situation] for entry in entries],
+    )
+
+
+def _entry_facts(entry: Any) -> dict[str, Any]:
+    """An entry for machines."""
+    return {
+        "code": entry.code,
+        "family": entry.family,
+        "errors": list(entry.kinds),
+        "exit_codes": list(entry.exit_codes),
+        "situation": entry.words.situation,
+        "advice": entry.words.advice,
+        "raised": [
+            {
+                "error": site.kind,
+                "file": site.file,
+                "line": site.line,
+                "function": site.function,
+                "message": list(site.what),
+                "expected": list(site.expected),
+                "fix": list(site.fix),
+            }
+            for site in entry.sites
+        ],
+    }
+
+
+def _exit_codes(entry: Any) -> str:
+    return " or ".join(map(str, entry.exit_codes)) or "none, a note"
+
+
+def _entry_page(entry: Any) -> str:
+    """An entry for people."""
+    kinds = f"{', '.join(entry.kinds)}; " if entry.kinds else ""
+    lines = [
+        f"{entry.code}: {entry.family} ({kinds}exit code {_exit_codes(entry)})",
+        "",
+        entry.words.situation,
+        f"  fix: {entry.words.advice}",
+        "",
+        "Messages, with {name} for a value:",
+    ]
+    for (what, expected, fix), places in entry.messages().items():
+        lines.append("")
+        lines += what or ("(what the system says)",)
+        lines += [f"  expected: {text}" for text in expected]
+        lines += [f"  fix: {text}" for text in fix]
+        lines.append(f"  raised in: {', '.join(places)}")
+    return "\n".join(lines)
+
+
 def register(app: cyclopts.App) -> None:
-    """Add the command."""
+    """Add both commands."""
     app.command(doctor, name="doctor")
+    app.command(explain)

@@ -8,7 +8,7 @@ import cyclopts
 
 from convscope._metrics import METRICS, gates_of
 from convscope.cli._gates import failed_gates, gates_help, read_gates
-from convscope.cli._opened import opened_data, opened_network, words
+from convscope.cli._opened import opened_data, opened_network
 from convscope.cli._options import (
     NOTHING,
     USUAL,
@@ -20,6 +20,7 @@ from convscope.cli._options import (
     SplitName,
     check_names,
     check_number,
+    check_seed,
 )
 from convscope.cli._output import data_place, emit, next_step, table, watching
 from convscope.errors import GateFailed, choose
@@ -67,7 +68,7 @@ def evaluate_model(
     gates = read_gates(fail_under or [], gates_of("eval"), bare="accuracy")
     check_names(models=[model], data=data)
     check_number("--count", count)
-    common.check()
+    check_seed(common.seed)
     from convscope.training import evaluate
 
     classifier = opened_network(
@@ -97,8 +98,8 @@ def evaluate_model(
     if failed:
         raise GateFailed("; ".join(failed))
     opened.raise_if_refused()
-    again = words("convscope", "audit", model) + network.again()
-    next_step(f"{again} {words('--data', data)}{data_place(common.data_dir)}")
+    place = data_place(common.data_dir)
+    next_step("convscope audit", model, *network.again(), "--data", data, *place)
 
 
 def report(result: Evaluation, part: Split) -> dict[str, Any]:

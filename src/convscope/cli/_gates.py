@@ -39,7 +39,8 @@ def read_gates(texts: Sequence[str], known: Sequence[str], *, bare: str = "") ->
         bare: The gate that a number alone means, if one is obvious.
 
     Raises:
-        UsageError: U03 if an entry is no gate, is given twice, or asks for what cannot be.
+        UsageError: U01 for a name that is no metric; U03 for a metric that this command does not
+            compute, with the commands that do, for a gate given twice and a limit that cannot be.
 
     Example:
         >>> read_gates(["acc=0.98,ece=0.02"], ["accuracy", "calibration-error"])
@@ -59,7 +60,16 @@ def read_gates(texts: Sequence[str], known: Sequence[str], *, bare: str = "") ->
             )
         name = name.lower().replace("_", "-")
         meant = {alias: spec.name for spec in METRICS.values() for alias in spec.aliases}
-        name = choose("gate", meant.get(name, name), known)
+        name = meant.get(name, name)
+        if name in METRICS and name not in known:
+            others = " or ".join(f"convscope {command}" for command in METRICS[name].gate)
+            raise UsageError(
+                f"--fail-under {name}: this command does not compute it",
+                code="U03",
+                expected=f"one of {', '.join(known)}",
+                hint=f"{others} computes {name}",
+            )
+        name = choose("gate", name, known)
         if name in gates:
             raise UsageError(f"--fail-under {name} is given twice", code="U03")
         gates[name] = _limit(name, value)

@@ -6,16 +6,20 @@ from typing import Annotated
 
 import cyclopts
 
-from convscope.cli._inspect_images import look_at_images
-from convscope.cli._inspect_trust import judge_methods
-from convscope.cli._inspect_units import Units, look_at_units, place_in_map
+from convscope.cli._inspect_modes import (
+    Units,
+    judge_methods,
+    look_at_images,
+    look_at_units,
+    place_in_map,
+)
 from convscope.cli._methods import (
     chosen_explanations,
-    register_explanations,
+    list_explanation_settings,
+    list_explanations,
     registry_of,
 )
 from convscope.cli._opened import opened_network
-from convscope.cli._opened import words as words_of
 from convscope.cli._options import (
     NOTHING,
     NOWHERE,
@@ -29,10 +33,11 @@ from convscope.cli._options import (
     SplitName,
     check_names,
     check_number,
+    check_seed,
 )
 from convscope.cli._output import data_place, fresh_name, next_step, not_kept
-from convscope.cli._setting_values import shared_values, split_words
 from convscope.cli._settings import settings_written
+from convscope.cli._words import shared_values, split_words
 from convscope.errors import UsageError
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
 from convscope.visualizations import VISUALIZATION_RECIPES
@@ -105,7 +110,7 @@ def inspect(
             expected="settings of methods belong to IMAGES: --trust runs them with their defaults",
         )
     output.check()
-    common.check()
+    check_seed(common.seed)
     check_number("--count", count)
     check_names(models=[model, judge], data=data, images=images)
     _check_units(units, at, judge)
@@ -120,22 +125,19 @@ def inspect(
     if images:
         look_at_images(classifier, images, settings, targets or "true", common, output)
         not_kept("the maps are", output.out, name="look")
-        command = words_of("convscope", "attack", "pgd", model, images[0])
-        next_step(f"{command}{where}{again} --epsilon 0.1")
+        next_step("convscope attack pgd", model, images[0], *where, *again, "--epsilon", "0.1")
     elif units is not None:
         wish = Units(units, at=place, recipe=recipe, options=options, data=data, judge=judge)
         look_at_units(classifier, wish, common, output)
         not_kept("the pictures are", output.out, name="units")
         if data is not None:
-            command = words_of("convscope", "audit", model) + again
-            next_step(f"{command} {words_of('--data', data)}{where}")
+            next_step("convscope audit", model, *again, "--data", data, *where)
     elif data is not None:
         judge_methods(classifier, methods, data, split, count, common, output)
         not_kept("the tables are", output.out, name="trust")
-        command = words_of("convscope", "inspect", model, f"{data}:{split or 'all'}/0")
-        next_step(
-            f"{command}{where}{again} --show grad-cam,occlusion --out {fresh_name('look.html')}"
-        )
+        example = [model, f"{data}:{split or 'all'}/0", *where, *again]
+        look = ["--show", "grad-cam,occlusion", "--out", fresh_name("look.html")]
+        next_step("convscope inspect", *example, *look)
 
 
 def settings_of_methods(methods: list[str], options: list[str]) -> dict[str, dict[str, object]]:
@@ -219,5 +221,6 @@ def register(app: cyclopts.App) -> None:
         f"Recipes of --units: {', '.join(VISUALIZATION_RECIPES)}.",
     )
     group.default(inspect)
-    register_explanations(group)
+    group.command(list_explanations, name="list")
+    group.command(list_explanation_settings, name="settings")
     app.command(group)

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import cyclopts
-
 from convscope._registry import Registry
 from convscope.attacks import ATTACKS, SHARED
 from convscope.cli._options import Json
@@ -186,7 +184,7 @@ def example_of(command: str, name: str) -> str:
 
 
 def wanted_page(words: Sequence[str]) -> str:
-    """The method whose page is asked for, or nothing.
+    """The method whose page is asked for by words with ``--help``, or nothing.
 
     Example:
         >>> wanted_page(["attack", "fgsm", "--help"]), wanted_page(["attack", "list", "--help"])
@@ -196,7 +194,7 @@ def wanted_page(words: Sequence[str]) -> str:
         >>> wanted_page(["inspect", "runs/digits", "--show", "occlusion", "--help"])
         'occlusion'
     """
-    if not words or words[0] not in FAMILIES or not HELP_FLAGS & set(words):
+    if words[0] not in FAMILIES:
         return ""
     family = FAMILIES[words[0]]
     typed = words[1]
@@ -263,25 +261,3 @@ def show_all_settings() -> None:
     console = Console()
     console.print(drawn)
     console.print("Each method has its page: convscope inspect occlusion --help.")
-
-
-def wants_all_settings(words: Sequence[str]) -> bool:
-    """Whether ``inspect --help`` was typed, for no method."""
-    return (
-        len(words) > 1
-        and words[0] == "inspect"
-        and words[1] not in ("list", "settings")
-        and bool(HELP_FLAGS & set(words))
-    )
-
-
-def register_attacks(group: cyclopts.App) -> None:
-    """Add ``attack list`` and ``attack settings``."""
-    group.command(list_attacks, name="list")
-    group.command(list_attack_settings, name="settings")
-
-
-def register_explanations(group: cyclopts.App) -> None:
-    """Add ``inspect list`` and ``inspect settings``."""
-    group.command(list_explanations, name="list")
-    group.command(list_explanation_settings, name="settings")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -56,7 +57,7 @@ def list_models(pattern: str = "*", /, *, as_json: Json = False) -> None:
             for row in rows
         ],
     )
-    next_step(f"convscope models show {names[0]}")
+    next_step("convscope models show", names[0])
 
 
 def show_model(
@@ -83,7 +84,7 @@ def show_model(
 
     facts: dict[str, Any] = {"model": model}
     if fresh:
-        given = network.again().strip()
+        given = shlex.join(network.again())
         if given:
             raise UsageError(
                 f"{model} is built fresh: {given} says nothing about it",

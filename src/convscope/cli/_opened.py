@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from convscope.errors import DataError, PartlyRefused, ResourceError, UsageError
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
-    from convscope.data import ClassMatch, Dataset, Split
+    from convscope.data import ClassMatch, Dataset, Selection, Split
 
 
 def opened_network(
@@ -51,6 +51,26 @@ def opened_network(
     for flag in classifier.flags:
         warn(f"{model}: {flag}" if named else flag)
     return classifier
+
+
+def opened_images(classifier: Classifier, specs: Sequence[str], common: Common) -> Selection:
+    """The images that were named, as the network takes them; what is odd about them is said.
+
+    Args:
+        classifier: The network.
+        specs: Images as typed.
+        common: Where data are.
+    """
+    from convscope.data import select_images
+
+    with showing_progress("reading images"):
+        images = select_images(
+            specs, like=classifier, data_dir=common.data_dir, offline=common.offline,
+            skip_bad=common.skip_bad,
+        )  # fmt: skip
+    for note in images.notes:
+        warn(note)
+    return images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,16 +211,6 @@ def opened_data(
     return OpenedData(
         dataset=dataset, split=part, match=match, of=of, absent=absent, labeled=labeled
     )
-
-
-def words(*parts: str) -> str:
-    """A command for people to paste: each part quoted where a shell needs it.
-
-    Example:
-        >>> words("convscope", "eval", "my run", "--data", "folder:my photos")
-        "convscope eval 'my run' --data 'folder:my photos'"
-    """
-    return shlex.join(parts)
 
 
 def said_class(number: int, names: tuple[str, ...], typed: str = "") -> dict[str, Any]:

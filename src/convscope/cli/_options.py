@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,16 +20,36 @@ if TYPE_CHECKING:
     from convscope.classifier import Classifier
 
 Flag = Annotated[bool, cyclopts.Parameter(negative="")]
-Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="")]
 SplitName = Literal["train", "validation", "test", "all"]
 Device = Literal["auto", "cpu", "cuda"]
 
-COMMON = cyclopts.Group("Common options", help="The same in every command that runs a network.")
+COMMON = cyclopts.Group("Common options", help="The same in every command that has them.")
 NETWORK = cyclopts.Group(
     "Your own network",
     help=f"For MODEL = package.module:factory, {' or '.join(adapter_forms(describable=True))}, and "
     "for a weight file without a description.",
 )
+
+# One option each, for commands that have some of `Common` and `Output` and not all.
+DataDir = Annotated[
+    Path, cyclopts.Parameter(group=COMMON, help="Folder that holds the data files.")
+]
+Seed = Annotated[int, cyclopts.Parameter(group=COMMON, help="Seed of every random choice.")]
+SkipBad = Annotated[
+    bool,
+    cyclopts.Parameter(
+        group=COMMON,
+        negative="",
+        help="Leave files out that cannot be read; exit with 8 if there were any.",
+    ),
+]
+Offline = Annotated[bool, cyclopts.Parameter(group=COMMON, negative="", help="Never download.")]
+Json = Annotated[
+    bool, cyclopts.Parameter(name="--json", group=COMMON, negative="", help="Print JSON.")
+]
+Force = Annotated[
+    bool, cyclopts.Parameter(group=COMMON, negative="", help="Write over what --out names.")
+]
 
 _PREFIXES = ", ".join(f"{prefix}:..." for prefix in ADAPTERS)
 _DATA = f"{', '.join(DATASETS)} or folder:DIRECTORY"
@@ -65,26 +84,13 @@ FILES = (
 class Common:
     """Where data are, where the network runs, what is random, and the kind of output."""
 
-    data_dir: Path | None = None
-    "Folder that holds the data files."
-    seed: int = 0
-    "Seed of every random choice."
+    data_dir: DataDir | None = None
+    seed: Seed = 0
     device: Device = "cpu"
     "Where the network runs: cpu, cuda, or auto (cuda if there is one)."
-    skip_bad: Flag = False
-    "Leave files out that cannot be read; exit with 8 if there were any."
-    offline: Flag = False
-    "Never download."
+    skip_bad: SkipBad = False
+    offline: Offline = False
     as_json: Json = False
-    "Print JSON."
-
-    def check(self) -> None:
-        """Refuse a seed that no generator takes.
-
-        Raises:
-            UsageError: U12.
-        """
-        check_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +101,7 @@ class Output:
     "Folder, or FILE.html for one page, to write to."
     formats: Annotated[str | None, cyclopts.Parameter(name="--format")] = None
     "Format of figures in a folder: png (the default), svg or pdf; several with commas."
-    force: Flag = False
-    "Write over what --out names."
+    force: Force = False
 
     def check(self) -> None:
         """Refuse a place that is taken or cannot be, and a format that there is not.
@@ -160,11 +165,11 @@ class ModelOptions:
 
         Raises:
             UsageError: A flag makes no sense, or `model` describes itself.
+            CheckpointError: C01 to C19, whatever is wrong with the files.
         """
         input_shape = None if self.input_shape is None else shape_of(self.input_shape)
         mean = None if self.mean is None else numbers_of("mean", self.mean)
         std = None if self.std is None else numbers_of("std", self.std)
-        check_model_name(model)
         with progress(f"loading {model}", total=None, transient=True):
             from convscope.models import load
 
@@ -178,13 +183,14 @@ class ModelOptions:
                 std=std,
             )
 
-    def again(self) -> str:
-        """The flags that were given, as they are written behind MODEL in a suggested command."""
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        return "".join(
-            f" --{name.replace('_', '-')} {shlex.quote(str(value))}"
-            for name, value in given.items()
-        )
+    def again(self) -> list[str]:
+        """The flags that were given, as words behind MODEL in a suggested command."""
+        return [
+            word
+            for name, value in vars(self).items()
+            if value is not None
+            for word in (f"--{name.replace('_', '-')}", str(value))
+        ]
 
     def without(self, names: set[str]) -> tuple[ModelOptions, list[str]]:
         """Leave flags of these names to an attack that has settings of the same name.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import cyclopts
 
@@ -21,10 +21,18 @@ from convscope.files import plain_json
 
 @dataclass
 class Voice:
-    """How loud this process is, by ``--quiet`` and ``--no-progress``, and what it was asked for."""
+    """How this process talks, by the options that every command takes, and what it was asked for.
+
+    Attributes:
+        quiet: Only results, warnings and errors.
+        progress: Whether to draw progress bars.
+        debug: Whether errors come with their traceback.
+        words: The command as typed, without these options.
+    """
 
     quiet: bool = False
     progress: bool = True
+    debug: bool = False
     words: tuple[str, ...] = ()
 
 
@@ -49,9 +57,14 @@ def wrote(path: Path | str) -> None:
     say(f"wrote {path}{size}")
 
 
-def next_step(command: str) -> None:
-    """Suggest what to run now: a command that can be pasted as it stands."""
-    say(f"next: {command}")
+def next_step(command: str, *words: str) -> None:
+    """Suggest what to run now: a command that can be pasted as it stands.
+
+    Args:
+        command: Its beginning, as typed.
+        words: The rest; each is quoted where a shell needs it.
+    """
+    say(f"next: {command} {shlex.join(words)}".rstrip())
 
 
 def not_kept(what: str, out: Path | None, *, name: str) -> None:
@@ -60,28 +73,27 @@ def not_kept(what: str, out: Path | None, *, name: str) -> None:
         return
     say(f"{what} not written: --out {name}.html makes a page of them, --out {name} a folder")
     if VOICE.words:
-        again = shlex.join(["convscope", *VOICE.words])
-        next_step(f"{again} --out {fresh_name(f'{name}.html')}")
+        next_step("convscope", *VOICE.words, "--out", fresh_name(f"{name}.html"))
 
 
 def fresh_name(wish: str) -> str:
-    """`wish`, or the first of ``wish-2``, ``wish-3``... that is not taken, quoted for a shell."""
+    """`wish`, or the first of ``wish-2``, ``wish-3``... that is not taken."""
     path, number = Path(wish), 1
     while path.exists():
         number += 1
         path = Path(wish).with_stem(f"{Path(wish).stem}-{number}")
-    return shlex.quote(str(path))
+    return str(path)
 
 
-def data_place(data_dir: Path | None) -> str:
+def data_place(data_dir: Path | None) -> list[str]:
     """The words that make the next command find the same data.
 
     Example:
         >>> from pathlib import Path
         >>> data_place(None), data_place(Path("my data"))
-        ('', " --data-dir 'my data'")
+        ([], ['--data-dir', 'my data'])
     """
-    return "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+    return [] if data_dir is None else ["--data-dir", str(data_dir)]
 
 
 def counted(count: int) -> str:
@@ -154,16 +166,11 @@ def table(
     Console().print(drawn)
 
 
-class Progress:
-    """One running task of a display."""
+class Progress(NamedTuple):
+    """One running task of a display: how to move it on, and how to say what is being done."""
 
-    def __init__(
-        self,
-        advance: Callable[[float], None],
-        describe: Callable[[str], None],
-    ) -> None:
-        self.advance = advance
-        self.describe = describe
+    advance: Callable[[float], None]
+    describe: Callable[[str], None]
 
 
 @contextmanager

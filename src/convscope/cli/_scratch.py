@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import cyclopts
 
-from convscope.cli._opened import raise_if_refused, words
-from convscope.cli._options import Flag, Json, check_names, check_number, check_out, check_seed
+from convscope.cli._opened import raise_if_refused
+from convscope.cli._options import (
+    DataDir,
+    DataName,
+    Json,
+    Offline,
+    Seed,
+    SkipBad,
+    check_names,
+    check_number,
+    check_out,
+    check_seed,
+)
 from convscope.cli._output import (
     data_place,
     emit,
@@ -42,7 +53,7 @@ SCRATCH_NETWORKS = tuple(name for name in MODELS if name.startswith("mnist-"))
 
 def check(
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     figure: Path | None = None,
     as_json: Json = False,
 ) -> None:
@@ -90,15 +101,15 @@ def train(
     network: str = "mnist-conv2",
     /,
     *,
-    data: str = "digits",
-    data_dir: Path | None = None,
-    offline: Flag = False,
-    skip_bad: Flag = False,
+    data: DataName = "digits",
+    data_dir: DataDir | None = None,
+    offline: Offline = False,
+    skip_bad: SkipBad = False,
     epochs: int | None = None,
     batch_size: int | None = None,
     optimizer: Literal["adam", "sgd"] = "adam",
     learning_rate: float | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     out: Path | None = None,
     as_json: Json = False,
 ) -> None:
@@ -199,11 +210,10 @@ def train(
     )
     if out is not None:
         wrote(out)
-        where = data_place(data_dir)
-        next_step(words("convscope", "eval", str(out), "--data", data) + where)
+        next_step("convscope eval", str(out), "--data", data, *data_place(data_dir))
     else:
-        again = words("convscope", "scratch", "train", network, "--data", data)
-        next_step(f"{again}{data_place(data_dir)} --out {fresh_name('runs/scratch')}")
+        where = [*data_place(data_dir), "--out", fresh_name("runs/scratch")]
+        next_step("convscope scratch train", network, "--data", data, *where)
     raise_if_refused(dataset)
 
 
@@ -327,8 +337,7 @@ def add_numbers(
     if figure is not None:
         wrote(figure)
     elif not as_json and len(found.outputs) <= WIDEST:
-        again = words("convscope", "adder", first, second)
-        next_step(f"{again} --figure adder.png")
+        next_step("convscope adder", first, second, "--figure", "adder.png")
 
 
 def written_out(found: Addition) -> list[str]:

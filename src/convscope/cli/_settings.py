@@ -254,8 +254,7 @@ def arguments_of(registry: Registry[Any, Any], name: str) -> set[str]:
     """Names of all arguments of an entry; nothing is imported."""
     if callable(registry.spec(name).home):
         return set(inspect.signature(registry[name]).parameters)
-    arguments = _source(*registry.home(name)).args
-    return {argument.arg for argument in (*arguments.args, *arguments.kwonlyargs)}
+    return {argument.arg for argument, _ in _arguments(_source(*registry.home(name)))}
 
 
 def takes_target(registry: Registry[Any, Any], name: str) -> str:
@@ -265,15 +264,10 @@ def takes_target(registry: Registry[Any, Any], name: str) -> str:
         if targets is None:
             return ""
         return "required" if targets.default is inspect.Parameter.empty else "optional"
-    arguments = _source(*registry.home(name)).args
-    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+    for argument, default in _arguments(_source(*registry.home(name))):
         if argument.arg == "targets":
-            return "optional" if default is not None else "required"
-    places = [argument.arg for argument in arguments.args]
-    if "targets" not in places:
-        return ""
-    optional = places.index("targets") >= len(places) - len(arguments.defaults)
-    return "optional" if optional else "required"
+            return "required" if default is None else "optional"
+    return ""
 
 
 def meanings_in(docstring: str) -> dict[str, str]:

@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from convscope.cli._opened import raise_if_refused, words
-from convscope.cli._options import DataName, Flag, Json, check_names, check_out
+from convscope.cli._opened import raise_if_refused
+from convscope.cli._options import (
+    DataDir,
+    DataName,
+    Flag,
+    Json,
+    Offline,
+    SkipBad,
+    check_names,
+    check_out,
+)
 from convscope.cli._output import (
     VOICE,
     Fraction,
@@ -134,15 +143,15 @@ def train_model(
     /,
     *,
     data: DataName | None = None,
-    data_dir: Path | None = None,
+    data_dir: DataDir | None = None,
     preset: str | None = None,
     out: Path | None = None,
     resume: Flag = False,
     config: Path | None = None,
     print_config: Flag = False,
-    offline: Flag = False,
+    offline: Offline = False,
     accept_modified_data: Flag = False,
-    skip_bad: Flag = False,
+    skip_bad: SkipBad = False,
     as_json: Json = False,
     overrides: Annotated[Overrides, cyclopts.Parameter(name="*", group=SETTINGS)] = NONE,
 ) -> None:
@@ -398,9 +407,8 @@ def _finish(
         f"in {result.seconds:.1f} s",
     )
     wrote(result.run_folder)
-    where = data_place(data_dir)
-    again = words("convscope", "eval", str(result.run_folder), "--data", settings.data)
-    next_step(f"{again}{where}")
+    where = ["--data", settings.data, *data_place(data_dir)]
+    next_step("convscope eval", str(result.run_folder), *where)
 
 
 def register(app: cyclopts.App) -> None:

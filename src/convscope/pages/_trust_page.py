@@ -116,7 +116,7 @@ def trust_section(section: Section, found: Trust) -> None:
     section.table(
         [{"kind": "code", "title": "method"}, *({"kind": "number", "title": k} for k in applied)],
         [[row["method"], *(_short(row[key]) for key in applied)] for row in rows],
-        caption=f"Judged on {found.images} images. Insertion and deletion: area under the "
+        caption=f"Evaluated on {found.images} images. Insertion and deletion: area under the "
         "probability of the class while pixels are sharpened or blurred in the order of the map. "
         "Random weights: rank correlation with the map of the same network with random weights, "
         "0 is good. Grid pointing: share of positive relevance in the right quarter of 2 x 2 "

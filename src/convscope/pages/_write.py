@@ -16,15 +16,14 @@ from torch import Tensor
 
 from convscope.errors import UsageError
 from convscope.figures import photo, pixels
-from convscope.files import checked_path, disk_errors, whole_folder
+from convscope.files import checked_path, whole_folder
 from convscope.reports import Report, Section, render
 
 
 def write_page(report: Report, out: Path, *, force: bool) -> None:
     """One HTML file and nothing else."""
     refuse_taken_file(out, force=force)
-    with disk_errors(out):
-        render(report, out)
+    render(report, out)
 
 
 @contextmanager

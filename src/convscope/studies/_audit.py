@@ -14,11 +14,11 @@ from convscope._registry import Effort
 from convscope.classifier import Classifier
 from convscope.data import Dataset, absent_sentence, match_classes, match_dataset
 from convscope.errors import ModelContractError, UsageError, choose
+from convscope.figures import percent
 from convscope.progress import announce, stage
 from convscope.reports import Report, refuse_taken
+from convscope.studies import AUDIT_SECTIONS
 from convscope.studies._context import Audit
-from convscope.studies._performance import percent
-from convscope.studies._sections import AUDIT_SECTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,7 @@ def audit(
     split: str | None = None,
     seed: int = 0,
     command: str = "",
+    title: str = "",
     about: dict[str, Any] | None = None,
     force: bool = False,
 ) -> AuditResult:
@@ -102,6 +103,7 @@ def audit(
             what suits (`Dataset.split_to_judge`).
         seed: Of every random choice.
         command: The command line, for the reader who wants to do it again.
+        title: Heading of the report; by default the type of the network and the name of the data.
         about: Further facts for the last section.
         force: Replace an earlier report in `out_folder`.
 
@@ -143,7 +145,10 @@ def audit(
     dataset = replace(dataset, warnings=(*dataset.warnings, *said))
     names = [choose("section", name, AUDIT_SECTIONS) for name in sections or AUDIT_SECTIONS]
     start = time.perf_counter()
-    report = Report(title=_title(classifier, dataset), generator=f"convscope {_version()}")
+    report = Report(
+        title=title or f"{type(classifier.module).__name__} on {dataset.name}",
+        generator=f"convscope {_version()}",
+    )
     work = Audit(
         classifier=classifier,
         dataset=dataset,
@@ -231,11 +236,6 @@ def _with_classes_of(classifier: Classifier, judge: Classifier) -> Classifier:
 
 def _by(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
-
-
-def _title(classifier: Classifier, dataset: Dataset) -> str:
-    kind = classifier.source.split(" trained on ")[0].split(" (")[0].split(",")[0]
-    return f"{kind[:60]} on {dataset.name}"
 
 
 def _subtitle(work: Audit, seconds: float) -> str:

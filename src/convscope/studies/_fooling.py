@@ -11,11 +11,10 @@ from torch import Tensor
 from convscope._registry import Effort
 from convscope.attacks import ATTACKS, AttackResult, at_effort
 from convscope.errors import ConvscopeError
-from convscope.figures import budget, difference_tile, png, verdict
+from convscope.figures import budget, difference_tile, percent, png, verdict
 from convscope.pages import keep_image, name_of
 from convscope.reports import Section
 from convscope.studies._context import Audit, legend
-from convscope.studies._performance import percent
 
 MINIMAL_IMAGES = 50
 """Images, in a quick audit, for attacks without a radius: they never stop early."""

@@ -23,6 +23,7 @@ from convscope.figures import (
     noise_error_curve,
     noise_success_curve,
     noise_tile,
+    percent,
     pixels,
     png,
     svg,
@@ -31,7 +32,6 @@ from convscope.pages import keep_image, name_of
 from convscope.reports import Section
 from convscope.studies._context import Audit, legend
 from convscope.studies._fooling import predicted
-from convscope.studies._performance import percent
 
 MOST_CLASSES = 10
 STEPS = {"quick": 30, "standard": 100, "full": 300}

@@ -9,7 +9,7 @@ import torch
 
 from convscope._metrics import gates_of
 from convscope.data import absent_sentence
-from convscope.figures import calibration_diagram, per_class_bars, svg, top_confusions
+from convscope.figures import calibration_diagram, per_class_bars, percent, svg, top_confusions
 from convscope.pages import keep_image, name_of
 from convscope.reports import Section
 from convscope.stats import wilson
@@ -25,11 +25,11 @@ def performance(audit: Audit, section: Section) -> None:
     found = audit.evaluation
     _tiles(audit, found)
     section.text(
-        f"{percent(found.accuracy)} of {found.n:,} images of `{audit.source}` are classified "
-        f"correctly; the 95 % confidence interval is {percent(found.interval[0])} to "
-        f"{percent(found.interval[1])}. "
+        f"{percent(found.accuracy, 2)} of {found.n:,} images of `{audit.source}` are classified "
+        f"correctly; the 95 % confidence interval is {percent(found.interval[0], 2)} to "
+        f"{percent(found.interval[1], 2)}. "
         + " ".join(
-            f"Top {k}: {percent(share)}."
+            f"Top {k}: {percent(share, 2)}."
             for k, share in zip(found.top, found.top_accuracy, strict=True)
             if k > 1
         )
@@ -79,11 +79,6 @@ def confusions(section: Section, found: Evaluation) -> None:
     )
 
 
-def percent(share: float, digits: int = 2) -> str:
-    """A share in percent, a dash for NaN."""
-    return f"{100 * share:.{digits}f}\u00a0%" if share == share else "–"
-
-
 def _tiles(audit: Audit, found: Evaluation) -> None:
     low, high = found.interval
     audit.numbers.update(
@@ -91,19 +86,19 @@ def _tiles(audit: Audit, found: Evaluation) -> None:
     )
     audit.report.tile(
         "Test accuracy",
-        percent(found.accuracy),
+        percent(found.accuracy, 2),
         detail=f"95 % interval {100 * low:.2f} to {100 * high:.2f}, n = {found.n:,}",
     )
     known = found.per_class.nan_to_num(2.0)
     worst = int(known.argmin())
     audit.report.tile(
         "Mean per class",
-        percent(found.mean_per_class),
+        percent(found.mean_per_class, 2),
         detail=f"least: {name_of(found.class_names, worst)}, {percent(float(known[worst]), 1)}",
     )
     audit.report.tile(
         "Calibration error",
-        percent(found.calibration_error),
+        percent(found.calibration_error, 2),
         detail="mean distance of confidence and accuracy",
     )
     seconds, spread = time_per_image(audit)

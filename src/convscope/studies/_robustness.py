@@ -15,6 +15,7 @@ from convscope.figures import (
     draw_defenses,
     draw_robustness_curve,
     draw_robustness_evaluation,
+    percent,
     pixels,
     png,
     svg,
@@ -32,7 +33,6 @@ from convscope.robustness import (
 )
 from convscope.stats import wilson
 from convscope.studies._context import Audit
-from convscope.studies._performance import percent
 
 GRAY = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 COLOR = tuple(level / 255 for level in (0.5, 1, 2, 3, 4, 6, 8, 12))

@@ -1,16 +1,89 @@
-"""Words of the command line as settings of a method: names, values, and what is refused."""
+"""Words as people type them: options under other names, settings of methods as values.
+
+The names that other libraries use stand here in two tables, each applied only where the command or
+method has the thing and not the name.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convscope.cli._output import fraction
 from convscope.cli._settings import FILLS, Setting, settings_of
 from convscope.errors import UsageError, choose
 
-ALIASES = {
+if TYPE_CHECKING:
+    import cyclopts
+
+OPTIONS: Mapping[str, str | tuple[str, ...]] = {
+    "--lr": "--learning-rate",
+    "--max-lr": "--learning-rate",
+    "--other-learning-rate": "--nonfilter-lr",
+    "--clip": "--max-grad-norm",
+    "--noise": "--noise-std",
+    "--points-per-epoch": "--evals-per-epoch",
+    "--batch": "--batch-size",
+    "--bs": "--batch-size",
+    "--batchsize": "--batch-size",
+    "--epoch": "--epochs",
+    "--n-epochs": "--epochs",
+    "--num-epochs": "--epochs",
+    "--eps": "--epsilon",
+    "--wd": "--weight-decay",
+    "--optim": "--optimizer",
+    "--sched": "--schedule",
+    "--label-smooth": "--label-smoothing",
+    "--dataset": "--data",
+    "--data-path": "--data-dir",
+    "--data-root": "--data-dir",
+    "--root": "--data-dir",
+    "--output": "--out",
+    "--output-dir": "--out",
+    "--out-dir": "--out",
+    "-o": "--out",
+    "--limit": "--count",
+    "--images": ("--shown", "--count"),
+    "--attacked": "--count",
+    "--num-images": "--count",
+    "--n-images": "--count",
+    "--random-seed": "--seed",
+    "--labels": "--classes",
+    "--class-names": "--classes",
+    "--checkpoint": "--weights",
+    "--ckpt": "--weights",
+    "--pretrained": "--weights",
+    "--methods": "--show",
+    "--method": "--show",
+    "--target": "--targets",
+    "--targets": "--target",
+    "--overwrite": "--force",
+    "--gate": "--fail-under",
+    "--resume-from": "--resume",
+    "--attack": "--method",
+}
+"""What is typed, and what it means (the first that there is) where a command has not the former."""
+
+OPTION_VALUES = {
+    "--preset": {"faithful": "paper"},
+    "--split": {
+        "val": "validation",
+        "valid": "validation",
+        "dev": "validation",
+        "training": "train",
+        "testing": "test",
+    },
+    "--device": {"gpu": "cuda", "cuda:0": "cuda"},
+    "--norm": {"inf": "linf", "Linf": "linf", "LInf": "linf", "L2": "l2", "2": "l2"},
+    "--schedule": {"onecycle": "one-cycle", "one_cycle": "one-cycle"},
+    "--precision": {"float32": "fp32", "bfloat16": "bf16"},
+    "--optimizer": {"AdamW": "adamw", "Adam": "adam", "SGD": "sgd", "Muon": "muon"},
+    "--adversary": {"fgsm": "fgsm-rs", "PGD": "pgd", "TRADES": "trades"},
+}
+"""Values that are typed, and what an option calls them."""
+
+SETTINGS = {
     "eps": "epsilon",
     "radius": "epsilon",
     "lr": "step-size",
@@ -46,8 +119,59 @@ ALIASES = {
 }
 """Other libraries' names of settings, where the method has the setting and not that name."""
 
-VALUES = {"inf": "linf", "l-inf": "linf", "linfinity": "linf", "2": "l2", "ce": "cross-entropy"}
+SETTING_VALUES = {
+    "inf": "linf",
+    "l-inf": "linf",
+    "linfinity": "linf",
+    "2": "l2",
+    "ce": "cross-entropy",
+}
 """Other spellings of values that are one of a list."""
+
+
+def translated(app: cyclopts.App, words: Sequence[str]) -> list[str]:
+    """The words with options and values that people type replaced by the command's own.
+
+    Example:
+        >>> from convscope.cli._app import build_app
+        >>> translated(build_app(), ["train", "mnist-conv1", "--lr=0.1", "--epoch", "2"])
+        ['train', 'mnist-conv1', '--learning-rate=0.1', '--epochs', '2']
+    """
+    meant: list[str] = []
+    for before, word in zip(("", *words), words, strict=False):
+        option, equals, value = word.partition("=")
+        if equals and option in OPTION_VALUES:
+            meant.append(f"{option}={OPTION_VALUES[option].get(value, value)}")
+        else:
+            meant.append(OPTION_VALUES.get(before, {}).get(word, word))
+    if not any(word.partition("=")[0] in OPTIONS for word in meant):
+        return meant
+    known = _options(app, meant)
+    found: list[str] = []
+    for place, word in enumerate(meant):
+        if word == "--":
+            return found + meant[place:]
+        name, equals, value = word.partition("=")
+        others = OPTIONS.get(name, ())
+        there = [option for option in ((others,) if isinstance(others, str) else others)
+                 if option in known]  # fmt: skip
+        replace = bool(there) and name not in known
+        found.append(f"{there[0]}{equals}{value}" if replace else word)
+    return found
+
+
+def _options(app: cyclopts.App, words: Sequence[str]) -> set[str]:
+    """Names of the options of the command that the words begin with."""
+    _, apps, _ = app.parse_commands(list(words))
+    command = apps[-1]
+    if command.default_command is None:
+        return set()
+    return {
+        name
+        for argument in command.assemble_argument_collection()
+        for name in argument.names
+        if name.startswith("-")
+    }
 
 
 def read_settings(name: str, method: Callable[..., Any], words: Sequence[str]) -> dict[str, Any]:
@@ -142,9 +266,11 @@ def _parsed(
         option = option.replace("_", "-")
         negated = option.startswith("no-") and option not in known
         option = option.removeprefix("no-") if negated else option
-        if option not in known and ALIASES.get(option) in known:
-            option = ALIASES[option]
-        option = _known(name, option, known)
+        if option not in known and SETTINGS.get(option) in known:
+            option = SETTINGS[option]
+        if option and not known:
+            raise UsageError(f"{name} has no setting --{option}: it has none", code="U11")
+        option = choose(f"setting of {name}", option, known, code="U11")
         setting = known[option]
         if option in seen:
             raise UsageError(f"--{option} is given twice", code="U11")
@@ -176,12 +302,6 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
         if word.startswith("--"):
             return list(words[:position]), list(words[position:])
     return list(words), []
-
-
-def _known(name: str, option: str, known: Mapping[str, Setting]) -> str:
-    if not known and option:
-        raise UsageError(f"{name} has no setting --{option}: it has none", code="U11")
-    return choose(f"setting of {name}", option, known, code="U11")
 
 
 def without_budget(
@@ -222,7 +342,7 @@ def _converted(option: str, setting: Setting, text: str) -> Any:
         return fill_of(option, text, setting.choices or FILLS)
     if setting.choices:
         low = text.lower()
-        value = VALUES.get(low, low)
+        value = SETTING_VALUES.get(low, low)
         return choose(option, value if value in setting.choices else text, setting.choices)
     if "Callable" in kinds:
         return named_transforms(text)

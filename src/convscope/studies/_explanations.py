@@ -1,4 +1,4 @@
-"""The audit's section of explanation maps, and its table of occlusion."""
+"""The audit's sections of explanation maps, with a table of occlusion, and of their tests."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from convscope.explanations import EXPLANATIONS, Explanation, occlusion
 from convscope.figures import (
     SIGNED_LEGEND,
     UNSIGNED_LEGEND,
+    draw_trust,
     explanation_tile,
     is_empty,
+    percent,
     png,
     strength,
+    svg,
 )
-from convscope.pages import keep_image, name_of
+from convscope.pages import TRUST_COLUMNS, keep_image, name_of, trust_on
 from convscope.reports import Section
 from convscope.studies._context import Audit
-from convscope.studies._performance import percent
 
 MOST = 4
 NARROW = 84
 """Screen pixels of a picture where a row has many: eight fit beside each other."""
+
+TESTED = {"quick": 8, "standard": 24, "full": 64}
+"""Images that methods are tested on, by effort."""
 
 
 def looking(audit: Audit, section: Section) -> None:
@@ -123,10 +128,75 @@ def _occlusion_table(audit: Audit, section: Section, row: int) -> None:
             ["rows, columns hidden", share, "predicted as"],
             rows,
             caption=f"A window of {table.window[0]} x {table.window[1]} pixels ({table.fill}) "
-            f"moves by {table.stride[0]} pixels. Without it: {percent(clean)}.",
+            f"moves by {table.stride[0]} pixels. Without it: {percent(clean, 2)}.",
             name="occlusion",
         )
     if bool((table.predicted[0] == int(labels[row])).all()):
         section.text(
             f"No position of the window changes the class of this image ({len(rows)} positions)."
         )
+
+
+def trusted(audit: Audit, section: Section) -> None:
+    """Scores of the methods that this effort tests, with a random map as the yardstick."""
+    specs = EXPLANATIONS.specs().items()
+    methods = {name: EXPLANATIONS[name] for name, spec in specs if audit.effort in spec.trusted}
+    scores = trust_on(
+        audit.classifier,
+        audit.test.subset(audit.attacked_rows[: TESTED[audit.effort]]),
+        methods,
+        classes=len(audit.dataset.class_names),
+        generator=audit.generator(40),
+    )
+    *rows, random = scores.rows
+    weak = [
+        row.method
+        for row in rows
+        if row.insertion_minus_deletion <= random.insertion_minus_deletion
+    ]
+    section.text(
+        f"{len(rows) - len(weak)} of {len(rows)} methods find the pixels that matter better than a "
+        f"random map, on {scores.images} test images (insertion - deletion)."
+    )
+    number = {"kind": "number"}
+    known = [
+        (key, title)
+        for key, title in TRUST_COLUMNS.items()
+        if any(getattr(row, key) is not None for row in scores.rows)
+    ]
+    section.table(
+        [{"title": "method", "kind": "code"}, *(number | {"title": title} for _, title in known)],
+        [[row.method, *(_short(getattr(row, key)) for key, _ in known)] for row in scores.rows],
+        caption=f"Scores on {scores.images} test images; the last row is a random map. Deletion: "
+        "probability while the pixels that a map puts first are blurred away; low is good. "
+        "Insertion: while they are sharpened; high is good. "
+        "Random weights: rank correlation with the map of the same network with random weights; "
+        "near 0 is good. Completeness error: relative error of the sum of a map, where a sum is "
+        "promised. Grid pointing: share of the map on the right quarter of a 2 x 2 mosaic; chance "
+        "is 0.25. Stability: largest relative change under weak noise; low is good."
+        + (
+            ""
+            if scores.area is None
+            else " Relevance mass: share of the map on the true mask, and pointing accuracy: how "
+            f"often its largest value lies there; chance is {scores.area:.2f} for both."
+        ),
+        name="trust",
+    )
+    section.figure(
+        "trust",
+        svg(draw_trust(scores)),
+        alt="Deletion, insertion and randomization curves",
+        caption="The curves behind the table.",
+        wide=True,
+    )
+    for note in scores.notes:
+        section.note(note[:1].upper() + note[1:] + ".")
+    if weak:
+        audit.report.alert(
+            f"No better than a random map on {scores.images} images: {', '.join(weak)}.",
+            section="trust",
+        )
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.3g}")

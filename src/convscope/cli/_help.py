@@ -1,6 +1,28 @@
-"""Examples that stand at the end of each command's help; the test suite parses every one."""
+"""Help pages: their words, their layout, and the examples at the end of each.
 
+The test suite parses every example.
+"""
+
+from __future__ import annotations
+
+import contextlib
 import shlex
+from typing import Any, ClassVar
+
+from attrs import evolve
+from cyclopts.help import DefaultFormatter, HelpPanel
+
+from convscope.cli._settings import shown_default
+from convscope.models import model_forms
+
+HELP = """See what a convolutional network learned, where it looks, and how it is fooled.
+
+First steps: `convscope doctor`, then `convscope demo`."""
+
+EPILOGUE = f"""Everywhere: --quiet (only results and errors), --no-progress, --threads N (CPU
+threads), --debug (tracebacks). MODEL is {model_forms()}; `convscope models list` names the
+networks. Fractions such as 8/255 are numbers. An option --NAME of COMMAND can also be set by the
+environment variable CONVSCOPE_COMMAND_NAME."""
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "doctor": ("convscope doctor",),
@@ -73,9 +95,37 @@ def broken(line: str) -> list[str]:
         "    'folder:my photos of cats' --json"
     """
     pieces = [""]
-    for word in (shlex.quote(word) for word in shlex.split(line)):
+    for word in shlex.split(line, posix=False):
         if len(pieces[-1]) + len(word) + 3 > WIDTH:
             pieces[-1] += " \\"
             pieces.append("   ")
         pieces[-1] += f" {word}" if pieces[-1] else word
     return pieces
+
+
+class PlainWords(DefaultFormatter):
+    """Help pages that say TEXT and NUMBER, not STR and FLOAT, and no default of a switch."""
+
+    KINDS: ClassVar[dict[str, str]] = {
+        "STR": "TEXT",
+        "INT": "WHOLE-NUMBER",
+        "FLOAT": "NUMBER",
+        "LIST[STR]": "TEXT",
+        "STR...": "TEXT",
+        "PATH": "PATH",
+    }
+
+    def __call__(self, console: Any, options: Any, panel: HelpPanel) -> None:
+        """Draw a panel."""
+        entries = []
+        for entry in panel.entries:
+            kind = self.KINDS.get((entry.metavar or "").upper(), entry.metavar)
+            default = entry.default
+            if default in ("False", "None"):
+                default = None
+            elif default is not None:
+                with contextlib.suppress(ValueError):
+                    number = float(default)
+                    default = default if number.is_integer() else shown_default(number)
+            entries.append(evolve(entry, metavar=kind, default=default))
+        super().__call__(console, options, evolve(panel, entries=entries))

@@ -1,18 +1,93 @@
-"""Training section: curves, settings and duration of the run."""
+"""The audit's sections on what the network is made of, and on how it was trained."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from convscope._network.execution import execution_of
 from convscope.errors import ConvscopeError
-from convscope.figures import accuracy_curve, error_curve, loss_curve, svg
+from convscope.figures import accuracy_curve, draw_network, error_curve, loss_curve, svg
 from convscope.files import ENVIRONMENT, read_json_table
+from convscope.models import LayerSummary, summarize
 from convscope.reports import Section
 from convscope.studies._context import Audit
 from convscope.training import Measured, read_history, read_settings
 
 RISEN = 1.25
 """A last validation loss of this many times the lowest one is an alert."""
+
+COLUMNS = (
+    "step", "epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss",
+    "validation_accuracy",
+)  # fmt: skip
+"""Of the table of a run."""
+
+
+def architecture(audit: Audit, section: Section) -> None:
+    """The layer table, totals, and the shares of parameters and multiply-adds."""
+    classifier = audit.classifier
+    found = summarize(classifier.module, classifier.input_shape)
+    number = {"kind": "number"}
+    section.table(
+        [
+            {"title": "layer", "kind": "code"},
+            "kind",
+            number | {"title": "output"},
+            number | {"title": "parameters"},
+            {"title": "share", "kind": "percent"},
+            number | {"title": "multiply-adds"},
+            number | {"title": "receptive field"},
+            number | {"title": "neurons"},
+        ],
+        [_row(row) for row in found.rows],
+        caption="Layers in the order of the forward pass. The receptive field is the part of "
+        "the image that one value depends on, in pixels.",
+        name="layers",
+    )
+    section.facts(
+        {
+            "Network": classifier.source,
+            "Input": f"{' x '.join(map(str, classifier.input_shape))}, pixels in [0, 1]"
+            + _normalization(classifier.mean, classifier.std),
+            "Classes": len(classifier.class_names),
+            "Execution": str(execution_of(classifier)),
+            "Parameters": f"{found.parameters:,}, {found.trainable:,} of them trainable",
+            "Multiply-adds": found.work.replace(" multiply-adds", " per image", 1),
+            "Neurons": f"{found.neurons:,} values computed by convolutions and dense layers; "
+            f"{found.document_neurons:,} as the course documents count (filter taps, flattened "
+            "values, outputs of dense layers)",
+        }
+    )
+    section.figure(
+        "network",
+        svg(draw_network(found)),
+        alt="Share of parameters and multiply-adds per layer",
+        caption="Parameters and multiply-adds per layer.",
+    )
+    audit.numbers["parameters"] = found.parameters
+
+
+def _row(row: LayerSummary) -> list[object]:
+    shape = "–" if row.output_shape is None else " x ".join(map(str, row.output_shape))
+    field = row.receptive_field
+    return [
+        row.name,
+        row.kind if row.calls == 1 else f"{row.kind}, {row.calls} calls",
+        shape,
+        row.parameters,
+        row.share if row.parameters else None,
+        row.multiply_adds or None,
+        "unknown" if field is None else f"{field[0]} x {field[1]}",
+        row.neurons or None,
+    ]
+
+
+def _normalization(mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> str:
+    if mean is None and std is None:
+        return ""
+    means = ", ".join(f"{value:.3g}" for value in mean or (0,))
+    deviations = ", ".join(f"{value:.3g}" for value in std or (1,))
+    return f"; normalized inside: mean {means}, std {deviations}"
 
 
 def training(audit: Audit, section: Section) -> None:
@@ -50,9 +125,9 @@ def training(audit: Audit, section: Section) -> None:
                 "title": name.replace("_", " "),
                 "kind": "percent" if name.endswith("accuracy") else "number",
             }
-            for name in _COLUMNS
+            for name in COLUMNS
         ],
-        [[getattr(point, name) for name in _COLUMNS] for point in _few(points)],
+        [[getattr(point, name) for name in COLUMNS] for point in _few(points)],
         caption=f"{len(points)} points were measured.",
         name="curve",
     )
@@ -62,12 +137,6 @@ def training(audit: Audit, section: Section) -> None:
             f"{last.validation_loss:.3g} at the end: the network has begun to overfit.",
             section="training",
         )
-
-
-_COLUMNS = (
-    "step", "epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss",
-    "validation_accuracy",
-)  # fmt: skip
 
 
 def _loss(point: Measured) -> float:
