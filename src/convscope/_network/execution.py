@@ -15,7 +15,6 @@ import struct
 import types
 from collections import Counter
 from dataclasses import replace
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -229,7 +228,6 @@ def _content(value: Any, known: dict[int, Any]) -> Any:
     return known[id(value)]
 
 
-@cache
 def _all_in_dict(kind: type) -> bool:
     """Whether instances of a class keep all that they are in their ``__dict__``.
 
