@@ -73,6 +73,26 @@ def test_carlini_wagner_finds_the_nearest_point(plane):
     assert result.distance().item() == pytest.approx(gap / float(w.norm()), rel=0.05)
 
 
+def test_carlini_wagner_halves_a_weight_that_is_too_large(plane):
+    """A large weight overshoots; the search between failure and success comes near."""
+    classifier, image, label, w, gap = plane
+    once, often = (
+        attacks.carlini_wagner(
+            classifier,
+            image,
+            label,
+            steps=20,
+            step_size=0.05,
+            first_weight=10.0,
+            search_steps=search_steps,
+        ).distance()
+        * float(w.norm())
+        / gap
+        for search_steps in (1, 10)
+    )
+    assert once.item() > 1.2 and often.item() == pytest.approx(1, abs=0.05)
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_fab_finds_the_nearest_point(plane, norm):
     classifier, image, label, w, gap = plane

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from convscope.errors import CheckpointError, NumericalError, ResourceError, UsageError
 from convscope.models import MODELS, build, load, save_model, shipped
@@ -304,6 +305,19 @@ def test_configs_that_do_not_fit(case, tmp_path):
     assert caught.value.code == code
     assert match in str(caught.value)
     assert len(str(caught.value).splitlines()) <= 3
+
+
+def test_a_layer_before_the_head_is_no_matter_of_classes(tmp_path):
+    """Its bias alone has another length: the file is damaged, not made for other classes."""
+    save(tmp_path, "mnist-conv2")
+    tensors = load_file(tmp_path / "model.safetensors")
+    name = [key for key in tensors if key.endswith("bias")][1]
+    tensors[name] = torch.zeros(3)
+    save_file(tensors, tmp_path / "model.safetensors")
+    edit(tmp_path, sha256="absent")
+    with pytest.raises(CheckpointError, match="shape differs") as caught:
+        load(tmp_path)
+    assert caught.value.code == "C10"
 
 
 def test_a_hostile_class_count_allocates_nothing(tmp_path):
