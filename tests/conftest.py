@@ -36,11 +36,16 @@ def _same_draws_alone_and_in_company():
     random.seed(0)
 
 
+def shared_folder():
+    """Where real data and foreign weights are expected: beside the checkout."""
+    here = Path(__file__).resolve().parents[1]
+    return Path(os.environ.get("CONVSCOPE_SHARED", here.parent / "shared"))
+
+
 @pytest.fixture(scope="session")
 def shared():
-    """The folder of real data and foreign weights beside the checkout, if this machine has it."""
-    here = Path(__file__).resolve().parents[1]
-    folder = Path(os.environ.get("CONVSCOPE_SHARED", here.parent / "shared"))
+    """The folder of real data and foreign weights, if this machine has it."""
+    folder = shared_folder()
     if not (folder / "data").is_dir():
         pytest.skip("needs the folder of shared data (set CONVSCOPE_SHARED)")
     return folder

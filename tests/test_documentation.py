@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from convscope.cli._app import build_app
+from convscope.training import recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + sorted(
@@ -52,23 +53,27 @@ def test_links_within_the_project_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
+def pages_with_python():
+    """The site runs the tutorials while it is built; training takes its time in the slow suite."""
+    for page in PAGES:
+        snippets = "".join(blocks(page, "python"))
+        tutorial, trains = page.parent.name == "tutorials", "recipe(" in snippets
+        if snippets and (tutorial or trains):
+            yield pytest.param(page, None, id=page.name, marks=pytest.mark.slow)
+        if snippets and not tutorial:
+            epochs, name = (1, f"{page.name}-1-epoch") if trains else (None, page.name)
+            yield pytest.param(page, epochs, id=name)
+
+
 # A fence that says "python not-run" shows a fragment.
-@pytest.mark.parametrize(
-    "page",
-    [  # The site runs the tutorials while it is built.
-        pytest.param(
-            page, id=page.name, marks=[pytest.mark.slow] if page.parent.name == "tutorials" else []
-        )
-        for page in PAGES
-    ],
-)
-def test_python_snippets_run(page, tmp_path, monkeypatch):
-    snippets = blocks(page, "python")
-    if not snippets:
-        pytest.skip("shows no Python")
+@pytest.mark.parametrize(("page", "epochs"), list(pages_with_python()))
+def test_python_snippets_run(page, epochs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if epochs:
+        short = lambda *given, **settings: recipe(*given, **(settings | {"epochs": epochs}))
+        monkeypatch.setattr("convscope.training.recipe", short)
     scope = {}
-    for snippet in snippets:
+    for snippet in blocks(page, "python"):
         exec(compile(snippet, str(page), "exec"), scope)
 
 

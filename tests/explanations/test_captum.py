@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from captum import attr
 
 from convscope.explanations import (
     grad_cam,
@@ -13,8 +14,8 @@ from convscope.explanations import (
 )
 from tests.explanations.nets import Plain, spelled
 
-attr = pytest.importorskip("captum.attr", reason="captum is not installed")
-pytestmark = pytest.mark.filterwarnings("ignore")
+# Captum's own remarks on what it sets in tensors and hooks.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
 @pytest.fixture(scope="module")

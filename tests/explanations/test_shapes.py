@@ -7,15 +7,18 @@ from convscope.data import DIFFICULTIES, open_dataset, shape_scenes
 from convscope.errors import UsageError
 
 
-def test_ten_classes_in_equal_numbers():
-    dataset = open_dataset("shapes")
+@pytest.fixture(scope="module")
+def dataset():
+    return open_dataset("shapes")
+
+
+def test_ten_classes_in_equal_numbers(dataset):
     assert len(dataset.class_names) == 10 and dataset.input_shape == (3, 32, 32)
     assert dataset.test.labels.bincount().tolist() == [200] * 10
     assert len(dataset.train) == 10_000
 
 
-def test_masks_belong_to_the_images_of_the_data_set():
-    dataset = open_dataset("shapes")
+def test_masks_belong_to_the_images_of_the_data_set(dataset):
     scenes = shape_scenes("test", 60)
     assert torch.equal(scenes.images, dataset.test.images[:60])
     assert torch.equal(scenes.labels, dataset.test.labels[:60])

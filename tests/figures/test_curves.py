@@ -35,7 +35,7 @@ def test_whatever_was_measured_is_drawn_with_a_note(values, words):
 def test_errors_of_zero_and_nan_are_drawn(error):
     points = [measured(1, error=0.2), measured(2, error=error)]
     assert "nan" not in svg(accuracy_curve(points))
-    assert svg(draw_history(points))
+    assert "nan" not in svg(draw_history(points))
 
 
 def test_a_million_points_are_drawn_quickly_and_small():
@@ -51,7 +51,7 @@ def test_gaps_survive_decimation():
     y = np.ones(100_000)
     y[30_000:60_000] = np.nan
     _, values = decimated(np.arange(100_000), y, 1000)
-    assert 0.25 < np.isnan(values).mean() < 0.45 or np.isnan(values).any()
+    assert 0.15 < np.isnan(values).mean() < 0.45
 
 
 def test_a_long_run_stays_small_as_svg():

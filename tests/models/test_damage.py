@@ -61,13 +61,14 @@ def test_flips_in_the_config_never_load_other_weights_unsaid(scratch):
     folder, files = scratch
     good = load(folder)
     data = bytearray(files["config.json"])
-    for position in range(0, len(data), 3):
+    refused, places = 0, range(0, len(data), 3)
+    for position in places:
         data[position] ^= 1 << position % 8
         (folder / "config.json").write_bytes(data)
         try:
             classifier = load(folder)
         except ConvscopeError:
-            pass
+            refused += 1
         else:
             same = (
                 classifier.class_names == good.class_names
@@ -76,6 +77,7 @@ def test_flips_in_the_config_never_load_other_weights_unsaid(scratch):
             )
             assert same or classifier.flags
         data[position] ^= 1 << position % 8
+    assert 0 < refused < len(places)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
@@ -110,7 +112,7 @@ def test_random_bytes_in_the_header_never_crash(flips, scratch):
         try:
             classifier = load(folder / "model.safetensors")
         except ConvscopeError as error:
-            assert error.code.startswith("C") or error.code == ""
+            assert error.code.startswith("C")
         else:
             assert any("no checksum" in flag for flag in classifier.flags)
         data[position] = before

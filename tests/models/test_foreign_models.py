@@ -211,6 +211,7 @@ def test_an_adapter_is_one_record(monkeypatch):
 def test_the_record_of_an_adapter_fits_its_loader(name):
     spec, loader = ADAPTERS.spec(name), ADAPTERS[name]
     assert spec.forms and all(form.startswith(f"{name}:") for form in spec.forms)
+    assert bool(spec.library) is bool(spec.install)
     assert spec.library in spec.install or "convscope[" in spec.install
     assert [*inspect.signature(loader).parameters] == ["name", "about", "allow_nonfinite"]
 

@@ -308,8 +308,7 @@ FOREIGN = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("name", FOREIGN)
 def test_files_of_others_are_named_and_the_way_out_is_said(name, tmp_path):
     make, code, words = FOREIGN[name]

@@ -136,7 +136,9 @@ def test_logits_of_photos_are_those_of_transformers(library, mobilenet, shared, 
     folder = edited(mobilenet, tmp_path / "net", **changes)
     classifier = load(f"hf:{folder}")
     processor = library.AutoImageProcessor.from_pretrained(folder, backend="pil")
-    for path in sorted((shared / "data" / "photos").iterdir())[::25]:
+    photos = sorted((shared / "data" / "photos").iterdir())[::25]
+    assert photos
+    for path in photos:
         given = processor(images=Image.open(path).convert("RGB"), return_tensors="pt")
         image = read_image(path, channels=3, size=(224, 224), resize=classifier.resize)[None]
         with torch.no_grad():

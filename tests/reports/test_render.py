@@ -75,6 +75,14 @@ def test_every_block_is_shown_and_nothing_is_refused(folder):
         assert word in text
 
 
+def test_sections_stand_in_the_order_of_the_report(folder):
+    order = [section["id"] for section in read_report(folder)["sections"]]
+    text = render(folder).path.read_text()
+    assert order == ["first", "second"] == re.findall(r'<section id="([^"]+)"', text)
+    links = re.findall(r'<li><a href="#([^"]+)">', text)
+    assert [link for link in links if link != "findings"] == order
+
+
 def test_a_page_allows_itself_nothing(folder):
     text = render(folder).path.read_text()
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)[1]
@@ -137,13 +145,14 @@ def test_a_link_out_of_the_folder_is_not_followed(folder, tmp_path):
     ],
 )  # fmt: skip
 def test_a_broken_block_is_a_remark_and_the_rest_stays(folder, block):
+    before = render(folder).path.read_text()
+    remarks = before.count('class="note failure"') + before.count('class="missing"')
     edit(folder, lambda tree: tree["sections"][0]["blocks"].insert(0, block))
     made = render(folder)
     assert made.refused
     text = made.path.read_text()
-    assert (
-        "data:image/png" in text and 'class="note failure"' in text
-    ) or 'class="missing"' in text
+    assert "data:image/png" in text
+    assert text.count('class="note failure"') + text.count('class="missing"') == remarks + 1
 
 
 @pytest.mark.parametrize(

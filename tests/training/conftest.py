@@ -35,7 +35,7 @@ def dataset():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settings():
     """Everything that could need state is on: batch norm, momentum, average, augmentation."""
     return TrainSettings(

@@ -14,9 +14,22 @@ from convscope.training._objective import build_objective, evaluation_mode
 KINDS = ["pgd", "fgsm-rs", "trades"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def robust(settings):
     return replace(settings, adversary="pgd", epsilon=0.1, adversary_ramp=0.0, adversary_steps=3)
+
+
+@pytest.fixture(scope="module")
+def longer(robust):
+    return replace(robust, epochs=8, adversary_ramp=1.0, ema=0.0, epsilon=0.15)
+
+
+@pytest.fixture(scope="module")
+def plain_accuracy(longer, dataset, tmp_path_factory):
+    """What is left under attack of a network that met no adversary."""
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    plain = train(replace(longer, adversary="none"), dataset, out=folder).classifier
+    return attacked_accuracy(plain, dataset.validation, 0.15)
 
 
 def state_of(settings):
@@ -87,12 +100,9 @@ def attacked_accuracy(classifier, split, epsilon):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_result_is_harder_to_fool(tmp_path, robust, dataset, kind):
-    longer = replace(robust, epochs=8, adversary_ramp=1.0, ema=0.0, epsilon=0.15)
-    plain = train(replace(longer, adversary="none"), dataset, out=tmp_path / "plain").classifier
+def test_the_result_is_harder_to_fool(tmp_path, longer, plain_accuracy, dataset, kind):
     hard = train(replace(longer, adversary=kind), dataset, out=tmp_path / kind).classifier
-    before = attacked_accuracy(plain, dataset.validation, 0.15)
-    assert attacked_accuracy(hard, dataset.validation, 0.15) > before + 0.2
+    assert attacked_accuracy(hard, dataset.validation, 0.15) > plain_accuracy + 0.2
 
 
 def test_the_guard_switches_one_step_training_to_many_steps(robust, dataset, monkeypatch):

@@ -69,7 +69,10 @@ def test_a_run_with_former_names_in_its_config_goes_on(
     assert digest(tmp_path / "run") == digest(undisturbed(settings))
 
 
-@pytest.mark.parametrize("stop", range(1, 13))
+@pytest.mark.parametrize(
+    "stop",
+    [pytest.param(x, marks=[] if x % 3 == 1 else [pytest.mark.slow]) for x in range(1, 13)],
+)
 def test_resume_after_any_step(tmp_path, dataset, settings, undisturbed, crash_after, digest, stop):
     crash(settings, dataset, tmp_path / "run", crash_after(stop))
     train(settings, dataset, out=tmp_path / "run", resume=True)

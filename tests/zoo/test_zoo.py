@@ -7,7 +7,6 @@ tested here without being named.
 import contextlib
 import functools
 import inspect
-import warnings
 
 import pytest
 import torch
@@ -66,12 +65,10 @@ RANDOM = {"dropout always"}
 @functools.cache
 def made(name):
     """A network from a fixed seed, its classifier, and a twin to compare with."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.manual_seed(1)
-        module = ZOO[name]()
-        torch.manual_seed(1)
-        twin = ODD_TWINS.get(name, ZOO[name])()
+    torch.manual_seed(1)
+    module = ZOO[name]()
+    torch.manual_seed(1)
+    twin = ODD_TWINS.get(name, ZOO[name])()
     before = snapshot(module)
     classifier = Classifier.wrap(module, input_shape=SHAPE, **WRAPPED_WITH.get(name, {}))
     assert snapshot(module) == before, "wrapping left a trace"
@@ -123,9 +120,9 @@ def outcome(name, entry, action):
 each_network = pytest.mark.parametrize("name", ZOO)
 
 
-def each_network_with(methods):
-    """Every network with every method; a third of the grid, in which each network and each method
-    is met, is in the fast suite, the rest in the slow one.
+def each_network_with(methods, every):
+    """Every network with every method; one in `every` cells of the grid, so that each network and
+    each method is met, is in the fast suite, the rest in the slow one.
     """
     return pytest.mark.parametrize(
         ("name", "entry"),
@@ -134,7 +131,7 @@ def each_network_with(methods):
                 name,
                 entry,
                 id=f"{entry}-{name}",
-                marks=[] if (row + column) % 3 == 0 else [pytest.mark.slow],
+                marks=[] if (row + column) % every == 0 else [pytest.mark.slow],
             )
             for row, name in enumerate(ZOO)
             for column, entry in enumerate(methods)
@@ -183,7 +180,7 @@ def test_gradients_are_those_of_plain_autograd(name):
     assert close(found.gradients, expected, classifier)
 
 
-@each_network_with(EXPLANATIONS)
+@each_network_with(EXPLANATIONS, 3)
 def test_explanations(name, entry):
     _, classifier, _ = made(name)
     act = lambda images: explain_with(EXPLANATIONS[entry], (classifier, images, LABELS), 1)
@@ -228,7 +225,7 @@ def cam_by_hand(name, layer):
     return (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1).float()
 
 
-@each_network_with(ATTACKS)
+@each_network_with(ATTACKS, 6)
 def test_attacks(name, entry):
     _, classifier, _ = made(name)
     few = {"classes": 2} if "classes" in inspect.signature(ATTACKS[entry]).parameters else {}
@@ -242,8 +239,7 @@ def test_attacks(name, entry):
     assert close(found.logits_quantized, plain(name, quantized), classifier)
 
 
-@each_network
-@pytest.mark.parametrize("entry", LAYER_VIEWS)
+@each_network_with(LAYER_VIEWS, 2)
 def test_layer_views(name, entry):
     _, classifier, _ = made(name)
     view = LAYER_VIEWS[entry]
@@ -255,17 +251,7 @@ def test_layer_views(name, entry):
         assert all(layer.maps.isfinite().all() for layer in found.layers)
 
 
-FEW = ("zero-l2", "fourier")  # The others differ in their steps, not in how they run a network.
-
-
-@each_network
-@pytest.mark.parametrize(
-    "entry",
-    [
-        pytest.param(x, marks=[] if x in FEW else [pytest.mark.slow], id=x)
-        for x in VISUALIZATION_RECIPES
-    ],
-)
+@each_network_with(VISUALIZATION_RECIPES, 6)
 def test_class_images(name, entry):
     _, classifier, _ = made(name)
     steps = (
