@@ -108,8 +108,11 @@ def test_refusals_say_what_is_wrong_and_what_is_right(model, capsys, words, code
     line = ["attack", words[0], model, "digits:test/0", *words[1:]]
     assert main(line) == 2
     text = capsys.readouterr().err
-    assert f"error[{code}]" in text and says in text
-    assert len([line for line in text.splitlines() if line.strip()]) <= 4
+    assert says in text
+    lines = [line for line in text.splitlines() if line.strip()]
+    begin = next(i for i, line in enumerate(lines) if line.startswith(f"error[{code}]"))
+    assert len(lines) - begin <= 4
+    assert all(line.startswith("warning: ") for line in lines[:begin]) and begin <= 1
 
 
 def test_no_images_are_refused(model, capsys):

@@ -147,6 +147,7 @@ def audit_model(
             resize=classifier.resize,
             check_classes=partial(match_classes, network=classifier.class_names, where=data),
         )
+    called = Path(model).resolve().name if Path(model).exists() else model
     with watching("auditing"):
         result = audit(
             classifier,
@@ -163,7 +164,7 @@ def audit_model(
             split=split,
             seed=common.seed,
             command=shlex.join(["convscope", *sys.argv[1:]]),
-            title=f"{Path(model).name if Path(model).exists() else model} on {dataset.name}",
+            title=f"{called} on {dataset.name}",
             force=force,
         )
     refused = write_pages(folder, out, pdf=pdf)
