@@ -6,16 +6,26 @@
 from convscope.figures._attacks import (
     attack_title,
     budget,
+    difference_factor,
     difference_tile,
+    difference_words,
     draw_attack,
     draw_patch,
     draw_universal_noise,
+    likeliest,
     noise_error_curve,
     noise_success_curve,
     noise_tile,
     verdict,
 )
-from convscope.figures._curve import curve
+from convscope.figures._curve import (
+    accuracy_curve,
+    curve,
+    draw_history,
+    draw_training,
+    error_curve,
+    loss_curve,
+)
 from convscope.figures._draw import FIGURES, FigureSpec, draw, has_figure
 from convscope.figures._evaluation import (
     calibration_diagram,
@@ -31,12 +41,14 @@ from convscope.figures._explanations import (
     explanation_title,
     is_clipped,
     is_empty,
+    overlay_tile,
     row_limit,
     strength,
 )
 from convscope.figures._layers import (
     draw_feature_maps,
     draw_filters,
+    draw_network,
     filter_caption,
     filter_legend,
     filter_sheet,
@@ -50,6 +62,7 @@ from convscope.figures._mosaic import (
     photo,
     pixels,
     png,
+    scale_bar,
     stretched,
     to_numpy,
 )
@@ -75,14 +88,6 @@ from convscope.figures._theme import (
     label,
     percent,
 )
-from convscope.figures._training import (
-    accuracy_curve,
-    draw_history,
-    draw_network,
-    draw_training,
-    error_curve,
-    loss_curve,
-)
 from convscope.figures._visualizations import (
     ascent_curve,
     bands,
@@ -106,7 +111,9 @@ __all__ = [
     "colored",
     "confusion_matrix",
     "curve",
+    "difference_factor",
     "difference_tile",
+    "difference_words",
     "draw",
     "draw_addition",
     "draw_attack",
@@ -141,6 +148,7 @@ __all__ = [
     "is_clipped",
     "is_empty",
     "label",
+    "likeliest",
     "loss_curve",
     "map_caption",
     "map_sheet",
@@ -148,12 +156,14 @@ __all__ = [
     "noise_error_curve",
     "noise_success_curve",
     "noise_tile",
+    "overlay_tile",
     "per_class_bars",
     "percent",
     "photo",
     "pixels",
     "png",
     "row_limit",
+    "scale_bar",
     "strength",
     "stretched",
     "svg",

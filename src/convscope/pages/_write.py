@@ -24,7 +24,7 @@ def write_page(report: Report, out: Path, *, force: bool) -> None:
     """One HTML file and nothing else."""
     refuse_taken_file(out, force=force)
     with disk_errors(out):
-        render(report, out)
+        render(report, out, alone=True)
 
 
 @contextmanager
@@ -90,12 +90,14 @@ def levels_of(image: Tensor) -> NDArray[np.uint8]:
     return levels[..., 0] if levels.shape[-1] == 1 else np.ascontiguousarray(levels)
 
 
-def screen_scale(side: int, wanted: int = 84) -> float:
+def screen_scale(side: int, wanted: int = 108) -> float:
     """Whole numbers for small images, so that every pixel stays a square; large ones shrink.
+
+    Images of 28, 32 and 64 pixels become 96 to 128 wide on screen.
 
     Example:
         >>> screen_scale(28), screen_scale(32), screen_scale(224)
-        (3, 3, 0.75)
+        (4, 3, 0.75)
     """
     return max(1, round(wanted / side)) if side <= 112 else round(168 / side, 3)
 

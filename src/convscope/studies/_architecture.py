@@ -13,6 +13,12 @@ def architecture(audit: Audit, section: Section) -> None:
     """The layer table, totals, and the shares of parameters and multiply-adds."""
     classifier = audit.classifier
     found = summarize(classifier.module, classifier.input_shape)
+    largest = max(found.rows, key=lambda row: row.parameters, default=None)
+    section.finding = f"{found.parameters:,} parameters and {found.work}" + (
+        f"; {100 * largest.share:.1f} % of the parameters are in {largest.name}."
+        if largest is not None and largest.parameters
+        else "."
+    )
     number = {"kind": "number"}
     section.table(
         [

@@ -32,6 +32,12 @@ def neurons(audit: Audit, section: Section) -> None:
         f"The central neuron of the first {count} of {channels} maps of `{found.layer_label}`; "
         f"recipe `{found.recipe}`."
     )
+    if found.max_dataset_activation is not None:
+        above = int((found.activations > found.max_dataset_activation).sum())
+        section.finding = (
+            f"{above} of {len(found.units)} neurons of {found.layer_label} are driven higher than "
+            "by any real image."
+        )
     picture_rows(section, found, audit.scale)
     for flag in found.flags:
         section.note(f"{flag[:1].upper()}{flag[1:]}.", level="warning")
@@ -90,9 +96,16 @@ DEAD_TEST = 64
 def filter_pictures(audit: Audit, section: Section) -> None:
     """The filters of the first convolution, and of the next one the part that sees map 0."""
     layers = [x.name for x in audit.classifier.layers() if x.kind == "Conv2d"]
+    if not layers:
+        section.text("The network has no convolutions.")
     for i, layer in enumerate(layers[:2]):
         found = filters(audit.classifier, layer)
         sheet = filter_sheet(found)
+        if i == 0:
+            section.finding = (
+                f"The first of {len(layers)} convolutions has {filter_caption(found)}; weights "
+                f"from {float(found.low.min()):.3g} to {float(found.high.max()):.3g}."
+            )
         section.picture(
             f"filters-{layer}",
             png(sheet),
@@ -101,7 +114,7 @@ def filter_pictures(audit: Audit, section: Section) -> None:
             + ". Each is stretched independently: black is its smallest "
             f"weight, white its largest; weights range from {float(found.low.min()):.3g} to "
             f"{float(found.high.max()):.3g}.",
-            scale=max(1, min(12, 640 // sheet.shape[1])),
+            scale=max(1, min(12, 700 // sheet.shape[1])),
         )
         if i == 0 and len(layers) > 2:
             section.text(f"The network has {len(layers)} convolutions; the first two are shown.")
@@ -158,6 +171,11 @@ def _dead(audit: Audit, section: Section, layers: list[str]) -> None:
                 f"the same value everywhere on {len(many.images)} test images.",
                 section="feature-maps",
             )
+    counts = [(int(layer.dead.sum()), layer.maps.shape[1]) for layer in many.layers]
+    section.finding = (
+        f"{sum(dead for dead, _ in counts)} of {sum(count for _, count in counts)} maps are dead: "
+        f"the same value everywhere on {len(many.images)} test images."
+    )
     number = {"kind": "number"}
     section.table(
         [

@@ -14,13 +14,13 @@ from convscope.figures import (
     png,
     strength,
 )
-from convscope.pages import keep_image, name_of
+from convscope.pages import agreement, keep_image, laid_over, name_of, scale_bars
 from convscope.reports import Section
 from convscope.studies._context import Audit
 from convscope.studies._performance import percent
 
 MOST = 4
-NARROW = 84
+NARROW = 112
 """Screen pixels of a picture where a row has many: eight fit beside each other."""
 
 
@@ -54,11 +54,16 @@ def looking(audit: Audit, section: Section) -> None:
                 }
             )
         rows.append({"title": true, "cells": cells})
+        laid = [laid_over(section, explanation, i, 0) for explanation in explanations]
+        rows.append({"title": "on the image", "cells": [None, *laid]})
+    section.finding = agreement(explanations)
+    scale_bars(section, explanations)
     side = max(audit.classifier.input_shape[1:])
+    many = max(1, NARROW // side) if side <= NARROW else NARROW / side
     section.grid(
         ["image", *(explanation.method for explanation in explanations)],
         rows,
-        scale=min(audit.scale, NARROW / side) if len(explanations) > 5 else audit.scale,
+        scale=min(audit.scale, many) if len(explanations) > 5 else audit.scale,
         caption=f"Maps for the true class. {SIGNED_LEGEND}; {UNSIGNED_LEGEND}. Each map has its "
         "own scale; the value of its strongest color stands below.",
     )

@@ -86,6 +86,12 @@ def _universal(audit: Audit, section: Section) -> None:
     )
     rate = float(carried.target_rates.mean())
     audit.numbers["uap"] = rate
+    least, most = (float(carried.target_rates.min()), float(carried.target_rates.max()))
+    section.finding = (
+        f"One noise per class, at most {budget(size)} per pixel, turns {percent(rate, 0)} of "
+        f"unseen images into its class: {percent(least, 0)} for the hardest class, "
+        f"{percent(most, 0)} for the easiest."
+    )
     if rate > 0.2:
         audit.report.alert(
             f"One noise per class, at most {budget(size)} per pixel, turns {percent(rate, 0)} of "

@@ -25,6 +25,12 @@ def training(audit: Audit, section: Section) -> None:
             "about its training."
         )
         return
+    last, best = points[-1], min(points, key=_loss)
+    section.finding = (
+        f"After {last.epoch:.3g} epochs: validation accuracy "
+        f"{100 * last.validation_accuracy:.2f} %, validation loss {last.validation_loss:.3g}; the "
+        f"lowest was {best.validation_loss:.3g} at epoch {best.epoch:.3g}."
+    )
     section.figure("loss", svg(loss_curve(points)), alt="Training and validation loss over the "
                    "epochs", caption="Cross-entropy. Training loss is as optimized, with "
                    "augmentation if there is any.")  # fmt: skip
@@ -35,7 +41,6 @@ def training(audit: Audit, section: Section) -> None:
     )
     section.figure("error", svg(error_curve(points)), alt="Training and validation error over "
                    "the epochs", caption="Share of misclassified images, in percent.")  # fmt: skip
-    last, best = points[-1], min(points, key=_loss)
     section.facts(
         {
             "Last point": _words(last),

@@ -28,7 +28,7 @@ def trusted(audit: Audit, section: Section) -> None:
         for row in rows
         if row.insertion_minus_deletion <= random.insertion_minus_deletion
     ]
-    section.text(
+    section.finding = (
         f"{len(rows) - len(weak)} of {len(rows)} methods find the pixels that matter better than a "
         f"random map, on {scores.images} test images (insertion - deletion)."
     )

@@ -24,6 +24,12 @@ def class_pictures(audit: Audit, section: Section) -> None:
         evaluator=audit.judge,
         generator=audit.generator(20),
     )
+    right = found.predicted_as_intended
+    if right is not None:
+        section.finding = (
+            f"{int(right.sum())} of {len(right)} images are predicted as the class that they were "
+            "optimized for."
+        )
     picture_rows(section, found, audit.scale)
     failures(audit, section, found)
     section.figure(
