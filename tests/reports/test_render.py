@@ -260,7 +260,8 @@ def test_a_page_alone_holds_its_tables_and_names_no_file_that_is_not_there(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("units", "step", "side_by_side"), [(338, 0, True), (430, 5, True), (792, 8, False)]
+    ("units", "step", "side_by_side"),
+    [(338, 0, True), (390, 4, True), (430, 5, False), (792, 8, False)],
 )
 def test_no_chart_is_shrunk_until_its_letters_are_too_small(tmp_path, units, step, side_by_side):
     """A wide one scrolls by itself: class ``w8`` is at least 800 pixels wide."""
@@ -280,6 +281,9 @@ def test_what_scrolls_sideways_shows_it():
     rule = re.search(r"\n([^\n{]*)\{overflow-x:auto[^}]*linear-gradient", css)[1]
     assert set(rule.split(",")) == {".scroll", "pre"}
     assert css.count("overflow-x:auto") == 1
+    assert ".picture .scroll,.grid .scroll{animation:more" in css, (
+        "pictures hide a shadow below them"
+    )
 
 
 def test_few_facts_are_one_quiet_line(tmp_path):

@@ -26,7 +26,7 @@ MOST_BARS = 5
 DEEPEST = 4
 """Details inside details."""
 
-NARROW_TABLE, NARROW_MATRIX, NARROW_PICTURE, NARROW_DRAWING = 5, 10, 460, 440
+NARROW_TABLE, NARROW_MATRIX, NARROW_PICTURE, NARROW_DRAWING = 5, 10, 460, 400
 """Columns, columns, pixels and units of a drawing that fit into half of a card."""
 
 PHONE, WIDEST = 345, 12
