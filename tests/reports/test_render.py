@@ -292,7 +292,7 @@ def test_few_facts_are_one_quiet_line(tmp_path):
     section.facts({"recipe": "pca", "steps": 60})
     section.facts({"Network": "n" * 250})
     text = render(report, tmp_path / "a.html").path.read_text()
-    assert text.count('<dl class="facts quiet"') == 1 and text.count('<dl class="facts"') == 1
+    assert text.count('<dl class="facts" data-quiet') == 1 and text.count('<dl class="facts"') == 2
 
 
 def test_bars_show_shares_before_and_after(tmp_path):
@@ -305,3 +305,10 @@ def test_bars_show_shares_before_and_after(tmp_path):
     widths = [float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', drawing)]
     assert widths == [79.7, 9.3, 88.5, 0.5] and "<b>" not in drawing
     assert "<title>cat 90 %, then 10 %</title>" in drawing
+
+
+def test_the_head_of_a_column_of_numbers_stands_above_them(tmp_path):
+    report = Report(title="t")
+    report.section("s", "S").table(["name", "value"], [["a", 1.5], ["b", 2]])
+    text = render(report, tmp_path / "a.html").path.read_text()
+    assert '<th scope="col">name</th><th scope="col" class="n">value</th>' in text

@@ -144,7 +144,7 @@ def draw_network(result: NetworkSummary) -> Figure:
     """Share of the parameters and of the multiply-adds of each layer that has any."""
     rows = [row for row in result.rows if row.parameters or row.multiply_adds][:MOST_LAYERS]
     with look():
-        drawn = figure(NARROW, 0.3 * max(len(rows), 2) + 1.6)
+        drawn = figure(NARROW, 0.3 * max(len(rows), 2) + 1.4)
         title = f"{result.parameters:,} parameters, {result.work}"
         made = axes(drawn, title=title, x="share, %", grid="x")
         if not rows:
@@ -159,5 +159,5 @@ def draw_network(result: NetworkSummary) -> Figure:
         made.set_yticks(places, [label(r.name, 18) for r in rows])
         made.invert_yaxis()
         made.tick_params(axis="y", length=0)
-        made.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+        drawn.legend(loc="outside lower center", ncols=2)
     return drawn

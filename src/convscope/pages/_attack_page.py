@@ -234,7 +234,6 @@ def _write_attack_page(
     )
     told = spoken(result)
     section.finding = f"{result.method} fools {told['fooled']}; budget: {told['budget']}."
-    section.facts(told)
     if not known:
         section.note("True classes are not known: the predictions before stand for them.")
     for flag in result.flags:
@@ -270,6 +269,7 @@ def _write_attack_page(
         )
         + ". Bars: probability before the attack (upper) and after it (lower).",
     )
+    section.facts(told)
     table = attack_rows(result, names, known=known)
     if table:
         section.table(list(table[0]), [list(line.values()) for line in table], name="images")

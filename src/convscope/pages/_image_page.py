@@ -35,6 +35,7 @@ from convscope.figures import (
     map_caption,
     map_sheet,
     overlay_tile,
+    percent,
     photo,
     png,
     scale_bar,
@@ -178,7 +179,7 @@ def image_page(report: Report, work: Inspection) -> None:
                 "file": keep_image(section, f"image-{i}", work.images[i]),
                 "alt": row["image"],
                 "title": row["predicted"],
-                "detail": f"{row['probability']:.1%}",
+                "detail": percent(row["probability"]),
                 "tone": "bad" if row.get("true", row["predicted"]) != row["predicted"] else "",
             }
             for i, row in enumerate(rows[:MOST_ON_PAGE])
@@ -225,7 +226,7 @@ def _side_by_side(
     each = math.ceil(len(methods) / math.ceil(len(methods) / fit))
     for start in range(0, len(methods), each):
         names = methods[start : start + each]
-        rows = []
+        rows: list[dict[str, Any]] = []
         for i in range(min(len(work.images), MOST_ON_PAGE)):
             file = keep_image(section, f"image-{i}", work.images[i])
             first = explanations[names[0]]
@@ -259,7 +260,7 @@ def _class_by_class(section: Section, work: Inspection, found: Explanation, scal
     count = min(found.maps.shape[1], MOST_CLASSES)
     room = (PAGE_WIDTH / (count + 1) - GAP) / work.images.shape[3]
     scale = min(scale, math.floor(room) if room >= 1 else room)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for i in range(min(len(work.images), MOST_ON_PAGE)):
         file = keep_image(section, f"image-{i}", work.images[i])
         cells: list[dict[str, Any]] = [
@@ -388,9 +389,8 @@ def _predictions(rows: Sequence[Mapping[str, Any]]) -> str:
     if len(rows) == 1:
         row = rows[0]
         true = f"; the true class is {row['true']}" if "true" in row else ""
-        return (
-            f"Predicted as {row['predicted']} with a probability of {row['probability']:.1%}{true}."
-        )
+        share = percent(row["probability"])
+        return f"Predicted as {row['predicted']} with a probability of {share}{true}."
     if "true" in rows[0]:
         right = sum(row["true"] == row["predicted"] for row in rows)
         return f"{right} of {len(rows)} images are predicted as their true class."

@@ -173,6 +173,9 @@ def _table(reader: Reader, raw: Any) -> Shown:
         if len(row) != len(columns):
             raise ValueError(f"a row has {len(row)} cells for {len(columns)} columns")
         rows.append([cell(c, head["kind"]) for c, head in zip(row, columns, strict=True)])
+    for i, head in enumerate(columns):
+        if rows and all(row[i]["kind"] == "n" for row in rows):
+            head["kind"] = "number"
     total = max(int(raw.get("total", len(raw["rows"]))), len(raw["rows"]))
     return {
         "columns": columns,

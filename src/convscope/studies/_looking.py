@@ -38,7 +38,7 @@ def looking(audit: Audit, section: Section) -> None:
             explanations.append(EXPLANATIONS[method](audit.classifier, images, labels, **settings))
         except ConvscopeError as error:
             section.note(f"`{method}` does not work on this network: {error}", level="warning")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for i in range(len(images)):
         true = name_of(names, int(labels[i]))
         cells: list[dict[str, Any]] = [
