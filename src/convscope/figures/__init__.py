@@ -58,6 +58,7 @@ from convscope.figures._layers import (
 from convscope.figures._mosaic import (
     colored,
     heat,
+    lossless,
     mosaic,
     photo,
     pixels,
@@ -150,6 +151,7 @@ __all__ = [
     "label",
     "likeliest",
     "loss_curve",
+    "lossless",
     "map_caption",
     "map_sheet",
     "mosaic",

@@ -32,6 +32,7 @@ from convscope.figures import (
     filter_caption,
     filter_legend,
     filter_sheet,
+    lossless,
     map_caption,
     map_sheet,
     overlay_tile,
@@ -42,6 +43,7 @@ from convscope.figures import (
     strength,
 )
 from convscope.pages._write import (
+    SMALL,
     fresh_folder,
     keep_image,
     name_of,
@@ -234,7 +236,7 @@ def _side_by_side(
             cells = [{"file": file, "alt": work.names[i], "detail": target}]
             for name in names:
                 found = explanations[name]
-                tile = section.image(f"{name}-{i}-0", png(explanation_tile(found, i)))
+                tile = section.image(f"{name}-{i}-0", lossless(explanation_tile(found, i)))
                 cells.append(
                     {
                         "file": tile,
@@ -268,7 +270,7 @@ def _class_by_class(section: Section, work: Inspection, found: Explanation, scal
         ]
         for k in range(count):
             name = name_of(found.class_names, int(found.targets[i, k]))
-            path = section.image(f"{found.method}-{i}-{k}", png(explanation_tile(found, i, k)))
+            path = section.image(f"{found.method}-{i}-{k}", lossless(explanation_tile(found, i, k)))
             cells.append({"file": path, "alt": f"{found.method} map of {name}", "detail": name})
         rows.append({"title": work.names[i], "cells": cells})
         laid = [laid_over(section, found, i, k) for k in range(count)]
@@ -308,7 +310,8 @@ def agreement(explanations: Sequence[Explanation]) -> str:
 def laid_over(section: Section, found: Explanation, row: int, k: int) -> dict[str, Any]:
     """The cell of a grid with a map on its image."""
     name = name_of(found.class_names, int(found.targets[row, k]))
-    data, _ = photo(overlay_tile(found, row, k))
+    tile = overlay_tile(found, row, k)
+    data = lossless(tile) if max(tile.shape[:2]) <= SMALL else photo(tile)[0]
     path = section.image(f"{found.method}-{row}-{k}-laid-over", data)
     return {"file": path, "alt": f"{found.method} map of {name} laid over the image"}
 
@@ -318,7 +321,7 @@ def scale_bars(section: Section, explanations: Iterable[Explanation]) -> None:
     items = []
     for signed, ends in ((True, "− largest … 0 … + largest"), (False, "0 … largest")):
         if any(found.signed == signed for found in explanations):
-            file = section.image(f"scale-{signed}", png(scale_bar(signed=signed)))
+            file = section.image(f"scale-{signed}", lossless(scale_bar(signed=signed)))
             items.append({"file": file, "alt": f"Color bar: {ends}", "detail": ends})
     section.gallery(items, scale=3)
 

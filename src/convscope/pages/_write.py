@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.errors import UsageError
-from convscope.figures import photo, pixels
+from convscope.figures import lossless, photo, pixels
 from convscope.files import checked_path, disk_errors, whole_folder
 from convscope.reports import Report, Section, render
+
+SMALL = 64
+"""Sides in pixels up to which an image on a page loses nothing."""
 
 
 def write_page(report: Report, out: Path, *, force: bool) -> None:
@@ -80,8 +83,8 @@ def keep_image(section: Section, name: str, image: Tensor) -> str:
     Returns:
         The path to show it by.
     """
-    data, _ = photo(levels_of(image) if image.dtype == torch.uint8 else pixels(image.cpu()))
-    return section.image(name, data)
+    data = levels_of(image) if image.dtype == torch.uint8 else pixels(image.cpu())
+    return section.image(name, lossless(data) if max(data.shape[:2]) <= SMALL else photo(data)[0])
 
 
 def levels_of(image: Tensor) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from convscope._registry import Effort
 from convscope.attacks import ATTACKS, AttackResult, at_effort
 from convscope.errors import ConvscopeError
-from convscope.figures import budget, difference_tile, difference_words, png, verdict
+from convscope.figures import budget, difference_tile, difference_words, lossless, verdict
 from convscope.pages import keep_image, name_of
 from convscope.reports import Section
 from convscope.studies._context import Audit, legend
@@ -183,7 +183,7 @@ def _differences(audit: Audit, section: Section, few: list[AttackResult]) -> Non
             cells.append(
                 {
                     "file": section.image(
-                        f"{found.method}-{row}-change", png(difference_tile(found, row))
+                        f"{found.method}-{row}-change", lossless(difference_tile(found, row))
                     ),
                     "alt": f"Difference made by {found.method}",
                     "detail": f"{difference_words(found, row)}, L∞ {size:.3g}",

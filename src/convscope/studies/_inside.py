@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from convscope.explanations import feature_maps, filters
-from convscope.figures import filter_caption, filter_sheet, map_caption, map_sheet, pixels, png
+from convscope.figures import (
+    filter_caption,
+    filter_sheet,
+    lossless,
+    map_caption,
+    map_sheet,
+    pixels,
+    png,
+)
 from convscope.pages import name_of, picture_rows
 from convscope.reports import Section
 from convscope.studies._context import Audit
@@ -130,7 +138,7 @@ def maps(audit: Audit, section: Section) -> None:
         true = name_of(audit.classifier.class_names, int(labels[row]))
         section.picture(
             f"image-{row}",
-            png(pixels(images[row])),
+            lossless(pixels(images[row])),
             alt=f"Test image, {true}",
             caption=f"Test image {int(audit.shown_rows[row])}: {true}.",
             scale=audit.scale,

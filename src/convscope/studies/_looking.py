@@ -11,7 +11,7 @@ from convscope.figures import (
     UNSIGNED_LEGEND,
     explanation_tile,
     is_empty,
-    png,
+    lossless,
     strength,
 )
 from convscope.pages import agreement, keep_image, laid_over, name_of, scale_bars
@@ -20,7 +20,7 @@ from convscope.studies._context import Audit
 from convscope.studies._performance import percent
 
 MOST = 4
-NARROW = 112
+NARROW = 96
 """Screen pixels of a picture where a row has many: eight fit beside each other."""
 
 
@@ -45,7 +45,7 @@ def looking(audit: Audit, section: Section) -> None:
             {"file": keep_image(section, f"image-{i}", images[i]), "alt": f"Test image, {true}"}
         ]
         for explanation in explanations:
-            tile = png(explanation_tile(explanation, i))
+            tile = lossless(explanation_tile(explanation, i))
             cells.append(
                 {
                     "file": section.image(f"{explanation.method}-{i}", tile),

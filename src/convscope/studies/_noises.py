@@ -20,11 +20,11 @@ from convscope.data import sample_rows
 from convscope.errors import ConvscopeError
 from convscope.figures import (
     budget,
+    lossless,
     noise_error_curve,
     noise_success_curve,
     noise_tile,
     pixels,
-    png,
     svg,
 )
 from convscope.pages import keep_image, name_of
@@ -108,7 +108,7 @@ def _noise_gallery(
     section.gallery(
         [
             {
-                "file": section.image(f"noise-{i}", png(noise_tile(found, i))),
+                "file": section.image(f"noise-{i}", lossless(noise_tile(found, i))),
                 "alt": f"Noise for {name_of(names, int(target))}",
                 "title": name_of(names, int(target)),
                 "detail": percent(float(rates[i]), 0),
@@ -206,7 +206,7 @@ def _carried(audit: Audit, section: Section) -> None:
         success = got == int(targets[0]) and int(labels[i]) != got
         items.append(
             {
-                "file": section.image(f"carried-{i}", png(pixels(sum_))),
+                "file": section.image(f"carried-{i}", lossless(pixels(sum_))),
                 "alt": f"{name_of(names, int(labels[i]))} with the noise",
                 "title": f"{name_of(names, int(labels[i]))} → {name_of(names, got)}",
                 "detail": percent(float(carried.probabilities[0, i]), 0),

@@ -15,8 +15,8 @@ from convscope.figures import (
     draw_defenses,
     draw_robustness_curve,
     draw_robustness_evaluation,
+    lossless,
     pixels,
-    png,
     svg,
 )
 from convscope.pages import name_of
@@ -185,7 +185,9 @@ def _transforms(audit: Audit, section: Section, images: Tensor, labels: Tensor) 
             still = bool(found.still_adversarial[i, row])
             cells.append(
                 {
-                    "file": section.image(f"{title}-{row}", png(pixels(found.transformed[i, row]))),
+                    "file": section.image(
+                        f"{title}-{row}", lossless(pixels(found.transformed[i, row]))
+                    ),
                     "alt": f"Adversarial, {title}: predicted as {name_of(names, predicted)}",
                     "detail": f"{name_of(names, predicted)} "
                     f"{percent(float(found.adversarials_probabilities[i, row]), 0)}",
