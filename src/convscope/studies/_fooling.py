@@ -114,11 +114,12 @@ def _table(audit: Audit, section: Section, done: list[AttackResult]) -> None:
 
 
 def _finding(done: list[AttackResult]) -> str:
-    """The attack that fools most images, and the smallest change that does."""
+    """The bounded attack that fools most images, and the smallest change that does."""
     if not done:
         return ""
     sums = [found.summary() for found in done]
-    best = max(range(len(done)), key=lambda i: sums[i]["success_rate"] or 0.0)
+    bounded = [i for i, found in enumerate(done) if found.epsilon is not None]
+    best = max(bounded or range(len(done)), key=lambda i: sums[i]["success_rate"] or 0.0)
     bound = done[best].epsilon
     words = "no bound" if bound is None else f"L∞ ≤ {budget(bound)}"
     text = (
