@@ -152,7 +152,7 @@ def _note(reader: Reader, raw: Any) -> Shown:
 
 
 def _facts(reader: Reader, raw: Any) -> Shown:
-    items = [
+    items: list[Shown] = [
         {"label": cut(str(item["label"]), 60), "value": cell(item["value"], limit=300)}
         for item in raw["items"]
     ]
