@@ -21,7 +21,7 @@ from convscope.figures import (
     draw,
     has_figure,
     likeliest,
-    lossless,
+    png,
     svg,
     verdict,
 )
@@ -252,7 +252,7 @@ def _write_attack_page(
                 "tone": "bad" if success else "good",
             },
         ]
-        change = section.image(f"difference-{row}", lossless(difference_tile(result, row)))
+        change = section.image(f"difference-{row}", png(difference_tile(result, row)))
         words = difference_words(result, row)
         cells.insert(1, {"file": change, "alt": "what was added", "detail": words})
         cells.append(probability_bars(result, row))
