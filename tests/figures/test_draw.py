@@ -225,7 +225,7 @@ def test_lines_of_an_svg_are_steps_that_do_not_drift():
     path = "M " + " L ".join(f"{x:.6f} {y:.6f}" for x, y in points)
     short = _short_path(path)
     assert len(short) < 0.5 * len(path)
-    numbers = [float(n) for n in re.findall(r"-?\d*\.?\d+", short)]
+    numbers = [float(n) for n in re.findall(r"-?(?:\d+\.\d|\.\d|\d+)", short)]
     x, y = numbers[0], numbers[1]
     for dx, dy, (to_x, to_y) in zip(numbers[2::2], numbers[3::2], points[1:], strict=True):
         x, y = x + dx, y + dy

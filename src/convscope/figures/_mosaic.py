@@ -30,6 +30,9 @@ GAP = (161, 160, 161)
 SHADES, FEW_SHADES = 129, 33
 """Colors of a large and a small heat map: each costs bytes. Odd, so that zero is one."""
 
+OVERLAY_SHADES = 17
+"""Grays, and opacities, of a small map on its image: the exact map stands beside it."""
+
 
 LUMINANCE = (0.299, 0.587, 0.114)
 GRAYS = (40, 216)
@@ -125,12 +128,12 @@ def overlay(
     top = float(np.abs(array).max()) if limit is None else limit
     top = top if top > 0 and math.isfinite(top) else 1.0
     colors = heat(array, signed=signed, limit=top)
-    shades = FEW_SHADES if max(array.shape) <= 64 else SHADES
+    shades = OVERLAY_SHADES if max(array.shape) <= 64 else SHADES
     strength = (np.clip(np.abs(array) / top, 0, 1) * (shades - 1)).round() / (shades - 1)
     seen = pixels(image).astype(np.float32)
     light = seen if seen.ndim == 2 else seen @ np.asarray(LUMINANCE, np.float32)
     low, high = GRAYS
-    gray = low + np.round(light / 255 * (FEW_SHADES - 1)) * (high - low) / (FEW_SHADES - 1)
+    gray = low + np.round(light / 255 * (shades - 1)) * (high - low) / (shades - 1)
     cover = (COVER * strength)[..., None]
     mixed = gray[..., None] * (1 - cover) + colors[..., :3] * cover
     return mixed.round().astype(np.uint8)

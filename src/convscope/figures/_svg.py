@@ -187,7 +187,7 @@ def _steps(words: list[str]) -> str:
             out += "l" if before == "M" else " "
             out += f"{_tenths(to[0] - at[0])} {_tenths(to[1] - at[1])}"
         at, before = to, letter
-    return out.replace(" -", "-")
+    return re.sub(r"(\.\d) (?=\.)", r"\1", out.replace(" -", "-"))
 
 
 def _tenths(value: int) -> str:

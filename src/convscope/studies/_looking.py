@@ -19,7 +19,7 @@ from convscope.reports import Section
 from convscope.studies._context import Audit
 from convscope.studies._performance import percent
 
-MOST = 4
+MOST = 3
 NARROW = 96
 """Screen pixels of a picture where a row has many: eight fit beside each other."""
 
