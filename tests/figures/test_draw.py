@@ -15,6 +15,7 @@ from convscope import figures
 from convscope.errors import UsageError
 from convscope.explanations import Explanation
 from convscope.figures import FIGURES, draw, has_figure, svg
+from convscope.figures._svg import _short_path
 from convscope.figures._theme import DARK
 from convscope.visualizations import Control, HeldOutEvaluation, Nearest, Visualization
 
@@ -196,3 +197,38 @@ def test_colors_come_from_the_theme_alone():
 def test_tensors_pass_through_one_door(path):
     """``.numpy()`` fails on results of a GPU."""
     assert path.name == "_mosaic.py" or ".numpy()" not in path.read_text()
+
+
+def test_single_charts_fit_a_telephone_without_shrinking():
+    """342 pixels are left for them there; letters of 9 units must not become smaller."""
+    by_name = {type(result).__name__: result for result in RESULTS}
+    found = by_name["Evaluation"]
+    history = by_name["TrainResult"].history
+    drawn = [
+        figures.per_class_bars(found),
+        figures.calibration_diagram(found),
+        figures.loss_curve(history),
+        figures.accuracy_curve(history),
+        figures.error_curve(history),
+        figures.ascent_curve(by_name["Visualization"]),
+        figures.noise_error_curve(by_name["UniversalPerturbation"]),
+        figures.noise_success_curve(by_name["UniversalPerturbation"]),
+        *(draw(by_name[name]) for name in ("Certification", "RobustnessCurve", "NetworkSummary")),
+        *(draw(by_name[name]) for name in ("RobustnessEvaluation", "DefenseComparison")),
+    ]
+    for figure in drawn:
+        width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg(figure))[1])
+        assert width <= 342
+        assert_inside(figure)
+
+
+def test_lines_of_an_svg_are_steps_that_do_not_drift():
+    points = [(10 + 0.37 * i, 50 + 7.77 * (i % 3)) for i in range(500)]
+    path = "M " + " L ".join(f"{x:.6f} {y:.6f}" for x, y in points)
+    short = _short_path(path)
+    assert len(short) < 0.5 * len(path)
+    numbers = [float(n) for n in re.findall(r"-?(?:\d+\.\d|\.\d|\d+)", short)]
+    x, y = numbers[0], numbers[1]
+    for dx, dy, (to_x, to_y) in zip(numbers[2::2], numbers[3::2], points[1:], strict=True):
+        x, y = x + dx, y + dy
+        assert abs(x - to_x) < 0.06 and abs(y - to_y) < 0.06

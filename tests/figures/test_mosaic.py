@@ -3,10 +3,13 @@ import io
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from convscope.errors import UsageError
 from convscope.figures import heat, mosaic, photo, pixels, png, stretched
+from convscope.figures._mosaic import overlay
+from convscope.figures._theme import DARK
 
 
 def read(data):
@@ -30,10 +33,45 @@ def test_a_constant_map_is_black_and_a_stretched_one_uses_all_grays():
     assert stretched(torch.tensor([[1.0, 3.0]])).tolist() == [[0, 255]]
 
 
-def test_zero_is_white_in_a_signed_map_and_signs_have_their_own_colors():
+def test_zero_of_a_signed_map_has_the_color_of_any_page_and_signs_have_their_own():
     colors = heat(torch.tensor([[-1.0, 0.0, 1.0]]), signed=True).astype(int)[0]
-    assert (colors[1] > 240).all()
+    assert colors[1, 3] == 0 and (colors[[0, 2], 3] == 255).all()
     assert colors[0][2] > colors[0][0] and colors[2][0] > colors[2][2]
+    for paper in ("#ffffff", DARK["#ffffff"]):
+        light = luminance(to_rgb(paper))
+        for end in colors[[0, 2], :3] / 255:
+            bright, dark = sorted((light, luminance(end)), reverse=True)
+            assert (bright + 0.05) / (dark + 0.05) >= 3, (paper, end)
+
+
+def luminance(color):
+    """As WCAG defines it for contrast."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def test_opacity_survives_the_way_through_a_png():
+    map_ = heat(torch.randn(9, 7, generator=torch.Generator().manual_seed(0)), signed=True)
+    assert (read(png(map_)) == map_).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_map_on_its_image_hides_nothing_where_it_is_zero(channels, signed):
+    image = torch.rand(channels, 6, 6, generator=torch.Generator().manual_seed(0))
+    values = torch.zeros(6, 6)
+    values[2, 3] = 2.0
+    laid = overlay(values, image, signed=signed).astype(int)
+    plain = overlay(torch.zeros(6, 6), image, signed=signed).astype(int)
+    assert (plain[..., 0] == plain[..., 1]).all() and (plain[..., 0] == plain[..., 2]).all()
+    changed = (laid != plain).any(axis=2)
+    assert changed[2, 3] and changed.sum() == 1
+    light = image.mean(dim=0) if channels == 1 else (image * LUMA).sum(dim=0)
+    order = light.flatten().argsort()
+    assert (np.diff(plain[..., 0].flatten()[order.numpy()]) >= 0).all()
+
+
+LUMA = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
 
 
 def test_maps_on_one_scale_are_comparable():

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 
 from convscope import figures
+from convscope.attacks import fgsm
 from convscope.classifier import Classifier
 from convscope.explanations import Explanation, filters
 from convscope.figures._theme import DARK
@@ -82,7 +84,7 @@ def test_what_is_small_depends_on_the_logits():
 
 @pytest.mark.parametrize("signed", [True, False])
 def test_colors_belong_to_the_method_whatever_the_values_are(signed):
-    """A signed method whose map happens to be positive keeps its white zero and its red."""
+    """A signed method whose map happens to be positive keeps its clear zero and its orange."""
     positive = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     result = replace(empty_map(1.0), maps=positive, signed=signed)
     tile = figures.explanation_tile(result, 0)
@@ -91,7 +93,49 @@ def test_colors_belong_to_the_method_whatever_the_values_are(signed):
     ).all()
     assert figures.strength(result, 0).startswith("±" if signed else "0 to ")
     other = figures.explanation_tile(replace(result, signed=not signed), 0)
-    assert (tile != other).any()
+    assert tile.shape[2] == (4 if signed else 3) and other.shape[2] == (3 if signed else 4)
+    assert (tile[..., :3] != other[..., :3]).any()
+
+
+def attacked(channels, size):
+    """The result of an attack that changed one pixel by `size` and another by half as much."""
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(channels * 16, 2))
+    classifier = Classifier.wrap(net, input_shape=(channels, 4, 4))
+    images = torch.full((1, channels, 4, 4), 0.5)
+    result = fgsm(classifier, images, torch.zeros(1).long(), epsilon=0.1)
+    changed = images.clone()
+    changed[0, :, 1, 1] += size
+    changed[0, :, 2, 2] -= size / 2
+    return replace(result, adversarials=changed)
+
+
+@pytest.mark.parametrize("size", [0.002, 8 / 255, 0.4])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_difference_uses_all_colors_and_says_how_much_it_is_enlarged(channels, size):
+    found = attacked(channels, size)
+    tile = figures.difference_tile(found, 0).astype(int)
+    if channels == 1:
+        assert tile[1, 1, 3] == 255 and tile[2, 2, 3] in range(120, 136) and tile[0, 0, 3] == 0
+    else:
+        assert (tile[1, 1] == 255).all() and (tile[2, 2] == 64).all() and (tile[0, 0] == 128).all()
+    assert figures.difference_factor(found, 0) == pytest.approx(1 / size, rel=1e-3)
+    assert figures.difference_words(found, 0) == f"{1 / size:,.3g} ×"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_no_difference_is_called_so_and_painted_as_none(channels):
+    tile = figures.difference_tile(attacked(channels, 0.0), 0)
+    assert (tile == tile[0, 0]).all()
+    assert figures.difference_words(attacked(channels, 0.0), 0) == "no change"
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_an_explanation_is_drawn_alone_and_on_its_image(signed):
+    result = replace(empty_map(1.0), signed=signed)
+    laid = figures.overlay_tile(result, 1)
+    assert laid.shape == (8, 8, 3) and (laid[2, 3] != laid[0, 0]).any()
+    said = [text.get_text() for text in figures.draw(result).findobj(Text)]
+    assert said.count("on the image") == 2
 
 
 def test_colors_adapt_to_dark_pages():

@@ -1,7 +1,9 @@
+import base64
 import json
 import re
 import subprocess
 import sys
+from importlib import resources
 
 import pytest
 
@@ -217,7 +219,6 @@ def test_a_failed_section_says_why(tmp_path):
 
 
 def test_small_pictures_are_enlarged_for_paper_without_blur(folder, tmp_path):
-    import base64
     import io
 
     import numpy as np
@@ -247,3 +248,76 @@ def test_large_reports_are_shrunk_with_a_remark(tmp_path, monkeypatch):
     monkeypatch.setattr(_render, "LARGEST", 60_000)
     made = render(folder)
     assert made.size < 60_000 and "were shrunk" in made.path.read_text()
+
+
+def test_the_finding_stands_first(tmp_path):
+    report = Report(title="t")
+    section = report.section("s", "Section", "What one sees.")
+    section.finding = "7 of 8 maps point at the digit."
+    text = render(report.write(tmp_path / "r")).path.read_text()
+    assert text.index("<h2>Section") < text.index("7 of 8 maps") < text.index("What one sees.")
+
+
+def test_a_page_alone_holds_its_tables_and_names_no_file_that_is_not_there(tmp_path):
+    report = Report(title="t")
+    report.section("s", "S").table(["a", "b"], [[1, "x"]], name="numbers")
+    text = render(report, tmp_path / "a.html", alone=True).path.read_text()
+    assert "tables/" not in text
+    data = re.search(r'download="s-numbers.csv" href="data:text/csv;[^,]*,([^"]*)"', text)[1]
+    assert base64.b64decode(data) == b"a,b\n1,x\n"
+    assert "tables/s-numbers.csv" in render(report, tmp_path / "b.html").path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("units", "step", "side_by_side"),
+    [(338, 0, True), (390, 4, True), (430, 5, False), (792, 8, False)],
+)
+def test_no_chart_is_shrunk_until_its_letters_are_too_small(tmp_path, units, step, side_by_side):
+    """A wide one scrolls by itself: class ``w8`` is at least 800 pixels wide."""
+    report = Report(title="t")
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {units} 200"><path d="M0 0"/></svg>'
+    )
+    report.section("s", "S").figure("chart", svg, alt="a chart")
+    text = render(report, tmp_path / "a.html").path.read_text()
+    assert f'class="chart w{step}"' in text
+    assert ('<div class="columns' in text) == side_by_side
+    assert not step or re.search(rf"\.chart\.w{step} svg\{{min-width:{step}00px", text)
+
+
+def test_what_scrolls_sideways_shows_it():
+    css = (resources.files("convscope.reports") / "report.css").read_text()
+    rule = re.search(r"\n([^\n{]*)\{overflow-x:auto[^}]*linear-gradient", css)[1]
+    assert set(rule.split(",")) == {".scroll", "pre"}
+    assert css.count("overflow-x:auto") == 1
+    assert ".picture .scroll,.grid .scroll{animation:more" in css, (
+        "pictures hide a shadow below them"
+    )
+
+
+def test_few_facts_are_one_quiet_line(tmp_path):
+    report = Report(title="t")
+    section = report.section("s", "S")
+    section.facts({"recipe": "pca", "steps": 60})
+    section.facts({"Network": "n" * 250})
+    text = render(report, tmp_path / "a.html").path.read_text()
+    assert text.count('<dl class="facts" data-quiet') == 1 and text.count('<dl class="facts"') == 2
+
+
+def test_bars_show_shares_before_and_after(tmp_path):
+    report = Report(title="t")
+    bars = [{"label": "cat", "shares": [0.9, 0.1]}, {"label": "<b>", "shares": [7, -1]}]
+    cell = {"bars": bars, "alt": "cat 90 %, then 10 %"}
+    report.section("s", "S").grid(["classes"], [{"title": "x", "cells": [cell]}])
+    text = render(report, tmp_path / "a.html").path.read_text()
+    drawing = re.search(r'<svg class="bars".*?</svg>', text, re.DOTALL)[0]
+    widths = [float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', drawing)]
+    assert widths == [79.7, 9.3, 88.5, 0.5] and "<b>" not in drawing
+    assert "<title>cat 90 %, then 10 %</title>" in drawing
+
+
+def test_the_head_of_a_column_of_numbers_stands_above_them(tmp_path):
+    report = Report(title="t")
+    report.section("s", "S").table(["name", "value"], [["a", 1.5], ["b", 2]])
+    text = render(report, tmp_path / "a.html").path.read_text()
+    assert '<th scope="col">name</th><th scope="col" class="n">value</th>' in text

@@ -6,16 +6,26 @@
 from convscope.figures._attacks import (
     attack_title,
     budget,
+    difference_factor,
     difference_tile,
+    difference_words,
     draw_attack,
     draw_patch,
     draw_universal_noise,
+    likeliest,
     noise_error_curve,
     noise_success_curve,
     noise_tile,
     verdict,
 )
-from convscope.figures._curve import curve
+from convscope.figures._curve import (
+    accuracy_curve,
+    curve,
+    draw_history,
+    draw_training,
+    error_curve,
+    loss_curve,
+)
 from convscope.figures._draw import FIGURES, FigureSpec, draw, has_figure
 from convscope.figures._evaluation import (
     calibration_diagram,
@@ -31,12 +41,14 @@ from convscope.figures._explanations import (
     explanation_title,
     is_clipped,
     is_empty,
+    overlay_tile,
     row_limit,
     strength,
 )
 from convscope.figures._layers import (
     draw_feature_maps,
     draw_filters,
+    draw_network,
     filter_caption,
     filter_legend,
     filter_sheet,
@@ -46,10 +58,12 @@ from convscope.figures._layers import (
 from convscope.figures._mosaic import (
     colored,
     heat,
+    lossless,
     mosaic,
     photo,
     pixels,
     png,
+    scale_bar,
     stretched,
     to_numpy,
 )
@@ -75,14 +89,6 @@ from convscope.figures._theme import (
     label,
     percent,
 )
-from convscope.figures._training import (
-    accuracy_curve,
-    draw_history,
-    draw_network,
-    draw_training,
-    error_curve,
-    loss_curve,
-)
 from convscope.figures._visualizations import (
     ascent_curve,
     bands,
@@ -106,7 +112,9 @@ __all__ = [
     "colored",
     "confusion_matrix",
     "curve",
+    "difference_factor",
     "difference_tile",
+    "difference_words",
     "draw",
     "draw_addition",
     "draw_attack",
@@ -141,19 +149,23 @@ __all__ = [
     "is_clipped",
     "is_empty",
     "label",
+    "likeliest",
     "loss_curve",
+    "lossless",
     "map_caption",
     "map_sheet",
     "mosaic",
     "noise_error_curve",
     "noise_success_curve",
     "noise_tile",
+    "overlay_tile",
     "per_class_bars",
     "percent",
     "photo",
     "pixels",
     "png",
     "row_limit",
+    "scale_bar",
     "strength",
     "stretched",
     "svg",

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convscope.attacks import AdversarialPatch, AttackResult, UniversalPerturbation
 from convscope.figures._curve import curve, remark
-from convscope.figures._mosaic import Pixels, heat, pixels, to_numpy
+from convscope.figures._mosaic import Pixels, change_tile, pixels, to_numpy
 from convscope.figures._theme import (
     GREEN,
     INK,
+    NARROW,
     RED,
     SKY,
     SMALL,
@@ -26,52 +29,92 @@ from convscope.figures._theme import (
 )
 
 MOST = 8
-MAGNIFIED = 10.0
-"""How much differences are enlarged beside their true size."""
+NAMED = 3
+"""Most probable classes, before and after, that have a bar."""
 
 
 def draw_attack(result: AttackResult) -> Figure:
-    """Rows of original, adversarial, difference, and the difference ten times as strong."""
+    """Rows of original, change at full range, adversarial, and the likeliest classes."""
     rows = min(len(result), MOST)
     with look():
-        drawn = figure(6.2, 1.62 * max(rows, 1) + 0.7)
+        drawn = figure(7.4, 1.62 * max(rows, 1) + 0.9)
         drawn.suptitle(label(attack_title(result), 90), fontsize=10, fontweight="bold")
         drawn.supxlabel(_legend(result), fontsize=SMALL)
-        grid = drawn.add_gridspec(max(rows, 1), 4)
+        grid = drawn.add_gridspec(max(rows, 1), 4, width_ratios=(1, 1, 1, 1.15))
         for row in range(rows):
             before, after, success = verdict(result, row)
+            color = RED if success else GREEN
             tiles = (
                 (pixels(result.originals[row]), before, None),
-                (pixels(result.adversarials[row]), after, RED if success else GREEN),
-                (difference_tile(result, row, 1.0), "difference", None),
-                (difference_tile(result, row, MAGNIFIED), f"{MAGNIFIED:g} x", None),
+                (difference_tile(result, row), difference_words(result, row), None),
+                (pixels(result.adversarials[row]), after, color),
             )
-            for column, (tile, title, color) in enumerate(tiles):
+            for column, (tile, title, tone) in enumerate(tiles):
                 made = axes(drawn, grid[row, column])
                 made.imshow(tile, cmap="gray", vmin=0, vmax=255)
                 bare(made)
                 made.set_title(title, fontsize=SMALL, fontweight="normal", loc="center", pad=3)
-                if color:
-                    made.title.set_color(color)
-                    made.spines[:].set(color=color, linewidth=1.4)
+                if tone:
+                    made.title.set_color(tone)
+                    made.spines[:].set(color=tone, linewidth=1.4)
+            _bars(axes(drawn, grid[row, 3]), result, row, color, last=row == rows - 1)
     return drawn
+
+
+def _bars(made: Axes, result: AttackResult, row: int, color: str, *, last: bool) -> None:
+    """Probabilities of the likeliest classes, before the attack above and after it below."""
+    found = likeliest(result, row)
+    places = np.arange(len(found))
+    made.barh(places - 0.2, [100 * was for _, was, _ in found], 0.36, color=SKY)
+    made.barh(places + 0.2, [100 * now for _, _, now in found], 0.36, color=color)
+    made.set_yticks(places, [class_label(result.class_names, k, 10) for k, _, _ in found])
+    made.invert_yaxis()
+    made.set_xlim(0, 100)
+    made.set_xticks([0, 50, 100])
+    made.tick_params(axis="y", length=0)
+    if last:
+        made.set_xlabel("probability, %")
+
+
+def likeliest(result: AttackResult, row: int) -> list[tuple[int, float, float]]:
+    """The classes most probable before or after: class, probability before, probability after."""
+    before, after = result.logits_before[row].softmax(0), result.logits_after[row].softmax(0)
+    top = min(NAMED, len(before))
+    order = torch.maximum(before, after).argsort(descending=True, stable=True)[:top].tolist()
+    return [(k, float(before[k]), float(after[k])) for k in order]
 
 
 def _legend(result: AttackResult) -> str:
     """How to read a row."""
     gray = result.originals.shape[1] == 1
-    colors = "red is brighter, blue is darker" if gray else "gray is no change"
+    colors = "orange is brighter, blue is darker" if gray else "gray is no change"
     left = f"\n{len(result) - MOST} more images are not shown" if len(result) > MOST else ""
-    words = f"before, after (red: fooled), what was added ({colors}),"
-    return f"{words}\nand the same ten times as strong{left}"
+    return (
+        f"before; what was added, so many times as strong ({colors}); after (orange frame: fooled);"
+        f"\nlikeliest classes, upper bars before, lower bars after{left}"
+    )
 
 
-def difference_tile(result: AttackResult, row: int, times: float) -> Pixels:
-    """What was added, `times` as strong: gray stays, brighter is more, darker is less."""
-    moved = result.perturbations[row] * times
-    if moved.shape[0] == 1:
-        return heat(moved[0], signed=True, limit=1.0)
-    return pixels(moved / 2 + 0.5)
+def difference_tile(result: AttackResult, row: int) -> Pixels:
+    """What was added, `difference_factor` times as strong: from the weakest to the strongest color.
+
+    Of gray images: orange is brighter, blue is darker. Of color images: gray is no change.
+    """
+    change = result.perturbations[row]
+    return change_tile(change, limit=float(change.nan_to_num(0.0, 0.0, 0.0).abs().max()))
+
+
+def difference_factor(result: AttackResult, row: int) -> float:
+    """How much a difference is enlarged, so that its largest value gets the strongest color."""
+    largest = float(result.perturbations[row].nan_to_num(0.0, 0.0, 0.0).abs().max())
+    return 1 / largest if largest > 0 else 1.0
+
+
+def difference_words(result: AttackResult, row: int) -> str:
+    """The factor of a difference, to be written under it, or that there is none."""
+    if not bool((result.perturbations[row] != 0).any()):
+        return "no change"
+    return f"{difference_factor(result, row):,.3g} ×"
 
 
 def verdict(result: AttackResult, row: int, limit: int = 14) -> tuple[str, str, bool]:
@@ -152,7 +195,7 @@ def draw_universal_noise(result: UniversalPerturbation) -> Figure:
 def noise_error_curve(result: UniversalPerturbation) -> Figure:
     """Mean error on training and held-out images over the steps."""
     with look():
-        drawn = figure(5.2, 3.0)
+        drawn = figure(NARROW, 2.9)
         _errors(drawn, 111, result)
     return drawn
 
@@ -160,18 +203,14 @@ def noise_error_curve(result: UniversalPerturbation) -> Figure:
 def noise_success_curve(result: UniversalPerturbation) -> Figure:
     """Share of held-out images predicted as the target, per class and on average."""
     with look():
-        drawn = figure(5.2, 3.0)
+        drawn = figure(NARROW, 2.9)
         _rates(drawn, 111, result)
     return drawn
 
 
 def noise_tile(result: UniversalPerturbation, target: int) -> Pixels:
     """A noise as native pixels: signed colors for one channel, gray as zero for color."""
-    noise = result.noises[target]
-    top = float(result.noises.abs().max()) or 1.0
-    if noise.shape[0] == 1:
-        return heat(noise[0], signed=True, limit=top)
-    return pixels(noise / (2 * top) + 0.5)
+    return change_tile(result.noises[target], limit=float(result.noises.abs().max()))
 
 
 def draw_patch(result: AdversarialPatch) -> Figure:
@@ -213,7 +252,7 @@ def _errors(drawn: Figure, where: Any, result: UniversalPerturbation) -> None:
 
 
 def _rates(drawn: Figure, where: Any, result: UniversalPerturbation) -> None:
-    made = axes(drawn, where, title="Read as the target, %", x="step", grid="y")
+    made = axes(drawn, where, title="Predicted as the target, %", x="step", grid="y")
     steps = to_numpy(result.validation_steps)
     rates = 100 * to_numpy(result.validation_rates.double())
     for i in range(min(rates.shape[1], MOST_CURVES)):

@@ -29,7 +29,7 @@ FIGURES: Registry[Callable[..., Figure], FigureSpec] = Registry(
     FigureSpec,
     {
         "TrainResult": FigureSpec(
-            "_training:draw_training",
+            "_curve:draw_training",
             "Loss, accuracy and error over the epochs of a run.",
             package="convscope.training",
         ),
@@ -50,7 +50,7 @@ FIGURES: Registry[Callable[..., Figure], FigureSpec] = Registry(
         ),
         "Explanation": FigureSpec(
             "_explanations:draw_explanation",
-            "Images in rows, each with its maps, one column per target, a row on one scale.",
+            "Images in rows, each with its maps, alone and laid over it, a row on one scale.",
             package="convscope.explanations",
         ),
         "Trust": FigureSpec(
@@ -65,7 +65,7 @@ FIGURES: Registry[Callable[..., Figure], FigureSpec] = Registry(
         ),
         "AttackResult": FigureSpec(
             "_attacks:draw_attack",
-            "Rows of original, adversarial, difference, and the difference ten times as strong.",
+            "Rows of original, change at full range, adversarial, and the likeliest classes.",
             package="convscope.attacks",
         ),
         "UniversalPerturbation": FigureSpec(
@@ -79,7 +79,7 @@ FIGURES: Registry[Callable[..., Figure], FigureSpec] = Registry(
             package="convscope.attacks",
         ),
         "NetworkSummary": FigureSpec(
-            "_training:draw_network",
+            "_layers:draw_network",
             "Share of the parameters and of the multiply-adds of each layer that has any.",
             package="convscope.models",
         ),

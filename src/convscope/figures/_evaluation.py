@@ -11,6 +11,7 @@ from convscope.figures._mosaic import to_numpy
 from convscope.figures._theme import (
     BLUE,
     MUTED,
+    NARROW,
     ON_DARK,
     ON_LIGHT,
     RED,
@@ -59,7 +60,7 @@ def confusion_matrix(result: Evaluation) -> Figure:
 def per_class_bars(result: Evaluation) -> Figure:
     """Accuracy of each class; of many classes, the weakest."""
     with look():
-        drawn = figure(5.2, 3.0)
+        drawn = figure(NARROW, 2.9)
         _per_class(drawn, 111, result)
     return drawn
 
@@ -67,7 +68,7 @@ def per_class_bars(result: Evaluation) -> Figure:
 def calibration_diagram(result: Evaluation) -> Figure:
     """Accuracy against confidence: on the diagonal, confidence means what it says."""
     with look():
-        drawn = figure(5.2, 3.0)
+        drawn = figure(NARROW, 2.9)
         _calibration(drawn, 111, result)
     return drawn
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from convscope.explanations import Explanation, Trust
 from convscope.figures._curve import curve
-from convscope.figures._mosaic import Pixels, heat, pixels, to_numpy
+from convscope.figures._mosaic import Pixels, heat, overlay, pixels, to_numpy
 from convscope.figures._theme import (
     MUTED,
     POSITIVE,
@@ -47,64 +45,95 @@ CLIPPED = 0.005
 
 
 def draw_explanation(result: Explanation) -> Figure:
-    """Images in rows; each with its maps, one column per target, all of a row on one scale."""
+    """Images in rows; each with its maps, alone and laid over it, all of a row on one scale.
+
+    One target: image, map, map on the image. Several: a column for each, with the maps of an image
+    above and the same maps on the image below.
+    """
     rows = min(len(result.images), MOST_IMAGES)
     targets = min(result.maps.shape[1], MOST_TARGETS)
-    signed = result.signed
+    lines, columns = (1, 3) if targets == 1 else (2, targets + 1)
     with look():
-        width = 1.5 * (targets + 1) + 1.1
+        width = 1.5 * columns + 1.1
         title = wrapped(explanation_title(result), width)
-        drawn = figure(width, 1.55 * rows + 0.35 + 0.18 * len(title.splitlines()))
+        drawn = figure(width, 1.55 * rows * lines + 0.35 + 0.18 * len(title.splitlines()))
         drawn.suptitle(title, fontsize=10, fontweight="bold")
-        grid = drawn.add_gridspec(rows, targets + 1)
+        grid = drawn.add_gridspec(rows * lines, columns)
         for row in range(rows):
-            made = axes(drawn, grid[row, 0])
-            made.imshow(pixels(result.images[row]), cmap="gray", vmin=0, vmax=255)
-            bare(made)
             top = 1.0 if is_empty(result, row) else row_limit(result, row)
-            shown: list[Any] = [made]
-            for column in range(targets):
-                made = axes(drawn, grid[row, column + 1])
-                made.imshow(explanation_tile(result, row, column, limit=top))
-                name = class_label(result.class_names, int(result.targets[row, column]), 14)
-                made.set_title(name, fontsize=SMALL, fontweight="normal", loc="center", pad=2)
-                bare(made)
-                shown.append(made)
-            scale = Normalize(-top if signed else 0, top)
-            colors = matplotlib.colormaps[SIGNED if signed else POSITIVE]
-            bar = drawn.colorbar(
-                ScalarMappable(scale, colors),
-                ax=shown,
-                fraction=0.03,
-                pad=0.01,
-                aspect=12,
-                extend=_beyond(signed) if is_clipped(result, row) else "neither",
-            )
-            bar.outline.set_visible(False)
-            bar.ax.tick_params(labelsize=SMALL, length=2)
-            if is_empty(result, row):
-                bar.set_label(strength(result, row), fontsize=SMALL, color=MUTED)
-                bar.ax.set_yticks([])
-            elif row == rows // 2:
-                meaning = (
-                    "red for the class,\nblue against" if signed else "strength,\nwithout a sign"
-                )
-                bar.set_label(meaning, fontsize=SMALL, color=MUTED)
+            shown = [_tile(axes(drawn, grid[row * lines, 0]), pixels(result.images[row]), "")]
+            for k in range(targets):
+                name = class_label(result.class_names, int(result.targets[row, k]), 14)
+                cell = grid[row * lines, k + 1]
+                tile = explanation_tile(result, row, k, limit=top)
+                shown.append(_tile(axes(drawn, cell), tile, name))
+                cell = grid[row, 2] if lines == 1 else grid[row * lines + 1, k + 1]
+                laid = overlay_tile(result, row, k, limit=top)
+                shown.append(_tile(axes(drawn, cell), laid, "on the image"))
+            _scale(drawn, shown, result, row, top, named=row == rows // 2)
     return drawn
+
+
+def _tile(made: Axes, tile: Pixels, title: str) -> Axes:
+    made.imshow(tile, cmap="gray", vmin=0, vmax=255)
+    made.set_title(title, fontsize=SMALL, fontweight="normal", loc="center", pad=2)
+    bare(made)
+    return made
+
+
+def _scale(
+    drawn: Figure, shown: list[Axes], result: Explanation, row: int, top: float, *, named: bool
+) -> None:
+    """The color bar of the maps of an image."""
+    signed = result.signed
+    bar = drawn.colorbar(
+        ScalarMappable(
+            Normalize(-top if signed else 0, top),
+            SIGNED if signed else matplotlib.colormaps[POSITIVE],
+        ),
+        ax=shown,
+        fraction=0.03,
+        pad=0.01,
+        aspect=12,
+        extend=_beyond(signed) if is_clipped(result, row) else "neither",
+    )
+    bar.outline.set_visible(False)
+    if bar.solids is not None:
+        bar.solids.set_rasterized(True)
+    bar.ax.tick_params(labelsize=SMALL, length=2)
+    if is_empty(result, row):
+        bar.set_label(strength(result, row), fontsize=SMALL, color=MUTED)
+        bar.ax.set_yticks([])
+    elif named:
+        meaning = "orange for the class,\nblue against" if signed else "strength,\nwithout a sign"
+        bar.set_label(meaning, fontsize=SMALL, color=MUTED)
 
 
 def explanation_tile(
     result: Explanation, row: int, target: int = 0, *, limit: float | None = None
 ) -> Pixels:
-    """One map as native pixels; blue against, red for, or dark to bright for unsigned methods.
+    """One map as native pixels; blue against, orange for, or dark to bright for unsigned methods.
 
     The maps of an image that are zero but for rounding are drawn as zero.
     """
+    values, top = _values(result, row, target, limit)
+    return heat(values, signed=result.signed, limit=top)
+
+
+def overlay_tile(
+    result: Explanation, row: int, target: int = 0, *, limit: float | None = None
+) -> Pixels:
+    """The same map laid over its image: where the map is zero, the image is seen."""
+    values, top = _values(result, row, target, limit)
+    return overlay(values, result.images[row], signed=result.signed, limit=top)
+
+
+def _values(
+    result: Explanation, row: int, target: int, limit: float | None
+) -> tuple[Tensor, float]:
     if is_empty(result, row):
-        nothing = result.maps.new_zeros(result.maps.shape[2:])
-        return heat(nothing, signed=result.signed, limit=1.0)
-    top = row_limit(result, row) if limit is None else limit
-    return heat(result.maps[row, target], signed=result.signed, limit=top)
+        return result.maps.new_zeros(result.maps.shape[2:]), 1.0
+    return result.maps[row, target], row_limit(result, row) if limit is None else limit
 
 
 def row_limit(result: Explanation, row: int) -> float:

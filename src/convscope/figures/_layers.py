@@ -1,4 +1,4 @@
-"""Filters and feature maps."""
+"""Layers of a network: their sizes, their filters, their feature maps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ from matplotlib.figure import Figure
 
 from convscope.explanations import FeatureMaps, Filters, LayerMaps
 from convscope.figures._mosaic import GAP, Pixels, mosaic, pixels, stretched
-from convscope.figures._theme import MUTED, SMALL, axes, bare, figure, label, look, wrapped
+from convscope.figures._theme import (
+    BLUE,
+    MUTED,
+    NARROW,
+    RED,
+    SMALL,
+    axes,
+    bare,
+    figure,
+    label,
+    look,
+    note,
+    wrapped,
+)
+from convscope.models import NetworkSummary
 
 BETWEEN = (104, 128, 152)
 """Slate lines: neither black nor white nor gray corners of a filter melt into them on any page."""
@@ -121,3 +135,29 @@ def map_caption(layer: LayerMaps) -> str:
         best = layer.most_selective[:FLAGGED].tolist()
         words += f"; most selective: {', '.join(map(str, best))}"
     return words
+
+
+MOST_LAYERS = 40
+
+
+def draw_network(result: NetworkSummary) -> Figure:
+    """Share of the parameters and of the multiply-adds of each layer that has any."""
+    rows = [row for row in result.rows if row.parameters or row.multiply_adds][:MOST_LAYERS]
+    with look():
+        drawn = figure(NARROW, 0.3 * max(len(rows), 2) + 1.4)
+        title = f"{result.parameters:,} parameters, {result.work}"
+        made = axes(drawn, title=title, x="share, %", grid="x")
+        if not rows:
+            note(made, "no layer has parameters")
+            return drawn
+        work = max(result.multiply_adds, 1)
+        places = range(len(rows))
+        made.barh([p - 0.2 for p in places], [100 * r.share for r in rows], 0.36, color=BLUE,
+                  label="parameters")  # fmt: skip
+        made.barh([p + 0.2 for p in places], [100 * r.multiply_adds / work for r in rows], 0.36,
+                  color=RED, label="multiply-adds")  # fmt: skip
+        made.set_yticks(places, [label(r.name, 18) for r in rows])
+        made.invert_yaxis()
+        made.tick_params(axis="y", length=0)
+        drawn.legend(loc="outside lower center", ncols=2)
+    return drawn

@@ -13,6 +13,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import Colormap
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
@@ -21,13 +22,24 @@ from convscope.errors import UsageError
 from convscope.figures._theme import POSITIVE, SIGNED
 
 Pixels = NDArray[np.uint8]
-"""``(height, width)`` gray or ``(height, width, 3)`` color, 8 bits."""
+"""8 bits: gray ``(height, width)``, color ``(..., 3)``, or color with opacity ``(..., 4)``."""
 
 GAP = (161, 160, 161)
 """Color of the lines between tiles, which `png` turns transparent; no tile keeps it."""
 
 SHADES, FEW_SHADES = 129, 33
 """Colors of a large and a small heat map: each costs bytes. Odd, so that zero is one."""
+
+OVERLAY_SHADES = 17
+"""Grays, and opacities, of a small map on its image: the exact map stands beside it."""
+
+
+LUMINANCE = (0.299, 0.587, 0.114)
+GRAYS = (40, 216)
+"""Black and white of an image below a map: colors stand out against both."""
+
+COVER = 0.75
+"""Opacity of the strongest color above an image."""
 
 
 def to_numpy(values: ArrayLike | Tensor) -> NDArray[Any]:
@@ -77,27 +89,82 @@ def heat(
 
     Args:
         values: Raw map.
-        signed: Blue below zero, red above, white at zero; otherwise dark to bright. It is a
-            matter of what the numbers are, not of whether any of them is negative.
+        signed: Blue below zero, orange above, transparent at zero; otherwise dark to bright. It is
+            a matter of what the numbers are, not of whether any of them is negative.
         limit: The value that gets the strongest color; by default the largest magnitude here.
 
     Returns:
-        ``(height, width, 3)``.
+        ``(height, width, 3)``, with opacity ``(height, width, 4)`` if signed.
     """
     array = _finite(values)
     top = float(np.abs(array).max()) if limit is None else limit
     top = top if top > 0 and math.isfinite(top) else 1.0
-    if signed:
-        scaled, name = array / (2 * top) + 0.5, SIGNED
-    else:
-        scaled, name = array / top, POSITIVE
-    return colored(scaled, name)
+    return colored(array / (2 * top) + 0.5, SIGNED) if signed else colored(array / top, POSITIVE)
 
 
-def colored(scaled: NDArray[np.floating], colors: str) -> Pixels:
-    """Values in [0, 1] through one of matplotlib's color maps, ``(height, width, 3)``."""
+def overlay(
+    values: Tensor | NDArray[np.floating],
+    image: Tensor | NDArray[np.floating],
+    *,
+    signed: bool,
+    limit: float | None = None,
+) -> Pixels:
+    """A map laid over its image, whose own colors are taken out.
+
+    Args:
+        values: Raw map ``(height, width)``.
+        image: ``(1 or 3, height, width)`` in [0, 1].
+        signed: As for `heat`.
+        limit: As for `heat`. Zero leaves the image as it is; half of the limit covers half as much.
+
+    Returns:
+        ``(height, width, 3)``.
+
+    Example:
+        >>> overlay(np.zeros((1, 1)), np.ones((1, 1, 1)), signed=True).tolist()
+        [[[216, 216, 216]]]
+    """
+    array = _finite(values)
+    top = float(np.abs(array).max()) if limit is None else limit
+    top = top if top > 0 and math.isfinite(top) else 1.0
+    colors = heat(array, signed=signed, limit=top)
+    shades = OVERLAY_SHADES if max(array.shape) <= 64 else SHADES
+    strength = (np.clip(np.abs(array) / top, 0, 1) * (shades - 1)).round() / (shades - 1)
+    seen = pixels(image).astype(np.float32)
+    light = seen if seen.ndim == 2 else seen @ np.asarray(LUMINANCE, np.float32)
+    low, high = GRAYS
+    gray = low + np.round(light / 255 * (shades - 1)) * (high - low) / (shades - 1)
+    cover = (COVER * strength)[..., None]
+    mixed = gray[..., None] * (1 - cover) + colors[..., :3] * cover
+    return mixed.round().astype(np.uint8)
+
+
+def scale_bar(*, signed: bool, length: int = 57, height: int = 4) -> Pixels:
+    """The colors of a map from its smallest to its largest value, left to right."""
+    values = np.linspace(-1 if signed else 0, 1, length, dtype=np.float32)
+    return heat(np.tile(values, (height, 1)), signed=signed, limit=1.0)
+
+
+def change_tile(change: Tensor | NDArray[np.floating], *, limit: float) -> Pixels:
+    """What is added to an image ``(1 or 3, height, width)``, at full range.
+
+    Args:
+        change: Of one channel: orange is brighter, blue is darker. Of three: gray is no change.
+        limit: The change that gets the strongest color.
+    """
+    array = to_numpy(change)
+    if len(array) == 1:
+        return heat(array[0], signed=True, limit=limit)
+    return pixels(array / (2 * (limit or 1.0)) + 0.5)
+
+
+def colored(scaled: NDArray[np.floating], colors: str | Colormap) -> Pixels:
+    """Values in [0, 1] through a color map, ``(height, width, 3)``, or 4 if it has opacity."""
     shades = FEW_SHADES if max(scaled.shape) <= 64 else SHADES
-    table = (matplotlib.colormaps[colors](np.linspace(0, 1, shades))[:, :3] * 255).round()
+    known = matplotlib.colormaps[colors] if isinstance(colors, str) else colors
+    table = (known(np.linspace(0, 1, shades)) * 255).round()
+    if (table[:, 3] == 255).all():
+        table = table[:, :3]
     index = (np.clip(scaled, 0, 1) * (shades - 1)).round().astype(np.intp)
     return table.astype(np.uint8)[index]
 
@@ -149,7 +216,9 @@ def png(data: Pixels) -> bytes:
     """
     image = Image.fromarray(data)
     options: dict[str, Any] = {}
-    if data.ndim == 3:
+    if data.ndim == 3 and data.shape[2] == 4:
+        image, options = _with_opacity(data)
+    elif data.ndim == 3:
         image, options = _with_palette(image)
         if not options and bool((data == np.array(GAP, np.uint8)).all(axis=2).any()):
             options = {"transparency": GAP}
@@ -158,6 +227,20 @@ def png(data: Pixels) -> bytes:
     out = io.BytesIO()
     image.save(out, format="PNG", **{"optimize": True, **options})
     return out.getvalue()
+
+
+def lossless(data: Pixels) -> bytes:
+    """The smaller of PNG and lossless WebP: a report holds hundreds of tiles.
+
+    Example:
+        >>> from PIL import Image
+        >>> tile = np.arange(64, dtype=np.uint8).reshape(8, 8)
+        >>> bool((np.asarray(Image.open(io.BytesIO(lossless(tile))).convert("L")) == tile).all())
+        True
+    """
+    out = io.BytesIO()
+    Image.fromarray(data).save(out, format="WEBP", lossless=True, quality=100, method=4)
+    return min(png(data), out.getvalue(), key=len)
 
 
 def photo(data: Pixels, *, quality: int = 85) -> tuple[bytes, str]:
@@ -194,6 +277,18 @@ def _with_palette(image: Image.Image) -> tuple[Image.Image, dict[str, Any]]:
     out = Image.frombytes("P", image.size, index.astype(np.uint8).tobytes())
     out.putpalette([v for color in colors for v in color])
     return out, {"transparency": 0} if colors[0] == GAP else {"optimize": True}
+
+
+def _with_opacity(data: Pixels) -> tuple[Image.Image, dict[str, Any]]:
+    """Signed maps have few colors and a palette of opacities beside that of colors."""
+    colors, index = np.unique(data.reshape(-1, 4), axis=0, return_inverse=True)
+    if len(colors) > 256:
+        return Image.fromarray(data), {}
+    order = np.argsort(colors[:, 3], kind="stable")
+    place = np.argsort(order).astype(np.uint8)
+    out = Image.frombytes("P", data.shape[1::-1], place[index.reshape(-1)].tobytes())
+    out.putpalette(colors[order, :3].reshape(-1).tolist())
+    return out, {"transparency": colors[order, 3].tobytes(), "optimize": False}
 
 
 def _finite(values: Tensor | NDArray[np.floating]) -> NDArray[np.float32]:

@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 
 from convscope.figures._attacks import budget
 from convscope.figures._curve import curve
-from convscope.figures._mosaic import pixels, to_numpy
+from convscope.figures._mosaic import change_tile, pixels, to_numpy
 from convscope.figures._theme import (
     BLUE,
     GREEN,
     INK,
     MUTED,
+    NARROW,
     ON_DARK,
     ON_LIGHT,
     PAPER,
@@ -55,7 +56,7 @@ WORST = 24
 def draw_robustness_curve(result: RobustnessCurve) -> Figure:
     """Accuracy against the size of the perturbation, with its 95 % interval."""
     with look():
-        drawn = figure(5.2, 3.2)
+        drawn = figure(NARROW, 3.0)
         x = f"largest change of a pixel, {SIGNS.get(result.norm, '')} ε"
         if result.norm == "l2":
             x = "size of the change, L2 ε"
@@ -80,7 +81,7 @@ def draw_robustness_curve(result: RobustnessCurve) -> Figure:
 def draw_robustness_evaluation(result: RobustnessEvaluation) -> Figure:
     """Robust accuracy after each attack of the suite."""
     with look():
-        drawn = figure(5.2, max(3.2, 0.34 * (len(result.suite) + 1) + 1.1))
+        drawn = figure(NARROW, max(3.0, 0.34 * (len(result.suite) + 1) + 1.1))
         sign = SIGNS.get(result.norm, "")
         title = f"{sign} ≤ {budget(result.epsilon)}, effort {label(result.effort)}"
         made = axes(drawn, title=title, x="images still classified correctly, %", grid="x")
@@ -140,11 +141,11 @@ def draw_noise_transfer(result: NoiseTransfer) -> Figure:
             note(axes(drawn), "no noises")
             return drawn
         grid = drawn.add_gridspec(others + 2, count, height_ratios=[1.0] * (others + 1) + [1.5])
-        top = float(result.noises.abs().max()) or 1.0
+        top = float(result.noises.abs().max())
         for i in range(count):
             target = int(result.noise_targets[i])
             name = "away" if target < 0 else f"to {class_label(result.class_names, target, 9)}"
-            _small(axes(drawn, grid[0, i]), pixels(result.noises[i] / (2 * top) + 0.5), name, INK)
+            _small(axes(drawn, grid[0, i]), change_tile(result.noises[i], limit=top), name, INK)
             for k in range(others):
                 row = (i + 1 + k) % len(result.labels)
                 carried = (result.images[row] + result.noises[i]).clamp(0, 1)
@@ -157,11 +158,13 @@ def draw_noise_transfer(result: NoiseTransfer) -> Figure:
         made.bar(places - 0.2, 100 * to_numpy(result.target_rates[:count]), 0.38, color=RED,
                  label="predicted as the target")  # fmt: skip
         made.bar(places + 0.2, 100 * to_numpy(result.error_rates[:count]), 0.38, color=SKY,
-                 label="read wrongly")  # fmt: skip
+                 label="misclassified")  # fmt: skip
         made.set_xticks([])
         made.set_ylim(0, 105)
         made.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2)
-        drawn.supxlabel("noises (gray is no change); other images with them: true → predicted as",
+        gray = result.noises.shape[1] == 1
+        colors = "orange is brighter, blue is darker" if gray else "gray is no change"
+        drawn.supxlabel(f"noises ({colors});\nother images with them: true → predicted as",
                         fontsize=SMALL)  # fmt: skip
     return drawn
 
@@ -193,7 +196,7 @@ def draw_model_transfer(result: ModelTransfer) -> Figure:
 def draw_certification(result: Certification) -> Figure:
     """Certified accuracy: the share that provably keeps its right answer within a radius."""
     with look():
-        drawn = figure(5.2, 3.2)
+        drawn = figure(NARROW, 3.0)
         title = f"noise σ = {result.std:g}, n = {result.draws:,}, α = {result.alpha:g}"
         made = axes(drawn, title=title, x="radius, L2", y="certified and right, %", grid="y")
         if not len(result.labels):
@@ -212,7 +215,7 @@ def draw_defenses(result: DefenseComparison) -> Figure:
     """Defenses side by side: without attack, under transferred and under adaptive attacks."""
     with look():
         count = len(result.rows)
-        drawn = figure(max(4.8, 1.15 * count + 1.2), 3.8)
+        drawn = figure(max(NARROW, 0.85 * count), 3.4)
         title = (
             f"{label(result.attack, 30)}, {SIGNS.get(result.norm, '')} ≤ {budget(result.epsilon)}"
         )
@@ -233,7 +236,10 @@ def draw_defenses(result: DefenseComparison) -> Figure:
                 linestyle="--" if edge == MUTED else "-",
                 label=name,
             )
-        made.set_xticks(places, [label(r.defense, 16) for r in result.rows])
+        names = [label(r.defense, 16) for r in result.rows]
+        turned = max(map(len, names), default=0) > 10
+        made.set_xticks(places, names, rotation=30 if turned else 0,
+                        ha="right" if turned else "center", rotation_mode="anchor")  # fmt: skip
         made.set_ylim(0, 105)
         made.tick_params(axis="x", length=0)
         made.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), fontsize=SMALL)

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from matplotlib.figure import Figure
 
-from convscope.figures._theme import INK, look
+from convscope.figures._theme import GRID, INK, SMALL, look
 
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "http://www.w3.org/1999/xlink"
@@ -56,6 +56,8 @@ def compact(text: str, *, alt: str = "") -> str:
     out.set("role", "img")
     out.set("stroke-linejoin", "round")
     _inherit(out, "fill", INK)
+    _inherit(out, "font-size", f"{SMALL}")
+    _join_grid(out)
     out.set("font-family", "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif")
     if alt:
         title = ElementTree.Element(f"{{{_SVG}}}title")
@@ -90,6 +92,23 @@ def _inherit(root: ElementTree.Element, key: str, value: str) -> None:
     for element in root.iter():
         if _tag(element) in ("text", "tspan") and element.get(key) == value:
             del element.attrib[key]
+
+
+def _join_grid(root: ElementTree.Element) -> None:
+    """All lines of a grid as one path: they look alike and lie below everything else."""
+    first: dict[tuple[tuple[str, str], ...], ElementTree.Element] = {}
+    for element in list(root):
+        if (
+            _tag(element) != "path"
+            or element.get("stroke") != GRID
+            or element.get("fill") != "none"
+        ):
+            continue
+        style = tuple(sorted((k, v) for k, v in element.attrib.items() if k != "d"))
+        before = first.setdefault(style, element)
+        if before is not element:
+            before.set("d", before.get("d", "") + element.get("d", ""))
+            root.remove(element)
 
 
 def _tag(element: ElementTree.Element) -> str:
@@ -150,8 +169,32 @@ def _set(out: ElementTree.Element, key: str, value: str, names: dict[str, str]) 
 
 
 def _short_path(path: str) -> str:
+    """One digit after the point; lines of many points as steps, which are shorter than places."""
     path = re.sub(r"\s+", " ", _round(path, 1)).strip()
+    if re.fullmatch(r"(?:[ML] -?[\d.]+ -?[\d.]+ ?)+", path):
+        return _steps(path.split())
     return re.sub(r"([MLCQHVZmlcqhvz]) ", r"\1", re.sub(r" ([MLCQHVZmlcqhvz])", r"\1", path))
+
+
+def _steps(words: list[str]) -> str:
+    """``M 10 20 L 11 22 L 13 22`` as ``M10 20l1 2 2 0``; rounding does not add up."""
+    out, at, before = "", (0, 0), "M"
+    for letter, x, y in zip(words[::3], words[1::3], words[2::3], strict=True):
+        to = (round(10 * float(x)), round(10 * float(y)))
+        if letter == "M":
+            out += f"M{x} {y}"
+        else:
+            out += "l" if before == "M" else " "
+            out += f"{_tenths(to[0] - at[0])} {_tenths(to[1] - at[1])}"
+        at, before = to, letter
+    return re.sub(r"(\.\d) (?=\.)", r"\1", out.replace(" -", "-"))
+
+
+def _tenths(value: int) -> str:
+    text = f"{abs(value) / 10:.1f}".rstrip("0").rstrip(".") or "0"
+    return ("-" if value < 0 else "") + text.removeprefix(
+        "0" if value and abs(value) < 10 else "\0"
+    )
 
 
 def _round(text: str, digits: int = 2) -> str:

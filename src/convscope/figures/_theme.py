@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure, SubFigure
 
 from convscope.errors import printable
@@ -133,11 +134,20 @@ DARK = {
     SKY: "#9bd3ff",
 }
 
-SIGNED = "RdBu_r"
-"""Blue is against, red is for: told apart by every common kind of color blindness."""
+AGAINST, FOR = "#2b82d9", "#e2711d"
+"""Ends of the signed scale. No page turns pictures: these stand out on white and on dark paper."""
 
-SIGNED_LEGEND = "Methods with a sign: red is for the class, blue against it, white is nothing"
-UNSIGNED_LEGEND = "methods without: dark is nothing, yellow is most"
+SIGNED = ListedColormap(
+    [*((*to_rgb(AGAINST), (128 - i) / 128) for i in range(128)),
+     *((*to_rgb(FOR), i / 128) for i in range(129))],
+    name="against-for",
+)  # fmt: skip
+"""Blue is against, orange is for, told apart by every common kind of color blindness. Zero is
+transparent: it has the color of the page, light or dark, and of an image that a map is laid over.
+"""
+
+SIGNED_LEGEND = "Methods with a sign: orange is for the class, blue against it, no color is zero"
+UNSIGNED_LEGEND = "methods without: dark is zero, yellow is most"
 """What the colors of explanation maps mean: they belong to the method, never to the values."""
 
 POSITIVE = "cividis"
@@ -148,6 +158,9 @@ SHARES = "Blues"
 
 SMALL = 9
 """The smallest letters, in units of the SVG: pixels on a screen that shows it at its own size."""
+
+NARROW = 4.7
+"""Inches of a chart that a page shows in half a card, or on a telephone without shrinking it."""
 
 SETTINGS: dict[str, Any] = {
     "axes.edgecolor": MUTED,

@@ -9,6 +9,7 @@ from convscope.figures._curve import curve, remark
 from convscope.figures._mosaic import pixels, to_numpy
 from convscope.figures._theme import (
     MUTED,
+    NARROW,
     SMALL,
     axes,
     bare,
@@ -89,7 +90,7 @@ def visualization_title(result: Visualization) -> str:
 def ascent_curve(result: Visualization) -> Figure:
     """The objective of each unit over the steps."""
     with look():
-        drawn = figure(5.2, 3.0)
+        drawn = figure(NARROW, 2.9)
         _ascent(drawn, 111, result)
     return drawn
 

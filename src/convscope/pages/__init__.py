@@ -9,9 +9,12 @@ from __future__ import annotations
 from convscope.pages._attack_page import attack_rows, spoken, write_result
 from convscope.pages._image_page import (
     Inspection,
+    agreement,
     inspect_images,
+    laid_over,
     occlusion_rows,
     prediction_rows,
+    scale_bars,
     write_images,
 )
 from convscope.pages._trust_page import (
@@ -27,14 +30,17 @@ from convscope.pages._write import keep_image, name_of, screen_scale, write_csv,
 __all__ = [
     "TRUST_COLUMNS",
     "Inspection",
+    "agreement",
     "attack_rows",
     "effect_rows",
     "inspect_images",
     "keep_image",
+    "laid_over",
     "name_of",
     "occlusion_rows",
     "picture_rows",
     "prediction_rows",
+    "scale_bars",
     "screen_scale",
     "seconds_per_pass",
     "spoken",

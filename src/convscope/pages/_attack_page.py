@@ -14,7 +14,17 @@ from PIL import Image
 from convscope import results
 from convscope.attacks import AttackResult
 from convscope.errors import ResourceError
-from convscope.figures import budget, difference_tile, draw, has_figure, png, svg, verdict
+from convscope.figures import (
+    budget,
+    difference_tile,
+    difference_words,
+    draw,
+    has_figure,
+    likeliest,
+    png,
+    svg,
+    verdict,
+)
 from convscope.files import plain_json
 from convscope.pages._write import (
     fresh_folder,
@@ -222,7 +232,8 @@ def _write_attack_page(
     section = report.section(
         "images", "Before and after", "Pictures are the 8-bit images, as they were judged again."
     )
-    section.facts(spoken(result))
+    told = spoken(result)
+    section.finding = f"{result.method} fools {told['fooled']}; budget: {told['budget']}."
     if not known:
         section.note("True classes are not known: the predictions before stand for them.")
     for flag in result.flags:
@@ -241,20 +252,37 @@ def _write_attack_page(
                 "tone": "bad" if success else "good",
             },
         ]
-        for times in (1.0, 10.0):
-            tile = png(difference_tile(result, row, times))
-            path = section.image(f"difference-{row}-{times:g}", tile)
-            cells.append({"file": path, "alt": "difference", "detail": f"{times:g} x"})
+        change = section.image(f"difference-{row}", png(difference_tile(result, row)))
+        words = difference_words(result, row)
+        cells.insert(1, {"file": change, "alt": "what was added", "detail": words})
+        cells.append(probability_bars(result, row))
         rows.append({"title": names[row], "cells": cells})
     section.grid(
-        ["before", "after", "difference", "10 times the difference"],
+        ["before", "what was added", "after", "likeliest classes"],
         rows,
         scale=screen_scale(max(result.originals.shape[2:])),
+        caption="What was added is shown so many times as strong as written below it: "
+        + (
+            "orange is brighter, blue darker"
+            if result.originals.shape[1] == 1
+            else "gray is no change"
+        )
+        + ". Bars: probability before the attack (upper) and after it (lower).",
     )
+    section.facts(told)
     table = attack_rows(result, names, known=known)
     if table:
         section.table(list(table[0]), [list(line.values()) for line in table], name="images")
     write_page(report, out, force=force)
+
+
+def probability_bars(result: AttackResult, row: int) -> dict[str, Any]:
+    """The cell of a grid with the likeliest classes before and after."""
+    names = result.class_names
+    found = likeliest(result, row)
+    told = (f"{name_of(names, k)} {_percent(was)}, then {_percent(now)}" for k, was, now in found)
+    bars = [{"label": name_of(names, k), "shares": [was, now]} for k, was, now in found]
+    return {"bars": bars, "alt": f"Probabilities: {'; '.join(told)}"}
 
 
 def _write_plain_folder(result: Any, out: Path, *, force: bool, formats: Sequence[str]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from convscope import results
@@ -22,6 +23,8 @@ from convscope.explanations import (
     passes_per_map,
 )
 from convscope.figures import (
+    SIGNED_LEGEND,
+    UNSIGNED_LEGEND,
     draw,
     draw_feature_maps,
     explanation_tile,
@@ -29,12 +32,18 @@ from convscope.figures import (
     filter_caption,
     filter_legend,
     filter_sheet,
+    lossless,
     map_caption,
     map_sheet,
+    overlay_tile,
+    percent,
+    photo,
     png,
+    scale_bar,
     strength,
 )
 from convscope.pages._write import (
+    SMALL,
     fresh_folder,
     keep_image,
     name_of,
@@ -52,6 +61,9 @@ MOST_ON_PAGE = 64
 
 MOST_CLASSES = 12
 """Classes shown of each image."""
+
+STRONGEST = 0.1
+"""Share of the pixels of a map that are called its strongest."""
 
 PAGE_WIDTH, GAP = 800, 8
 """Pixels for the pictures of a row, and between two of them."""
@@ -162,13 +174,14 @@ def image_page(report: Report, work: Inspection) -> None:
         "images", "Images", "The input, and the class that the network predicts."
     )
     rows = prediction_rows(work)
+    section.finding = _predictions(rows)
     section.gallery(
         [
             {
                 "file": keep_image(section, f"image-{i}", work.images[i]),
                 "alt": row["image"],
                 "title": row["predicted"],
-                "detail": f"{row['probability']:.1%}",
+                "detail": percent(row["probability"]),
                 "tone": "bad" if row.get("true", row["predicted"]) != row["predicted"] else "",
             }
             for i, row in enumerate(rows[:MOST_ON_PAGE])
@@ -192,9 +205,10 @@ def _explanation_section(
     section = report.section(
         "looking",
         "Attribution maps",
-        "Red raises the score of the class, blue lowers it, white has no effect. In maps without a "
-        "sign dark blue is zero and yellow is the largest value.",
+        f"{SIGNED_LEGEND}; {UNSIGNED_LEGEND}. Each map is shown alone and laid over its image.",
     )
+    section.finding = agreement(list(explanations.values()))
+    scale_bars(section, explanations.values())
     if all(found.maps.shape[1] == 1 for found in explanations.values()):
         _side_by_side(section, work, explanations, scale)
     else:
@@ -214,7 +228,7 @@ def _side_by_side(
     each = math.ceil(len(methods) / math.ceil(len(methods) / fit))
     for start in range(0, len(methods), each):
         names = methods[start : start + each]
-        rows = []
+        rows: list[dict[str, Any]] = []
         for i in range(min(len(work.images), MOST_ON_PAGE)):
             file = keep_image(section, f"image-{i}", work.images[i])
             first = explanations[names[0]]
@@ -222,7 +236,7 @@ def _side_by_side(
             cells = [{"file": file, "alt": work.names[i], "detail": target}]
             for name in names:
                 found = explanations[name]
-                tile = section.image(f"{name}-{i}-0", png(explanation_tile(found, i)))
+                tile = section.image(f"{name}-{i}-0", lossless(explanation_tile(found, i)))
                 cells.append(
                     {
                         "file": tile,
@@ -231,6 +245,8 @@ def _side_by_side(
                     }
                 )
             rows.append({"title": work.names[i], "cells": cells})
+            laid = [laid_over(section, explanations[name], i, 0) for name in names]
+            rows.append({"title": "on the image", "cells": [None, *laid]})
         told = "; ".join(explanation_title(explanations[name]) for name in names)
         section.grid(
             ["image", *names],
@@ -246,7 +262,7 @@ def _class_by_class(section: Section, work: Inspection, found: Explanation, scal
     count = min(found.maps.shape[1], MOST_CLASSES)
     room = (PAGE_WIDTH / (count + 1) - GAP) / work.images.shape[3]
     scale = min(scale, math.floor(room) if room >= 1 else room)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for i in range(min(len(work.images), MOST_ON_PAGE)):
         file = keep_image(section, f"image-{i}", work.images[i])
         cells: list[dict[str, Any]] = [
@@ -254,9 +270,11 @@ def _class_by_class(section: Section, work: Inspection, found: Explanation, scal
         ]
         for k in range(count):
             name = name_of(found.class_names, int(found.targets[i, k]))
-            path = section.image(f"{found.method}-{i}-{k}", png(explanation_tile(found, i, k)))
+            path = section.image(f"{found.method}-{i}-{k}", lossless(explanation_tile(found, i, k)))
             cells.append({"file": path, "alt": f"{found.method} map of {name}", "detail": name})
         rows.append({"title": work.names[i], "cells": cells})
+        laid = [laid_over(section, found, i, k) for k in range(count)]
+        rows.append({"title": "on the image", "cells": [None, *laid]})
     more = found.maps.shape[1] - count
     section.grid(
         ["image", *(_heading(found, k) for k in range(count))],
@@ -266,6 +284,46 @@ def _class_by_class(section: Section, work: Inspection, found: Explanation, scal
         "its strongest color stands below the image."
         + (f" The first {count} of {count + more} classes." if more else ""),
     )
+
+
+def agreement(explanations: Sequence[Explanation]) -> str:
+    """How much the methods agree, in one sentence: the share of their strongest pixels in common.
+
+    The strongest tenth of the pixels of each map, by magnitude, is compared pair by pair.
+    """
+    if len(explanations) < 2:
+        return ""
+    tops = []
+    for found in explanations:
+        strong = found.maps[:, 0].abs().flatten(1).cpu()
+        count = max(1, round(STRONGEST * strong.shape[1]))
+        top = torch.zeros(strong.shape, dtype=torch.bool)
+        tops.append(top.scatter_(1, strong.topk(count).indices, True))
+    shares = [float((a & b).sum() / a.sum()) for i, a in enumerate(tops) for b in tops[i + 1 :]]
+    return (
+        f"Two of the {len(tops)} methods share {100 * sum(shares) / len(shares):.0f} % of their "
+        f"strongest pixels on average, {100 * min(shares):.0f} to {100 * max(shares):.0f} % by "
+        f"pair; by chance it would be {100 * STRONGEST:.0f} %."
+    )
+
+
+def laid_over(section: Section, found: Explanation, row: int, k: int) -> dict[str, Any]:
+    """The cell of a grid with a map on its image."""
+    name = name_of(found.class_names, int(found.targets[row, k]))
+    tile = overlay_tile(found, row, k)
+    data = lossless(tile) if max(tile.shape[:2]) <= SMALL else photo(tile)[0]
+    path = section.image(f"{found.method}-{row}-{k}-laid-over", data)
+    return {"file": path, "alt": f"{found.method} map of {name} laid over the image"}
+
+
+def scale_bars(section: Section, explanations: Iterable[Explanation]) -> None:
+    """What the colors of the maps below stand for, as color bars."""
+    items = []
+    for signed, ends in ((True, "− largest … 0 … + largest"), (False, "0 … largest")):
+        if any(found.signed == signed for found in explanations):
+            file = section.image(f"scale-{signed}", lossless(scale_bar(signed=signed)))
+            items.append({"file": file, "alt": f"Color bar: {ends}", "detail": ends})
+    section.gallery(items, scale=3)
 
 
 def _heading(found: Explanation, k: int) -> str:
@@ -327,6 +385,19 @@ def prediction_rows(work: Inspection) -> list[dict[str, Any]]:
         row |= {"predicted": name_of(classes, top), "probability": float(shares[i, top])}
         rows.append(row)
     return rows
+
+
+def _predictions(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the network predicts, in one sentence."""
+    if len(rows) == 1:
+        row = rows[0]
+        true = f"; the true class is {row['true']}" if "true" in row else ""
+        share = percent(row["probability"])
+        return f"Predicted as {row['predicted']} with a probability of {share}{true}."
+    if "true" in rows[0]:
+        right = sum(row["true"] == row["predicted"] for row in rows)
+        return f"{right} of {len(rows)} images are predicted as their true class."
+    return f"{len(rows)} images, {len({row['predicted'] for row in rows})} predicted classes."
 
 
 def occlusion_rows(

@@ -11,8 +11,8 @@ from convscope.figures import (
     ascent_curve,
     bands,
     draw,
+    lossless,
     pixels,
-    png,
     svg,
     unit_name,
     visualization_title,
@@ -91,7 +91,7 @@ def picture_rows(section: Section, found: Visualization, scale: float) -> None:
     for title, images in shown:
         cells = [
             {
-                "file": section.image(f"{found.layer}-{title}-{i}", png(pixels(image))),
+                "file": section.image(f"{found.layer}-{title}-{i}", lossless(pixels(image))),
                 "alt": f"{title} of {unit}",
             }
             for i, (unit, image) in enumerate(zip(found.units, images, strict=True))

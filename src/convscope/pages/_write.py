@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.errors import UsageError
-from convscope.figures import photo, pixels
+from convscope.figures import lossless, photo, pixels
 from convscope.files import checked_path, whole_folder
 from convscope.reports import Report, Section, render
+
+SMALL = 64
+"""Sides in pixels up to which an image on a page loses nothing."""
 
 
 def write_page(report: Report, out: Path, *, force: bool) -> None:
     """One HTML file and nothing else."""
     refuse_taken_file(out, force=force)
-    render(report, out)
+    render(report, out, alone=True)
 
 
 @contextmanager
@@ -79,8 +82,8 @@ def keep_image(section: Section, name: str, image: Tensor) -> str:
     Returns:
         The path to show it by.
     """
-    data, _ = photo(levels_of(image) if image.dtype == torch.uint8 else pixels(image.cpu()))
-    return section.image(name, data)
+    data = levels_of(image) if image.dtype == torch.uint8 else pixels(image.cpu())
+    return section.image(name, lossless(data) if max(data.shape[:2]) <= SMALL else photo(data)[0])
 
 
 def levels_of(image: Tensor) -> NDArray[np.uint8]:
@@ -89,12 +92,14 @@ def levels_of(image: Tensor) -> NDArray[np.uint8]:
     return levels[..., 0] if levels.shape[-1] == 1 else np.ascontiguousarray(levels)
 
 
-def screen_scale(side: int, wanted: int = 84) -> float:
+def screen_scale(side: int, wanted: int = 108) -> float:
     """Whole numbers for small images, so that every pixel stays a square; large ones shrink.
+
+    Images of 28, 32 and 64 pixels become 96 to 128 wide on screen.
 
     Example:
         >>> screen_scale(28), screen_scale(32), screen_scale(224)
-        (3, 3, 0.75)
+        (4, 3, 0.75)
     """
     return max(1, round(wanted / side)) if side <= 112 else round(168 / side, 3)
 

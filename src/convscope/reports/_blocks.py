@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import base64
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from convscope.errors import ConvscopeError, printable
-from convscope.files import DRAWING, decoded
+from convscope.files import DRAWING, Kind, decoded
 from convscope.reports._images import Files, Unreadable, harmless, read_picture
 from convscope.reports._text import TONES, cell, cut, number, runs
 from convscope.reports._write import LARGEST_MATRIX, LONGEST_TABLE
 
 Shown = dict[str, Any]
+TABLE = Kind(what="a table", largest=8_000_000)
 STEPS = 8
 """Shades of a matrix."""
+
+MOST_BARS = 5
+"""Of one cell."""
 
 DEEPEST = 4
 """Details inside details."""
 
-NARROW_TABLE, NARROW_MATRIX, NARROW_PICTURE, NARROW_FACT = 5, 10, 460, 60
-"""Columns, columns, pixels and characters that fit into half of a card."""
+NARROW_TABLE, NARROW_MATRIX, NARROW_PICTURE, NARROW_DRAWING = 5, 10, 460, 400
+"""Columns, columns, pixels and units of a drawing that fit into half of a card."""
+
+PHONE, WIDEST = 345, 12
+"""Units of a drawing that a telephone shows without shrinking; a wider one scrolls by itself and
+is at least as many hundred pixels wide as it has hundreds of units, at most this many."""
+
+QUIET_FACTS = 240
+"""Characters of facts that are one quiet line."""
 
 
 @dataclass
@@ -31,12 +45,14 @@ class Reader:
         files: The report's files.
         enlarge: See `read_picture`.
         limit: See `read_picture`.
+        alone: Whether CSV files go into the page, which has no folder beside it.
         refused: One sentence per block or picture that is missing.
     """
 
     files: Files
     enlarge: int = 1
     limit: int = 0
+    alone: bool = False
     refused: list[str] = field(default_factory=list)
     figures: int = 0
 
@@ -113,15 +129,13 @@ def _is_narrow(shown: Shown) -> bool:
     """Whether a block needs no more than half of a card that is 1,000 pixels wide."""
     match shown["type"]:
         case "figure":
-            return not shown["wide"]
+            return not shown["wide"] and shown["units"] <= NARROW_DRAWING
         case "table":
             return len(shown["columns"]) <= NARROW_TABLE
         case "matrix":
             return len(shown["columns"]) <= NARROW_MATRIX
         case "picture":
             return int(shown["image"]["width"]) <= NARROW_PICTURE
-        case "facts":
-            return all(len(item["value"]["text"]) <= NARROW_FACT for item in shown["items"])
     return False
 
 
@@ -138,12 +152,12 @@ def _note(reader: Reader, raw: Any) -> Shown:
 
 
 def _facts(reader: Reader, raw: Any) -> Shown:
-    return {
-        "items": [
-            {"label": cut(str(item["label"]), 60), "value": cell(item["value"], limit=300)}
-            for item in raw["items"]
-        ]
-    }
+    items: list[Shown] = [
+        {"label": cut(str(item["label"]), 60), "value": cell(item["value"], limit=300)}
+        for item in raw["items"]
+    ]
+    letters = sum(len(item["label"]) + len(item["value"]["text"]) for item in items)
+    return {"items": items, "quiet": letters <= QUIET_FACTS}
 
 
 def _code(reader: Reader, raw: Any) -> Shown:
@@ -159,13 +173,16 @@ def _table(reader: Reader, raw: Any) -> Shown:
         if len(row) != len(columns):
             raise ValueError(f"a row has {len(row)} cells for {len(columns)} columns")
         rows.append([cell(c, head["kind"]) for c, head in zip(row, columns, strict=True)])
+    for i, head in enumerate(columns):
+        if rows and all(row[i]["kind"] == "n" for row in rows):
+            head["kind"] = "number"
     total = max(int(raw.get("total", len(raw["rows"]))), len(raw["rows"]))
     return {
         "columns": columns,
         "rows": rows,
         "caption": str(raw.get("caption", "")),
         "rest": total - len(rows),
-        "csv": str(raw.get("csv", "")),
+        **_csv(reader, raw),
     }
 
 
@@ -202,8 +219,21 @@ def _matrix(reader: Reader, raw: Any) -> Shown:
         "row_title": str(raw.get("row_title", "")),
         "column_title": str(raw.get("column_title", "")),
         "caption": str(raw.get("caption", "")),
-        "csv": str(raw.get("csv", "")),
+        **_csv(reader, raw),
     }
+
+
+def _csv(reader: Reader, raw: Any) -> Shown:
+    """The table as a file: in the folder of the report, or inside a page that stands alone."""
+    path = str(raw.get("csv", ""))
+    shown = {"csv": path, "csv_uri": "", "csv_name": path.rpartition("/")[2]}
+    if path and reader.alone:
+        try:
+            data = base64.b64encode(reader.files.read(path, TABLE)).decode()
+        except Unreadable:
+            return shown | {"csv": ""}
+        shown["csv_uri"] = f"data:text/csv;charset=utf-8;base64,{data}"
+    return shown
 
 
 def _matrix_text(value: Any, kind: str) -> str:
@@ -223,10 +253,16 @@ def _figure(reader: Reader, raw: Any) -> Shown:
         "alt": alt,
         "caption": str(raw.get("caption", "")),
         "wide": bool(raw.get("wide", False)),
+        "units": 0.0,
+        "step": 0,
     }
     try:
         text = decoded(reader.files.read(raw["file"], DRAWING), DRAWING, where=raw["file"])
         shown["svg"] = harmless(text, prefix=f"f{reader.figures}-", title=alt)
+        shown["units"] = _units(shown["svg"])
+        shown["step"] = (
+            min(math.ceil(shown["units"] / 100), WIDEST) if shown["units"] > PHONE else 0
+        )
     except Unreadable as error:
         shown["problem"] = str(error)
     except ConvscopeError as error:
@@ -236,6 +272,12 @@ def _figure(reader: Reader, raw: Any) -> Shown:
     if shown["problem"]:
         reader.refused.append(f"{printable(str(raw['file']), 80)}: {shown['problem']}")
     return shown
+
+
+def _units(svg: str) -> float:
+    """The width of a drawing in its own units, in which its letters are 9 high."""
+    found = re.search(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]{1,9}) ', svg)
+    return float(found[1]) if found else 0.0
 
 
 def _picture(reader: Reader, raw: Any) -> Shown:
@@ -254,12 +296,23 @@ def _grid(reader: Reader, raw: Any) -> Shown:
     scale = _scale(raw)
     rows = []
     for row in raw["rows"]:
-        cells = [None if c is None else reader.picture(c, scale) for c in row["cells"]]
+        cells = [_grid_cell(reader, c, scale) for c in row["cells"]]
         if len(cells) != len(raw["columns"]):
             raise ValueError(f"a row has {len(cells)} cells for {len(raw['columns'])} columns")
         rows.append({"title": cut(str(row.get("title", "")), 60), "cells": cells})
     columns = [cut(str(c), 60) for c in raw["columns"]]
     return {"columns": columns, "rows": rows, "caption": str(raw.get("caption", ""))}
+
+
+def _grid_cell(reader: Reader, raw: Any, scale: float) -> Shown | None:
+    if raw is None or "bars" not in raw:
+        return None if raw is None else reader.picture(raw, scale)
+    bars = []
+    for bar in raw["bars"][:MOST_BARS]:
+        shares = [min(max(float(share), 0.0), 1.0) for share in bar["shares"][:2]]
+        bars.append({"label": cut(str(bar["label"]), 24), "shares": shares})
+    tone = raw.get("tone") if raw.get("tone") in TONES else ""
+    return {"bars": bars, "tone": tone, "alt": cut(str(raw.get("alt", "")), 400)}
 
 
 def _scale(raw: Any) -> float:

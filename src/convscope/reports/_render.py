@@ -44,7 +44,11 @@ class Rendered:
 
 
 def render(
-    report: Report | Path | str, out: Path | str | None = None, *, enlarge: int = 1
+    report: Report | Path | str,
+    out: Path | str | None = None,
+    *,
+    enlarge: int = 1,
+    alone: bool = False,
 ) -> Rendered:
     """Turn a report into one HTML file. The same report gives the same bytes, always.
 
@@ -53,6 +57,7 @@ def render(
             ``report.json`` (see ``docs/report.md``) and the files it names, whoever wrote them.
         out: The HTML file; by default ``report.html`` inside the folder. It is replaced whole.
         enlarge: Repeat the pixels of small pictures, for PDF viewers that blur them.
+        alone: The page will have no folder: tables as CSV go into it. Else it names their files.
 
     Returns:
         Where it is, how large it is, and what could not be shown.
@@ -75,23 +80,25 @@ def render(
         raise UsageError("a report that is in no folder needs the HTML file named")
     else:
         out = Path(report) / "report.html"
-    text, refused = page(report, enlarge=enlarge)
+    text, refused = page(report, enlarge=enlarge, alone=alone)
     data = text.encode("utf-8", errors="backslashreplace")
     write_whole(out, data)
     return Rendered(path=out, size=len(data), refused=refused)
 
 
-def page(report: Report | Path | str, *, enlarge: int = 1) -> tuple[str, tuple[str, ...]]:
+def page(
+    report: Report | Path | str, *, enlarge: int = 1, alone: bool = False
+) -> tuple[str, tuple[str, ...]]:
     """The HTML text of a report, and what could not be shown."""
     files: Files
     if isinstance(report, Report):
         tree, files = report.content(), InMemory(report.files())
     else:
         tree, files = read_report(report), InFolder(Path(report))
-    text, refused = _page(tree, Reader(files, enlarge=enlarge), "")
+    text, refused = _page(tree, Reader(files, enlarge=enlarge, alone=alone), "")
     if len(text) > LARGEST:
         remark = "Pictures were shrunk to at most 96 pixels a side to keep this file below 20 MB."
-        text, refused = _page(tree, Reader(files, limit=96), remark)
+        text, refused = _page(tree, Reader(files, limit=96, alone=alone), remark)
     return text, refused
 
 
@@ -150,6 +157,7 @@ def _section(raw: dict[str, Any], index: int, reader: Reader) -> Shown:
     return {
         "id": name,
         "title": cut(str(raw.get("title", "")), 120),
+        "finding": runs(str(raw.get("finding", ""))),
         "lead": runs(str(raw.get("lead", ""))),
         "failed": raw.get("status") == "failed",
         "blocks": reader.blocks(raw.get("blocks"), name),

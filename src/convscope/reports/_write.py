@@ -43,6 +43,7 @@ class Section:
         id: Lower-case letters, digits and hyphens: the anchor that alerts point to.
         title: Heading.
         lead: One or two sentences under the heading: what one sees and how to read it.
+        finding: The sentence above all others: what was found here, in numbers.
         blocks: What has been added so far.
         files: Contents of the files that the blocks name.
         status: ``"ok"``, or ``"failed"`` with the reason in a note.
@@ -51,6 +52,7 @@ class Section:
     id: str
     title: str
     lead: str = ""
+    finding: str = ""
     blocks: list[Block] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     status: str = "ok"
@@ -339,6 +341,7 @@ class Report:
                 "id": s.id,
                 "title": s.title,
                 "lead": s.lead,
+                "finding": s.finding,
                 "status": s.status,
                 "blocks": s.blocks,
             }

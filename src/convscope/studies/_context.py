@@ -140,5 +140,5 @@ class Audit:
 def legend(channels: int) -> str:
     """What the colors of a difference or a perturbation mean."""
     if channels == 1:
-        return "Red is brighter, blue is darker."
+        return "Orange is brighter, blue is darker."
     return "Gray is no change; colors are what was added."

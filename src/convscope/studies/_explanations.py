@@ -12,17 +12,25 @@ from convscope.figures import (
     draw_trust,
     explanation_tile,
     is_empty,
+    lossless,
     percent,
-    png,
     strength,
     svg,
 )
-from convscope.pages import TRUST_COLUMNS, keep_image, name_of, trust_on
+from convscope.pages import (
+    TRUST_COLUMNS,
+    agreement,
+    keep_image,
+    laid_over,
+    name_of,
+    scale_bars,
+    trust_on,
+)
 from convscope.reports import Section
 from convscope.studies._context import Audit
 
-MOST = 4
-NARROW = 84
+MOST = 3
+NARROW = 96
 """Screen pixels of a picture where a row has many: eight fit beside each other."""
 
 TESTED = {"quick": 8, "standard": 24, "full": 64}
@@ -43,14 +51,14 @@ def looking(audit: Audit, section: Section) -> None:
             explanations.append(EXPLANATIONS[method](audit.classifier, images, labels, **settings))
         except ConvscopeError as error:
             section.note(f"`{method}` does not work on this network: {error}", level="warning")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for i in range(len(images)):
         true = name_of(names, int(labels[i]))
         cells: list[dict[str, Any]] = [
             {"file": keep_image(section, f"image-{i}", images[i]), "alt": f"Test image, {true}"}
         ]
         for explanation in explanations:
-            tile = png(explanation_tile(explanation, i))
+            tile = lossless(explanation_tile(explanation, i))
             cells.append(
                 {
                     "file": section.image(f"{explanation.method}-{i}", tile),
@@ -59,11 +67,16 @@ def looking(audit: Audit, section: Section) -> None:
                 }
             )
         rows.append({"title": true, "cells": cells})
+        laid = [laid_over(section, explanation, i, 0) for explanation in explanations]
+        rows.append({"title": "on the image", "cells": [None, *laid]})
+    section.finding = agreement(explanations)
+    scale_bars(section, explanations)
     side = max(audit.classifier.input_shape[1:])
+    many = max(1, NARROW // side) if side <= NARROW else NARROW / side
     section.grid(
         ["image", *(explanation.method for explanation in explanations)],
         rows,
-        scale=min(audit.scale, NARROW / side) if len(explanations) > 5 else audit.scale,
+        scale=min(audit.scale, many) if len(explanations) > 5 else audit.scale,
         caption=f"Maps for the true class. {SIGNED_LEGEND}; {UNSIGNED_LEGEND}. Each map has its "
         "own scale; the value of its strongest color stands below.",
     )
@@ -154,7 +167,7 @@ def trusted(audit: Audit, section: Section) -> None:
         for row in rows
         if row.insertion_minus_deletion <= random.insertion_minus_deletion
     ]
-    section.text(
+    section.finding = (
         f"{len(rows) - len(weak)} of {len(rows)} methods find the pixels that matter better than a "
         f"random map, on {scores.images} test images (insertion - deletion)."
     )

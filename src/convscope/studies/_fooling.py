@@ -11,7 +11,14 @@ from torch import Tensor
 from convscope._registry import Effort
 from convscope.attacks import ATTACKS, AttackResult, at_effort
 from convscope.errors import ConvscopeError
-from convscope.figures import budget, difference_tile, percent, png, verdict
+from convscope.figures import (
+    budget,
+    difference_tile,
+    difference_words,
+    lossless,
+    percent,
+    verdict,
+)
 from convscope.pages import keep_image, name_of
 from convscope.reports import Section
 from convscope.studies._context import Audit, legend
@@ -31,6 +38,7 @@ def fooling(audit: Audit, section: Section) -> None:
     images, labels = audit.test.to_float(rows), audit.test.labels[rows]
     plan = planned(audit.effort)
     done = _run(audit, section, images, labels, plan)
+    section.finding = _finding(done)
     _table(audit, section, done)
     shown, shown_labels = audit.shown
     quick = planned("quick")
@@ -111,6 +119,27 @@ def _table(audit: Audit, section: Section, done: list[AttackResult]) -> None:
     )
 
 
+def _finding(done: list[AttackResult]) -> str:
+    """The bounded attack that fools most images, and the smallest change that does."""
+    if not done:
+        return ""
+    sums = [found.summary() for found in done]
+    bounded = [i for i, found in enumerate(done) if found.epsilon is not None]
+    best = max(bounded or range(len(done)), key=lambda i: sums[i]["success_rate"] or 0.0)
+    bound = done[best].epsilon
+    words = "no bound" if bound is None else f"L∞ ≤ {budget(bound)}"
+    text = (
+        f"{done[best].method} fools {percent(sums[best]['success_rate'], 1)} of the images that "
+        f"were classified correctly ({words})"
+    )
+    known = [(s["median_l2"], found.method) for s, found in zip(sums, done, strict=True)
+             if s["median_l2"] is not None]  # fmt: skip
+    if known:
+        size, method = min(known)
+        text += f"; the smallest changes are those of {method}, median L2 {size:.3g}"
+    return f"{text}."
+
+
 def _grid(audit: Audit, section: Section, few: list[AttackResult]) -> None:
     if not few:
         return
@@ -158,22 +187,21 @@ def _differences(audit: Audit, section: Section, few: list[AttackResult]) -> Non
         cells: list[dict[str, Any]] = []
         for found in chosen:
             size = float(found.distance("linf")[row])
-            for times in (1.0, 10.0):
-                tile = png(difference_tile(found, row, times))
-                cells.append(
-                    {
-                        "file": section.image(f"{found.method}-{row}-{times:g}", tile),
-                        "alt": f"Difference made by {found.method}, {times:g} times",
-                        "detail": f"L∞ {size:.3g}" if times == 1 else "",
-                    }
-                )
+            cells.append(
+                {
+                    "file": section.image(
+                        f"{found.method}-{row}-change", lossless(difference_tile(found, row))
+                    ),
+                    "alt": f"Difference made by {found.method}",
+                    "detail": f"{difference_words(found, row)}, L∞ {size:.3g}",
+                }
+            )
         rows.append({"title": name_of(names, int(chosen[0].labels[row])), "cells": cells})
-    heads = [h for f in chosen for h in (f"{f.method}: difference", "10 times")]
     section.grid(
-        heads,
+        [found.method for found in chosen],
         rows,
         scale=audit.scale,
-        caption="What was added to the first images, as it is and ten times as strong. "
+        caption="What was added to the first images, so many times as strong as written below. "
         + legend(audit.classifier.input_shape[0]),
     )
 

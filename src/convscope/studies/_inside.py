@@ -7,6 +7,7 @@ from convscope.figures import (
     ascent_curve,
     filter_caption,
     filter_sheet,
+    lossless,
     map_caption,
     map_sheet,
     percent,
@@ -47,6 +48,12 @@ def neurons(audit: Audit, section: Section) -> None:
         f"The central neuron of the first {count} of {channels} maps of `{found.layer_label}`; "
         f"recipe `{found.recipe}`."
     )
+    if found.max_dataset_activation is not None:
+        above = int((found.activations > found.max_dataset_activation).sum())
+        section.finding = (
+            f"{above} of {len(found.units)} neurons of {found.layer_label} are driven higher than "
+            "by any real image."
+        )
     picture_rows(section, found, audit.scale)
     for flag in found.flags:
         section.note(f"{flag[:1].upper()}{flag[1:]}.", level="warning")
@@ -101,9 +108,16 @@ def effects(section: Section, found: Visualization) -> None:
 def filter_pictures(audit: Audit, section: Section) -> None:
     """The filters of the first convolution, and of the next one the part that sees map 0."""
     layers = [x.name for x in audit.classifier.layers() if x.kind == "Conv2d"]
+    if not layers:
+        section.text("The network has no convolutions.")
     for i, layer in enumerate(layers[:2]):
         found = filters(audit.classifier, layer)
         sheet = filter_sheet(found)
+        if i == 0:
+            section.finding = (
+                f"The first of {len(layers)} convolutions has {filter_caption(found)}; weights "
+                f"from {float(found.low.min()):.3g} to {float(found.high.max()):.3g}."
+            )
         section.picture(
             f"filters-{layer}",
             png(sheet),
@@ -112,7 +126,7 @@ def filter_pictures(audit: Audit, section: Section) -> None:
             + ". Each is stretched independently: black is its smallest "
             f"weight, white its largest; weights range from {float(found.low.min()):.3g} to "
             f"{float(found.high.max()):.3g}.",
-            scale=max(1, min(12, 640 // sheet.shape[1])),
+            scale=max(1, min(12, 700 // sheet.shape[1])),
         )
         if i == 0 and len(layers) > 2:
             section.text(f"The network has {len(layers)} convolutions; the first two are shown.")
@@ -128,7 +142,7 @@ def maps(audit: Audit, section: Section) -> None:
         true = name_of(audit.classifier.class_names, int(labels[row]))
         section.picture(
             f"image-{row}",
-            png(pixels(images[row])),
+            lossless(pixels(images[row])),
             alt=f"Test image, {true}",
             caption=f"Test image {int(audit.shown_rows[row])}: {true}.",
             scale=audit.scale,
@@ -169,6 +183,11 @@ def _dead(audit: Audit, section: Section, layers: list[str]) -> None:
                 f"the same value everywhere on {len(many.images)} test images.",
                 section="feature-maps",
             )
+    counts = [(int(layer.dead.sum()), layer.maps.shape[1]) for layer in many.layers]
+    section.finding = (
+        f"{sum(dead for dead, _ in counts)} of {sum(count for _, count in counts)} maps are dead: "
+        f"the same value everywhere on {len(many.images)} test images."
+    )
     number = {"kind": "number"}
     section.table(
         [
@@ -196,6 +215,12 @@ def class_pictures(audit: Audit, section: Section) -> None:
         evaluator=audit.judge,
         generator=audit.generator(20),
     )
+    right = found.predicted_as_intended
+    if right is not None:
+        section.finding = (
+            f"{int(right.sum())} of {len(right)} images are predicted as the class that they were "
+            "optimized for."
+        )
     picture_rows(section, found, audit.scale)
     failures(audit, section, found)
     section.figure(

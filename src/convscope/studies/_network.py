@@ -27,6 +27,12 @@ def architecture(audit: Audit, section: Section) -> None:
     """The layer table, totals, and the shares of parameters and multiply-adds."""
     classifier = audit.classifier
     found = summarize(classifier.module, classifier.input_shape)
+    largest = max(found.rows, key=lambda row: row.parameters, default=None)
+    section.finding = f"{found.parameters:,} parameters and {found.work}" + (
+        f"; {100 * largest.share:.1f} % of the parameters are in {largest.name}."
+        if largest is not None and largest.parameters
+        else "."
+    )
     number = {"kind": "number"}
     section.table(
         [
@@ -100,6 +106,12 @@ def training(audit: Audit, section: Section) -> None:
             "about its training."
         )
         return
+    last, best = points[-1], min(points, key=_loss)
+    section.finding = (
+        f"After {last.epoch:.3g} epochs: validation accuracy "
+        f"{100 * last.validation_accuracy:.2f} %, validation loss {last.validation_loss:.3g}; the "
+        f"lowest was {best.validation_loss:.3g} at epoch {best.epoch:.3g}."
+    )
     section.figure("loss", svg(loss_curve(points)), alt="Training and validation loss over the "
                    "epochs", caption="Cross-entropy. Training loss is as optimized, with "
                    "augmentation if there is any.")  # fmt: skip
@@ -110,7 +122,6 @@ def training(audit: Audit, section: Section) -> None:
     )
     section.figure("error", svg(error_curve(points)), alt="Training and validation error over "
                    "the epochs", caption="Share of misclassified images, in percent.")  # fmt: skip
-    last, best = points[-1], min(points, key=_loss)
     section.facts(
         {
             "Last point": _words(last),

@@ -20,12 +20,12 @@ from convscope.data import sample_rows
 from convscope.errors import ConvscopeError
 from convscope.figures import (
     budget,
+    lossless,
     noise_error_curve,
     noise_success_curve,
     noise_tile,
     percent,
     pixels,
-    png,
     svg,
 )
 from convscope.pages import keep_image, name_of
@@ -86,6 +86,12 @@ def _universal(audit: Audit, section: Section) -> None:
     )
     rate = float(carried.target_rates.mean())
     audit.numbers["uap"] = rate
+    least, most = (float(carried.target_rates.min()), float(carried.target_rates.max()))
+    section.finding = (
+        f"One noise per class, at most {budget(size)} per pixel, turns {percent(rate, 0)} of "
+        f"unseen images into its class: {percent(least, 0)} for the hardest class, "
+        f"{percent(most, 0)} for the easiest."
+    )
     if rate > 0.2:
         audit.report.alert(
             f"One noise per class, at most {budget(size)} per pixel, turns {percent(rate, 0)} of "
@@ -102,7 +108,7 @@ def _noise_gallery(
     section.gallery(
         [
             {
-                "file": section.image(f"noise-{i}", png(noise_tile(found, i))),
+                "file": section.image(f"noise-{i}", lossless(noise_tile(found, i))),
                 "alt": f"Noise for {name_of(names, int(target))}",
                 "title": name_of(names, int(target)),
                 "detail": percent(float(rates[i]), 0),
@@ -200,7 +206,7 @@ def _carried(audit: Audit, section: Section) -> None:
         success = got == int(targets[0]) and int(labels[i]) != got
         items.append(
             {
-                "file": section.image(f"carried-{i}", png(pixels(sum_))),
+                "file": section.image(f"carried-{i}", lossless(pixels(sum_))),
                 "alt": f"{name_of(names, int(labels[i]))} with the noise",
                 "title": f"{name_of(names, int(labels[i]))} → {name_of(names, got)}",
                 "detail": percent(float(carried.probabilities[0, i]), 0),

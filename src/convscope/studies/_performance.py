@@ -24,7 +24,7 @@ def performance(audit: Audit, section: Section) -> None:
     """Accuracy with its interval, confusions, classes, calibration, mistakes, a random sample."""
     found = audit.evaluation
     _tiles(audit, found)
-    section.text(
+    section.finding = (
         f"{percent(found.accuracy, 2)} of {found.n:,} images of `{audit.source}` are classified "
         f"correctly; the 95 % confidence interval is {percent(found.interval[0], 2)} to "
         f"{percent(found.interval[1], 2)}. "

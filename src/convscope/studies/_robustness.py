@@ -15,9 +15,9 @@ from convscope.figures import (
     draw_defenses,
     draw_robustness_curve,
     draw_robustness_evaluation,
+    lossless,
     percent,
     pixels,
-    png,
     svg,
 )
 from convscope.pages import name_of
@@ -48,7 +48,7 @@ def robustness(audit: Audit, section: Section) -> None:
     images, labels = audit.test.to_float(rows), audit.test.labels[rows]
     grid = sorted({*(GRAY if audit.classifier.input_shape[0] == 1 else COLOR), audit.epsilon})
     found = curve(audit.classifier, images, labels, epsilons=grid, steps=40)
-    _headline(audit, found)
+    _headline(audit, section, found)
     _curve(section, found)
     few = slice(0, JUDGED[audit.effort])
     for part in (_suite, _transforms, _defenses, _networks, _certified):
@@ -99,10 +99,16 @@ def _interval(share: float, count: int) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
-def _headline(audit: Audit, found: RobustnessCurve) -> None:
+def _headline(audit: Audit, section: Section, found: RobustnessCurve) -> None:
     at = int((found.epsilons - audit.epsilon).abs().argmin())
     share, clean = float(found.accuracies[at]), float(found.accuracies[0])
     audit.numbers["robust"] = share
+    half = found.epsilons[found.accuracies < clean / 2]
+    section.finding = (
+        f"Changes of at most {budget(audit.epsilon)} per pixel lower accuracy from "
+        f"{percent(clean, 1)} to {percent(share, 1)}"
+        + (f"; half is lost at {budget(float(half[0]))}." if len(half) else ".")
+    )
     audit.report.tile(
         "Robust accuracy",
         percent(share, 1),
@@ -179,7 +185,9 @@ def _transforms(audit: Audit, section: Section, images: Tensor, labels: Tensor) 
             still = bool(found.still_adversarial[i, row])
             cells.append(
                 {
-                    "file": section.image(f"{title}-{row}", png(pixels(found.transformed[i, row]))),
+                    "file": section.image(
+                        f"{title}-{row}", lossless(pixels(found.transformed[i, row]))
+                    ),
                     "alt": f"Adversarial, {title}: predicted as {name_of(names, predicted)}",
                     "detail": f"{name_of(names, predicted)} "
                     f"{percent(float(found.adversarials_probabilities[i, row]), 0)}",
