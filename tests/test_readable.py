@@ -26,7 +26,7 @@ INTERNAL = {
     "Dataset",
     "IdxFile",
     "Budget",
-    "Course",
+    "Trajectory",
     "Setting",
     "Architecture",
     "Weights",

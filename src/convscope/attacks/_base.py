@@ -234,14 +234,14 @@ def attack_by_ascent(
             budget=budget,
             logits_before=ascent.first_outputs if plain and start is None else None,
             logits_after=ascent.outputs if plain else None,
-            course=Course.of(ascent),
+            trajectory=Trajectory.of(ascent),
             helped=helped,
             flags=flags,
         )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Course:
+class Trajectory:
     """How an attack goes, per row; loops write into its tensors.
 
     Attributes:
@@ -259,7 +259,7 @@ class Course:
     lost_gradients: int = 0
 
     @classmethod
-    def start(cls, images: Images) -> Course:
+    def start(cls, images: Images) -> Trajectory:
         """Before the first step."""
         steps = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         return cls(
@@ -270,8 +270,8 @@ class Course:
         )
 
     @classmethod
-    def of(cls, ascent: Ascent) -> Course:
-        """The course of an ascent."""
+    def of(cls, ascent: Ascent) -> Trajectory:
+        """The trajectory of an ascent."""
         return cls(
             steps=ascent.steps,
             zero_gradients=ascent.zero_gradients,
@@ -289,7 +289,7 @@ def conclude(
     *,
     method: str,
     settings: dict[str, Any],
-    course: Course,
+    trajectory: Trajectory,
     budget: Budget | None = None,
     logits_before: Logits | None = None,
     logits_after: Logits | None = None,
@@ -306,7 +306,7 @@ def conclude(
         criterion: Labels and targets.
         method: Name of the attack.
         settings: Its settings, plain values.
-        course: How it went.
+        trajectory: How it went.
         budget: Where the attack promised to stay; checked here. ``None``: it promised nothing.
         logits_before: Of `originals`, if they are known already.
         logits_after: Of `adversarials`, likewise.
@@ -331,23 +331,23 @@ def conclude(
         logits_before=before,
         logits_after=after,
         logits_quantized=logits_quantized,
-        steps=course.steps,
-        history=course.history,
-        zero_gradients=course.zero_gradients,
+        steps=trajectory.steps,
+        history=trajectory.history,
+        zero_gradients=trajectory.zero_gradients,
         cost=probe.cost(),
         norm=budget.norm,
         epsilon=budget.epsilon,
         settings=settings,
         flags=(),
         class_names=probe.classifier.class_names,
-        nonfinite=course.nonfinite,
+        nonfinite=trajectory.nonfinite,
     )
     noted = noticed(
         result,
         outside=int((~region.contains(adversarials)).sum()),
         coarse=int((~region.contains(quantized.to(originals.dtype) / 255)).sum()),
         helped=helped,
-        lost_gradients=course.lost_gradients,
+        lost_gradients=trajectory.lost_gradients,
         notes=flags,
     )
     return replace(result, flags=noted)

@@ -8,7 +8,7 @@ from torch import Tensor
 from convscope._arguments import checked
 from convscope._inputs import check_count, check_positive, check_steps
 from convscope.ascent import adam_step, ascend, unconstrained
-from convscope.attacks._base import Course, conclude, unlimited
+from convscope.attacks._base import Trajectory, conclude, unlimited
 from convscope.attacks._blocks import streamed
 from convscope.attacks._criteria import is_finite, odd_scale, success_criterion
 from convscope.attacks._result import AttackResult
@@ -81,8 +81,8 @@ def carlini_wagner(
     low, high = torch.zeros_like(weight), torch.full_like(weight, torch.inf)
     nearest, best = images.clone(), torch.full_like(weight, torch.inf)
     start = torch.atanh((2 * images - 1).clamp(-1 + EDGE, 1 - EDGE))
-    course = Course.start(images)
-    course.steps[:] = steps * search_steps
+    trajectory = Trajectory.start(images)
+    trajectory.steps[:] = steps * search_steps
 
     def distance(x: Tensor, rows: Tensor) -> Tensor:
         return (x - images[rows]).square().flatten(1).sum(dim=1)
@@ -91,7 +91,7 @@ def carlini_wagner(
         before = probe.logits(images)
         scale = odd_scale(before)
         best[criterion.is_adversarial(before, everyone)] = 0.0
-        course.nonfinite[:] = ~is_finite(before)
+        trajectory.nonfinite[:] = ~is_finite(before)
         rows = everyone[best > 0]
 
         # In both, `part` are positions in `rows`.
@@ -124,8 +124,8 @@ def carlini_wagner(
             moved = distance(x, rows)
             closer = hit & (moved < best[rows])
             nearest[rows[closer]], best[rows[closer]] = x[closer], moved[closer]
-            course.zero_gradients[rows] += ascent.zero_gradients
-            course.nonfinite[rows] |= ascent.unreadable
+            trajectory.zero_gradients[rows] += ascent.zero_gradients
+            trajectory.nonfinite[rows] |= ascent.unreadable
             c = weight[rows]
             high[rows] = torch.where(hit, torch.minimum(high[rows], c), high[rows])
             low[rows] = torch.where(hit, low[rows], torch.maximum(low[rows], c))
@@ -146,7 +146,7 @@ def carlini_wagner(
             },
             budget=unlimited(),
             logits_before=before,
-            course=course,
+            trajectory=trajectory,
         )
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from convscope._arguments import checked
 from convscope._inputs import check_count, check_norm, check_positive, check_steps
-from convscope.attacks._base import Course, conclude
+from convscope.attacks._base import Trajectory, conclude
 from convscope.attacks._blocks import streamed
 from convscope.attacks._criteria import Criterion, is_finite, success_criterion
 from convscope.attacks._result import AttackResult
@@ -125,13 +125,13 @@ def deepfool(
     check_steps(steps)
     further = 1 + check_positive("overshoot", overshoot)
     everyone = torch.arange(len(images), device=images.device)
-    course = Course.start(images)
+    trajectory = Trajectory.start(images)
     x, way = images.clone(), torch.zeros_like(images)
     with classifier.probe() as probe:
         before = probe.logits(images)
         rivals = _rivals(before, criterion, check_count("classes", classes, least=2))
         after = before.clone()
-        course.nonfinite[:] = ~is_finite(before)
+        trajectory.nonfinite[:] = ~is_finite(before)
         rows = everyone[~criterion.is_adversarial(before, everyone)]
         for k in range(steps):
             if len(rows) == 0:
@@ -147,9 +147,9 @@ def deepfool(
                 way[rows] += move
                 x[rows] = (images[rows] + further * way[rows]).clamp(0, 1)
             after[rows] = logits = probe.logits(x[rows])
-            course.steps[rows] = k + 1
-            course.zero_gradients[rows] += dead.long()
-            course.nonfinite[rows] |= ~is_finite(logits)
+            trajectory.steps[rows] = k + 1
+            trajectory.zero_gradients[rows] += dead.long()
+            trajectory.nonfinite[rows] |= ~is_finite(logits)
             # A margin of a rounding error would be lost on another machine.
             short = ~(criterion.margin(logits, rows) > _safe_margin(logits))
             rows = rows[short & is_finite(logits) & ~dead]
@@ -162,7 +162,7 @@ def deepfool(
             settings={"steps": steps, "overshoot": overshoot, "classes": classes, "norm": norm},
             logits_before=before,
             logits_after=after,
-            course=course,
+            trajectory=trajectory,
         )
 
 

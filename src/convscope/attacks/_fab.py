@@ -12,7 +12,7 @@ from convscope._arguments import checked
 from convscope._inputs import check_count, check_norm, check_radius, check_steps
 from convscope.ascent import ball
 from convscope.attacks._apgd import candidates
-from convscope.attacks._base import Budget, Course, conclude, of_rows, unlimited, within
+from convscope.attacks._base import Budget, Trajectory, conclude, of_rows, unlimited, within
 from convscope.attacks._blocks import in_turns, streamed
 from convscope.attacks._criteria import Criterion, is_finite, success_criterion
 from convscope.attacks._deepfool import onto_plane
@@ -110,7 +110,7 @@ def _toward(
     nearest, iterates = images.clone(), images.clone()
     best = images.new_full((len(images),), torch.inf)
     rows = torch.arange(len(images), device=images.device)
-    course = Course.start(images)
+    trajectory = Trajectory.start(images)
     with classifier.probe() as probe:
         before = None
         for k in range(steps + 1):
@@ -121,17 +121,17 @@ def _toward(
             boundary = (_lead if criterion.targets is None else _over_all)(aim.of(rows))
             at_x = probe.gradient(x, boundary)
             before = at_x.outputs if before is None else before
-            course.nonfinite[rows] |= ~is_finite(at_x.outputs)
+            trajectory.nonfinite[rows] |= ~is_finite(at_x.outputs)
             hit = criterion.is_adversarial(at_x.outputs, rows)
             distance = _size(x - original, norm)
             closer = hit & (distance < best[rows])
             nearest[rows[closer]], best[rows[closer]] = x[closer], distance[closer]
-            course.steps[rows[closer]] = k
+            trajectory.steps[rows[closer]] = k
             if k == steps:
                 break
             normal, gap = at_x.gradients, -at_x.values
             dead = (normal.flatten(1) == 0).all(1) | ~normal.flatten(1).isfinite().all(1)
-            course.zero_gradients[rows] += dead.long()
+            trajectory.zero_gradients[rows] += dead.long()
             from_x = onto_plane(x, normal, gap, norm)
             # From the original, <w, d> has to make up for the way to the iterate, too.
             across = (normal * (x - original)).flatten(1).sum(1) + gap
@@ -160,7 +160,7 @@ def _toward(
             settings={"steps": steps},
             budget=budget,
             logits_before=before,
-            course=course,
+            trajectory=trajectory,
         )
 
 

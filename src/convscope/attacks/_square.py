@@ -13,7 +13,7 @@ from convscope._arguments import checked
 from convscope._inputs import check_count
 from convscope._random import source
 from convscope.ascent import Region
-from convscope.attacks._base import Course, Task, conclude
+from convscope.attacks._base import Task, Trajectory, conclude
 from convscope.attacks._blocks import in_turns, streamed
 from convscope.attacks._criteria import Criterion, is_finite
 from convscope.attacks._result import AttackResult
@@ -243,7 +243,7 @@ def _search(
     radii = task.radii.to(images)
     moves: LinfMoves | L2Moves = LinfMoves(radii) if task.norm == "linf" else L2Moves(radii)
     everyone = torch.arange(len(images), device=images.device)
-    course = Course.start(images)
+    trajectory = Trajectory.start(images)
     with classifier.probe() as probe:
         before = probe.logits(images)
         best, after, x = criterion.margin(before, everyone), before.clone(), images.clone()
@@ -259,8 +259,8 @@ def _search(
                 trial = moves.change(x[rows], images[rows], rows, now, generator)
             trial = region.project(trial, rows)
             logits = probe.logits(trial)
-            course.nonfinite[rows] |= ~is_finite(logits)
-            course.steps[rows] = query + 1
+            trajectory.nonfinite[rows] |= ~is_finite(logits)
+            trajectory.steps[rows] = query + 1
             margin = criterion.margin(logits, rows)
             better = (margin > best[rows]) | (query == 0) & margin.isfinite()
             chosen = rows[better]
@@ -277,7 +277,7 @@ def _search(
             budget=task.budget,
             logits_before=before,
             logits_after=after,
-            course=course,
+            trajectory=trajectory,
             gradients=False,
         )
 

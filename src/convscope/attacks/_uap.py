@@ -240,7 +240,7 @@ def uap(
         generator: Draws the images; by default one with seed 0.
 
     Returns:
-        Noises and the course of error and success on training and held-out images.
+        Noises and the history of error and success on training and held-out images.
 
     Raises:
         UsageError: U03, U05, U06, U08, or fewer than two images.
@@ -276,7 +276,7 @@ def uap(
         return (batch[None] + noises[:, None]).clamp(0, 1).flatten(0, 1)
 
     with classifier.probe() as probe:
-        course = _Training(probe, classes, held, images, steps=steps)
+        record = _Training(probe, classes, held, images, steps=steps)
         ascent = ascend(
             torch.zeros((len(classes), *images.shape[1:])).to(images),
             probe,
@@ -290,19 +290,19 @@ def uap(
             keep="last",
             decode=decode,
             num_samples=samples,
-            observer=course,
+            observer=record,
         )
-        course.validate(steps, ascent.images)
+        record.validate(steps, ascent.images)
         cost = probe.cost()
     return UniversalPerturbation(
         noises=ascent.images,
         targets=classes,
         epsilon=epsilon,
-        training_error=course.errors,
-        training_rates=course.rates,
-        validation_steps=torch.tensor(course.validation_steps),
-        validation_error=torch.stack([error for error, _ in course.validation]),
-        validation_rates=torch.stack([rate for _, rate in course.validation]),
+        training_error=record.errors,
+        training_rates=record.rates,
+        validation_steps=torch.tensor(record.validation_steps),
+        validation_error=torch.stack([error for error, _ in record.validation]),
+        validation_rates=torch.stack([rate for _, rate in record.validation]),
         images_used=len(training),
         cost=cost,
         settings={"steps": steps, "samples": samples, "step_size": first, "decay": decay},
