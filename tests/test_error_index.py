@@ -106,7 +106,7 @@ def test_explain_prints_what_the_words_and_the_source_say(capsys):
     said = capsys.readouterr().out
     assert said.startswith("M03: networks (ModelContractError; exit code 4)")
     assert "the network has one output per image, not one per class" in said
-    assert CODES["M03"].advice in said and "raised in: classifier.py:" in said
+    assert CODES["M03"].advice in said and "raised in: _network/outputs.py:" in said
 
 
 def test_explain_lists_all_codes(capsys):

@@ -93,7 +93,7 @@ def test_codes_that_are_compared_are_codes_that_are_given():
     compared = codes_of_calls({"count_of"}, 1)
     assert len(compared) >= 4 and compared <= OF_ROWS
     lists = {}
-    for file in ("attacks/_flags.py", "studies/_fooling.py"):
+    for file in ("attacks/_result.py", "studies/_fooling.py"):
         for node in ast.parse((SOURCE / file).read_text()).body:
             if isinstance(node, ast.Assign):
                 lists[ast.unparse(node.targets[0])] = texts_in(node.value)

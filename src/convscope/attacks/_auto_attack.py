@@ -55,6 +55,7 @@ def auto_attack(
         UsageError: U03, U05, U08.
 
     Example:
+        >>> import torch
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
         >>> images, labels = torch.full((1, 1, 2, 2), 0.5), torch.tensor([0])
