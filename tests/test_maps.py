@@ -1,13 +1,16 @@
 """Which layers are maps of the image: told from what happens to the axes, not from shapes."""
 
+import enum
+import math
 import random
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from convscope._network.execution import fingerprint
+from convscope._network.snapshot import snapshot
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
 from convscope.explanations import grad_cam
@@ -282,60 +285,100 @@ def test_maps_are_looked_at_again_when_an_object_of_the_network_may_have_changed
 
 
 class Settings:
-    """An object as transformers' configurations are: everything in its dictionary."""
+    """An object as transformers' configurations are: everything in its dictionary or its class."""
+
+    turn = False
+    names: dict[int, str] = {}  # noqa: RUF012
 
     def __init__(self):
         self.kind, self.sizes, self.deep = torch.float32, [1, (2, {"turn"})], {"more": {}}
-        self.again = self.sizes
+        self.again, self.act = self.sizes, F.relu
+
+    def __call__(self):
+        return self.turn
+
+
+class Axes(enum.Enum):
+    ROWS = 0
 
 
 class Counted(dict):
     """Keeps its entries where its dictionary of attributes does not show them."""
 
 
-def holding(value):
-    net = nn.Sequential(nn.Conv2d(3, 4, 3))
+def holding(value, **more):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    classifier = Classifier.wrap(net, input_shape=(3, 8, 8), **more)
     net.settings = value
-    return net
+    return classifier
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda s: s.sizes.append(2),
-        lambda s: s.sizes[1][1].clear(),
-        lambda s: s.deep["more"].update(turn=True),
-        lambda s: setattr(s, "kind", torch.float64),
-        lambda s: setattr(s, "new", None),
+        lambda s, patch: s.sizes.append(2),
+        lambda s, patch: s.sizes[1][1].clear(),
+        lambda s, patch: s.deep["more"].update(turn=True),
+        lambda s, patch: setattr(s, "kind", torch.float64),
+        lambda s, patch: setattr(s, "act", F.gelu),
+        lambda s, patch: setattr(s, "new", None),
+        lambda s, patch: patch.setattr(Settings, "turn", True),
+        lambda s, patch: patch.setitem(Settings.names, 0, "cat"),
+        lambda s, patch: patch.setattr(Settings, "__call__", lambda self: 1),
     ],
 )
-def test_an_objects_content_belongs_to_the_structure(change):
-    net = holding(Settings())
-    before, solid = fingerprint(net)
-    assert solid and fingerprint(net)[0] == before
-    change(net.settings)
-    after, solid = fingerprint(net)
-    assert solid and after != before
+def test_what_an_object_holds_is_compared(change, monkeypatch):
+    settings = Settings()
+    classifier = holding(settings)
+    before = snapshot(classifier)
+    assert before is not None and snapshot(classifier) == before
+    change(settings, monkeypatch)
+    after = snapshot(classifier)
+    assert after is None or after != before
 
 
 def test_objects_that_hold_more_than_can_be_seen_are_never_trusted():
-    def counter(state=[]):  # noqa: B006
+    box = {"turn": False}
+    slotted = type("Slotted", (), {"__slots__": ("turn",)})()
+    blind = [Counted(), random.Random(0), slotted, iter([1]), {"a": Counted()}, box.get,
+             lambda: box, Settings, [nn.ReLU()], (torch.zeros(1),)]  # fmt: skip
+    for value in blind:
+        assert snapshot(holding(value)) is None, value
+    for value in (Axes.ROWS, partial(F.relu, inplace=False), Settings().__call__, math.sqrt):
+        classifier = holding(value)
+        assert snapshot(classifier) == snapshot(classifier) is not None
+
+
+def test_a_default_that_changes_is_seen():
+    def counted(state=[]):  # noqa: B006
         state.append(1)
         return len(state)
 
+    classifier = holding(counted)
+    before = snapshot(classifier)
+    assert before is not None
+    counted()
+    assert snapshot(classifier) != before
+
+
+def test_a_value_that_holds_itself_is_followed_once():
     itself: list[object] = []
     itself.append(itself)
-    slotted = type("Slotted", (), {"__slots__": ("turn",)})()
-    for value in (
-        Counted(),
-        random.Random(0),
-        slotted,
-        counter,
-        iter([1]),
-        itself,
-        {"a": Counted()},
-    ):
-        assert not fingerprint(holding(value))[1], value
+    deep: list[object] = []
+    for _ in range(10_000):
+        deep = [deep]
+    classifier = holding(itself)
+    assert snapshot(classifier) == snapshot(classifier) is not None
+    assert snapshot(holding(deep)) is None
+
+
+def test_hooks_and_preprocessing_of_a_user_are_looked_at_again():
+    net = holding({})
+    net.module.register_forward_hook(lambda module, inputs, output: None)
+    assert snapshot(net) is None
+    box = {"turn": False}
+    turning = holding({}, preprocess=lambda x: x.transpose(2, 3) if box["turn"] else x)
+    assert snapshot(turning) is None
 
 
 def test_padding_modules_before_convolutions_are_followed():

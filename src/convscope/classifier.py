@@ -368,7 +368,7 @@ class Classifier:
         if bad:
             flags.append(f"nonfinite-logits: of {bad} of {len(scores)} random images")
         named = replace(draft, class_names=names, flags=tuple(flags))
-        remember(named._executions, fingerprint(module)[0], decide(named, seen))
+        remember(named._executions, fingerprint(module), decide(named, seen))
         return named
 
     def describe(self) -> dict[str, Any]:

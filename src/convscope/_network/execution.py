@@ -10,9 +10,6 @@ torch's default layout.
 
 from __future__ import annotations
 
-import enum
-import struct
-import types
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -47,7 +44,7 @@ def execution_of(classifier: Wrapped) -> Execution:
         ModelContractError: If the network does not behave as a classifier, see `Classifier.wrap`.
     """
     known = classifier._executions
-    key = fingerprint(classifier.module)[0]
+    key = fingerprint(classifier.module)
     execution = known.get(key)
     if execution is None:
         execution = decide(classifier, look(classifier))
@@ -141,110 +138,56 @@ def _sample(classifier: Wrapped, execution: Execution) -> tuple[Tensor, Tensor, 
 # ---------------------------------------------------------------------- structure
 
 
-class _Same:
+class ById:
     """An object that is equal to itself only, kept alive so that no other takes its identity."""
 
     def __init__(self, value: object) -> None:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.value is self.value
+        return isinstance(other, ById) and other.value is self.value
 
     def __hash__(self) -> int:
         return id(self.value)
 
 
-def fingerprint(module: nn.Module) -> tuple[tuple[Any, ...], bool]:
-    """Everything plain that a forward may branch on: classes, settings, hooks, names.
+def fingerprint(module: nn.Module) -> tuple[Any, ...]:
+    """Everything plain that a forward may branch on, to compare: classes, settings, hooks, names.
 
-    Returns:
-        Something to compare, and whether it is all there is: not if the network holds objects
-        that can change inside.
+    Other objects are compared by identity; what they hold is the matter of `snapshot`.
     """
-    rows: list[Any] = [_Same(item) for item in _global_hooks()]
-    contents: dict[int, Any] = {}
-    solid = True
+    rows: list[Any] = [ById(item) for item in global_hooks()]
     for path, child in nn.Module.named_modules(module):
         if isinstance(child, torch.jit.ScriptModule):
-            rows.append(_Same(child))
+            rows.append(ById(child))
             continue
         kind = type(child)
         ways = ("forward", "_conv_forward", "__call__")
-        rows.append((path, kind, *(_Same(getattr(kind, way, None)) for way in ways)))
+        rows.append((path, kind, *(ById(getattr(kind, way, None)) for way in ways)))
         for name, value in list(vars(child).items()):
             if name == "training":
                 continue
-            if type(value) in _PLAIN or (
-                type(value) is tuple and all(type(item) in _PLAIN for item in value)
+            if type(value) in PLAIN or (
+                type(value) is tuple and all(type(item) in PLAIN for item in value)
             ):
                 rows.append((name, type(value), value))
-            elif name in _HOOKS:
-                rows.extend((name, _Same(hook)) for hook in list(value.values()))
-            elif name not in _STATE and not isinstance(value, nn.Module | Tensor):
-                content = _content(value, contents)
-                rows.append((name, _Same(value), content))
-                solid = solid and content is not None
+            elif name in HOOKS:
+                rows.extend((name, ById(hook)) for hook in list(value.values()))
+            elif name not in MODULE_STATE and not isinstance(value, nn.Module | Tensor):
+                rows.append((name, ById(value)))
         for held in (child._parameters, child._buffers):
             rows.extend(
                 (n, p.dtype, p.device, tuple(p.shape)) for n, p in held.items() if p is not None
             )
-    return tuple(rows), solid
+    return tuple(rows)
 
 
-def _content(value: Any, known: dict[int, Any]) -> Any:
-    """What a value holds, to compare, or ``None`` if something in it could change unseen.
-
-    Followed are dictionaries, lists, sets and tuples, and objects that keep all they have in their
-    ``__dict__``, such as the configuration that transformers' networks carry in every layer.
-
-    Args:
-        value: Anything.
-        known: What earlier values hold, by identity; this one is added.
-    """
-    kind = type(value)
-    if kind in _PLAIN:
-        return kind, value
-    if kind in _FIXED or isinstance(value, enum.Enum):
-        return kind, _Same(value)
-    if id(value) in known:
-        return known[id(value)]
-    known[id(value)] = None  # A value that holds itself is not followed.
-    items: list[Any]
-    if kind in (list, tuple):
-        items = list(value)
-    elif kind is dict:
-        items = [item for pair in value.items() for item in pair]
-    elif kind in (set, frozenset):
-        items = list(value)
-    elif _all_in_dict(kind):
-        items = [item for pair in vars(value).items() for item in pair]
-    else:
-        return None
-    parts = [_content(item, known) for item in items]
-    if any(part is None for part in parts):
-        return None
-    whole = frozenset(parts) if kind in (set, frozenset) else tuple(parts)
-    known[id(value)] = kind, whole
-    return known[id(value)]
+PLAIN = frozenset((bool, int, float, str, bytes, type(None)))
+HOOKS = frozenset(name for name in vars(nn.Module()) if name.endswith("_hooks"))
+MODULE_STATE = frozenset(vars(nn.Module()))
 
 
-def _all_in_dict(kind: type) -> bool:
-    """Whether instances of a class keep all that they are in their ``__dict__``.
-
-    Not if it has slots or comes from a class written in C with memory of its own.
-    """
-    pointers = (kind.__dictoffset__ > 0) + (kind.__weakrefoffset__ > 0)
-    own = kind.__basicsize__ - object.__basicsize__ - pointers * struct.calcsize("P")
-    return kind.__dictoffset__ != 0 and kind.__itemsize__ == 0 and own <= 0
-
-
-_PLAIN = frozenset((bool, int, float, str, bytes, type(None)))
-_FIXED = frozenset((type, torch.dtype, torch.device, torch.Size, types.BuiltinFunctionType))
-_HOOKS = frozenset(name for name in vars(nn.Module()) if name.endswith("_hooks"))
-_STATE = frozenset(vars(nn.Module()))
-
-
-def _global_hooks() -> list[Any]:
+def global_hooks() -> list[Any]:
     """Hooks on every module of the process."""
     found = []
     for name in ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks",
@@ -269,9 +212,9 @@ def _doubt(module: nn.Module) -> str | None:
             (*OURS, "torch.nn.modules")
         ):
             return f"{kind.__name__}.{name} was replaced"
-    if any(bool(vars(module).get(name)) for name in _HOOKS if "state_dict" not in name):
+    if any(bool(vars(module).get(name)) for name in HOOKS if "state_dict" not in name):
         return f"{kind.__name__} has hooks"
-    return "there are hooks on every module" if _global_hooks() else None
+    return "there are hooks on every module" if global_hooks() else None
 
 
 def _pairs_in_sequences(module: nn.Module) -> tuple[tuple[str, str], ...]:

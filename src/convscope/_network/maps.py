@@ -20,6 +20,7 @@ from convscope._network.axes import Layout, Seen, survey_axes
 from convscope._network.execution import fingerprint, remember
 from convscope._network.first_look import apart
 from convscope._network.runner import Runner, Wrapped, undisturbed
+from convscope._network.snapshot import snapshot
 from convscope._network.taps import require_hooks
 from convscope.errors import ModelContractError
 
@@ -54,8 +55,9 @@ def maps_of(classifier: Wrapped, runner: Runner, mine: dict[Any, Any]) -> Maps:
         runner: Runs the copy that is looked at.
         mine: Remembers it otherwise.
     """
-    structure, solid = fingerprint(classifier.module)
-    known, key = classifier._executions if solid else mine, ("maps", structure)
+    held = snapshot(classifier)
+    known = mine if held is None else classifier._executions
+    key = ("maps", fingerprint(classifier.module), held)
     if key not in known:
         remember(known, key, _look(classifier, runner))
     found: Maps = known[key]
