@@ -10,7 +10,7 @@ from convscope._network.execution import MOST_KNOWN, execution_of
 from convscope._network.runner import SWITCH
 from convscope.attacks import ATTACKS
 from convscope.classifier import Classifier
-from convscope.explanations import EXPLANATIONS
+from convscope.explanations import EXPLANATIONS, integrated_gradients, occlusion, rise
 from convscope.models import build
 from tests.contracts.test_attacks import run as attack_with
 from tests.contracts.test_explanations import run as explain_with
@@ -112,14 +112,14 @@ def test_hooks_on_every_module_end_the_proof():
     net = headed(*features(), width=8).eval()
     classifier, images, seen = wrapped(net), torch.rand(4, *SHAPE), []
 
-    def look(module, inputs, output):
+    def run_trial(module, inputs, output):
         if isinstance(module, nn.ReLU):
             seen.append(float(output.detach().min()))
             return output - 0.3
         return None
 
     assert execution_of(classifier).exchanges
-    handle = nn.modules.module.register_module_forward_hook(look)
+    handle = nn.modules.module.register_module_forward_hook(run_trial)
     try:
         with classifier.probe() as probe:
             assert not probe.execution.fast
@@ -208,3 +208,7 @@ def test_a_network_that_takes_few_images_at_once_gets_few():
     with wrapped(net).probe() as probe:
         found = probe.logits(many)
     assert torch.allclose(found, net.body(many), atol=2e-6)
+    free = wrapped(net.body)
+    for explain in (rise, occlusion, integrated_gradients):
+        few, usual = (explain(one, many[:2], 0).maps for one in (wrapped(net), free))
+        assert torch.allclose(few, usual, atol=1e-5), explain.__name__

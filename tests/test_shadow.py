@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope._network.shadow import shadow
+from convscope._network.frozen_copy import frozen_copy
 from convscope._random import RandomStates
 from convscope.attacks import pgd
 from convscope.classifier import Classifier
@@ -51,7 +51,7 @@ def probed(classifier, images=IMAGES):
 
 def test_a_copy_shares_no_memory_and_gives_the_same_logits():
     net = small()
-    copy = shadow(net)
+    copy = frozen_copy(net)
     mine = {t.data_ptr() for t in (*copy.parameters(), *copy.buffers())}
     theirs = {t.data_ptr() for t in (*net.parameters(), *net.buffers())}
     assert not mine & theirs
@@ -66,7 +66,7 @@ def test_views_of_one_memory_stay_views_of_one_memory():
             self.register_buffer("whole", torch.arange(6.0))
             self.part = self.whole[2:4]
 
-    copy = shadow(Views())
+    copy = frozen_copy(Views())
     copy.whole.fill_(9)
     assert copy.part.tolist() == [9, 9]
 

@@ -32,7 +32,7 @@ def private_imports(file: Path, owner: str | None) -> list[str]:
             parts = name.split(".")
             private = len(parts) > 2 and parts[0] == "convscope" and parts[2].startswith("_")
             dunder = private and parts[2].startswith("__")
-            # `convscope._random` and `convscope._network.shadow` belong to the whole package.
+            # `convscope._random` and `convscope._network.frozen_copy` belong to the whole package.
             if private and not dunder and parts[1] != owner and _is_module(parts[:3]):
                 found.append(".".join(parts[:3]))
     return list(dict.fromkeys(found))
@@ -51,7 +51,7 @@ def _is_module(parts: list[str]) -> bool:
         ("def f():\n    import convscope.attacks._pgd", ["convscope.attacks._pgd"]),
         ("from convscope.attacks import pgd", []),
         ("from convscope._registry import lazy", []),
-        ("from convscope._network.shadow import shadow", []),
+        ("from convscope._network.frozen_copy import frozen_copy", []),
     ],
 )
 def test_the_search_finds_what_it_should(tmp_path, text, found):

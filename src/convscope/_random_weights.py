@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor, nn
 
-from convscope._network.shadow import shadow
+from convscope._network.frozen_copy import frozen_copy
 from convscope._random import source
 from convscope.classifier import Classifier
 
@@ -46,7 +46,7 @@ def with_random_weights(
         >>> torch.equal(other.module[1].weight, net[1].weight)
         False
     """
-    module = shadow(classifier.module)
+    module = frozen_copy(classifier.module)
     chosen = weighted_layers(module) if layers is None else layers
     modules = dict(module.named_modules())
     generator = source(generator)

@@ -25,8 +25,8 @@ from convscope._inputs import (
     whole_numbers,
 )
 from convscope._network.execution import decide, execution_of, fingerprint, remember
-from convscope._network.first_look import look
 from convscope._network.outputs import read_logits, read_scores, sums_to_one
+from convscope._network.trial_run import run_trial
 from convscope._readable import readable
 from convscope.errors import ModelContractError, NumericalError, UsageError
 from convscope.probe import LayerInfo, Probe
@@ -348,7 +348,7 @@ class Classifier:
             probabilities=bool(probabilities),
             source=source or f"{type(module).__name__} in memory",
         )
-        seen = look(draft)
+        seen = run_trial(draft)
         scores = seen.scores
         names = class_names_of(class_names) or numbered(scores.shape[1])
         if len(names) != scores.shape[1]:

@@ -17,9 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope._network.chunks import Gathered, chunks, rows_per_chunk
+from convscope._network.chunks import RowBuffer, chunks, rows_per_chunk
 from convscope._network.execution import execution_of
-from convscope._network.first_look import failed
 from convscope._network.gradients import (
     Cost,
     Decode,
@@ -29,15 +28,23 @@ from convscope._network.gradients import (
     gradient_of,
     scores_of,
 )
+from convscope._network.hooks import LayerHooks, LayerInfo, convolves_after, find_layer, plain_name
 from convscope._network.maps import Maps, default_layer, maps_of, require_maps
-from convscope._network.runner import Execution, Runner, Wrapped, fast_paths, undisturbed
-from convscope._network.taps import LayerInfo, Taps, convolves_after, find_layer, plain_name
+from convscope._network.runner import (
+    ClassifierLike,
+    Execution,
+    Runner,
+    fast_paths,
+    without_autocast,
+)
+from convscope._network.trial_run import failed
 from convscope.errors import ConvscopeError, UsageError
 from convscope.progress import within_step
 from convscope.types import Activations, Images, Logits
 
 __all__ = [
     "Cost",
+    "Decode",
     "Execution",
     "Gradient",
     "LayerGradient",
@@ -79,7 +86,7 @@ class Probe:
         (5, True)
     """
 
-    def __init__(self, classifier: Wrapped, *, execution: Execution | None = None) -> None:
+    def __init__(self, classifier: ClassifierLike, *, execution: Execution | None = None) -> None:
         self.classifier = classifier
         self.forwards = 0
         self.backwards = 0
@@ -165,9 +172,9 @@ class Probe:
         Returns:
             ``(batch, class)``, on the images' device.
         """
-        found = Gathered(len(images))
+        found = RowBuffer(len(images))
         with torch.inference_mode(False), torch.no_grad():
-            for rows in self._chunks(images):
+            for rows in self.chunks(len(images)):
                 found.add(rows, self.forward(images[rows]).to(images.device))
                 within_step(rows.stop / len(images))
         if len(images) == 0:
@@ -187,15 +194,15 @@ class Probe:
         """
         runner = self._open
         self.forwards += len(images)
-        with undisturbed(self.classifier.device):
+        with without_autocast(self.classifier.device):
             prepared = runner.prepare(images)
             try:
                 if stop_at is None:
                     out = runner.to_logits(runner(prepared), len(images))
                     # A network may hand out a tensor that it keeps and overwrites next time.
                     return out.to(images.dtype, copy=True)
-                with Taps(runner.module, self._calls([stop_at]), stop=True) as taps:
-                    taps.run(prepared, runner.listened)
+                with LayerHooks(runner.module, self._calls([stop_at]), stop=True) as taps:
+                    taps.run(prepared, runner.run_with_hooks)
             except ConvscopeError:
                 raise
             except (RuntimeError, ValueError, IndexError, AssertionError) as error:
@@ -219,14 +226,14 @@ class Probe:
         runner = self._open
         _require_some(images)
         calls = self._calls(layers)
-        parts = {name: Gathered(len(images)) for name in layers}
+        parts = {name: RowBuffer(len(images)) for name in layers}
         with torch.inference_mode(False), torch.no_grad():
-            for rows in self._chunks(images):
+            for rows in self.chunks(len(images)):
                 chunk = images[rows]
                 self.forwards += len(chunk)
-                calm = undisturbed(self.classifier.device)
-                with calm, Taps(runner.module, calls, stop=True) as taps:
-                    taps.run(runner.prepare(chunk), runner.listened)
+                calm = without_autocast(self.classifier.device)
+                with calm, LayerHooks(runner.module, calls, stop=True) as taps:
+                    taps.run(runner.prepare(chunk), runner.run_with_hooks)
                 for name in layers:
                     parts[name].add(rows, taps.seen[name].to(images.device, images.dtype))
         return {name: found.whole for name, found in parts.items()}
@@ -271,7 +278,7 @@ class Probe:
             nothing = x.new_zeros(0, self.classifier.num_classes)
             return Gradient(values=x.new_zeros(0), gradients=x.clone(), outputs=nothing)
         with torch.inference_mode(False), torch.enable_grad():
-            for rows in self._chunks(x, num_samples):
+            for rows in self.chunks(len(x), num_samples=num_samples):
                 part = x[rows].detach().clone().requires_grad_(True)
                 index = torch.arange(rows.start, rows.stop, device=device)
                 images = part if decode is None else decode(part, index)
@@ -314,9 +321,9 @@ class Probe:
         """
         _ = self._open
         _require_some(images)
-        gradients, logits = Gathered(len(images)), Gathered(len(images))
+        gradients, logits = RowBuffer(len(images)), RowBuffer(len(images))
         with torch.inference_mode(False), torch.enable_grad():
-            for rows in self._chunks(images):
+            for rows in self.chunks(len(images)):
                 part = images[rows].detach().clone().requires_grad_(True)
                 out = self.forward(part)
                 logits.add(rows, out.detach().to(images.device))
@@ -346,15 +353,15 @@ class Probe:
         _require_some(images)
         calls = self._calls([layer])
         dense = runner.execution.channels_last and not convolves_after(self.layers(), layer)
-        activations, gradients, logits = (Gathered(len(images)) for _ in range(3))
+        activations, gradients, logits = (RowBuffer(len(images)) for _ in range(3))
         with torch.inference_mode(False), torch.enable_grad():
-            for rows in self._chunks(images):
+            for rows in self.chunks(len(images)):
                 chunk = images[rows]
                 self.forwards += len(chunk)
                 # Nothing requires a gradient until the hook puts a leaf in: there the graph starts.
-                taps = Taps(runner.module, calls, cut=True, contiguous=dense)
-                with undisturbed(self.classifier.device), taps:
-                    returned = taps.run(runner.prepare(chunk.detach()), runner.listened)
+                taps = LayerHooks(runner.module, calls, cut=True, contiguous=dense)
+                with without_autocast(self.classifier.device), taps:
+                    returned = taps.run(runner.prepare(chunk.detach()), runner.run_with_hooks)
                     leaf = taps.leaves[layer]
                     out = runner.to_logits(returned, len(chunk))
                     found = self._each_class(out, leaf, classes, rows, reduce)
@@ -375,9 +382,9 @@ class Probe:
             # Two images: some networks cannot take one.
             shape = (2, *self.classifier.input_shape)
             blank = torch.full(shape, 0.5, dtype=torch.float32, device="cpu")
-            calm, taps = undisturbed(self.classifier.device), Taps(runner.module, {})
+            calm, taps = without_autocast(self.classifier.device), LayerHooks(runner.module, {})
             with torch.inference_mode(False), torch.no_grad(), calm, taps:
-                self._layers = taps.survey(runner.prepare(blank), runner.listened)
+                self._layers = taps.survey(runner.prepare(blank), runner.run_with_hooks)
         return self._layers
 
     def last_spatial_layer(self) -> str:
@@ -423,16 +430,25 @@ class Probe:
         """What the axes of each layer's output are, and which layers all information passes."""
         return maps_of(self.classifier, self._open, self._known)
 
+    def chunks(self, count: int, *, num_samples: int = 1) -> list[slice]:
+        """The rows of each chunk in which this network runs best, in order.
+
+        A network that takes only few images at once gets few; no row is left alone, as some
+        networks cannot take one image.
+
+        Args:
+            count: How many rows there are.
+            num_samples: Images that are made of each row; they stay together.
+        """
+        usual = rows_per_chunk(self.classifier.input_shape, self.classifier.device)
+        size = max(1, (self._open.execution.rows or usual) // num_samples)
+        return chunks(count, size, avoid_single=num_samples == 1)
+
     # ------------------------------------------------------------------ inside
 
     def _calls(self, names: Sequence[str]) -> dict[str, tuple[str, int]]:
         """Layer names to (module path, which call)."""
         return {name: find_layer(self.layers(), name) for name in names}
-
-    def _chunks(self, x: Tensor, num_samples: int = 1) -> list[slice]:
-        usual = rows_per_chunk(self.classifier.input_shape, self.classifier.device)
-        size = max(1, (self._open.execution.rows or usual) // num_samples)
-        return chunks(len(x), size, spare_one=num_samples == 1)
 
     def _each_class(
         self,
@@ -453,7 +469,7 @@ class Probe:
     def _gradient(self, total: Tensor, x: Tensor, count: int, **options: bool) -> Tensor:
         """What `gradient_of` gives for a sum over `count` images that the network saw."""
         self.backwards += count
-        with undisturbed(self.classifier.device):
+        with without_autocast(self.classifier.device):
             return gradient_of(total, x, **options)
 
 

@@ -18,7 +18,7 @@ from convscope.training._run_folder import history_text, parse_history
 
 
 @pytest.fixture(scope="module")
-def undisturbed(dataset, tmp_path_factory):
+def without_autocast(dataset, tmp_path_factory):
     """Folders of runs that nobody stopped, by settings."""
     done = {}
 
@@ -50,40 +50,44 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_resume_is_bitwise(tmp_path, dataset, settings, undisturbed, crash_after, digest, variant):
+def test_resume_is_bitwise(
+    tmp_path, dataset, settings, without_autocast, crash_after, digest, variant
+):
     settings = replace(settings, **VARIANTS[variant])
     for step in (3, 7, 11):
         crash(settings, dataset, tmp_path / "run", crash_after(step))
     train(settings, dataset, out=tmp_path / "run", resume=True)
-    assert digest(tmp_path / "run") == digest(undisturbed(settings))
+    assert digest(tmp_path / "run") == digest(without_autocast(settings))
 
 
 def test_a_run_with_former_names_in_its_config_goes_on(
-    tmp_path, dataset, settings, undisturbed, crash_after, digest
+    tmp_path, dataset, settings, without_autocast, crash_after, digest
 ):
     crash(settings, dataset, tmp_path / "run", crash_after(7))
     config = tmp_path / "run" / "config.toml"
     former = config.read_text().replace("max_grad_norm", "clip").replace("noise_std", "noise")
     config.write_text(former.replace("evals_per_epoch", "points_per_epoch"))
     train(settings, dataset, out=tmp_path / "run", resume=True)
-    assert digest(tmp_path / "run") == digest(undisturbed(settings))
+    assert digest(tmp_path / "run") == digest(without_autocast(settings))
 
 
 @pytest.mark.parametrize(
     "stop",
     [pytest.param(x, marks=[] if x % 3 == 1 else [pytest.mark.slow]) for x in range(1, 13)],
 )
-def test_resume_after_any_step(tmp_path, dataset, settings, undisturbed, crash_after, digest, stop):
+def test_resume_after_any_step(
+    tmp_path, dataset, settings, without_autocast, crash_after, digest, stop
+):
     crash(settings, dataset, tmp_path / "run", crash_after(stop))
     train(settings, dataset, out=tmp_path / "run", resume=True)
-    assert digest(tmp_path / "run") == digest(undisturbed(settings))
+    assert digest(tmp_path / "run") == digest(without_autocast(settings))
 
 
 def test_same_seed_same_bytes_in_every_file_but_env(
-    tmp_path, dataset, settings, undisturbed, digest
+    tmp_path, dataset, settings, without_autocast, digest
 ):
     train(settings, dataset, out=tmp_path / "run")
-    mine, other = tmp_path / "run", undisturbed(settings)
+    mine, other = tmp_path / "run", without_autocast(settings)
     names = sorted(p.relative_to(mine) for p in mine.rglob("*") if p.is_file())
     assert names == sorted(p.relative_to(other) for p in other.rglob("*") if p.is_file())
     for name in names:
@@ -147,7 +151,7 @@ def fresh_instead(snapshot, item, settings):
 
 @pytest.mark.parametrize("item", [None, *SAVED])
 def test_leaving_out_any_saved_item_changes_the_end(
-    tmp_path, dataset, settings, undisturbed, crash_after, digest, item
+    tmp_path, dataset, settings, without_autocast, crash_after, digest, item
 ):
     folder = tmp_path / "run"
     crash(settings, dataset, folder, crash_after(6))
@@ -156,11 +160,11 @@ def test_leaving_out_any_saved_item_changes_the_end(
     shutil.rmtree(folder / "checkpoints")
     store.save(fresh_instead(snapshot, item, settings))
     train(settings, dataset, out=folder, resume=True)
-    assert (digest(folder) == digest(undisturbed(settings))) == (item is None)
+    assert (digest(folder) == digest(without_autocast(settings))) == (item is None)
 
 
 def test_a_damaged_newest_checkpoint_costs_one_interval_only(
-    tmp_path, dataset, settings, undisturbed, crash_after, digest
+    tmp_path, dataset, settings, without_autocast, crash_after, digest
 ):
     folder = tmp_path / "run"
     crash(settings, dataset, folder, crash_after(11))
@@ -169,25 +173,27 @@ def test_a_damaged_newest_checkpoint_costs_one_interval_only(
     heard = []
     train(settings, dataset, out=folder, resume=True, on_event=heard.append)
     assert any(isinstance(e, Warned) and "is damaged" in e.text for e in heard)
-    assert digest(folder) == digest(undisturbed(settings))
+    assert digest(folder) == digest(without_autocast(settings))
 
 
 def test_damaged_metrics_are_restored(
-    tmp_path, dataset, settings, undisturbed, crash_after, digest
+    tmp_path, dataset, settings, without_autocast, crash_after, digest
 ):
     folder = tmp_path / "run"
     crash(settings, dataset, folder, crash_after(8))
     (folder / "metrics.csv").write_text("step,epo\x00ch\n1,,,")
     train(settings, dataset, out=folder, resume=True)
-    assert digest(folder) == digest(undisturbed(settings))
+    assert digest(folder) == digest(without_autocast(settings))
 
 
-def test_a_run_folder_may_be_moved(tmp_path, dataset, settings, undisturbed, crash_after, digest):
+def test_a_run_folder_may_be_moved(
+    tmp_path, dataset, settings, without_autocast, crash_after, digest
+):
     crash(settings, dataset, tmp_path / "run", crash_after(8))
     (tmp_path / "a b").mkdir()
     moved = (tmp_path / "run").rename(tmp_path / "a b" / "ö")
     train(settings, dataset, out=moved, resume=True)
-    assert digest(moved) == digest(undisturbed(settings))
+    assert digest(moved) == digest(without_autocast(settings))
 
 
 def test_changed_settings_are_refused_by_name(tmp_path, dataset, settings, crash_after):

@@ -37,13 +37,13 @@ def _power_of_two(value: int) -> int:
     return int(2 ** max(0, value.bit_length() - 1))
 
 
-def chunks(count: int, size: int, *, spare_one: bool = True) -> list[slice]:
+def chunks(count: int, size: int, *, avoid_single: bool = True) -> list[slice]:
     """The rows of each chunk of a batch, in order.
 
     Args:
         count: How many rows the batch has.
         size: How many rows a chunk has at most.
-        spare_one: Leave no row alone at the end, if chunks are larger than two: some networks
+        avoid_single: Leave no row alone at the end, if chunks are larger than two: some networks
             cannot take one image.
 
     Example:
@@ -51,12 +51,12 @@ def chunks(count: int, size: int, *, spare_one: bool = True) -> list[slice]:
         [slice(0, 4, None), slice(4, 7, None), slice(7, 9, None)]
     """
     starts = list(range(0, count, size))
-    if spare_one and len(starts) > 1 and size > 2 and count - starts[-1] == 1:
+    if avoid_single and len(starts) > 1 and size > 2 and count - starts[-1] == 1:
         starts[-1] -= 1
     return [slice(start, stop) for start, stop in pairwise([*starts, count])]
 
 
-class Gathered:
+class RowBuffer:
     """Rows of one tensor that come chunk by chunk; nothing is held twice.
 
     Args:

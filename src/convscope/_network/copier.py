@@ -51,7 +51,7 @@ class Eager(nn.Module):
 class Copier:
     """Copies each object once, so that what is shared inside the network stays shared."""
 
-    def __init__(self, root: nn.Module, beside: Sequence[Any]) -> None:
+    def __init__(self, root: nn.Module, extras: Sequence[Any]) -> None:
         self.copying = False
         self.memo: dict[int, Any] = {}
         self.alive: list[Any] = []  # Objects whose identities are keys of `memo`.
@@ -59,7 +59,7 @@ class Copier:
         self.inside: set[int] = set()
         self.originals: dict[int, str] = {}
         self.parts: dict[int, str] = {}
-        roots = [(root, "")] + [(x, "") for x in beside if isinstance(x, nn.Module)]
+        roots = [(root, "")] + [(x, "") for x in extras if isinstance(x, nn.Module)]
         for start, _ in roots:
             for name, child in nn.Module.named_modules(start):
                 self._collect(name, child)
@@ -189,7 +189,7 @@ class Copier:
         if kind in _ATOMIC or isinstance(value, type | np.generic):
             return value
         if kind in (weakref.ProxyType, weakref.CallableProxyType):
-            return value  # Cannot be looked into; `Watch` sees what it leads to.
+            return value  # Cannot be looked into; `trial_run._Watch` sees what it leads to.
         known = self.memo.get(id(value), self)
         if known is not self:
             return known

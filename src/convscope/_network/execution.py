@@ -19,16 +19,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_file
 
-from convscope._network.first_look import Look, look, varied
 from convscope._network.runner import (
     IN_ORDER,
+    ClassifierLike,
     Execution,
     Runner,
-    Wrapped,
     fast_paths_allowed,
     is_narrow,
-    undisturbed,
+    without_autocast,
 )
+from convscope._network.trial_run import Trial, random_images, run_trial
 
 MOST_KNOWN = 8
 """How many states of one network are remembered, for networks that change from call to call."""
@@ -37,7 +37,7 @@ MOST_KNOWN = 8
 # ---------------------------------------------------------------------- deciding
 
 
-def execution_of(classifier: Wrapped) -> Execution:
+def execution_of(classifier: ClassifierLike) -> Execution:
     """The path of this classifier's network as it is now; looked at once for each structure.
 
     Raises:
@@ -47,7 +47,7 @@ def execution_of(classifier: Wrapped) -> Execution:
     key = fingerprint(classifier.module)
     execution = known.get(key)
     if execution is None:
-        execution = decide(classifier, look(classifier))
+        execution = decide(classifier, run_trial(classifier))
         remember(known, key, execution)
     if fast_paths_allowed() or not execution.fast:
         return execution
@@ -63,7 +63,7 @@ def remember(known: dict[Any, Any], key: Any, value: Any) -> None:
     known[key] = value
 
 
-def decide(classifier: Wrapped, seen: Look) -> Execution:
+def decide(classifier: ClassifierLike, seen: Trial) -> Execution:
     """The path of a network that was looked at."""
     module = classifier.module
     plain = Execution(reason="", draws=seen.draws, rows=seen.rows)
@@ -85,7 +85,7 @@ def decide(classifier: Wrapped, seen: Look) -> Execution:
     return _checked(classifier, plain, proposed)
 
 
-def _checked(classifier: Wrapped, plain: Execution, proposed: Execution) -> Execution:
+def _checked(classifier: ClassifierLike, plain: Execution, proposed: Execution) -> Execution:
     """`proposed` if a small batch shows the same logits and gradients, else plain execution.
 
     Where channels-last is what fails, as in networks that need another layout, the other tricks
@@ -119,12 +119,12 @@ def _same(found: Tensor, expected: Tensor) -> bool:
     return torch.allclose(found, expected, rtol=0, atol=TOLERANCE * size)
 
 
-def _sample(classifier: Wrapped, execution: Execution) -> tuple[Tensor, Tensor, Tensor]:
+def _sample(classifier: ClassifierLike, execution: Execution) -> tuple[Tensor, Tensor, Tensor]:
     """Logits of two random images with and without a graph, and the gradient of a random mix."""
     generator = torch.Generator(device="cpu").manual_seed(0)
     runner = Runner(classifier, execution)
-    x = varied(2, classifier.input_shape)
-    with torch.inference_mode(False), undisturbed(classifier.device):
+    x = random_images(2, classifier.input_shape)
+    with torch.inference_mode(False), without_autocast(classifier.device):
         with torch.no_grad():
             plain = runner.to_logits(runner(runner.prepare(x)), 2).clone()
         with torch.enable_grad():

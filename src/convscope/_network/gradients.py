@@ -94,7 +94,7 @@ def scores_of(logits: Logits, classes: Sequence[int] | Tensor | None) -> list[Te
         own = classes.to(logits.device).unbind(1)
         scores = [logits.gather(1, pick[:, None])[:, 0] for pick in own]
     else:
-        scores = [logits[:, pick] for pick in classes]
+        scores = [logits[:, int(pick)] for pick in classes]
     if not scores:
         raise UsageError("no classes given", code="U08")
     return scores

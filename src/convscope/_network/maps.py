@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from convscope._network.axes import Layout, Seen, survey_axes
 from convscope._network.execution import fingerprint, remember
-from convscope._network.first_look import apart
-from convscope._network.runner import Runner, Wrapped, undisturbed
+from convscope._network.hooks import require_hooks
+from convscope._network.runner import ClassifierLike, Runner, without_autocast
 from convscope._network.snapshot import snapshot
-from convscope._network.taps import require_hooks
+from convscope._network.trial_run import in_worker_thread
 from convscope.errors import ModelContractError
 
 MOST_AFTER = 1 / 3
@@ -47,7 +47,7 @@ class Maps:
     why_not: str
 
 
-def maps_of(classifier: Wrapped, runner: Runner, mine: dict[Any, Any]) -> Maps:
+def maps_of(classifier: ClassifierLike, runner: Runner, mine: dict[Any, Any]) -> Maps:
     """The maps of a classifier's network; looked at once for each structure.
 
     Args:
@@ -59,28 +59,28 @@ def maps_of(classifier: Wrapped, runner: Runner, mine: dict[Any, Any]) -> Maps:
     known = mine if held is None else classifier._executions
     key = ("maps", fingerprint(classifier.module), held)
     if key not in known:
-        remember(known, key, _look(classifier, runner))
+        remember(known, key, _survey(classifier, runner))
     found: Maps = known[key]
     return found
 
 
-def _look(classifier: Wrapped, runner: Runner) -> Maps:
+def _survey(classifier: ClassifierLike, runner: Runner) -> Maps:
     """Look at every layer during two runs on random images, apart."""
     shape = (2, *classifier.input_shape)
     generator = torch.Generator(device="cpu").manual_seed(0)
     images = torch.rand(shape, generator=generator, device="cpu", dtype=torch.float32)
 
     def survey() -> Maps:
-        with torch.inference_mode(False), torch.no_grad(), undisturbed(classifier.device):
+        with torch.inference_mode(False), torch.no_grad(), without_autocast(classifier.device):
             return _find_maps(
                 runner.module,
                 images,
-                runner.plainly,
-                runner.listened,
+                runner.prepare_default_layout,
+                runner.run_with_hooks,
                 lambda out: runner.to_logits(out, 2),
             )
 
-    return apart(survey)
+    return in_worker_thread(survey)
 
 
 def _find_maps(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from convscope._network.shadow import Shadow
+from convscope._network.frozen_copy import FrozenCopy
 from convscope._random import Draws
 
 IN_ORDER = "applies_children_in_order"
@@ -25,7 +25,7 @@ SWITCH = "CONVSCOPE_FAST_PATHS"
 
 
 @runtime_checkable
-class Wrapped(Protocol):
+class ClassifierLike(Protocol):
     """What running a network takes: a `convscope.classifier.Classifier`, seen from below."""
 
     @property
@@ -130,13 +130,13 @@ class Runner:
         parts: Names of the user's own modules, by identity.
     """
 
-    def __init__(self, classifier: Wrapped, execution: Execution) -> None:
-        copied = Shadow(classifier.module, (classifier.preprocess, classifier.output))
-        preprocess, output = copied.beside
+    def __init__(self, classifier: ClassifierLike, execution: Execution) -> None:
+        copied = FrozenCopy(classifier.module, (classifier.preprocess, classifier.output))
+        preprocess, output = copied.extras
         self.execution = execution
         self.module = copied.module
         self.originals, self.parts = copied.originals, copied.parts
-        self._private: Wrapped = replace(
+        self._private: ClassifierLike = replace(
             cast(Any, classifier), module=copied.module, preprocess=preprocess, output=output
         )
         self._private._executions["place"] = (classifier.device, classifier.dtype)
@@ -154,9 +154,9 @@ class Runner:
         """Pixels to the network's input, in memory that the network may write to."""
         if self.execution.channels_last and images.ndim == 4:
             images = channels_last(images)
-        return self.plainly(images)
+        return self.prepare_default_layout(images)
 
-    def plainly(self, images: Tensor) -> Tensor:
+    def prepare_default_layout(self, images: Tensor) -> Tensor:
         """As `prepare`, in torch's default layout."""
         with self._draws:
             return self._private.prepare(images)
@@ -186,11 +186,11 @@ class Runner:
         """What the whole network returns."""
         self._whole.on = True
         try:
-            return self.listened(prepared)
+            return self.run_with_hooks(prepared)
         finally:
             self._whole.on = False
 
-    def listened(self, prepared: Tensor) -> object:
+    def run_with_hooks(self, prepared: Tensor) -> object:
         """What the network returns while somebody listens to its layers: nothing is exchanged."""
         with self._draws:
             return self.module(prepared)
@@ -250,7 +250,7 @@ def _rectified(pool: nn.Module, whole: _Switch) -> Any:
 
 
 @contextmanager
-def undisturbed(device: torch.device) -> Iterator[None]:
+def without_autocast(device: torch.device) -> Iterator[None]:
     """Without the caller's autocast, which would change what the network computes."""
     kind = device.type
     if torch.is_autocast_enabled(kind):

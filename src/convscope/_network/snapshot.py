@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope._network.execution import HOOKS, MODULE_STATE, PLAIN, ById, global_hooks
-from convscope._network.runner import Wrapped
+from convscope._network.runner import ClassifierLike
 
 MOST_VALUES = 100_000
 """How many values a snapshot follows."""
@@ -27,7 +27,7 @@ DEEPEST = 100
 """How deep it follows values into one another."""
 
 
-def snapshot(classifier: Wrapped) -> tuple[Any, ...] | None:
+def snapshot(classifier: ClassifierLike) -> tuple[Any, ...] | None:
     """Everything that objects of a network and its preprocessing hold, to compare.
 
     Returns:

@@ -9,12 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from convscope._network.gradients import Decode
 from convscope._readable import readable
 from convscope.ascent._regions import Region
 from convscope.ascent._steps import Point, StatefulStep, Step
 from convscope.errors import UsageError
-from convscope.probe import Gradient, Objective, Probe
+from convscope.probe import Decode, Gradient, Objective, Probe
 from convscope.progress import at_step
 from convscope.types import Counts, Curves, Mask, Values
 

@@ -14,7 +14,7 @@ from convscope._readable import readable
 from convscope.ascent import Ascent, Keep, Region, Step, Stop, ascend, ball, box, unconstrained
 from convscope.attacks._criteria import Criterion, success_criterion
 from convscope.attacks._quantize import quantize
-from convscope.attacks._result import AttackResult, noticed
+from convscope.attacks._result import AttackResult, result_flags
 from convscope.attacks._transforms import RandomTransform, fused
 from convscope.classifier import Classifier
 from convscope.flags import Flag
@@ -224,7 +224,7 @@ def attack_by_ascent(
             num_samples=samples,
             fallback=(lambda x, z, rows: criterion.margin(z, rows)) if helped else None,
         )
-        return conclude(
+        return build_result(
             probe,
             images,
             ascent.images,
@@ -281,7 +281,7 @@ class Trajectory:
         )
 
 
-def conclude(
+def build_result(
     probe: Probe,
     originals: Images,
     adversarials: Images,
@@ -342,7 +342,7 @@ def conclude(
         class_names=probe.classifier.class_names,
         nonfinite=trajectory.nonfinite,
     )
-    noted = noticed(
+    noted = result_flags(
         result,
         outside=int((~region.contains(adversarials)).sum()),
         coarse=int((~region.contains(quantized.to(originals.dtype) / 255)).sum()),

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from convscope._random import source
 from convscope.attacks._criteria import success_criterion
-from convscope.attacks._result import AttackResult, notes_of, noticed
+from convscope.attacks._result import AttackResult, notes_of, result_flags
 from convscope.flags import count_of
 from convscope.progress import stage
 
@@ -177,7 +177,7 @@ class _Whole:
         every = [flag for some in flags for flag in some]
         return replace(
             whole,
-            flags=noticed(
+            flags=result_flags(
                 whole,
                 outside=count_of(every, "budget-exceeded"),
                 coarse=count_of(every, "no-8-bit-image"),
@@ -252,7 +252,7 @@ def _overlay(whole: AttackResult, rows: Tensor, part: AttackResult) -> AttackRes
         nonfinite=nonfinite,
     )
     both = (*whole.flags, *part.flags)
-    noted = noticed(
+    noted = result_flags(
         merged,
         outside=count_of(both, "budget-exceeded"),
         coarse=max(count_of(whole.flags, "no-8-bit-image"), count_of(part.flags, "no-8-bit-image")),

@@ -8,7 +8,7 @@ from torch import Tensor
 from convscope._arguments import checked
 from convscope._inputs import check_count, check_positive, check_steps
 from convscope.ascent import adam_step, ascend, unconstrained
-from convscope.attacks._base import Trajectory, conclude, unlimited
+from convscope.attacks._base import Trajectory, build_result, unlimited
 from convscope.attacks._blocks import streamed
 from convscope.attacks._criteria import is_finite, odd_scale, success_criterion
 from convscope.attacks._result import AttackResult
@@ -131,7 +131,7 @@ def carlini_wagner(
             low[rows] = torch.where(hit, low[rows], torch.maximum(low[rows], c))
             middle = (low[rows] + high[rows]) / 2
             weight[rows] = torch.where(high[rows].isfinite(), middle, 10 * c)
-        return conclude(
+        return build_result(
             probe,
             images,
             nearest,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from convscope._arguments import checked
 from convscope._inputs import check_count, check_norm, check_positive, check_steps
-from convscope.attacks._base import Trajectory, conclude
+from convscope.attacks._base import Trajectory, build_result
 from convscope.attacks._blocks import streamed
 from convscope.attacks._criteria import Criterion, is_finite, success_criterion
 from convscope.attacks._result import AttackResult
@@ -153,7 +153,7 @@ def deepfool(
             # A margin of a rounding error would be lost on another machine.
             short = ~(criterion.margin(logits, rows) > _safe_margin(logits))
             rows = rows[short & is_finite(logits) & ~dead]
-        return conclude(
+        return build_result(
             probe,
             images,
             x,

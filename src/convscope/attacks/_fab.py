@@ -12,7 +12,7 @@ from convscope._arguments import checked
 from convscope._inputs import check_count, check_norm, check_radius, check_steps
 from convscope.ascent import ball
 from convscope.attacks._apgd import candidates
-from convscope.attacks._base import Budget, Trajectory, conclude, of_rows, unlimited, within
+from convscope.attacks._base import Budget, Trajectory, build_result, of_rows, unlimited, within
 from convscope.attacks._blocks import in_turns, streamed
 from convscope.attacks._criteria import Criterion, is_finite, success_criterion
 from convscope.attacks._deepfool import onto_plane
@@ -151,7 +151,7 @@ def _toward(
             rows = rows[going]
         inside = best.isfinite() & budget.region.contains(nearest)
         nearest = torch.where(inside.view(-1, 1, 1, 1), nearest, images)
-        return conclude(
+        return build_result(
             probe,
             images,
             nearest,

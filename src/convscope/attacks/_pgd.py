@@ -121,7 +121,7 @@ def pgd(
 
     def from_start(rows: Tensor, number: int) -> AttackResult:
         part, length = task.part(rows), of_rows(size, rows)
-        direction = sign_step(length) if norm == "linf" else l2_step(length)
+        step_rule = sign_step(length) if norm == "linf" else l2_step(length)
         random = random_start or number > 0
         return attack_by_ascent(
             classifier,
@@ -131,7 +131,7 @@ def pgd(
             objective=(direction_of if transforms is None else objective_of)(
                 objective, part.criterion
             ),
-            step=momentum_step(direction, momentum) if momentum else direction,
+            step=momentum_step(step_rule, momentum) if momentum else step_rule,
             steps=steps,
             budget=part.budget,
             start=part.random_start(generator) if random else None,

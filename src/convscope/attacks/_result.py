@@ -203,7 +203,7 @@ class AttackResult:
 
 COUNTED = ("zero-gradient", "zero-gradient-helped", "saturated", "nonfinite", "nonfinite-gradient",
            "target-predicted", "target-is-label", "budget-exceeded", "no-8-bit-image")  # fmt: skip
-"""Codes that `noticed` gives; all others are the methods' own."""
+"""Codes that `result_flags` gives; all others are the methods' own."""
 
 
 def notes_of(*many: Iterable[Flag]) -> tuple[Flag, ...]:
@@ -211,7 +211,7 @@ def notes_of(*many: Iterable[Flag]) -> tuple[Flag, ...]:
     return tuple(dict.fromkeys(f for flags in many for f in flags if f.code not in COUNTED))
 
 
-def noticed(
+def result_flags(
     result: AttackResult,
     *,
     outside: int,

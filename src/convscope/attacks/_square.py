@@ -13,7 +13,7 @@ from convscope._arguments import checked
 from convscope._inputs import check_count
 from convscope._random import source
 from convscope.ascent import Region
-from convscope.attacks._base import Task, Trajectory, conclude
+from convscope.attacks._base import Task, Trajectory, build_result
 from convscope.attacks._blocks import in_turns, streamed
 from convscope.attacks._criteria import Criterion, is_finite
 from convscope.attacks._result import AttackResult
@@ -267,7 +267,7 @@ def _search(
             x[chosen], best[chosen], after[chosen] = trial[better], margin[better], logits[better]
             hit = better & criterion.is_adversarial(after[rows], rows)
             rows = rows[~_done(probe, criterion, region, x, rows, hit)]
-        return conclude(
+        return build_result(
             probe,
             images,
             x,

@@ -225,8 +225,8 @@ class Dataset:
         """
         known = {split.name: split for split in self.splits}
         chosen = choose("split", name, [*known, "all"])
-        images = _joined(self.splits) if chosen == "all" else known[chosen]
-        if not len(images):
+        split = _joined(self.splits) if chosen == "all" else known[chosen]
+        if not len(split):
             sizes = ", ".join(f"{split.name} {len(split):,}" for split in self.splits)
             raise DataError(
                 f"the {chosen} split has no images",
@@ -235,7 +235,7 @@ class Dataset:
                 expected=f"one of: {sizes}",
                 hint="--split all takes every image",
             )
-        return images
+        return split
 
     def split_to_judge(self, source: str = "") -> tuple[str, str]:
         """The split on which a classifier is judged unless somebody says otherwise.

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convscope._arguments import checked
-from convscope._network.taps import plain_name
+from convscope._network.hooks import plain_name
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError
 from convscope.explanations._result import Explanation, Targets, known_targets, targets_of
-from convscope.explanations._streamed import chunks
+from convscope.explanations._streamed import index_chunks
 from convscope.types import Images
 
 
@@ -206,7 +206,7 @@ def _cam(
         remark = probe.require_maps(name)
         kind = probe.kind(name)
         reduce = partial(_reduced, name, rule.reduce)
-        for rows in chunks(probe, len(images)):
+        for rows in index_chunks(probe, len(images)):
             asked = None if known is None else known[rows].to(images.device)
             at_layer = probe.layer_gradients(
                 name, images[rows.to(images.device)], asked, reduce=reduce

@@ -12,7 +12,14 @@ from convscope._arguments import checked
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.explanations._result import Explanation, Targets, known_targets, picked, targets_of
-from convscope.explanations._streamed import Fill, blank, check_fill, chunks, part_of, streamed
+from convscope.explanations._streamed import (
+    Fill,
+    blank,
+    check_fill,
+    index_chunks,
+    part_of,
+    streamed,
+)
 from convscope.probe import Probe
 from convscope.progress import announce, stage
 from convscope.types import Images
@@ -144,7 +151,7 @@ def _integral(probe: Probe, images: Images, origin: Images, targets: Tensor, ste
     share = torch.from_numpy(weights / 2).to(images)
     offset = images - origin
     total = images.new_zeros(*targets.shape, *images.shape[2:])
-    for numbers in chunks(probe, len(images) * steps):
+    for numbers in index_chunks(probe, len(images) * steps):
         rows = (numbers // steps).to(images.device)
         step = (numbers % steps).to(images.device)
         moved = offset[rows]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope._arguments import checked
-from convscope._network.taps import layer_label, plain_name, require_hooks
+from convscope._network.hooks import layer_label, plain_name, require_hooks
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UnknownLayer, UsageError
 from convscope.explanations._result import FeatureMaps, Filters, LayerMaps, known_targets

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from convscope._network.taps import layer_label
+from convscope._network.hooks import layer_label
 from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.errors import UsageError

@@ -12,7 +12,7 @@ from convscope._random import source
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.explanations._result import Explanation, Targets, known_targets, targets_of
-from convscope.explanations._streamed import chunks, streamed
+from convscope.explanations._streamed import index_chunks, streamed
 from convscope.types import Images
 
 
@@ -201,7 +201,7 @@ def _explain(
         logits = probe.logits(images)
         classes = targets_of(known, logits)
         total = images.new_zeros(*classes.shape, *images.shape[1:])
-        for numbers in chunks(probe, len(images) * samples):
+        for numbers in index_chunks(probe, len(images) * samples):
             rows = (numbers // samples).to(images.device)
             noisy = images[rows] + noise[numbers % samples]
             gradients, _ = probe.class_gradients(noisy, classes[rows])

@@ -18,7 +18,7 @@ from torch import Tensor
 from convscope.ascent import gaussian_blur
 from convscope.errors import UsageError, choose
 from convscope.explanations._result import Explanation, OcclusionTable
-from convscope.probe import Cost, Probe, rows_per_chunk
+from convscope.probe import Cost, Probe
 from convscope.progress import announce, stage
 from convscope.types import Images, Logits
 
@@ -121,11 +121,7 @@ assert set(_ROWS_OF_A_TABLE) <= {field.name for field in fields(OcclusionTable)}
 def _together(one: Cost | None, two: Cost | None) -> Cost | None:
     if one is None or two is None:
         return one
-    return Cost(
-        forwards=one.forwards + two.forwards,
-        backwards=one.backwards + two.backwards,
-        seconds=one.seconds + two.seconds,
-    )
+    return one + two
 
 
 Fill = float | Literal["mean", "blur"] | Tensor
@@ -187,15 +183,14 @@ def part_of(fill: Fill, rows: slice, count: int) -> Fill:
     return fill
 
 
-def chunks(probe: Probe, count: int) -> Iterator[Tensor]:
+def index_chunks(probe: Probe, count: int) -> Iterator[Tensor]:
     """The numbers 0 to `count` - 1, in pieces that run well through the network.
 
     Announces the share of them that is done.
     """
-    size = rows_per_chunk(probe.classifier.input_shape, probe.classifier.device)
-    for start in range(0, count, size):
-        yield torch.arange(start, min(start + size, count))
-        announce(min(start + size, count) / count)
+    for rows in probe.chunks(count):
+        yield torch.arange(rows.start, rows.stop)
+        announce(rows.stop / count)
 
 
 def lazy_logits(probe: Probe, count: int, decode: Callable[[Tensor], Tensor]) -> Logits:
@@ -211,7 +206,7 @@ def lazy_logits(probe: Probe, count: int, decode: Callable[[Tensor], Tensor]) ->
     """
     parts = []
     with torch.inference_mode(False), torch.no_grad():
-        for numbers in chunks(probe, count):
+        for numbers in index_chunks(probe, count):
             images = decode(numbers)
             parts.append(probe.forward(images).to(images.device))
     return torch.cat(parts)

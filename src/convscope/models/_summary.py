@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope._network.shadow import shadow
-from convscope._network.taps import layer_label, require_hooks
+from convscope._network.frozen_copy import frozen_copy
+from convscope._network.hooks import layer_label, require_hooks
 from convscope._random import RandomStates
 from convscope._readable import readable
 from convscope.errors import ConvscopeError, ModelContractError
@@ -192,7 +192,7 @@ def summarize(module: nn.Module, input_shape: tuple[int, int, int]) -> NetworkSu
     """
     require_hooks(module)
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    module = shadow(module)
+    module = frozen_copy(module)
     names = {child: name or type(child).__name__ for name, child in module.named_modules()}
     record = _Record(module)
     states = RandomStates()

@@ -78,7 +78,7 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anatomy:
+class Diagnostics:
     """Outputs and gradients of the network before any attack is run.
 
     Attributes:
@@ -98,23 +98,27 @@ class Anatomy:
     backwards: int
 
 
-def anatomy(classifier: Classifier, images: Tensor, criterion: Criterion, right: Tensor) -> Anatomy:
+def gradient_diagnostics(
+    classifier: Classifier, images: Tensor, criterion: Criterion, right: Tensor
+) -> Diagnostics:
     """Outputs and gradients of the images that are classified correctly."""
     rows = sampled(right, criterion.labels)
     if len(rows) == 0:
         nothing = skipped(
             "anatomy", "no image is classified correctly, so there is nothing to attack"
         )
-        return Anatomy(
+        return Diagnostics(
             checks=(nothing,), differentiable=True, deterministic=True, masked=True,
             forwards=0, backwards=0,
         )  # fmt: skip
-    x, of_rows = images[rows], criterion.of(rows)
+    x, sample_criterion = images[rows], criterion.of(rows)
     with classifier.probe() as probe:
         runs = [probe.logits(x) for _ in range(3)]
         try:
-            entropy = probe.gradient(x, lambda a, z, i: of_rows.cross_entropy(z, i)).gradients
-            margin = probe.gradient(x, lambda a, z, i: of_rows.margin(z, i)).gradients
+            entropy = probe.gradient(
+                x, lambda a, z, i: sample_criterion.cross_entropy(z, i)
+            ).gradients
+            margin = probe.gradient(x, lambda a, z, i: sample_criterion.margin(z, i)).gradients
             differentiable = True
         except ModelContractError as error:
             if error.code != "M10":
@@ -139,7 +143,7 @@ def anatomy(classifier: Classifier, images: Tensor, criterion: Criterion, right:
                 "weak; attack an approximation of the layer that cuts it",
             )
         )
-    return Anatomy(
+    return Diagnostics(
         checks=tuple(checks),
         differentiable=differentiable,
         deterministic=spread <= RANDOM,

@@ -130,7 +130,7 @@ def curve(
             low[rows] = torch.where(broken, low[rows], middle + 1)
             nearest = torch.minimum(distances[rows], moved)
             distances[rows] = torch.where(success, nearest, distances[rows])
-    flags |= _counted(zeros, int(unreadable.sum()), count)
+    flags |= _nonfinite_flags(zeros, int(unreadable.sum()), count)
     last = torch.cat([grid, grid.new_tensor([torch.inf])]).to(images.device)
     smallest = last[high]
     robust = smallest[None, :] > grid.to(images.device)[:, None]
@@ -149,7 +149,7 @@ def curve(
     )
 
 
-def _counted(zeros: int, lost: int, count: int) -> set[Flag]:
+def _nonfinite_flags(zeros: int, lost: int, count: int) -> set[Flag]:
     """Flags: rows without a gradient, over all epsilons, and images without finite logits."""
     flags = set()
     if zeros:

@@ -144,7 +144,7 @@ def evaluate(
         logits = probe.logits(images)
     everyone = torch.arange(len(images), device=images.device)
     right = ~criterion.is_adversarial(logits, everyone) & is_finite(logits)
-    seen = _checks.anatomy(classifier, images, criterion, right)
+    seen = _checks.gradient_diagnostics(classifier, images, criterion, right)
     tally = _Tally(images, right, ~is_finite(logits))
     tally.cost += probe.cost() + Cost(forwards=seen.forwards, backwards=seen.backwards, seconds=0.0)
     suite = plan(effort, generator)
@@ -203,7 +203,7 @@ COMPARED = ("weaker-wins", "not-converged", "noise-beats-gradients", "black-box-
 
 
 def _comparisons(
-    setting: Setting, seen: _checks.Anatomy, tally: _Tally, effort: Effort
+    setting: Setting, seen: _checks.Diagnostics, tally: _Tally, effort: Effort
 ) -> list[Check]:
     """The checks that run further attacks."""
     if seen.masked or not seen.deterministic:

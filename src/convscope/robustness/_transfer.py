@@ -302,11 +302,11 @@ def _share(mask: Tensor) -> float:
     return float(mask.double().mean()) if len(mask) else float("nan")
 
 
-def _nonfinite(count: int, of: int, words: str, before: str = "") -> tuple[Flag, ...]:
+def _nonfinite(count: int, of: int, words: str, prefix: str = "") -> tuple[Flag, ...]:
     """A flag if the network returned NaN or infinity for some images."""
     if not count:
         return ()
-    text = f"{before}NaN or infinite logits for {count} {words.format(of=of)}"
+    text = f"{prefix}NaN or infinite logits for {count} {words.format(of=of)}"
     return (Flag("nonfinite", "warning", count, of, text),)
 
 

@@ -282,7 +282,7 @@ def _optimized(
 
 def _activations(probe: Probe, units: UnitSelection, images: Images, logits: Tensor) -> Tensor:
     outputs = logits if units.stop_at is None else probe.activations(units.stop_at, images)
-    return units.own_activation(outputs, torch.arange(len(images)))
+    return units.own_activation(outputs, torch.arange(len(images), device=images.device))
 
 
 def _max_dataset_activation(

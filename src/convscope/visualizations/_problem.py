@@ -101,7 +101,7 @@ def _outputs(probe: Probe, units: UnitSelection, images: Images) -> Tensor:
     return probe.activations(units.stop_at, images)
 
 
-Decode = Callable[[Tensor], Tensor]
+LatentDecode = Callable[[Tensor], Tensor]
 
 FACTORS = (3.0, 10.0, 20.0)
 """Times the standard deviation of the recipe's start that are tried for dead units. No source:
@@ -127,7 +127,7 @@ def warm_start(
     problem: MaximizationProblem,
     draw: Callable[[float], Tensor],
     region: Region,
-    decode: Decode | None = None,
+    decode: LatentDecode | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Starts from which the units have gradients, and which units are dead for all of them.
 
@@ -179,7 +179,9 @@ def feeding_units(layers: Sequence[LayerInfo], units: UnitSelection) -> UnitSele
     return replace(units, layer=source.name, position=position)
 
 
-def _without_gradient(problem: MaximizationProblem, start: Tensor, decode: Decode | None) -> Tensor:
+def _without_gradient(
+    problem: MaximizationProblem, start: Tensor, decode: LatentDecode | None
+) -> Tensor:
     """Which units have a gradient of zero, ``(unit,)``."""
     result = problem.probe.gradient(
         start,
@@ -196,7 +198,7 @@ def _revived(
     start: Tensor,
     feeding: UnitSelection,
     region: Region,
-    decode: Decode | None,
+    decode: LatentDecode | None,
 ) -> Tensor:
     """Starts that were moved until the units that feed these ones are above zero."""
     return ascend(
@@ -217,7 +219,7 @@ def _best_of_many(
     draw: Callable[[float], Tensor],
     start: Tensor,
     dead: Tensor,
-    decode: Decode | None,
+    decode: LatentDecode | None,
 ) -> tuple[Tensor, Tensor]:
     """For dead units the start of the largest activation among many, and who is dead still."""
     first = best = problem.values(start if decode is None else decode(start))

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from convscope._network.taps import find_layer, layer_label, plain_name
+from convscope._network.hooks import find_layer, layer_label, plain_name
 from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.errors import UsageError

@@ -74,7 +74,7 @@ class _Enough(BaseException):
     """Raised in a hook when the deepest wanted layer has been seen."""
 
 
-class Taps:
+class LayerHooks:
     """Hooks on some layers for the length of a ``with`` block.
 
     Args:
@@ -104,7 +104,7 @@ class Taps:
         self._handles: list[Any] = []
         self._counts: Counter[str] = Counter()
 
-    def __enter__(self) -> Taps:
+    def __enter__(self) -> LayerHooks:
         """Attach; nothing stays attached if that fails half-way."""
         modules = dict(self.module.named_modules())
         if self.calls:

@@ -19,7 +19,7 @@ from convscope._network.copier import Copier
 from convscope.errors import ModelContractError
 
 
-class Shadow:
+class FrozenCopy:
     """A frozen copy of a network in evaluation mode that can be run without leaving a trace.
 
     The same structure and classes under the same names, with parameters that require no gradient.
@@ -27,12 +27,12 @@ class Shadow:
 
     Args:
         module: The network; it is only read.
-        beside: Functions or modules that belong to the network and are copied with it, so that
+        extras: Functions or modules that belong to the network and are copied with it, so that
             parts of it that they hold are the copy's: its preprocessing, for example.
 
     Attributes:
         module: The copy.
-        beside: Copies of what was given beside it, in order.
+        extras: Copies of the extras, in order.
         originals: Names of the original's parameters and buffers, by identity.
         parts: Names of the original's modules, by identity.
 
@@ -41,13 +41,13 @@ class Shadow:
             (meta device); M25 for one that is nested too deeply to be copied.
     """
 
-    def __init__(self, module: nn.Module, beside: Sequence[Any] = ()) -> None:
+    def __init__(self, module: nn.Module, extras: Sequence[Any] = ()) -> None:
         with torch.inference_mode(False), torch.no_grad():
-            copier = Copier(module, [item for item in beside if item is not None])
+            copier = Copier(module, [item for item in extras if item is not None])
             copier.copying = True
             try:
                 self.module = copier.module(module)
-                self.beside = tuple(None if x is None else copier.outside(x) for x in beside)
+                self.extras = tuple(None if x is None else copier.outside(x) for x in extras)
             except RecursionError as error:
                 raise ModelContractError(
                     "the network cannot be copied: its objects are nested too deeply",
@@ -58,16 +58,16 @@ class Shadow:
             finally:
                 copier.copying = False
             _evaluate(self.module)
-            for item in self.beside:
+            for item in self.extras:
                 if isinstance(item, nn.Module):
                     _evaluate(item)
         self.originals = copier.originals
         self.parts = copier.parts
 
 
-def shadow(module: nn.Module) -> nn.Module:
-    """A `Shadow` of a network alone."""
-    return Shadow(module).module
+def frozen_copy(module: nn.Module) -> nn.Module:
+    """A `FrozenCopy` of a network alone."""
+    return FrozenCopy(module).module
 
 
 def _evaluate(root: nn.Module) -> None:

@@ -22,14 +22,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from convscope._network.chunks import rows_per_chunk
-from convscope._network.runner import Execution, Runner, Wrapped, undisturbed
+from convscope._network.runner import ClassifierLike, Execution, Runner, without_autocast
 from convscope._random import RandomStates
 from convscope.errors import ConvscopeError, ModelContractError
 
 Result = TypeVar("Result")
 
 
-class Look(NamedTuple):
+class Trial(NamedTuple):
     """What a few runs of a network show.
 
     Attributes:
@@ -45,7 +45,7 @@ class Look(NamedTuple):
     rows: int | None
 
 
-def look(classifier: Wrapped) -> Look:
+def run_trial(classifier: ClassifierLike) -> Trial:
     """Run the network on random images of several sizes of batches, and compare.
 
     Raises:
@@ -53,21 +53,21 @@ def look(classifier: Wrapped) -> Look:
             of an image depend on the other images of its batch; M25 if the copy runs a part of
             the original.
     """
-    return apart(lambda: _look(classifier))
+    return in_worker_thread(lambda: _run_trial(classifier))
 
 
-def _look(classifier: Wrapped) -> Look:
+def _run_trial(classifier: ClassifierLike) -> Trial:
     runner = Runner(classifier, Execution(reason="a first look"))
     usual = rows_per_chunk(classifier.input_shape, classifier.device)
-    images = varied(max(usual, 6), classifier.input_shape)
-    seen = _Drawing()  # type: ignore[no-untyped-call]
+    images = random_images(max(usual, 6), classifier.input_shape)
+    seen = _RandomOps()  # type: ignore[no-untyped-call]
 
     def scores(rows: Any) -> Tensor:
         batch = images[rows]
-        watched = seen, _Watch(runner.originals), _unreached(runner.parts)
+        watched = seen, _Watch(runner.originals), _forbid_originals(runner.parts)
         with contextlib.ExitStack() as stack:
             for calm in (torch.inference_mode(False), torch.no_grad(),
-                         undisturbed(classifier.device), *watched):  # fmt: skip
+                         without_autocast(classifier.device), *watched):  # fmt: skip
                 stack.enter_context(calm)
             returned = runner(runner.prepare(batch))
             return runner.raw_scores(returned, len(batch)).clone()
@@ -99,7 +99,7 @@ def _look(classifier: Wrapped) -> Look:
     finally:
         if draws and states.moved():
             states.rewind()
-    return Look(
+    return Trial(
         scores=whole, draws=draws, randomized=randomized, rows=None if rows == usual else rows
     )
 
@@ -121,7 +121,7 @@ def _require_independence(scores: Any, whole: Tensor, row: int) -> None:
         )
 
 
-def varied(count: int, shape: tuple[int, int, int]) -> Tensor:
+def random_images(count: int, shape: tuple[int, int, int]) -> Tensor:
     """Random images of different brightness and contrast."""
     generator = torch.Generator(device="cpu").manual_seed(0)
     images = torch.rand(count, *shape, generator=generator, dtype=torch.float32, device="cpu")
@@ -141,7 +141,7 @@ def differ(first: Tensor, second: Tensor) -> bool:
     return bool((a - b)[known].abs().amax() > share * a[known].abs().amax().clamp_min(1e-30))
 
 
-class _Drawing(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _RandomOps(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notices operations of this thread that may draw random numbers."""
 
     seen = False
@@ -154,7 +154,7 @@ class _Drawing(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def failed(classifier: Wrapped, images: Tensor, error: Exception) -> ModelContractError:
+def failed(classifier: ClassifierLike, images: Tensor, error: Exception) -> ModelContractError:
     """The network's own failure, in a sentence."""
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
     inputs = "positional argument" in first
@@ -183,7 +183,7 @@ def _first_layer(module: nn.Module) -> str:
 # ---------------------------------------------------------------------- watching
 
 
-def apart(function: Callable[[], Result]) -> Result:
+def in_worker_thread(function: Callable[[], Result]) -> Result:
     """What `function` returns or raises, run in a thread of its own if this is the main one.
 
     Modes of torch that watch every operation live on a stack of the thread. A KeyboardInterrupt
@@ -193,7 +193,7 @@ def apart(function: Callable[[], Result]) -> Result:
     finishes by itself.
 
     Example:
-        >>> apart(lambda: 6 * 7)
+        >>> in_worker_thread(lambda: 6 * 7)
         42
     """
     if threading.current_thread() is not threading.main_thread():
@@ -253,7 +253,7 @@ def _reached(name: str) -> ModelContractError:
 
 
 @contextlib.contextmanager
-def _unreached(parts: dict[int, str]) -> Iterator[None]:
+def _forbid_originals(parts: dict[int, str]) -> Iterator[None]:
     """Within this context and thread, refuse calls of the original's modules.
 
     A part without tensors, such as dropout, is in the mode of the original where it is reached by
@@ -265,13 +265,13 @@ def _unreached(parts: dict[int, str]) -> Iterator[None]:
     codes = {nn.Module._call_impl.__code__}
     before = sys.getprofile()
 
-    def look(frame: types.FrameType, event: str, argument: object) -> None:
+    def observe(frame: types.FrameType, event: str, argument: object) -> None:
         if event == "call" and frame.f_code in codes:
             name = parts.get(id(frame.f_locals.get("self")))
             if name is not None:
                 raise _reached(name)
 
-    sys.setprofile(look)
+    sys.setprofile(observe)
     try:
         yield
     finally:
