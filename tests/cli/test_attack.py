@@ -1,7 +1,9 @@
 """``convscope attack`` as typed."""
 
+import base64
 import inspect
 import json
+import re
 
 import numpy as np
 import pytest
@@ -233,6 +235,23 @@ def test_people_are_told_shares_of_what_and_counts_of_how_many(model, capsys):
     assert "0 'zero'" in told["target"]
     assert "of 5 images" in told["no task"]
     assert "_" not in out.replace("convscope", "").split("next:")[0], "names of fields"
+
+
+def test_a_page_does_not_say_where_an_image_lay(model, tmp_path, capsys):
+    folder = tmp_path / "ada lovelace" / "secret"
+    folder.mkdir(parents=True)
+    Image.fromarray(np.full((28, 28), 90, np.uint8)).save(folder / "photo.png")
+    page, photo = tmp_path / "page.html", str(folder / "photo.png")
+    assert main(["attack", "fgsm", model, photo, "--out", str(page)]) == 0
+    text = page.read_text()
+    tables = re.findall(r'href="data:text/csv;charset=utf-8;base64,([A-Za-z0-9+/=]+)"', text)
+    inside = [base64.b64decode(table).decode() for table in tables]
+    assert len(inside) == 1
+    assert (
+        main(["inspect", model, photo, "--show", "occlusion", "--out", str(page), "--force"]) == 0
+    )
+    for one in (text, *inside, page.read_text()):
+        assert "photo.png" in one and "secret" not in one and str(tmp_path) not in one
 
 
 def test_a_prediction_is_no_true_class(model, tmp_path, capsys):

@@ -33,6 +33,36 @@ def test_audit_writes_one_page_and_a_folder(model, tmp_path, capsys):
     assert out.is_file() and read_report(tmp_path / "r")["title"]
 
 
+def test_the_heading_names_a_run_by_its_folder_and_a_file_by_what_is_in_it(model, tmp_path):
+    words = ["--data", "digits", "--only", "limits"]
+    shipped = "mnist-conv1 on digits"
+    places = {model: "m on digits", model / "model.safetensors": shipped, "mnist-conv1": shipped}
+    for place, title in places.items():
+        out = tmp_path / f"{len(list(tmp_path.iterdir()))}.html"
+        assert main(["audit", str(place), *words, "--out", str(out)]) == 0
+        assert read_report(out.with_suffix(""))["title"] == title
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "words"),
+    [
+        ("audit", "--force", "Replace an earlier report."),
+        ("attack fgsm", "--force", "Write over what --out names."),
+        ("data download", "--data-dir", "Folder to put the data files into."),
+        ("data import", "--data-dir", "Folder to put the data files into."),
+        ("data list", "--data-dir", "Folder that holds the data files."),
+        ("data verify", "--skip-bad", "Leave unreadable images of a folder out"),
+        ("scratch check", "--seed", "Decides weights and inputs."),
+        ("scratch train", "--seed", "Decides the first weights and the order of the images."),
+        ("adder", "--json", "Print the sum, the hidden units and the outputs as JSON."),
+    ],
+)
+def test_help_says_what_a_common_option_means_in_this_command(command, option, words, capsys):
+    assert main([*command.split(), "--help"]) == 0
+    plain = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert words in plain[plain.index(option) :]
+
+
 def test_a_gate_that_is_missed_exits_1_after_writing(model, tmp_path, capsys):
     out = tmp_path / "r.html"
     words = ["audit", str(model), "--data", "digits", "--out", str(out), *SMALL]

@@ -134,6 +134,8 @@ def _collected():
     """What is there before is not searched for garbage again at every measurement."""
     gc.collect()
     gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from .results import COST, measured
         ([math.nan], "no finite value"),
         ([math.inf, -math.inf], "no finite value"),
         ([0.5], None),
-        ([0.5, math.nan, 0.4], "2 values that cannot be drawn"),
+        ([0.5, math.nan, 0.4], "2 values (NaN or infinite) left out"),
         ([0.0, 0.0], None),
         ([0.0, 0.5], None),
     ],

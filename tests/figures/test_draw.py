@@ -199,7 +199,7 @@ def test_tensors_pass_through_one_door(path):
     assert path.name == "_mosaic.py" or ".numpy()" not in path.read_text()
 
 
-def test_single_charts_fit_a_telephone_without_shrinking():
+def test_single_charts_fit_a_phone_without_shrinking():
     """342 pixels are left for them there; letters of 9 units must not become smaller."""
     by_name = {type(result).__name__: result for result in RESULTS}
     found = by_name["Evaluation"]

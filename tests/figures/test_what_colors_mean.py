@@ -109,17 +109,24 @@ def attacked(channels, size):
     return replace(result, adversarials=changed)
 
 
-@pytest.mark.parametrize("size", [0.002, 8 / 255, 0.4])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_difference_uses_all_colors_and_says_how_much_it_is_enlarged(channels, size):
+@pytest.mark.parametrize(
+    ("channels", "size", "words"),
+    [
+        (1, 1 / 2550, "2,550 ×"), (1, 0.002, "500 ×"), (1, 1 / 12.7, "12.7 ×"), (1, 0.4, "2.5 ×"),
+        (3, 1 / 2550, "1,275 ×"), (3, 0.002, "250 ×"), (3, 8 / 255, "15.9 ×"), (3, 0.4, "1.25 ×"),
+    ],
+)  # fmt: skip
+def test_a_difference_uses_all_colors_and_says_how_much_it_is_magnified(channels, size, words):
     found = attacked(channels, size)
     tile = figures.difference_tile(found, 0).astype(int)
     if channels == 1:
         assert tile[1, 1, 3] == 255 and tile[2, 2, 3] in range(120, 136) and tile[0, 0, 3] == 0
     else:
         assert (tile[1, 1] == 255).all() and (tile[2, 2] == 64).all() and (tile[0, 0] == 128).all()
-    assert figures.difference_factor(found, 0) == pytest.approx(1 / size, rel=1e-3)
-    assert figures.difference_words(found, 0) == f"{1 / size:,.3g} ×"
+    # Gray: a change of 1 would have the strongest color. Color: so many levels above mid-gray.
+    reach = 1.0 if channels == 1 else (tile[1, 1].max() / 255 - 0.5)
+    assert figures.difference_factor(found, 0) == pytest.approx(reach / size, rel=1e-3)
+    assert figures.difference_words(found, 0) == words
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -38,6 +38,7 @@ def full_report(text="plain"):
     report.tile(text, text, detail=text, tone="good")
     report.alert(text, level="warning", section="first")
     section = report.section("first", text, text)
+    section.finding = text
     section.text(text)
     section.note(text, "warning")
     section.facts({text: text})
@@ -50,7 +51,8 @@ def full_report(text="plain"):
     section.picture(text, png(), alt=text, caption=text, scale=2, kind=text)
     item = {"file": section.image(text, png(7)), "alt": text, "title": text, "detail": text}
     section.gallery([item | {"tone": text}], caption=text)
-    section.grid([text, "b"], [{"title": text, "cells": [item, None]}], caption=text)
+    bars = {"bars": [{"label": text, "shares": [0.2, 0.9]}], "alt": text, "tone": text}
+    section.grid([text, "b", "c"], [{"title": text, "cells": [item, None, bars]}], caption=text)
     with section.details(text):
         section.text(text)
     failed = report.section("second", text)

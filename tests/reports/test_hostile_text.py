@@ -1,9 +1,13 @@
 """R01 and R02: text from outside is text, at every point where it can enter a page."""
 
+import base64
+import io
 import json
+import re
 from html.parser import HTMLParser
 
 import pytest
+from PIL import Image, PngImagePlugin
 
 from convscope.reports import render
 
@@ -24,8 +28,8 @@ PAYLOADS = [
     "\u202e\x00\x1b[31m\ud800<body onload=alert(1)>",
 ]
 POINTS = (
-    "title", "subtitle", "created", "generator", "tile", "alert", "section", "lead", "table",
-    "caption", "alt", "code", "figure", "block",
+    "title", "subtitle", "created", "generator", "tile", "alert", "section", "finding", "lead",
+    "table", "caption", "alt", "bars", "code", "figure", "block",
 )  # fmt: skip
 
 
@@ -64,7 +68,8 @@ def assert_inert(text, payload):
         assert not key.startswith("on"), (tag, key, value)
         assert key != "style"
         if key in ("href", "src", "xlink:href", "action", "data"):
-            inside = value.startswith("#") or value.startswith("data:image/")
+            inside = value.startswith(("#", "data:image/"))
+            inside |= (tag, key) == ("a", "href") and value.startswith("data:text/csv;")
             assert inside, (tag, key, value)
         if key not in ("content", "alt", "title", "aria-label"):
             assert "evil.example" not in value and "javascript:" not in value, (tag, key, value)
@@ -84,8 +89,11 @@ def put(tree, point, payload):
         tree["alerts"] = [dict.fromkeys(("text", "level", "section"), payload)]
     elif point == "section":
         section.update(id=payload, title=payload, status=payload)
-    elif point == "lead":
-        section["lead"] = payload
+    elif point in ("finding", "lead"):
+        section[point] = payload
+    elif point == "bars":
+        cell = blocks["grid"]["rows"][0]["cells"][2]
+        cell.update(alt=payload, tone=payload, bars=[{"label": payload, "shares": [0.5, None]}])
     elif point == "table":
         blocks["table"].update(
             columns=[{"title": payload, "kind": payload}],
@@ -115,6 +123,7 @@ def test_text_at_any_point_is_inert(tmp_path, point, payload):
     put(tree, point, payload)
     (folder / "report.json").write_text(json.dumps(tree))
     assert_inert(render(folder).path.read_text(), payload)
+    assert_inert(render(folder, alone=True).path.read_text(), payload)
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
@@ -122,6 +131,7 @@ def test_the_writer_takes_any_text_and_shows_it(tmp_path, payload):
     folder = full_report(payload).write(tmp_path / "r")
     text = render(folder).path.read_text()
     assert_inert(text, payload)
+    assert_inert(render(folder, alone=True).path.read_text(), payload)
     assert (payload[-12:] if "\0" in payload else payload) in "".join(parsed(text).text)
 
 
@@ -181,13 +191,29 @@ def test_where_it_was_made_stays_private(tmp_path):
     assert "net.py" in text
 
 
+def embedded_tables(text):
+    """The CSV files inside a page."""
+    found = re.findall(r'href="data:text/csv;charset=utf-8;base64,([A-Za-z0-9+/=]+)"', text)
+    return [base64.b64decode(data).decode() for data in found]
+
+
+@pytest.mark.parametrize("written_by_others", [False, True])
+def test_tables_inside_a_page_keep_private_where_it_was_made(tmp_path, written_by_others):
+    secret = "/home/ada-lovelace/secret/net.py and C:\\Users\\ada-lovelace\\net.py"
+    report = full_report(secret)
+    folder = report.write(tmp_path / "r")
+    assert not any("ada" in path.read_text() for path in (folder / "tables").iterdir())
+    if written_by_others:
+        for path in (folder / "tables").iterdir():
+            path.write_text(f"name\n{secret}\n")
+    made = render(folder if written_by_others else report, tmp_path / "page.html", alone=True)
+    text = made.path.read_text()
+    tables = embedded_tables(text)
+    assert len(tables) == 2 and "ada-lovelace" not in "".join([text, *tables])
+    assert all("net.py" in table for table in tables)
+
+
 def test_pictures_lose_their_metadata(tmp_path):
-    import base64
-    import io
-    import re
-
-    from PIL import Image, PngImagePlugin
-
     folder = full_report().write(tmp_path / "r")
     note = PngImagePlugin.PngInfo()
     note.add_text("Author", "ada-lovelace")

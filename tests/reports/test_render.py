@@ -312,8 +312,34 @@ def test_bars_show_shares_before_and_after(tmp_path):
     text = render(report, tmp_path / "a.html").path.read_text()
     drawing = re.search(r'<svg class="bars".*?</svg>', text, re.DOTALL)[0]
     widths = [float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', drawing)]
-    assert widths == [79.7, 9.3, 88.5, 0.5] and "<b>" not in drawing
+    assert widths == [134.6, 15.4, 149.5, 0.5] and "<b>" not in drawing
     assert "<title>cat 90 %, then 10 %</title>" in drawing
+
+
+def test_a_share_that_is_no_number_is_a_bar_without_length(tmp_path):
+    report = Report(title="t")
+    cell = {"bars": [{"label": "cat", "shares": [0.5, float("nan")]}], "alt": "cat"}
+    report.section("s", "S").grid(["classes"], [{"title": "x", "cells": [cell]}])
+    made = render(report, tmp_path / "a.html")
+    widths = re.findall(r'<rect [^>]*width="([\d.]+)"', made.path.read_text())
+    assert made.refused == () and widths == ["75.0", "0.5"]
+
+
+def test_the_label_of_a_bar_stands_above_it_and_is_there_in_full(tmp_path):
+    report, name = Report(title="t"), "soft-coated wheaten terrier & friends"
+    bars = [{"label": label, "shares": [0.5, 0.5]} for label in (name, "cat")]
+    report.section("s", "S").grid(
+        ["classes"], [{"title": "x", "cells": [{"bars": bars, "alt": ""}]}]
+    )
+    text = render(report, tmp_path / "a.html").path.read_text()
+    drawing = re.search(r'<svg class="bars".*?</svg>', text, re.DOTALL)[0]
+    assert (
+        "<title>soft-coated wheaten terrier &amp; friends</title>soft-coated wheaten t…" in drawing
+    )
+    assert ">cat</text>" in drawing
+    texts = [float(y) for y in re.findall(r'<text x="0" y="([\d.]+)"', drawing)]
+    tops = [float(y) for y in re.findall(r'<rect x="0" y="([\d.]+)"', drawing)]
+    assert len(tops) == 4 and texts[0] < tops[0] < tops[1] < texts[1] - 9 < tops[2] < tops[3]
 
 
 def test_the_head_of_a_column_of_numbers_stands_above_them(tmp_path):

@@ -10,6 +10,7 @@ from convscope._metrics import gates_of
 from convscope.classifier import Classifier
 from convscope.data import Dataset, Split
 from convscope.errors import DataError, ModelContractError, UsageError
+from convscope.figures import percent
 from convscope.progress import watch
 from convscope.reports import read_report, render
 from convscope.studies import AUDIT_SECTIONS, SectionSpec, audit
@@ -82,6 +83,140 @@ def test_every_section_succeeds(made):
     tree = read_report(result.folder)
     assert [section["id"] for section in tree["sections"]] == list(AUDIT_SECTIONS)
     assert all(section["blocks"] for section in tree["sections"])
+
+
+def blocks_of(tree, name):
+    """The blocks of a section, those inside of details too."""
+    (section,) = [section for section in tree["sections"] if section["id"] == name]
+    flat = list(section["blocks"])
+    for block in flat:
+        flat.extend(block.get("blocks", ()))
+    return section["finding"], flat
+
+
+def column(blocks, name, title):
+    """The values of a column of the table that is also the CSV file of this name."""
+    (table,) = [b for b in blocks if b.get("csv", "").endswith(f"-{name}.csv")]
+    place = [head["title"] for head in table["columns"]].index(title)
+    return [
+        cell["value"] if isinstance(cell, dict) else cell
+        for cell in (row[place] for row in table["rows"])
+    ]
+
+
+def test_sections_that_measure_say_what_was_found(made):
+    result, _ = made
+    found = {s["id"] for s in read_report(result.folder)["sections"] if s["finding"]}
+    assert found == set(AUDIT_SECTIONS) - {"training", "limits", "reproduce"}
+
+
+def test_findings_say_the_numbers_of_the_tables_below(made):
+    result, _ = made
+    tree = read_report(result.folder)
+
+    said, blocks = blocks_of(tree, "performance")
+    (matrix,) = [block["values"] for block in blocks if block["type"] == "matrix"]
+    right = sum(row[i] for i, row in enumerate(matrix))
+    verb = "is" if right == 1 else "are"
+    assert said.startswith(f"{right} of {sum(map(sum, matrix))} images {verb} classified correctly")
+    assert percent(result.numbers["accuracy"], 2) in said
+
+    said, blocks = blocks_of(tree, "architecture")
+    parameters = column(blocks, "layers", "parameters")
+    assert f"{sum(parameters):,} parameters" in said
+    most = parameters.index(max(parameters))
+    assert (
+        f"{percent(max(parameters) / sum(parameters))} of the parameters are in `4 (Linear)`."
+        in said
+    )
+    assert column(blocks, "layers", "layer")[most] == "4"
+
+    said, blocks = blocks_of(tree, "filters")
+    assert said.startswith("The only convolution, `0 (Conv2d)`, has 6 filters of 1 x 3 x 3 weights")
+    low, high = re.search(r"weights, from (\S+) to (\S+)\.$", said).groups()
+    assert f"weights range from {low} to {high}." in blocks[0]["caption"]
+
+    said, blocks = blocks_of(tree, "feature-maps")
+    dead, every = (sum(column(blocks, "maps", title)) for title in ("dead", "maps"))
+    assert said.startswith(f"{dead} of {every} maps ") and "on 24 test images" in said
+
+    said, blocks = blocks_of(tree, "class-images")
+    pairs = list(
+        zip(
+            column(blocks, "classes", "class"),
+            column(blocks, "classes", "predicted as"),
+            strict=True,
+        )
+    )
+    assert said.startswith(f"{sum(a == b for a, b in pairs)} of {len(pairs)} optimized images ")
+
+    said, blocks = blocks_of(tree, "neurons")
+    titles = ("activation reached", "largest on real images")
+    reached, real = (column(blocks, "effects", title) for title in titles)
+    above = sum(a > b for a, b in zip(reached, real, strict=True))
+    assert said.startswith(f"{above} of {len(reached)} neurons ") and "40 reference images" in said
+
+
+def test_findings_on_attacks_say_the_numbers_of_the_tables_below(made):
+    result, _ = made
+    tree = read_report(result.folder)
+
+    said, blocks = blocks_of(tree, "fooling")
+    titles = ("attack", "budget", "fooled", "median L2")
+    rows = list(zip(*(column(blocks, "attacks", title) for title in titles), strict=True))
+    best = max((row for row in rows if row[1] != "none"), key=lambda row: row[2])
+    assert said.startswith(f"`{best[0]}` fools {percent(best[2])} of the images")
+    size, method = min((row[3], row[0]) for row in rows if row[1] == "none" and row[2] >= 0.95)
+    assert f"`{method}` needs the smallest changes: median L2 {size:.3g}." in said
+
+    said, blocks = blocks_of(tree, "noises")
+    (rates,) = [
+        [float(item["detail"].removesuffix("\u00a0%")) for item in block["items"]]
+        for block in blocks
+        if block["type"] == "gallery" and "one noise" in block["caption"]
+    ]
+    assert f"{percent(result.numbers['uap'], 0)} of unseen images of other classes" in said
+    assert sum(rates) / len(rates) == pytest.approx(100 * result.numbers["uap"], abs=0.6)
+    assert f"{min(rates):.0f}\u00a0% for the hardest class, {max(rates):.0f}\u00a0%" in said
+
+    said, blocks = blocks_of(tree, "robustness")
+    budgets, shares = (column(blocks, "curve", t) for t in ("budget", "classified correctly"))
+    share = shares[budgets.index("L∞ ≤ 0.1")]
+    assert (
+        share == result.numbers["robust"] and percent(shares[0]) in said and percent(share) in said
+    )
+
+    said, blocks = blocks_of(tree, "trust")
+    *scores, random = column(blocks, "trust", "insertion - deletion")
+    better = sum(score > random for score in scores)
+    assert said.startswith(f"{better} of {len(scores)} methods ")
+
+    said, _ = blocks_of(tree, "looking")
+    mean, low, high = map(int, re.search(r"share (\d+) % .*\((\d+) to (\d+) %", said).groups())
+    assert 0 <= low <= mean <= high <= 100
+
+
+def test_test_images_of_one_class_are_audited_without_false_numbers(tmp_path):
+    data = dataset()
+    ones = data.test.subset((data.test.labels == 1).nonzero()[:, 0])
+    data = replace(data, test=ones)
+    result = audit(
+        classifier(data), data, out_folder=tmp_path / "r", attacked_images=2,
+        sections=["performance", "feature-maps", "noises"],
+    )  # fmt: skip
+    assert result.failed == ()
+    tree = read_report(result.folder)
+    _, blocks = blocks_of(tree, "noises")
+    details = {item["title"]: item["detail"] for item in blocks[0]["items"]}
+    assert details["$5_{x}$"] == "–" and details["bar"].endswith("%")
+
+
+def test_the_heading_names_the_network_and_the_data(tmp_path):
+    data = dataset()
+    for title, expected in (("", "a net on bars"), ("Mine", "Mine")):
+        folder = tmp_path / expected
+        audit(classifier(data), data, out_folder=folder, sections=["limits"], title=title)
+        assert read_report(folder)["title"] == expected
 
 
 def test_the_page_is_complete_and_small(made):

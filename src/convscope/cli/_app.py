@@ -173,7 +173,7 @@ def _take_global_options(words: list[str]) -> tuple[list[str], int | None]:
 
 
 def _prepare(threads: int | None) -> None:
-    """Make ready what belongs to the whole process: streams, and threads of torch.
+    """Set up streams and threads for the process.
 
     Names from files may hold anything; writing them must not fail. Idle OpenMP threads wait asleep,
     not spinning: on a machine whose cores are taken, a training of 21 s with one thread took 260 s

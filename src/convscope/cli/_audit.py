@@ -84,7 +84,7 @@ def audit_model(
     certify: Fraction | None = None,
     only: SectionNames | None = None,
     split: SplitName | None = None,
-    force: Force = False,
+    force: Annotated[Force, cyclopts.Parameter(help="Replace an earlier report.")] = False,
     accept_modified_data: Flag = False,
     common: CommonOptions = USUAL,
     network: OwnNetwork = NOTHING,
@@ -147,7 +147,6 @@ def audit_model(
             resize=classifier.resize,
             check_classes=partial(match_classes, network=classifier.class_names, where=data),
         )
-    called = Path(model).resolve().name if Path(model).exists() else model
     with watching("auditing"):
         result = audit(
             classifier,
@@ -164,7 +163,7 @@ def audit_model(
             split=split,
             seed=common.seed,
             command=shlex.join(["convscope", *sys.argv[1:]]),
-            title=f"{called} on {dataset.name}",
+            title=_title(model, dataset.name),
             force=force,
         )
     refused = write_pages(folder, out, pdf=pdf)
@@ -179,6 +178,17 @@ def audit_model(
     for reason in dataset.refused:
         warn(reason)
     _judge(result, gates, (*refused, *(f"left out: {reason}" for reason in dataset.refused)))
+
+
+def _title(model: str, data: str) -> str:
+    """The heading of a report: a run by its folder, a name as it was typed.
+
+    A weight file is called ``model.safetensors`` like any other; the audit knows what is in it.
+    """
+    path = Path(model)
+    if path.is_file():
+        return ""
+    return f"{path.resolve().name if path.is_dir() else model} on {data}"
 
 
 def html_path(out: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
@@ -23,6 +23,8 @@ from convscope.errors import PartlyRefused, UsageError
 
 if TYPE_CHECKING:
     from convscope.data import Dataset, Status
+
+IntoDir = Annotated[DataDir, cyclopts.Parameter(help="Folder to put the data files into.")]
 
 
 def list_data(*, data_dir: DataDir | None = None, as_json: Json = False) -> None:
@@ -53,7 +55,7 @@ def list_data(*, data_dir: DataDir | None = None, as_json: Json = False) -> None
 
 def download_data(
     *names: str,
-    data_dir: DataDir | None = None,
+    data_dir: IntoDir | None = None,
     to: Path | None = None,
     offline: Offline = False,
 ) -> None:
@@ -61,7 +63,7 @@ def download_data(
 
     Args:
         names: Data sets of `convscope data list`.
-        data_dir: Folder to put them into.
+        data_dir: Folder to put the data files into.
         to: Also pack the one data set into this tar file, for a machine without network.
         offline: Never download.
     """
@@ -92,7 +94,12 @@ def download_data(
 def verify_data(
     *names: str,
     data_dir: DataDir | None = None,
-    skip_bad: SkipBad = False,
+    skip_bad: Annotated[
+        SkipBad,
+        cyclopts.Parameter(
+            help="Leave unreadable images of a folder out; exit with 8 if there were any."
+        ),
+    ] = False,
     accept_modified_data: Flag = False,
     as_json: Json = False,
 ) -> None:
@@ -179,13 +186,13 @@ def export_data(name: str, to: Path, *, data_dir: DataDir | None = None) -> None
 
 
 def import_data(
-    *sources: Path, data_dir: DataDir | None = None, accept_modified_data: Flag = False
+    *sources: Path, data_dir: IntoDir | None = None, accept_modified_data: Flag = False
 ) -> None:
     """Bring data files into the data folder, after opening and checking them.
 
     Args:
         sources: A tar file of `data export`, an official archive, or a folder with the files.
-        data_dir: Folder to put them into.
+        data_dir: Folder to put the data files into.
         accept_modified_data: Take files whose checksum is not the registered one.
     """
     from convscope.data import import_data as bring

@@ -68,7 +68,13 @@ def look_at_images(
     """
     import torch
 
-    from convscope.pages import inspect_images, occlusion_rows, prediction_rows, write_images
+    from convscope.pages import (
+        inspect_images,
+        occlusion_rows,
+        prediction_rows,
+        shown_name,
+        write_images,
+    )
 
     methods = list(settings)
     for name in methods:
@@ -114,7 +120,7 @@ def look_at_images(
                 title = f"{name}: what hiding each window leaves of the class, lowest first"
                 table(list(lines[0]), cells, title, most=SCREENFUL, written=kept)
     if output.out is not None:
-        title = chosen.names[0] if len(chosen) == 1 else counted(len(chosen))
+        title = shown_name(chosen.names[0]) if len(chosen) == 1 else counted(len(chosen))
         write_images(
             work, output.out, title=f"Explanations of {title}", force=output.force,
             formats=output.kinds,

@@ -54,7 +54,7 @@ def opened_network(
 
 
 def opened_images(classifier: Classifier, specs: Sequence[str], common: Common) -> Selection:
-    """The images that were named, as the network takes them; what is odd about them is said.
+    """The images that were named, as the network takes them; warnings are printed.
 
     Args:
         classifier: The network.

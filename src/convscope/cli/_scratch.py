@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
@@ -53,7 +53,7 @@ SCRATCH_NETWORKS = tuple(name for name in MODELS if name.startswith("mnist-"))
 
 def check(
     *,
-    seed: Seed = 0,
+    seed: Annotated[Seed, cyclopts.Parameter(help="Decides weights and inputs.")] = 0,
     figure: Path | None = None,
     as_json: Json = False,
 ) -> None:
@@ -109,7 +109,9 @@ def train(
     batch_size: int | None = None,
     optimizer: Literal["adam", "sgd"] = "adam",
     learning_rate: float | None = None,
-    seed: Seed = 0,
+    seed: Annotated[
+        Seed, cyclopts.Parameter(help="Decides the first weights and the order of the images.")
+    ] = 0,
     out: Path | None = None,
     as_json: Json = False,
 ) -> None:
@@ -125,7 +127,7 @@ def train(
         batch_size: Images per step; default: 32, or 64 from 10,000 training images on.
         optimizer: adam, or sgd with momentum 0.9.
         learning_rate: The highest of one cycle; default: 0.005 for adam, 0.05 for sgd.
-        seed: Decides first weights and order.
+        seed: Decides the first weights and the order of the images.
         out: Folder for weights, which every other command can load, and training curves.
         as_json: Print the result as JSON.
     """
@@ -304,7 +306,9 @@ def add_numbers(
     /,
     *,
     figure: Path | None = None,
-    as_json: Json = False,
+    as_json: Annotated[
+        Json, cyclopts.Parameter(help="Print the sum, the hidden units and the outputs as JSON.")
+    ] = False,
 ) -> None:
     """Add two binary numbers with a recurrent network, and show its hidden units bit by bit.
 

@@ -90,13 +90,13 @@ def _legend(result: AttackResult) -> str:
     colors = "orange is brighter, blue is darker" if gray else "gray is no change"
     left = f"\n{len(result) - MOST} more images are not shown" if len(result) > MOST else ""
     return (
-        f"before; what was added, so many times as strong ({colors}); after (orange frame: fooled);"
+        f"before; what was added, magnified as written ({colors}); after (orange frame: fooled);"
         f"\nlikeliest classes, upper bars before, lower bars after{left}"
     )
 
 
 def difference_tile(result: AttackResult, row: int) -> Pixels:
-    """What was added, `difference_factor` times as strong: from the weakest to the strongest color.
+    """What was added, magnified by `difference_factor`: the largest change has the strongest color.
 
     Of gray images: orange is brighter, blue is darker. Of color images: gray is no change.
     """
@@ -105,16 +105,21 @@ def difference_tile(result: AttackResult, row: int) -> Pixels:
 
 
 def difference_factor(result: AttackResult, row: int) -> float:
-    """How much a difference is enlarged, so that its largest value gets the strongest color."""
-    largest = float(result.perturbations[row].nan_to_num(0.0, 0.0, 0.0).abs().max())
-    return 1 / largest if largest > 0 else 1.0
+    """How much a difference is magnified, so that its largest value gets the strongest color.
+
+    That is a change of 1 for gray images, and of 0.5 for color images, whose zero is mid-gray.
+    """
+    change = result.perturbations[row]
+    largest = float(change.nan_to_num(0.0, 0.0, 0.0).abs().max())
+    return (1.0 if len(change) == 1 else 0.5) / largest if largest > 0 else 1.0
 
 
 def difference_words(result: AttackResult, row: int) -> str:
     """The factor of a difference, to be written under it, or that there is none."""
     if not bool((result.perturbations[row] != 0).any()):
         return "no change"
-    return f"{difference_factor(result, row):,.3g} ×"
+    factor = difference_factor(result, row)
+    return f"{factor:,.0f} ×" if factor >= 100 else f"{factor:.3g} ×"
 
 
 def verdict(result: AttackResult, row: int, limit: int = 14) -> tuple[str, str, bool]:

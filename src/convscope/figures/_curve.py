@@ -224,8 +224,8 @@ def remark(drawn: Axes, counts: Sequence[int], total: int) -> None:
     elif sum(counts):
         drawn.text(
             0.99, 0.02,
-            f"{sum(counts):,} {'value' if sum(counts) == 1 else 'values'} that cannot be drawn\n"
-            "(NaN, infinite) left out",
+            f"{sum(counts):,} {'value' if sum(counts) == 1 else 'values'} (NaN or infinite) "
+            "left out",
             transform=drawn.transAxes, ha="right", va="bottom", fontsize=SMALL, color=SERIES[1],
         )  # fmt: skip
 

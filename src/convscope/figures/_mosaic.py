@@ -115,7 +115,8 @@ def overlay(
         values: Raw map ``(height, width)``.
         image: ``(1 or 3, height, width)`` in [0, 1].
         signed: As for `heat`.
-        limit: As for `heat`. Zero leaves the image as it is; half of the limit covers half as much.
+        limit: As for `heat`: a pixel with this value is covered most, one with half of it half as
+            much, and where the map is zero the image is left as it is.
 
     Returns:
         ``(height, width, 3)``.

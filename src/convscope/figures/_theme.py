@@ -160,7 +160,7 @@ SMALL = 9
 """The smallest letters, in units of the SVG: pixels on a screen that shows it at its own size."""
 
 NARROW = 4.7
-"""Inches of a chart that a page shows in half a card, or on a telephone without shrinking it."""
+"""Inches of a chart that a page shows in half a card, or on a phone without shrinking it."""
 
 SETTINGS: dict[str, Any] = {
     "axes.edgecolor": MUTED,

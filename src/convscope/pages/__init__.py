@@ -25,7 +25,15 @@ from convscope.pages._trust_page import (
     write_trust,
 )
 from convscope.pages._unit_page import effect_rows, picture_rows, unit_rows, write_units
-from convscope.pages._write import keep_image, name_of, screen_scale, write_csv, write_page
+from convscope.pages._write import (
+    keep_image,
+    name_of,
+    screen_scale,
+    shown_name,
+    some_are,
+    write_csv,
+    write_page,
+)
 
 __all__ = [
     "TRUST_COLUMNS",
@@ -43,6 +51,8 @@ __all__ = [
     "scale_bars",
     "screen_scale",
     "seconds_per_pass",
+    "shown_name",
+    "some_are",
     "spoken",
     "trust_on",
     "trust_rows",

@@ -21,6 +21,7 @@ from convscope.figures import (
     draw,
     has_figure,
     likeliest,
+    percent,
     png,
     svg,
     verdict,
@@ -33,6 +34,7 @@ from convscope.pages._write import (
     name_of,
     save_figure,
     screen_scale,
+    shown_name,
     write_csv,
     write_page,
 )
@@ -228,12 +230,12 @@ def _write_attack_page(
     result: AttackResult, names: tuple[str, ...], out: Path, *, force: bool, known: bool
 ) -> None:
     """Images before and after, differences, and a table."""
+    names = tuple(map(shown_name, names))
     report = Report(title=f"Adversarial examples by {result.method}")
     section = report.section(
         "images", "Before and after", "Pictures are the 8-bit images, as they were judged again."
     )
-    told = spoken(result)
-    section.finding = f"{result.method} fools {told['fooled']}; budget: {told['budget']}."
+    section.finding = _finding(result)
     if not known:
         section.note("True classes are not known: the predictions before stand for them.")
     for flag in result.flags:
@@ -241,6 +243,7 @@ def _write_attack_page(
     rows = []
     for row in range(min(len(result), MOST_ON_PAGE)):
         before, after, success = verdict(result, row, 40)
+        before, after = before.replace("\\$", "$"), after.replace("\\$", "$")
         original = keep_image(section, f"original-{row}", result.originals[row])
         saved = keep_image(section, f"adversarial-{row}", result.quantized[row])
         cells: list[dict[str, Any]] = [
@@ -261,7 +264,7 @@ def _write_attack_page(
         ["before", "what was added", "after", "likeliest classes"],
         rows,
         scale=screen_scale(max(result.originals.shape[2:])),
-        caption="What was added is shown so many times as strong as written below it: "
+        caption="What was added is magnified by the factor written below it: "
         + (
             "orange is brighter, blue darker"
             if result.originals.shape[1] == 1
@@ -269,20 +272,46 @@ def _write_attack_page(
         )
         + ". Bars: probability before the attack (upper) and after it (lower).",
     )
-    section.facts(told)
+    section.facts(spoken(result))
     table = attack_rows(result, names, known=known)
     if table:
         section.table(list(table[0]), [list(line.values()) for line in table], name="images")
     write_page(report, out, force=force)
 
 
+def _finding(result: AttackResult) -> str:
+    """How many images are fooled, of those that could be, within which budget."""
+    tasks = ~result.already_misclassified
+    count, hits, others = int(tasks.sum()), int((result.success & tasks).sum()), int((~tasks).sum())
+    why = "misclassified" if result.targets is None else "of the target class, or predicted as it,"
+    if not count:
+        images = "the image was" if others == 1 else f"all {others:,} images were"
+        return f"`{result.method}` had nothing to fool: {images} {why} before."
+    within = "without a budget"
+    if result.epsilon is not None:
+        norm = {"linf": "L∞", "l2": "L2"}.get(result.norm or "", "")
+        within = f"within {norm} ≤ {budget(result.epsilon)}"
+    return (
+        f"`{result.method}` fools {hits:,} of {count:,} {'image' if count == 1 else 'images'} "
+        f"({percent(hits / count)}) {within}."
+        + (f" {others:,} more {'was' if others == 1 else 'were'} {why} before." if others else "")
+    )
+
+
 def probability_bars(result: AttackResult, row: int) -> dict[str, Any]:
-    """The cell of a grid with the likeliest classes before and after."""
+    """The cell of a grid with the likeliest classes before and after, in the colors of `draw`."""
     names = result.class_names
     found = likeliest(result, row)
-    told = (f"{name_of(names, k)} {_percent(was)}, then {_percent(now)}" for k, was, now in found)
-    bars = [{"label": name_of(names, k), "shares": [was, now]} for k, was, now in found]
-    return {"bars": bars, "alt": f"Probabilities: {'; '.join(told)}"}
+    told = (f"{name_of(names, k)} {percent(was)}, then {percent(now)}" for k, was, now in found)
+    bars = [
+        {"label": name_of(names, k), "shares": [share if share == share else 0.0 for share in both]}
+        for k, *both in found
+    ]
+    return {
+        "bars": bars,
+        "alt": f"Probabilities: {'; '.join(told)}",
+        "tone": "bad" if bool(result.success[row]) else "good",
+    }
 
 
 def _write_plain_folder(result: Any, out: Path, *, force: bool, formats: Sequence[str]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from convscope.figures import (
     filter_caption,
     filter_legend,
     filter_sheet,
+    is_empty,
     lossless,
     map_caption,
     map_sheet,
@@ -49,6 +51,8 @@ from convscope.pages._write import (
     name_of,
     save_figure,
     screen_scale,
+    shown_name,
+    some_are,
     write_csv,
     write_page,
 )
@@ -150,7 +154,7 @@ def write_images(
     """A page if `out` ends in ``.html``, else a folder of pictures, tables and results."""
     if out.suffix.lower() == ".html":
         report = Report(title=title, subtitle=work.classifier.source)
-        image_page(report, work)
+        image_page(report, replace(work, names=tuple(map(shown_name, work.names))))
         write_page(report, out, force=force)
         return
     with fresh_folder(out, force=force) as folder:
@@ -289,22 +293,36 @@ def _class_by_class(section: Section, work: Inspection, found: Explanation, scal
 def agreement(explanations: Sequence[Explanation]) -> str:
     """How much the methods agree, in one sentence: the share of their strongest pixels in common.
 
-    The strongest tenth of the pixels of each map, by magnitude, is compared pair by pair.
+    The strongest tenth of the pixels of each map, by magnitude, is compared pair by pair, on the
+    images for which neither map is empty. Nothing is said if that leaves no pair.
     """
-    if len(explanations) < 2:
+    tops = [(found.method, *_strongest(found)) for found in explanations]
+    shares = [
+        (100 * float((a & b)[both].sum() / a[both].sum()), one, other)
+        for (one, a, of_a), (other, b, of_b) in combinations(tops, 2)
+        if bool((both := of_a & of_b).any())
+    ]
+    if not shares:
         return ""
-    tops = []
-    for found in explanations:
-        strong = found.maps[:, 0].abs().flatten(1).cpu()
-        count = max(1, round(STRONGEST * strong.shape[1]))
-        top = torch.zeros(strong.shape, dtype=torch.bool)
-        tops.append(top.scatter_(1, strong.topk(count).indices, True))
-    shares = [float((a & b).sum() / a.sum()) for i, a in enumerate(tops) for b in tops[i + 1 :]]
+    chance, tenth = f"{100 * STRONGEST:.0f} % by chance", "the strongest tenth of their pixels"
+    values = [share for share, _, _ in shares]
+    if len(shares) == 1:
+        share, one, other = shares[0]
+        return f"`{one}` and `{other}` share {share:.0f} % of {tenth} ({chance})."
     return (
-        f"Two of the {len(tops)} methods share {100 * sum(shares) / len(shares):.0f} % of their "
-        f"strongest pixels on average, {100 * min(shares):.0f} to {100 * max(shares):.0f} % by "
-        f"pair; by chance it would be {100 * STRONGEST:.0f} %."
+        f"On average two methods share {sum(values) / len(values):.0f} % of {tenth} "
+        f"({min(values):.0f} to {max(values):.0f} % by pair; {chance})."
     )
+
+
+def _strongest(found: Explanation) -> tuple[Tensor, Tensor]:
+    """The strongest pixels ``(image, pixel)`` of the first maps, and which maps are not empty."""
+    first = replace(found, maps=found.maps[:, :1], targets=found.targets[:, :1])
+    filled = torch.tensor([not is_empty(first, i) for i in range(len(first.maps))]).bool()
+    strong = first.maps[:, 0].nan_to_num(0.0).abs().flatten(1).cpu()
+    count = max(1, round(STRONGEST * strong.shape[1]))
+    top = torch.zeros(strong.shape, dtype=torch.bool)
+    return top.scatter_(1, strong.topk(count).indices, True), filled
 
 
 def laid_over(section: Section, found: Explanation, row: int, k: int) -> dict[str, Any]:
@@ -396,8 +414,12 @@ def _predictions(rows: Sequence[Mapping[str, Any]]) -> str:
         return f"Predicted as {row['predicted']} with a probability of {share}{true}."
     if "true" in rows[0]:
         right = sum(row["true"] == row["predicted"] for row in rows)
-        return f"{right} of {len(rows)} images are predicted as their true class."
-    return f"{len(rows)} images, {len({row['predicted'] for row in rows})} predicted classes."
+        whose = "its" if right == 1 else "their"
+        return f"{some_are(right, len(rows), 'image')} predicted as {whose} true class."
+    classes = {row["predicted"] for row in rows}
+    if len(classes) == 1:
+        return f"All {len(rows)} images are predicted as {classes.pop()}."
+    return f"{len(rows)} images are predicted as {len(classes)} different classes."
 
 
 def occlusion_rows(

@@ -104,6 +104,27 @@ def screen_scale(side: int, wanted: int = 108) -> float:
     return max(1, round(wanted / side)) if side <= 112 else round(168 / side, 3)
 
 
+def shown_name(name: str) -> str:
+    """What to call an image on a page: an absolute path is private but for its last part.
+
+    Example:
+        >>> shown_name("/home/ada/my photos/cat.png"), shown_name("digits:test/7")
+        ('…/cat.png', 'digits:test/7')
+    """
+    return f"…/{Path(name).name}" if Path(name).is_absolute() else name
+
+
+def some_are(hits: int, total: int, noun: str) -> str:
+    """The beginning of a sentence on how many of how many.
+
+    Example:
+        >>> some_are(3, 1000, "image"), some_are(1, 2, "class"), some_are(0, 1, "map")
+        ('3 of 1,000 images are', '1 of 2 classes is', '0 of 1 map is')
+    """
+    nouns = noun if total == 1 else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{hits:,} of {total:,} {nouns} {'is' if 1 in (hits, total) else 'are'}"
+
+
 def name_of(class_names: tuple[str, ...], index: int) -> str:
     """The name of a class, whatever the data say."""
     return class_names[index] if 0 <= index < len(class_names) else f"class {index}"

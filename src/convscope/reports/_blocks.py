@@ -12,7 +12,7 @@ from typing import Any
 from convscope.errors import ConvscopeError, printable
 from convscope.files import DRAWING, Kind, decoded
 from convscope.reports._images import Files, Unreadable, harmless, read_picture
-from convscope.reports._text import TONES, cell, cut, number, runs
+from convscope.reports._text import TONES, cell, cut, number, runs, without_paths
 from convscope.reports._write import LARGEST_MATRIX, LONGEST_TABLE
 
 Shown = dict[str, Any]
@@ -20,8 +20,8 @@ TABLE = Kind(what="a table", largest=8_000_000)
 STEPS = 8
 """Shades of a matrix."""
 
-MOST_BARS = 5
-"""Of one cell."""
+MOST_BARS, LONGEST_LABEL = 5, 22
+"""Of one cell; characters of a label, which is as wide as its bars."""
 
 DEEPEST = 4
 """Details inside details."""
@@ -29,9 +29,12 @@ DEEPEST = 4
 NARROW_TABLE, NARROW_MATRIX, NARROW_PICTURE, NARROW_DRAWING = 5, 10, 460, 400
 """Columns, columns, pixels and units of a drawing that fit into half of a card."""
 
-PHONE, WIDEST = 345, 12
-"""Units of a drawing that a telephone shows without shrinking; a wider one scrolls by itself and
-is at least as many hundred pixels wide as it has hundreds of units, at most this many."""
+PHONE = 345
+"""Units of a drawing that a phone shows without shrinking."""
+
+WIDEST = 12
+"""A drawing wider than `PHONE` scrolls by itself, at one pixel or more per unit. This is where that
+ends, in hundreds of pixels; the style sheet has a rule for each hundred."""
 
 QUIET_FACTS = 240
 """Characters of facts that are one quiet line."""
@@ -229,9 +232,10 @@ def _csv(reader: Reader, raw: Any) -> Shown:
     shown = {"csv": path, "csv_uri": "", "csv_name": path.rpartition("/")[2]}
     if path and reader.alone:
         try:
-            data = base64.b64encode(reader.files.read(path, TABLE)).decode()
+            text = reader.files.read(path, TABLE).decode("utf-8", errors="replace")
         except Unreadable:
             return shown | {"csv": ""}
+        data = base64.b64encode(without_paths(text).encode()).decode()
         shown["csv_uri"] = f"data:text/csv;charset=utf-8;base64,{data}"
     return shown
 
@@ -309,8 +313,10 @@ def _grid_cell(reader: Reader, raw: Any, scale: float) -> Shown | None:
         return None if raw is None else reader.picture(raw, scale)
     bars = []
     for bar in raw["bars"][:MOST_BARS]:
-        shares = [min(max(float(share), 0.0), 1.0) for share in bar["shares"][:2]]
-        bars.append({"label": cut(str(bar["label"]), 24), "shares": shares})
+        # What was NaN when the report was written is null, and a bar of no length.
+        shares = [min(max(float(share or 0), 0.0), 1.0) for share in bar["shares"][:2]]
+        name = str(bar["label"])
+        bars.append({"label": cut(name, LONGEST_LABEL), "full": name[:1000], "shares": shares})
     tone = raw.get("tone") if raw.get("tone") in TONES else ""
     return {"bars": bars, "tone": tone, "alt": cut(str(raw.get("alt", "")), 400)}
 

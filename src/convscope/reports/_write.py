@@ -403,8 +403,12 @@ def _slug(name: str) -> str:
 
 
 def _csv_text(cell: Cell) -> Cell:
-    """Spreadsheets run cells that begin like a formula; a leading quote stops them."""
+    """A cell without paths and controls, as in `Report.content`.
+
+    Spreadsheets run cells that begin like a formula; a leading quote stops them.
+    """
     value = cell.get("value") if isinstance(cell, dict) else cell
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return "'" + value
-    return value
+    if not isinstance(value, str):
+        return value
+    value = clean(value)
+    return "'" + value if value[:1] in ("=", "+", "-", "@", "\t") else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,9 @@ from convscope.progress import announce, stage
 from convscope.reports import Report, refuse_taken
 from convscope.studies import AUDIT_SECTIONS
 from convscope.studies._context import Audit
+
+LONGEST_NAME = 60
+"""Characters of a network's name in a heading."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +107,8 @@ def audit(
             what suits (`Dataset.split_to_judge`).
         seed: Of every random choice.
         command: The command line, for the reader who wants to do it again.
-        title: Heading of the report; by default the type of the network and the name of the data.
+        title: Heading of the report; by default the name of the network, as its source has it, and
+            that of the data.
         about: Further facts for the last section.
         force: Replace an earlier report in `out_folder`.
 
@@ -146,7 +151,7 @@ def audit(
     names = [choose("section", name, AUDIT_SECTIONS) for name in sections or AUDIT_SECTIONS]
     start = time.perf_counter()
     report = Report(
-        title=title or f"{type(classifier.module).__name__} on {dataset.name}",
+        title=title or f"{network_name(classifier)} on {dataset.name}",
         generator=f"convscope {_version()}",
     )
     work = Audit(
@@ -198,6 +203,21 @@ def audit(
 def default_epsilon(classifier: Classifier) -> float:
     """0.1 for gray images, 8/255 for color: changes that hardly anybody sees."""
     return 0.1 if classifier.input_shape[0] == 1 else 8 / 255
+
+
+def network_name(classifier: Classifier) -> str:
+    """What to call a network in a heading: its source without training, file and checksum.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+        >>> network_name(Classifier.wrap(net, input_shape=(1, 28, 28)))
+        'Sequential'
+        >>> network_name(Classifier.wrap(net, input_shape=(1, 28, 28),
+        ...     source="mnist-conv1, fast preset, seed 0 (shipped, sha256 0123)"))
+        'mnist-conv1'
+    """
+    return re.split(r" trained on | in memory| \(|, ", classifier.source)[0][:LONGEST_NAME]
 
 
 def _check(classifier: Classifier, dataset: Dataset, epsilon: float | None) -> None:

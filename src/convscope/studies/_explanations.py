@@ -24,6 +24,7 @@ from convscope.pages import (
     laid_over,
     name_of,
     scale_bars,
+    some_are,
     trust_on,
 )
 from convscope.reports import Section
@@ -167,9 +168,11 @@ def trusted(audit: Audit, section: Section) -> None:
         for row in rows
         if row.insertion_minus_deletion <= random.insertion_minus_deletion
     ]
+    better = sum(row.insertion_minus_deletion > random.insertion_minus_deletion for row in rows)
     section.finding = (
-        f"{len(rows) - len(weak)} of {len(rows)} methods find the pixels that matter better than a "
-        f"random map, on {scores.images} test images (insertion - deletion)."
+        f"{some_are(better, len(rows), 'method')} better than a random map at finding the pixels "
+        f"that matter ({scores.images} test {'image' if scores.images == 1 else 'images'}, "
+        "insertion - deletion)."
     )
     number = {"kind": "number"}
     known = [

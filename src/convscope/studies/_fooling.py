@@ -23,6 +23,9 @@ from convscope.pages import keep_image, name_of
 from convscope.reports import Section
 from convscope.studies._context import Audit, legend
 
+COMPARABLE = 0.95
+"""Success rate from which the median distance of an attack without a budget is compared."""
+
 MINIMAL_IMAGES = 50
 """Images, in a quick audit, for attacks without a radius: they never stop early."""
 
@@ -38,7 +41,7 @@ def fooling(audit: Audit, section: Section) -> None:
     images, labels = audit.test.to_float(rows), audit.test.labels[rows]
     plan = planned(audit.effort)
     done = _run(audit, section, images, labels, plan)
-    section.finding = _finding(done)
+    section.finding = finding(done)
     _table(audit, section, done)
     shown, shown_labels = audit.shown
     quick = planned("quick")
@@ -119,24 +122,35 @@ def _table(audit: Audit, section: Section, done: list[AttackResult]) -> None:
     )
 
 
-def _finding(done: list[AttackResult]) -> str:
-    """The bounded attack that fools most images, and the smallest change that does."""
+def finding(done: list[AttackResult]) -> str:
+    """The attack within the budget that fools most images, and the smallest changes without one.
+
+    Distances are compared among attacks without a budget that fool nearly all images: the others
+    use up what they may, or count easy images only.
+    """
     if not done:
         return ""
-    sums = [found.summary() for found in done]
-    bounded = [i for i, found in enumerate(done) if found.epsilon is not None]
-    best = max(bounded or range(len(done)), key=lambda i: sums[i]["success_rate"] or 0.0)
-    bound = done[best].epsilon
-    words = "no bound" if bound is None else f"L∞ ≤ {budget(bound)}"
+    rates = [
+        (found.success_rate, found) for found in done if found.success_rate == found.success_rate
+    ]
+    if not rates:
+        return "No attacked image was classified correctly before."
+    bounded = [pair for pair in rates if pair[1].epsilon is not None]
+    rate, best = max(bounded or rates, key=lambda pair: pair[0])
+    words = "without a budget" if best.epsilon is None else f"within L∞ ≤ {budget(best.epsilon)}"
     text = (
-        f"{done[best].method} fools {percent(sums[best]['success_rate'], 1)} of the images that "
-        f"were classified correctly ({words})"
+        f"`{best.method}` fools {percent(rate, 1)} of the images that were classified correctly "
+        f"{words}"
     )
-    known = [(s["median_l2"], found.method) for s, found in zip(sums, done, strict=True)
-             if s["median_l2"] is not None]  # fmt: skip
-    if known:
-        size, method = min(known)
-        text += f"; the smallest changes are those of {method}, median L2 {size:.3g}"
+    sizes = [
+        (found.summary()["median_l2"], found.method)
+        for rate, found in rates
+        if found.epsilon is None and rate >= COMPARABLE
+    ]
+    if sizes:
+        size, method = min(sizes)
+        free = "" if best.epsilon is None else "without a budget, "
+        text += f"; {free}`{method}` needs the smallest changes: median L2 {size:.3g}"
     return f"{text}."
 
 
@@ -201,7 +215,7 @@ def _differences(audit: Audit, section: Section, few: list[AttackResult]) -> Non
         [found.method for found in chosen],
         rows,
         scale=audit.scale,
-        caption="What was added to the first images, so many times as strong as written below. "
+        caption="What was added to the first images, magnified by the factor written below. "
         + legend(audit.classifier.input_shape[0]),
     )
 

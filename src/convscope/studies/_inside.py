@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convscope.explanations import feature_maps, filters
+from convscope.explanations import Filters, feature_maps, filters
 from convscope.figures import (
     ascent_curve,
     filter_caption,
@@ -15,7 +15,7 @@ from convscope.figures import (
     png,
     svg,
 )
-from convscope.pages import name_of, picture_rows
+from convscope.pages import name_of, picture_rows, some_are
 from convscope.reports import Section
 from convscope.studies._context import Audit
 from convscope.visualizations import Visualization, class_images, neuron_images
@@ -50,9 +50,10 @@ def neurons(audit: Audit, section: Section) -> None:
     )
     if found.max_dataset_activation is not None:
         above = int((found.activations > found.max_dataset_activation).sum())
+        where = f" (`{found.layer_label}`)" if found.layer_label else ""
         section.finding = (
-            f"{above} of {len(found.units)} neurons of {found.layer_label} are driven higher than "
-            "by any real image."
+            f"{some_are(above, len(found.units), 'neuron')} driven higher by the optimized image "
+            f"than by any of the {len(audit.reference):,} reference images{where}."
         )
     picture_rows(section, found, audit.scale)
     for flag in found.flags:
@@ -114,10 +115,7 @@ def filter_pictures(audit: Audit, section: Section) -> None:
         found = filters(audit.classifier, layer)
         sheet = filter_sheet(found)
         if i == 0:
-            section.finding = (
-                f"The first of {len(layers)} convolutions has {filter_caption(found)}; weights "
-                f"from {float(found.low.min()):.3g} to {float(found.high.max()):.3g}."
-            )
+            section.finding = _filters_finding(found, len(layers))
         section.picture(
             f"filters-{layer}",
             png(sheet),
@@ -130,6 +128,18 @@ def filter_pictures(audit: Audit, section: Section) -> None:
         )
         if i == 0 and len(layers) > 2:
             section.text(f"The network has {len(layers)} convolutions; the first two are shown.")
+
+
+def _filters_finding(found: Filters, layers: int) -> str:
+    """How many filters the first of some convolutions has, and the range of their weights."""
+    count, *shape = found.weights.shape
+    first = "The only convolution" if layers == 1 else f"The first of {layers} convolutions"
+    named = f", `{found.layer_label}`," if found.layer_label else ""
+    return (
+        f"{first}{named} has {count:,} {'filter' if count == 1 else 'filters'} of "
+        f"{' x '.join(map(str, shape))} weights, from {float(found.low.min()):.3g} to "
+        f"{float(found.high.max()):.3g}."
+    )
 
 
 def maps(audit: Audit, section: Section) -> None:
@@ -163,6 +173,7 @@ def maps(audit: Audit, section: Section) -> None:
 def _dead(audit: Audit, section: Section, layers: list[str]) -> None:
     """Dead maps among more images than are shown: a map may well be constant for two."""
     many = feature_maps(audit.classifier, audit.test.to_float(slice(0, DEAD_TEST)), layers)
+    tested = "1 test image" if len(many.images) == 1 else f"{len(many.images)} test images"
     rows = []
     for layer in many.layers:
         dead = layer.dead.nonzero()[:, 0].tolist()
@@ -179,14 +190,16 @@ def _dead(audit: Audit, section: Section, layers: list[str]) -> None:
         )
         if dead:
             audit.report.alert(
-                f"{len(dead)} of {layer.maps.shape[1]} maps of {layer.layer_label} are dead: "
-                f"the same value everywhere on {len(many.images)} test images.",
+                f"{some_are(len(dead), layer.maps.shape[1], 'map')} dead in {layer.layer_label}: "
+                f"the same value everywhere on {tested}.",
                 section="feature-maps",
             )
     counts = [(int(layer.dead.sum()), layer.maps.shape[1]) for layer in many.layers]
+    dead_maps, all_maps = sum(dead for dead, _ in counts), sum(count for _, count in counts)
+    shown = "the layer" if len(counts) == 1 else f"the {len(counts)} layers"
     section.finding = (
-        f"{sum(dead for dead, _ in counts)} of {sum(count for _, count in counts)} maps are dead: "
-        f"the same value everywhere on {len(many.images)} test images."
+        f"{some_are(dead_maps, all_maps, 'map')} dead in {shown} shown: the same value everywhere "
+        f"on {tested}."
     )
     number = {"kind": "number"}
     section.table(
@@ -199,7 +212,7 @@ def _dead(audit: Audit, section: Section, layers: list[str]) -> None:
             number | {"title": "largest"},
         ],
         rows,
-        caption=f"Evaluated on {len(many.images)} test images. Selective maps are much more "
+        caption=f"Evaluated on {tested}. Selective maps are much more "
         "active for one image than for the others.",
         name="maps",
     )
@@ -218,8 +231,8 @@ def class_pictures(audit: Audit, section: Section) -> None:
     right = found.predicted_as_intended
     if right is not None:
         section.finding = (
-            f"{int(right.sum())} of {len(right)} images are predicted as the class that they were "
-            "optimized for."
+            f"{some_are(int(right.sum()), len(right), 'optimized image')} predicted as the "
+            "intended class."
         )
     picture_rows(section, found, audit.scale)
     failures(audit, section, found)
@@ -290,8 +303,8 @@ def failures(audit: Audit, section: Section, found: Visualization) -> None:
         )
     more = f"; and {len(wrong) - MOST_TOLD} more" if len(wrong) > MOST_TOLD else ""
     audit.report.alert(
-        f"{len(wrong)} of {len(found.units)} images optimized for a class are not predicted as it: "
-        f"{'; '.join(told)}{more}. They do not show what the network learned.",
+        f"{some_are(len(wrong), len(found.units), 'optimized image')} not predicted as the "
+        f"intended class: {'; '.join(told)}{more}. These do not show what the network learned.",
         level="warning",
         section=section.id,
     )

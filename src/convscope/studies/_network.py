@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 
 from convscope._network.execution import execution_of
+from convscope._network.taps import layer_label
 from convscope.errors import ConvscopeError
-from convscope.figures import accuracy_curve, draw_network, error_curve, loss_curve, svg
+from convscope.figures import accuracy_curve, draw_network, error_curve, loss_curve, percent, svg
 from convscope.files import ENVIRONMENT, read_json_table
 from convscope.models import LayerSummary, summarize
 from convscope.reports import Section
@@ -28,11 +30,11 @@ def architecture(audit: Audit, section: Section) -> None:
     classifier = audit.classifier
     found = summarize(classifier.module, classifier.input_shape)
     largest = max(found.rows, key=lambda row: row.parameters, default=None)
-    section.finding = f"{found.parameters:,} parameters and {found.work}" + (
-        f"; {100 * largest.share:.1f} % of the parameters are in {largest.name}."
-        if largest is not None and largest.parameters
-        else "."
-    )
+    most = ""
+    if largest is not None and largest.parameters:
+        where = layer_label(largest.name, largest.kind) or largest.kind
+        most = f"; {percent(largest.share, 1)} of the parameters are in `{where}`"
+    section.finding = f"{found.parameters:,} parameters and {found.work}{most}."
     number = {"kind": "number"}
     section.table(
         [
@@ -107,11 +109,7 @@ def training(audit: Audit, section: Section) -> None:
         )
         return
     last, best = points[-1], min(points, key=_loss)
-    section.finding = (
-        f"After {last.epoch:.3g} epochs: validation accuracy "
-        f"{100 * last.validation_accuracy:.2f} %, validation loss {last.validation_loss:.3g}; the "
-        f"lowest was {best.validation_loss:.3g} at epoch {best.epoch:.3g}."
-    )
+    section.finding = training_finding(last, best)
     section.figure("loss", svg(loss_curve(points)), alt="Training and validation loss over the "
                    "epochs", caption="Cross-entropy. Training loss is as optimized, with "
                    "augmentation if there is any.")  # fmt: skip
@@ -144,10 +142,30 @@ def training(audit: Audit, section: Section) -> None:
     )
     if last.validation_loss > max(RISEN * best.validation_loss, best.validation_loss + 0.01):
         audit.report.alert(
-            f"Validation loss rose from {best.validation_loss:.3g} at epoch {best.epoch:.3g} to "
-            f"{last.validation_loss:.3g} at the end: the network has begun to overfit.",
+            f"Validation loss rose from {_plain(best.validation_loss)} at epoch {_epoch(best)} to "
+            f"{_plain(last.validation_loss)} at the end: the network has begun to overfit.",
             section="training",
         )
+
+
+def training_finding(last: Measured, best: Measured) -> str:
+    """How a run ended, and its lowest validation loss.
+
+    Args:
+        last: The last point.
+        best: That of the lowest validation loss; NaN or infinite if no point has a finite one.
+    """
+    epochs = f"{_epoch(last)} {'epoch' if _epoch(last) == '1' else 'epochs'}"
+    if not isfinite(best.validation_loss):
+        return f"After {epochs} no validation loss is finite."
+    if not isfinite(last.validation_loss):
+        ending = "validation loss is NaN or infinite"
+    else:
+        ending = f"validation loss {_plain(last.validation_loss)}"
+    text = f"After {epochs}: validation accuracy {percent(last.validation_accuracy, 2)}, {ending}"
+    if best.step == last.step:
+        return f"{text}, the lowest of the run."
+    return f"{text}; the lowest was {_plain(best.validation_loss)} at epoch {_epoch(best)}."
 
 
 def _loss(point: Measured) -> float:
@@ -155,10 +173,19 @@ def _loss(point: Measured) -> float:
     return value if value == value else float("inf")
 
 
+def _epoch(point: Measured) -> str:
+    return f"{point.epoch:,.2f}".rstrip("0").rstrip(".")
+
+
+def _plain(loss: float) -> str:
+    return f"{loss:,.0f}" if loss >= 100 else f"{loss:.3g}"
+
+
 def _words(point: Measured) -> str:
     return (
-        f"epoch {point.epoch:.3g}: training loss {point.train_loss:.4g}, validation loss "
-        f"{point.validation_loss:.4g}, validation accuracy {100 * point.validation_accuracy:.2f} %"
+        f"epoch {_epoch(point)}: training loss {point.train_loss:.4g}, validation loss "
+        f"{point.validation_loss:.4g}, validation accuracy "
+        f"{percent(point.validation_accuracy, 2)}"
     )
 
 

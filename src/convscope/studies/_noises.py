@@ -75,7 +75,10 @@ def _universal(audit: Audit, section: Section) -> None:
         noises=found.noises,
         noise_targets=found.targets,
     )
-    _noise_gallery(audit, section, found, carried.target_rates)
+    # Where all test images are of one class, there is none of another to judge its noise on.
+    judged = (tested.labels != found.targets[:, None]).any(dim=1)
+    rates = carried.target_rates.where(judged, torch.nan)
+    _noise_gallery(audit, section, found, rates)
     section.figure("error", svg(noise_error_curve(found)), alt="Error over the steps",
                    caption="Mean over the classes, on training and held-out images.")  # fmt: skip
     section.figure(
@@ -84,21 +87,40 @@ def _universal(audit: Audit, section: Section) -> None:
         alt="Success over the steps",
         caption="Share of held-out images of other classes predicted as the target.",
     )
-    rate = float(carried.target_rates.mean())
+    section.finding = finding(rates, size)
+    if not bool(judged.any()):
+        return
+    rate = float(rates[judged].mean())
     audit.numbers["uap"] = rate
-    least, most = (float(carried.target_rates.min()), float(carried.target_rates.max()))
-    section.finding = (
-        f"One noise per class, at most {budget(size)} per pixel, turns {percent(rate, 0)} of "
-        f"unseen images into its class: {percent(least, 0)} for the hardest class, "
-        f"{percent(most, 0)} for the easiest."
-    )
     if rate > 0.2:
         audit.report.alert(
-            f"One noise per class, at most {budget(size)} per pixel, turns {percent(rate, 0)} of "
-            "unseen images into its class.",
+            f"One noise per class, at most {budget(size)} per pixel, makes the network predict its "
+            f"class for {percent(rate, 0)} of unseen images of other classes.",
             section="noises",
             code="universal-perturbation",
         )
+
+
+def finding(rates: Tensor, size: float) -> str:
+    """How often the noises of some classes work, each on images of other classes.
+
+    Args:
+        rates: ``(noise,)``; NaN where there was no image of another class.
+        size: The largest change of a pixel.
+    """
+    known = rates[~rates.isnan()]
+    if not len(known):
+        return "No test image is of another class than the noises are for: they cannot be judged."
+    text = (
+        f"One noise per class, at most {budget(size)} per pixel, makes the network predict its "
+        f"class for {percent(float(known.mean()), 0)} of unseen images of other classes"
+    )
+    if len(known) == 1:
+        return f"{text}."
+    return (
+        f"{text}: {percent(float(known.min()), 0)} for the hardest class, "
+        f"{percent(float(known.max()), 0)} for the easiest."
+    )
 
 
 def _noise_gallery(

@@ -10,7 +10,7 @@ import torch
 from convscope._metrics import gates_of
 from convscope.data import absent_sentence
 from convscope.figures import calibration_diagram, per_class_bars, percent, svg, top_confusions
-from convscope.pages import keep_image, name_of
+from convscope.pages import keep_image, name_of, some_are
 from convscope.reports import Section
 from convscope.stats import wilson
 from convscope.studies._context import Audit
@@ -25,14 +25,13 @@ def performance(audit: Audit, section: Section) -> None:
     found = audit.evaluation
     _tiles(audit, found)
     section.finding = (
-        f"{percent(found.accuracy, 2)} of {found.n:,} images of `{audit.source}` are classified "
-        f"correctly; the 95 % confidence interval is {percent(found.interval[0], 2)} to "
-        f"{percent(found.interval[1], 2)}. "
-        + " ".join(
-            f"Top {k}: {percent(share, 2)}."
-            for k, share in zip(found.top, found.top_accuracy, strict=True)
-            if k > 1
-        )
+        f"{some_are(int(found.confusion.diagonal().sum()), found.n, 'image')} classified correctly "
+        f"(`{audit.source}`): {percent(found.accuracy, 2)}, 95 % confidence interval "
+        f"{percent(found.interval[0], 2)} to {percent(found.interval[1], 2)}."
+    ) + "".join(
+        f" Top {k}: {percent(share, 2)}."
+        for k, share in zip(found.top, found.top_accuracy, strict=True)
+        if k > 1
     )
     confusions(section, found)
     section.figure("classes", svg(per_class_bars(found)), alt="Accuracy of each class with its "

@@ -103,12 +103,7 @@ def _headline(audit: Audit, section: Section, found: RobustnessCurve) -> None:
     at = int((found.epsilons - audit.epsilon).abs().argmin())
     share, clean = float(found.accuracies[at]), float(found.accuracies[0])
     audit.numbers["robust"] = share
-    half = found.epsilons[found.accuracies < clean / 2]
-    section.finding = (
-        f"Changes of at most {budget(audit.epsilon)} per pixel lower accuracy from "
-        f"{percent(clean, 1)} to {percent(share, 1)}"
-        + (f"; half is lost at {budget(float(half[0]))}." if len(half) else ".")
-    )
+    section.finding = finding(found, audit.epsilon)
     audit.report.tile(
         "Robust accuracy",
         percent(share, 1),
@@ -126,6 +121,25 @@ def _headline(audit: Audit, section: Section, found: RobustnessCurve) -> None:
         )
     for flag in found.flags:
         audit.report.alert(f"Robustness: {flag}.", section="robustness", code=flag.code)
+
+
+def finding(found: RobustnessCurve, epsilon: float) -> str:
+    """What changes of at most `epsilon` do to the accuracy, and where more than half is lost."""
+    at = int((found.epsilons - epsilon).abs().argmin())
+    share, clean = float(found.accuracies[at]), float(found.accuracies[0])
+    if clean == 0:
+        count = len(found.labels)
+        images = "The image is not" if count == 1 else f"None of {count:,} images is"
+        return f"{images} classified correctly, even without a change: there is nothing to lose."
+    changes = f"Changes of at most {budget(epsilon)} per pixel"
+    if share == clean:
+        text = f"{changes} leave accuracy at {percent(clean, 1)}"
+    else:
+        text = f"{changes} lower accuracy from {percent(clean, 1)} to {percent(share, 1)}"
+    lost = found.epsilons[found.accuracies < clean / 2]
+    return (
+        f"{text}; more than half is lost at {budget(float(lost[0]))}." if len(lost) else f"{text}."
+    )
 
 
 def _suite(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
