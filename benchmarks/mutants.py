@@ -179,6 +179,7 @@ def _run(tree: Path, mutant: Mutant) -> None:
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         sys.path[:0] = [str(tree / "src"), str(tree)]
+        os.environ["PYTHONPATH"] = str(tree / "src")  # For tests that start a process.
         import pytest
 
         module = mutant.path.removeprefix("src/").removesuffix(".py").replace("/", ".")
