@@ -1,4 +1,4 @@
-"""Validation of what users hand over: images, labels, shapes, class names, radii, counts."""
+"""Validation of what users hand over: images, labels, shapes, statistics, class names, radii."""
 
 from __future__ import annotations
 

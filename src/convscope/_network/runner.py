@@ -167,7 +167,7 @@ class Runner:
             return self._private.to_logits(returned, count)
 
     def written(self) -> list[str]:
-        """Names of the copy's buffers that the network has written to."""
+        """Names of the copy's buffers that the network has written to; none once it is closed."""
         return [name for name, buffer, version in self._versions if buffer._version != version]
 
     def close(self) -> None:

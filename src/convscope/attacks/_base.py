@@ -116,7 +116,8 @@ class Task:
 
         Raises:
             ImageError: I24 or M14 if `images` are not a batch of pixels in [0, 1].
-            UsageError: U03 for an impossible epsilon, U08 and U10 as `success_criterion`.
+            UsageError: U01 for an unknown norm, U03 for an impossible epsilon, U08 and U10 as
+                `success_criterion`.
         """
         criterion = success_criterion(classifier, images, labels, targets)
         radii = check_radius(epsilon, check_norm(norm), images).to(images.device)

@@ -80,8 +80,8 @@ def fab(
         iterate is forwarded once; its gradient and its class come from the same pass.
     """
     criterion = success_criterion(classifier, images, labels, targets)
-    radii = None if epsilon is None else check_radius(epsilon, check_norm(norm), images)
-    check_norm(norm)
+    norm = check_norm(norm)
+    radii = None if epsilon is None else check_radius(epsilon, norm, images)
     check_steps(steps)
     order, order_cost = candidates(classifier, images, criterion, check_count("classes", classes))
 
