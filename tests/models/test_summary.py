@@ -291,6 +291,9 @@ def test_html_escapes_names():
 def test_table_has_a_line_per_layer_and_totals():
     text = str(summarize(build("mnist-conv1"), (1, 28, 28))).splitlines()
     assert len(text) == 1 + 4 + 1
+    # Names and kinds begin below one another, numbers end below one another.
+    assert text[0].startswith("layer  kind         output  parameters  share")
+    assert text[4].startswith("fc1    Linear           10      62,730  99.5%")
     assert text[-1].startswith("input 1x28x28 · 63,050 parameters · 288,512 multiply-adds")
 
 
