@@ -47,7 +47,7 @@ def test_the_heading_names_a_run_by_its_folder_and_a_file_by_what_is_in_it(model
     ("command", "option", "words"),
     [
         ("audit", "--force", "Replace an earlier report."),
-        ("attack fgsm", "--force", "Write over what --out names."),
+        ("attack", "--force", "Write over what --out names."),
         ("data download", "--data-dir", "Folder to put the data files into."),
         ("data import", "--data-dir", "Folder to put the data files into."),
         ("data list", "--data-dir", "Folder that holds the data files."),
