@@ -35,6 +35,15 @@ def test_a_broken_defense_raises_exactly_its_flag(digits, flag):
     assert [found.code for found in result.flags] == [flag]
 
 
+def test_one_image_is_enough_to_see_that_gradients_are_zero(digits):
+    classifier, images, labels = digits
+    right = int((classifier.logits(images).argmax(1) == labels).nonzero()[0])
+    one = slice(right, right + 1)
+    result = judged(ZOO["zero-gradient"](classifier.module), images[one], labels[one])
+    check = next(check for check in result.checks if check.name == "zero-gradient")
+    assert check.number == 1.0 and check.verdict == "warn"
+
+
 @pytest.mark.parametrize("epsilon", [0.05, 0.2])
 def test_an_honest_network_raises_none(digits, epsilon):
     classifier, images, labels = digits
