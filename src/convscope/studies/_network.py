@@ -6,7 +6,7 @@ from math import isfinite
 from pathlib import Path
 
 from convscope._network.execution import execution_of
-from convscope._network.taps import layer_label
+from convscope._network.hooks import layer_label
 from convscope.errors import ConvscopeError
 from convscope.figures import accuracy_curve, draw_network, error_curve, loss_curve, percent, svg
 from convscope.files import ENVIRONMENT, read_json_table
