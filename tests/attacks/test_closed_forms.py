@@ -5,6 +5,7 @@ import torch
 
 from convscope import attacks
 from convscope.attacks._deepfool import onto_plane
+from tests.attacks.conftest import linear_classifier
 
 
 def test_fast_gradient_moves_every_pixel_by_epsilon_along_the_sign(plane):
@@ -149,3 +150,13 @@ def test_raising_the_probability_of_a_class_raises_its_share(plane):
         after = (probe.logits((images + result.noises[0]).clamp(0, 1)).argmax(1) == 0).double()
     assert after.mean() > before
     assert torch.equal(result.noises[0].flatten().sign(), -w.sign())
+
+
+def test_error_of_a_noise_is_a_share_of_what_was_right_before():
+    """Of three images one is classified correctly, and the noise changes it."""
+    weight = torch.tensor([[1.0] * 4, [-1.0] * 4])
+    classifier = linear_classifier(weight, torch.tensor([-2.0, 2.0]), (1, 2, 2))
+    images = torch.tensor([0.9, 0.8, 0.7])[:, None, None, None].expand(3, 1, 2, 2).contiguous()
+    labels, noise = torch.tensor([0, 1, 1]), torch.full((1, 1, 2, 2), -0.9)
+    moved = attacks.apply_noise(classifier, images, labels, noises=noise)
+    assert moved.error_rates.tolist() == [1.0]

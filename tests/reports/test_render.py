@@ -9,6 +9,7 @@ import pytest
 
 from convscope.errors import DataError, UsageError
 from convscope.reports import Report, read_report, render
+from convscope.reports._images import harmless
 
 from .conftest import full_report, png
 
@@ -347,3 +348,9 @@ def test_the_head_of_a_column_of_numbers_stands_above_them(tmp_path):
     report.section("s", "S").table(["name", "value"], [["a", 1.5], ["b", 2]])
     text = render(report, tmp_path / "a.html").path.read_text()
     assert '<th scope="col">name</th><th scope="col" class="n">value</th>' in text
+
+
+def test_a_figure_gets_one_title_and_keeps_the_rest():
+    drawing = '<svg xmlns="http://www.w3.org/2000/svg"><title>old</title><rect/></svg>'
+    titled = harmless(drawing, prefix="f1-", title="new")
+    assert titled == '<svg role="img"><title>new</title><rect/></svg>'
