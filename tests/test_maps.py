@@ -184,6 +184,19 @@ def test_axes_that_only_look_like_rows_and_columns_are_no_maps(kind):
         grad_cam(classifier, IMAGES, 1)
 
 
+class SmallAndLost(Net):
+    """To maps of 2 x 2 something of 2 x 2 is added whose order nobody can follow."""
+
+    def middle(self, x):
+        x = F.avg_pool2d(x, 8)
+        return x + x.sort(dim=3).values
+
+
+def test_the_smallest_maps_are_lost_by_what_cannot_be_followed():
+    with wrapped(SmallAndLost).probe() as probe:
+        assert probe.maps().layouts["last"] == "unknown"
+
+
 class Ending(nn.Module):
     """The last block ends in modules that hand on what they got."""
 
