@@ -140,6 +140,13 @@ def tests_for(path: str) -> list[str]:
         near += ["tests/test_cli.py", "tests/test_output.py",
                  "tests/explanations/test_inspect_command.py", "tests/models/test_commands.py",
                  "tests/test_no_dead_end.py"]  # fmt: skip
+        near[:0] = {
+            "_data.py": ["tests/data/test_store.py", "tests/data/test_download.py"],
+            "_train.py": ["tests/training/test_cli_train.py"],
+            "_scratch.py": ["tests/scratch/test_scratch_cli.py"],
+            "_eval.py": ["tests/test_judging.py"],
+            "_audit.py": ["tests/studies/test_audit.py"],
+        }.get(parts[-1], [])
     if package in ("reports", "pages", "figures", "studies"):
         contracts = []
         near += ["tests/studies/test_audit.py"]
@@ -205,6 +212,23 @@ def _awaited(child: int, seconds: int) -> str:
     return "timeout"
 
 
+def keep(files: list[Path]) -> None:
+    """Verdicts of several parts as one record, with what survived in full."""
+    from record import record
+
+    rows = [
+        json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()
+    ]
+    record(
+        "mutants",
+        {
+            "verdicts": dict(Counter(row["verdict"] for row in rows)),
+            "not killed": [row for row in rows if row["verdict"] != "killed"],
+        },
+        n=len(rows),
+    )
+
+
 def main() -> None:
     """Sample, try, and write each verdict as soon as it is known; go on where a file ends."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -214,7 +238,13 @@ def main() -> None:
     parser.add_argument("--part", default="0/1", help="i/n: every n-th mutant, from the i-th")
     parser.add_argument("--only", default="", help="files whose path contains this")
     parser.add_argument("--out", type=Path, default=Path("mutants.jsonl"))
+    parser.add_argument(
+        "--record", nargs="+", type=Path, help="only write these verdicts into benchmarks/results"
+    )
     options = parser.parse_args()
+    if options.record:
+        keep(options.record)
+        return
     every = [
         mutant
         for path in sorted((ROOT / "src/convscope").rglob("*.py"))
