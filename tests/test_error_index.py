@@ -101,6 +101,15 @@ def test_an_unknown_code_gets_the_closest_ones():
     assert "did you mean U19" in caught.value.hint
 
 
+def test_a_letter_that_no_code_has_gets_no_suggestion():
+    with pytest.raises(UsageError, match="unknown error code 'X99'") as caught:
+        explain("X99")
+    assert (
+        caught.value.expected == "one of the letters C, D, I, M, T, U and two digits, such as U11"
+    )
+    assert caught.value.hint == "convscope explain lists all"
+
+
 def test_explain_prints_what_the_words_and_the_source_say(capsys):
     assert main(["explain", "M03"]) == 0
     said = capsys.readouterr().out

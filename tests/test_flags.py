@@ -27,6 +27,15 @@ def test_a_flag_is_saved_whole_and_read_back(tmp_path):
     assert results.load(AttackResult, tmp_path / "r").flags == found.flags
 
 
+def test_a_result_says_when_there_was_nothing_to_fool():
+    wrong = (labels + 1) % 3
+    found = pgd(classifier, images, wrong, epsilon=0.1, steps=2)
+    assert str(found.flags[0]) == "no image was classified correctly before: nothing to fool"
+    assert count_of(found.flags, "nothing-to-fool") == len(images)
+    some = pgd(classifier, images, torch.cat([labels[:1], wrong[1:]]), epsilon=0.1, steps=2)
+    assert "nothing-to-fool" not in codes_of(some.flags)
+
+
 def test_json_holds_code_severity_count_and_sentence():
     found = pgd(classifier, images, labels, targets=labels, epsilon=0.1, steps=2)
     first = json.loads(json.dumps(plain_json(found.summary())))["flags"][0]
@@ -56,7 +65,7 @@ SOURCE = Path(convscope.__file__).parent
 OF_METHODS = {"short-walk", "step-above-epsilon"}
 OF_ROWS = {
     "zero-gradient", "zero-gradient-helped", "saturated", "nonfinite", "nonfinite-gradient",
-    "target-predicted", "target-is-label", "budget-exceeded", "no-8-bit-image",
+    "target-predicted", "target-is-label", "nothing-to-fool", "budget-exceeded", "no-8-bit-image",
 }  # fmt: skip
 
 

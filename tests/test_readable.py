@@ -95,6 +95,8 @@ def test_short_vectors_and_scalars_are_numbers():
         values=torch.tensor([0.5, 2.0]), gradients=torch.zeros(2, 3, 4, 4), outputs=torch.ones(2, 9)
     )
     assert repr(found) == "<Gradient: values (0.5, 2), gradients 2 x 3 x 4 x 4, outputs 2 x 9>"
+    long = Gradient(values=torch.zeros(8), gradients=torch.zeros(2, 3), outputs=torch.zeros(0))
+    assert repr(long) == "<Gradient: values (8 values), gradients 2 x 3, outputs (0 values)>"
     empty = Predictions(labels=torch.zeros(0, 3), probabilities=torch.zeros(0, 3), class_names=())
     assert repr(empty) == "<Predictions: labels 0 x 3, probabilities 0 x 3>"
 

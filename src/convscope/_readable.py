@@ -18,14 +18,14 @@ LONGEST = 360
 """Characters of a result's sentence."""
 
 FEW = 6
-"""Numbers that are printed one by one; of more, the shape is said."""
+"""Numbers that are printed one by one; of more, the shape or the length is said."""
 
 
 def readable(cls: Kind) -> Kind:
     """Class decorator, above ``@dataclass``: a short ``repr``, and the figure in a notebook.
 
     The sentence names the class, its ``headline`` if it has a method of this name, and its fields:
-    numbers and short texts as they are, arrays by their shape.
+    numbers and short texts as they are, arrays by their shape, longer vectors by their length.
 
     Example:
         >>> from dataclasses import dataclass
@@ -106,6 +106,8 @@ def _array(value: Any, shape: tuple[int, ...]) -> tuple[str, bool]:
         numbers = value.tolist()
         texts = [_shown(x)[0] for x in (numbers if isinstance(numbers, list) else [numbers])]
         return (f"({', '.join(texts)})" if shape else texts[0]), True
+    if len(shape) == 1:  # A bare length would read as a count of what the field names.
+        return f"({count:,} {'value' if count == 1 else 'values'})", False
     return " x ".join(map(str, shape)) or "a number", False
 
 

@@ -31,7 +31,7 @@ FAMILIES = {
 
 _SAVE_AGAIN = "Save a plain state_dict again, best with safetensors.torch.save_file."
 _COPY_AGAIN = "Copy or download the file again."
-_DOWNLOAD = "Delete the file and get the data set again: `convscope data get NAME`."
+_DOWNLOAD = "Delete the file and get the data set again: `convscope data download NAME`."
 
 CODES = {
     "C01": Code(

@@ -78,7 +78,7 @@ def explain(code: str) -> Entry:
     """The entry of a code, however it is written: ``u11``, ``error[U11]``.
 
     Raises:
-        UsageError: U01 for a code that does not exist, with the closest ones.
+        UsageError: U01 for a code that does not exist, with the closest ones of its letter.
 
     Example:
         >>> explain("error[m25]").code
@@ -89,10 +89,10 @@ def explain(code: str) -> Entry:
     if wanted in index:
         return index[wanted]
     family = [known for known in index if known[:1] == wanted[:1]]
-    close = get_close_matches(wanted, family or list(index), n=3, cutoff=0.3)
+    close = get_close_matches(wanted, family, n=3, cutoff=0.3)
     raise UsageError(
         f"unknown error code {code!r}",
         code="U01",
-        expected="a letter and two digits, such as U11",
+        expected=f"one of the letters {', '.join(FAMILIES)} and two digits, such as U11",
         hint=f"did you mean {' or '.join(close)}?" if close else "convscope explain lists all",
     )

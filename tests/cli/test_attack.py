@@ -231,9 +231,9 @@ def test_people_are_told_shares_of_what_and_counts_of_how_many(model, capsys):
     assert main(words) == 0
     out = capsys.readouterr().out
     told = {line[:40].split("  ")[0].strip(): line for line in out.splitlines() if line}
-    assert "images that were a task)" in told["fooled"] and "%" in told["fooled"]
+    assert "images that were not the target already)" in told["fooled"] and "%" in told["fooled"]
     assert "0 'zero'" in told["target"]
-    assert "of 5 images" in told["no task"]
+    assert "of 5 images" in told["nothing to fool"]
     assert "_" not in out.replace("convscope", "").split("next:")[0], "names of fields"
 
 

@@ -1,13 +1,15 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from convscope.cli import _doctor, main
+from convscope.cli import _audit, _doctor, main
 from convscope.models import build, save_model
 from convscope.reports import read_report
+from convscope.studies import AuditResult
 
 SMALL = ["--images", "2", "--attacked", "4", "--only", "performance,architecture,robustness"]
 
@@ -162,6 +164,21 @@ def test_the_demo_reaches_98_percent_and_can_be_repeated(tmp_path):
     accuracy = float(done.stdout.split("accuracy")[1].split("%")[0])
     assert accuracy >= 98
     assert (tmp_path / "d" / "report.html").stat().st_size < 300_000
+
+
+def test_a_demo_with_an_incomplete_section_does_not_pass_for_whole(tmp_path, monkeypatch, capsys):
+    found = AuditResult(
+        folder=tmp_path, numbers={"robust": 0.35}, alerts=(), failed=("Fooling",), seconds=1.0,
+        epsilon=0.1,
+    )  # fmt: skip
+    trained = SimpleNamespace(classifier=None)
+    monkeypatch.setattr("convscope.training.train", lambda *_, **__: trained)
+    monkeypatch.setattr("convscope.studies.audit", lambda *_, **__: found)
+    monkeypatch.setattr(_audit, "write_pages", lambda *_, **__: ())
+    assert main(["demo", "--out", str(tmp_path / "d")]) == 8
+    printed = capsys.readouterr()
+    assert "section 'Fooling' is incomplete" in printed.err
+    assert "robust (L∞ ≤ 0.1)" in printed.out and "35.00 %" in printed.out
 
 
 def test_the_demo_replaces_nothing_but_a_demo(tmp_path, capsys):

@@ -105,8 +105,9 @@ def test_what_arrived_is_not_fetched_again(server, tmp_path):
 
 
 def test_the_next_attempt_goes_on_too(server, tmp_path):
-    with pytest.raises(ResourceError, match="stopped after 100,000 of 300,000 bytes"):
+    with pytest.raises(ResourceError, match="stopped after 100,000 of 300,000 bytes") as caught:
         fetch(wanted(server, "breaks"), tmp_path)
+    assert "in another folder: --data-dir DIRECTORY" in caught.value.hint
     assert not (tmp_path / "set" / "file.gz").exists()
     fetch(wanted(server, "good"), tmp_path)
     assert server.asked[-1][1] == "bytes=100000-"

@@ -1,5 +1,7 @@
 """The layouts in which people keep labeled images, each as somebody's folder has it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
@@ -268,6 +270,20 @@ def test_what_is_judged_unless_somebody_says_otherwise(tmp_path, folders, source
             for number in range(5):
                 photo(tmp_path / folder / label / f"{number}.png")
     assert open_folder(tmp_path).split_to_judge(source)[0] == split
+
+
+def test_nothing_is_said_of_a_training_that_nobody_knows(tmp_path):
+    for label in ("ant", "bee"):
+        for number in range(5):
+            photo(tmp_path / label / f"{number}.png")
+    data, known = open_folder(tmp_path), "mnist-conv1 trained on digits (preset fast, seed 0)"
+    for source in ("", "hf:x", "mnist-conv1, weights (m/pretrained on x, sha256 0)"):
+        note = data.split_to_judge(source)[1]
+        assert "not trained" not in note
+        assert "if the network was trained on some of them, --split test is the honest" in note
+    assert "since the network was not trained on this folder" in data.split_to_judge(known)[1]
+    whole = replace(data, test=data.test.subset(torch.zeros(0, dtype=torch.long)))
+    assert whole.split_to_judge("hf:x")[1].endswith("some of them, the number is too good")
 
 
 def test_an_empty_split_says_what_there_is(tmp_path, refused):

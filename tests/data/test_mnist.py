@@ -129,6 +129,7 @@ def test_offline_says_what_to_do(tmp_path, refused, make_mnist):
     assert error.exit_code == 6
     assert "t10k-labels-idx1-ubyte" in str(error)
     assert "convscope data import" in str(error)
+    assert "--data-dir DIRECTORY" in error.hint
     assert "--data digits" in str(error)
 
 

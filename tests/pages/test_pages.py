@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from torch import nn
 
 from convscope.attacks import fgsm
 from convscope.classifier import Classifier
 from convscope.explanations import Explanation
+from convscope.figures import draw_attack, verdict
 from convscope.pages import agreement, some_are, write_result
-from convscope.pages._attack_page import _finding, probability_bars
+from convscope.pages._attack_page import _finding, probability_bars, spoken
 from convscope.pages._image_page import _predictions
 
 LARGE = 20.0
@@ -86,6 +88,24 @@ def test_bars_after_an_attack_have_the_color_of_its_success(tmp_path):
     first, second = BARS.findall((tmp_path / "a.html").read_text())
     assert re.findall(r'<rect [^>]*fill="(#\w+)"', first) == ["#3a9bd9", "#c8500a"] * 2
     assert re.findall(r'<rect [^>]*fill="(#\w+)"', second) == ["#3a9bd9", "#00805f"] * 2
+
+
+def test_an_image_that_was_misclassified_before_is_not_called_fooled(tmp_path):
+    found = outcome([0, 1, 0], [1, 1, 0])
+    assert [verdict(found, i)[2] for i in range(3)] == ["bad", "", "good"]
+    write_result(found, ("first", "second", "third"), tmp_path / "a.html")
+    text = (tmp_path / "a.html").read_text()
+    bars = BARS.findall(text)[1]
+    assert re.findall(r'<rect [^>]*fill="(#\w+)"', bars) == ["#3a9bd9", "#5f6770"] * 2
+    assert "gray: misclassified before" in text
+    drawn = draw_attack(found)
+    frames = [to_hex(made.spines["left"].get_edgecolor()) for made in drawn.axes[2::4]]
+    assert frames == ["#c8500a", "#5f6770", "#00805f"]
+    assert "gray frame: misclassified before" in drawn.get_supxlabel()
+    assert "gray" not in draw_attack(outcome([0], [1])).get_supxlabel()
+    told = spoken(found)
+    assert told["fooled"] == "50.0 % (1 of 2 images that were classified correctly before)"
+    assert told["nothing to fool"] == "1 of 3 images (misclassified before)"
 
 
 def test_names_of_classes_on_a_page_are_not_escaped_for_figures(tmp_path):

@@ -356,6 +356,30 @@ def test_a_registered_section_is_in_the_audit(tmp_path):
         del AUDIT_SECTIONS["shapes"]
 
 
+@pytest.mark.parametrize(
+    ("line", "raises"),
+    [
+        ("import convscope.no_such_part", True),
+        ("from convscope.flags import no_such_name", True),
+        ("import no_such_library", False),
+    ],
+)
+def test_a_missing_part_of_the_package_is_no_incomplete_section(tmp_path, line, raises):
+    def broken(audit, section):
+        exec(line)
+
+    AUDIT_SECTIONS["broken"] = SectionSpec(broken, title="Broken", about="Breaks.")
+    data, words = dataset(), {"out_folder": tmp_path / "r", "sections": ["broken"]}
+    try:
+        if raises:
+            with pytest.raises(ImportError):
+                audit(classifier(data), data, **words)
+        else:
+            assert audit(classifier(data), data, **words).failed == ("Broken",)
+    finally:
+        del AUDIT_SECTIONS["broken"]
+
+
 def test_certificates_are_there_when_asked_for(tmp_path, monkeypatch):
     from convscope.studies import _robustness
 

@@ -202,7 +202,8 @@ class AttackResult:
 
 
 COUNTED = ("zero-gradient", "zero-gradient-helped", "saturated", "nonfinite", "nonfinite-gradient",
-           "target-predicted", "target-is-label", "budget-exceeded", "no-8-bit-image")  # fmt: skip
+           "target-predicted", "target-is-label", "nothing-to-fool", "budget-exceeded",
+           "no-8-bit-image")  # fmt: skip
 """Codes that `result_flags` gives; all others are the methods' own."""
 
 
@@ -267,6 +268,13 @@ def result_flags(
         true = int((result.labels == result.targets).sum())
         note("target-predicted", "note", same, f"target==prediction in {same} rows: not counted")
         note("target-is-label", "note", true, f"target==label in {true} rows: not counted")
+    elif bool(result.already_misclassified.all()):
+        note(
+            "nothing-to-fool",
+            "note",
+            total,
+            "no image was classified correctly before: nothing to fool",
+        )
     note("budget-exceeded", "error", outside, f"budget exceeded in {outside} rows")
     note("no-8-bit-image", "note", coarse, f"no 8-bit image inside the budget for {coarse} rows")
     return tuple(flags)

@@ -217,8 +217,15 @@ def write_pages(folder: Path, out: Path, *, pdf: bool) -> tuple[str, ...]:
 
 def headline(result: AuditResult) -> dict[str, object]:
     """The numbers a person wants to see in the terminal."""
+    titles: dict[str, str] = {}
+    if result.epsilon is not None:
+        from convscope.figures import budget
+
+        titles["robust"] = f"robust (L∞ ≤ {budget(result.epsilon)})"
     shown: dict[str, object] = {
-        name if spec.unit == "share" else spec.title: spec.text(result.numbers[name])
+        titles.get(name, name if spec.unit == "share" else spec.title): spec.text(
+            result.numbers[name]
+        )
         for name, spec in METRICS.items()
         if name in result.numbers and spec.unit in ("share", "seconds")
     }
@@ -313,7 +320,7 @@ def demo(
             command=shlex.join(["convscope", "demo", "--out", str(out)]),
             title=f"{DEMO_MODEL} on digits",
         )
-    write_pages(folder, page, pdf=pdf)
+    refused = write_pages(folder, page, pdf=pdf)
     wrote(run)
     emit({**headline(result), "all in": f"{time.perf_counter() - start:.0f} s"})
     for alert in result.alerts:
@@ -321,6 +328,7 @@ def demo(
     say(f"open {page} in a browser")
     look = fresh_name(str(out / "inspect.html"))
     next_step("convscope inspect", str(run), "digits:test/0-3", "--out", look)
+    _judge(result, {}, refused)
 
 
 def _make_room(out: Path) -> None:

@@ -57,7 +57,7 @@ def evaluate_model(
         model: The network.
         data: The data set.
         split: train, validation, test or all. By default test; all images of a folder that has no
-            test folder, if the network was not trained on it.
+            test folder, unless convscope trained the network on a folder.
         count: At most this many images: a sample with every class in proportion; all by default.
         fail_under: Gates, as NAME=NUMBER.
         accept_modified_data: Go on with data files whose checksum is not the known one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -240,8 +241,8 @@ class Dataset:
     def split_to_judge(self, source: str = "") -> tuple[str, str]:
         """The split on which a classifier is judged unless somebody says otherwise.
 
-        That is the test split. But where it was only cut from a folder by rule, and the classifier
-        was not trained on that folder, nothing speaks for setting most of the images aside.
+        That is the test split. But where it was only cut from a folder by rule, and nothing says
+        that the classifier was trained on that folder, most of the images are not set aside.
 
         Args:
             source: What the classifier says of its origin (`Classifier.source`). One that was
@@ -268,9 +269,15 @@ class Dataset:
                 "takes every image"
             )
         total = sum(map(len, self.splits))
+        if re.search(r"\btrained (on|with) ", source):
+            return "all", (
+                f"judged on all {total:,} images, since the network was not trained on this folder"
+                + ("; --split test takes the test part" if len(self.test) else "")
+            )
+        honest = "--split test is the honest number" if len(self.test) else "the number is too good"
         return "all", (
-            f"judged on all {total:,} images, since the network was not trained on this folder"
-            + ("; --split test takes the test part" if len(self.test) else "")
+            f"evaluated on all {total:,} images; if the network was trained on some of them, "
+            f"{honest}"
         )
 
     def check_trainable(self) -> None:

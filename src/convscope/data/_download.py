@@ -245,9 +245,9 @@ def absent(name: str, files: Sequence[str] = (), *, data_dir: str | Path | None)
 
 def _offline_hint(name: str) -> str:
     return (
-        f"without a network: on a connected machine `convscope data download {name} --to "
-        f"{name}.tar`, here `convscope data import {name}.tar`; or --data digits, which needs no "
-        "download"
+        "if the files are in another folder: --data-dir DIRECTORY; without a network: on a "
+        f"connected machine `convscope data download {name} --to {name}.tar`, here `convscope data "
+        f"import {name}.tar`; or --data digits, which needs no download"
     )
 
 

@@ -16,6 +16,8 @@ from convscope.figures._attacks import (
     noise_error_curve,
     noise_success_curve,
     noise_tile,
+    nothing_to_fool,
+    tone_of,
     verdict,
 )
 from convscope.figures._curve import (
@@ -158,6 +160,7 @@ __all__ = [
     "noise_error_curve",
     "noise_success_curve",
     "noise_tile",
+    "nothing_to_fool",
     "overlay_tile",
     "per_class_bars",
     "percent",
@@ -170,6 +173,7 @@ __all__ = [
     "stretched",
     "svg",
     "to_numpy",
+    "tone_of",
     "top_confusions",
     "unit_name",
     "verdict",

@@ -15,6 +15,7 @@ from convscope.figures._mosaic import Pixels, change_tile, pixels, to_numpy
 from convscope.figures._theme import (
     GREEN,
     INK,
+    MUTED,
     NARROW,
     RED,
     SKY,
@@ -28,6 +29,8 @@ from convscope.figures._theme import (
     percent,
 )
 
+TONES = {"bad": RED, "good": GREEN, "": MUTED}
+"""The color of an image after an attack, by `verdict`."""
 MOST = 8
 NAMED = 3
 """Most probable classes, before and after, that have a bar."""
@@ -42,21 +45,21 @@ def draw_attack(result: AttackResult) -> Figure:
         drawn.supxlabel(_legend(result), fontsize=SMALL)
         grid = drawn.add_gridspec(max(rows, 1), 4, width_ratios=(1, 1, 1, 1.15))
         for row in range(rows):
-            before, after, success = verdict(result, row)
-            color = RED if success else GREEN
+            before, after, tone = verdict(result, row)
+            color = TONES[tone]
             tiles = (
                 (pixels(result.originals[row]), before, None),
                 (difference_tile(result, row), difference_words(result, row), None),
                 (pixels(result.adversarials[row]), after, color),
             )
-            for column, (tile, title, tone) in enumerate(tiles):
+            for column, (tile, title, frame) in enumerate(tiles):
                 made = axes(drawn, grid[row, column])
                 made.imshow(tile, cmap="gray", vmin=0, vmax=255)
                 bare(made)
                 made.set_title(title, fontsize=SMALL, fontweight="normal", loc="center", pad=3)
-                if tone:
-                    made.title.set_color(tone)
-                    made.spines[:].set(color=tone, linewidth=1.4)
+                if frame:
+                    made.title.set_color(frame)
+                    made.spines[:].set(color=frame, linewidth=1.4)
             _bars(axes(drawn, grid[row, 3]), result, row, color, last=row == rows - 1)
     return drawn
 
@@ -89,10 +92,19 @@ def _legend(result: AttackResult) -> str:
     gray = result.originals.shape[1] == 1
     colors = "orange is brighter, blue is darker" if gray else "gray is no change"
     left = f"\n{len(result) - MOST} more images are not shown" if len(result) > MOST else ""
+    why = nothing_to_fool(result, MOST)
     return (
         f"before; what was added, magnified as written ({colors}); after (orange frame: fooled);"
-        f"\nlikeliest classes, upper bars before, lower bars after{left}"
+        f"\nlikeliest classes, upper bars before, lower bars after"
+        f"{f'; gray frame: {why}' if why else ''}{left}"
     )
+
+
+def nothing_to_fool(result: AttackResult, shown: int) -> str:
+    """Why some of the first `shown` images count neither as fooled nor as not; empty: none does."""
+    if not bool(result.already_misclassified[:shown].any()):
+        return ""
+    return "misclassified before" if result.targets is None else "of, or at, the target before"
 
 
 def difference_tile(result: AttackResult, row: int) -> Pixels:
@@ -122,15 +134,26 @@ def difference_words(result: AttackResult, row: int) -> str:
     return f"{factor:,.0f} ×" if factor >= 100 else f"{factor:.3g} ×"
 
 
-def verdict(result: AttackResult, row: int, limit: int = 14) -> tuple[str, str, bool]:
-    """Predictions before and after, and whether that is a success of the attack."""
+def verdict(result: AttackResult, row: int, limit: int = 14) -> tuple[str, str, str]:
+    """Predictions before and after, and the tone of what came of it.
+
+    That is ``"bad"`` where the attack fooled the network, ``"good"`` where it did not, and empty
+    where there was nothing to fool: the image was misclassified, or at the target, before.
+    """
     before, after = result.logits_before[row], result.logits_after[row]
     texts = [
         f"{class_label(result.class_names, int(logits.argmax()), limit)}"
         f" {percent(float(logits.softmax(dim=0).max()))}"
         for logits in (before, after)
     ]
-    return texts[0], texts[1], bool(result.success[row])
+    return texts[0], texts[1], tone_of(result, row)
+
+
+def tone_of(result: AttackResult, row: int) -> str:
+    """``"bad"``, ``"good"`` or empty, as for `verdict`."""
+    if bool(result.already_misclassified[row]):
+        return ""
+    return "bad" if bool(result.success[row]) else "good"
 
 
 def attack_title(result: AttackResult) -> str:

@@ -21,9 +21,11 @@ from convscope.figures import (
     draw,
     has_figure,
     likeliest,
+    nothing_to_fool,
     percent,
     png,
     svg,
+    tone_of,
     verdict,
 )
 from convscope.files import plain_json
@@ -121,15 +123,18 @@ def _spoken_attack(result: AttackResult) -> dict[str, str]:
 
     tasks = ~result.already_misclassified
     hit, quantized = result.success & tasks, result.success_quantized & tasks
+    if result.targets is None:
+        among, why = "images that were classified correctly before", "misclassified before"
+    else:
+        among, why = "images that were not the target already", "of, or at, the target before"
     told = {"images": f"{count:,}"}
     if result.targets is not None and count and bool((result.targets == result.targets[0]).all()):
         target = int(result.targets[0])
         told["target"] = f"{target} {name_of(result.class_names, target)!r}"
     told |= {
-        "fooled": of(int(hit.sum()), task, "images that were a task"),
-        "fooled as 8-bit images": of(int(quantized.sum()), task, "images that were a task"),
-        "no task": f"{s['already_misclassified']:,} of {count:,} images "
-        "(wrong, or at the target, before)",
+        "fooled": of(int(hit.sum()), task, among),
+        "fooled as 8-bit images": of(int(quantized.sum()), task, among),
+        "nothing to fool": f"{s['already_misclassified']:,} of {count:,} images ({why})",
         "wrong before the attack": of(int(result.wrong_before.sum()), count, "images"),
         "wrong after the attack": of(int(result.wrong_after.sum()), count, "images"),
     }
@@ -242,7 +247,7 @@ def _write_attack_page(
         section.note(str(flag), level="warning")
     rows = []
     for row in range(min(len(result), MOST_ON_PAGE)):
-        before, after, success = verdict(result, row, 40)
+        before, after, tone = verdict(result, row, 40)
         before, after = before.replace("\\$", "$"), after.replace("\\$", "$")
         original = keep_image(section, f"original-{row}", result.originals[row])
         saved = keep_image(section, f"adversarial-{row}", result.quantized[row])
@@ -252,7 +257,7 @@ def _write_attack_page(
                 "file": saved,
                 "alt": f"{names[row]} after",
                 "detail": after,
-                "tone": "bad" if success else "good",
+                "tone": tone,
             },
         ]
         change = section.image(f"difference-{row}", png(difference_tile(result, row)))
@@ -260,6 +265,7 @@ def _write_attack_page(
         cells.insert(1, {"file": change, "alt": "what was added", "detail": words})
         cells.append(probability_bars(result, row))
         rows.append({"title": names[row], "cells": cells})
+    why = nothing_to_fool(result, MOST_ON_PAGE)
     section.grid(
         ["before", "what was added", "after", "likeliest classes"],
         rows,
@@ -270,7 +276,8 @@ def _write_attack_page(
             if result.originals.shape[1] == 1
             else "gray is no change"
         )
-        + ". Bars: probability before the attack (upper) and after it (lower).",
+        + ". Bars: probability before the attack (upper) and after it (lower), orange where the "
+        + f"network was fooled{f', gray: {why}' if why else ''}.",
     )
     section.facts(spoken(result))
     table = attack_rows(result, names, known=known)
@@ -310,7 +317,7 @@ def probability_bars(result: AttackResult, row: int) -> dict[str, Any]:
     return {
         "bars": bars,
         "alt": f"Probabilities: {'; '.join(told)}",
-        "tone": "bad" if bool(result.success[row]) else "good",
+        "tone": tone_of(result, row),
     }
 
 

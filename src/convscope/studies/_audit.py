@@ -37,6 +37,7 @@ class AuditResult:
         seconds: Wall-clock time.
         split: The split that was judged.
         absent: Classes of the data without an image in it.
+        epsilon: L-infinity budget of ``robust``, in pixel units.
         left_out: Classes of the data that the network does not have, and why.
     """
 
@@ -47,6 +48,7 @@ class AuditResult:
     seconds: float
     split: str = "test"
     absent: tuple[str, ...] = ()
+    epsilon: float | None = None
     left_out: tuple[tuple[str, str], ...] = ()
 
     def summary(self) -> dict[str, Any]:
@@ -84,7 +86,8 @@ def audit(
 ) -> AuditResult:
     """Judge, look into and attack a classifier, and write all of it to a report folder.
 
-    A section that cannot be computed says why; the others go on.
+    A section that cannot be computed says why; the others go on. Where a part of convscope itself
+    cannot be imported, the audit stops.
 
     Args:
         classifier: Any classifier.
@@ -121,6 +124,7 @@ def audit(
         ModelContractError: M14 if the network takes images of another size.
         DataError: M21 if no class of the data is one of the network, D11 if the split is empty.
         ResourceError: If the disk refuses.
+        ImportError: If a part of convscope is missing.
 
     Example:
         >>> import tempfile, torch
@@ -180,6 +184,8 @@ def audit(
             try:
                 AUDIT_SECTIONS[name](work, section)
             except Exception as error:
+                if _is_missing_part(error):
+                    raise
                 report.fail(section, error)
                 failed.append(spec.title)
     announce(1.0, "writing")
@@ -196,8 +202,14 @@ def audit(
         seconds=seconds,
         split=split,
         absent=absent,
+        epsilon=work.epsilon,
         left_out=match.left_out,
     )
+
+
+def _is_missing_part(error: Exception) -> bool:
+    """Whether a module of convscope is missing, or a name in one: no fault of the network."""
+    return isinstance(error, ImportError) and (error.name or "").split(".")[0] == "convscope"
 
 
 def default_epsilon(classifier: Classifier) -> float:

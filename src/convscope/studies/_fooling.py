@@ -17,6 +17,7 @@ from convscope.figures import (
     difference_words,
     lossless,
     percent,
+    tone_of,
     verdict,
 )
 from convscope.pages import keep_image, name_of
@@ -169,7 +170,7 @@ def _grid(audit: Audit, section: Section, few: list[AttackResult]) -> None:
             }
         ]
         for found in few:
-            after, success = predicted(found, row), bool(found.success[row])
+            after = predicted(found, row)
             cells.append(
                 {
                     "file": keep_image(
@@ -177,7 +178,7 @@ def _grid(audit: Audit, section: Section, few: list[AttackResult]) -> None:
                     ),
                     "alt": f"{true} after {found.method}, predicted as {after}",
                     "detail": after,
-                    "tone": "bad" if success else "good",
+                    "tone": tone_of(found, row),
                 }
             )
         rows.append({"title": true, "cells": cells})
