@@ -71,6 +71,14 @@ def test_views_of_one_memory_stay_views_of_one_memory():
     assert copy.part.tolist() == [9, 9]
 
 
+def test_a_tuple_of_parts_is_a_tuple_of_the_copys_parts():
+    net = small()
+    net.parts, net.sizes = (net[0], torch.zeros(2)), (1, (2, 3))
+    copy = frozen_copy(net)
+    assert copy.parts[0] is copy[0] and copy.parts[0] is not net[0]
+    assert copy.parts[1] is not net.parts[1] and copy.sizes == net.sizes
+
+
 class Sidecar(nn.Module):
     """Keeps parts of itself in places where nobody looks for modules."""
 

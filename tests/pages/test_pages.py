@@ -10,11 +10,13 @@ from torch import nn
 
 from convscope.attacks import fgsm
 from convscope.classifier import Classifier
+from convscope.errors import UsageError
 from convscope.explanations import Explanation
 from convscope.figures import draw_attack, verdict
 from convscope.pages import agreement, some_are, write_result
 from convscope.pages._attack_page import _finding, probability_bars, spoken
 from convscope.pages._image_page import _predictions
+from convscope.pages._write import refuse_taken_file
 
 LARGE = 20.0
 BARS = re.compile(r'<svg class="bars".*?</svg>', re.DOTALL)
@@ -182,3 +184,11 @@ def test_predictions_are_told_in_true_sentences(rows, words):
 
 def test_counts_agree_with_their_verb():
     assert some_are(1, 1, "map") == "1 of 1 map is" and some_are(0, 4, "map") == "0 of 4 maps are"
+
+
+def test_an_empty_folder_is_free_and_a_full_one_is_taken(tmp_path):
+    refuse_taken_file(tmp_path, force=False)
+    (tmp_path / "kept.txt").write_text("mine")
+    with pytest.raises(UsageError, match="already exists"):
+        refuse_taken_file(tmp_path, force=False)
+    refuse_taken_file(tmp_path, force=True)

@@ -8,7 +8,7 @@ from torch import nn
 
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
-from convscope.robustness import certify
+from convscope.robustness import Certification, certify
 from convscope.robustness._smoothing import lower_bound
 
 
@@ -68,3 +68,13 @@ def test_so_few_draws_that_nothing_can_be_certified_are_refused(half_space):
 def test_nonsense_is_refused(half_space, settings):
     with pytest.raises(UsageError):
         certify(half_space, torch.rand(1, 1, 2, 2), torch.tensor([0]), **settings)
+
+
+def test_a_radius_that_is_reached_exactly_is_certified():
+    found = Certification(
+        std=0.5, draws=100, alpha=0.001, labels=torch.tensor([0, 0, 1]),
+        predicted=torch.tensor([0, 0, 0]), radii=torch.tensor([0.5, 0.25, 0.5]),
+        votes=torch.zeros(3, dtype=torch.long), forwards=0, seconds=0.0, class_names=("a", "b"),
+    )  # fmt: skip
+    assert found.accuracy_at(0.5) == pytest.approx(1 / 3)
+    assert found.accuracy_at(0.25) == pytest.approx(2 / 3) and found.accuracy_at(0.6) == 0.0
