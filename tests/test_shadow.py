@@ -79,6 +79,17 @@ def test_a_tuple_of_parts_is_a_tuple_of_the_copys_parts():
     assert copy.parts[1] is not net.parts[1] and copy.sizes == net.sizes
 
 
+def test_a_default_of_a_function_belongs_to_the_copy_beside_one_that_does_not():
+    net = small()
+
+    def first(x, factor=2.0, layer=net[0]):
+        return layer(x) * factor
+
+    net.act = first
+    copy = frozen_copy(net)
+    assert copy.act.__defaults__ == (2.0, copy[0]) and first.__defaults__ == (2.0, net[0])
+
+
 class Sidecar(nn.Module):
     """Keeps parts of itself in places where nobody looks for modules."""
 
