@@ -3,6 +3,7 @@
 import enum
 import math
 import random
+import types
 from functools import partial
 
 import pytest
@@ -354,7 +355,8 @@ def test_objects_that_hold_more_than_can_be_seen_are_never_trusted():
     box = {"turn": False}
     slotted = type("Slotted", (), {"__slots__": ("turn",)})()
     blind = [Counted(), random.Random(0), slotted, iter([1]), {"a": Counted()}, box.get,
-             lambda: box, Settings, [nn.ReLU()], (torch.zeros(1),)]  # fmt: skip
+             lambda: box, types.MethodType(lambda self: box, Settings()), Settings, [nn.ReLU()],
+             (torch.zeros(1),)]  # fmt: skip
     for value in blind:
         assert snapshot(holding(value)) is None, value
     for value in (Axes.ROWS, partial(F.relu, inplace=False), Settings().__call__, math.sqrt):

@@ -99,7 +99,7 @@ class _Walk:
             own = (value.__defaults__, value.__kwdefaults__, value.__dict__)
             return [ById(value.__code__), *own]
         if kind is types.MethodType:
-            return [ById(value.__func__), value.__self__]
+            return [value.__func__, value.__self__]
         if kind is functools.partial:
             return [value.func, value.args, value.keywords, vars(value)]
         if kind in (list, tuple, set, frozenset):
