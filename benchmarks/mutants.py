@@ -1,12 +1,13 @@
 """Mutation run: how many seeded faults in src the tests notice, and which they do not.
 
 A mutant is one small change of one line: another comparison, another sign, another constant, a
-condition turned round. Each is tried in a copy of the tree with the tests of its package, its
-docstring examples and the contracts; the first test that fails kills it. Survivors are written
-down with their line, to be read one by one: some are equivalent (no test can tell them apart),
-the others are missing tests.
+condition turned round. Each is tried in a copy of the tree with tests that are known to run the
+line (covering_tests.py); the first test that fails kills it, and is then run on the unchanged
+tree, where it has to pass. A run that takes far longer than recorded counts as noticed, too.
+Survivors are written down with their line, to be read one by one: some are equivalent (no test
+can tell them apart), the others are missing tests.
 
-    python benchmarks/mutants.py --count 150 --seed 0 --out survivors.jsonl
+    python benchmarks/mutants.py --count 150 --seed 0 --out mutants.jsonl
 """
 
 from __future__ import annotations
@@ -25,8 +26,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from covering_tests import CoveringTests
 
 ROOT = Path(__file__).resolve().parents[1]
+RECORDED = ROOT / "build/mutants"
+EQUIVALENT = Path(__file__).with_name("equivalent_mutants.jsonl")
 COMPARISONS = {
     ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==",
     ast.Is: "is not", ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in",
@@ -120,46 +126,8 @@ def _changes(node: ast.AST, line: str) -> Iterator[tuple[str, int, int, str]]:
             yield "condition", start, stop, f"not ({source[start:stop].decode()})"
 
 
-def tests_for(path: str) -> list[str]:
-    """The tests that a mutant of `path` is tried with, the nearest first."""
-    parts = Path(path).relative_to("src/convscope").parts
-    core = len(parts) == 1 or parts[0] == "_network"
-    package = Path(parts[-1]).stem if core else parts[0]
-    near = [f"tests/{package}", f"tests/test_{package.strip('_')}.py"]
-    contracts = {
-        "attacks": ["test_attacks.py", "test_randomness.py"],
-        "explanations": ["test_explanations.py", "test_sizes.py"],
-        "visualizations": ["test_explanations.py"],
-        "data": ["test_datasets_and_models.py"],
-        "models": ["test_datasets_and_models.py"],
-        "ascent": ["test_attacks.py"],
-    }.get(package, ["test_attacks.py", "test_explanations.py"])
-    if package == "ascent":
-        near.append("tests/attacks/test_closed_forms.py")
-    if package == "cli":
-        near += ["tests/test_cli.py", "tests/test_output.py",
-                 "tests/explanations/test_inspect_command.py", "tests/models/test_commands.py",
-                 "tests/test_no_dead_end.py"]  # fmt: skip
-        near[:0] = {
-            "_data.py": ["tests/data/test_store.py", "tests/data/test_download.py"],
-            "_train.py": ["tests/training/test_cli_train.py"],
-            "_scratch.py": ["tests/scratch/test_scratch_cli.py"],
-            "_eval.py": ["tests/test_judging.py"],
-            "_audit.py": ["tests/studies/test_audit.py"],
-        }.get(parts[-1], [])
-    if package in ("reports", "pages", "figures", "studies"):
-        contracts = []
-        near += ["tests/studies/test_audit.py"]
-    if core:
-        near += ["tests/test_probe.py", "tests/test_classifier.py", "tests/test_maps.py",
-                 "tests/test_execution.py", "tests/test_shadow.py", "tests/test_results.py",
-                 "tests/contracts/test_hostile_arguments.py"]  # fmt: skip
-    found = [*near, "tests/test_doctests.py", *(f"tests/contracts/{name}" for name in contracts)]
-    return [name for name in dict.fromkeys(found) if (ROOT / name).exists()]
-
-
-def tried(mutant: Mutant, tree: Path, seconds: int) -> str:
-    """``"killed"``, ``"survived"`` or ``"timeout"``; a child process runs the tests."""
+def tried(mutant: Mutant, tests: list[str], tree: Path, seconds: float) -> tuple[str, str]:
+    """A verdict, ``"killed"``, ``"survived"`` or ``"timeout"``, and the test that failed."""
     file = tree / mutant.path
     original = file.read_text(encoding="utf-8")
     lines = original.splitlines(keepends=True)
@@ -167,17 +135,44 @@ def tried(mutant: Mutant, tree: Path, seconds: int) -> str:
     indent = old[: len(old) - len(old.lstrip())]
     lines[mutant.line - 1] = f"{indent}{mutant.after}\n"
     file.write_text("".join(lines), encoding="utf-8")
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        _run(tree, mutant)
     try:
-        return _awaited(child, seconds)
+        return outcome(tests, tree, seconds)
     finally:
         file.write_text(original, encoding="utf-8")
 
 
-def _run(tree: Path, mutant: Mutant) -> None:
+def outcome(tests: list[str], tree: Path, seconds: float) -> tuple[str, str]:
+    """Run tests in the copy, in a child process, until one fails."""
+    failed = tree / "failed.txt"
+    failed.unlink(missing_ok=True)
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        _run(tree, tests, failed)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            verdict = "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
+            return verdict, failed.read_text(encoding="utf-8") if failed.exists() else ""
+        time.sleep(0.1)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return "timeout", ""
+
+
+class _Reporter:
+    """A plugin of pytest that writes down the first test that fails."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed and not self._file.exists():
+            self._file.write_text(report.nodeid, encoding="utf-8")
+
+
+def _run(tree: Path, tests: list[str], failed: Path) -> None:
     """In the child: run the tests in the copy, never come back."""
     code = 1
     try:
@@ -189,44 +184,69 @@ def _run(tree: Path, mutant: Mutant) -> None:
         os.environ["PYTHONPATH"] = str(tree / "src")  # For tests that start a process.
         import pytest
 
-        module = mutant.path.removeprefix("src/").removesuffix(".py").replace("/", ".")
-        chosen = [name for name in tests_for(mutant.path) if "doctests" not in name]
-        words = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-        code = int(pytest.main([*words, "tests/test_doctests.py", "-k", module]))
-        code = 0 if code == 5 else code
-        if code == 0:
-            code = int(pytest.main([*words, *chosen]))
+        words = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]
+        code = int(pytest.main([*words, *tests], plugins=[_Reporter(failed)]))
     finally:
         os._exit(code if 0 <= code < 256 else 1)
 
 
-def _awaited(child: int, seconds: int) -> str:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
-        time.sleep(0.1)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "timeout"
-
-
 def keep(files: list[Path]) -> None:
-    """Verdicts of several parts as one record, with what survived in full."""
+    """Verdicts of several parts as one record, with what survived in full.
+
+    A survivor that was read and found equivalent stands in ``equivalent_mutants.jsonl``, with
+    the reason why no test can tell it from the original.
+    """
     from record import record
 
     rows = [
         json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()
     ]
+    reasons = {}
+    for line in EQUIVALENT.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        reasons[row["path"], row["before"], row["after"]] = row["reason"]
+    for row in rows:
+        reason = reasons.get((row["path"], row["before"], row["after"]))
+        if row["verdict"] in ("survived", "not covered") and reason:
+            row |= {"verdict": "equivalent", "reason": reason}
+    verdicts = Counter(row["verdict"] for row in rows)
+    noticed = verdicts["killed"] + verdicts["timeout"]
+    judged = len(rows) - verdicts["equivalent"]
     record(
         "mutants",
         {
-            "verdicts": dict(Counter(row["verdict"] for row in rows)),
-            "not killed": [row for row in rows if row["verdict"] != "killed"],
+            "verdicts": dict(verdicts),
+            "noticed, of those that are not equivalent": f"{noticed} of {judged}: "
+            f"{noticed / judged:.1%}",
+            "not killed": [row for row in rows if row["verdict"] not in ("killed", "timeout")],
         },
         n=len(rows),
     )
+
+
+def drawn(every: list[Mutant], count: int) -> list[Mutant]:
+    """The first `count`, at most three of one file: some files hold a crowd of numbers."""
+    seen: Counter[str] = Counter()
+    sample: list[Mutant] = []
+    for mutant in every:
+        if seen[mutant.path] < 3 and len(sample) < count:
+            seen[mutant.path] += 1
+            sample.append(mutant)
+    return sample
+
+
+def survivors(file: Path, every: list[Mutant]) -> list[Mutant]:
+    """Those of `every` that were not noticed before, wherever their lines are now."""
+    text = file.read_text(encoding="utf-8")
+    rows = (
+        json.loads(text)["figures"]["not killed"]
+        if file.suffix == ".json"
+        else [json.loads(line) for line in text.splitlines()]
+    )
+    wanted = {
+        (row["path"], row["before"], row["after"]) for row in rows if row["verdict"] != "killed"
+    }
+    return [mutant for mutant in every if (mutant.path, mutant.before, mutant.after) in wanted]
 
 
 def main() -> None:
@@ -234,9 +254,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=150, help="mutants to try")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=int, default=300, help="for the tests of one mutant")
+    parser.add_argument("--recorded", type=Path, default=RECORDED,
+                        help="folder with coverage and junit.xml of the suite")  # fmt: skip
     parser.add_argument("--part", default="0/1", help="i/n: every n-th mutant, from the i-th")
     parser.add_argument("--only", default="", help="files whose path contains this")
+    parser.add_argument(
+        "--again", type=Path, help="only the survivors of this file of verdicts, or of the record"
+    )
     parser.add_argument("--out", type=Path, default=Path("mutants.jsonl"))
     parser.add_argument(
         "--record", nargs="+", type=Path, help="only write these verdicts into benchmarks/results"
@@ -252,13 +276,7 @@ def main() -> None:
         for mutant in mutants_of(path)
     ]
     random.Random(options.seed).shuffle(every)
-    # At most a few of one file, as a file with many numbers would crowd out the others.
-    seen: Counter[str] = Counter()
-    sample: list[Mutant] = []
-    for mutant in every:
-        if seen[mutant.path] < 3 and len(sample) < options.count:
-            seen[mutant.path] += 1
-            sample.append(mutant)
+    sample = survivors(options.again, every) if options.again else drawn(every, options.count)
     first, step = map(int, options.part.split("/"))
     sample = sample[first::step]
     known = set()
@@ -266,6 +284,7 @@ def main() -> None:
         for line in options.out.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             known.add((row["path"], row["line"], row["after"]))
+    covering = CoveringTests(options.recorded / "coverage", options.recorded / "junit.xml", ROOT)
     print(f"{len(every):,} possible mutants, {len(sample)} tried here")
     for name in ("torch", "numpy", "matplotlib.pyplot", "sklearn.datasets", "pytest"):
         __import__(name)
@@ -276,16 +295,26 @@ def main() -> None:
         tree = Path(folder) / "tree"
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(
             ".git", ".venv", "runs", "build", "__pycache__", ".*_cache"))  # fmt: skip
+        sound: set[str] = set()  # Tests that are known to pass on the unchanged tree.
         for number, mutant in enumerate(sample, 1):
             if (mutant.path, mutant.line, mutant.after) in known:
                 continue
             started = time.monotonic()
-            verdict = tried(mutant, tree, options.seconds)
-            row = {**asdict(mutant), "verdict": verdict,
+            tests = covering.of(mutant.path, mutant.line)
+            verdict, test = "not covered", ""
+            if tests:
+                allowed = 60 + 4 * sum(map(covering.seconds, tests))
+                verdict, test = tried(mutant, tests, tree, allowed)
+            if verdict == "killed" and test not in sound:
+                if test and outcome([test], tree, 60 + 4 * covering.seconds(test))[0] == "survived":
+                    sound.add(test)
+                else:
+                    verdict = "unclear"
+            row = {**asdict(mutant), "verdict": verdict, "test": test, "tests": len(tests),
                    "seconds": round(time.monotonic() - started, 1)}  # fmt: skip
             with options.out.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(row) + "\n")
-            print(f"{number:4d}/{len(sample)} {verdict:9} {row['seconds']:6.1f} s  {mutant.path}:"
+            print(f"{number:4d}/{len(sample)} {verdict:11} {row['seconds']:6.1f} s  {mutant.path}:"
                   f"{mutant.line}  {mutant.before}  ->  {mutant.after}", flush=True)  # fmt: skip
 
 

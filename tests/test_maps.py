@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from convscope._network.hooks import find_layer
 from convscope._network.snapshot import snapshot
 from convscope.classifier import Classifier
-from convscope.errors import ModelContractError
+from convscope.errors import ModelContractError, UnknownLayer
 from convscope.explanations import grad_cam
 
 IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(2))
@@ -406,3 +407,14 @@ def test_padding_modules_before_convolutions_are_followed():
     net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
     with Classifier.wrap(net, input_shape=(3, 16, 16)).probe() as probe:
         assert probe.maps().default == "19"
+
+
+@pytest.mark.parametrize("count", [30, 31])
+def test_an_unknown_layer_is_refused_with_the_first_thirty_names(count):
+    net = nn.Sequential(*(nn.Identity() for _ in range(count - 1)), nn.Flatten())
+    with Classifier.wrap(net, input_shape=(1, 1, 2)).probe() as probe:
+        layers = probe.layers()
+    with pytest.raises(UnknownLayer) as caught:
+        find_layer(layers, "nowhere")
+    last = "29 (Identity), ..." if count > 30 else "29 (Flatten)"
+    assert caught.value.code == "M15" and str(caught.value).endswith(last)

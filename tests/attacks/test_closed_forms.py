@@ -160,3 +160,16 @@ def test_error_of_a_noise_is_a_share_of_what_was_right_before():
     labels, noise = torch.tensor([0, 1, 1]), torch.full((1, 1, 2, 2), -0.9)
     moved = attacks.apply_noise(classifier, images, labels, noises=noise)
     assert moved.error_rates.tolist() == [1.0]
+
+
+def test_the_pull_to_an_image_balances_the_pull_of_the_class(plane):
+    """There ``pull * 2 / 16 * (x - image)`` is the gradient of the log-probability."""
+    classifier, image, label, w, _ = plane
+    result = attacks.toward_image(
+        classifier, image, label, targets=1 - label, pull=1000.0, steps=600, step_size=0.005
+    )
+    other = 1 - float(result.logits_after.softmax(1)[0, 0])
+    expected = -other * w * 16 / (2 * 1000.0)
+    assert torch.allclose(
+        result.perturbations.flatten(), expected, atol=0.05 * float(w.norm()) / 125
+    )

@@ -191,3 +191,9 @@ def test_the_labels_of_a_real_network_are_all_found_but_the_cranes(shared):
     found = match_classes(first_words, names)
     wrong = [n for n, number in enumerate(found.numbers) if number not in (n, None)]
     assert wrong == [] and len(found.left_out) <= 4
+
+
+@pytest.mark.parametrize(("alike", "offset"), [(500, 0), (499, None)])
+def test_half_of_the_names_are_enough_to_be_imagenet(alike, offset):
+    names = [*IMAGENET[:alike], *(f"thing {n}" for n in range(1000 - alike))]
+    assert imagenet_offset(names) == offset

@@ -292,3 +292,21 @@ def test_an_empty_split_says_what_there_is(tmp_path, refused):
     error = refused("D11", DataError, data.split, "train")
     assert "test 1" in str(error) and "--split all" in str(error)
     refused("D11", DataError, data.check_trainable)
+
+
+def test_numbers_from_one_are_counted_from_one(tmp_path):
+    photo(tmp_path / "a.png")
+    photo(tmp_path / "b.png")
+    (tmp_path / "list.txt").write_text("a.png 1\nb.png 2\n")
+    (tmp_path / "classes.txt").write_text("bee\nant\n")
+    data = open_folder(tmp_path)
+    assert found(data) == {"a.png": "bee", "b.png": "ant"}
+    assert any("lines of classes.txt, counted from 1" in note for note in data.warnings)
+
+
+def test_numbers_of_ten_digits_are_names_not_lines(tmp_path):
+    photo(tmp_path / "a.png")
+    photo(tmp_path / "b.png")
+    (tmp_path / "list.txt").write_text("a.png 0000000001\nb.png 0000000000\n")
+    (tmp_path / "classes.txt").write_text("bee\nant\n")
+    assert found(open_folder(tmp_path)) == {"a.png": "0000000001", "b.png": "0000000000"}

@@ -1,9 +1,12 @@
 """One rule for every part of a data set: stratified, seeded, the same for ever."""
 
+import math
+
 import pytest
 import torch
 
 from convscope.data import sample_rows
+from convscope.data._shapes import _star
 from convscope.errors import UsageError
 
 BALANCED = torch.arange(10).repeat_interleave(100)
@@ -71,3 +74,21 @@ def test_settings_without_meaning(refused, settings, code):
 
 def test_no_images_give_no_rows():
     assert sample_rows(torch.empty(0).long(), 3).tolist() == []
+
+
+def test_a_star_is_bounded_by_straight_edges_between_its_two_radii():
+    """Signed distances: 0 on the ten edges, negative within, a unit step changes them by one."""
+    turns = torch.arange(5) * 2 * math.pi / 5
+    tips = torch.stack([turns.sin(), -turns.cos()], dim=1)
+    half = turns + math.pi / 5
+    corners = 0.42 * torch.stack([half.sin(), -half.cos()], dim=1)
+    share = torch.linspace(0, 1, 7)[:, None, None]
+    edges = (share * tips + (1 - share) * corners).reshape(-1, 2)
+    assert torch.allclose(_star(edges[:, 0], edges[:, 1]), torch.zeros(35), atol=1e-6)
+    middle = torch.tensor(0.0)
+    apothem = (
+        0.42
+        * math.sin(math.pi / 5)
+        / math.dist((1, 0), (0.42 * math.cos(math.pi / 5), 0.42 * math.sin(math.pi / 5)))
+    )
+    assert float(_star(middle, middle)) == pytest.approx(-apothem, abs=1e-6)

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import socket
 import tarfile
 
 import pytest
@@ -230,3 +231,11 @@ def test_command_verify_skips_bad_images_and_exits_with_8(image_folder, capsys):
     assert code == 8
     assert "ants/0.png: I01 file is empty" in err
     assert "1 files were left out" in err
+
+
+def test_command_verify_never_downloads(tmp_path, capsys, monkeypatch):
+    tried = []
+    monkeypatch.setattr(socket, "create_connection", lambda *a, **k: tried.append(a))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: tried.append(a) or [])
+    code, _out, err = run(capsys, "data", "verify", "mnist", "--data-dir", tmp_path)
+    assert code == 6 and "is not on this machine" in err and not tried

@@ -232,3 +232,9 @@ def test_lines_of_an_svg_are_steps_that_do_not_drift():
     for dx, dy, (to_x, to_y) in zip(numbers[2::2], numbers[3::2], points[1:], strict=True):
         x, y = x + dx, y + dy
         assert abs(x - to_x) < 0.06 and abs(y - to_y) < 0.06
+
+
+def test_shares_are_shaded_between_none_and_all():
+    transfer = next(result for result in RESULTS if type(result).__name__ == "ModelTransfer")
+    picture = draw(transfer).axes[0].images[0]
+    assert picture.get_clim() == (0.0, 1.0)

@@ -283,6 +283,20 @@ def place_in_map(text: str) -> Any:
     return choose("place", text, ("center", "mean", "ROW,COLUMN"))
 
 
+def usual_methods(large: bool) -> tuple[list[str], list[str]]:
+    """Explanation methods that are evaluated without being asked, and those that are not.
+
+    Example:
+        >>> usual_methods(large=False)[1], usual_methods(large=True)[1]
+        ([], ['integrated-gradients', 'rise'])
+    """
+    from convscope.explanations import EXPLANATIONS, passes_per_map
+
+    most = MOST_PASSES_IF_LARGE if large else math.inf
+    usual = [name for name in EXPLANATIONS if passes_per_map(name) <= most]
+    return usual, [name for name in EXPLANATIONS if name not in usual]
+
+
 def judge_methods(
     classifier: Classifier,
     chosen: list[str] | None,
@@ -309,13 +323,10 @@ def judge_methods(
     from convscope.pages import seconds_per_pass, trust_on, trust_rows, write_trust
 
     large = min(classifier.input_shape[1:]) > SMALL
-    most_passes = MOST_PASSES_IF_LARGE if large else math.inf
-    usual = [name for name in EXPLANATIONS if passes_per_map(name) <= most_passes]
-    if large and chosen is None:
-        out_of_it = [
-            f"{n} ({passes_per_map(n)} passes per map)" for n in EXPLANATIONS if n not in usual
-        ]
-        say(f"for images of this size without {' and '.join(out_of_it)}; --show adds them")
+    usual, left_out = usual_methods(large)
+    if left_out and chosen is None:
+        parts = [f"{name} ({passes_per_map(name)} passes per map)" for name in left_out]
+        say(f"for images of this size without {' and '.join(parts)}; --show adds them")
     names = usual if chosen is None else chosen
     methods = {name: EXPLANATIONS[name] for name in names}
     most = count if count is not None else COUNT_IF_LARGE if large else COUNT

@@ -189,8 +189,8 @@ def wanted_page(words: Sequence[str]) -> str:
     Example:
         >>> wanted_page(["attack", "fgsm", "--help"]), wanted_page(["attack", "list", "--help"])
         ('fgsm', '')
-        >>> wanted_page(["inspect", "rise", "-h"]), wanted_page(["inspect", "--help"])
-        ('rise', '')
+        >>> wanted_page(["inspect", "cam", "-h"]), wanted_page(["inspect", "--help"])
+        ('grad-cam', '')
         >>> wanted_page(["inspect", "runs/digits", "--show", "occlusion", "--help"])
         'occlusion'
     """

@@ -165,7 +165,7 @@ def _plain(value: object) -> str:
 
 
 def attack_rows(
-    result: AttackResult, names: tuple[str, ...], *, known: bool = True
+    result: AttackResult, names: tuple[str, ...], *, known: bool
 ) -> list[dict[str, Any]]:
     """One line per image: predicted as what, before and after, and at what distance.
 
