@@ -171,6 +171,8 @@ class _Reporter:
         if report.failed and not self._file.exists():
             self._file.write_text(report.nodeid, encoding="utf-8")
 
+    pytest_collectreport = pytest_runtest_logreport
+
 
 def _run(tree: Path, tests: list[str], failed: Path) -> None:
     """In the child: run the tests in the copy, never come back."""
@@ -305,8 +307,9 @@ def main() -> None:
             if tests:
                 allowed = 60 + 4 * sum(map(covering.seconds, tests))
                 verdict, test = tried(mutant, tests, tree, allowed)
-            if verdict == "killed" and test not in sound:
-                if test and outcome([test], tree, 60 + 4 * covering.seconds(test))[0] == "survived":
+            test = test or tests[0] if verdict == "killed" else ""  # A crash names none.
+            if test and test not in sound:
+                if outcome([test], tree, 300)[0] == "survived":
                     sound.add(test)
                 else:
                     verdict = "unclear"

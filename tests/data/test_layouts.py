@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from convscope.data import open_dataset, open_folder
+from convscope.data import _layouts, open_dataset, open_folder
 from convscope.data._layouts import class_in_name
 from convscope.errors import DataError
 
@@ -310,3 +310,12 @@ def test_numbers_of_ten_digits_are_names_not_lines(tmp_path):
     (tmp_path / "list.txt").write_text("a.png 0000000001\nb.png 0000000000\n")
     (tmp_path / "classes.txt").write_text("bee\nant\n")
     assert found(open_folder(tmp_path)) == {"a.png": "0000000001", "b.png": "0000000000"}
+
+
+def test_as_many_images_as_are_allowed_are_taken(tmp_path, monkeypatch, refused):
+    monkeypatch.setattr(_layouts, "MOST_FILES", 3)
+    for number in range(3):
+        photo(tmp_path / "ant" / f"{number}.png")
+    assert len(found(open_folder(tmp_path))) == 3
+    photo(tmp_path / "ant" / "3.png")
+    assert "more than 3 files" in str(refused("D21", DataError, open_folder, tmp_path))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -238,3 +239,35 @@ def test_shares_are_shaded_between_none_and_all():
     transfer = next(result for result in RESULTS if type(result).__name__ == "ModelTransfer")
     picture = draw(transfer).axes[0].images[0]
     assert picture.get_clim() == (0.0, 1.0)
+
+
+def axes_of(figure):
+    """Axes that show something, without the bars that explain colors."""
+    return [axes for axes in figure.axes if axes.get_visible() and axes.get_label() != "<colorbar>"]
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=KINDS)
+def test_nothing_is_cut_and_no_picture_is_tiny(result):
+    figure = draw(result)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    width, height = figure.get_size_inches()
+    assert 3 <= width <= 12 and 2 <= height <= 12
+    inside = figure.get_tightbbox(canvas.get_renderer())
+    assert inside.x0 >= 0 and inside.y0 >= 0 and inside.x1 <= width and inside.y1 <= height
+    for axes in axes_of(figure):
+        box = axes.get_window_extent()
+        assert min(box.width, box.height) / figure.dpi >= 0.8
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=KINDS)
+def test_bars_begin_at_zero_and_percents_end_at_a_hundred(result):
+    """A bar that began at 60 would make a small difference large."""
+    for axes in axes_of(draw(result)):
+        bars = [container for container in axes.containers if isinstance(container, BarContainer)]
+        for words, (low, high) in (
+            (axes.get_xlabel(), axes.get_xlim()),
+            (axes.get_ylabel(), axes.get_ylim()),
+        ):
+            if bars and words.endswith("%"):
+                assert low == 0 and high <= 115, words
