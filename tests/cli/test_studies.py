@@ -183,11 +183,14 @@ def test_a_demo_with_an_incomplete_section_does_not_pass_for_whole(
     )  # fmt: skip
     trained = SimpleNamespace(classifier=None)
     monkeypatch.setattr("convscope.training.train", lambda *_, **__: trained)
-    monkeypatch.setattr("convscope.studies.audit", lambda *_, **__: found)
+    heard = {}
+    monkeypatch.setattr(
+        "convscope.studies.audit", lambda *_, **given: (heard.update(given), found)[1]
+    )
     monkeypatch.setattr(_audit, "write_pages", lambda *_, **__: refused)
     assert main(["demo", "--out", str(tmp_path / "d")]) == code
     printed = capsys.readouterr()
-    assert says in printed.err
+    assert says in printed.err and heard["title"] == "mnist-conv2-fc-bn on digits"
     assert "robust (L∞ ≤ 0.1)" in printed.out and "35.00 %" in printed.out
 
 

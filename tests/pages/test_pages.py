@@ -123,6 +123,18 @@ def test_the_table_of_images_counts_as_fooled_what_the_summary_counts(targets, t
     assert found.summary()["success_rate"] == 1 / 2
 
 
+@pytest.mark.parametrize(("channels", "words"), [(1, ["10 ×", "50 ×"]), (3, ["5 ×", "25 ×"])])
+def test_under_each_difference_stands_its_own_factor(channels, words, tmp_path):
+    found = attacked(channels, count=2)
+    changed = found.originals.clone()
+    changed[0, :, 1, 1] += 0.1
+    changed[1, :, 1, 1] += 0.02
+    found = replace(found, adversarials=changed)
+    write_result(found, ("first", "second"), tmp_path / "a.html")
+    assert re.findall(r"[\d.,]+ ×", (tmp_path / "a.html").read_text()) == words
+    assert [made.get_title() for made in draw_attack(found).axes[1::4]] == words
+
+
 def test_names_of_classes_on_a_page_are_not_escaped_for_figures(tmp_path):
     write_result(outcome([0], [1]), ("first",), tmp_path / "a.html")
     text = (tmp_path / "a.html").read_text()
