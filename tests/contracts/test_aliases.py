@@ -22,7 +22,7 @@ THEIRS = {
     "fab": "FAB fab_attack",
     "square": "Square square_attack",
     "auto-attack": "AutoAttack",
-    "deepfool": "DeepFool",
+    "deepfool": "DeepFool deep_fool",
     "carlini-wagner": "CW CarliniWagner",
     "uap": "uap universal_perturbation",
     "adversarial-patch": "patch",
