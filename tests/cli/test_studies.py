@@ -166,18 +166,31 @@ def test_the_demo_reaches_98_percent_and_can_be_repeated(tmp_path):
     assert (tmp_path / "d" / "report.html").stat().st_size < 300_000
 
 
-def test_a_demo_with_an_incomplete_section_does_not_pass_for_whole(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("failed", "refused", "code", "says"),
+    [
+        (("Fooling",), (), 8, "section 'Fooling' is incomplete"),
+        ((), ("a picture is damaged",), 8, "a picture is damaged"),
+        ((), (), 0, "in a browser"),
+    ],
+)
+def test_a_demo_with_an_incomplete_section_does_not_pass_for_whole(
+    tmp_path, monkeypatch, capsys, failed, refused, code, says
+):
     found = AuditResult(
-        folder=tmp_path, numbers={"robust": 0.35}, alerts=(), failed=("Fooling",), seconds=1.0,
+        folder=tmp_path, numbers={"robust": 0.35}, alerts=(), failed=failed, seconds=1.0,
         epsilon=0.1,
     )  # fmt: skip
     trained = SimpleNamespace(classifier=None)
     monkeypatch.setattr("convscope.training.train", lambda *_, **__: trained)
-    monkeypatch.setattr("convscope.studies.audit", lambda *_, **__: found)
-    monkeypatch.setattr(_audit, "write_pages", lambda *_, **__: ())
-    assert main(["demo", "--out", str(tmp_path / "d")]) == 8
+    heard = {}
+    monkeypatch.setattr(
+        "convscope.studies.audit", lambda *_, **given: (heard.update(given), found)[1]
+    )
+    monkeypatch.setattr(_audit, "write_pages", lambda *_, **__: refused)
+    assert main(["demo", "--out", str(tmp_path / "d")]) == code
     printed = capsys.readouterr()
-    assert "section 'Fooling' is incomplete" in printed.err
+    assert says in printed.err and heard["title"] == "mnist-conv2-fc-bn on digits"
     assert "robust (L∞ ≤ 0.1)" in printed.out and "35.00 %" in printed.out
 
 

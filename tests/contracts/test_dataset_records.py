@@ -21,6 +21,7 @@ from convscope.data import (
     status,
 )
 from convscope.errors import ResourceError, UsageError
+from convscope.training import RECIPES, recipe
 
 each = pytest.mark.parametrize("name", DATASETS)
 DOCS = Path(__file__).parents[2] / "docs" / "data.md"
@@ -77,6 +78,22 @@ def test_the_record_tells_the_shape_the_classes_and_the_sizes(name, opened):
         assert f"{sum(record.sizes):,}" in record.about
     else:
         assert len(data.class_names) <= record.classes
+
+
+@each
+def test_sizes_are_known_unless_people_bring_the_files(name):
+    record = DATASETS.spec(name)
+    assert (record.sizes is None) is bool(record.by_hand)
+
+
+@each
+def test_few_images_get_the_recipe_for_few(name):
+    record = DATASETS.spec(name)
+    assert record.few_images is (record.sizes is not None and record.sizes[0] < 5_000)
+    numbers = RECIPES["fast"].few_images
+    chosen = recipe("mnist-conv1", data=name, preset="fast")
+    usual = recipe("mnist-conv1", data="a data set without a record", preset="fast")
+    assert (chosen.epochs == numbers["epochs"] > usual.epochs) is record.few_images
 
 
 @each

@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +23,7 @@ from convscope.explanations import (
 from convscope.studies import audit
 from convscope.visualizations import VISUALIZATION_RECIPES, VISUALIZATIONS
 
+LOOKING = Path(__file__).parents[2] / "docs" / "looking.md"
 FAST = {"masks": 20, "num_samples": 2}
 
 each_record = pytest.mark.parametrize("name", EXPLANATIONS)
@@ -67,6 +70,21 @@ def test_estimated_passes_are_about_those_of_the_defaults(name, case):
     cost = EXPLANATIONS[name](classifier, images, 0).cost
     passes = (cost.forwards + cost.backwards) / len(images)
     assert passes / 5 <= passes_per_map(name) <= 5 * passes
+
+
+@each_record
+def test_audits_test_only_what_they_show(name):
+    assert set(EXPLANATIONS.spec(name).trusted) <= set(EXPLANATIONS.spec(name).audit)
+
+
+def test_the_documentation_says_which_methods_audits_test():
+    words = " ".join(LOOKING.read_text().split())
+    every = {name for name, spec in EXPLANATIONS.specs().items() if spec.trusted == EFFORTS}
+    said = re.search(r"Audits test (.*?) at every effort, (.*?) at `full`, and (.*?) never", words)
+    full = {name for name, spec in EXPLANATIONS.specs().items() if spec.trusted == ("full",)}
+    never = {name for name, spec in EXPLANATIONS.specs().items() if not spec.trusted}
+    assert [set(re.findall("`(.*?)`", part)) for part in said.groups()] == [every, full, never]
+    assert every | full | never == set(EXPLANATIONS)
 
 
 def brightness(classifier, images, targets=None):
@@ -137,6 +155,14 @@ def test_an_entry_of_run_time_appears_in_the_audit_and_its_trust_table(registere
     assert all(name in sections["looking"] for name in quick)
     assert all(name in sections["trust"] for name in tested)
     assert "hires-cam" not in sections["looking"]
+    table = next(
+        block
+        for section in report["sections"]
+        for block in section["blocks"]
+        if section["id"] == "trust" and block["type"] == "table"
+    )
+    rows = {row[0]["value"] if isinstance(row[0], dict) else row[0] for row in table["rows"]}
+    assert rows >= {*tested} and not rows & ({*EXPLANATIONS} - {*tested})
 
 
 def test_work_is_estimated_from_the_records(case):

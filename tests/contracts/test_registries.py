@@ -56,13 +56,15 @@ def test_what_a_record_says_of_an_attack_is_true(name):
     assert (spec.kind == "shared") is (name in SHARED)
 
 
-@pytest.mark.slow
+FEW_PASSES = 110
+"""So many are run in the fast suite, too."""
+
+
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if spec.passes > 600 else [])
-        for name, spec in SPECS.items()
-        if spec.passes
+        pytest.param(name, marks=[pytest.mark.slow] if spec.passes > FEW_PASSES else [])
+        for name, spec in ATTACKS.specs().items()
     ],
 )
 def test_the_passes_of_a_record_are_those_of_an_image_that_withstands(name):
@@ -77,6 +79,44 @@ def test_the_passes_of_a_record_are_those_of_an_image_that_withstands(name):
     assert not found.success.any()
     assert 0.8 * SPECS[name].passes <= found.cost.forwards <= 1.1 * SPECS[name].passes + 2
     assert SPECS[name].black_box is (found.cost.backwards == 0)
+
+
+@pytest.mark.parametrize("name", [name for name in ATTACKS if SPECS[name].passes > FEW_PASSES])
+def test_many_passes_follow_from_the_settings_by_default(name):
+    """What is too slow to be counted: so many steps, toward so many classes, and some looks."""
+    if name == "auto-attack":
+        members = sum(SPECS[member].passes for member in ("apgd", "apgd-targeted", "square", "fab"))
+        more = SPECS["square"].suite["full"]["queries"] - parameters_of("square")["queries"].default
+        assert SPECS[name].passes == members + more
+        return
+    given = {key: one.default for key, one in parameters_of(name).items()}
+    steps = given.get("steps", given.get("queries"))
+    runs = given.get("classes", 1) * given.get("search_steps", 1)
+    assert steps * runs < SPECS[name].passes <= (steps + 2) * runs + 12
+
+
+def test_somebody_has_counted_the_passes_of_every_attack():
+    assert all(spec.passes for spec in ATTACKS.specs().values())
+
+
+@each_attack
+def test_a_record_names_the_norms_that_the_attack_bounds_or_minimizes(name):
+    spec = SPECS[name]
+    if spec.kind in ("bounded", "minimal"):
+        assert spec.norms
+    assert [norm for norm in ("linf", "l2") if name.startswith(f"{norm}-")] in ([], [*spec.norms])
+
+
+def test_the_suite_grows_with_effort_and_ends_with_all_members_of_auto_attack():
+    suites = [
+        {name for name, spec in SPECS.items() if at_effort(spec.suite, effort) is not None}
+        for effort in EFFORTS
+    ]
+    assert suites[0] < suites[1] < suites[2]
+    assert {"apgd", "apgd-targeted", "square", "fab"} <= suites[2]
+    # The spread between the stages of the smallest suite says whether gradients are hidden.
+    assert {name for name, spec in SPECS.items() if spec.on_all} == suites[0]
+    assert {name for name, spec in SPECS.items() if spec.stage} == suites[2]
 
 
 mine = pytest.fixture(with_my_attack)

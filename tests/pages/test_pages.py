@@ -1,5 +1,6 @@
 """What the pages of attacks and explanations say and show, at the edges too."""
 
+import csv
 import re
 from dataclasses import replace
 
@@ -108,6 +109,30 @@ def test_an_image_that_was_misclassified_before_is_not_called_fooled(tmp_path):
     told = spoken(found)
     assert told["fooled"] == "50.0 % (1 of 2 images that were classified correctly before)"
     assert told["nothing to fool"] == "1 of 3 images (misclassified before)"
+
+
+@pytest.mark.parametrize("targets", [None, torch.tensor([1, 1, 1])])
+def test_the_table_of_images_counts_as_fooled_what_the_summary_counts(targets, tmp_path):
+    found = outcome([0, 1, 0], [1, 1, 0], targets=targets)
+    write_result(found, ("first", "second", "third"), tmp_path / "folder")
+    with (tmp_path / "folder" / "images.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    for column in ("fooled", "fooled as 8 bits"):
+        assert [line[column] for line in lines] == ["True", "False", "False"]
+    assert [line["no task"] for line in lines] == ["False", "True", "False"]
+    assert found.summary()["success_rate"] == 1 / 2
+
+
+@pytest.mark.parametrize(("channels", "words"), [(1, ["10 ×", "50 ×"]), (3, ["5 ×", "25 ×"])])
+def test_under_each_difference_stands_its_own_factor(channels, words, tmp_path):
+    found = attacked(channels, count=2)
+    changed = found.originals.clone()
+    changed[0, :, 1, 1] += 0.1
+    changed[1, :, 1, 1] += 0.02
+    found = replace(found, adversarials=changed)
+    write_result(found, ("first", "second"), tmp_path / "a.html")
+    assert re.findall(r"[\d.,]+ ×", (tmp_path / "a.html").read_text()) == words
+    assert [made.get_title() for made in draw_attack(found).axes[1::4]] == words
 
 
 def test_names_of_classes_on_a_page_are_not_escaped_for_figures(tmp_path):

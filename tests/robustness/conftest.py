@@ -42,4 +42,4 @@ def single_steps(net, images, labels, k, generator):
     x = images.clone().requires_grad_(True)
     loss = nn.functional.cross_entropy(net(x), labels)
     (gradient,) = torch.autograd.grad(loss, x)
-    return (images + 0.3 * gradient.sign()).clamp(0, 1)
+    return (images + 0.4 * gradient.sign()).clamp(0, 1)

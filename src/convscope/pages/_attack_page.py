@@ -169,7 +169,9 @@ def attack_rows(
 ) -> list[dict[str, Any]]:
     """One line per image: predicted as what, before and after, and at what distance.
 
-    Without `known` labels there is no column of true classes: a prediction is none.
+    An image with nothing to fool (``"no task"``) is never ``"fooled"``: the column adds up to what
+    `spoken` and the success rate count. Without `known` labels there is no column of true classes:
+    a prediction is none.
     """
     before, after = result.logits_before.softmax(1), result.logits_after.softmax(1)
     linf, l2 = result.distance("linf"), result.distance("l2")
@@ -177,8 +179,8 @@ def attack_rows(
         result.distance_quantized("linf"),
         result.distance_quantized("l2"),
     )
-    already, success = result.already_misclassified, result.success
-    quantized = result.success_quantized
+    already = result.already_misclassified
+    fooled, quantized = result.success & ~already, result.success_quantized & ~already
     rows = []
     for i, name in enumerate(names):
         was, now = int(before[i].argmax()), int(after[i].argmax())
@@ -192,7 +194,7 @@ def attack_rows(
             "probability before": float(before[i, was]),
             "after": name_of(result.class_names, now),
             "probability after": float(after[i, now]),
-            "fooled": bool(success[i]),
+            "fooled": bool(fooled[i]),
             "fooled as 8 bits": bool(quantized[i]),
             "no task": bool(already[i]),
             "linf": float(linf[i]),
