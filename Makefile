@@ -46,7 +46,16 @@ bench: .venv/.installed ## how to repeat the measurements
 	  printf "  %-40s %s\n" $$file "$$(head -n 1 $$file | tr -d '"')"; \
 	done
 
-mutants: .venv/.installed ## try seeded faults in src (an hour or two); those that no test notices are in mutants.jsonl
+.venv/.mutants: .venv/.installed
+	@echo "installing coverage into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[mutants]"
+	@touch $@
+
+mutants: .venv/.mutants ## try seeded faults in src (an hour); those that no test notices are in mutants.jsonl
+	@mkdir -p build/mutants
+	@echo "recording which test runs which line (ten minutes)"
+	@COVERAGE_CORE=ctrace COVERAGE_FILE=build/mutants/coverage OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) \
+	  --dist worksteal --cov=convscope --cov-context=test --cov-report= --junitxml=build/mutants/junit.xml
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutants.py --part 0/2 & \
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutants.py --part 1/2; wait
 

@@ -261,6 +261,9 @@ def main() -> None:
     parser.add_argument("--part", default="0/1", help="i/n: every n-th mutant, from the i-th")
     parser.add_argument("--only", default="", help="files whose path contains this")
     parser.add_argument(
+        "--also", nargs="*", default=[], help="test files that are younger than the recorded run"
+    )
+    parser.add_argument(
         "--again", type=Path, help="only the survivors of this file of verdicts, or of the record"
     )
     parser.add_argument("--out", type=Path, default=Path("mutants.jsonl"))
@@ -302,7 +305,7 @@ def main() -> None:
             if (mutant.path, mutant.line, mutant.after) in known:
                 continue
             started = time.monotonic()
-            tests = covering.of(mutant.path, mutant.line)
+            tests = [*options.also, *covering.of(mutant.path, mutant.line)]
             verdict, test = "not covered", ""
             if tests:
                 allowed = 60 + 4 * sum(map(covering.seconds, tests))
