@@ -3,13 +3,17 @@ r"""Which tests run a line of src, from one recorded run of the suite.
     COVERAGE_CORE=ctrace COVERAGE_FILE=build/mutants/coverage python -m pytest -q \
         --cov=convscope --cov-context=test --cov-report= --junitxml=build/mutants/junit.xml
 
-(`make mutants` records it.) A line that is run while a module is imported, such as a constant
-or a default, belongs to the tests that run the functions which name it.
+(`make mutants` records it.) Some lines are run once for many tests. One that is run while a module
+is imported, such as a constant, a record or a default, belongs to the tests that run the functions
+which name it, and to all tests of the files that name it; one that a fixture runs, or that hardly
+any test runs (the result may be kept for others), to all tests of those files and of the files
+that import the module.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from pathlib import Path
@@ -17,6 +21,8 @@ from pathlib import Path
 from coverage import CoverageData
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+FEW = 2
+"""Up to so many tests that run a line, others may use what it made."""
 
 
 class CoveringTests:
@@ -38,6 +44,14 @@ class CoveringTests:
                 case.get("time", 0)
             )
         self._files: dict[str, tuple[ast.Module, dict[int, set[str]]]] = {}
+        self._tests: dict[str, set[str]] = defaultdict(set)
+        for name in self._data.measured_contexts():
+            self._tests[name.split("::")[0]].add(_test_of(name))
+        self._words = {
+            file: set(re.findall(r"[\w.]+", (root / file).read_text(encoding="utf-8")))
+            for file in self._tests
+            if file.endswith(".py") and (root / file).exists()
+        }
 
     def seconds(self, test: str) -> float:
         """Recorded seconds of a test, by its node id."""
@@ -47,11 +61,12 @@ class CoveringTests:
         module = ".".join([path.removesuffix(".py").replace("/", "."), *classes])
         return self._seconds.get((module, "[".join([name, *words[1:]])), 1.0)
 
-    def of(self, path: str, line: int, *, most: int = 240, budget: float = 75.0) -> list[str]:
+    def of(self, path: str, line: int, *, most: int = 800, budget: float = 75.0) -> list[str]:
         """Node ids of tests that run `line` of `path`, at most `most` and `budget` seconds.
 
-        The cheapest test of each file comes first, then the second of each, so that many kinds
-        of tests have their say; those that fit are ordered by file.
+        Tests of the package of `path` may take half of that. The cheapest test of each file comes
+        first, then the second of each, so that many kinds of tests have their say; those that fit
+        are ordered by file.
         """
         if path not in self._files:
             tree = ast.parse((self._root / path).read_text(encoding="utf-8"))
@@ -65,28 +80,45 @@ class CoveringTests:
                 if isinstance(node, FUNCTIONS):
                     for wanted in _body_lines(node):
                         found |= contexts.get(wanted, set())
+        names = _named_by(tree, line)
+        if not names and len(found) <= FEW:
+            names = {path.removeprefix("src/").removesuffix(".py").replace("/", ".")}
+        for file, words in self._words.items():
+            if names & words:
+                found |= self._tests[file]
         by_file: dict[str, list[str]] = defaultdict(list)
         for test in sorted(found, key=lambda test: (self.seconds(test), test)):
             by_file[test.split("::")[0]].append(test)
-        near = Path(path).parts[2].removesuffix(".py").strip("_")
-        files = sorted(by_file, key=lambda file: (near not in file, self.seconds(by_file[file][0])))
+        package = Path(path).parts[2].removesuffix(".py").strip("_")
+        near = [file for file in by_file if package in file]
         chosen: list[str] = []
-        spent = 0.0
-        for rank in range(max(map(len, by_file.values()), default=0)):
-            for file in files:
-                if rank < len(by_file[file]) and len(chosen) < most:
-                    cost = self.seconds(by_file[file][rank])
-                    if spent + cost <= budget or not chosen:
-                        chosen.append(by_file[file][rank])
-                        spent += cost
-        return sorted(chosen, key=lambda test: files.index(test.split("::")[0]))
+        for files, share in ((near, 0.5), (list(by_file), 1.0)):
+            spent = sum(map(self.seconds, chosen))
+            files.sort(key=lambda file: self.seconds(by_file[file][0]))
+            for rank in range(max((len(by_file[file]) for file in files), default=0)):
+                for file in files:
+                    test = by_file[file][rank] if rank < len(by_file[file]) else ""
+                    if not test or test in chosen or len(chosen) >= share * most:
+                        continue
+                    if spent + self.seconds(test) <= share * budget or not chosen:
+                        chosen.append(test)
+                        spent += self.seconds(test)
+        order = {file: place for place, file in enumerate(dict.fromkeys([*near, *by_file]))}
+        return sorted(chosen, key=lambda test: order[test.split("::")[0]])
 
     def _contexts(self, path: str) -> dict[int, set[str]]:
         lines = self._data.contexts_by_lineno(str(self._root / path))
-        return {
-            line: {name.rsplit("|", 1)[0] for name in names if name}
-            for line, names in lines.items()
-        }
+        tests: dict[int, set[str]] = {}
+        for line, names in lines.items():
+            tests[line] = {_test_of(name) for name in names if name}
+            for name in names:
+                if name.endswith("|setup"):  # What a fixture made is there for the whole file.
+                    tests[line] |= self._tests[name.split("::")[0]]
+        return tests
+
+
+def _test_of(context: str) -> str:
+    return context.rsplit("|", 1)[0]
 
 
 def _lines_of(tree: ast.Module, line: int) -> set[int]:
@@ -106,8 +138,7 @@ def _lines_of(tree: ast.Module, line: int) -> set[int]:
         body = getattr(inside, "body", None)
         stop = body[0].lineno - 1 if body else inside.end_lineno or inside.lineno
         return set(range(inside.lineno, max(stop, line) + 1))
-    names = {node.id for node in ast.walk(inside) if isinstance(node, ast.Name)
-             and isinstance(node.ctx, ast.Store)}  # fmt: skip
+    names = _stored(inside)
     users = [
         node
         for node in ast.walk(tree)
@@ -116,6 +147,25 @@ def _lines_of(tree: ast.Module, line: int) -> set[int]:
     ]
     every = users or [node for node in ast.walk(tree) if isinstance(node, FUNCTIONS)]
     return set().union(*(_body_lines(node) for node in every)) | {line}
+
+
+def _named_by(tree: ast.Module, line: int) -> set[str]:
+    """Names that a statement outside of functions gives to what `line` is a part of."""
+    for node in tree.body:
+        first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
+        if first <= line <= (node.end_lineno or node.lineno):
+            if isinstance(node, ast.ClassDef) and line < node.body[0].lineno:
+                return {node.name}
+            return set() if isinstance(node, (*FUNCTIONS, ast.ClassDef)) else _stored(node)
+    return set()
+
+
+def _stored(node: ast.AST) -> set[str]:
+    return {
+        one.id
+        for one in ast.walk(node)
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+    }
 
 
 def _body_lines(function: ast.stmt) -> set[int]:

@@ -10,6 +10,8 @@ import pytest
 from convscope.cli import main
 from convscope.cli._app import COMMANDS, build_app
 from convscope.cli._help import EXAMPLES
+from convscope.cli._options import check_number
+from convscope.errors import UsageError
 
 
 def run(*words, **more):
@@ -66,6 +68,35 @@ def test_wrong_words_are_usage_errors_in_four_lines(words, capsys):
     assert main(words) == 2
     err = capsys.readouterr().err
     assert err.startswith("error") and len(err.splitlines()) <= 4 and "Traceback" not in err
+
+
+def flags_of(app):
+    """The flags of every command below `app`."""
+    for name in app:
+        if not name.startswith("-"):
+            yield from flags_of(app[name])
+            if app[name].default_command is not None:
+                arguments = app[name].assemble_argument_collection()
+                yield from (one for one in arguments if one.hint is bool)
+
+
+def test_no_flag_is_on_unless_it_is_typed():
+    """There is no word that would switch one off."""
+    flags = list(flags_of(build_app()))
+    assert len(flags) > 50
+    assert [one.name for one in flags if one.field_info.default is not False] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "limits", "hinted"),
+    [(8, {"most": 1}, True), (255, {"most": 1}, True), (256, {"most": 1}, False),
+     (8, {"most": 4}, False), (2, {"least": 5}, False), (0.5, {}, False)],
+)  # fmt: skip
+def test_only_a_gray_level_given_for_a_share_is_taken_for_one(value, limits, hinted):
+    with pytest.raises(UsageError) as caught:
+        check_number("--x", value, **limits)
+    assert caught.value.code == "U05"
+    assert (f"did you mean {value}/255?" in caught.value.hint) is hinted
 
 
 def test_a_typo_in_a_command_gets_a_suggestion(capsys):

@@ -1,5 +1,6 @@
 """The index of error codes is complete, true, and reaches people."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import convscope
-from convscope._raise_sites import CLASSES
+from convscope._raise_sites import CLASSES, _File, _Source
 from convscope.cli import main
 from convscope.defenses import median
 from convscope.error_codes import CODES, FAMILIES
@@ -54,6 +55,23 @@ def test_a_site_says_where_it_is():
         assert 1 <= site.line <= len(lines)
     (site,) = error_index()["U15"].sites
     assert "raise UsageError" in (SOURCE / site.file).read_text().splitlines()[site.line - 1]
+
+
+def test_words_of_a_site_are_those_of_its_own_function():
+    text = """
+def one():
+    said = "no such file"
+    raise UsageError(said, code="U01")
+
+def two():
+    said = "no such folder"
+    raise UsageError(said, code="U02")
+"""
+    found = _Source([_File("x.py", ast.parse(text))]).sites()
+    assert [(site.function, site.what) for site in found] == [
+        ("one", ("no such file",)),
+        ("two", ("no such folder",)),
+    ]
 
 
 def as_pattern(template):

@@ -106,6 +106,64 @@ def test_somebody_elses_code_runs_plainly_and_says_so():
     )
 
 
+@pytest.mark.parametrize("on", [True, False])
+def test_no_weight_asks_for_a_gradient_and_kernels_are_laid_out_as_images_are(on):
+    torch.manual_seed(0)
+    with fast_paths(on), wrapped(headed(*features(), width=8)).probe() as probe:
+        assert probe.execution.fast is on
+        weights = list(probe._runner.module.parameters())
+        assert not any(weight.requires_grad for weight in weights)
+        kernels = [weight for weight in weights if weight.ndim == 4 and weight.shape[1] > 1]
+        assert kernels and all(
+            w.is_contiguous(memory_format=torch.channels_last) is on for w in kernels
+        )
+
+
+def test_gradients_at_a_layer_are_laid_out_for_what_follows_it():
+    """Channels-last in front of a convolution, torch's default layout behind the last one."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(512, 4)),
+    )
+    dense = {}
+    with wrapped(net).probe() as probe:
+        assert probe.execution.channels_last
+        for layer in ("1", "3"):
+
+            def note(activations, gradient, layer=layer):
+                dense[layer] = activations.is_contiguous()
+                return gradient
+
+            probe.layer_gradients(layer, torch.rand(2, *SHAPE), [0], reduce=note)
+    assert dense == {"1": False, "3": True}
+
+
+class Crossed(nn.Module):
+    """A ReLU and a pooling that stand side by side and are not used one after the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu, self.pool = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.relu(x).mean((2, 3)) + self.pool(x).mean((2, 3))
+
+
+def test_only_what_a_sequence_applies_in_order_is_exchanged(monkeypatch):
+    """Even in our own code, whose forward methods the proof trusts."""
+    for thing in (Crossed, Crossed.forward):
+        monkeypatch.setattr(thing, "__module__", "convscope.models.crossed")
+    torch.manual_seed(0)
+    net = Crossed().eval()
+    execution = execution_of(wrapped(net))
+    assert execution.fast and execution.exchanges == ()
+    images = torch.rand(4, *SHAPE)
+    with wrapped(net).probe() as probe:
+        assert torch.allclose(probe.logits(images), net(images), atol=2e-6)
+
+
 def test_hooks_on_every_module_end_the_proof():
     """Registered before or after, they see the network as it is written."""
     torch.manual_seed(0)

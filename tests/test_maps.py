@@ -241,6 +241,9 @@ ELSEWHERE = {
     "pushed aside": lambda x: nn.functional.pad(x, (8, 0, 8, 0)),
     "cropped thrice": lambda x: x[:, :, :6, :6][:, :, :5, :5][:, :, :4, :4],
     "every second row of a half": lambda x: x[:, :, 0:4:2, 0:4:2],
+    "halves exchanged as tokens": lambda x: torch.cat(
+        [x.flatten(2)[..., 32:], x.flatten(2)[..., :32]], dim=2
+    ).unflatten(2, (8, 8)),
     "mixed with its mirror": lambda x: 0.01 * x + x.flip(3),
     "chosen from its mirror": lambda x: torch.where(x > 0, x.flip(3), x),
     "drawn to its mirror": lambda x: torch.lerp(x, x.flip(3), 1.0),
@@ -248,7 +251,12 @@ ELSEWHERE = {
 IN_PLACE = {
     "as it is": lambda x: x,
     "a frame cut off": lambda x: x[:, :, 1:-1, 1:-1],
+    "a frame cut off in two steps": lambda x: x[:, :, :-1, :-1][:, :, 1:, 1:],
+    "as tokens, all of them": lambda x: x.flatten(2).narrow(2, 0, 64).unflatten(2, (8, 8)),
     "padded all around": lambda x: nn.functional.pad(x, (1, 1, 1, 1)),
+    "padded for a larger window": lambda x: nn.functional.max_pool2d(
+        nn.functional.pad(x, (1, 1, 1, 1)), 9, 1
+    ),
     "every second row": lambda x: x[:, :, ::2, ::2],
     "gated": lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(),
 }

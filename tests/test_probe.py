@@ -102,6 +102,14 @@ def test_gradients_of_several_classes_come_from_one_forward(case):
     assert torch.allclose(gradients[:, 1], single, atol=1e-6)
 
 
+def test_without_classes_each_images_largest_logit_is_meant(case):
+    classifier, images, _ = case
+    with classifier.probe() as probe:
+        found, logits = probe.class_gradients(images, None)
+        named, _ = probe.class_gradients(images, logits.argmax(dim=1, keepdim=True))
+    assert found.shape == (len(images), 1, *images.shape[1:]) and torch.equal(found, named)
+
+
 def test_a_layer_is_seen_before_an_in_place_relu_changes_it(shared_relu):
     images = torch.rand(4, 3, 7, 5)
     with shared_relu.probe() as probe:
@@ -154,10 +162,13 @@ def test_m15_unknown_layers_list_the_known_ones(shared_relu):
     assert "did you mean conv2, conv1" in e.value.hint
 
 
-def test_m10_a_detached_output_is_named():
+@pytest.mark.parametrize("own", [False, True])
+def test_m10_a_detached_output_is_named(own):
+    """Also if something else than the image can be differentiated by."""
+
     class Detached(nn.Module):
         def forward(self, x):
-            return x.flatten(1)[:, :3].detach()
+            return x.flatten(1)[:, :3].detach() * torch.ones(3, requires_grad=own)
 
     classifier = Classifier.wrap(Detached(), input_shape=(1, 2, 2))
     with classifier.probe() as probe:

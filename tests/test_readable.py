@@ -2,7 +2,9 @@
 
 import dataclasses
 import importlib
+import inspect
 import pkgutil
+import re
 import sys
 
 import pytest
@@ -10,7 +12,7 @@ import torch
 from torch import nn
 
 import convscope
-from convscope import results
+from convscope import results, types
 from convscope._readable import LONGEST, readable
 from convscope.classifier import Classifier, Predictions
 from convscope.explanations import Explanation, FeatureMaps, Filters, occlusion
@@ -74,6 +76,23 @@ def test_every_result_type_has_a_sentence(kind):
     assert "tensor(" not in repr(empty) and len(repr(empty)) <= LONGEST
 
 
+@pytest.mark.parametrize("kind", result_types(), ids=lambda kind: kind.__name__)
+def test_a_result_is_frozen_made_by_keywords_and_equal_to_itself_alone(kind):
+    """Comparing tensors gives no yes or no: two results that hold some cannot be compared."""
+    parameters = inspect.signature(kind).parameters.values()
+    assert all(one.kind is inspect.Parameter.KEYWORD_ONLY for one in parameters)
+    assert kind.__dataclass_params__.frozen
+    arrays = {
+        "Tensor",
+        "ndarray",
+        "Classifier",
+        *(name for name in vars(types) if name[0].isupper()),
+    }
+    fields = [set(re.findall(r"\w+", str(field.type))) for field in dataclasses.fields(kind)]
+    if any(words & arrays for words in fields):
+        assert kind.__eq__ is object.__eq__
+
+
 @pytest.mark.parametrize("result", RESULTS, ids=KINDS)
 def test_a_result_prints_in_a_line_without_its_tensors(result):
     text = repr(result)
@@ -99,6 +118,21 @@ def test_short_vectors_and_scalars_are_numbers():
     assert repr(long) == "<Gradient: values (8 values), gradients 2 x 3, outputs (0 values)>"
     empty = Predictions(labels=torch.zeros(0, 3), probabilities=torch.zeros(0, 3), class_names=())
     assert repr(empty) == "<Predictions: labels 0 x 3, probabilities 0 x 3>"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1234, "1,234"), (True, "True"), (2.5, "2.5"), ("a", "'a'"), ((1, 2), "(1, 2)"),
+     (torch.tensor([0.5, 2.0]), "(0.5, 2)")],
+)  # fmt: skip
+def test_values_stand_before_shapes(value, text):
+    @readable
+    @dataclasses.dataclass
+    class Row:
+        images: object
+        field: object
+
+    assert repr(Row(torch.zeros(2, 3), value)) == f"<Row: field {text}, images 2 x 3>"
 
 
 @pytest.mark.parametrize("result", RESULTS, ids=KINDS)

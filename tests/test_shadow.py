@@ -1,6 +1,7 @@
 """A network is left exactly as found: what methods run is a copy, whatever happens meanwhile."""
 
 import functools
+import math
 import os
 import random
 import signal
@@ -335,6 +336,19 @@ class ByAProxy(Odd):
 
     def reach(self, x):
         return self.proxy(x)
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [torch.ones(2), nn.Linear(2, 2), nn.Linear, math, 3, "x"],
+    ids=lambda x: type(x).__name__,
+)
+def test_a_list_that_a_hook_fills_stays_its_owners_whatever_is_in_it(foreign):
+    seen = [foreign]
+    net = small()
+    net[0].register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    probed(classifier_of(net))
+    assert seen[0] is foreign and len(seen) > 1
 
 
 @pytest.mark.parametrize("kind", [ByTheClass, ByAProxy])
@@ -759,6 +773,29 @@ def test_m25_a_part_without_tensors_is_noticed_too():
     with pytest.raises(ModelContractError, match="'mode'") as caught:
         Classifier.wrap(Registered(), input_shape=(1, 6, 6))
     assert caught.value.code == "M25"
+
+
+def test_a_part_of_the_original_may_be_asked_as_long_as_it_is_not_run():
+    class Scale(nn.Module):
+        def factor(self):
+            return 3.0
+
+        def forward(self, x):
+            return x * self.factor()
+
+    class Asking(Odd):
+        shared = []  # noqa: RUF012
+
+        def prepare_oddly(self):
+            self.scale = Scale()
+            Asking.shared.append(self.scale)
+
+        def reach(self, x):
+            return self.norm(x) * Asking.shared[0].factor()
+
+    torch.manual_seed(0)
+    net = Asking()
+    assert torch.equal(probed(Classifier.wrap(net, input_shape=(1, 6, 6))), plain(net))
 
 
 def test_preprocessing_that_draws_has_a_stream_of_its_own():

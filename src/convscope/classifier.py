@@ -41,7 +41,7 @@ LARGEST = 2.0
 
 
 @readable
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
     """The most probable classes of each image, most probable first.
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convscope.ascent import box, l2_ball, linf_ball
+from convscope.ascent import box, l2_ball, linf_ball, unconstrained
 from convscope.errors import UsageError
 
 radii = st.floats(0, 2, allow_nan=False, allow_subnormal=True)
@@ -45,6 +45,19 @@ def test_linf_bounds_are_as_wide_as_float32_allows(center, radius):
     ):
         widest = Fraction(next_one) > Fraction(middle_value) + Fraction(radius)
         assert high == 1.0 or widest
+
+
+@pytest.mark.parametrize("kind", ["unconstrained", "box", "linf", "l2"])
+def test_bytes_of_what_lies_beyond_the_pixels_are_black_and_white(kind):
+    x = torch.tensor([-3.0, -0.002, 0.0, 1.0, 1.002, 1.004, 3.0, torch.nan]).view(-1, 1, 1, 1)
+    center = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0]).view(-1, 1, 1, 1)
+    regions = {
+        "unconstrained": unconstrained(),
+        "box": box(0.0, 1.0),
+        "linf": linf_ball(center, 0.1),
+        "l2": l2_ball(center, 0.1),
+    }
+    assert torch.equal(regions[kind].nearest_bytes(x), (255 * center).to(torch.uint8))
 
 
 def test_the_usual_projection_fails_the_same_count():

@@ -102,6 +102,16 @@ def test_fab_finds_the_nearest_point(plane, norm):
     assert result.distance(norm).item() == pytest.approx(nearest, rel=0.02)
 
 
+@pytest.mark.parametrize("targeted", [False, True])
+def test_fab_runs_the_network_once_per_iterate_and_at_the_end(plane, targeted):
+    """At the end on the image found and on its bytes; untargeted, first to choose rivals."""
+    classifier, image, label, _, _ = plane
+    more = {"targets": 1 - label} if targeted else {}
+    found = attacks.fab(classifier, image, label, steps=7, **more)
+    assert found.cost.backwards == 7 + 1
+    assert found.cost.forwards == (7 + 1) + 2 + (not targeted)
+
+
 def test_until_fooled_stops_at_the_first_step_that_fools(plane):
     classifier, image, label, w, gap = plane
     result = attacks.l2_gradient_ascent(classifier, image, label, targets=1 - label, step_size=0.02)

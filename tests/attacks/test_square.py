@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from convscope.attacks import auto_attack, square
-from convscope.attacks._square import L2Moves, bump, two_bumps
+from convscope.attacks._square import L2Moves, LinfMoves, bump, two_bumps
 from convscope.errors import UsageError
 
 
@@ -23,6 +23,20 @@ def test_a_bump_is_a_pyramid_of_inverse_squares():
 def test_two_bumps_have_opposite_signs_and_fill_the_square():
     pair = two_bumps(7)
     assert pair.shape == (7, 7) and (pair[:, :3] >= 0).all() and (pair[:, 3:] <= 0).all()
+
+
+@pytest.mark.parametrize("area", [1.0, 0.8, 0.3, 0.1, 0.02, 0.001])
+@pytest.mark.parametrize("size", [(11, 9), (28, 28), (5, 40)])
+def test_linf_moves_paint_a_square_of_that_share_of_the_area(area, size):
+    center, rows = torch.full((2, 3, *size), 0.5), torch.arange(2)
+    moved = LinfMoves(torch.tensor([0.1, 0.2])).change(center, center, rows, area, seeded())
+    painted = (moved != center).any(dim=1)
+    side = min(max(1, round((area * size[0] * size[1]) ** 0.5)), *size)
+    for mask in painted:
+        assert sorted(set(mask.sum(0).tolist()) | set(mask.sum(1).tolist())) in ([side], [0, side])
+        assert mask.sum() == side**2
+    sizes = (moved - center).abs().flatten(1).amax(1)
+    assert torch.allclose(sizes, torch.tensor([0.1, 0.2]))
 
 
 def test_l2_moves_keep_the_norm():

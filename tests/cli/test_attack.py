@@ -4,6 +4,7 @@ import base64
 import inspect
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import torch
 from PIL import Image
 
 from convscope import results
-from convscope.attacks import ATTACKS, AttackResult
+from convscope.attacks import ATTACKS, AttackResult, pgd
+from convscope.classifier import Classifier
 from convscope.cli import main
+from convscope.cli._attack import within
 from convscope.cli._settings import meanings_in, settings_of
 from convscope.cli._words import read_settings
 from convscope.data import open_dataset
@@ -52,6 +55,23 @@ def test_nan_becomes_null(model, capsys):
     assert found["images"] == found["already_misclassified"] == 5
     assert found["success_rate"] is None and found["success_rate_quantized"] is None
     assert {flag["code"] for flag in found["flags"]} >= {"target-predicted"}
+
+
+def test_what_was_wrong_before_is_not_counted_as_fooled_within_a_budget():
+    """Rows: moved little, moved far, not fooled, wrong already."""
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    images = torch.full((4, 1, 2, 2), 0.5)
+    found = pgd(Classifier.wrap(net, input_shape=(1, 2, 2)), images, torch.zeros(4).long(), steps=1)
+    moves = torch.tensor([0.1, 0.3, 0.1, 0.1]).view(4, 1, 1, 1)
+    right, wrong = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    found = replace(
+        found,
+        adversarials=images + moves,
+        logits_before=torch.stack([right, right, right, wrong]),
+        logits_after=torch.stack([wrong, wrong, right, wrong]),
+    )
+    assert within(found, 0.15) == {"epsilon": 0.15, "task": 3, "linf": 1, "l2": 0}
+    assert within(found, 0.35) == {"epsilon": 0.35, "task": 3, "linf": 2, "l2": 1}
 
 
 def test_a_folder_holds_the_8_bit_images_that_were_judged(model, tmp_path, capsys):
@@ -276,3 +296,12 @@ def test_help_has_a_meaning_for_every_parameter(attack):
     meanings = meanings_in(inspect.getdoc(attack))
     missing = [name for name in inspect.signature(attack).parameters if not meanings.get(name)]
     assert not missing, f"undocumented: {missing}"
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_help_says_whether_a_target_is_taken(name, capsys):
+    assert main(["attack", name, "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    takes = "targets" in inspect.signature(ATTACKS[name]).parameters
+    words = "needed." if ATTACKS.spec(name).needs_target else "by default any wrong class."
+    assert (f"--target CLASS: the class to reach, by name or number; {words}" in said) is takes

@@ -51,6 +51,8 @@ def test_what_a_record_says_of_an_attack_is_true(name):
         assert spec.norms[0] == parameters["norm"].default
     if spec.kind == "bounded":
         assert parameters["epsilon"].default == 8 / 255
+    if "epsilon" in parameters and name in ATTACKS:
+        assert parameters["epsilon"].default in (8 / 255, None)
     if spec.kind == "minimal":
         assert "epsilon" not in parameters or parameters["epsilon"].default is None
     assert (spec.kind == "shared") is (name in SHARED)

@@ -294,6 +294,13 @@ def test_png_texts_profiles_and_frames_are_dropped(extra_memory):
     )
 
 
+@pytest.mark.parametrize("kind", ["iCCP", "gAMA", "cHRM", "tEXt", "tIME", "pHYs", "vpAg"])
+def test_only_chunks_that_speak_of_colors_are_a_png_profile(kind):
+    notes = decode(with_chunks(encoded(photo()), chunk(kind.encode(), bytes(8))), where="x").notes
+    colors = kind in ("iCCP", "gAMA", "cHRM")
+    assert notes == (("I19: color profile ignored",) if colors else ())
+
+
 def test_a_jpeg_profile_is_noted():
     data = encoded(photo(), "JPEG", icc_profile=bytes(100_000))
     assert decode(data, where="x").notes == ("I19: color profile ignored",)
@@ -348,6 +355,12 @@ def test_crop_keeps_the_center_and_the_shape():
 def test_pad_adds_black_borders():
     out = np.asarray(fit_to(Image.new("L", (20, 10), 255), channels=1, size=(20, 20), fit="pad"))
     assert out[:5].max() == 0 and out[15:].max() == 0 and out[5:15].min() == 255
+
+
+@pytest.mark.parametrize("size", [(1, 400), (400, 1), (3, 900)])
+def test_a_padded_thread_keeps_one_pixel(size):
+    out = np.asarray(fit_to(Image.new("L", size, 255), channels=1, size=(20, 20), fit="pad"))
+    assert (out > 0).sum() == 20
 
 
 def test_resize_is_antialiased_and_pinned():

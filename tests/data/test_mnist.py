@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from convscope.cli import main
 from convscope.data import open_dataset
 from convscope.data._mnist import CONTENT_SHA256, find_files
 from convscope.errors import DataError, ResourceError
@@ -69,6 +70,32 @@ def test_modified_files_are_refused_unless_accepted(tmp_path, make_mnist, refuse
     assert actual in str(error)
     assert CONTENT_SHA256["train-images-idx3-ubyte"] in str(error)
     assert "--accept-modified-data" in str(error)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "eval MODEL",
+        "attack evaluate MODEL",
+        "attack certify MODEL --std 0.5",
+        "attack transfer MODEL mnist-conv2 --epsilon 0.2",
+        "inspect MODEL --trust",
+        "audit MODEL",
+        "train MODEL",
+        "scratch train MODEL",
+        "data verify",
+    ],
+)
+def test_no_command_goes_on_with_modified_files_unasked(tmp_path, make_mnist, capsys, words):
+    make_mnist(tmp_path / "data")
+    typed = words.replace("MODEL", "mnist-conv1").split()
+    place = ["--data-dir", str(tmp_path / "data"), "--offline"]
+    data = ["mnist"] if words == "data verify" else ["--data", "mnist"]
+    out = ["--out", str(tmp_path / "out")] if words.startswith(("audit", "train")) else []
+    if words == "data verify":
+        place.remove("--offline")
+    assert main([*typed, *data, *place, *out]) == DataError.exit_code
+    assert "--accept-modified-data" in "".join(capsys.readouterr())
 
 
 def test_accepted_modified_files_are_named_in_the_warnings(tmp_path, make_mnist):

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from convscope.classifier import Classifier
+from convscope.errors import UsageError
 from convscope.explanations import (
     EXPLANATIONS,
     grad_cam,
@@ -69,6 +70,14 @@ def test_rise_does_not_depend_on_neighbors(case):
     together = rise(classifier, images, 1, masks=40).maps
     alone = rise(classifier, images[4:5], 1, masks=40).maps
     assert torch.allclose(together[4:5], alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("setting", ["masks", "cells"])
+def test_rise_takes_one_of_each_and_not_less(case, setting):
+    classifier, images, _ = case
+    assert rise(classifier, images[:1], 1, **{"masks": 4, setting: 1}).maps.isfinite().all()
+    with pytest.raises(UsageError, match=f"{setting}=0"):
+        rise(classifier, images[:1], 1, **{"masks": 4, setting: 0})
 
 
 @pytest.mark.parametrize("baseline", ["mean", "blur", 0.0, 0.5])

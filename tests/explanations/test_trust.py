@@ -218,6 +218,15 @@ def test_stability_of_a_constant_and_of_a_proportional_map():
     assert (moved > 0.01).all() and (moved <= 0.1).all()
 
 
+def test_stability_is_about_the_noise_that_changes_a_map_most():
+    """The map is the image: a gray pixel moves by at most the radius, and almost so once."""
+    classifier, _ = linear(shape=(1, 1, 1))
+    itself = lambda classifier, images, targets: explained(images, images, targets[:, None])
+    images, targets = torch.full((1, 1, 1, 1), 0.5), torch.tensor([0])
+    moved = stability(classifier, itself, images, targets, radius=0.1, num_samples=200)
+    assert 0.19 < float(moved) <= 0.2
+
+
 def test_the_table_holds_every_method_foreign_maps_and_a_random_map(tmp_path):
     classifier = graded()
     images, labels = quarters(16)

@@ -1,12 +1,15 @@
 import importlib
 import re
 import typing
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
@@ -18,6 +21,7 @@ from convscope.explanations import Explanation
 from convscope.figures import FIGURES, draw, has_figure, svg
 from convscope.figures._svg import _short_path
 from convscope.figures._theme import DARK
+from convscope.robustness import RobustnessCurve, RobustnessEvaluation
 from convscope.visualizations import Control, HeldOutEvaluation, Nearest, Visualization
 
 from .results import all_results
@@ -271,3 +275,38 @@ def test_bars_begin_at_zero_and_percents_end_at_a_hundred(result):
         ):
             if bars and words.endswith("%"):
                 assert low == 0 and high <= 115, words
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 25, 26, 27, 51, 129, 257])
+def test_an_ascent_is_drawn_from_its_start_to_its_end(count):
+    found = next(result for result in RESULTS if isinstance(result, Visualization))
+    history = torch.rand(count, len(found.units))
+    for line in figures.ascent_curve(replace(found, history=history)).axes[0].lines:
+        steps = line.get_xdata().tolist()
+        assert steps == sorted(set(steps)) and steps[0] == 0 and steps[-1] == count - 1
+
+
+@pytest.mark.parametrize(("norm", "says"), [("linf", "L∞ ε"), ("l2", "L2 ε")])
+def test_a_curve_says_in_which_norm_changes_are_measured(norm, says):
+    found = next(result for result in RESULTS if isinstance(result, RobustnessCurve))
+    said = draw(replace(found, norm=norm)).axes[0].get_xlabel()
+    assert said.endswith(says) and ("of a pixel" in said) is (norm == "linf")
+
+
+def test_the_interval_of_a_robust_accuracy_lies_on_the_bar_of_the_last_attack():
+    found = next(result for result in RESULTS if isinstance(result, RobustnessEvaluation))
+    axes = draw(found).axes[0]
+    (lines,) = (c for c in axes.collections if isinstance(c, LineCollection))
+    ((start, end),) = (segment.tolist() for segment in lines.get_segments())
+    last = axes.containers[0].patches[-1]
+    assert start == pytest.approx([100 * found.low, last.get_y() + last.get_height() / 2])
+    assert end == pytest.approx([100 * found.high, start[1]])
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=KINDS)
+def test_what_an_svg_refers_to_is_in_it(result):
+    root = ElementTree.fromstring(svg(draw(result)))
+    parts = {one.get("id") for one in root.iter() if one.get("id")}
+    used = {one.get("href")[1:] for one in root.iter() if one.get("href", "").startswith("#")}
+    cut = {one.get("clip-path")[5:-1] for one in root.iter() if one.get("clip-path")}
+    assert used | cut == parts

@@ -109,6 +109,12 @@ def test_small_pictures_stay_exact_and_photographs_shrink():
     assert kind == "webp" and len(data) < len(png(large))
 
 
+@pytest.mark.parametrize("size", [(63, 800), (800, 63), (10, 10_000)])
+def test_strips_are_small_pictures_however_long_they_are(size):
+    strip = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    assert photo(strip)[1] == "png" and np.array_equal(read(photo(strip)[0])[..., :3], strip)
+
+
 @pytest.mark.parametrize("shape", [(2, 4, 4), (4, 4), (1, 1, 4, 4)])
 def test_what_is_no_image_is_refused(shape):
     with pytest.raises(UsageError, match="cannot draw an image of shape"):

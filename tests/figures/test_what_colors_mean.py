@@ -42,6 +42,14 @@ def test_small_and_smooth_maps_keep_their_largest_value():
     assert figures.row_limit(smooth, 0) == 1.0 and not figures.is_clipped(smooth, 0)
 
 
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("side", [28, 112])
+def test_a_bar_of_colors_has_points_where_values_lie_beyond_it(signed, side):
+    found = replace(photo_map(side), signed=signed)
+    (bar,) = (one._colorbar for one in figures.draw(found).axes if hasattr(one, "_colorbar"))
+    assert bar.extend == (("both" if signed else "max") if side == 112 else "neither")
+
+
 def test_no_corner_of_a_filter_touches_the_page():
     net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2))
     found = filters(Classifier.wrap(net, input_shape=(1, 8, 8)))

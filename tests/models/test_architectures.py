@@ -8,6 +8,7 @@ from torch import nn
 
 from convscope.errors import UsageError
 from convscope.models import MODELS, build
+from convscope.models._architecture import initialize
 from convscope.models._cifar import residual_network
 from convscope.training import recipe
 
@@ -130,6 +131,15 @@ def test_first_weights_fill_the_bound_of_their_fan_in():
         for values in (layer.weight, layer.bias):
             assert 0.8 * bound < values.abs().max().item() <= bound
         assert layer.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Linear(40, 1), nn.Conv2d(3, 1, 5), nn.Conv2d(8, 8, 3, groups=8)]
+)
+def test_so_do_those_of_layers_with_one_output(layer):
+    initialize(layer, generator=numbered(0))
+    bound = layer.weight[0].numel() ** -0.5
+    assert 0.8 * bound < layer.weight.abs().max().item() <= bound
 
 
 def test_first_weights_have_the_distribution_of_torch():

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from convscope.errors import ModelContractError
 from convscope.models import build, summarize
-from convscope.models._receptive_field import ReceptiveFields
+from convscope.models._receptive_field import ReceptiveFields, multiply_adds
 
 
 def rows_of(summary):
@@ -401,6 +401,14 @@ def test_recurrent_layers_are_counted(kind, gates, two_ways):
     ways = 1 + two_ways
     by_hand = 6 * ways * gates * 5 * ((8 + 5) + (ways * 5 + 5))
     assert summarize(Rows(), (1, 6, 8)).multiply_adds == by_hand
+
+
+def test_a_recurrent_layer_of_a_gpu_is_counted_per_image_and_step():
+    """As cuDNN takes it: time, batch, features; weights of two sizes and biases."""
+    kernel = torch.ops.aten._cudnn_rnn.default
+    weights = [torch.zeros(20, 8), torch.zeros(20, 5), torch.zeros(20), torch.zeros(20)]
+    work = multiply_adds(kernel, (torch.zeros(6, 2, 8), weights), torch.zeros(6, 2, 5))
+    assert work == 6 * 2 * 20 * (8 + 5)
 
 
 def test_products_that_nobody_can_count_are_named_beside_the_number():

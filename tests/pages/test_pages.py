@@ -14,10 +14,11 @@ from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.explanations import Explanation
 from convscope.figures import draw_attack, verdict
-from convscope.pages import agreement, some_are, write_result
+from convscope.pages import agreement, scale_bars, some_are, write_result
 from convscope.pages._attack_page import _finding, probability_bars, spoken
 from convscope.pages._image_page import _predictions
 from convscope.pages._write import refuse_taken_file
+from convscope.reports import Report
 
 LARGE = 20.0
 BARS = re.compile(r'<svg class="bars".*?</svg>', re.DOTALL)
@@ -217,3 +218,19 @@ def test_an_empty_folder_is_free_and_a_full_one_is_taken(tmp_path):
     with pytest.raises(UsageError, match="already exists"):
         refuse_taken_file(tmp_path, force=False)
     refuse_taken_file(tmp_path, force=True)
+
+
+@pytest.mark.parametrize("signs", [(), (True,), (False,), (True, False), (False, True, False)])
+def test_there_is_a_bar_of_colors_for_each_kind_of_map(signs):
+    found = [
+        Explanation(
+            images=torch.zeros(1, 1, 4, 4), maps=torch.ones(1, 1, 4, 4), method="own",
+            targets=torch.zeros(1, 1).long(), signed=signed, class_names=("a",),
+        )
+        for signed in signs
+    ]  # fmt: skip
+    section = Report(title="t").section("maps", "Maps")
+    scale_bars(section, found)
+    shown = [item["detail"] for block in section.blocks for item in block["items"]]
+    expected = {True: "− largest … 0 … + largest", False: "0 … largest"}
+    assert shown == [expected[kind] for kind in (True, False) if kind in signs]

@@ -1,4 +1,5 @@
 import base64
+import io
 import json
 import re
 import subprocess
@@ -8,8 +9,8 @@ from importlib import resources
 import pytest
 
 from convscope.errors import DataError, UsageError
-from convscope.reports import Report, read_report, render
-from convscope.reports._images import harmless
+from convscope.reports import Report, _images, read_report, render
+from convscope.reports._images import InMemory, harmless, read_picture
 
 from .conftest import full_report, png
 
@@ -220,8 +221,6 @@ def test_a_failed_section_says_why(tmp_path):
 
 
 def test_small_pictures_are_enlarged_for_paper_without_blur(folder, tmp_path):
-    import io
-
     import numpy as np
     from PIL import Image
 
@@ -239,8 +238,6 @@ def test_large_reports_are_shrunk_with_a_remark(tmp_path, monkeypatch):
 
     report = Report(title="t")
     noise = np.random.default_rng(0).integers(0, 256, (300, 300), dtype=np.uint8)
-    import io
-
     out = io.BytesIO()
     Image.fromarray(noise).save(out, format="PNG")
     section = report.section("s", "S")
@@ -249,6 +246,35 @@ def test_large_reports_are_shrunk_with_a_remark(tmp_path, monkeypatch):
     monkeypatch.setattr(_render, "LARGEST", 60_000)
     made = render(folder)
     assert made.size < 60_000 and "were shrunk" in made.path.read_text()
+
+
+@pytest.mark.parametrize("size", [(300, 50), (50, 300), (300, 300), (97, 1), (96, 96), (20, 7)])
+def test_a_picture_is_shrunk_until_its_longer_side_fits(size):
+    from PIL import Image
+
+    files = InMemory({"a.png": png(size=size)})
+    found = read_picture(files, "a.png", limit=96)
+    shown = Image.open(io.BytesIO(base64.b64decode(found.uri.partition(",")[2]))).size
+    assert max(shown) == min(96, max(size)) and (found.width, found.height) == size
+
+
+@pytest.mark.parametrize("size", [(30, 30), (300, 3), (3, 300)])
+@pytest.mark.parametrize(("largest", "fits"), [(900, True), (899, False)])
+def test_a_picture_of_too_many_pixels_is_not_decoded(monkeypatch, size, largest, fits):
+    monkeypatch.setattr(_images, "LARGEST", largest)
+    found = read_picture(InMemory({"a.png": png(size=size)}), "a.png")
+    assert bool(found.uri) is fits and ("too many pixels" in found.problem) is not fits
+
+
+@pytest.mark.parametrize(
+    ("scale", "fits"),
+    [(0.05, True), (1, True), (40, True), (0.049, False), (40.1, False), (-1, False)],
+)
+def test_pictures_are_scaled_within_limits(tmp_path, scale, fits):
+    report = Report(title="t")
+    report.section("s", "S").picture("p", png(), alt="p", scale=scale)
+    refused = render(report, tmp_path / "a.html").refused
+    assert refused == () if fits else "is not between 0.05 and 40" in refused[0]
 
 
 def test_the_finding_stands_first(tmp_path):

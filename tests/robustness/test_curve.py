@@ -5,7 +5,8 @@ import torch
 
 from convscope.attacks import pgd
 from convscope.errors import UsageError
-from convscope.robustness import curve
+from convscope.probe import Cost
+from convscope.robustness import RobustnessCurve, curve
 
 GRID = [0.05, 0.1, 0.15, 0.2, 0.25]
 
@@ -38,6 +39,20 @@ def test_distances_are_within_the_smallest_epsilon(digits):
     fallen = found.smallest.isfinite()
     assert (found.distances[fallen] <= found.smallest[fallen] + 1e-6).all()
     assert torch.isinf(found.distances[~fallen]).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_the_cost_of_a_summary_is_per_image(count):
+    cost = Cost(forwards=24, backwards=8, seconds=0.5)
+    found = RobustnessCurve(
+        attack="pgd", norm="linf", epsilons=torch.zeros(1), accuracies=torch.ones(1),
+        smallest=torch.zeros(count), distances=torch.zeros(count),
+        labels=torch.zeros(count).long(), cost=cost, settings={}, flags=(), class_names=("a", "b"),
+    )  # fmt: skip
+    said = found.summary()
+    assert said["images"] == count and said["seconds"] == 0.5
+    assert said["forwards_per_image"] * max(count, 1) == 24
+    assert said["backwards_per_image"] * max(count, 1) == 8
 
 
 def test_works_with_other_attacks_and_norms(digits):

@@ -70,6 +70,15 @@ def test_nonsense_is_refused(half_space, settings):
         certify(half_space, torch.rand(1, 1, 2, 2), torch.tensor([0]), **settings)
 
 
+def test_only_images_without_a_class_are_abstentions():
+    found = Certification(
+        std=0.5, draws=100, alpha=0.001, labels=torch.tensor([0, 0, 1]),
+        predicted=torch.tensor([0, -1, 1]), radii=torch.zeros(3),
+        votes=torch.zeros(3, dtype=torch.long), forwards=0, seconds=0.0, class_names=("a", "b"),
+    )  # fmt: skip
+    assert found.summary()["abstained"] == 1
+
+
 def test_a_radius_that_is_reached_exactly_is_certified():
     found = Certification(
         std=0.5, draws=100, alpha=0.001, labels=torch.tensor([0, 0, 1]),

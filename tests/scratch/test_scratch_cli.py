@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,6 +86,21 @@ def test_a_trained_network_is_one_that_the_torch_half_loads(tmp_path, capsys):
     logits = load(str(folder)).logits(images).detach().numpy()
     again = scratch.load_network(folder).forward(images.numpy())
     assert np.abs(logits - again).max() < 1e-4
+
+
+def test_about_twelve_thousand_images_are_shown_unless_told(monkeypatch, capsys):
+    from convscope import scratch
+
+    asked = {}
+
+    def fit(network, images, labels, **settings):
+        asked.update(settings, images=len(images))
+        return SimpleNamespace(accuracies=[0.5])
+
+    monkeypatch.setattr(scratch, "fit", fit)
+    assert main(["scratch", "train", "mnist-conv1", "--data", "digits", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["epochs"] == asked["epochs"]
+    assert abs(asked["epochs"] * asked["images"] - 12_000) <= asked["images"] / 2
 
 
 def test_an_unknown_network_is_refused(capsys):

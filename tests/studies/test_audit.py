@@ -1,6 +1,7 @@
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +13,11 @@ from convscope.data import Dataset, Split
 from convscope.errors import DataError, ModelContractError, UsageError
 from convscope.figures import percent
 from convscope.progress import watch
-from convscope.reports import read_report, render
-from convscope.studies import AUDIT_SECTIONS, SectionSpec, audit
+from convscope.reports import Report, read_report, render
+from convscope.robustness import RobustnessCurve
+from convscope.studies import AUDIT_SECTIONS, SectionSpec, _inside, audit
+from convscope.studies._robustness import _curve_table
+from tests.figures.results import all_results
 from tests.reports.conftest import dark_colors
 
 
@@ -102,6 +106,14 @@ def column(blocks, name, title):
         cell["value"] if isinstance(cell, dict) else cell
         for cell in (row[place] for row in table["rows"])
     ]
+
+
+def test_the_curve_in_numbers_begins_without_a_change(tmp_path):
+    report = Report(title="t")
+    found = next(result for result in all_results() if isinstance(result, RobustnessCurve))
+    _curve_table(report.section("robustness", "Robustness"), found)
+    _, blocks = blocks_of(read_report(report.write(tmp_path / "r")), "robustness")
+    assert column(blocks, "curve", "budget") == ["no change", "L∞ ≤ 0.1", "L∞ ≤ 0.3"]
 
 
 def test_sections_that_measure_say_what_was_found(made):
@@ -194,6 +206,34 @@ def test_findings_on_attacks_say_the_numbers_of_the_tables_below(made):
     said, _ = blocks_of(tree, "looking")
     mean, low, high = map(int, re.search(r"share (\d+) % .*\((\d+) to (\d+) %", said).groups())
     assert 0 <= low <= mean <= high <= 100
+
+
+@pytest.mark.parametrize(("effort", "most"), [("quick", 5), ("standard", 10), ("full", 10)])
+def test_a_quick_audit_shows_fewer_neurons(monkeypatch, effort, most):
+    asked = []
+
+    def neuron_images(classifier, units, **settings):
+        asked.append(units)
+        raise StopIteration
+
+    monkeypatch.setattr(_inside, "neuron_images", neuron_images)
+    layer = SimpleNamespace(is_leaf=True, output_shape=(32, 4, 4), kind="MaxPool2d", name="pool")
+    classifier = SimpleNamespace(layers=lambda: [layer])
+    work = SimpleNamespace(classifier=classifier, effort=effort, reference=None, generator=id)
+    with pytest.raises(StopIteration):
+        _inside.neurons(work, Report(title="t").section("neurons", "Neurons"))
+    assert asked == [f"pool:0-{most - 1}"]
+
+
+def test_a_carried_noise_is_marked_where_it_made_another_class_the_target(made):
+    result, _ = made
+    _, blocks = blocks_of(read_report(result.folder), "noises")
+    (carried,) = [b for b in blocks if b["type"] == "gallery" and "added to others" in b["caption"]]
+    target = re.search(r"be predicted as (.*), added to others", carried["caption"])[1]
+    for item in carried["items"]:
+        true, got = item["title"].split(" → ")
+        assert (item.get("tone") == "bad") is (got == target != true)
+    assert len({item["title"].split(" → ")[0] for item in carried["items"]}) > 1
 
 
 def test_test_images_of_one_class_are_audited_without_false_numbers(tmp_path):

@@ -1,5 +1,6 @@
 """The sentences above the sections of an audit, at the edges."""
 
+import json
 import math
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,13 +12,20 @@ from torch import nn
 from convscope.attacks import pgd
 from convscope.classifier import Classifier
 from convscope.explanations import filters
+from convscope.reports import Report
+from convscope.stats import wilson
+from convscope.studies import _noises
 from convscope.studies._audit import network_name
+from convscope.studies._explanations import _occlusion_table
 from convscope.studies._fooling import finding as attacks_finding
-from convscope.studies._inside import _filters_finding
+from convscope.studies._inside import _filters_finding, effects
 from convscope.studies._network import training_finding
 from convscope.studies._noises import finding as noises_finding
+from convscope.studies._performance import _classes
 from convscope.studies._robustness import finding as robustness_finding
-from convscope.training import Measured
+from convscope.training import Evaluation, Measured
+from convscope.visualizations import Visualization
+from tests.figures.results import all_results
 
 NAN = float("nan")
 
@@ -142,3 +150,66 @@ def test_the_only_convolution_is_not_the_first_of_one():
 def test_a_heading_names_the_network_by_its_source(source, name):
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     assert network_name(Classifier.wrap(net, input_shape=(1, 2, 2), source=source)) == name
+
+
+@pytest.mark.parametrize(("weight", "changes"), [(0.0, False), (10.0, True)])
+def test_that_no_position_of_a_window_changes_the_class_is_said_only_if_so(weight, changes):
+    """One bright pixel decides for class 0 against the bias; without it, class 1 is predicted."""
+    layer = nn.Linear(64, 2)
+    layer.weight.data.zero_()[0, 0] = weight
+    layer.bias.data = torch.tensor([1.0, 0.0] if weight == 0 else [-5.0, 0.0])
+    images = torch.zeros(1, 1, 8, 8)
+    images[0, 0, 0, 0] = 1.0
+    classifier = Classifier.wrap(nn.Sequential(nn.Flatten(), layer), input_shape=(1, 8, 8))
+    section = Report(title="t").section("occlusion", "Occlusion")
+    work = SimpleNamespace(classifier=classifier, shown=(images, torch.tensor([0])))
+    _occlusion_table(work, section, 0)
+    assert ("No position of the window changes" in json.dumps(section.blocks)) is not changes
+
+
+def test_effects_of_neurons_are_a_table_if_they_were_measured():
+    found = next(result for result in all_results() if isinstance(result, Visualization))
+    classes, count = len(found.class_names), len(found.units)
+    effect = torch.zeros(count, classes).scatter(1, torch.full((count, 1), 2), 1.0)
+    effect[:, 1] = -1.0
+    for given, tables in ((effect, 1), (None, 0)):
+        section = Report(title="t").section("neurons", "Neurons")
+        effects(section, replace(found, effect=given))
+        assert len(section.blocks) == tables
+    section = Report(title="t").section("neurons", "Neurons")
+    effects(section, replace(found, effect=effect))
+    for row in section.blocks[0]["rows"]:
+        assert row[3] == f"{found.class_names[2]} (+1)" and row[4] == f"{found.class_names[1]} (-1)"
+
+
+def test_intervals_of_classes_are_those_of_their_shares():
+    found = next(result for result in all_results() if isinstance(result, Evaluation))
+    confusion = torch.tensor([[8, 2, 0, 0], [0, 5, 0, 0], [0, 0, 0, 0], [3, 0, 1, 0]])
+    section = Report(title="t").section("performance", "Performance")
+    _classes(None, section, replace(found, confusion=confusion))
+    ((table,),) = (block["blocks"] for block in section.blocks)
+    assert [row[1] for row in table["rows"]] == [10, 5, 4]
+    for (_, total, share, interval, _), hit in zip(table["rows"], (8, 5, 0), strict=True):
+        low, high = (float(end) / 100 for end in interval.split(" to "))
+        assert share == hit / total
+        assert (low, high) == pytest.approx(wilson(hit, total), abs=0.0006)
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 0.3), (3, 16 / 255)])
+def test_universal_noises_of_color_images_are_smaller(monkeypatch, channels, size):
+    asked = []
+
+    def uap(*data, **settings):
+        asked.append(settings["epsilon"])
+        raise StopIteration
+
+    monkeypatch.setattr(_noises, "uap", uap)
+    labels = torch.arange(4)
+    work = SimpleNamespace(
+        classifier=SimpleNamespace(input_shape=(channels, 8, 8)), effort="quick",
+        fitted=SimpleNamespace(labels=labels, to_float=lambda rows: rows),
+        classes=lambda most: [0, 1], stream=int, generator=int,
+    )  # fmt: skip
+    with pytest.raises(StopIteration):
+        _noises._universal(work, Report(title="t").section("noises", "Noises"))
+    assert asked == [size]

@@ -231,6 +231,15 @@ def test_one_over_f_falls_with_frequency_and_mixes_colors():
     assert painted.min() > 0 and painted.max() < 1
 
 
+@pytest.mark.parametrize("recipe", [pca, spectrum, fourier])
+def test_what_learns_from_images_begins_near_their_mean(recipe):
+    reference = 0.5 + 0.1 * torch.randn(60, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    found = class_images(
+        pooled(), recipe=recipe(steps=1, step_size=1e-6), reference=reference, control=False
+    )
+    assert (found.images - 0.5).std() < 0.2 * reference.std()
+
+
 def test_views_without_jitter_are_the_image():
     still = Jitter(degrees=0.0, scale=0.0, shift=0.0, flip=False)
     images = torch.rand(3, 2, 9, 12)

@@ -46,7 +46,7 @@ class Cost:
 
 
 @readable
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Gradient:
     """Values of an objective, and their gradients.
 
@@ -62,7 +62,7 @@ class Gradient:
 
 
 @readable
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LayerGradient:
     """Activations of a layer and what the logits owe to them.
 

@@ -32,7 +32,7 @@ StepDecode = Callable[[Tensor, int, Tensor], Tensor]
 
 
 @readable
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Ascent:
     """Where an ascent ended, and how it went.
 

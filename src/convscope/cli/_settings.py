@@ -180,7 +180,7 @@ def _kinds(hint: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return ("tuple",), ()
     if isinstance(origin, type) and issubclass(origin, Sequence):
         return ("list",), ()
-    if origin is not None and getattr(origin, "__name__", "") == "Callable":
+    if origin is Callable:
         return ("Callable",), ()
     return ("Tensor",), ()
 

@@ -23,7 +23,7 @@ SLAB_BYTES = 64 * 2**20  # floats in memory at once; the Probe cuts its own, sma
 
 
 @readable
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Examples:
     """Some images of a split, and their predicted classes.
 
@@ -41,7 +41,7 @@ class Examples:
 
 
 @readable
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
     """Accuracy, calibration, confusions and mistakes of a classifier on one split.
 
