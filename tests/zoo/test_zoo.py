@@ -21,10 +21,11 @@ from convscope.visualizations import VISUALIZATION_RECIPES, class_images
 from tests.contracts.test_attacks import run as attack_with
 from tests.contracts.test_explanations import run as explain_with
 from tests.contracts.traces import snapshot
+from tests.zoo.attention import ATTENTION, PLACES
 from tests.zoo.convolutional import CLASSES, CONVOLUTIONAL
 from tests.zoo.odd import ODD, ODD_TWINS, WRAPPED_WITH
 
-ZOO = CONVOLUTIONAL | ODD
+ZOO = CONVOLUTIONAL | ODD | ATTENTION
 SHAPE = (3, 8, 8)
 COUNT = 5
 IMAGES = torch.rand(COUNT, *SHAPE, generator=torch.Generator().manual_seed(11))
@@ -200,6 +201,7 @@ def test_explanations(name, entry):
         (right,) = torch.autograd.grad(plain(name, x)[:, 1].sum(), x)
         assert close(found.maps[:, 0], right.abs().amax(1), classifier)
     if entry == "grad-cam":
+        assert name not in PLACES or found.layer == PLACES[name][0]
         assert close(found.evidence["coarse"][:, 0], cam_by_hand(name, found.layer), classifier)
 
 
@@ -222,7 +224,9 @@ def cam_by_hand(name, layer):
         (gradient,) = torch.autograd.grad(plain(name, IMAGES)[:, 1].sum(), kept[0])
     finally:
         handle.remove()
-    return (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1).float()
+    _, as_maps = PLACES.get(name, ("", lambda x: x))
+    gradient, activations = as_maps(gradient), as_maps(kept[0])
+    return (gradient.mean((2, 3), keepdim=True) * activations).sum(1).float()
 
 
 @each_network_with(ATTACKS, 6)

@@ -52,8 +52,8 @@ def grad_cam(
         classifier: The classifier to explain.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         targets: ``None``: the predicted class; a class; one per image; or ``"all"``.
-        layer: Where to look; by default the last layer of maps that everything the logits know of
-            the image passes through. A network of tokens or channels-last maps is refused.
+        layer: Where to look; by default the last layer of maps, or of tokens of which each has a
+            place, that everything the logits know of the image passes through.
 
     Returns:
         Maps ``(batch, target, height, width)``, enlarged to the image by bilinear interpolation,
@@ -62,8 +62,8 @@ def grad_cam(
 
     Raises:
         UnknownLayer: If there is no such layer.
-        ModelContractError: M15 if the layer's axes are not channel, row and column, or if the
-            network has no late layer of which they are.
+        ModelContractError: M15 if the layer's outputs have no places in the image, or if the
+            network has no late layer whose outputs have.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3, padding=1), torch.nn.Flatten(),
@@ -95,16 +95,16 @@ def hires_cam(
         classifier: The classifier to explain.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         targets: ``None``: the predicted class; a class; one per image; or ``"all"``.
-        layer: Where to look; by default the last layer of maps that everything the logits know of
-            the image passes through. A network of tokens or channels-last maps is refused.
+        layer: Where to look; by default the last layer of maps, or of tokens of which each has a
+            place, that everything the logits know of the image passes through.
 
     Returns:
         Signed maps ``(batch, target, height, width)`` as those of `grad_cam`.
 
     Raises:
         UnknownLayer: If there is no such layer.
-        ModelContractError: M15 if the layer's axes are not channel, row and column, or if the
-            network has no late layer of which they are.
+        ModelContractError: M15 if the layer's outputs have no places in the image, or if the
+            network has no late layer whose outputs have.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Flatten(),
@@ -138,8 +138,8 @@ def layer_cam(
         classifier: The classifier to explain.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         targets: ``None``: the predicted class; a class; one per image; or ``"all"``.
-        layer: Where to look; by default the last layer of maps that everything the logits know of
-            the image passes through. A network of tokens or channels-last maps is refused.
+        layer: Where to look; by default the last layer of maps, or of tokens of which each has a
+            place, that everything the logits know of the image passes through.
 
     Returns:
         Maps ``(batch, target, height, width)`` as those of `grad_cam`; not negative where
@@ -147,8 +147,8 @@ def layer_cam(
 
     Raises:
         UnknownLayer: If there is no such layer.
-        ModelContractError: M15 if the layer's axes are not channel, row and column, or if the
-            network has no late layer of which they are.
+        ModelContractError: M15 if the layer's outputs have no places in the image, or if the
+            network has no late layer whose outputs have.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4, 2))
@@ -204,15 +204,17 @@ def _cam(
     with classifier.probe() as probe:
         name = probe.last_spatial_layer() if layer is None else plain_name(layer)
         remark = probe.require_maps(name)
-        kind = probe.kind(name)
-        reduce = partial(_reduced, name, rule.reduce)
+        kind = ", ".join(filter(None, (probe.kind(name), probe.places(name))))
+        as_maps = partial(probe.as_maps, name)
+        reduce = partial(_reduced, name, rule.reduce, as_maps)
         for rows in index_chunks(probe, len(images)):
             asked = None if known is None else known[rows].to(images.device)
             at_layer = probe.layer_gradients(
                 name, images[rows.to(images.device)], asked, reduce=reduce
             )
-            maps = rule.combine(at_layer.gradients, at_layer.activations)
-            maps = maps.view(*maps.shape[:2], *at_layer.activations.shape[2:])
+            activations = as_maps(at_layer.activations)
+            maps = rule.combine(at_layer.gradients, activations)
+            maps = maps.view(*maps.shape[:2], *activations.shape[2:])
             small = maps.new_empty(len(images), *maps.shape[1:]) if small is None else small
             small[rows[0] : rows[-1] + 1] = maps
             logits.append(at_layer.logits)
@@ -238,6 +240,7 @@ def _cam(
 def _reduced(
     layer: str,
     reduce: Callable[[Tensor, Tensor], Tensor],
+    as_maps: Callable[[Tensor], Tensor],
     activations: Tensor,
     gradient: Tensor,
 ) -> Tensor:
@@ -246,6 +249,7 @@ def _reduced(
     Raises:
         ModelContractError: M15 if the layer's outputs are no maps.
     """
+    activations, gradient = as_maps(activations), as_maps(gradient)
     if activations.ndim != 4:
         raise ModelContractError(
             f"layer {layer!r} has outputs of shape {tuple(activations.shape[1:])}",
