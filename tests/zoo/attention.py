@@ -1,4 +1,4 @@
-"""Networks of tokens and channels-last maps, as other people write them, and where their places are.
+"""Networks of tokens and channels-last maps, and where their places are.
 
 `PLACES` says how the outputs of the layer that class activation maps look at become maps; it is
 written by hand, apart from what the package finds out.

@@ -53,7 +53,7 @@ def _part(dim: Dim, first: int, last: int) -> Dim:
     """Tokens from `first` to before `last`: all places, none of them, or nothing to be said."""
     found = tokens_of(dim)
     if found is not None:
-        before, rows, columns, after = found
+        before, rows, columns, _ = found
         end = before + rows * columns
         if first <= before and last >= end:
             return _tokens(before - first, rows, columns, last - end)
