@@ -50,7 +50,6 @@ SMALLER = {
         "focal_windows": [3, 3], "hidden_sizes": [16, 32],
     },
     "Hiera": {"image_size": [SIDE, SIDE], "embed_dim": 16, "depths": [1, 1, 2, 1]},
-    "Cvt": {"depth": [1, 1, 2]},
     "MobileViT": {
         "image_size": SIDE, "hidden_sizes": [16, 24, 32],
         "neck_hidden_sizes": [4, 8, 8, 12, 16, 16, 24],
