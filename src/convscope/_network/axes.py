@@ -52,7 +52,7 @@ class Order:
     axis: int = 1
 
     def maps(self, values: Tensor) -> Tensor:
-        """Activations, or their gradient, as ``(image, channel, row, column)``: a view.
+        """Activations, or their gradient, as ``(image, channel, row, column)``.
 
         Tokens without a place are left out.
         """
@@ -61,7 +61,8 @@ class Order:
         if self.layout == "tokens":
             channels_first = values if self.axis == 2 else values.transpose(1, 2)
             stop = self.before + self.rows * self.columns
-            return channels_first[..., self.before : stop].unflatten(2, (self.rows, self.columns))
+            placed = channels_first[..., self.before : stop]
+            return placed.reshape(*placed.shape[:2], self.rows, self.columns)
         return values
 
     def words(self) -> str:

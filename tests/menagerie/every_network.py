@@ -1,8 +1,9 @@
 """Networks of timm, torchvision and transformers: what plain torch says, no trace, or one refusal.
 
-Run by ``make menagerie``, in an environment of its own that has these libraries. Each network
-meets the logits, the gradient, every explanation and view, and attacks and recipes in turn, so that
-each of these meets many networks. The JUnit file holds the outcome of each cell.
+Run by ``make menagerie``, in an environment of its own that has these libraries; ``make test`` does
+not collect it. Each network meets the logits, the gradient, every explanation and view, and attacks
+and recipes in turn, so that each of these meets many networks. The JUnit file holds the outcome of
+each cell.
 """
 
 import contextlib
@@ -21,7 +22,6 @@ from tests.contracts.test_explanations import run as explain_with
 from tests.contracts.traces import snapshot
 from tests.menagerie.checks import Subject, places_that_move
 
-pytestmark = pytest.mark.slow
 LIBRARIES = ("transformers", "torchvision", "timm")
 OTHER_THAN_THREE_BY_THREE = 4
 """Sides from which maps are large enough to tell where a change was made."""
