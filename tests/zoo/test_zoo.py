@@ -49,6 +49,10 @@ REFUSED = {
     "exported": [(LAYERS, "M15")],
     "functional": [((*CAM, "feature-maps"), "M15")],
     "tied": [(LAYERS, "M15")],
+    # Of what goes into a normalization, activations times gradients cancel.
+    "vision transformer": [(("hires-cam",), "M15")],
+    "attention written out": [(("hires-cam",), "M15")],
+    "registers": [(("hires-cam",), "M15")],
     # Several maps matter at once, or a sum that no module returns, and much comes after the last
     # layer that all passes through.
     "sliced": [(CAM, "M15")],
