@@ -116,13 +116,15 @@ def _find_maps(
     state = _passing(module, prepare(images), [call for _, call in maps], run, logits_of)
     whole = [(name, call) for (name, call), s in zip(maps, state, strict=True) if s == "whole"]
     branches = [name for (name, _), s in zip(maps, state, strict=True) if s == "branch"]
+    placed = {id(call) for _, call in maps}
     used = {id(call) for (_, call), s in zip(maps, state, strict=True) if s}
     default, why_not = "", "no layer has maps that the logits depend on"
     if whole:
         name, last = _representative(whole)
         after = seen[names.index(name) + 1 :]
-        weighted = [call for call in seen if call.weighted and id(call) in used]
-        later = [call for call in after if call.weighted and id(call) in used]
+        counts = {id(call) for call in seen if _works_on_places(call)} - (placed - used)
+        weighted = [call for call in seen if id(call) in counts]
+        later = [call for call in after if id(call) in counts]
         other = next((call for call in after if _goes_on(call, last)), None)
         if other is not None:
             why_not = f"after {name!r} the network goes on with {_form(other)} ({other.path!r})"
@@ -217,6 +219,13 @@ def _representative(whole: list[tuple[str, Seen]]) -> tuple[str, Seen]:
     same = [(name, call) for name, call in whole if call.tensor == last]
     leaves = [(name, call) for name, call in same if call.leaf]
     return leaves[-1] if leaves else same[0]
+
+
+def _works_on_places(call: Seen) -> bool:
+    """A layer with weights and several places, in whatever form; a gate or a head has none."""
+    if call.order is not None:
+        return call.weighted and call.order.rows * call.order.columns > 1
+    return call.weighted and sum(size > 1 for size in call.shape) >= 2
 
 
 def _goes_on(call: Seen, last: Seen) -> bool:
