@@ -29,7 +29,7 @@ from convscope._network.gradients import (
     scores_of,
 )
 from convscope._network.hooks import LayerHooks, LayerInfo, convolves_after, find_layer, plain_name
-from convscope._network.maps import Maps, default_layer, maps_of, require_maps
+from convscope._network.maps import Maps, default_layer, maps_of, order_of, require_maps
 from convscope._network.runner import (
     ClassifierLike,
     Execution,
@@ -396,18 +396,32 @@ class Probe:
         return default_layer(self.maps(), {info.name: info.label for info in self.layers()})
 
     def require_maps(self, layer: str) -> str:
-        """Refuse a layer whose axes are not channel, row and column.
+        """Refuse a layer whose outputs have no places: channels, rows and columns, or tokens.
 
         Returns:
             A remark: empty, or ``"axes-unverified"`` where the axes could not be followed.
 
         Raises:
             UnknownLayer: If there is no such layer.
-            ModelContractError: M15 if it has tokens, channels-last maps or anything else.
+            ModelContractError: M15 if its outputs are known to be something else.
         """
         find_layer(self.layers(), layer)
         labels = {info.name: info.label for info in self.layers()}
         return require_maps(self.maps(), plain_name(layer), labels)
+
+    def places(self, layer: str) -> str:
+        """How `as_maps` makes maps of a layer's outputs, in words; empty if they are maps."""
+        order = order_of(self.maps(), plain_name(layer))
+        return "" if order is None or order.layout == "maps" else order.words()
+
+    def as_maps(self, layer: str, values: Tensor) -> Tensor:
+        """Activations of `layer`, or their gradient, as ``(batch, channel, row, column)``.
+
+        Channels-last maps are permuted, and tokens put in their places; tokens without a place,
+        such as a class token, are left out. What cannot be followed is handed back as it is.
+        """
+        order = order_of(self.maps(), plain_name(layer))
+        return values if order is None else order.maps(values)
 
     def weight(self, layer: str) -> Tensor:
         """A copy of the weight of module `layer` as the network uses it, float32 on the CPU.

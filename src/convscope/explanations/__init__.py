@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Targets,
     )
     from convscope.explanations._rise import rise
+    from convscope.explanations._rollout import attention_rollout
     from convscope.explanations._saliency import input_times_gradient, saliency, smooth_grad
     from convscope.explanations._sanity import (
         Randomization,
@@ -62,6 +63,7 @@ __all__ = [
     "Targets",
     "Trust",
     "TrustRow",
+    "attention_rollout",
     "deletion_insertion",
     "feature_maps",
     "filters",
@@ -121,9 +123,11 @@ class LayerViewSpec(Spec):
 
     Attributes:
         takes_images: Whether it is called with images, or with the classifier alone.
+        needs_attention: Whether it is for transformers only, and refuses other networks (M15).
     """
 
     takes_images: bool = True
+    needs_attention: bool = False
 
 
 LAYER_VIEWS: Registry[Callable[..., Any], LayerViewSpec] = Registry(
@@ -140,6 +144,12 @@ LAYER_VIEWS: Registry[Callable[..., Any], LayerViewSpec] = Registry(
             "_layers:feature_maps",
             "Activations of layers, with dead and selective maps pointed out.",
             aliases=("featuremaps", "feature-map", "activations", "maps"),
+        ),
+        "attention-rollout": LayerViewSpec(
+            "_rollout:attention_rollout",
+            "Attention of all blocks of a transformer, multiplied: where tokens gathered from.",
+            aliases=("rollout", "attention", "attention-map"),
+            needs_attention=True,
         ),
     },
 )
