@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from convscope._readable import readable
 from convscope.data._folder import SPLITS, Item, take_inventory
 from convscope.data._image import fitted_pixels, read_image_file
 from convscope.data._names import class_number
@@ -87,6 +88,7 @@ def catalog(data: str, *, data_dir: str | Path | None = None) -> Catalog | None:
     return Catalog(data, found.class_names, items, tuple(found.notes), tuple(found.problems))
 
 
+@readable
 @dataclass(frozen=True)
 class ReadFile:
     """An image file that was read.

@@ -42,6 +42,12 @@ if TYPE_CHECKING:
         stability,
         weight_randomization,
     )
+    from convscope.explanations._selected_maps import (
+        LayerSelection,
+        SelectedMaps,
+        interest,
+        selected_maps,
+    )
     from convscope.explanations._trust import Trust, TrustRow, total_images, trust, trust_passes
 
 __all__ = [
@@ -54,11 +60,13 @@ __all__ = [
     "FeatureMaps",
     "Filters",
     "LayerMaps",
+    "LayerSelection",
     "LayerViewSpec",
     "Localization",
     "Mosaics",
     "OcclusionTable",
     "Randomization",
+    "SelectedMaps",
     "Targets",
     "Trust",
     "TrustRow",
@@ -70,6 +78,7 @@ __all__ = [
     "hires_cam",
     "input_times_gradient",
     "integrated_gradients",
+    "interest",
     "layer_cam",
     "localization",
     "mosaics",
@@ -77,6 +86,7 @@ __all__ = [
     "passes_per_map",
     "rise",
     "saliency",
+    "selected_maps",
     "smooth_grad",
     "spearman",
     "stability",
@@ -140,6 +150,11 @@ LAYER_VIEWS: Registry[Callable[..., Any], LayerViewSpec] = Registry(
             "_layers:feature_maps",
             "Activations of layers, with dead and selective maps pointed out.",
             aliases=("featuremaps", "feature-map", "activations", "maps"),
+        ),
+        "selected-maps": LayerViewSpec(
+            "_selected_maps:selected_maps",
+            "The few most interesting maps of an early, a middle and a late layer, for each image.",
+            aliases=("selectedmaps", "interesting-maps", "deep-maps"),
         ),
     },
 )
@@ -253,6 +268,7 @@ if not TYPE_CHECKING:
         {
             "_occlusion": "OCCLUSION_PRESETS",
             "_result": "Explanation FeatureMaps Filters LayerMaps OcclusionTable Targets",
+            "_selected_maps": "interest LayerSelection SelectedMaps",
             "_trust": "Trust TrustRow total_images trust trust_passes",
             "_faithfulness": "Faithfulness deletion_insertion",
             "_pointing": "Localization Mosaics localization mosaics grid_pointing_game",
