@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from convscope import results
 from convscope.classifier import Predictions
@@ -43,13 +44,15 @@ def joined_predictions(parts: Iterable[Predictions]) -> Predictions:
     """
     first: Predictions | None = None
     names: list[str] = []
-    labels, probabilities, images = [], [], []
+    labels: list[Tensor] = []
+    probabilities: list[Tensor] = []
+    images: list[Tensor] = []
     for part in parts:
         first = first or replace(part, images=None)
         labels.append(part.labels)
         probabilities.append(part.probabilities)
         names.extend(part.image_names)
-        room = MOST_ON_PAGE - sum(map(len, images))
+        room = MOST_ON_PAGE - sum(len(kept) for kept in images)
         if part.images is not None and room > 0:
             images.append(part.images[:room].clone())
     if first is None:
@@ -135,7 +138,7 @@ def _write_page(found: Predictions, out: Path, *, source: str, force: bool) -> N
             + (f" {left:,} more images are in the table alone." if left else ""),
         )
     lines = class_rows(shown)
-    columns = [
+    columns: list[str | dict[str, Any]] = [
         "image",
         *({"title": title, "kind": "number"} for title in ("rank", "number")),
         "class",
@@ -166,7 +169,7 @@ def _finding(found: Predictions) -> str:
         share = percent(float(found.probabilities[0, 0]))
         return f"Predicted as {found.names(0)[0]} with a probability of {share}."
     first = found.labels[:, 0]
-    classes, sure = len(first.unique()), int((found.probabilities[:, 0] >= 0.5).sum())
+    classes, sure = len(set(first.tolist())), int((found.probabilities[:, 0] >= 0.5).sum())
     kinds = "the same class" if classes == 1 else f"{classes:,} different classes"
     return (
         f"{len(found):,} images are predicted as {kinds}, {sure:,} of them with a probability of "

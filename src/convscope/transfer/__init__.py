@@ -67,7 +67,7 @@ TRANSFER_CLASSIFIERS: Registry[Callable[..., Any], TransferClassifierSpec] = Reg
             "Ridge regression on +1 and -1, one class against the rest.",
             aliases=("ridge-classifier", "least-squares"),
             parameter="alpha",
-            values=(10.0, 1.0, 0.1, 0.01, 0.001),
+            values=(100.0, 10.0, 1.0, 0.1, 0.01),
         ),
     },
 )

@@ -207,5 +207,5 @@ def network_key(classifier: Classifier, where: FeatureLayer) -> str:
     for name, tensor in tensors:
         digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         plain = tensor.detach().cpu().contiguous().flatten()
-        digest.update(memoryview(plain.view(torch.uint8).numpy()) if plain.numel() else b"")
+        digest.update(plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b"")
     return digest.hexdigest()

@@ -92,12 +92,14 @@ def open_images(
         problems = found.problems
         parts = files("training", ("train", "validation")), files("test", ("test",))
     else:
-        dataset = data
-        if not isinstance(dataset, Dataset):
-            dataset = open_dataset(
+        dataset = (
+            data
+            if isinstance(data, Dataset)
+            else open_dataset(
                 data, data_dir=data_dir, offline=offline, skip_bad=skip_bad,
                 input_shape=classifier.input_shape, resize=classifier.resize,
-            )  # fmt: skip
+            )
+        )  # fmt: skip
         if dataset.input_shape != classifier.input_shape:
             shown = ["x".join(map(str, x.input_shape)) for x in (dataset, classifier)]
             raise DataError(
