@@ -178,6 +178,13 @@ def layer_views() -> str:
     return _registry(LAYER_VIEWS, "convscope.explanations")
 
 
+def transfer_classifiers() -> str:
+    """Classifiers for transfer learning."""
+    from convscope.transfer import TRANSFER_CLASSIFIERS
+
+    return _registry(TRANSFER_CLASSIFIERS, "convscope.transfer")
+
+
 def visualization_recipes() -> str:
     """Recipes for images of units."""
     from convscope.visualizations import VISUALIZATION_RECIPES
@@ -433,6 +440,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "shared-attacks": shared_attacks,
     "source-tree": source_tree,
     "training-recipes": training_recipes,
+    "transfer-classifiers": transfer_classifiers,
     "visualization-recipes": visualization_recipes,
 }
 

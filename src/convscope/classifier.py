@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -49,11 +49,19 @@ class Predictions:
         labels: ``(batch, top)``, class indices.
         probabilities: ``(batch, top)``, softmax of the logits.
         class_names: One name per class.
+        images: ``(batch, channel, height, width)``, what was predicted; None where it was not kept.
+        image_names: What to call each image; empty where nobody named them.
     """
 
     labels: Tensor
     probabilities: Tensor
     class_names: tuple[str, ...]
+    images: Images | None = None
+    image_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.labels)
 
     def names(self, row: int) -> tuple[str, ...]:
         """The class names of image `row`, most probable first."""
@@ -202,12 +210,37 @@ class Classifier:
         Raises:
             NumericalError: M09 if the network returns NaN (or infinity) for an image.
         """
-        images = self.check_images(images)
+        return next(self.predict_each([images], top))
+
+    def predict_each(self, batches: Iterable[Images], top: int = 3) -> Iterator[Predictions]:
+        """As `predict`, batch after batch: any number of images in the memory of one batch.
+
+        Args:
+            batches: Each ``(batch, channel, height, width)``, pixels in [0, 1]. What the network
+                runs on is a copy, made when the first is asked for.
+            top: How many classes; at most all of them.
+
+        Raises:
+            NumericalError: M09 if the network returns NaN (or infinity) for an image.
+
+        Example:
+            >>> import torch
+            >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+            >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+            >>> batches = (torch.rand(count, 1, 2, 2) for count in (3, 2))
+            >>> [len(found) for found in classifier.predict_each(batches, top=1)]
+            [3, 2]
+        """
         if isinstance(top, bool) or not isinstance(top, numbers.Integral):
             raise UsageError(f"top is {top!r:.80}", code="U05", expected="a whole number")
         top = int(min(max(top, 1), self.num_classes))
         with self.probe() as probe:
-            probabilities: Probabilities = probe.logits(images).softmax(dim=1)
+            for batch in batches:
+                images = self.check_images(batch)
+                yield self._most_probable(images, probe.logits(images), top)
+
+    def _most_probable(self, images: Images, logits: Logits, top: int) -> Predictions:
+        probabilities: Probabilities = logits.softmax(dim=1)
         bad = (~probabilities.isfinite().all(dim=1)).nonzero()[:, 0].tolist()
         if bad:
             raise NumericalError(
@@ -219,7 +252,10 @@ class Classifier:
             )
         best = probabilities.topk(top, dim=1)
         return Predictions(
-            labels=best.indices, probabilities=best.values, class_names=self.class_names
+            labels=best.indices,
+            probabilities=best.values,
+            class_names=self.class_names,
+            images=images,
         )
 
     def probe(self) -> Probe:

@@ -221,8 +221,16 @@ class Probe:
         """
         return self.activations_of([layer], images)[layer]
 
-    def activations_of(self, layers: Sequence[str], images: Images) -> dict[str, Activations]:
-        """Activations of several layers from one pass that stops at the deepest."""
+    def activations_of(
+        self, layers: Sequence[str], images: Images, *, inputs: bool = False
+    ) -> dict[str, Activations]:
+        """Activations of several layers from one pass that stops at the deepest.
+
+        Args:
+            layers: Names as in `layers`.
+            images: ``(batch, channel, height, width)``.
+            inputs: Give what each layer is given (its first argument), not what it returns.
+        """
         runner = self._open
         _require_some(images)
         calls = self._calls(layers)
@@ -232,7 +240,8 @@ class Probe:
                 chunk = images[rows]
                 self.forwards += len(chunk)
                 calm = without_autocast(self.classifier.device)
-                with calm, LayerHooks(runner.module, calls, stop=True) as taps:
+                hooks = LayerHooks(runner.module, calls, stop=True, inputs=inputs)
+                with calm, hooks as taps:
                     taps.run(runner.prepare(chunk), runner.run_with_hooks)
                 for name in layers:
                     parts[name].add(rows, taps.seen[name].to(images.device, images.dtype))

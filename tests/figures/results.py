@@ -8,7 +8,15 @@ from torch import nn
 
 from convscope.attacks import AdversarialPatch, UniversalPerturbation, pgd
 from convscope.classifier import Classifier
-from convscope.explanations import Explanation, Filters, Trust, TrustRow, feature_maps, saliency
+from convscope.explanations import (
+    Explanation,
+    Filters,
+    Trust,
+    TrustRow,
+    feature_maps,
+    saliency,
+    selected_maps,
+)
 from convscope.models import summarize
 from convscope.probe import Cost
 from convscope.robustness import (
@@ -24,6 +32,7 @@ from convscope.robustness import (
 )
 from convscope.scratch import TrainingCurve, addition
 from convscope.training import Evaluation, Examples, Measured, TrainResult
+from convscope.transfer import TransferMistakes, TransferResult
 from convscope.visualizations import Control, HeldOutEvaluation, Nearest, Visualization
 
 COST = Cost(forwards=3, backwards=2, seconds=0.1)
@@ -84,6 +93,46 @@ def evaluation(names, confusion=None):
         sample=examples,
         predicted=rows,
         confidences=random(3),
+    )
+
+
+def transferred(names):
+    k = len(names)
+    confusion = torch.eye(k, dtype=torch.int64) * 9 + 1
+    labels = torch.arange(k)
+    return TransferResult(
+        data=names[0],
+        source=names[0],
+        features=names[0],
+        feature_size=5,
+        classifier="logistic",
+        class_names=names,
+        parameter="C",
+        values=(0.1, 1.0, 10.0),
+        fold_scores=random(3, 5).double(),
+        value=1.0,
+        training_images=40,
+        n=int(confusion.sum()),
+        accuracy=0.9,
+        interval=(0.85, 0.95),
+        mean_per_class=0.9,
+        mean_per_class_interval=(0.8, 0.95),
+        per_class=(confusion.diagonal() / confusion.sum(dim=1)).double(),
+        confusion=confusion,
+        labels=labels,
+        predicted=labels,
+        names=names,
+        mistakes=TransferMistakes(
+            names=names[:1],
+            images=torch.zeros(1, 1, 8, 8, dtype=torch.uint8),
+            labels=labels[:1],
+            predicted=labels[1:2],
+            margins=torch.ones(1),
+        ),
+        weights=random(k, 5),
+        bias=random(k),
+        computed=4,
+        seconds=0.1,
     )
 
 
@@ -305,4 +354,7 @@ def all_results(names=("cat", "dog", "emu", "fox")):
             accuracies=np.array([0.7]),
             steps_per_epoch=3,
         ),
+        net.predict(images),
+        transferred(names),
+        selected_maps(net, images),
     ]

@@ -83,6 +83,7 @@ class LayerHooks:
         stop: Leave the network when all wanted layers were seen.
         cut: Put a fresh leaf in place of each wanted output: a graph that starts there.
         contiguous: Lay that leaf out channels-first, for what follows it.
+        inputs: Take what each wanted layer is given, not what it returns.
     """
 
     def __init__(
@@ -93,11 +94,13 @@ class LayerHooks:
         stop: bool = False,
         cut: bool = False,
         contiguous: bool = False,
+        inputs: bool = False,
     ) -> None:
         self.module = module
         self.calls = calls
         self.stop = stop
         self.cut = cut
+        self.inputs = inputs
         self.layout = torch.contiguous_format if contiguous else torch.preserve_format
         self.seen: dict[str, Tensor] = {}
         self.leaves: dict[str, Tensor] = {}
@@ -111,8 +114,11 @@ class LayerHooks:
             require_hooks(self.module)
         try:
             for path in dict.fromkeys(path for path, _ in self.calls.values()):
-                hook = self._hook(path)
-                self._handles.append(modules[path].register_forward_hook(hook))
+                if self.inputs:
+                    handle = modules[path].register_forward_pre_hook(self._input_hook(path))
+                else:
+                    handle = modules[path].register_forward_hook(self._hook(path))
+                self._handles.append(handle)
         except BaseException:
             self._remove()
             raise
@@ -206,6 +212,14 @@ class LayerHooks:
             return None
 
         return hook
+
+    def _input_hook(self, path: str) -> Any:
+        hook = self._hook(path)
+
+        def before(module: nn.Module, inputs: tuple[object, ...]) -> None:
+            hook(module, inputs, inputs[0] if inputs else None)
+
+        return before
 
     def _remove(self) -> None:
         for handle in self._handles:

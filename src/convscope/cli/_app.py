@@ -31,6 +31,8 @@ MODULES = {
     "models": "_models",
     "train": "_train",
     "eval": "_eval",
+    "predict": "_predict",
+    "transfer": "_transfer",
     "inspect": "_inspect",
     "attack": "_attack",
     "audit": "_audit",

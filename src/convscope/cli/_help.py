@@ -44,6 +44,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope eval runs/digits --data digits --json --fail-under accuracy=0.98",
         "convscope eval hf:mobilenet --data folder:photos --split all",
     ),
+    "predict": (
+        "convscope predict hf:mobilenet peppers.png --top 3",
+        'convscope predict hf:mobilenet "photos/*.jpg" --json',
+        "convscope predict runs/digits digits:test/0-9 --out predictions.html",
+    ),
+    "transfer": (
+        "convscope transfer hf:mobilenet --data folder:photos",
+        "convscope transfer hf:mobilenet --data pets --classifier svm --fail-under 0.9",
+        "convscope transfer cifar-resnet20 --data folder:photos --out transfer.html",
+    ),
     "inspect": (
         "convscope inspect runs/digits digits:test/7 --show saliency,occlusion --out look",
         "convscope inspect runs/digits digits:test/7 --show occlusion --window 4 --stride 2",

@@ -172,14 +172,14 @@ def _as_text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _listed(problems: list[str]) -> str:
+def _listed(problems: Sequence[str]) -> str:
     """The first five problems, as the rest of a sentence."""
     more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
     return f": {'; '.join(problems[:5])}{more}" if problems else ""
 
 
-def stop_on(problems: list[str], folder: Path, *, skip_bad: bool) -> None:
-    """Refuse the folder because of its problems, unless they are to be skipped.
+def refuse_problems(problems: Sequence[str], where: Path | str, *, skip_bad: bool) -> None:
+    """Refuse a data set because of its problems, unless they are to be skipped.
 
     Raises:
         DataError: ``D21`` with the first five.
@@ -188,7 +188,7 @@ def stop_on(problems: list[str], folder: Path, *, skip_bad: bool) -> None:
         raise DataError(
             f"{len(problems)} bad item{'s' if len(problems) > 1 else ''}{_listed(problems)}",
             code="D21",
-            where=folder,
+            where=where,
             hint="mend or remove them, or leave them out with --skip-bad",
         )
 
@@ -243,7 +243,7 @@ def open_folder(
             else:
                 items.append(item)
                 headers.append(header)
-        stop_on(problems, folder, skip_bad=skip_bad)
+        refuse_problems(problems, folder, skip_bad=skip_bad)
         input_shape = own_shape(headers)
     shape = input_shape
     size = len(items) * shape[0] * shape[1] * shape[2]
@@ -264,7 +264,7 @@ def open_folder(
         block[len(kept)], hashes[item.name], remarks = result
         kept.append(item)
         notes.update(remarks)
-    stop_on(problems, folder, skip_bad=skip_bad)
+    refuse_problems(problems, folder, skip_bad=skip_bad)
     if not kept:
         raise DataError("no readable images", code="D21", where=folder)
     train, validation, test = (_split(name, kept, block) for name in SPLITS)

@@ -89,7 +89,7 @@ def open_pets(
     """
     from convscope.data._dataset import Dataset, content_warnings
     from convscope.data._file import check_memory
-    from convscope.data._folder import stop_on
+    from convscope.data._folder import refuse_problems
 
     folder = find_folder(data_dir)
     if folder is None:
@@ -113,7 +113,7 @@ def open_pets(
         digest.update(f"{item.name}\0{sha256}\n".encode())
         kept.append(item)
         images_and_masks.append((image, mask))
-    stop_on(problems, folder, skip_bad=skip_bad)
+    refuse_problems(problems, folder, skip_bad=skip_bad)
     train, validation, test = (
         _split(name, kept, images_and_masks, folder) for name in ("train", "validation", "test")
     )

@@ -43,6 +43,12 @@ if TYPE_CHECKING:
         stability,
         weight_randomization,
     )
+    from convscope.explanations._selected_maps import (
+        LayerSelection,
+        SelectedMaps,
+        interest,
+        selected_maps,
+    )
     from convscope.explanations._trust import Trust, TrustRow, total_images, trust, trust_passes
 
 __all__ = [
@@ -55,11 +61,13 @@ __all__ = [
     "FeatureMaps",
     "Filters",
     "LayerMaps",
+    "LayerSelection",
     "LayerViewSpec",
     "Localization",
     "Mosaics",
     "OcclusionTable",
     "Randomization",
+    "SelectedMaps",
     "Targets",
     "Trust",
     "TrustRow",
@@ -72,6 +80,7 @@ __all__ = [
     "hires_cam",
     "input_times_gradient",
     "integrated_gradients",
+    "interest",
     "layer_cam",
     "localization",
     "mosaics",
@@ -79,6 +88,7 @@ __all__ = [
     "passes_per_map",
     "rise",
     "saliency",
+    "selected_maps",
     "smooth_grad",
     "spearman",
     "stability",
@@ -150,6 +160,11 @@ LAYER_VIEWS: Registry[Callable[..., Any], LayerViewSpec] = Registry(
             "Attention of all blocks of a transformer, multiplied: where tokens gathered from.",
             aliases=("rollout", "attention", "attention-map"),
             needs_attention=True,
+        ),
+        "selected-maps": LayerViewSpec(
+            "_selected_maps:selected_maps",
+            "The few most interesting maps of an early, a middle and a late layer, for each image.",
+            aliases=("selectedmaps", "interesting-maps", "deep-maps"),
         ),
     },
 )
@@ -263,6 +278,7 @@ if not TYPE_CHECKING:
         {
             "_occlusion": "OCCLUSION_PRESETS",
             "_result": "Explanation FeatureMaps Filters LayerMaps OcclusionTable Targets",
+            "_selected_maps": "interest LayerSelection SelectedMaps",
             "_trust": "Trust TrustRow total_images trust trust_passes",
             "_faithfulness": "Faithfulness deletion_insertion",
             "_pointing": "Localization Mosaics localization mosaics grid_pointing_game",

@@ -15,8 +15,15 @@ from convscope.pages._image_page import (
     occlusion_rows,
     prediction_rows,
     scale_bars,
+    selected_galleries,
     write_images,
 )
+from convscope.pages._prediction_page import (
+    class_rows,
+    joined_predictions,
+    write_predictions,
+)
+from convscope.pages._transfer_page import class_table, mistake_rows, write_transfer
 from convscope.pages._trust_page import (
     TRUST_COLUMNS,
     seconds_per_pass,
@@ -40,10 +47,14 @@ __all__ = [
     "Inspection",
     "agreement",
     "attack_rows",
+    "class_rows",
+    "class_table",
     "effect_rows",
     "inspect_images",
+    "joined_predictions",
     "keep_image",
     "laid_over",
+    "mistake_rows",
     "name_of",
     "occlusion_rows",
     "picture_rows",
@@ -51,6 +62,7 @@ __all__ = [
     "scale_bars",
     "screen_scale",
     "seconds_per_pass",
+    "selected_galleries",
     "shown_name",
     "some_are",
     "spoken",
@@ -60,7 +72,9 @@ __all__ = [
     "write_csv",
     "write_images",
     "write_page",
+    "write_predictions",
     "write_result",
+    "write_transfer",
     "write_trust",
     "write_units",
 ]

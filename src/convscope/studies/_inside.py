@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convscope.explanations import Filters, feature_maps, filters
+from convscope.explanations import Filters, feature_maps, filters, selected_maps
 from convscope.figures import (
     ascent_curve,
     filter_caption,
@@ -15,7 +15,7 @@ from convscope.figures import (
     png,
     svg,
 )
-from convscope.pages import name_of, picture_rows, some_are
+from convscope.pages import name_of, picture_rows, selected_galleries, some_are
 from convscope.reports import Section
 from convscope.studies._context import Audit
 from convscope.visualizations import Visualization, class_images, neuron_images
@@ -24,6 +24,9 @@ MOST = 10
 QUICK = 5
 MOST_TOLD = 3
 """Failed classes named in an alert."""
+
+DEEP = 112
+"""Sides in pixels from which a layer has more maps than one looks at: some are selected, too."""
 
 DEAD_TEST = 64
 """Images for which a map must be constant to be called dead."""
@@ -167,6 +170,9 @@ def maps(audit: Audit, section: Section) -> None:
                 caption=map_caption(layer) + ", each stretched from black to white.",
                 scale=max(1, min(4, 760 // sheet.shape[1])),
             )
+    if min(images.shape[2:]) >= DEEP:
+        section.text("The most interesting maps of each layer for the first of these images.")
+        selected_galleries(section, selected_maps(audit.classifier, images[:1]), 0)
     _dead(audit, section, [layer.layer for layer in found.layers])
 
 
