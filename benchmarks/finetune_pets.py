@@ -29,6 +29,9 @@ from convscope.models import load
 from convscope.stats import wilson
 from convscope.training import evaluate, recipe, train, tune_allocator
 
+# Every passage of these is reached: the preset keeps no moving average.
+POINTS = (*STEP_POINTS[:5], *(name for name in SAVE_POINTS if name != "ckpt.write.average"))
+
 
 def attempt(options: argparse.Namespace, folder: Path) -> dict:
     """Train, or go on, in this process."""
@@ -58,9 +61,10 @@ def killed(options: argparse.Namespace, folder: Path, steps: int) -> dict:
     tries = 0
     while len(struck) < options.kills and tries < 4 * options.kills:
         tries += 1
-        # Passages are counted from where the run goes on: few, so that most land before its end.
-        name = generator.choice((*STEP_POINTS[:5], *SAVE_POINTS))
-        most = max(1, 2 * steps // options.kills) if name in STEP_POINTS else 2
+        # Passages are counted from where the run goes on: so few that every kill lands before its
+        # end, whatever the others were.
+        name = generator.choice(POINTS)
+        most = max(1, steps // options.kills - 2) if name in STEP_POINTS else 1
         fault = f"{name}:{generator.randint(1, most)}:kill9"
         done = subprocess.run(words, env={**os.environ, "CONVSCOPE_FAULTS": fault})
         if done.returncode == -signal.SIGKILL:
