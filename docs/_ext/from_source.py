@@ -226,13 +226,15 @@ def training_recipes() -> str:
     from dataclasses import asdict
 
     from convscope.models import MODELS
-    from convscope.training import PRESETS, recipe
+    from convscope.training import PRESETS, RECIPES, recipe
 
     rows = []
     shown = ("epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "schedule",
              "adversary", "noise_std")  # fmt: skip
     for name in MODELS:
         for preset in PRESETS:
+            if RECIPES[preset].further:
+                continue
             try:
                 settings = asdict(recipe(name, data=_own_data(name), preset=preset))
             except errors.ConvscopeError:

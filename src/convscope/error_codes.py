@@ -345,6 +345,11 @@ CODES = {
         "A setting of the training run makes no sense with these data or processes.",
         "Take a value from the range that the message gives.",
     ),
+    "T20": Code(
+        "The network cannot be trained here: it has no weights, is scripted, or no single layer "
+        "makes its logits and could be replaced by one for other classes.",
+        "Train a torch.nn.Module that ends in one dense layer or 1x1 convolution.",
+    ),
     "U01": Code(
         "A name, a command or an argument is unknown or missing.",
         "Take one of the names in the message, or ask for --help.",

@@ -295,7 +295,7 @@ def demo(
     check_seed(seed)
     check_out(out, force=True, page=False)
     _make_room(out)
-    from convscope.cli._train import shown
+    from convscope.cli._train_progress import shown
     from convscope.data import open_dataset
     from convscope.studies import audit
     from convscope.training import recipe, train, tune_allocator

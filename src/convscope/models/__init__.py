@@ -19,6 +19,14 @@ from convscope.models._registry import (
 
 if TYPE_CHECKING:
     from convscope.models._architecture import Architecture
+    from convscope.models._fine_tuned import (
+        Origin,
+        load_onto,
+        new_head,
+        origin_of,
+        relabel,
+        save_fine_tuned,
+    )
     from convscope.models._load import load
     from convscope.models._matching import KeyTable, compare_keys
     from convscope.models._summary import SUMMARY_COLUMNS, LayerSummary, NetworkSummary, summarize
@@ -34,12 +42,18 @@ __all__ = [
     "LayerSummary",
     "ModelSpec",
     "NetworkSummary",
+    "Origin",
     "adapter_forms",
     "build",
     "check_model_name",
     "compare_keys",
     "load",
+    "load_onto",
     "model_forms",
+    "new_head",
+    "origin_of",
+    "relabel",
+    "save_fine_tuned",
     "save_model",
     "shipped",
     "summarize",
@@ -50,6 +64,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "_architecture": "Architecture",
+            "_fine_tuned": "Origin load_onto new_head origin_of relabel save_fine_tuned",
             "_load": "load",
             "_matching": "compare_keys KeyTable",
             "_summary": "SUMMARY_COLUMNS LayerSummary NetworkSummary summarize",
