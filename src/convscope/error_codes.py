@@ -317,6 +317,11 @@ CODES = {
         "The network reaches one of its parts in a way that cannot be copied.",
         "Keep every part as an attribute and use it as self.NAME.",
     ),
+    "M26": Code(
+        "The method needs gradients, layers or weights, and the classifier is a black box that "
+        "only answers.",
+        "Choose a method that needs answers only, or load the network itself.",
+    ),
     "T01": Code(
         "The loss became NaN or infinite; no update was made.",
         "Lower the learning rate, clip gradients, or train in float32; nan-report.json says more.",

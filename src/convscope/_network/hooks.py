@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope._network.black_box import refuse_black_box
 from convscope.errors import ModelContractError, UnknownLayer
 
 
@@ -219,6 +220,7 @@ def require_hooks(module: nn.Module) -> None:
     Raises:
         ModelContractError: M17 for TorchScript.
     """
+    refuse_black_box(module, "layers")
     if any(isinstance(child, torch.jit.ScriptModule) for child in module.modules()):
         raise ModelContractError(
             "a TorchScript network does not let its layers be seen",

@@ -274,6 +274,11 @@ ADAPTERS: Registry[Callable[..., Classifier], AdapterSpec] = Registry(
             library="timm",
             install="pip install timm",
         ),
+        "python": AdapterSpec(
+            "_function:load_function",
+            "Functions of your own that only answer: black boxes.",
+            forms=("python:module:function",),
+        ),
     },
 )
 FACTORY = "package.module:factory"
