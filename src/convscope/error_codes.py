@@ -122,6 +122,10 @@ CODES = {
         "None of the checkpoints of a run can be used.",
         "Train again into another folder, or delete this one.",
     ),
+    "C21": Code(
+        "A graph or program is none that an image classifier needs, or uses what cannot be read.",
+        "Call it in a function of your own: python:module:function.",
+    ),
     "D01": Code("A data file is empty.", _DOWNLOAD),
     "D02": Code("A data file ends within its header.", _DOWNLOAD),
     "D03": Code("A data file holds less than its header declares.", _DOWNLOAD),

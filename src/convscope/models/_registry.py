@@ -274,6 +274,13 @@ ADAPTERS: Registry[Callable[..., Classifier], AdapterSpec] = Registry(
             library="timm",
             install="pip install timm",
         ),
+        "onnx": AdapterSpec(
+            "_onnx:load_onnx",
+            "Image classifiers in ONNX files, as networks of PyTorch layers.",
+            forms=("onnx:FILE",),
+            library="onnx",
+            install='pip install "convscope[onnx]"',
+        ),
         "python": AdapterSpec(
             "_function:load_function",
             "Functions of your own that only answer: black boxes.",
@@ -288,7 +295,7 @@ def adapter_forms(*, describable: bool = False) -> tuple[str, ...]:
     """How people write the MODELs of all adapters, or of those that take a description.
 
     Example:
-        >>> adapter_forms(describable=True)
+        >>> adapter_forms(describable=True)[:2]
         ('torchvision:NAME', 'timm:NAME')
     """
     specs = ADAPTERS.specs().values()
@@ -299,8 +306,8 @@ def model_forms() -> str:
     """What a MODEL can be, in words.
 
     Example:
-        >>> model_forms().split(", ")[2:4], model_forms().split(", ")[-1]
-        (['a network with shipped weights', 'hf:OWNER/NAME'], 'timm:NAME or package.module:factory')
+        >>> model_forms().split(", ")[2:4], model_forms().rpartition(" or ")[2]
+        (['a network with shipped weights', 'hf:OWNER/NAME'], 'package.module:factory')
     """
     own = ("a run folder", "a .safetensors file", "a network with shipped weights")
     return f"{', '.join((*own, *adapter_forms()))} or {FACTORY}"
