@@ -326,6 +326,10 @@ CODES = {
         "only answers.",
         "Choose a method that needs answers only, or load the network itself.",
     ),
+    "M27": Code(
+        "A format cannot hold the network, or what was written gives other logits.",
+        "Choose another format: `convscope export MODEL --to safetensors`.",
+    ),
     "T01": Code(
         "The loss became NaN or infinite; no update was made.",
         "Lower the learning rate, clip gradients, or train in float32; nan-report.json says more.",

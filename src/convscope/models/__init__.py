@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from convscope._registry import lazy
 from convscope.models._registry import (
     ADAPTERS,
+    EXPORTS,
     MODELS,
     AdapterSpec,
+    ExportSpec,
     ModelSpec,
     adapter_forms,
     build,
@@ -19,6 +21,7 @@ from convscope.models._registry import (
 
 if TYPE_CHECKING:
     from convscope.models._architecture import Architecture
+    from convscope.models._export import export_model
     from convscope.models._load import load
     from convscope.models._matching import KeyTable, compare_keys
     from convscope.models._summary import SUMMARY_COLUMNS, LayerSummary, NetworkSummary, summarize
@@ -26,10 +29,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADAPTERS",
+    "EXPORTS",
     "MODELS",
     "SUMMARY_COLUMNS",
     "AdapterSpec",
     "Architecture",
+    "ExportSpec",
     "KeyTable",
     "LayerSummary",
     "ModelSpec",
@@ -38,6 +43,7 @@ __all__ = [
     "build",
     "check_model_name",
     "compare_keys",
+    "export_model",
     "load",
     "model_forms",
     "save_model",
@@ -50,6 +56,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "_architecture": "Architecture",
+            "_export": "export_model",
             "_load": "load",
             "_matching": "compare_keys KeyTable",
             "_summary": "SUMMARY_COLUMNS LayerSummary NetworkSummary summarize",
