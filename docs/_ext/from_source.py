@@ -266,9 +266,10 @@ def adapters() -> str:
     from convscope.models import ADAPTERS
 
     rows = [
-        [" ".join(f"`{form}`" for form in spec.forms), _plain(spec.about), f"`{spec.install}`"]
+        [" ".join(f"`{form}`" for form in spec.forms), _plain(spec.about),
+         f"`{spec.install}`" if spec.install else ""]
         for spec in ADAPTERS.specs().values()
-    ]
+    ]  # fmt: skip
     return table(["MODEL", "what it is", "install"], rows)
 
 

@@ -24,6 +24,7 @@ from convscope._inputs import (
     per_channel,
     whole_numbers,
 )
+from convscope._network.black_box import ROWS, BlackBox
 from convscope._network.execution import decide, execution_of, fingerprint, remember
 from convscope._network.outputs import read_logits, read_scores, sums_to_one
 from convscope._network.trial_run import run_trial
@@ -145,6 +146,11 @@ class Classifier:
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self._tensors()).device
+
+    @property
+    def black_box(self) -> bool:
+        """Whether only its answers are known: no weights, layers or gradients."""
+        return isinstance(self.module, BlackBox)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -355,7 +361,7 @@ class Classifier:
                 code="M22",
                 hint="wrap(module, input_shape=(channel, height, width)), with an instance"
                 if isinstance(module, type)
-                else "a function can be put into the forward of a module",
+                else "for a function: Classifier.from_function(predict, input_shape=...)",
             )
         for name, given in (("preprocess", preprocess), ("output", output)):
             if given is not None and not callable(given):
@@ -404,8 +410,98 @@ class Classifier:
         if bad:
             flags.append(f"nonfinite-logits: of {bad} of {len(scores)} random images")
         named = replace(draft, class_names=names, flags=tuple(flags))
-        remember(named._executions, fingerprint(module), decide(named, seen))
+        if isinstance(module, BlackBox):
+            module.draws = seen.draws
+        else:
+            remember(named._executions, fingerprint(module), decide(named, seen))
         return named
+
+    def preprocessing(self) -> str:
+        """In words, what happens to an image before the network sees it.
+
+        Example:
+            >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+            >>> Classifier.wrap(net, input_shape=(1, 2, 2), mean=[0.5]).preprocessing()
+            'image files: largest center window, resized to 2 x 2; pixels in [0, 1] minus 0.5'
+        """
+        height, width = self.input_shape[1:]
+        usual = f"largest center window, resized to {height} x {width}"
+        steps = [f"image files: {usual if self.resize is None else self.resize}"]
+        pixels = "pixels in [0, 1]"
+        if self.preprocess is not None:
+            pixels += f", through {getattr(self.preprocess, '__name__', 'a function of its own')}"
+        for word, values in (("minus", self.mean), ("divided by", self.std)):
+            if values is not None:
+                pixels += f" {word} {', '.join(f'{value:.4g}' for value in values)}"
+        return "; ".join([*steps, pixels])
+
+    @classmethod
+    def from_function(
+        cls,
+        predict: Callable[[np.ndarray[Any, Any]], Any],
+        *,
+        input_shape: tuple[int, int, int],
+        class_names: tuple[str, ...] | list[str] | None = None,
+        mean: tuple[float, ...] | list[float] | None = None,
+        std: tuple[float, ...] | list[float] | None = None,
+        probabilities: bool | None = None,
+        batch_size: int = ROWS,
+        source: str = "",
+    ) -> Classifier:
+        """A black box: anything that answers, such as an API, scikit-learn or TensorFlow Lite.
+
+        Whatever needs answers only works on it: predictions, evaluation, occlusion, RISE, the
+        Square attack, robustness by these, certification. Methods that need gradients or layers
+        refuse with M26. `predict` is tried here on a few random images (13 in all), and after that
+        runs only for images that a method asks about. It is called as it is, not copied.
+
+        Args:
+            predict: Gets a float32 NumPy array ``(batch, channel, height, width)`` of its own,
+                pixels in [0, 1] (minus `mean`, by `std`, if given), and returns one row of scores
+                or probabilities per image: an array, a tensor or lists.
+            input_shape: ``(channel, height, width)`` of one image.
+            class_names: One name per class. By default ``"class 0", "class 1", ...``.
+            mean: Per channel, subtracted from pixels in [0, 1] before the call.
+            std: Per channel, the divisor.
+            probabilities: Whether it returns probabilities: their logarithms are taken. ``None``:
+                whether each row that it returned for random images was one.
+            batch_size: The most images that it gets at once; 1 for what takes single images.
+            source: A sentence on what it is.
+
+        Raises:
+            ModelContractError: M14 if it fails, M01, M02 or M03 for what it returns, M21 for a
+                wrong number of names, M24 if the answer for an image depends on its batch.
+            UsageError: U12 if an argument makes no sense.
+
+        Example:
+            >>> import torch
+            >>> bright = Classifier.from_function(
+            ...     lambda pixels: [[1 - x.mean(), x.mean()] for x in pixels],
+            ...     input_shape=(1, 2, 2), class_names=["dark", "bright"])
+            >>> bright.predict(torch.ones(1, 1, 2, 2), top=1).names(0), bright.probabilities
+            (('bright',), True)
+        """
+        if not callable(predict) or isinstance(predict, type):
+            raise UsageError(f"predict is {predict!r:.80}", code="U12", expected="a function")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise UsageError(
+                f"batch_size is {batch_size!r:.80}", code="U12", expected="at least 1 image"
+            )
+        name = getattr(predict, "__qualname__", type(predict).__name__)
+        box = BlackBox(predict, rows=batch_size, name=f"{name}()")
+        made = cls.wrap(
+            box.eval(),
+            input_shape=input_shape,
+            class_names=class_names,
+            mean=mean,
+            std=std,
+            probabilities=bool(probabilities),
+            source=source or f"{name}(), a black box in memory",
+        )
+        if probabilities is not None or "softmax-output" not in made.flags:
+            return made
+        flags = tuple(flag for flag in made.flags if flag != "softmax-output")
+        return replace(made, probabilities=True, flags=flags)
 
     def describe(self) -> dict[str, Any]:
         """What this classifier is and on which path it runs, as plain values.
@@ -437,6 +533,8 @@ class Classifier:
     def _repr_html_(self) -> str:
         from html import escape
 
+        if self.black_box:
+            return f"<p><b>{escape(self.source)}</b>: {escape(self.headline())}</p>"
         rows = "".join(
             f"<tr><td>{escape(x.name)}</td><td>{escape(x.kind)}</td>"
             f"<td>{escape(' x '.join(map(str, x.output_shape)))}</td><td>{x.parameters:,}</td></tr>"

@@ -122,6 +122,10 @@ CODES = {
         "None of the checkpoints of a run can be used.",
         "Train again into another folder, or delete this one.",
     ),
+    "C21": Code(
+        "A graph or program is none that an image classifier needs, or uses what cannot be read.",
+        "Call it in a function of your own: python:module:function.",
+    ),
     "D01": Code("A data file is empty.", _DOWNLOAD),
     "D02": Code("A data file ends within its header.", _DOWNLOAD),
     "D03": Code("A data file holds less than its header declares.", _DOWNLOAD),
@@ -316,6 +320,15 @@ CODES = {
     "M25": Code(
         "The network reaches one of its parts in a way that cannot be copied.",
         "Keep every part as an attribute and use it as self.NAME.",
+    ),
+    "M26": Code(
+        "The method needs gradients, layers or weights, and the classifier is a black box that "
+        "only answers.",
+        "Choose a method that needs answers only, or load the network itself.",
+    ),
+    "M27": Code(
+        "A format cannot hold the network, or what was written gives other logits.",
+        "Choose another format: `convscope export MODEL --to safetensors`.",
     ),
     "T01": Code(
         "The loss became NaN or infinite; no update was made.",

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope._network.black_box import refuse_black_box
 from convscope._network.chunks import RowBuffer, chunks, rows_per_chunk
 from convscope._network.execution import execution_of
 from convscope._network.gradients import (
@@ -278,9 +279,11 @@ class Probe:
             Values, gradients and outputs of all rows.
 
         Raises:
-            ModelContractError: M10 if the output does not depend differentiably on `x`.
+            ModelContractError: M10 if the output does not depend differentiably on `x`; M26 for a
+                black box.
         """
         _ = self._open
+        refuse_black_box(self.classifier.module, "gradients")
         values, gradients, outputs = [], [], []
         device = x.device
         if len(x) == 0:
@@ -329,6 +332,7 @@ class Probe:
             and logits ``(batch, class)``.
         """
         _ = self._open
+        refuse_black_box(self.classifier.module, "gradients")
         _require_some(images)
         gradients, logits = RowBuffer(len(images)), RowBuffer(len(images))
         with torch.inference_mode(False), torch.enable_grad():
@@ -387,6 +391,7 @@ class Probe:
         """Every module call in order: name, kind, output shape, own parameters."""
         if self._layers is None:
             runner = self._open
+            refuse_black_box(self.classifier.module, "layers")
             self.forwards += 1
             # Two images: some networks cannot take one.
             shape = (2, *self.classifier.input_shape)
@@ -451,7 +456,9 @@ class Probe:
 
     def maps(self) -> Maps:
         """What the axes of each layer's output are, and which layers all information passes."""
-        return maps_of(self.classifier, self._open, self._known)
+        runner = self._open
+        refuse_black_box(self.classifier.module, "layers")
+        return maps_of(self.classifier, runner, self._known)
 
     def chunks(self, count: int, *, num_samples: int = 1) -> list[slice]:
         """The rows of each chunk in which this network runs best, in order.

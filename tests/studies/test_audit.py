@@ -471,3 +471,21 @@ def test_a_failure_of_several_lines_is_one_sentence():
     report.fail(section, UsageError("it broke", expected="a whole one", hint="mend it"))
     text = section.blocks[-1]["text"]
     assert "it broke; expected: a whole one; fix: mend it" in text and "\\n" not in text
+
+
+def test_an_audit_of_a_black_box_does_what_it_can_and_names_the_rest(tmp_path):
+    data = dataset()
+    module = classifier(data).module
+    box = Classifier.from_function(
+        lambda pixels: module(torch.from_numpy(pixels)).detach(),
+        input_shape=data.input_shape, class_names=data.class_names,
+    )  # fmt: skip
+    result = audit(box, data, out_folder=tmp_path / "box", attacked_images=6, images_per_section=2)
+    plain = audit(classifier(data), data, out_folder=tmp_path / "net", sections=["performance"])
+    assert result.failed == ()
+    assert result.numbers["accuracy"] == plain.numbers["accuracy"] and "robust" in result.numbers
+    text = (tmp_path / "box" / "report.json").read_text()
+    for spec in AUDIT_SECTIONS.specs().values():
+        assert (f"a black box has no {spec.needs}, only answers" in text) or not spec.needs
+    assert "`saliency`" in text and "`pgd`" in text and "Only the answers of this" in text
+    render(tmp_path / "box")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.overrides import TorchFunctionMode
 
+from convscope._network.black_box import BlackBox
 from convscope.errors import ModelContractError
 
 _ATOMIC = frozenset((
@@ -90,6 +91,8 @@ class Copier:
         known = self.memo.get(id(module))
         if known is not None:
             return cast(nn.Module, known)
+        if isinstance(module, BlackBox):
+            return cast(nn.Module, self._remember(module, module.alike()))
         if isinstance(module, torch.jit.ScriptModule):
             made = cast(nn.Module, copy.deepcopy(module))
             for parameter in made.parameters():

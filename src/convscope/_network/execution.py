@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_file
 
+from convscope._network.black_box import BlackBox
 from convscope._network.runner import (
     IN_ORDER,
     ClassifierLike,
@@ -43,6 +44,9 @@ def execution_of(classifier: ClassifierLike) -> Execution:
     Raises:
         ModelContractError: If the network does not behave as a classifier, see `Classifier.wrap`.
     """
+    if isinstance(classifier.module, BlackBox):
+        # It was looked at when it was made, and does not change: each further look costs calls.
+        return Execution(reason="a black box", draws=classifier.module.draws)
     known = classifier._executions
     key = fingerprint(classifier.module)
     execution = known.get(key)

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope._network.black_box import refuse_black_box
+from convscope._network.row_by_row import RowByRow
 from convscope.errors import ModelContractError, UnknownLayer
 
 
@@ -231,8 +233,17 @@ def require_hooks(module: nn.Module) -> None:
     """Refuse networks whose layers cannot be listened to.
 
     Raises:
-        ModelContractError: M17 for TorchScript.
+        ModelContractError: M17 for TorchScript and what takes one image at a time; M26 for a
+            black box.
     """
+    refuse_black_box(module, "layers")
+    if any(isinstance(child, RowByRow) for child in module.modules()):
+        raise ModelContractError(
+            "the network takes one image at a time, so that its layers never see a batch",
+            code="M17",
+            expected="a network of any number of images, for anything that looks at layers",
+            hint="export it again with an open batch axis; what needs pixels and logits works",
+        )
     if any(isinstance(child, torch.jit.ScriptModule) for child in module.modules()):
         raise ModelContractError(
             "a TorchScript network does not let its layers be seen",

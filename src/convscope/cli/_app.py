@@ -29,6 +29,7 @@ MODULES = {
     "demo": "_audit",
     "data": "_data",
     "models": "_models",
+    "export": "_export",
     "train": "_train",
     "eval": "_eval",
     "predict": "_predict",

@@ -113,6 +113,7 @@ class ExplanationSpec(Spec):
         passes: About how many passes a map needs, there and back counted apart.
         per_class: Whether each further class of an image costs passes.
         takes_layer: Whether it looks at a layer: it has the setting ``layer``.
+        black_box: It needs answers only, no gradients and no layers.
         audit: Effort to the settings with which the method is shown in audits.
         no_audit: Why it is in no audit, if `audit` is empty.
         trusted: Efforts of the audits that put it to the tests of `trust`.
@@ -122,6 +123,7 @@ class ExplanationSpec(Spec):
     passes: int = 2
     per_class: bool = True
     takes_layer: bool = False
+    black_box: bool = False
     audit: Mapping[Effort, Mapping[str, Any]] = field(default_factory=_every_effort)
     no_audit: str = ""
     trusted: tuple[Effort, ...] = EFFORTS
@@ -206,6 +208,7 @@ EXPLANATIONS: Registry[Callable[..., Explanation], ExplanationSpec] = Registry(
             signed=True,
             passes=50,
             per_class=False,
+            black_box=True,
         ),
         "integrated-gradients": ExplanationSpec(
             "_integrated_gradients:integrated_gradients",
@@ -229,6 +232,7 @@ EXPLANATIONS: Registry[Callable[..., Explanation], ExplanationSpec] = Registry(
             signed=True,
             passes=501,
             per_class=False,
+            black_box=True,
             trusted=(),
         ),
         "saliency": ExplanationSpec(

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from convscope._registry import lazy
 from convscope.models._registry import (
     ADAPTERS,
+    EXPORTS,
     MODELS,
     AdapterSpec,
+    ExportSpec,
     ModelSpec,
     adapter_forms,
     build,
@@ -19,6 +21,7 @@ from convscope.models._registry import (
 
 if TYPE_CHECKING:
     from convscope.models._architecture import Architecture
+    from convscope.models._export import export_model
     from convscope.models._fine_tuned import (
         Origin,
         load_onto,
@@ -34,10 +37,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADAPTERS",
+    "EXPORTS",
     "MODELS",
     "SUMMARY_COLUMNS",
     "AdapterSpec",
     "Architecture",
+    "ExportSpec",
     "KeyTable",
     "LayerSummary",
     "ModelSpec",
@@ -47,6 +52,7 @@ __all__ = [
     "build",
     "check_model_name",
     "compare_keys",
+    "export_model",
     "load",
     "load_onto",
     "model_forms",
@@ -65,6 +71,7 @@ if not TYPE_CHECKING:
         {
             "_architecture": "Architecture",
             "_fine_tuned": "Origin load_onto new_head origin_of relabel save_fine_tuned",
+            "_export": "export_model",
             "_load": "load",
             "_matching": "compare_keys KeyTable",
             "_summary": "SUMMARY_COLUMNS LayerSummary NetworkSummary summarize",

@@ -181,6 +181,9 @@ def audit(
         spec = AUDIT_SECTIONS.spec(name)
         section = report.section(name, spec.title, spec.about)
         with stage(done / len(names), (done + 1) / len(names), spec.title):
+            if classifier.black_box and spec.needs:
+                section.text(f"Left out: a black box has no {spec.needs}, only answers.")
+                continue
             try:
                 AUDIT_SECTIONS[name](work, section)
             except Exception as error:

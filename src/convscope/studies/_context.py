@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from convscope._registry import Effort
+from convscope._registry import Effort, Registry
 from convscope.classifier import Classifier
 from convscope.data import ClassMatch, Dataset, Split, sample_rows
 from convscope.pages import screen_scale
-from convscope.reports import Report
+from convscope.reports import Report, Section
 from convscope.training import Evaluation, evaluate
 from convscope.types import Images, Labels
 
@@ -125,6 +126,25 @@ class Audit:
         here = sorted(set(self.dataset.split("all").labels.tolist()))
         others = sorted(set(range(self.classifier.num_classes)) - set(here))
         return (here if len(here) >= count else here + others)[:count]
+
+    def applicable(
+        self, section: Section, registry: Registry[Any, Any], names: Iterable[str]
+    ) -> list[str]:
+        """Those methods of a registry that work on this classifier; the others are named.
+
+        Args:
+            section: Says what is left out for a black box.
+            registry: Whose records say which methods need answers only.
+            names: Of the methods that are asked for.
+        """
+        wanted = list(names)
+        if not self.classifier.black_box:
+            return wanted
+        fit = [name for name in wanted if registry.spec(name).black_box]
+        if left := [name for name in wanted if name not in fit]:
+            words = ", ".join(f"`{name}`" for name in left)
+            section.text(f"Left out, as a black box has no gradients and no layers: {words}.")
+        return fit
 
     @property
     def scale(self) -> float:

@@ -44,10 +44,10 @@ def looking(audit: Audit, section: Section) -> None:
     images, labels = images[:MOST], labels[:MOST]
     names = audit.classifier.class_names
     explanations: list[Explanation] = []
-    for method, spec in EXPLANATIONS.specs().items():
-        if audit.effort not in spec.audit:
-            continue
-        settings = spec.audit[audit.effort]
+    specs = EXPLANATIONS.specs()
+    planned = [name for name, spec in specs.items() if audit.effort in spec.audit]
+    for method in audit.applicable(section, EXPLANATIONS, planned):
+        settings = specs[method].audit[audit.effort]
         try:
             explanations.append(EXPLANATIONS[method](audit.classifier, images, labels, **settings))
         except ConvscopeError as error:
@@ -154,7 +154,10 @@ def _occlusion_table(audit: Audit, section: Section, row: int) -> None:
 def trusted(audit: Audit, section: Section) -> None:
     """Scores of the methods that this effort tests, with a random map as the yardstick."""
     specs = EXPLANATIONS.specs().items()
-    methods = {name: EXPLANATIONS[name] for name, spec in specs if audit.effort in spec.trusted}
+    planned = [name for name, spec in specs if audit.effort in spec.trusted]
+    methods = {
+        name: EXPLANATIONS[name] for name in audit.applicable(section, EXPLANATIONS, planned)
+    }
     scores = trust_on(
         audit.classifier,
         audit.test.subset(audit.attacked_rows[: TESTED[audit.effort]]),

@@ -40,12 +40,13 @@ def fooling(audit: Audit, section: Section) -> None:
     """A table of attacks on many images, then a few images in pictures."""
     rows = audit.attacked_rows
     images, labels = audit.test.to_float(rows), audit.test.labels[rows]
-    plan = planned(audit.effort)
+    plan = planned("standard" if audit.classifier.black_box else audit.effort)
+    plan = {name: plan[name] for name in audit.applicable(section, ATTACKS, plan)}
     done = _run(audit, section, images, labels, plan)
     section.finding = finding(done)
     _table(audit, section, done)
     shown, shown_labels = audit.shown
-    quick = planned("quick")
+    quick = plan if audit.classifier.black_box else planned("quick")
     few = _run(
         audit, section, shown[:MOST], shown_labels[:MOST],
         {method: settings for method, settings in plan.items() if method in quick},
