@@ -85,7 +85,6 @@ def audit_model(
     only: SectionNames | None = None,
     split: SplitName | None = None,
     force: Annotated[Force, cyclopts.Parameter(help="Replace an earlier report.")] = False,
-    accept_modified_data: Flag = False,
     common: CommonOptions = USUAL,
     network: OwnNetwork = NOTHING,
 ) -> None:
@@ -109,7 +108,6 @@ def audit_model(
         only: Only these sections.
         split: train, validation, test or all to judge on; by default as for `convscope eval`.
         force: Replace an earlier report.
-        accept_modified_data: Go on with data files whose checksum is not the known one.
         common: What is the same everywhere.
         network: What the files of a network of your own do not say.
     """
@@ -141,7 +139,7 @@ def audit_model(
             data,
             data_dir=common.data_dir,
             offline=common.offline,
-            accept_modified=accept_modified_data,
+            accept_modified=common.accept_modified,
             skip_bad=common.skip_bad,
             input_shape=classifier.input_shape,
             resize=classifier.resize,

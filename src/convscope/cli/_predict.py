@@ -80,7 +80,7 @@ def predict(
 
     stream = stream_images(
         images, like=classifier, data_dir=common.data_dir, offline=common.offline,
-        skip_bad=common.skip_bad,
+        skip_bad=common.skip_bad, accept_modified=common.accept_modified,
     )  # fmt: skip
     lines = _Lines(at_once=not common.as_json and not sys.stdout.isatty())
     refused: list[str] = []

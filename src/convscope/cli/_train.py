@@ -13,6 +13,7 @@ import cyclopts
 from convscope.cli._opened import raise_if_refused
 from convscope.cli._options import (
     NOTHING,
+    AcceptModified,
     DataDir,
     DataName,
     Flag,
@@ -164,7 +165,7 @@ def train_model(
     config: Path | None = None,
     print_config: Flag = False,
     offline: Offline = False,
-    accept_modified_data: Flag = False,
+    accept_modified: AcceptModified = False,
     skip_bad: SkipBad = False,
     as_json: Json = False,
     network: OwnNetwork = NOTHING,
@@ -187,7 +188,7 @@ def train_model(
         config: TOML file with settings, such as the config.toml of a run. Flags win over it.
         print_config: Print the settings as TOML and do nothing else.
         offline: Never download.
-        accept_modified_data: Go on with data files whose checksum is not the known one.
+        accept_modified: Go on with data files whose checksum is not the known one.
         skip_bad: Leave images out that cannot be read; exit with 8 if there were any.
         as_json: Print the result as JSON.
         network: What the files of MODEL do not say.
@@ -220,7 +221,7 @@ def train_model(
             settings.data,
             data_dir=data_dir,
             offline=offline,
-            accept_modified=accept_modified_data,
+            accept_modified=accept_modified,
             skip_bad=skip_bad,
             input_shape=None if base is None else base.input_shape,
             resize=None if base is None else base.resize,

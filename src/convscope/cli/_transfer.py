@@ -95,6 +95,7 @@ def transfer_learning(
             data_dir=common.data_dir,
             offline=common.offline,
             skip_bad=common.skip_bad,
+            accept_modified=common.accept_modified,
             generator=torch.Generator().manual_seed(common.seed),
         )
     for note in found.notes:

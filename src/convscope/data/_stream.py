@@ -168,6 +168,7 @@ def stream_images(
     like: TakesImages,
     data_dir: str | Path | None = None,
     offline: bool = False,
+    accept_modified: bool = False,
     skip_bad: bool = False,
 ) -> ImageStream:
     """As `select_images`, a batch at a time, without labels; what cannot be read is refused.
@@ -180,6 +181,7 @@ def stream_images(
         like: The network (or anything with `input_shape` and `class_names`).
         data_dir: Data folder; else ``$CONVSCOPE_DATA``, else the user's cache.
         offline: Never use the network.
+        accept_modified: As for `open_dataset`.
         skip_bad: Leave unreadable files of a data set in memory out.
 
     Returns:
@@ -211,8 +213,9 @@ def stream_images(
             parts.append(_of_catalog(found, chosen, str(spec), like))
             continue
         selection = select_images(
-            spec, like=like, data_dir=data_dir, offline=offline, skip_bad=skip_bad
-        )
+            spec, like=like, data_dir=data_dir, offline=offline, skip_bad=skip_bad,
+            accept_modified=accept_modified,
+        )  # fmt: skip
         count = len(selection) + len(selection.refused)
         parts.append((count, partial(_cut, selection)))
     if not parts:

@@ -63,6 +63,7 @@ def open_images(
     *,
     data_dir: Path | str | None,
     offline: bool,
+    accept_modified: bool,
     skip_bad: bool,
 ) -> TransferImages:
     """List the images of a data set; image files are not opened.
@@ -97,6 +98,7 @@ def open_images(
             if isinstance(data, Dataset)
             else open_dataset(
                 data, data_dir=data_dir, offline=offline, skip_bad=skip_bad,
+                accept_modified=accept_modified,
                 input_shape=classifier.input_shape, resize=classifier.resize,
             )
         )  # fmt: skip

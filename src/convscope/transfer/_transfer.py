@@ -49,6 +49,7 @@ def transfer(
     mistakes: int = 24,
     data_dir: Path | str | None = None,
     offline: bool = False,
+    accept_modified: bool = False,
     skip_bad: bool = False,
     generator: Generator | None = None,
 ) -> TransferResult:
@@ -72,6 +73,7 @@ def transfer(
         mistakes: Keep at most this many of the misclassified images.
         data_dir: Data folder; else ``$CONVSCOPE_DATA``, else the user's cache.
         offline: Never use the network to download.
+        accept_modified: Go on with files whose checksum is not the registered one.
         skip_bad: Leave images out that cannot be read; they are listed in the result.
         generator: Cuts the folds; ``None``: a fresh generator with seed 0.
 
@@ -98,7 +100,10 @@ def transfer(
     make = TRANSFER_CLASSIFIERS.chosen("classifier", method)
     spec = TRANSFER_CLASSIFIERS.spec(spec_name)
     seed = int(torch.randint(2**31 - 1, (1,), generator=source(generator)))
-    images = open_images(data, classifier, data_dir=data_dir, offline=offline, skip_bad=skip_bad)
+    images = open_images(
+        data, classifier, data_dir=data_dir, offline=offline, accept_modified=accept_modified,
+        skip_bad=skip_bad,
+    )  # fmt: skip
     where = feature_layer(classifier, layer)
     folds = _folds(images)
     kept = FeatureCache(cache, network_key(classifier, where), size=where.size)
