@@ -27,5 +27,13 @@ EVERY = {" ".join(words): options(arguments) for words, arguments in commands(bu
     "command", [name for name, names in EVERY.items() if "--data-dir" in names]
 )
 def test_data_commands_accept_modified_data_or_only_list_them(command):
-    listing = command in ("data list", "data where", "data get", "doctor", "demo")
+    listing = command in (
+        "data list",
+        "data where",
+        "data get",
+        "data download",
+        "data export",
+        "doctor",
+        "demo",
+    )
     assert listing or "--accept-modified-data" in EVERY[command]
