@@ -5,8 +5,11 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
+from convscope.cli import main
+from convscope.cli._output import VOICE
 from convscope.cli._train import Augment, Overrides
 from convscope.data import Augmentation
+from convscope.errors import DataError
 from convscope.training import TrainSettings
 
 
@@ -31,3 +34,20 @@ def test_flags_offer_the_choices_of_the_settings(kind, flags):
     assert chosen
     for name in chosen:
         assert choices(flags, name) == [*get_args(settings[name])], name
+
+
+@pytest.mark.parametrize(("rank", "quiet"), [("0", False), ("1", True)])
+def test_only_the_first_of_several_processes_talks(tmp_path, monkeypatch, rank, quiet):
+    heard = []
+
+    def open_dataset(*words, **settings):
+        heard.append(VOICE.quiet)
+        raise DataError("no data")
+
+    monkeypatch.setattr("convscope.data.open_dataset", open_dataset)
+    monkeypatch.setenv("RANK", rank)
+    assert (
+        main(["train", "mnist-conv1", "--data", "digits", "--out", str(tmp_path / "run")])
+        == DataError.exit_code
+    )
+    assert heard == [quiet]

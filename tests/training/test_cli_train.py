@@ -5,8 +5,6 @@ import json
 import pytest
 
 from convscope.cli import main
-from convscope.cli._output import VOICE
-from convscope.errors import DataError
 from convscope.training import read_settings, settings_from_toml
 
 QUICK = ["train", "mnist-conv1", "--data", "digits", "--epochs", "1"]
@@ -24,20 +22,6 @@ def test_former_flags_are_taken(capsys):
     muon = ["--optimizer", "muon", "--other-learning-rate", "0.01", "--print-config"]
     assert main([*words[:4], *muon]) == 0
     assert settings_from_toml(capsys.readouterr().out).nonfilter_lr == 0.01
-
-
-@pytest.mark.parametrize(("rank", "quiet"), [("0", False), ("1", True)])
-def test_only_the_first_of_several_processes_talks(tmp_path, monkeypatch, rank, quiet):
-    heard = []
-
-    def open_dataset(*words, **settings):
-        heard.append(VOICE.quiet)
-        raise DataError("no data")
-
-    monkeypatch.setattr("convscope.data.open_dataset", open_dataset)
-    monkeypatch.setenv("RANK", rank)
-    assert main([*QUICK, "--out", str(tmp_path / "run")]) == DataError.exit_code
-    assert heard == [quiet]
 
 
 def test_train_resume_and_say_what_to_do_next(tmp_path, capsys):
