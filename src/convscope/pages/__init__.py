@@ -17,6 +17,7 @@ from convscope.pages._image_page import (
     scale_bars,
     write_images,
 )
+from convscope.pages._survival_page import survival_rows, survival_table, write_survival
 from convscope.pages._trust_page import (
     TRUST_COLUMNS,
     seconds_per_pass,
@@ -54,6 +55,8 @@ __all__ = [
     "shown_name",
     "some_are",
     "spoken",
+    "survival_rows",
+    "survival_table",
     "trust_on",
     "trust_rows",
     "unit_rows",
@@ -61,6 +64,7 @@ __all__ = [
     "write_images",
     "write_page",
     "write_result",
+    "write_survival",
     "write_trust",
     "write_units",
 ]
