@@ -92,4 +92,4 @@ def as_saved(result: AttackResult) -> AttackResult:
 
 def _title(result: Survival) -> str:
     plain, eot = result.mean_probabilities
-    return f"after transformations {100 * plain:.1f} %, made to survive {100 * eot:.1f} %"
+    return f"mean {100 * plain:.1f} %, made to survive {100 * eot:.1f} %"
