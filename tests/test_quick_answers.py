@@ -49,6 +49,7 @@ attack --help
 attack evaluate --help
 attack certify --help
 attack transfer --help
+attack survival --help
 audit --help
 report --help
 scratch --help

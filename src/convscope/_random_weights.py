@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from convscope._network.black_box import refuse_black_box
+from convscope._network.execution import execution_of, fingerprint, remember
 from convscope._network.frozen_copy import frozen_copy
 from convscope._random import source
 from convscope.classifier import Classifier
@@ -58,7 +59,10 @@ def with_random_weights(
     with torch.no_grad():
         for name in chosen:
             _randomize(modules[name], generator)
-    return replace(classifier, module=module, source=f"{classifier.source}, random weights")
+    random = replace(classifier, module=module, source=f"{classifier.source}, random weights")
+    # The same structure runs on the same path: nothing has to be tried again.
+    remember(random._executions, fingerprint(module), execution_of(classifier))
+    return random
 
 
 def _randomize(child: nn.Module, generator: Generator | None) -> None:

@@ -28,6 +28,7 @@ from convscope.robustness import (
     RobustnessCurve,
     RobustnessEvaluation,
     Stage,
+    Survival,
     TransformationRobustness,
 )
 from convscope.scratch import TrainingCurve, addition
@@ -160,6 +161,34 @@ def visualization(names):
     )
 
 
+def transformed(names):
+    images, labels = random(4, 1, 8, 8), torch.arange(4) % len(names)
+    many = torch.arange(8).view(2, 4) % len(names)
+    return TransformationRobustness(
+        names=("none", names[0]),
+        originals=images,
+        adversarials=images,
+        labels=labels,
+        targets=None,
+        originals_predicted=many,
+        originals_probabilities=random(2, 4),
+        adversarials_predicted=many,
+        adversarials_probabilities=random(2, 4),
+        label_probabilities=random(2, 4),
+        target_probabilities=random(2, 4),
+        transformed=random(2, 4, 1, 8, 8),
+        class_names=names,
+    )
+
+
+def survival(names):
+    network, images = classifier(names), random(4, 1, 8, 8)
+    labels = torch.arange(4) % len(names)
+    made = pgd(network, images, labels, targets=labels.flip(0), epsilon=0.1, steps=1)
+    halves = {"plain": made, "eot": made}
+    return Survival(**halves, **{f"{half}_transformed": transformed(names) for half in halves})
+
+
 def robustness(names):
     images, labels = random(4, 1, 8, 8), torch.arange(4) % len(names)
     stage = Stage(
@@ -198,21 +227,8 @@ def robustness(names):
             cost=COST,
             class_names=names,
         ),
-        TransformationRobustness(
-            names=("none", names[0]),
-            originals=images,
-            adversarials=images,
-            labels=labels,
-            targets=None,
-            originals_predicted=many,
-            originals_probabilities=random(2, 4),
-            adversarials_predicted=many,
-            adversarials_probabilities=random(2, 4),
-            label_probabilities=random(2, 4),
-            target_probabilities=random(2, 4),
-            transformed=random(2, 4, 1, 8, 8),
-            class_names=names,
-        ),
+        transformed(names),
+        survival(names),
         NoiseTransfer(
             noises=random(4, 1, 8, 8) - 0.5,
             noise_targets=torch.tensor([0, -1, 1, 2]),

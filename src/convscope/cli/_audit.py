@@ -78,7 +78,7 @@ def audit_model(
     fail_under: Gates | None = None,
     epsilon: Fraction | None = None,
     effort: Effort = "quick",
-    count: int = 200,
+    count: int | None = None,
     shown: int = 8,
     judge: str | None = None,
     certify: Fraction | None = None,
@@ -99,7 +99,8 @@ def audit_model(
         epsilon: L-infinity budget of the headline robust accuracy; 0.1 for gray images and 8/255
             for color by default.
         effort: How hard attacks try.
-        count: At most this many images are attacked: a sample with every class in proportion.
+        count: At most this many images are attacked: a sample with every class in proportion. By
+            default 200, of large images (from 128 x 128 pixels) 24.
         shown: How many images to show where images are shown.
         judge: An independently trained MODEL of the same classes that predicts the
             optimized images.

@@ -72,6 +72,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope attack evaluate runs/digits --data digits --epsilon 0.1 --effort quick",
         "convscope attack certify runs/digits --data digits --sigma 0.25 --count 20",
         "convscope attack transfer mnist-conv1 mnist-conv2 --data digits --epsilon 0.1",
+        'convscope attack survival hf:mobilenet peppers.png --target "space shuttle" --out fooled',
         "convscope attack settings pgd",
     ),
     "audit": (

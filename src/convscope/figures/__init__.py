@@ -88,6 +88,7 @@ from convscope.figures._scratch import (
     draw_gradient_checks,
     draw_training_curve,
 )
+from convscope.figures._survival import as_saved, draw_fooled, draw_survival
 from convscope.figures._svg import svg
 from convscope.figures._theme import (
     SIGNED_LEGEND,
@@ -110,6 +111,7 @@ __all__ = [
     "UNSIGNED_LEGEND",
     "FigureSpec",
     "accuracy_curve",
+    "as_saved",
     "ascent_curve",
     "attack_title",
     "bands",
@@ -132,6 +134,7 @@ __all__ = [
     "draw_explanation",
     "draw_feature_maps",
     "draw_filters",
+    "draw_fooled",
     "draw_gradient_checks",
     "draw_history",
     "draw_model_transfer",
@@ -142,6 +145,7 @@ __all__ = [
     "draw_robustness_curve",
     "draw_robustness_evaluation",
     "draw_selected_maps",
+    "draw_survival",
     "draw_training",
     "draw_training_curve",
     "draw_transfer",

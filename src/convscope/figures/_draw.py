@@ -113,6 +113,11 @@ FIGURES: Registry[Callable[..., Figure], FigureSpec] = Registry(
             "How often adversarials still fool after transformations of the image.",
             package="convscope.robustness",
         ),
+        "Survival": FigureSpec(
+            "_survival:draw_survival",
+            "Probability of the target after each transformation: plain against made to survive.",
+            package="convscope.robustness",
+        ),
         "NoiseTransfer": FigureSpec(
             "_robustness:draw_noise_transfer",
             "Each perturbation, two other images with it, and how often it works.",

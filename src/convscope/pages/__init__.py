@@ -23,6 +23,7 @@ from convscope.pages._prediction_page import (
     joined_predictions,
     write_predictions,
 )
+from convscope.pages._survival_page import survival_rows, survival_table, write_survival
 from convscope.pages._transfer_page import class_table, mistake_rows, write_transfer
 from convscope.pages._trust_page import (
     TRUST_COLUMNS,
@@ -66,6 +67,8 @@ __all__ = [
     "shown_name",
     "some_are",
     "spoken",
+    "survival_rows",
+    "survival_table",
     "trust_on",
     "trust_rows",
     "unit_rows",
@@ -74,6 +77,7 @@ __all__ = [
     "write_page",
     "write_predictions",
     "write_result",
+    "write_survival",
     "write_transfer",
     "write_trust",
     "write_units",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,18 @@ from convscope.types import Images, Labels
 
 MOST_TESTED = 20_000
 """Test images that the accuracy is measured on; of larger splits, a random part."""
+
+LARGE = 128 * 128
+"""Pixels from which images are large: a pass through a network costs some hundred times that of a
+digit, and a sample of the usual size would take an hour."""
+
+ATTACKED = (200, 24)
+"""Images that attacks are measured on unless the caller says otherwise: small ones, large ones."""
+
+
+def has_large_images(classifier: Classifier) -> bool:
+    """Whether samples are smaller, so that an audit ends in minutes."""
+    return math.prod(classifier.input_shape[1:]) >= LARGE
 
 
 @dataclass
@@ -73,6 +86,10 @@ class Audit:
         """A stream of its own for each purpose: sections do not disturb each other."""
         return torch.Generator().manual_seed(self.stream(purpose))
 
+    def sized(self, usual: int, if_large: int) -> int:
+        """How many of something: as usual, or of large images fewer."""
+        return if_large if has_large_images(self.classifier) else usual
+
     @cached_property
     def test(self) -> Split:
         """The images to judge on, or a sample of very many."""
@@ -118,8 +135,9 @@ class Audit:
 
     @cached_property
     def reference(self) -> Images:
-        """Training images for priors and comparisons, at most 2,000."""
-        return self.fitted.to_float(sample_rows(self.fitted.labels, 2000, seed=self.stream(5)))
+        """Training images for priors and comparisons, at most 2,000; of large images 200."""
+        count = self.sized(2000, 200)
+        return self.fitted.to_float(sample_rows(self.fitted.labels, count, seed=self.stream(5)))
 
     def classes(self, count: int) -> list[int]:
         """At most `count` classes to look at: those of the data, in order; then others."""

@@ -22,14 +22,16 @@ from convscope.visualizations import Visualization, class_images, neuron_images
 
 MOST = 10
 QUICK = 5
+FEW = 3
+"""Optimized images where images are large."""
 MOST_TOLD = 3
 """Failed classes named in an alert."""
 
 DEEP = 112
 """Sides in pixels from which a layer has more maps than one looks at: some are selected, too."""
 
-DEAD_TEST = 64
-"""Images for which a map must be constant to be called dead."""
+DEAD_TEST = (64, 16)
+"""Images for which a map must be constant to be called dead: small ones, large ones."""
 
 
 def neurons(audit: Audit, section: Section) -> None:
@@ -39,7 +41,7 @@ def neurons(audit: Audit, section: Section) -> None:
         section.text("The network has no layer of maps.")
         return
     name, channels = layer
-    count = min(QUICK if audit.effort == "quick" else MOST, channels)
+    count = min(audit.sized(QUICK if audit.effort == "quick" else MOST, FEW), channels)
     found = neuron_images(
         audit.classifier,
         f"{name}:0-{count - 1}",
@@ -178,7 +180,8 @@ def maps(audit: Audit, section: Section) -> None:
 
 def _dead(audit: Audit, section: Section, layers: list[str]) -> None:
     """Dead maps among more images than are shown: a map may well be constant for two."""
-    many = feature_maps(audit.classifier, audit.test.to_float(slice(0, DEAD_TEST)), layers)
+    tested_rows = slice(0, audit.sized(*DEAD_TEST))
+    many = feature_maps(audit.classifier, audit.test.to_float(tested_rows), layers)
     tested = "1 test image" if len(many.images) == 1 else f"{len(many.images)} test images"
     rows = []
     for layer in many.layers:
@@ -226,7 +229,7 @@ def _dead(audit: Audit, section: Section, layers: list[str]) -> None:
 
 def class_pictures(audit: Audit, section: Section) -> None:
     """An optimized image per class, with controls and the ascent."""
-    classes = sorted(audit.classes(MOST))
+    classes = sorted(audit.classes(audit.sized(MOST, FEW)))
     found = class_images(
         audit.classifier,
         classes,

@@ -21,6 +21,7 @@ from convscope.figures import (
     svg,
 )
 from convscope.pages import name_of
+from convscope.progress import stage
 from convscope.reports import Section
 from convscope.robustness import (
     RobustnessCurve,
@@ -40,6 +41,8 @@ JUDGED = {"quick": 50, "standard": 200, "full": 1000}
 """Images of the suite and of the defenses."""
 QUERIES = {"quick": 200, "standard": 1000, "full": 5000}
 """Of Square, where there are no gradients."""
+CURVE = 0.4
+"""Share of the section's work that the curve is announced as."""
 DRAWS = {"quick": 1000, "standard": 10_000, "full": 10_000}
 """Noisy copies of an image that a certificate rests on."""
 
@@ -50,13 +53,17 @@ def robustness(audit: Audit, section: Section) -> None:
     images, labels = audit.test.to_float(rows), audit.test.labels[rows]
     grid = sorted({*(GRAY if audit.classifier.input_shape[0] == 1 else COLOR), audit.epsilon})
     attack, settings = _attack(audit)
-    found = curve(audit.classifier, images, labels, epsilons=grid, attack=attack, **settings)
+    with stage(0.0, CURVE):
+        found = curve(audit.classifier, images, labels, epsilons=grid, attack=attack, **settings)
     _headline(audit, section, found)
     _curve(section, found)
     few = slice(0, JUDGED[audit.effort])
-    for part in (_suite, _transforms, _defenses, _networks, _certified):
+    parts = (_suite, _transforms, _defenses, _networks, _certified)
+    for number, part in enumerate(parts):
+        begin, end = (CURVE + (1 - CURVE) * n / len(parts) for n in (number, number + 1))
         try:
-            part(audit, section, images[few], labels[few])
+            with stage(begin, end):
+                part(audit, section, images[few], labels[few])
         except ConvscopeError as error:
             section.note(f"A part of this section stopped: {error}", level="warning")
     _curve_table(section, found)
