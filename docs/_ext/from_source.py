@@ -273,6 +273,17 @@ def adapters() -> str:
     return table(["MODEL", "what it is", "install"], rows)
 
 
+def exports() -> str:
+    """Formats that a network can be written in."""
+    from convscope.models import EXPORTS
+
+    rows = [
+        [f"`{name}`", _plain(spec.about), f"`{spec.install}`" if spec.install else ""]
+        for name, spec in EXPORTS.specs().items()
+    ]
+    return table(["--to", "what is written", "install"], rows)
+
+
 def metrics() -> str:
     """Metrics, and which command has which as a gate."""
     from convscope._metrics import METRICS
@@ -426,6 +437,7 @@ def layers() -> str:
 
 GENERATED: dict[str, Callable[[], str]] = {
     "adapters": adapters,
+    "exports": exports,
     "attacks": attacks,
     "audit-sections": audit_sections,
     "command-line": command_line,

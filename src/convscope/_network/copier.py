@@ -417,7 +417,11 @@ class _Memo(dict[int, Any]):
         return super().get(key, default) if found is self else found
 
     def __setitem__(self, key: int, value: Any) -> None:
-        if key != id(self):  # There deep copies keep what must not be forgotten meanwhile.
+        if key == id(self):
+            # The list of what a deep copy made for a moment: its identities are in our memo, so
+            # it has to live as long as that.
+            self.copier.alive.append(value)
+        else:
             self.copier.memo.setdefault(key, value)
         super().__setitem__(key, value)
 

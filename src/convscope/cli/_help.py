@@ -33,6 +33,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope data verify mnist --data-dir ~/data",
     ),
     "models": ("convscope models list", "convscope models show mnist-conv2-fc"),
+    "export": (
+        "convscope export mnist-conv2-fc --to torch-export --out digits.pt2",
+        "convscope export hf:mobilenet --to onnx --out mobilenet.onnx",
+    ),
     "train": (
         "convscope train mnist-conv2-fc-bn --data digits --out runs/digits",
         "convscope train mnist-conv2-fc-bn --data mnist --data-dir ~/data --preset long --seed 1",

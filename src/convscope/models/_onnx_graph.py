@@ -18,9 +18,6 @@ from convscope.models._onnx_file import OnnxFile
 Value = fx.Node | Tensor | None
 """What an operator takes and gives: part of the graph, a constant, or an input left out."""
 
-MOST = 1 << 28
-"""Values of one constant that is computed while the graph is made."""
-
 
 ARITHMETIC = (
     operator.add, operator.sub, operator.mul, operator.pow, torch.pow, torch.clamp,
