@@ -76,7 +76,7 @@ def sliced(x: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Tensor:
 
 def expanded(x: Tensor, sizes: Any) -> Tensor:
     """`x` repeated to sizes, by the rules of broadcasting."""
-    return x.expand(bounded(torch.broadcast_shapes(x.shape, tuple(_whole(sizes)))))
+    return x.expand(bounded(torch.broadcast_shapes(x.shape, tuple(_whole(sizes)))))  # type: ignore[no-untyped-call]
 
 
 def joined(parts: Any, axis: int) -> Tensor:

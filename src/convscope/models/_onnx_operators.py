@@ -103,7 +103,7 @@ def _convolution(s: Step, x: Value, weight: Value, bias: Value = None) -> Value:
         kind = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[count - 1]
         channels = (w.shape[0], w.shape[1] * groups)
         more = {"output_padding": tuple(s.get("output_padding", [0] * count))}
-    layer = nn.utils.skip_init(
+    layer = nn.utils.skip_init(  # type: ignore[no-untyped-call]
         kind, *channels, tuple(kernel), stride=stride, padding=padding, dilation=dilation,
         groups=groups, bias=b is not None, dtype=w.dtype, **more,
     )  # fmt: skip
@@ -224,7 +224,7 @@ def _gemm(s: Step, a: Value, b: Value, c: Value = None) -> Value:
     bias = None if c is None else s.known(c, "biases")
     if s.get("transA", 0) or (bias is not None and bias.numel() not in (1, len(w))):
         raise NotImported("Gemm of another form than a dense layer")
-    layer = nn.utils.skip_init(nn.Linear, w.shape[1], len(w), bias=c is not None, dtype=w.dtype)
+    layer = nn.utils.skip_init(nn.Linear, w.shape[1], len(w), bias=c is not None, dtype=w.dtype)  # type: ignore[no-untyped-call]
     if bias is not None and (beta != 1 or bias.shape != (len(w),)):
         bias = (bias * beta).reshape(-1).expand(len(w)).contiguous()
     _give(s, layer, weight=w, bias=bias)
@@ -235,7 +235,7 @@ def _gemm(s: Step, a: Value, b: Value, c: Value = None) -> Value:
 def _matmul(s: Step, a: Value, b: Value) -> Value:
     if not isinstance(b, Tensor) or b.ndim != 2:
         return s.call(torch.matmul, a, b)
-    layer = nn.utils.skip_init(nn.Linear, b.shape[0], b.shape[1], bias=False, dtype=b.dtype)
+    layer = nn.utils.skip_init(nn.Linear, b.shape[0], b.shape[1], bias=False, dtype=b.dtype)  # type: ignore[no-untyped-call]
     _give(s, layer, weight=b.t().contiguous())
     return s.layer(layer, a, weight=b)
 
