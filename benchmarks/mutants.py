@@ -212,18 +212,29 @@ def keep(files: list[Path]) -> None:
         if row["verdict"] in ("survived", "not covered") and reason:
             row |= {"verdict": "equivalent", "reason": reason}
     verdicts = Counter(row["verdict"] for row in rows)
-    noticed = verdicts["killed"] + verdicts["timeout"]
+    noticed = [row for row in rows if row["verdict"] in ("killed", "timeout")]
     judged = len(rows) - verdicts["equivalent"]
+    # A row that says `since` is noticed by a test that was written, or chosen, after it survived.
+    at_first = sum(not row.get("since") for row in noticed)
     record(
         "mutants",
         {
             "verdicts": dict(verdicts),
-            "noticed, of those that are not equivalent": f"{noticed} of {judged}: "
-            f"{noticed / judged:.1%}",
-            "not killed": [row for row in rows if row["verdict"] not in ("killed", "timeout")],
+            "noticed before tests were written for them": _share(at_first, judged),
+            "noticed now, of those that are not equivalent": _share(len(noticed), judged),
+            "noticed since": [
+                {key: row[key] for key in ("path", "before", "after", "test")}
+                for row in noticed
+                if row.get("since")
+            ],
+            "not noticed": [row for row in rows if row not in noticed],
         },
         n=len(rows),
     )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part} of {whole}: {part / whole:.1%}"
 
 
 def drawn(every: list[Mutant], count: int) -> list[Mutant]:
@@ -241,7 +252,7 @@ def survivors(file: Path, every: list[Mutant]) -> list[Mutant]:
     """Those of `every` that were not noticed before, wherever their lines are now."""
     text = file.read_text(encoding="utf-8")
     rows = (
-        json.loads(text)["figures"]["not killed"]
+        json.loads(text)["figures"]["not noticed"]
         if file.suffix == ".json"
         else [json.loads(line) for line in text.splitlines()]
     )

@@ -47,3 +47,14 @@ def test_moves_in_a_ball_end_in_it():
     region = L2Ball(center, radius)
     moved = _moved(levels, gradient, torch.tensor([0.01]), center, region, torch.tensor([0]))
     assert moved.flatten().tolist() == [102.0, 98.0, 101.0, 101.0]
+
+
+def test_as_many_pixels_go_back_as_the_room_they_give_asks_for():
+    """One level back from 3 gives 9 - 4 = 5, from 2 gives 3: 7.8 are missing, so both go."""
+    levels, center, _ = inside_ball()
+    picked = torch.tensor([[[[False, False], [False, True]]]])
+    radius = torch.tensor([7.2], dtype=torch.float64).sqrt() / 255
+    gradient = torch.tensor([[[[0.1, -0.1], [0.1, 9.0]]]])
+    paid = _paid(levels + picked, gradient, picked, center, radius)
+    assert paid.flatten().tolist() == [102.0, 99.0, 101.0, 101.0]
+    assert squared(paid, center) <= 7.2 + 1e-9
