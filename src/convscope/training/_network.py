@@ -243,8 +243,9 @@ def _widens(layer: nn.Module) -> bool:
 def _memory_format(learner: Learner, inputs: Tensor) -> torch.memory_format:
     """Channels last, if the network computes the same that way, forward and backward.
 
-    Not tried where a convolution in groups has another number of channels behind it: going back
-    through timm's fastvit_t8 that way ends the process in torch 2.14.
+    Not tried where a convolution in groups has another number of channels behind it: the backward
+    pass of timm's fastvit_t8, which has such, ends the process in torch 2.14 when it is run that
+    way. Which operation does it is not known; such a convolution alone does not.
     """
     fast = torch.channels_last
     if any(map(_widens, learner.modules())):
