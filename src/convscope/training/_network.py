@@ -232,9 +232,24 @@ def _check(classifier: Classifier, data: Dataset) -> None:
         )
 
 
+def _widens(layer: nn.Module) -> bool:
+    return (
+        isinstance(layer, nn.Conv2d)
+        and layer.groups > 1
+        and layer.in_channels != layer.out_channels
+    )
+
+
 def _memory_format(learner: Learner, inputs: Tensor) -> torch.memory_format:
-    """Channels last, if the network computes the same that way, forward and backward."""
+    """Channels last, if the network computes the same that way, forward and backward.
+
+    Not tried where a convolution in groups has another number of channels behind it: the backward
+    pass of timm's fastvit_t8, which has such, ends the process in torch 2.14 when it is run that
+    way. Which operation does it is not known; such a convolution alone does not.
+    """
     fast = torch.channels_last
+    if any(map(_widens, learner.modules())):
+        return torch.contiguous_format
     twin = FrozenCopy(learner).module
     try:
         twin.to(memory_format=fast)  # type: ignore[call-overload]
