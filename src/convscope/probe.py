@@ -347,6 +347,7 @@ class Probe:
                 out = self.forward(part)
                 logits.add(rows, out.detach().to(images.device))
                 gradients.add(rows, self._each_class(out, part, classes, rows, reduce))
+                within_step(rows.stop / len(images))
         return gradients.whole, logits.whole
 
     def layer_gradients(
