@@ -6,7 +6,7 @@ from torch import nn
 
 from convscope import fast_paths
 from convscope._network import runner
-from convscope._network.execution import MOST_KNOWN, execution_of
+from convscope._network.execution import MOST_KNOWN, execution_of, may_crash_channels_last
 from convscope._network.hooks import LayerHooks
 from convscope._network.runner import SWITCH
 from convscope._random_weights import with_random_weights
@@ -384,3 +384,15 @@ def test_random_weights_run_on_the_path_of_the_network_they_are_a_control_of(mon
     images = torch.rand(3, *SHAPE)
     with random.probe() as probe:
         assert torch.allclose(probe.logits(images), random.module(images), atol=1e-5)
+
+
+def test_a_network_that_could_crash_in_channels_last_order_is_never_tried_in_it():
+    """A trial cannot catch the end of the process: the structure decides."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 16, 3, groups=8, padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4),
+    ).eval()  # fmt: skip
+    assert may_crash_channels_last(net) and not may_crash_channels_last(net[0])
+    words = Classifier.wrap(net, input_shape=(3, 12, 12)).describe()["execution"]
+    assert "channels-last" not in words

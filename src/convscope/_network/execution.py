@@ -90,7 +90,10 @@ def decide(classifier: ClassifierLike, seen: Trial) -> Execution:
     except Exception as error:
         return replace(plain, reason=f"it could not be tried: {type(error).__name__}")
     proposed = replace(
-        plain, reason="every module is torch's or a library's", channels_last=True, folds=folds
+        plain,
+        reason="every module is torch's or a library's",
+        channels_last=not may_crash_channels_last(module),
+        folds=folds,
     )
     if _doubt_about(module, OURS) is None:
         proposed = replace(
@@ -100,6 +103,20 @@ def decide(classifier: ClassifierLike, seen: Trial) -> Execution:
             narrow=tuple(name for name, child in module.named_modules() if is_narrow(child)),
         )
     return _checked(classifier, plain, proposed)
+
+
+def may_crash_channels_last(module: nn.Module) -> bool:
+    """Whether a gradient in channels-last order may end the process, which no trial can catch.
+
+    Convolutions in groups with another number of channels behind them do so in torch 2.14
+    (fastvit_t8 of timm).
+    """
+    return any(
+        isinstance(layer, nn.Conv2d)
+        and layer.groups > 1
+        and layer.in_channels != layer.out_channels
+        for layer in module.modules()
+    )
 
 
 def _checked(classifier: ClassifierLike, plain: Execution, proposed: Execution) -> Execution:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from convscope._network.execution import may_crash_channels_last
 from convscope._network.frozen_copy import FrozenCopy
 from convscope.classifier import Classifier
 from convscope.data import Dataset
@@ -232,14 +233,6 @@ def _check(classifier: Classifier, data: Dataset) -> None:
         )
 
 
-def _widens(layer: nn.Module) -> bool:
-    return (
-        isinstance(layer, nn.Conv2d)
-        and layer.groups > 1
-        and layer.in_channels != layer.out_channels
-    )
-
-
 def _memory_format(learner: Learner, inputs: Tensor) -> torch.memory_format:
     """Channels last, if the network computes the same that way, forward and backward.
 
@@ -248,7 +241,7 @@ def _memory_format(learner: Learner, inputs: Tensor) -> torch.memory_format:
     way. Which operation does it is not known; such a convolution alone does not.
     """
     fast = torch.channels_last
-    if any(map(_widens, learner.modules())):
+    if may_crash_channels_last(learner):
         return torch.contiguous_format
     twin = FrozenCopy(learner).module
     try:
