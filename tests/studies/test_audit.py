@@ -219,7 +219,10 @@ def test_a_quick_audit_shows_fewer_neurons(monkeypatch, effort, most):
     monkeypatch.setattr(_inside, "neuron_images", neuron_images)
     layer = SimpleNamespace(is_leaf=True, output_shape=(32, 4, 4), kind="MaxPool2d", name="pool")
     classifier = SimpleNamespace(layers=lambda: [layer])
-    work = SimpleNamespace(classifier=classifier, effort=effort, reference=None, generator=id)
+    work = SimpleNamespace(
+        classifier=classifier, effort=effort, reference=None, generator=id,
+        sized=lambda usual, if_large: usual,
+    )  # fmt: skip
     with pytest.raises(StopIteration):
         _inside.neurons(work, Report(title="t").section("neurons", "Neurons"))
     assert asked == [f"pool:0-{most - 1}"]
