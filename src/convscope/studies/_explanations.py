@@ -37,7 +37,7 @@ NARROW = 96
 
 TESTED = {"quick": 8, "standard": 24, "full": 64}
 """Images that methods are tested on, by effort."""
-FEW_TESTED = 4
+FEW_TESTED = 2
 """The same where images are large."""
 FEW = 2
 """Images with maps where images are large."""
