@@ -197,8 +197,10 @@ def judged(name, classifier, images, labels):
         "model_transfer": lambda: robustness.model_transfer(
             {"a": classifier, "b": classifier}, images, labels, attack="square", queries=5
         ),
-        "survival": lambda: robustness.survival(
-            classifier, images, labels, targets=(labels + 1) % 5, steps=2, eot_samples=2
+        "survival": lambda: (
+            robustness.survival(
+                classifier, images, labels, targets=(labels + 1) % 5, steps=2, eot_samples=2
+            ).eot
         ),
     }[name]
 

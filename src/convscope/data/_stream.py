@@ -89,7 +89,7 @@ def catalog(data: str, *, data_dir: str | Path | None = None) -> Catalog | None:
 
 
 @readable
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ReadFile:
     """An image file that was read.
 
@@ -126,11 +126,11 @@ def read_files(
         try:
             file = read_image_file(path)
             if not wanted(file.sha256):
-                return ReadFile(file.sha256, None)
+                return ReadFile(sha256=file.sha256, pixels=None)
             pixels, notes = fitted_pixels(
                 file.data, path, channels=shape[0], size=shape[1:], resize=resize
             )
-            return ReadFile(file.sha256, pixels, notes)
+            return ReadFile(sha256=file.sha256, pixels=pixels, notes=notes)
         except ConvscopeError as error:
             return error
 

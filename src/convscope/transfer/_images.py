@@ -136,7 +136,7 @@ def _in_memory(name: str, dataset: Dataset, splits: tuple[str, ...]) -> Part:
             shape = "x".join(map(str, pixels.shape))
             levels = pixels.contiguous().numpy().tobytes()
             sha256 = hashlib.sha256(f"{shape}\0".encode() + levels).hexdigest()
-            yield ReadFile(sha256, pixels if wanted(sha256) else None)
+            yield ReadFile(sha256=sha256, pixels=pixels if wanted(sha256) else None)
 
     names = tuple(
         part.names[row] if part.names else f"{part.name}/{part.position(row)}"
