@@ -114,7 +114,7 @@ class OnnxBuilder:
             return function(*inputs, **settings)
         if function in ARITHMETIC:
             inputs = tuple(_number(x) for x in inputs)
-        inputs = fx.node.map_aggregate(inputs, self._operand)  # type: ignore[assignment,arg-type]
+        inputs = fx.node.map_aggregate(inputs, self._operand)
         node = self.graph.call_function(function, inputs, settings)
         self.examples[node] = function(*self._example(inputs), **settings)
         return node

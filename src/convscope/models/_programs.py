@@ -81,7 +81,7 @@ def load_torchscript(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            module = torch.jit.load(io.BytesIO(data), map_location="cpu")
+            module = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
         except Exception as error:
             raise _unreadable(error, where) from error
     return _wrapped(module.eval(), about, about.input_shape, where)
