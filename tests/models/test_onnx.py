@@ -1,6 +1,7 @@
 """onnx:FILE: small graphs made here, compared with ONNX Runtime."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -282,6 +283,19 @@ def test_sizes_that_are_written_into_a_file_make_it_run_row_by_row(tmp_path):
     assert caught.value.code == "M17"
 
 
+def test_without_the_runtime_many_images_are_proven_by_each_alone(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    flags = load(f"onnx:{small(tmp_path, batch=1)}").flags
+    assert len(flags) == 1 and "not compared" in flags[0]
+    # A sum over the batch axis is another one with more images.
+    nodes = [
+        node("ReduceMean", "x", "m", axes=[2, 3], keepdims=0),
+        node("ReduceSum", "m,n", "scores", keepdims=1),
+    ]
+    path = write(tmp_path / "sum.onnx", nodes, [whole(0)], batch=1)
+    assert "row-by-row" in load(f"onnx:{path}").flags[0]
+
+
 def test_a_softmax_at_the_end_becomes_a_log_softmax(tmp_path):
     ends = [HEAD[2], node("Softmax", "logits", "scores", axis=1)]
     ends[0] = node("Gemm", "flat,head.weight,head.bias", "logits", transB=1)
@@ -338,7 +352,7 @@ def test_an_operator_that_is_not_known_makes_a_black_box(tmp_path, monkeypatch):
     classifier = load(f"onnx:{unknown(tmp_path)}")
     assert classifier.black_box and "operator Det is not known" in classifier.flags[0]
     assert EXPLANATIONS["occlusion"](classifier, torch.rand(1, 3, 8, 8)).maps.isfinite().all()
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(CheckpointError, match="operator Det is not known") as caught:
         load(f"onnx:{unknown(tmp_path)}")
     assert caught.value.code == "C21" and "onnxruntime" in caught.value.hint

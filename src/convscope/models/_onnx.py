@@ -146,22 +146,37 @@ def _imported(
     """
     if file.shape[0] not in (None, 1):
         raise NotImported(f"it was made for batches of {file.shape[0]} images")
-    many = {"shape": shape, "channels_last": channels_last, "log_softmax": run is not None}
+
+    def graph(rows: int) -> nn.Module:
+        builder = OnnxBuilder(
+            file, rows=rows, shape=shape, channels_last=channels_last, log_softmax=run is not None
+        )
+        return builder.module(output)
+
+    notes = () if run is not None else ("not compared: ONNX Runtime is not installed",)
+    fixed = file.shape[0] == 1
     try:
-        module: nn.Module = OnnxBuilder(file, rows=2, **many).module(output)  # type: ignore[arg-type]
-        if run is None:
-            return module, ("not compared: ONNX Runtime is not installed",)
-        _compare(module, run, shape, channels_last)
-        return module, ()
+        module = graph(2)
+        if run is not None:
+            _compare(module, run, shape, channels_last)
+        elif fixed:
+            # That it takes many images now has to be proven by what it gives for each alone.
+            _compare(module, _each_alone(graph(1)), shape, False)
+        return module, notes
     except NotImported:
-        if file.shape[0] is None:
+        if not fixed:
             raise
     # It was made for one image, and its sizes are written into it.
-    alone = OnnxBuilder(file, rows=1, **many).module(output)  # type: ignore[arg-type]
-    module = RowByRow(alone).eval()
+    alone = RowByRow(graph(1)).eval()
     if run is not None:
-        _compare(module, run, shape, channels_last)
-    return module, ("row-by-row: the file is for one image at a time; layers cannot be seen",)
+        _compare(alone, run, shape, channels_last)
+    note = "row-by-row: the file is for one image at a time; layers cannot be seen"
+    return alone, (note, *notes)
+
+
+def _each_alone(module: nn.Module) -> Run:
+    """What a network gives for each image by itself."""
+    return lambda images: RowByRow(module)(torch.from_numpy(images)).numpy()
 
 
 def _compare(module: nn.Module, run: Run, shape: tuple[int, int, int], last: bool) -> None:

@@ -76,7 +76,8 @@ def sliced(x: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Tensor:
 
 def expanded(x: Tensor, sizes: Any) -> Tensor:
     """`x` repeated to sizes, by the rules of broadcasting."""
-    return x.expand(bounded(torch.broadcast_shapes(x.shape, tuple(_whole(sizes)))))  # type: ignore[no-untyped-call]
+    whole = torch.broadcast_shapes(x.shape, tuple(_whole(sizes)))  # type: ignore[no-untyped-call]
+    return x.expand(bounded(whole))
 
 
 def joined(parts: Any, axis: int) -> Tensor:

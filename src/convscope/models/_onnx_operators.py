@@ -49,6 +49,12 @@ def _translates(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 # ---------------------------------------------------------------------- convolutions and pooling
 
 
+def _empty(kind: Any, *sizes: Any, **settings: Any) -> nn.Module:
+    """A layer whose weights are still to come."""
+    layer: nn.Module = nn.utils.skip_init(kind, *sizes, **settings)  # type: ignore[no-untyped-call]
+    return layer
+
+
 def _sides(s: Step, x: Value, kernel: list[int]) -> tuple[list[int], list[int]]:
     """Margins before and after each axis of maps."""
     count = len(kernel)
@@ -103,7 +109,7 @@ def _convolution(s: Step, x: Value, weight: Value, bias: Value = None) -> Value:
         kind = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[count - 1]
         channels = (w.shape[0], w.shape[1] * groups)
         more = {"output_padding": tuple(s.get("output_padding", [0] * count))}
-    layer = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+    layer = _empty(
         kind, *channels, tuple(kernel), stride=stride, padding=padding, dilation=dilation,
         groups=groups, bias=b is not None, dtype=w.dtype, **more,
     )  # fmt: skip
@@ -224,7 +230,7 @@ def _gemm(s: Step, a: Value, b: Value, c: Value = None) -> Value:
     bias = None if c is None else s.known(c, "biases")
     if s.get("transA", 0) or (bias is not None and bias.numel() not in (1, len(w))):
         raise NotImported("Gemm of another form than a dense layer")
-    layer = nn.utils.skip_init(nn.Linear, w.shape[1], len(w), bias=c is not None, dtype=w.dtype)  # type: ignore[no-untyped-call]
+    layer = _empty(nn.Linear, w.shape[1], len(w), bias=c is not None, dtype=w.dtype)
     if bias is not None and (beta != 1 or bias.shape != (len(w),)):
         bias = (bias * beta).reshape(-1).expand(len(w)).contiguous()
     _give(s, layer, weight=w, bias=bias)
@@ -235,7 +241,7 @@ def _gemm(s: Step, a: Value, b: Value, c: Value = None) -> Value:
 def _matmul(s: Step, a: Value, b: Value) -> Value:
     if not isinstance(b, Tensor) or b.ndim != 2:
         return s.call(torch.matmul, a, b)
-    layer = nn.utils.skip_init(nn.Linear, b.shape[0], b.shape[1], bias=False, dtype=b.dtype)  # type: ignore[no-untyped-call]
+    layer = _empty(nn.Linear, b.shape[0], b.shape[1], bias=False, dtype=b.dtype)
     _give(s, layer, weight=b.t().contiguous())
     return s.layer(layer, a, weight=b)
 
