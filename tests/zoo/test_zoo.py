@@ -47,7 +47,7 @@ REFUSED = {
     "frozen scripted": [(LAYERS, "M17")],
     "traced": [(LAYERS, "M17")],
     "exported": [(LAYERS, "M15")],
-    "functional": [((*CAM, "feature-maps"), "M15")],
+    "functional": [((*CAM, "feature-maps", "selected-maps"), "M15")],
     "tied": [(LAYERS, "M15")],
     # Of what goes into a normalization, activations times gradients cancel.
     "vision transformer": [(("hires-cam",), "M15")],
