@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check fix bench mutants docs site clean
+.PHONY: help install demo test test-all check fix bench mutants menagerie docs site clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,18 @@ mutants: .venv/.mutants ## try seeded faults in src (an hour); those that no tes
 	  --dist worksteal --cov=convscope --cov-context=test --cov-report= --junitxml=build/mutants/junit.xml
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutants.py --part 0/2 & \
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutants.py --part 1/2; wait
+
+# Libraries of networks need another torch than the pinned one: an environment of their own, 5.5 GB.
+build/menagerie/.installed: pyproject.toml
+	@test -x build/menagerie/bin/python || $(PYTHON) -m venv build/menagerie
+	@echo "installing torch, torchvision, timm and transformers into build/menagerie (5.5 GB)"
+	@build/menagerie/bin/python -m pip install --quiet --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 \
+	  timm transformers pytest pytest-xdist beartype -e .
+	@touch $@
+
+menagerie: build/menagerie/.installed ## try 165 architectures of timm, torchvision and transformers (an hour on two cores)
+	@OMP_NUM_THREADS=1 build/menagerie/bin/python -m pytest -q -n $(JOBS) --dist loadgroup -m "" -o junit_family=xunit1 \
+	  --junitxml=build/menagerie.xml tests/menagerie/every_network.py
 
 docs: .venv/.installed ## run every example in the documentation and in docstrings
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_doctests.py tests/test_documentation.py

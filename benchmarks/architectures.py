@@ -165,7 +165,22 @@ def cam(maps: Tensor, gradient: Tensor) -> Tensor:
     return (gradient.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1).detach()
 
 
-def cam_by_hand(twin: nn.Module, images: Tensor, layer: str, target: int) -> Tensor:
+def placed(output: Tensor, rows: int, columns: int) -> Tensor:
+    """A layer's output as maps of so many rows and columns, by nothing but its shape.
+
+    Tokens before the places are left out; whether they are places is tried by `places`.
+    """
+    if output.ndim == 3:
+        tokens = output[:, output.shape[1] - rows * columns :].transpose(1, 2)
+        return tokens.reshape(len(output), -1, rows, columns)
+    if output.shape[2:] != (rows, columns) and output.shape[1:3] == (rows, columns):
+        return output.permute(0, 3, 1, 2)
+    return output
+
+
+def cam_by_hand(
+    twin: nn.Module, images: Tensor, layer: str, target: int, shape: tuple[int, int]
+) -> Tensor:
     """Grad-CAM by one hook and plain autograd."""
     path, _, number = layer.partition("#")
     kept: list[Tensor] = []
@@ -183,7 +198,7 @@ def cam_by_hand(twin: nn.Module, images: Tensor, layer: str, target: int) -> Ten
         (gradient,) = torch.autograd.grad(twin(images)[:, target].sum(), kept[-1:] or images)
     finally:
         handle.remove()
-    return cam(kept[-1], gradient)
+    return cam(placed(kept[-1], *shape), placed(gradient, *shape))
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
@@ -329,30 +344,31 @@ def judge_layer(
     with classifier.probe() as probe:
         layers = [info.name for info in probe.layers()]
         layout = probe.maps().layouts[seen.layer]
+    shape = (coarse.shape[1], coarse.shape[2])
     row: dict[str, Any] = {
         "layer": seen.layer,
         "layout": layout,
         "map": list(coarse.shape[1:]),
         "depth": round((layers.index(seen.layer) + 1) / len(layers), 3),
-        "cam_error": relative(coarse, cam_by_hand(twin, images, seen.layer, 1)),
+        "cam_error": relative(coarse, cam_by_hand(twin, images, seen.layer, 1, shape)),
     }
     if reference is not None:
         row["like_last_map"] = round(like(coarse, reference), 4)
     if row["cam_error"] > 1e-5:
-        hand = cam_by_hand(copy.deepcopy(twin).double(), images.double(), seen.layer, 1)
-        row["cam_rounding"] = relative(cam_by_hand(twin, images, seen.layer, 1), hand)
+        hand = cam_by_hand(copy.deepcopy(twin).double(), images.double(), seen.layer, 1, shape)
+        row["cam_rounding"] = relative(cam_by_hand(twin, images, seen.layer, 1, shape), hand)
         if row["cam_error"] > 4 * row["cam_rounding"]:
             wrong.append(f"Grad-CAM differs from one by hand by {row['cam_error']:.1e}")
     # What a convnet pools is its map; others have to show that theirs is one.
     if row.get("like_last_map", 0) > 0.99:
         return row
-    row["places"] = places(twin, seen.layer, images)
+    row["places"] = places(twin, seen.layer, images, shape)
     if row["places"] < 0.75:
         wrong.append("the layer's axes are no rows and columns")
     return row
 
 
-def places(twin: nn.Module, layer: str, images: Tensor) -> float:
+def places(twin: nn.Module, layer: str, images: Tensor, shape: tuple[int, int]) -> float:
     """Whether the last two axes of a layer are rows and columns, by trying.
 
     A patch in a corner of the image changes the layer. The middle of that change must lie higher
@@ -363,7 +379,7 @@ def places(twin: nn.Module, layer: str, images: Tensor) -> float:
     outputs: list[Tensor] = []
 
     def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
-        outputs.append(output.detach().clone())
+        outputs.append(placed(output.detach().clone(), *shape))
 
     handle = twin.get_submodule(path).register_forward_hook(hook)
 
@@ -437,6 +453,7 @@ def summary(rows: dict[str, dict[str, Any]], convnets: set[str]) -> dict[str, An
         "execution": dict(paths),
         "layer_found": sum(row["layer"] is not None for row in wrapped.values()),
         "layer_refused": sum(row["layer"] is None for row in wrapped.values()),
+        "layouts": dict(Counter(row["layout"] for row in wrapped.values() if row["layer"])),
         "convnets": len(convs),
         "convnets_without_layer": [k for k, v in convs.items() if v["layer"] is None],
         "convnets_with_a_branch": [

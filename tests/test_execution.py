@@ -6,8 +6,10 @@ from torch import nn
 
 from convscope import fast_paths
 from convscope._network import runner
-from convscope._network.execution import MOST_KNOWN, execution_of
+from convscope._network.execution import MOST_KNOWN, execution_of, may_crash_channels_last
+from convscope._network.hooks import LayerHooks
 from convscope._network.runner import SWITCH
+from convscope._random_weights import with_random_weights
 from convscope.attacks import ATTACKS
 from convscope.classifier import Classifier
 from convscope.explanations import EXPLANATIONS, integrated_gradients, occlusion, rise
@@ -270,3 +272,127 @@ def test_a_network_that_takes_few_images_at_once_gets_few():
     for explain in (rise, occlusion, integrated_gradients):
         few, usual = (explain(one, many[:2], 0).maps for one in (wrapped(net), free))
         assert torch.allclose(few, usual, atol=1e-5), explain.__name__
+
+
+def convolved_and_normalized(**kinds):
+    torch.manual_seed(3)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6, **kinds), nn.ReLU(),
+        nn.Conv2d(6, 5, 3, stride=2), nn.BatchNorm2d(5), nn.Flatten(), nn.Linear(45, 4),
+    )  # fmt: skip
+    for child in net:
+        if isinstance(child, nn.BatchNorm2d):
+            child.running_mean.normal_()
+            child.running_var.uniform_(0.2, 3.0)
+            if child.affine:
+                nn.init.normal_(child.weight)
+                nn.init.normal_(child.bias)
+    return net.eval()
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_folded_normalization_gives_the_same_logits_and_gradients(affine):
+    net = convolved_and_normalized(affine=affine)
+    classifier, images = wrapped(net), torch.rand(5, *SHAPE)
+    assert [fold[:2] for fold in execution_of(classifier).folds] == [("0", "1"), ("3", "4")]
+    found = {}
+    for on in (True, False):
+        with fast_paths(on), classifier.probe() as probe:
+            found[on] = probe.gradient(images, lambda x, logits, rows: logits[:, 1])
+    assert torch.allclose(found[True].outputs, net(images), atol=1e-5)
+    assert torch.allclose(found[True].gradients, found[False].gradients, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", ["0", "1", "2", "3", "4"])
+def test_a_layer_that_is_looked_at_shows_what_the_network_computes_there(layer):
+    """The output of a convolution whose normalization is folded would be the normalized one."""
+    net = convolved_and_normalized()
+    classifier, images, expected = wrapped(net), torch.rand(3, *SHAPE), []
+    handle = net[int(layer)].register_forward_hook(lambda m, i, out: expected.append(out.clone()))
+    net(images)
+    handle.remove()
+    with classifier.probe() as probe:
+        assert probe.execution.folds
+        assert torch.allclose(probe.activations(layer, images), expected[0], atol=1e-5)
+        at = probe.layer_gradients(layer, images, [0, 1])
+        assert torch.allclose(at.activations, expected[0], atol=1e-5)
+        assert torch.allclose(at.logits, net(images), atol=1e-5)
+        assert torch.equal(probe.weight("3"), net[3].weight)
+
+
+class BesideNormalization(nn.Module):
+    """The convolution's output goes around its normalization, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.again = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Identity()
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.fc((self.norm(x) + self.again(x)).mean(dim=(2, 3)))
+
+
+class AroundNormalization(BesideNormalization):
+    """Likewise, where no module sees it."""
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.fc((self.norm(x) * x.sigmoid()).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("kind", [BesideNormalization, AroundNormalization])
+def test_a_convolution_that_somebody_else_sees_is_not_folded(kind, monkeypatch):
+    monkeypatch.setattr(kind, "__module__", "timm.models.made_up")
+    monkeypatch.setattr(kind.forward, "__module__", "timm.models.made_up")
+    torch.manual_seed(0)
+    net = kind()
+    net.norm.running_mean.fill_(0.5)
+    net.norm.running_var.fill_(2.0)
+    classifier, images = wrapped(net.eval()), torch.rand(4, *SHAPE)
+    assert execution_of(classifier).channels_last and not execution_of(classifier).folds
+    with classifier.probe() as probe:
+        assert torch.allclose(probe.logits(images), net(images), atol=1e-5)
+
+
+def test_layers_and_maps_are_looked_at_once_and_again_when_the_network_changes(monkeypatch):
+    looked = []
+    monkeypatch.setattr(
+        "convscope.probe.LayerHooks.survey",
+        lambda self, x, run, old=LayerHooks.survey: looked.append(1) or old(self, x, run),
+    )
+    net = convolved_and_normalized()
+    classifier = wrapped(net)
+    counts = []
+    for _ in range(3):
+        with classifier.probe() as probe:
+            assert len(probe.layers()) == 7
+            counts.append(probe.forwards)
+    assert len(looked) == 1 and counts == [1, 1, 1]
+    net.add_module("last", nn.Linear(4, 4))
+    with classifier.probe() as probe:
+        assert [info.name for info in probe.layers()][-1] == "last"
+    assert len(looked) == 2
+
+
+def test_random_weights_run_on_the_path_of_the_network_they_are_a_control_of(monkeypatch):
+    classifier = wrapped(convolved_and_normalized())
+    expected = execution_of(classifier)
+    monkeypatch.setattr("convscope._network.execution.decide", None)
+    random = with_random_weights(classifier)
+    assert execution_of(random) == expected
+    images = torch.rand(3, *SHAPE)
+    with random.probe() as probe:
+        assert torch.allclose(probe.logits(images), random.module(images), atol=1e-5)
+
+
+def test_a_network_that_could_crash_in_channels_last_order_is_never_tried_in_it():
+    """A trial cannot catch the end of the process: the structure decides."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 16, 3, groups=8, padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4),
+    ).eval()  # fmt: skip
+    assert may_crash_channels_last(net) and not may_crash_channels_last(net[0])
+    words = Classifier.wrap(net, input_shape=(3, 12, 12)).describe()["execution"]
+    assert "channels-last" not in words

@@ -15,7 +15,8 @@ from convscope._network.hooks import find_layer
 from convscope._network.snapshot import snapshot
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UnknownLayer
-from convscope.explanations import grad_cam
+from convscope.explanations import grad_cam, hires_cam
+from tests.zoo.attention import VisionTransformer
 
 IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(2))
 
@@ -426,3 +427,17 @@ def test_an_unknown_layer_is_refused_with_the_first_thirty_names(count):
         find_layer(layers, "nowhere")
     last = "29 (Identity), ..." if count > 30 else "29 (Flatten)"
     assert caught.value.code == "M15" and str(caught.value).endswith(last)
+
+
+def test_sums_that_are_only_rounding_are_refused_with_the_layer_behind():
+    """Before a layer normalization the gradient is at right angles to the activations."""
+    torch.manual_seed(0)
+    network = VisionTransformer().eval()
+    classifier, images = Classifier.wrap(network, input_shape=(3, 8, 8)), IMAGES[:, :, :8, :8]
+    with pytest.raises(ModelContractError, match="zero but for rounding") as caught:
+        hires_cam(classifier, images)
+    assert caught.value.code == "M15" and "'blocks.2.norm1'" in caught.value.hint
+    found = hires_cam(classifier, images, layer="blocks.2.norm1")
+    assert found.evidence["coarse"].abs().max() > 1e-3 and found.layer_kind == (
+        "LayerNorm, 4 x 4 tokens, 1 without a place left out"
+    )

@@ -42,11 +42,14 @@ data download --help
 models show --help
 train --help
 eval --help
+predict --help
+transfer --help
 inspect --help
 attack --help
 attack evaluate --help
 attack certify --help
 attack transfer --help
+attack survival --help
 audit --help
 report --help
 scratch --help
@@ -58,6 +61,12 @@ train mnist-conv1 --preset fst
 eval mnist-conv9 --data digits
 eval mnist-conv2-fc --data digts
 eval mnist-conv2-fc --data digits --fail-under acuracy=0.9
+predict mnist-conv9 digits:test/7
+predict mnist-conv2-fc mnsit:test/7
+predict mnist-conv2-fc digits:test/7 --top 0
+transfer mnist-conv2-fc --data digts
+transfer mnist-conv2-fc --data digits --classifier forest
+transfer mnist-conv2-fc --data digits --fail-under loss=1
 inspect mnist-conv2-fc mnsit:test/7
 inspect mnist-conv2-fc digits:test/7 --show gradcma
 inspect mnist-conv2-fc digits:test/7 --show saliency --window 4

@@ -44,6 +44,8 @@ INTERNAL |= {
     "Structure",
     "Kept",
     "Engine",
+    "Network",
+    "Trial",
     "Planned",
 }
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from convscope._network.copier import Copier
 from convscope._network.frozen_copy import frozen_copy
 from convscope._random import RandomStates
 from convscope.attacks import pgd
@@ -846,3 +847,31 @@ def test_another_thread_that_draws_does_not_make_a_network_random():
     finally:
         done.set()
         thread.join()
+
+
+class Moment:
+    """An object that exists only while another one is copied."""
+
+
+class WithState:
+    """Copied by a state that is made for the copy: what it holds is gone afterwards."""
+
+    seen: weakref.ReferenceType
+
+    def __new__(cls, *arguments):
+        return super().__new__(cls)
+
+    def __reduce_ex__(self, protocol):
+        moment = Moment()
+        WithState.seen = weakref.ref(moment)
+        return WithState, (), {"moment": moment}
+
+
+def test_identities_of_objects_that_a_copy_makes_for_a_moment_are_not_given_away():
+    """Else a later object with the identity of a forgotten one would be taken for its copy."""
+    network = nn.Linear(2, 2)
+    network.held = WithState()
+    network.held.name = "not empty"
+    copier = Copier(network, [])
+    copier.module(network)
+    assert id(WithState.seen()) in copier.memo

@@ -178,6 +178,13 @@ def layer_views() -> str:
     return _registry(LAYER_VIEWS, "convscope.explanations")
 
 
+def transfer_classifiers() -> str:
+    """Classifiers for transfer learning."""
+    from convscope.transfer import TRANSFER_CLASSIFIERS
+
+    return _registry(TRANSFER_CLASSIFIERS, "convscope.transfer")
+
+
 def visualization_recipes() -> str:
     """Recipes for images of units."""
     from convscope.visualizations import VISUALIZATION_RECIPES
@@ -219,13 +226,15 @@ def training_recipes() -> str:
     from dataclasses import asdict
 
     from convscope.models import MODELS
-    from convscope.training import PRESETS, recipe
+    from convscope.training import PRESETS, RECIPES, recipe
 
     rows = []
     shown = ("epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "schedule",
              "adversary", "noise_std")  # fmt: skip
     for name in MODELS:
         for preset in PRESETS:
+            if RECIPES[preset].further:
+                continue
             try:
                 settings = asdict(recipe(name, data=_own_data(name), preset=preset))
             except errors.ConvscopeError:
@@ -257,10 +266,22 @@ def adapters() -> str:
     from convscope.models import ADAPTERS
 
     rows = [
-        [" ".join(f"`{form}`" for form in spec.forms), _plain(spec.about), f"`{spec.install}`"]
+        [" ".join(f"`{form}`" for form in spec.forms), _plain(spec.about),
+         f"`{spec.install}`" if spec.install else ""]
         for spec in ADAPTERS.specs().values()
-    ]
+    ]  # fmt: skip
     return table(["MODEL", "what it is", "install"], rows)
+
+
+def exports() -> str:
+    """Formats that a network can be written in."""
+    from convscope.models import EXPORTS
+
+    rows = [
+        [f"`{name}`", _plain(spec.about), f"`{spec.install}`" if spec.install else ""]
+        for name, spec in EXPORTS.specs().items()
+    ]
+    return table(["--to", "what is written", "install"], rows)
 
 
 def metrics() -> str:
@@ -416,6 +437,7 @@ def layers() -> str:
 
 GENERATED: dict[str, Callable[[], str]] = {
     "adapters": adapters,
+    "exports": exports,
     "attacks": attacks,
     "audit-sections": audit_sections,
     "command-line": command_line,
@@ -433,6 +455,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "shared-attacks": shared_attacks,
     "source-tree": source_tree,
     "training-recipes": training_recipes,
+    "transfer-classifiers": transfer_classifiers,
     "visualization-recipes": visualization_recipes,
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Command = Literal["eval", "audit", "attack evaluate"]
+Command = Literal["eval", "audit", "attack evaluate", "transfer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +64,14 @@ METRICS = _records(
         name="accuracy",
         better="higher",
         about="Share of images that are classified correctly.",
-        gate=("eval", "audit", "attack evaluate"),
+        gate=("eval", "audit", "attack evaluate", "transfer"),
         aliases=("acc", "clean", "clean-accuracy"),
     ),
     MetricSpec(
         name="mean-per-class",
         better="higher",
         about="Mean of the accuracies of the classes: every class counts the same.",
-        gate=("eval", "audit"),
+        gate=("eval", "audit", "transfer"),
         over_classes=True,
         aliases=("balanced-accuracy",),
     ),
@@ -79,7 +79,7 @@ METRICS = _records(
         name="worst-class",
         better="higher",
         about="Accuracy of the class with the lowest one.",
-        gate=("eval", "audit"),
+        gate=("eval", "audit", "transfer"),
         over_classes=True,
     ),
     MetricSpec(

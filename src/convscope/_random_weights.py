@@ -9,6 +9,8 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor, nn
 
+from convscope._network.black_box import refuse_black_box
+from convscope._network.execution import execution_of, fingerprint, remember
 from convscope._network.frozen_copy import frozen_copy
 from convscope._random import source
 from convscope.classifier import Classifier
@@ -39,6 +41,9 @@ def with_random_weights(
         layers: Which modules to randomize, by name; by default all that have parameters.
         generator: Source of the draws; by default one with seed 0.
 
+    Raises:
+        ModelContractError: M26 for a black box.
+
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
@@ -46,6 +51,7 @@ def with_random_weights(
         >>> torch.equal(other.module[1].weight, net[1].weight)
         False
     """
+    refuse_black_box(classifier.module, "weights")
     module = frozen_copy(classifier.module)
     chosen = weighted_layers(module) if layers is None else layers
     modules = dict(module.named_modules())
@@ -53,7 +59,10 @@ def with_random_weights(
     with torch.no_grad():
         for name in chosen:
             _randomize(modules[name], generator)
-    return replace(classifier, module=module, source=f"{classifier.source}, random weights")
+    random = replace(classifier, module=module, source=f"{classifier.source}, random weights")
+    # The same structure runs on the same path: nothing has to be tried again.
+    remember(random._executions, fingerprint(module), execution_of(classifier))
+    return random
 
 
 def _randomize(child: nn.Module, generator: Generator | None) -> None:

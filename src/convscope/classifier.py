@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from convscope._inputs import (
     per_channel,
     whole_numbers,
 )
+from convscope._network.black_box import ROWS, BlackBox
 from convscope._network.execution import decide, execution_of, fingerprint, remember
 from convscope._network.outputs import read_logits, read_scores, sums_to_one
 from convscope._network.trial_run import run_trial
@@ -49,11 +50,19 @@ class Predictions:
         labels: ``(batch, top)``, class indices.
         probabilities: ``(batch, top)``, softmax of the logits.
         class_names: One name per class.
+        images: ``(batch, channel, height, width)``, what was predicted; None where it was not kept.
+        image_names: What to call each image; empty where nobody named them.
     """
 
     labels: Tensor
     probabilities: Tensor
     class_names: tuple[str, ...]
+    images: Images | None = None
+    image_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.labels)
 
     def names(self, row: int) -> tuple[str, ...]:
         """The class names of image `row`, most probable first."""
@@ -139,6 +148,11 @@ class Classifier:
         return next(self._tensors()).device
 
     @property
+    def black_box(self) -> bool:
+        """Whether only its answers are known: no weights, layers or gradients."""
+        return isinstance(self.module, BlackBox)
+
+    @property
     def dtype(self) -> torch.dtype:
         """The floating-point type that the network computes in."""
         found = [t for t in self._tensors() if t.is_floating_point()]
@@ -202,12 +216,37 @@ class Classifier:
         Raises:
             NumericalError: M09 if the network returns NaN (or infinity) for an image.
         """
-        images = self.check_images(images)
+        return next(self.predict_each([images], top))
+
+    def predict_each(self, batches: Iterable[Images], top: int = 3) -> Iterator[Predictions]:
+        """As `predict`, batch after batch: any number of images in the memory of one batch.
+
+        Args:
+            batches: Each ``(batch, channel, height, width)``, pixels in [0, 1]. What the network
+                runs on is a copy, made when the first is asked for.
+            top: How many classes; at most all of them.
+
+        Raises:
+            NumericalError: M09 if the network returns NaN (or infinity) for an image.
+
+        Example:
+            >>> import torch
+            >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+            >>> classifier = Classifier.wrap(net, input_shape=(1, 2, 2))
+            >>> batches = (torch.rand(count, 1, 2, 2) for count in (3, 2))
+            >>> [len(found) for found in classifier.predict_each(batches, top=1)]
+            [3, 2]
+        """
         if isinstance(top, bool) or not isinstance(top, numbers.Integral):
             raise UsageError(f"top is {top!r:.80}", code="U05", expected="a whole number")
         top = int(min(max(top, 1), self.num_classes))
         with self.probe() as probe:
-            probabilities: Probabilities = probe.logits(images).softmax(dim=1)
+            for batch in batches:
+                images = self.check_images(batch)
+                yield self._most_probable(images, probe.logits(images), top)
+
+    def _most_probable(self, images: Images, logits: Logits, top: int) -> Predictions:
+        probabilities: Probabilities = logits.softmax(dim=1)
         bad = (~probabilities.isfinite().all(dim=1)).nonzero()[:, 0].tolist()
         if bad:
             raise NumericalError(
@@ -219,7 +258,10 @@ class Classifier:
             )
         best = probabilities.topk(top, dim=1)
         return Predictions(
-            labels=best.indices, probabilities=best.values, class_names=self.class_names
+            labels=best.indices,
+            probabilities=best.values,
+            class_names=self.class_names,
+            images=images,
         )
 
     def probe(self) -> Probe:
@@ -319,7 +361,7 @@ class Classifier:
                 code="M22",
                 hint="wrap(module, input_shape=(channel, height, width)), with an instance"
                 if isinstance(module, type)
-                else "a function can be put into the forward of a module",
+                else "for a function: Classifier.from_function(predict, input_shape=...)",
             )
         for name, given in (("preprocess", preprocess), ("output", output)):
             if given is not None and not callable(given):
@@ -368,8 +410,98 @@ class Classifier:
         if bad:
             flags.append(f"nonfinite-logits: of {bad} of {len(scores)} random images")
         named = replace(draft, class_names=names, flags=tuple(flags))
-        remember(named._executions, fingerprint(module), decide(named, seen))
+        if isinstance(module, BlackBox):
+            module.draws = seen.draws
+        else:
+            remember(named._executions, fingerprint(module), decide(named, seen))
         return named
+
+    def preprocessing(self) -> str:
+        """In words, what happens to an image before the network sees it.
+
+        Example:
+            >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+            >>> Classifier.wrap(net, input_shape=(1, 2, 2), mean=[0.5]).preprocessing()
+            'image files: largest center window, resized to 2 x 2; pixels in [0, 1] minus 0.5'
+        """
+        height, width = self.input_shape[1:]
+        usual = f"largest center window, resized to {height} x {width}"
+        steps = [f"image files: {usual if self.resize is None else self.resize}"]
+        pixels = "pixels in [0, 1]"
+        if self.preprocess is not None:
+            pixels += f", through {getattr(self.preprocess, '__name__', 'a function of its own')}"
+        for word, values in (("minus", self.mean), ("divided by", self.std)):
+            if values is not None:
+                pixels += f" {word} {', '.join(f'{value:.4g}' for value in values)}"
+        return "; ".join([*steps, pixels])
+
+    @classmethod
+    def from_function(
+        cls,
+        predict: Callable[[np.ndarray[Any, Any]], Any],
+        *,
+        input_shape: tuple[int, int, int],
+        class_names: tuple[str, ...] | list[str] | None = None,
+        mean: tuple[float, ...] | list[float] | None = None,
+        std: tuple[float, ...] | list[float] | None = None,
+        probabilities: bool | None = None,
+        batch_size: int = ROWS,
+        source: str = "",
+    ) -> Classifier:
+        """A black box: anything that answers, such as an API, scikit-learn or TensorFlow Lite.
+
+        Whatever needs answers only works on it: predictions, evaluation, occlusion, RISE, the
+        Square attack, robustness by these, certification. Methods that need gradients or layers
+        refuse with M26. `predict` is tried here on a few random images (13 in all), and after that
+        runs only for images that a method asks about. It is called as it is, not copied.
+
+        Args:
+            predict: Gets a float32 NumPy array ``(batch, channel, height, width)`` of its own,
+                pixels in [0, 1] (minus `mean`, by `std`, if given), and returns one row of scores
+                or probabilities per image: an array, a tensor or lists.
+            input_shape: ``(channel, height, width)`` of one image.
+            class_names: One name per class. By default ``"class 0", "class 1", ...``.
+            mean: Per channel, subtracted from pixels in [0, 1] before the call.
+            std: Per channel, the divisor.
+            probabilities: Whether it returns probabilities: their logarithms are taken. ``None``:
+                whether each row that it returned for random images was one.
+            batch_size: The most images that it gets at once; 1 for what takes single images.
+            source: A sentence on what it is.
+
+        Raises:
+            ModelContractError: M14 if it fails, M01, M02 or M03 for what it returns, M21 for a
+                wrong number of names, M24 if the answer for an image depends on its batch.
+            UsageError: U12 if an argument makes no sense.
+
+        Example:
+            >>> import torch
+            >>> bright = Classifier.from_function(
+            ...     lambda pixels: [[1 - x.mean(), x.mean()] for x in pixels],
+            ...     input_shape=(1, 2, 2), class_names=["dark", "bright"])
+            >>> bright.predict(torch.ones(1, 1, 2, 2), top=1).names(0), bright.probabilities
+            (('bright',), True)
+        """
+        if not callable(predict) or isinstance(predict, type):
+            raise UsageError(f"predict is {predict!r:.80}", code="U12", expected="a function")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise UsageError(
+                f"batch_size is {batch_size!r:.80}", code="U12", expected="at least 1 image"
+            )
+        name = getattr(predict, "__qualname__", type(predict).__name__)
+        box = BlackBox(predict, rows=batch_size, name=f"{name}()")
+        made = cls.wrap(
+            box.eval(),
+            input_shape=input_shape,
+            class_names=class_names,
+            mean=mean,
+            std=std,
+            probabilities=bool(probabilities),
+            source=source or f"{name}(), a black box in memory",
+        )
+        if probabilities is not None or "softmax-output" not in made.flags:
+            return made
+        flags = tuple(flag for flag in made.flags if flag != "softmax-output")
+        return replace(made, probabilities=True, flags=flags)
 
     def describe(self) -> dict[str, Any]:
         """What this classifier is and on which path it runs, as plain values.
@@ -401,6 +533,8 @@ class Classifier:
     def _repr_html_(self) -> str:
         from html import escape
 
+        if self.black_box:
+            return f"<p><b>{escape(self.source)}</b>: {escape(self.headline())}</p>"
         rows = "".join(
             f"<tr><td>{escape(x.name)}</td><td>{escape(x.kind)}</td>"
             f"<td>{escape(' x '.join(map(str, x.output_shape)))}</td><td>{x.parameters:,}</td></tr>"

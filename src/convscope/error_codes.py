@@ -122,6 +122,10 @@ CODES = {
         "None of the checkpoints of a run can be used.",
         "Train again into another folder, or delete this one.",
     ),
+    "C21": Code(
+        "A graph or program is none that an image classifier needs, or uses what cannot be read.",
+        "Call it in a function of your own: python:module:function.",
+    ),
     "D01": Code("A data file is empty.", _DOWNLOAD),
     "D02": Code("A data file ends within its header.", _DOWNLOAD),
     "D03": Code("A data file holds less than its header declares.", _DOWNLOAD),
@@ -317,6 +321,15 @@ CODES = {
         "The network reaches one of its parts in a way that cannot be copied.",
         "Keep every part as an attribute and use it as self.NAME.",
     ),
+    "M26": Code(
+        "The method needs gradients, layers or weights, and the classifier is a black box that "
+        "only answers.",
+        "Choose a method that needs answers only, or load the network itself.",
+    ),
+    "M27": Code(
+        "A format cannot hold the network, or what was written gives other logits.",
+        "Choose another format: `convscope export MODEL --to safetensors`.",
+    ),
     "T01": Code(
         "The loss became NaN or infinite; no update was made.",
         "Lower the learning rate, clip gradients, or train in float32; nan-report.json says more.",
@@ -344,6 +357,11 @@ CODES = {
     "T19": Code(
         "A setting of the training run makes no sense with these data or processes.",
         "Take a value from the range that the message gives.",
+    ),
+    "T20": Code(
+        "The network cannot be trained here: it has no weights, is scripted, or no single layer "
+        "makes its logits and could be replaced by one for other classes.",
+        "Train a torch.nn.Module that ends in one dense layer or 1x1 convolution.",
     ),
     "U01": Code(
         "A name, a command or an argument is unknown or missing.",

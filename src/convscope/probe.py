@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope._network.black_box import refuse_black_box
 from convscope._network.chunks import RowBuffer, chunks, rows_per_chunk
-from convscope._network.execution import execution_of
+from convscope._network.execution import execution_of, fingerprint, remember
 from convscope._network.gradients import (
     Cost,
     Decode,
@@ -29,7 +30,7 @@ from convscope._network.gradients import (
     scores_of,
 )
 from convscope._network.hooks import LayerHooks, LayerInfo, convolves_after, find_layer, plain_name
-from convscope._network.maps import Maps, default_layer, maps_of, require_maps
+from convscope._network.maps import Maps, default_layer, maps_of, order_of, require_maps
 from convscope._network.runner import (
     ClassifierLike,
     Execution,
@@ -37,6 +38,7 @@ from convscope._network.runner import (
     fast_paths,
     without_autocast,
 )
+from convscope._network.snapshot import snapshot
 from convscope._network.trial_run import failed
 from convscope.errors import ConvscopeError, UsageError
 from convscope.progress import within_step
@@ -96,7 +98,8 @@ class Probe:
         self._thread = 0
         self._started = time.perf_counter()
         self._elapsed: float | None = None
-        self._layers: tuple[LayerInfo, ...] | None = None
+        self._structure: tuple[Any, ...] | None = None
+        self._looked: dict[str, Any] = {}
         self._known: dict[Any, Any] = {}
 
     def __enter__(self) -> Probe:
@@ -111,7 +114,9 @@ class Probe:
                 code="U13",
                 hint="open another one: `with classifier.probe() as probe:`",
             )
-        runner = Runner(self.classifier, self._execution or execution_of(self.classifier))
+        seen = fingerprint(self.classifier.module)
+        runner = Runner(self.classifier, self._execution or execution_of(self.classifier, seen))
+        self._structure = seen
         self._thread = threading.get_ident()
         self._started = time.perf_counter()
         self._elapsed = None
@@ -201,8 +206,9 @@ class Probe:
                     out = runner.to_logits(runner(prepared), len(images))
                     # A network may hand out a tensor that it keeps and overwrites next time.
                     return out.to(images.dtype, copy=True)
-                with LayerHooks(runner.module, self._calls([stop_at]), stop=True) as taps:
-                    taps.run(prepared, runner.run_with_hooks)
+                calls = self._calls([stop_at])
+                with LayerHooks(runner.module, calls, stop=True) as taps:
+                    taps.run(prepared, runner.heard_at(path for path, _ in calls.values()))
             except ConvscopeError:
                 raise
             except (RuntimeError, ValueError, IndexError, AssertionError) as error:
@@ -221,19 +227,29 @@ class Probe:
         """
         return self.activations_of([layer], images)[layer]
 
-    def activations_of(self, layers: Sequence[str], images: Images) -> dict[str, Activations]:
-        """Activations of several layers from one pass that stops at the deepest."""
+    def activations_of(
+        self, layers: Sequence[str], images: Images, *, inputs: bool = False
+    ) -> dict[str, Activations]:
+        """Activations of several layers from one pass that stops at the deepest.
+
+        Args:
+            layers: Names as in `layers`.
+            images: ``(batch, channel, height, width)``.
+            inputs: Give what each layer is given (its first argument), not what it returns.
+        """
         runner = self._open
         _require_some(images)
         calls = self._calls(layers)
+        run = runner.heard_at(path for path, _ in calls.values())
         parts = {name: RowBuffer(len(images)) for name in layers}
         with torch.inference_mode(False), torch.no_grad():
             for rows in self.chunks(len(images)):
                 chunk = images[rows]
                 self.forwards += len(chunk)
                 calm = without_autocast(self.classifier.device)
-                with calm, LayerHooks(runner.module, calls, stop=True) as taps:
-                    taps.run(runner.prepare(chunk), runner.run_with_hooks)
+                hooks = LayerHooks(runner.module, calls, stop=True, inputs=inputs)
+                with calm, hooks as taps:
+                    taps.run(runner.prepare(chunk), run)
                 for name in layers:
                     parts[name].add(rows, taps.seen[name].to(images.device, images.dtype))
         return {name: found.whole for name, found in parts.items()}
@@ -269,9 +285,11 @@ class Probe:
             Values, gradients and outputs of all rows.
 
         Raises:
-            ModelContractError: M10 if the output does not depend differentiably on `x`.
+            ModelContractError: M10 if the output does not depend differentiably on `x`; M26 for a
+                black box.
         """
         _ = self._open
+        refuse_black_box(self.classifier.module, "gradients")
         values, gradients, outputs = [], [], []
         device = x.device
         if len(x) == 0:
@@ -320,6 +338,7 @@ class Probe:
             and logits ``(batch, class)``.
         """
         _ = self._open
+        refuse_black_box(self.classifier.module, "gradients")
         _require_some(images)
         gradients, logits = RowBuffer(len(images)), RowBuffer(len(images))
         with torch.inference_mode(False), torch.enable_grad():
@@ -328,6 +347,7 @@ class Probe:
                 out = self.forward(part)
                 logits.add(rows, out.detach().to(images.device))
                 gradients.add(rows, self._each_class(out, part, classes, rows, reduce))
+                within_step(rows.stop / len(images))
         return gradients.whole, logits.whole
 
     def layer_gradients(
@@ -352,6 +372,7 @@ class Probe:
         runner = self._open
         _require_some(images)
         calls = self._calls([layer])
+        run = runner.heard_at(path for path, _ in calls.values())
         dense = runner.execution.channels_last and not convolves_after(self.layers(), layer)
         activations, gradients, logits = (RowBuffer(len(images)) for _ in range(3))
         with torch.inference_mode(False), torch.enable_grad():
@@ -361,7 +382,7 @@ class Probe:
                 # Nothing requires a gradient until the hook puts a leaf in: there the graph starts.
                 taps = LayerHooks(runner.module, calls, cut=True, contiguous=dense)
                 with without_autocast(self.classifier.device), taps:
-                    returned = taps.run(runner.prepare(chunk.detach()), runner.run_with_hooks)
+                    returned = taps.run(runner.prepare(chunk.detach()), run)
                     leaf = taps.leaves[layer]
                     out = runner.to_logits(returned, len(chunk))
                     found = self._each_class(out, leaf, classes, rows, reduce)
@@ -375,17 +396,25 @@ class Probe:
     # ------------------------------------------------------------------ layers
 
     def layers(self) -> tuple[LayerInfo, ...]:
-        """Every module call in order: name, kind, output shape, own parameters."""
-        if self._layers is None:
-            runner = self._open
+        """Every module call in order: name, kind, output shape, own parameters.
+
+        Counts as one forward pass of a probe, also where an earlier probe has looked.
+        """
+        if "layers" not in self._looked:
+            _ = self._open
+            refuse_black_box(self.classifier.module, "layers")
             self.forwards += 1
-            # Two images: some networks cannot take one.
-            shape = (2, *self.classifier.input_shape)
-            blank = torch.full(shape, 0.5, dtype=torch.float32, device="cpu")
-            calm, taps = without_autocast(self.classifier.device), LayerHooks(runner.module, {})
-            with torch.inference_mode(False), torch.no_grad(), calm, taps:
-                self._layers = taps.survey(runner.prepare(blank), runner.run_with_hooks)
-        return self._layers
+        listed: tuple[LayerInfo, ...] = self._remembered("layers", self._list_layers)
+        return listed
+
+    def _list_layers(self) -> tuple[LayerInfo, ...]:
+        runner = self._open
+        # Two images: some networks cannot take one.
+        shape = (2, *self.classifier.input_shape)
+        blank = torch.full(shape, 0.5, dtype=torch.float32, device="cpu")
+        calm, taps = without_autocast(self.classifier.device), LayerHooks(runner.module, {})
+        with torch.inference_mode(False), torch.no_grad(), calm, taps:
+            return taps.survey(runner.prepare(blank), runner.run_with_hooks)
 
     def last_spatial_layer(self) -> str:
         """The last layer with maps that everything the logits know of the image passes through.
@@ -396,18 +425,32 @@ class Probe:
         return default_layer(self.maps(), {info.name: info.label for info in self.layers()})
 
     def require_maps(self, layer: str) -> str:
-        """Refuse a layer whose axes are not channel, row and column.
+        """Refuse a layer whose outputs have no places: channels, rows and columns, or tokens.
 
         Returns:
             A remark: empty, or ``"axes-unverified"`` where the axes could not be followed.
 
         Raises:
             UnknownLayer: If there is no such layer.
-            ModelContractError: M15 if it has tokens, channels-last maps or anything else.
+            ModelContractError: M15 if its outputs are known to be something else.
         """
         find_layer(self.layers(), layer)
         labels = {info.name: info.label for info in self.layers()}
         return require_maps(self.maps(), plain_name(layer), labels)
+
+    def places(self, layer: str) -> str:
+        """How `as_maps` makes maps of a layer's outputs, in words; empty if they are maps."""
+        order = order_of(self.maps(), plain_name(layer))
+        return "" if order is None or order.layout == "maps" else order.words()
+
+    def as_maps(self, layer: str, values: Tensor) -> Tensor:
+        """Activations of `layer`, or their gradient, as ``(batch, channel, row, column)``.
+
+        Channels-last maps are permuted, and tokens put in their places; tokens without a place,
+        such as a class token, are left out. What cannot be followed is handed back as it is.
+        """
+        order = order_of(self.maps(), plain_name(layer))
+        return values if order is None else order.maps(values)
 
     def weight(self, layer: str) -> Tensor:
         """A copy of the weight of module `layer` as the network uses it, float32 on the CPU.
@@ -428,7 +471,12 @@ class Probe:
 
     def maps(self) -> Maps:
         """What the axes of each layer's output are, and which layers all information passes."""
-        return maps_of(self.classifier, self._open, self._known)
+        _ = self._open
+        refuse_black_box(self.classifier.module, "layers")
+        found: Maps = self._remembered(
+            "maps of a probe", lambda: maps_of(self.classifier, self._open, self._known)
+        )
+        return found
 
     def chunks(self, count: int, *, num_samples: int = 1) -> list[slice]:
         """The rows of each chunk in which this network runs best, in order.
@@ -445,6 +493,24 @@ class Probe:
         return chunks(count, size, avoid_single=num_samples == 1)
 
     # ------------------------------------------------------------------ inside
+
+    def _remembered(self, what: str, look: Callable[[], Any]) -> Any:
+        """What `look` finds in the copy: looked for once, also for later probes of the network.
+
+        For those only where nothing in the network can have changed unseen.
+        """
+        if what not in self._looked:
+            if "snapshot" not in self._looked:
+                self._looked["snapshot"] = snapshot(self.classifier)
+            held, known = self._looked["snapshot"], self.classifier._executions
+            key = (what, self._structure, held)
+            found = None if held is None else known.get(key)
+            if found is None:
+                found = look()
+                if held is not None:
+                    remember(known, key, found)
+            self._looked[what] = found
+        return self._looked[what]
 
     def _calls(self, names: Sequence[str]) -> dict[str, tuple[str, int]]:
         """Layer names to (module path, which call)."""

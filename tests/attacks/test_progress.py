@@ -9,7 +9,7 @@ from torch import nn
 from convscope.attacks import ATTACKS
 from convscope.classifier import Classifier
 from convscope.progress import stage, watch
-from convscope.robustness import evaluate, model_transfer
+from convscope.robustness import curve, evaluate, model_transfer
 
 FEW = {"steps": 3, "queries": 6, "search_steps": 2, "classes": 2, "restarts": 2}
 
@@ -84,3 +84,19 @@ def test_shares_never_fall_and_stay_where_they_were_promised():
         announce(0.8)
     announce(0.9)
     assert heard == [0.75, 0.8]
+
+
+def test_a_curve_says_how_far_it_is_in_all_rounds_of_its_bisection(case):
+    """A round that begins at 0 again would be silent."""
+    classifier, images, labels = case
+    epsilons = [0.001 * k for k in range(1, 8)]
+    heard = heard_of(lambda: curve(classifier, images, labels, epsilons=epsilons, steps=4))
+    thirds = [sum(low <= share < low + 1 / 3 for share in heard) for low in (0, 1 / 3, 2 / 3)]
+    assert min(thirds) >= 2, heard
+
+
+def test_a_step_of_deepfool_over_large_images_is_not_silent(case, monkeypatch):
+    monkeypatch.setattr("convscope.probe.rows_per_chunk", lambda shape, device: 1)
+    classifier, images, labels = case
+    heard = heard_of(lambda: ATTACKS["deepfool"](classifier, images, labels, steps=1))
+    assert len({share for share in heard if 0 < share < 1}) >= len(images) - 2

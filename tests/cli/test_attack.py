@@ -305,3 +305,40 @@ def test_help_says_whether_a_target_is_taken(name, capsys):
     takes = "targets" in inspect.signature(ATTACKS[name]).parameters
     words = "needed." if ATTACKS.spec(name).needs_target else "by default any wrong class."
     assert (f"--target CLASS: the class to reach, by name or number; {words}" in said) is takes
+
+
+def test_survival_writes_both_attacks_their_tables_and_the_bytes_that_were_judged(
+    model, tmp_path, capsys
+):
+    out = tmp_path / "fooled"
+    words = ["attack", "survival", model, "digits:test/0-1", "--target", "zero", "--epsilon",
+             "0.2", "--steps", "3", "--eot-samples", "2"]  # fmt: skip
+    assert main([*words, "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "target 0 'zero'" in printed.err and "rotate 30" in printed.out
+    for kind, ending in (("plain", ""), ("eot", "-eot")):
+        made = results.load(AttackResult, out / f"result{ending}")
+        for row in range(2):
+            read = np.asarray(Image.open(out / f"{kind}-{row:04d}.png"))
+            assert np.array_equal(read, made.quantized[row, 0].numpy())
+        assert (out / f"fooled{ending}.png").is_file()
+        assert (out / f"transformed{ending}.png").is_file()
+    lines = (out / "survival.csv").read_text().splitlines()
+    assert len(lines) == 1 + 2 * 2 * 5
+    page = tmp_path / "page.html"
+    assert main([*words, "--out", str(page), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["targets"] == [{"number": 0, "name": "zero"}] and len(told["rows"]) == 20
+    assert set(told["target_probability"]) == {"none", "flip", "crop 80 %", "rotate 30",
+                                               "grayscale"}  # fmt: skip
+    assert page.read_text(encoding="utf-8").count("<svg") >= 5
+
+
+def test_survival_takes_a_target_for_all_images_or_one_for_each(model, capsys):
+    words = ["attack", "survival", model, "digits:test/0-2", "--steps", "1", "--eot-samples", "1"]
+    assert main([*words, "--target", "1", "--target", "2"]) == 2
+    assert "2 targets for 3 images" in capsys.readouterr().err
+    three = [word for target in "123" for word in ("--target", target)]
+    assert main([*words, *three, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [target["number"] for target in told["targets"]] == [1, 2, 3]

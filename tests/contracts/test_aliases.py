@@ -38,6 +38,8 @@ THEIRS = {
     "rise": "RISE",
     "filters": "kernels",
     "feature-maps": "activations",
+    "attention-rollout": "rollout attention_map",
+    "selected-maps": "interesting_maps deep_maps",
     # former names
     "l2-gradient-ascent": "until-fooled",
     "linf-gradient-ascent": "linf-iterative",

@@ -17,7 +17,9 @@ each_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.ke
 each_explanation = pytest.mark.parametrize(
     "explain", EXPLANATIONS.values(), ids=EXPLANATIONS.keys()
 )
-each_view = pytest.mark.parametrize("view", LAYER_VIEWS.values(), ids=LAYER_VIEWS.keys())
+VIEWS = {name: LAYER_VIEWS[name] for name, spec in LAYER_VIEWS.specs().items()
+         if not spec.needs_attention}  # fmt: skip
+each_view = pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS.keys())
 each_recipe = pytest.mark.parametrize("recipe", VISUALIZATION_RECIPES)
 
 

@@ -175,7 +175,7 @@ def test_evaluation_of_a_split():
 
 
 WATCHED = ("evaluate", "curve", "certify", "transformation_robustness", "noise_transfer",
-           "model_transfer")  # fmt: skip
+           "model_transfer", "survival")  # fmt: skip
 
 
 def judged(name, classifier, images, labels):
@@ -197,19 +197,17 @@ def judged(name, classifier, images, labels):
         "model_transfer": lambda: robustness.model_transfer(
             {"a": classifier, "b": classifier}, images, labels, attack="square", queries=5
         ),
+        "survival": lambda: (
+            robustness.survival(
+                classifier, images, labels, targets=(labels + 1) % 5, steps=2, eot_samples=2
+            ).eot
+        ),
     }[name]
 
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "evaluate",
-        "curve",
-        "certify",
-        "transformation_robustness",
-        "noise_transfer",
-        "model_transfer",
-    ],
+    WATCHED,
 )
 def test_robustness(name):
     classifier, images, labels = make_case()

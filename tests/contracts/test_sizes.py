@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from convscope.classifier import Classifier
+from convscope.errors import ModelContractError
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
 from convscope.visualizations import VISUALIZATION_RECIPES, class_images, neuron_images
 
@@ -71,7 +72,12 @@ def test_maps_of_one_and_of_many(name, sized):
 
 @pytest.mark.parametrize("name", LAYER_VIEWS)
 def test_layer_views(name, sized):
-    view = LAYER_VIEWS[name]
+    view, spec = LAYER_VIEWS[name], LAYER_VIEWS.spec(name)
+    if spec.needs_attention:
+        with pytest.raises(ModelContractError) as caught:
+            view(sized.classifier, sized.images)
+        assert caught.value.code == "M15" and caught.value.hint
+        return
     if "images" not in inspect.signature(view).parameters:
         found = view(sized.classifier)
         assert found.pictures.shape[0] == 64 and found.pictures.shape[1] in (1, sized.shape[0])
@@ -79,8 +85,9 @@ def test_layer_views(name, sized):
         return
     many = view(sized.classifier, sized.images, ["0", "3"])
     alone = view(sized.classifier, sized.images[ROW : ROW + 1], ["0", "3"])
+    shown = 5 if name == "selected-maps" else 64
     for whole, single in zip(many.layers, alone.layers, strict=True):
-        assert whole.maps.shape[:2] == (MANY, 64) and whole.maps.isfinite().all()
+        assert whole.maps.shape[:2] == (MANY, shown) and whole.maps.isfinite().all()
         assert torch.allclose(whole.maps[ROW], single.maps[0], atol=1e-5)
 
 

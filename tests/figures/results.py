@@ -8,7 +8,15 @@ from torch import nn
 
 from convscope.attacks import AdversarialPatch, UniversalPerturbation, pgd
 from convscope.classifier import Classifier
-from convscope.explanations import Explanation, Filters, Trust, TrustRow, feature_maps, saliency
+from convscope.explanations import (
+    Explanation,
+    Filters,
+    Trust,
+    TrustRow,
+    feature_maps,
+    saliency,
+    selected_maps,
+)
 from convscope.models import summarize
 from convscope.probe import Cost
 from convscope.robustness import (
@@ -20,10 +28,12 @@ from convscope.robustness import (
     RobustnessCurve,
     RobustnessEvaluation,
     Stage,
+    Survival,
     TransformationRobustness,
 )
 from convscope.scratch import TrainingCurve, addition
 from convscope.training import Evaluation, Examples, Measured, TrainResult
+from convscope.transfer import TransferMistakes, TransferResult
 from convscope.visualizations import Control, HeldOutEvaluation, Nearest, Visualization
 
 COST = Cost(forwards=3, backwards=2, seconds=0.1)
@@ -87,6 +97,46 @@ def evaluation(names, confusion=None):
     )
 
 
+def transferred(names):
+    k = len(names)
+    confusion = torch.eye(k, dtype=torch.int64) * 9 + 1
+    labels = torch.arange(k)
+    return TransferResult(
+        data=names[0],
+        source=names[0],
+        features=names[0],
+        feature_size=5,
+        classifier="logistic",
+        class_names=names,
+        parameter="C",
+        values=(0.1, 1.0, 10.0),
+        fold_scores=random(3, 5).double(),
+        value=1.0,
+        training_images=40,
+        n=int(confusion.sum()),
+        accuracy=0.9,
+        interval=(0.85, 0.95),
+        mean_per_class=0.9,
+        mean_per_class_interval=(0.8, 0.95),
+        per_class=(confusion.diagonal() / confusion.sum(dim=1)).double(),
+        confusion=confusion,
+        labels=labels,
+        predicted=labels,
+        names=names,
+        mistakes=TransferMistakes(
+            names=names[:1],
+            images=torch.zeros(1, 1, 8, 8, dtype=torch.uint8),
+            labels=labels[:1],
+            predicted=labels[1:2],
+            margins=torch.ones(1),
+        ),
+        weights=random(k, 5),
+        bias=random(k),
+        computed=4,
+        seconds=0.1,
+    )
+
+
 def visualization(names):
     n = len(names)
     images = random(n, 1, 8, 8)
@@ -109,6 +159,34 @@ def visualization(names):
         control=Control(images=images),
         cost=COST,
     )
+
+
+def transformed(names):
+    images, labels = random(4, 1, 8, 8), torch.arange(4) % len(names)
+    many = torch.arange(8).view(2, 4) % len(names)
+    return TransformationRobustness(
+        names=("none", names[0]),
+        originals=images,
+        adversarials=images,
+        labels=labels,
+        targets=None,
+        originals_predicted=many,
+        originals_probabilities=random(2, 4),
+        adversarials_predicted=many,
+        adversarials_probabilities=random(2, 4),
+        label_probabilities=random(2, 4),
+        target_probabilities=random(2, 4),
+        transformed=random(2, 4, 1, 8, 8),
+        class_names=names,
+    )
+
+
+def survival(names):
+    network, images = classifier(names), random(4, 1, 8, 8)
+    labels = torch.arange(4) % len(names)
+    made = pgd(network, images, labels, targets=labels.flip(0), epsilon=0.1, steps=1)
+    halves = {"plain": made, "eot": made}
+    return Survival(**halves, **{f"{half}_transformed": transformed(names) for half in halves})
 
 
 def robustness(names):
@@ -149,21 +227,8 @@ def robustness(names):
             cost=COST,
             class_names=names,
         ),
-        TransformationRobustness(
-            names=("none", names[0]),
-            originals=images,
-            adversarials=images,
-            labels=labels,
-            targets=None,
-            originals_predicted=many,
-            originals_probabilities=random(2, 4),
-            adversarials_predicted=many,
-            adversarials_probabilities=random(2, 4),
-            label_probabilities=random(2, 4),
-            target_probabilities=random(2, 4),
-            transformed=random(2, 4, 1, 8, 8),
-            class_names=names,
-        ),
+        transformed(names),
+        survival(names),
         NoiseTransfer(
             noises=random(4, 1, 8, 8) - 0.5,
             noise_targets=torch.tensor([0, -1, 1, 2]),
@@ -305,4 +370,7 @@ def all_results(names=("cat", "dog", "emu", "fox")):
             accuracies=np.array([0.7]),
             steps_per_epoch=3,
         ),
+        net.predict(images),
+        transferred(names),
+        selected_maps(net, images),
     ]

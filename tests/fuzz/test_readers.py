@@ -123,8 +123,8 @@ READERS = {
     "result.json": result_file("result.json"),
     "arrays.npz": result_file("arrays.npz"),
 }
-REMARKED = ("report picture", "report drawing")
-"""The page has a box with the reason in their place."""
+REMARKED = ("report picture", "report drawing", "config.toml beside weights")
+"""The page has a box with the reason in their place; the classifier has a flag."""
 
 WHOLE_RUNS = {
     "env.json": "env.json",

@@ -58,7 +58,7 @@ def test_models_show_a_name(capsys):
 def test_models_show_a_run(run, capsys):
     assert main(["models", "show", run]) == 0
     out = capsys.readouterr().out
-    assert "63,050 parameters" in out and "10 classes" in out and "minus (0.1,)" in out
+    assert "63,050 parameters" in out and "10 classes" in out and "minus 0.1 divided by 0.3" in out
 
 
 def test_models_show_a_misspelled_name(capsys):

@@ -219,7 +219,10 @@ def test_a_quick_audit_shows_fewer_neurons(monkeypatch, effort, most):
     monkeypatch.setattr(_inside, "neuron_images", neuron_images)
     layer = SimpleNamespace(is_leaf=True, output_shape=(32, 4, 4), kind="MaxPool2d", name="pool")
     classifier = SimpleNamespace(layers=lambda: [layer])
-    work = SimpleNamespace(classifier=classifier, effort=effort, reference=None, generator=id)
+    work = SimpleNamespace(
+        classifier=classifier, effort=effort, reference=None, generator=id,
+        sized=lambda usual, if_large: usual,
+    )  # fmt: skip
     with pytest.raises(StopIteration):
         _inside.neurons(work, Report(title="t").section("neurons", "Neurons"))
     assert asked == [f"pool:0-{most - 1}"]
@@ -471,3 +474,47 @@ def test_a_failure_of_several_lines_is_one_sentence():
     report.fail(section, UsageError("it broke", expected="a whole one", hint="mend it"))
     text = section.blocks[-1]["text"]
     assert "it broke; expected: a whole one; fix: mend it" in text and "\\n" not in text
+
+
+def test_an_audit_of_a_black_box_does_what_it_can_and_names_the_rest(tmp_path):
+    data = dataset()
+    module = classifier(data).module
+    box = Classifier.from_function(
+        lambda pixels: module(torch.from_numpy(pixels)).detach(),
+        input_shape=data.input_shape, class_names=data.class_names,
+    )  # fmt: skip
+    result = audit(box, data, out_folder=tmp_path / "box", attacked_images=6, images_per_section=2)
+    plain = audit(classifier(data), data, out_folder=tmp_path / "net", sections=["performance"])
+    assert result.failed == ()
+    assert result.numbers["accuracy"] == plain.numbers["accuracy"] and "robust" in result.numbers
+    text = (tmp_path / "box" / "report.json").read_text()
+    for spec in AUDIT_SECTIONS.specs().values():
+        assert (f"a black box has no {spec.needs}, only answers" in text) or not spec.needs
+    assert "`saliency`" in text and "`pgd`" in text and "Only the answers of this" in text
+    render(tmp_path / "box")
+
+
+@pytest.mark.parametrize(("size", "attacked"), [(12, 200), (128, 24)])
+def test_large_images_are_attacked_in_smaller_numbers_and_the_report_says_so(
+    size, attacked, tmp_path
+):
+    parts = {n: split(n, 8, i, size=size) for i, n in enumerate(("train", "validation", "test"))}
+    data = Dataset(name="bars", class_names=("a", "b", "c", "d"), source="made here", hashes={},
+                   **parts)  # fmt: skip
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4, 4))
+    network = Classifier.wrap(net, input_shape=(1, size, size), class_names=data.class_names)
+    audit(network, data, out_folder=tmp_path / "r", sections=["reproduce"])
+    report = json.loads((tmp_path / "r" / "report.json").read_text())
+    assert f'{{"label": "Images attacked", "value": {attacked}}}' in json.dumps(report)
+    codes = [alert.get("code") for alert in report["alerts"]]
+    assert ("small-samples" in codes) is (size == 128)
+
+
+@pytest.mark.parametrize("name", ["looking", "fooling", "noises", "robustness"])
+def test_a_section_of_many_parts_says_how_far_it_is_in_all_of_them(made, name):
+    """A part that begins at 0 again would be silent: shares do not fall."""
+    names = list(AUDIT_SECTIONS)
+    start, length = names.index(name) / len(names), 1 / len(names)
+    heard = [(share - start) / length for share, _ in made[1]]
+    quarters = [sum(low <= share < low + 0.25 for share in heard) for low in (0, 0.25, 0.5, 0.75)]
+    assert min(quarters) >= 1, quarters

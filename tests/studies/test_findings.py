@@ -209,6 +209,7 @@ def test_universal_noises_of_color_images_are_smaller(monkeypatch, channels, siz
         classifier=SimpleNamespace(input_shape=(channels, 8, 8)), effort="quick",
         fitted=SimpleNamespace(labels=labels, to_float=lambda rows: rows),
         classes=lambda most: [0, 1], stream=int, generator=int,
+        sized=lambda usual, if_large: usual,
     )  # fmt: skip
     with pytest.raises(StopIteration):
         _noises._universal(work, Report(title="t").section("noises", "Noises"))

@@ -21,10 +21,11 @@ from convscope.visualizations import VISUALIZATION_RECIPES, class_images
 from tests.contracts.test_attacks import run as attack_with
 from tests.contracts.test_explanations import run as explain_with
 from tests.contracts.traces import snapshot
+from tests.zoo.attention import ATTENTION, PLACES
 from tests.zoo.convolutional import CLASSES, CONVOLUTIONAL
 from tests.zoo.odd import ODD, ODD_TWINS, WRAPPED_WITH
 
-ZOO = CONVOLUTIONAL | ODD
+ZOO = CONVOLUTIONAL | ODD | ATTENTION
 SHAPE = (3, 8, 8)
 COUNT = 5
 IMAGES = torch.rand(COUNT, *SHAPE, generator=torch.Generator().manual_seed(11))
@@ -46,8 +47,12 @@ REFUSED = {
     "frozen scripted": [(LAYERS, "M17")],
     "traced": [(LAYERS, "M17")],
     "exported": [(LAYERS, "M15")],
-    "functional": [((*CAM, "feature-maps"), "M15")],
+    "functional": [((*CAM, "feature-maps", "selected-maps"), "M15")],
     "tied": [(LAYERS, "M15")],
+    # Of what goes into a normalization, activations times gradients cancel.
+    "vision transformer": [(("hires-cam",), "M15")],
+    "attention written out": [(("hires-cam",), "M15")],
+    "registers": [(("hires-cam",), "M15")],
     # Several maps matter at once, or a sum that no module returns, and much comes after the last
     # layer that all passes through.
     "sliced": [(CAM, "M15")],
@@ -60,6 +65,15 @@ REFUSED = {
     "unflattened": [(CAM, "M15")],
 }
 RANDOM = {"dropout always"}
+ATTENDING = {
+    "tokens",
+    "vision transformer",
+    "attention written out",
+    "averaged tokens",
+    "registers",
+    "registers at the end",
+    "library transformer",
+}
 
 
 @functools.cache
@@ -96,6 +110,8 @@ def refusal(name, entry):
     for entries, code in REFUSED.get(name, ()):
         if entry in entries:
             return code
+    if entry == "attention-rollout" and name not in ATTENDING:
+        return "M17" if name in ("scripted", "frozen scripted", "traced") else "M15"
     return None
 
 
@@ -200,6 +216,7 @@ def test_explanations(name, entry):
         (right,) = torch.autograd.grad(plain(name, x)[:, 1].sum(), x)
         assert close(found.maps[:, 0], right.abs().amax(1), classifier)
     if entry == "grad-cam":
+        assert name not in PLACES or found.layer == PLACES[name][0]
         assert close(found.evidence["coarse"][:, 0], cam_by_hand(name, found.layer), classifier)
 
 
@@ -222,7 +239,9 @@ def cam_by_hand(name, layer):
         (gradient,) = torch.autograd.grad(plain(name, IMAGES)[:, 1].sum(), kept[0])
     finally:
         handle.remove()
-    return (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1).float()
+    _, as_maps = PLACES.get(name, ("", lambda x: x))
+    gradient, activations = as_maps(gradient), as_maps(kept[0])
+    return (gradient.mean((2, 3), keepdim=True) * activations).sum(1).float()
 
 
 @each_network_with(ATTACKS, 6)
@@ -247,7 +266,9 @@ def test_layer_views(name, entry):
     found = outcome(
         name, entry, lambda images: view(classifier, images) if takes else view(classifier)
     )
-    if found is not None and takes:
+    if entry == "attention-rollout" and found is not None:
+        assert close(found.logits, plain(name, IMAGES), classifier)
+    elif found is not None and takes:
         assert all(layer.maps.isfinite().all() for layer in found.layers)
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from convscope._network.axis_rules import RULES, Dim, Labels, is_channel, merge
+from convscope._network.axis_rules import RULES, Dim, Labels, is_channel, merge, tokens_of
 
 Layout = Literal["maps", "channels-last maps", "tokens", "other", "unknown"]
 """What the axes of an output are: ``"maps"`` (image, channel, row, column), ``"channels-last
@@ -32,6 +32,49 @@ _PASSING_ON = (nn.Identity, nn.Dropout, nn.Dropout2d)
 
 
 @dataclass(frozen=True)
+class Order:
+    """Where the channels, rows and columns of a layer's output are.
+
+    Attributes:
+        layout: ``"maps"``, ``"channels-last maps"`` or ``"tokens"``.
+        rows: Rows of the map.
+        columns: Columns of the map.
+        before: Tokens before the first place, such as a class token.
+        after: Tokens after the last place.
+        axis: Of the tokens: 1, or 2 for ``(image, channel, token)``.
+    """
+
+    layout: Layout
+    rows: int
+    columns: int
+    before: int = 0
+    after: int = 0
+    axis: int = 1
+
+    def maps(self, values: Tensor) -> Tensor:
+        """Activations, or their gradient, as ``(image, channel, row, column)``.
+
+        Tokens without a place are left out.
+        """
+        if self.layout == "channels-last maps":
+            return values.permute(0, 3, 1, 2)
+        if self.layout == "tokens":
+            channels_first = values if self.axis == 2 else values.transpose(1, 2)
+            stop = self.before + self.rows * self.columns
+            placed = channels_first[..., self.before : stop]
+            return placed.reshape(*placed.shape[:2], self.rows, self.columns)
+        return values
+
+    def words(self) -> str:
+        """For remarks and lists, such as ``"14 x 14 tokens, 1 without a place left out"``."""
+        if self.layout != "tokens":
+            return self.layout
+        without = self.before + self.after
+        more = f", {without} without a place left out" if without else ""
+        return f"{self.rows} x {self.columns} tokens{more}"
+
+
+@dataclass(frozen=True)
 class Seen:
     """One module call.
 
@@ -40,6 +83,7 @@ class Seen:
         number: Which call of it.
         layout: What its output's axes are.
         shape: Of the output, without the image axis.
+        order: How maps are made of the output: its positions, if the layout has any.
         tensor: Identity of the output; calls that hand one tensor on have the same.
         leaf: Whether the module has no children, and does something in evaluation mode.
         weighted: Whether it holds parameters itself.
@@ -49,6 +93,7 @@ class Seen:
     number: int
     layout: Layout
     shape: tuple[int, ...]
+    order: Order | None
     tensor: int
     leaf: bool
     weighted: bool
@@ -84,7 +129,7 @@ def survey_axes(
                 if parts:
                     own = any(True for _ in child.parameters(recurse=False))
                     shape = tuple(parts[0].shape[1:])
-                    seen.append(Seen(path, number, "other", shape, id(parts[0]), False, own))
+                    seen.append(Seen(path, number, "other", shape, None, id(parts[0]), False, own))
                 return
             if isinstance(child, nn.Conv2d) and isinstance(inputs, tuple):
                 # Circular padding is written piece by piece into an empty tensor.
@@ -93,12 +138,14 @@ def survey_axes(
                     mode.note(output, (given[0], (("C", output.shape[1]),), *given[2:]))
             if isinstance(output, Tensor):
                 mode.alive.append(output)
+                order = mode.order(output)
                 seen.append(
                     Seen(
                         path=path,
                         number=number,
-                        layout=mode.layout(output),
+                        layout=order.layout if order is not None else mode.layout(output),
                         shape=tuple(output.shape[1:]),
+                        order=order,
                         tensor=id(output),
                         leaf=not (any(child.children()) or isinstance(child, _PASSING_ON)),
                         weighted=any(True for _ in child.parameters(recurse=False)),
@@ -148,21 +195,36 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self.known.get(id(tensor)) if isinstance(tensor, Tensor) else None
 
     def layout(self, tensor: Tensor) -> Layout:
+        """What can be said of a tensor that has no `order`."""
         labels = self.of(tensor)
         if labels is None:
             return "unknown"
-        kinds = ["".join(kind[0] for kind, _ in dim) for dim in labels]
-        if not kinds or kinds[0] != "N":
-            return "other"
-        if len(kinds) == 4 and is_channel(kinds[1]) and _is(kinds[2], "H") and _is(kinds[3], "W"):
-            return "maps" if _centered(self.extents.get(id(tensor), WHOLE)) else "other"
-        if len(kinds) == 4 and _is(kinds[1], "H") and _is(kinds[2], "W") and is_channel(kinds[3]):
-            return "channels-last maps"
-        if any("?" in kind for kind in kinds):
-            return "other" if len(kinds) > 2 else "unknown"
-        if len(kinds) == 3 and ("HW" in kinds[1] or "HW" in kinds[2]):
-            return "tokens"
+        kinds = _kinds(labels)
+        if kinds and kinds[0] == "N" and len(kinds) == 2 and any("?" in kind for kind in kinds):
+            return "unknown"
         return "other"
+
+    def order(self, tensor: Tensor) -> Order | None:
+        """Where channels, rows and columns are, if each has a place."""
+        labels = self.of(tensor)
+        if labels is None or len(labels) not in (3, 4):
+            return None
+        kinds = _kinds(labels)
+        if kinds[0] != "N" or not _centered(self.extents.get(id(tensor), WHOLE)):
+            return None
+        shape = tensor.shape
+        if len(kinds) == 4:
+            if is_channel(kinds[1]) and _is(kinds[2], "H") and _is(kinds[3], "W"):
+                return Order("maps", shape[2], shape[3])
+            if is_channel(kinds[3]) and _is(kinds[1], "H") and _is(kinds[2], "W"):
+                return Order("channels-last maps", shape[1], shape[2])
+            return None
+        for axis, other in ((1, 2), (2, 1)):
+            found = tokens_of(labels[axis])
+            if found is not None and is_channel(kinds[other]):
+                before, rows, columns, after = found
+                return Order("tokens", rows, columns, before, after, axis)
+        return None
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -171,6 +233,15 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tensors = [x for x in _flat((args, tuple(kwargs.values()))) if isinstance(x, Tensor)]
         labels = [self.of(x) for x in tensors]
         name = func.overloadpacket.__name__
+        if name == "cat":  # A class token is a parameter: it has no places.
+            labels = (
+                [
+                    self._constant(x) if item is None else item
+                    for x, item in zip(tensors, labels, strict=True)
+                ]
+                if any(item is not None for item in labels)
+                else labels
+            )
         if func._schema.is_mutable and tensors:
             self._written(tensors)
         out = func(*args, **kwargs)
@@ -200,13 +271,19 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._extend(name, args, tensors, labels, outs)
         return out
 
+    def _constant(self, tensor: Tensor) -> Labels | None:
+        """Channels only, for what is not made of the image."""
+        if id(tensor) in self.lost:
+            return None
+        return tuple((("C", size),) if size > 1 else () for size in tensor.shape)
+
     def _mixed(self, tensors: list[Tensor], found: Labels) -> bool:
         """Whether an operand that could not be followed has rows or columns of its own."""
         rank = len(found)
         return any(
             id(x) in self.lost
             and any(
-                n > 1 and any(kind[0] in "HW" for kind, _ in found[rank - x.ndim + axis])
+                n > 1 and any(kind[0] in "HWT" for kind, _ in found[rank - x.ndim + axis])
                 for axis, n in enumerate(x.shape)
             )
             for x in tensors
@@ -237,7 +314,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         known = [
             self.extents.get(id(x), WHOLE)
             for x, item in zip(tensors, labels, strict=True)
-            if item is not None and any(kind[0] in "HW" for dim in item for kind, _ in dim)
+            if item is not None and any(kind[0] in "HWT" for dim in item for kind, _ in dim)
         ]
         extent = known[0] if known else WHOLE
         if any(abs(a - b) > 0.1 for other in known for a, b in zip(extent, other, strict=True)):
@@ -315,6 +392,11 @@ def _centered(extent: Extent) -> bool:
     )
 
 
+def _kinds(labels: Labels) -> list[str]:
+    """What each axis is made of, in letters; rolled rows are none."""
+    return ["".join("?" if "~" in kind else kind[0] for kind, _ in dim) for dim in labels]
+
+
 def _is(kind: str, wanted: str) -> bool:
     """One axis of rows (or columns); an axis of size 1 may stand for anything."""
     return kind in (wanted, "")
@@ -332,7 +414,7 @@ def _sized(dim: Dim, size: int) -> Dim:
     """`dim` for an axis of this size: resampled rows are still rows."""
     if size == 1:
         return ()
-    if len(dim) == 1:
+    if len(dim) == 1 and dim[0][0][0] != "T":
         return ((dim[0][0], size),)
     return dim if math.prod(n for _, n in dim) == size and dim else (("C", size),)
 

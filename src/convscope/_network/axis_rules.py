@@ -12,7 +12,8 @@ from torch import Tensor
 Atom = tuple[str, int]
 """``("N" | "H" | "W" | "C" | "?", size)``: image, row, column, neither, unknown. Rows that ``view``
 has cut into cells are ``"H|7"``, the coarse rows, and ``"h7"``, the places within a cell; next to
-each other, in this order, they are rows again."""
+each other, in this order, they are rows again. ``"H~3"`` are rows rolled by 3. ``"T1:7:9:0"`` are
+tokens: 1 that has no place, such as a class token, 7 rows of 9, and none after them."""
 
 
 Dim = tuple[Atom, ...]
@@ -26,15 +27,55 @@ def is_channel(kind: str) -> bool:
     return set(kind) <= {"C", "h", "w"}
 
 
+def tokens_of(dim: Dim) -> tuple[int, int, int, int] | None:
+    """(tokens before, rows, columns, tokens after) of an axis of positions in row-major order.
+
+    Example:
+        >>> tokens_of((("H", 7), ("W", 9))), tokens_of((("T1:7:9:0", 64),)), tokens_of((("C", 5),))
+        ((0, 7, 9, 0), (1, 7, 9, 0), None)
+    """
+    if len(dim) == 1 and dim[0][0][0] == "T":
+        before, rows, columns, after = map(int, dim[0][0][1:].split(":"))
+        return before, rows, columns, after
+    if [kind[0] for kind, _ in dim] == ["H", "W"] and not any("~" in kind for kind, _ in dim):
+        return 0, dim[0][1], dim[1][1], 0
+    return None
+
+
+def _tokens(before: int, rows: int, columns: int, after: int) -> Dim:
+    """The axis that `tokens_of` describes."""
+    if before == after == 0:
+        return (("H", rows), ("W", columns))
+    return ((f"T{before}:{rows}:{columns}:{after}", before + rows * columns + after),)
+
+
+def _part(dim: Dim, first: int, last: int) -> Dim:
+    """Tokens from `first` to before `last`: all places, none of them, or nothing to be said."""
+    found = tokens_of(dim)
+    if found is not None:
+        before, rows, columns, _ = found
+        end = before + rows * columns
+        if first <= before and last >= end:
+            return _tokens(before - first, rows, columns, last - end)
+        if last <= before or first >= end:
+            return (("C", last - first),)
+    return (("?", last - first),)
+
+
 def merge(one: Dim, other: Dim) -> Dim:
     """The meaning of an axis that two tensors share."""
     if not other or all(kind == "C" for kind, _ in other):
         return one
-    if [kind[0] for kind, _ in one] == [kind[0] for kind, _ in other]:
+    if [_place(kind) for kind, _ in one] == [_place(kind) for kind, _ in other]:
         return one  # Coarse rows of a grid are rows, however they were made.
     if not one or all(kind == "C" for kind, _ in one):
         return other
     return tuple(("?", size) for _, size in one)
+
+
+def _place(kind: str) -> str:
+    """Rows, columns and the like without the number of their cut; tokens and rolls in full."""
+    return kind if kind[0] == "T" or "~" in kind else kind[0]
 
 
 Rule = Callable[[tuple[Any, ...], dict[str, Any], list[Tensor], list[Any], Any], Any]
@@ -154,8 +195,13 @@ def _sliced(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labe
     mine = list(_first(labels))
     axis = (args[1] if len(args) > 1 else 0) % len(mine)
     old, new = tensors[0].shape[axis], out.shape[axis]
-    if old != new and any(kind != "C" for kind, _ in mine[axis]) and len(mine[axis]) != 1:
-        mine[axis] = (("?", new),)  # A part of one axis of rows is followed by its extent.
+    several = len(mine[axis]) != 1 or mine[axis][0][0][0] == "T"
+    if old != new and any(kind != "C" for kind, _ in mine[axis]) and several:
+        # A part of one axis of rows, without tokens, is followed by its extent.
+        first = args[2] if len(args) > 2 and args[2] is not None else 0
+        first = max(0, min(first + old if first < 0 else first, old))
+        step = args[4] if len(args) > 4 else 1
+        mine[axis] = _part(mine[axis], first, first + new) if step == 1 else (("?", new),)
     return tuple(mine)
 
 
@@ -163,11 +209,13 @@ def _split(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> list[
     mine = list(_first(labels))
     axis = (args[2] if len(args) > 2 else kwargs.get("dim", 0)) % len(mine)
     whole = all(kind == "C" for kind, _ in mine[axis])
-    return [
-        tuple(((("C" if whole else "?"), part.shape[a]),) if a == axis else d
-              for a, d in enumerate(mine))
-        for part in out
-    ]  # fmt: skip
+    found, first = [], 0
+    for part in out:
+        last = first + part.shape[axis]
+        one: Dim = (("C", last - first),) if whole else _part(mine[axis], first, last)
+        found.append(tuple(one if a == axis else d for a, d in enumerate(mine)))
+        first = last
+    return found
 
 
 def _unbound(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> list[Labels]:
@@ -184,9 +232,22 @@ def _joined(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labe
     for item in labels[1:]:
         both = zip(result, item, strict=True)
         result = [merge(a, b) if n != axis else a for n, (a, b) in enumerate(both)]
-    whole = all(kind == "C" for item in labels for kind, _ in item[axis])
-    result[axis] = (("C" if whole else "?", out.shape[axis]),)
+    result[axis] = _in_a_row([item[axis] for item in labels], [x.shape[axis] for x in tensors])
     return tuple(result)
+
+
+def _in_a_row(dims: list[Dim], sizes: list[int]) -> Dim:
+    """Channels behind channels, or places with tokens before and after that have none."""
+    places = [n for n, dim in enumerate(dims) if any(kind[0] not in "C" for kind, _ in dim)]
+    if not places:
+        return (("C", sum(sizes)),)
+    found = tokens_of(dims[places[0]])
+    if len(places) > 1 or found is None:
+        return (("?", sum(sizes)),)
+    before, rows, columns, after = found
+    return _tokens(
+        before + sum(sizes[: places[0]]), rows, columns, after + sum(sizes[places[0] + 1 :])
+    )
 
 
 def _stacked(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels | None:
@@ -211,13 +272,21 @@ def _reduced(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Lab
 
 
 def _rolled(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
-    mine = _first(labels)
-    axes = args[2] if len(args) > 2 else args[1]
-    moved = {a % len(mine) for a in axes}
-    return tuple(
-        tuple((k if k == "C" else "?", n) for k, n in d) if a in moved else d
-        for a, d in enumerate(mine)
-    )
+    mine = list(_first(labels))
+    axes = args[2] if len(args) > 2 else []
+    shifts = args[1] if isinstance(args[1], list | tuple) else [args[1]]
+    if not axes:
+        return tuple(tuple((k if k == "C" else "?", n) for k, n in d) for d in mine)
+    for axis, shift in zip(axes, shifts, strict=True):
+        dim = mine[axis % len(mine)]
+        if len(dim) == 1 and dim[0][0][0] in "HW":  # Windows are rolled there and back.
+            kind, _, before = dim[0][0].partition("~")
+            moved = (int(before or 0) + int(shift)) % dim[0][1]
+            dim = ((f"{kind}~{moved}" if moved else kind, dim[0][1]),)
+        else:
+            dim = tuple((k if k == "C" else "?", n) for k, n in dim)
+        mine[axis % len(mine)] = dim
+    return tuple(mine)
 
 
 def _indexed(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels | None:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.overrides import TorchFunctionMode
 
+from convscope._network.black_box import BlackBox
 from convscope.errors import ModelContractError
 
 _ATOMIC = frozenset((
@@ -90,6 +91,8 @@ class Copier:
         known = self.memo.get(id(module))
         if known is not None:
             return cast(nn.Module, known)
+        if isinstance(module, BlackBox):
+            return cast(nn.Module, self._remember(module, module.alike()))
         if isinstance(module, torch.jit.ScriptModule):
             made = cast(nn.Module, copy.deepcopy(module))
             for parameter in made.parameters():
@@ -414,7 +417,11 @@ class _Memo(dict[int, Any]):
         return super().get(key, default) if found is self else found
 
     def __setitem__(self, key: int, value: Any) -> None:
-        if key != id(self):  # There deep copies keep what must not be forgotten meanwhile.
+        if key == id(self):
+            # The list of what a deep copy made for a moment: its identities are in our memo, so
+            # it has to live as long as that.
+            self.copier.alive.append(value)
+        else:
             self.copier.memo.setdefault(key, value)
         super().__setitem__(key, value)
 

@@ -1,11 +1,12 @@
 """On which path a network runs: plainly, or with speed tricks that were proven on it.
 
-Three tricks change how a network runs and not what it computes: channels-last layout, exchanging
-a ReLU and the max-pooling that alone sees it, and a faster gradient of convolutions of few
-channels. They need two proofs. The structure must show that nothing can notice: every module is
-one whose forward is known, torch's own or this package's, and nobody listens. And logits and
-gradients of a small batch must be those of plain execution. Every other network runs as it is, in
-torch's default layout.
+Four tricks change how a network runs and not what it computes: channels-last layout, batch
+normalization folded into the convolution that it alone sees, exchanging a ReLU and the max-pooling
+that alone sees it, and a faster gradient of convolutions of few channels. They need two proofs. The
+structure must show that nothing can notice: every module is one whose forward is known, torch's
+own, this package's or, for the first two, a library's of networks, and nobody listens. And logits
+and gradients of a small batch must be those of plain execution. Every other network runs as it is,
+in torch's default layout.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_file
 
+from convscope._network.black_box import BlackBox
 from convscope._network.runner import (
     IN_ORDER,
     ClassifierLike,
     Execution,
+    Fold,
     Runner,
     fast_paths_allowed,
     is_narrow,
@@ -37,14 +40,21 @@ MOST_KNOWN = 8
 # ---------------------------------------------------------------------- deciding
 
 
-def execution_of(classifier: ClassifierLike) -> Execution:
+def execution_of(classifier: ClassifierLike, seen: tuple[Any, ...] | None = None) -> Execution:
     """The path of this classifier's network as it is now; looked at once for each structure.
+
+    Args:
+        classifier: Remembers it.
+        seen: The `fingerprint` of its network, if it was just taken.
 
     Raises:
         ModelContractError: If the network does not behave as a classifier, see `Classifier.wrap`.
     """
+    if isinstance(classifier.module, BlackBox):
+        # It was looked at when it was made, and does not change: each further look costs calls.
+        return Execution(reason="a black box", draws=classifier.module.draws)
     known = classifier._executions
-    key = fingerprint(classifier.module)
+    key = fingerprint(classifier.module) if seen is None else seen
     execution = known.get(key)
     if execution is None:
         execution = decide(classifier, run_trial(classifier))
@@ -72,31 +82,61 @@ def decide(classifier: ClassifierLike, seen: Trial) -> Execution:
     if classifier.device.type != "cpu" or classifier.dtype != torch.float32:
         words = f"{str(classifier.dtype).removeprefix('torch.')} on {classifier.device.type}"
         return replace(plain, reason=words)
-    doubt = next((words for words in map(_doubt, nn.Module.modules(module)) if words), None)
+    doubt = _doubt_about(module, (*OURS, *LIBRARIES))
     if doubt is not None:
         return replace(plain, reason=doubt)
+    try:
+        folds = _folds(classifier, plain)
+    except Exception as error:
+        return replace(plain, reason=f"it could not be tried: {type(error).__name__}")
     proposed = replace(
         plain,
-        reason="every module is torch's or ours",
-        channels_last=True,
-        exchanges=_pairs_in_sequences(module),
-        narrow=tuple(name for name, child in module.named_modules() if is_narrow(child)),
+        reason="every module is torch's or a library's",
+        channels_last=not may_crash_channels_last(module),
+        folds=folds,
     )
+    if _doubt_about(module, OURS) is None:
+        proposed = replace(
+            proposed,
+            reason="every module is torch's or ours",
+            exchanges=_pairs_in_sequences(module),
+            narrow=tuple(name for name, child in module.named_modules() if is_narrow(child)),
+        )
     return _checked(classifier, plain, proposed)
+
+
+def may_crash_channels_last(module: nn.Module) -> bool:
+    """Whether a gradient in channels-last order may end the process, which no trial can catch.
+
+    Convolutions in groups with another number of channels behind them do so in torch 2.14
+    (fastvit_t8 of timm).
+    """
+    return any(
+        isinstance(layer, nn.Conv2d)
+        and layer.groups > 1
+        and layer.in_channels != layer.out_channels
+        for layer in module.modules()
+    )
 
 
 def _checked(classifier: ClassifierLike, plain: Execution, proposed: Execution) -> Execution:
     """`proposed` if a small batch shows the same logits and gradients, else plain execution.
 
-    Where channels-last is what fails, as in networks that need another layout, the other tricks
-    are tried without it.
+    Where folding or channels-last is what fails, as in networks that need another layout, the
+    other tricks are tried without it.
     """
     try:
         expected = _sample(classifier, plain)
     except Exception as error:
         return replace(plain, reason=f"it could not be tried: {type(error).__name__}")
     why = proposed.reason
-    for attempt in (proposed, replace(proposed, channels_last=False)):
+    attempts = [
+        proposed,
+        replace(proposed, folds=()),
+        replace(proposed, channels_last=False),
+        replace(proposed, channels_last=False, folds=()),
+    ]
+    for attempt in dict.fromkeys(attempts):
         if not attempt.fast:
             continue
         try:
@@ -197,19 +237,32 @@ def global_hooks() -> list[Any]:
 
 
 OURS = ("torch.nn.modules.", "convscope.models.")
+LIBRARIES = ("transformers.models.", "transformers.activations", "timm.", "torchvision.")
+"""Libraries of networks whose modules do what they say, whatever the layout of their inputs."""
 
 
-def _doubt(module: nn.Module) -> str | None:
-    """Why nothing is known about how this module is run, or ``None``."""
+def _doubt_about(root: nn.Module, known: tuple[str, ...]) -> str | None:
+    """Why nothing is known about how a network is run, or ``None``."""
+    found = (_doubt(child, known) for child in nn.Module.modules(root))
+    return next((words for words in found if words), None)
+
+
+def _doubt(module: nn.Module, known: tuple[str, ...]) -> str | None:
+    """Why nothing is known about how this module is run, or ``None``.
+
+    Args:
+        module: One module of a network.
+        known: Beginnings of the names of Python modules whose classes are known.
+    """
     kind = type(module)
-    if not kind.__module__.startswith(OURS):
+    if not kind.__module__.startswith(known):
         return f"{kind.__name__} is neither torch's nor ours"
     if "forward" in vars(module) or "_modules" not in vars(module):
         return f"{kind.__name__} has a forward of its own"
     for name in ("forward", "_conv_forward", "__call__"):
         function = getattr(kind, name, None)
         if function is not None and not str(function.__module__).startswith(
-            (*OURS, "torch.nn.modules")
+            (*known, "torch.nn.modules")
         ):
             return f"{kind.__name__}.{name} was replaced"
     if any(bool(vars(module).get(name)) for name in HOOKS if "state_dict" not in name):
@@ -234,3 +287,52 @@ def _pairs_in_sequences(module: nn.Module) -> tuple[tuple[str, str], ...]:
             if fits and alone and not pool.return_indices:
                 pairs.append((f"{path}.{one}".lstrip("."), f"{path}.{two}".lstrip(".")))
     return tuple(pairs)
+
+
+def _folds(classifier: ClassifierLike, plain: Execution) -> tuple[Fold, ...]:
+    """Batch normalizations that see a convolution's output, which no other module sees.
+
+    Found in one run: both are called once, and what goes into one is what came out of the other,
+    unchanged.
+    """
+    runner = Runner(classifier, plain)
+    modules = {id(child): name for name, child in nn.Module.named_modules(runner.module)}
+    made: dict[int, tuple[str, Tensor, int]] = {}
+    shown: dict[int, list[str]] = {}
+    readers: dict[int, list[str]] = {}
+    calls: Counter[str] = Counter()
+
+    def before(child: nn.Module, inputs: tuple[Any, ...]) -> None:
+        for value in inputs:
+            known = made.get(id(value))
+            if known is not None and value is known[1]:
+                same = value._version == known[2]
+                readers.setdefault(id(value), []).append(modules[id(child)] if same else "")
+
+    def after(child: nn.Module, inputs: object, output: object) -> None:
+        path = modules[id(child)]
+        calls[path] += 1
+        if isinstance(output, Tensor):
+            if type(child) is nn.Conv2d and id(output) not in made:
+                made[id(output)] = (path, output, output._version)
+            if id(output) in made:
+                shown.setdefault(id(output), []).append(path)
+
+    for child in nn.Module.modules(runner.module):
+        child.register_forward_pre_hook(before)
+        child.register_forward_hook(after)
+    images = random_images(2, classifier.input_shape)
+    with torch.inference_mode(False), torch.no_grad(), without_autocast(classifier.device):
+        runner.run_with_hooks(runner.prepare(images))
+    found = []
+    for key, (path, _, _) in made.items():
+        seen_by = readers.get(key, [])
+        norm = seen_by[0] if len(seen_by) == 1 else ""
+        foldable = norm and _normalizes(runner.module.get_submodule(norm))
+        if foldable and calls[path] == calls[norm] == 1 and norm not in shown[key]:
+            found.append(Fold(path, norm, tuple(shown[key])))
+    return tuple(found)
+
+
+def _normalizes(module: nn.Module) -> bool:
+    return type(module) is nn.BatchNorm2d and module.running_var is not None

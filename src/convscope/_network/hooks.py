@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope._network.black_box import refuse_black_box
+from convscope._network.row_by_row import RowByRow
 from convscope.errors import ModelContractError, UnknownLayer
 
 
@@ -83,6 +85,7 @@ class LayerHooks:
         stop: Leave the network when all wanted layers were seen.
         cut: Put a fresh leaf in place of each wanted output: a graph that starts there.
         contiguous: Lay that leaf out channels-first, for what follows it.
+        inputs: Take what each wanted layer is given, not what it returns.
     """
 
     def __init__(
@@ -93,11 +96,13 @@ class LayerHooks:
         stop: bool = False,
         cut: bool = False,
         contiguous: bool = False,
+        inputs: bool = False,
     ) -> None:
         self.module = module
         self.calls = calls
         self.stop = stop
         self.cut = cut
+        self.inputs = inputs
         self.layout = torch.contiguous_format if contiguous else torch.preserve_format
         self.seen: dict[str, Tensor] = {}
         self.leaves: dict[str, Tensor] = {}
@@ -111,8 +116,11 @@ class LayerHooks:
             require_hooks(self.module)
         try:
             for path in dict.fromkeys(path for path, _ in self.calls.values()):
-                hook = self._hook(path)
-                self._handles.append(modules[path].register_forward_hook(hook))
+                if self.inputs:
+                    handle = modules[path].register_forward_pre_hook(self._input_hook(path))
+                else:
+                    handle = modules[path].register_forward_hook(self._hook(path))
+                self._handles.append(handle)
         except BaseException:
             self._remove()
             raise
@@ -207,6 +215,14 @@ class LayerHooks:
 
         return hook
 
+    def _input_hook(self, path: str) -> Any:
+        hook = self._hook(path)
+
+        def before(module: nn.Module, inputs: tuple[object, ...]) -> None:
+            hook(module, inputs, inputs[0] if inputs else None)
+
+        return before
+
     def _remove(self) -> None:
         for handle in self._handles:
             handle.remove()
@@ -217,8 +233,17 @@ def require_hooks(module: nn.Module) -> None:
     """Refuse networks whose layers cannot be listened to.
 
     Raises:
-        ModelContractError: M17 for TorchScript.
+        ModelContractError: M17 for TorchScript and what takes one image at a time; M26 for a
+            black box.
     """
+    refuse_black_box(module, "layers")
+    if any(isinstance(child, RowByRow) for child in module.modules()):
+        raise ModelContractError(
+            "the network takes one image at a time, so that its layers never see a batch",
+            code="M17",
+            expected="a network of any number of images, for anything that looks at layers",
+            hint="export it again with an open batch axis; what needs pixels and logits works",
+        )
     if any(isinstance(child, torch.jit.ScriptModule) for child in module.modules()):
         raise ModelContractError(
             "a TorchScript network does not let its layers be seen",

@@ -1,9 +1,11 @@
 """Which layers have maps, and which of them class activation maps look at by default.
 
-A layer that will do has one row per image whose axes are channel, row and column; a gradient of the
-logits reaches it; and everything that the logits know of the image passes through it, so that it
-is a sum and not one branch of it. By default it is the last such layer, and only where no layer
-after it goes on with positions in another form: behind the patches of a transformer come tokens.
+A layer that will do has one row per image whose axes are channel, row and column in some order, or
+tokens of which each has a place; a gradient of the logits reaches its places; and everything that
+the logits know of the image passes through it, so that it is a sum and not one branch of it. By
+default it is the last such layer, and only where no layer after it goes on with positions in a
+form that could not be followed. The last block of a transformer with a class token hands on that
+token alone: its other tokens get no gradient, and the block before it is taken.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope._network.axes import Layout, Seen, survey_axes
+from convscope._network.axes import Layout, Order, Seen, survey_axes
 from convscope._network.execution import fingerprint, remember
 from convscope._network.hooks import require_hooks
 from convscope._network.runner import ClassifierLike, Runner, without_autocast
@@ -37,6 +39,7 @@ class Maps:
         whole: Layers that would do: maps that everything passes through.
         branches: Layers with maps beside which information passes.
         layouts: What each call's axes are, by name with number.
+        orders: How maps are made of the outputs that have any, by name with number.
         why_not: Why there is no default.
     """
 
@@ -44,6 +47,7 @@ class Maps:
     whole: tuple[str, ...]
     branches: tuple[str, ...]
     layouts: Mapping[str, Layout]
+    orders: Mapping[str, Order]
     why_not: str
 
 
@@ -107,17 +111,20 @@ def _find_maps(
     maps = [
         (name, call)
         for name, call in zip(names, seen, strict=True)
-        if call.layout == "maps" and max(call.shape[1:]) > 1
+        if call.order is not None and call.order.rows * call.order.columns > 1
     ]
     state = _passing(module, prepare(images), [call for _, call in maps], run, logits_of)
     whole = [(name, call) for (name, call), s in zip(maps, state, strict=True) if s == "whole"]
     branches = [name for (name, _), s in zip(maps, state, strict=True) if s == "branch"]
+    placed = {id(call) for _, call in maps}
+    used = {id(call) for (_, call), s in zip(maps, state, strict=True) if s}
     default, why_not = "", "no layer has maps that the logits depend on"
     if whole:
         name, last = _representative(whole)
         after = seen[names.index(name) + 1 :]
-        weighted = [call for call in seen if _works_on_maps(call)]
-        later = [call for call in after if _works_on_maps(call)]
+        counts = {id(call) for call in seen if _works_on_places(call)} - (placed - used)
+        weighted = [call for call in seen if id(call) in counts]
+        later = [call for call in after if id(call) in counts]
         other = next((call for call in after if _goes_on(call, last)), None)
         if other is not None:
             why_not = f"after {name!r} the network goes on with {_form(other)} ({other.path!r})"
@@ -127,16 +134,15 @@ def _find_maps(
             default, why_not = name, ""
     elif branches:
         why_not = "no layer's output holds all of the picture: each is one branch of a sum"
-    elif any(layout in ("tokens", "channels-last maps") for layout in layouts.values()):
-        form = next(x for x in layouts.values() if x in ("tokens", "channels-last maps"))
-        why_not = f"the network works on {form}"
     return Maps(
         default=default,
         whole=tuple(name for name, _ in whole),
         branches=tuple(branches),
         layouts=layouts,
+        orders={name: call.order for name, call in zip(names, seen, strict=True)
+                if call.order is not None},
         why_not=why_not,
-    )
+    )  # fmt: skip
 
 
 def default_layer(maps: Maps, labels: Mapping[str, str] | None = None) -> str:
@@ -167,27 +173,36 @@ def require_maps(maps: Maps, layer: str, labels: Mapping[str, str] | None = None
     Raises:
         ModelContractError: M15.
     """
-    layout = maps.layouts.get(layer)
-    if layout is None:  # A shared module by its plain name means its last call.
-        calls = [n for n in maps.layouts if n.rpartition("#")[0] == layer]
-        layout = maps.layouts[calls[-1]] if calls else "unknown"
-    if layout == "maps":
+    name = _call_of(maps, layer)
+    if name in maps.orders:
         return ""
+    layout = maps.layouts.get(name, "unknown")
     if layout == "unknown":
         return "axes-unverified"
     raise ModelContractError(
         f"layer {(labels or {}).get(layer, layer)!r} has {_LAYOUTS.get(layout, layout)}",
         code="M15",
-        expected="maps: (image, channel, row, column)",
+        expected="maps: (image, channel, row, column), or tokens of which each has a place",
         hint=f"layers that would do: {_listed([*maps.whole, *maps.branches], labels)}"
         if maps.whole or maps.branches
         else "use a method that looks at pixels: saliency, integrated-gradients, occlusion, rise",
     )
 
 
+def order_of(maps: Maps, layer: str) -> Order | None:
+    """How maps are made of a layer's output, if that is known."""
+    return maps.orders.get(_call_of(maps, layer))
+
+
+def _call_of(maps: Maps, layer: str) -> str:
+    """A shared module by its plain name means its last call."""
+    if layer in maps.layouts:
+        return layer
+    calls = [name for name in maps.layouts if name.rpartition("#")[0] == layer]
+    return calls[-1] if calls else layer
+
+
 _LAYOUTS = {
-    "channels-last maps": "channels last: (image, row, column, channel)",
-    "tokens": "tokens: positions in one axis",
     "other": "outputs whose axes are not rows and columns of the image",
 }
 
@@ -206,23 +221,25 @@ def _representative(whole: list[tuple[str, Seen]]) -> tuple[str, Seen]:
     return leaves[-1] if leaves else same[0]
 
 
-def _works_on_maps(call: Seen) -> bool:
-    """A layer with weights and places; a gate or a head on single places is neither."""
-    return call.weighted and call.layout == "maps" and max(call.shape[1:]) > 1
+def _works_on_places(call: Seen) -> bool:
+    """A layer with weights and several places, in whatever form; a gate or a head has none."""
+    if call.order is not None:
+        return call.weighted and call.order.rows * call.order.columns > 1
+    return call.weighted and sum(size > 1 for size in call.shape) >= 2
 
 
 def _goes_on(call: Seen, last: Seen) -> bool:
     """Whether a later output still has positions, in a form that is not maps."""
-    if call.tensor == last.tensor or call.layout == "maps" or len(call.shape) < 2:
+    if call.tensor == last.tensor or call.order is not None or len(call.shape) < 2:
         return False
+    if last.layout != "maps" and call.layout == "other":
+        return False  # Heads and products of attention, each known to be no map.
     if call.layout == "unknown" and len(call.shape) == 3 and call.shape[1:] == last.shape[1:]:
         return False
     return sum(size > 1 for size in call.shape) >= 2
 
 
 def _form(call: Seen) -> str:
-    if call.layout in ("tokens", "channels-last maps"):
-        return call.layout
     return f"outputs of shape {call.shape}"
 
 
@@ -233,9 +250,10 @@ def _passing(
     run: Callable[[Tensor], object],
     logits_of: Callable[[object], Tensor],
 ) -> list[str]:
-    """For each call: ``"whole"``, ``"branch"``, or ``""`` if no gradient reaches it."""
-    wanted = {(call.path, call.number) for call in calls}
+    """For each call: ``"whole"``, ``"branch"``, or ``""`` if no gradient reaches its places."""
+    wanted = {(call.path, call.number): call for call in calls}
     nodes: dict[tuple[str, int], Any] = {}
+    outputs: dict[tuple[str, int], Tensor] = {}
     counts: Counter[str] = Counter()
     handles: list[Any] = []
 
@@ -245,6 +263,8 @@ def _passing(
             counts[path] += 1
             if key in wanted and isinstance(output, Tensor) and output.grad_fn is not None:
                 nodes[key] = output.grad_fn
+                if wanted[key].layout == "tokens":
+                    outputs[key] = output
 
         return hook
 
@@ -261,15 +281,43 @@ def _passing(
     if logits.grad_fn is None:
         return ["" for _ in calls]
     reached = _reachable(logits.grad_fn, None)
+    without = _without_gradient(logits, outputs, wanted)
     found = []
     for call in calls:
-        node = nodes.get((call.path, call.number))
-        if node is None or node not in reached:
+        key = (call.path, call.number)
+        node = nodes.get(key)
+        if node is None or node not in reached or key in without:
             found.append("")
             continue
         around = _reachable(logits.grad_fn, node)
         passes = any(getattr(n, "variable", None) is start for n in around)
         found.append("branch" if passes else "whole")
+    return found
+
+
+def _without_gradient(
+    logits: Tensor,
+    outputs: Mapping[tuple[str, int], Tensor],
+    calls: Mapping[tuple[str, int], Seen],
+) -> set[tuple[str, int]]:
+    """Token outputs of which only tokens without a place matter to the logits."""
+    if not outputs:
+        return set()
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    weights = torch.randn(logits.shape, generator=generator, dtype=torch.float32, device="cpu")
+    with torch.enable_grad():
+        value = (logits.float() * weights.to(logits.device)).sum()
+        gradients = torch.autograd.grad(
+            value, list(outputs.values()), allow_unused=True, retain_graph=True
+        )
+    found = set()
+    for key, gradient in zip(outputs, gradients, strict=True):
+        order = calls[key].order
+        if gradient is None or order is None:
+            continue
+        largest, placed = gradient.abs().amax(), order.maps(gradient).abs().amax()
+        if largest > 0 and placed <= 1e-6 * largest:
+            found.add(key)
     return found
 
 

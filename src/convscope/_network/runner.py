@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +84,20 @@ def fast_paths_allowed() -> bool:
     return os.environ.get(SWITCH, "").strip().lower() not in ("0", "off", "no", "false")
 
 
+class Fold(NamedTuple):
+    """A convolution that does the work of the batch normalization behind it.
+
+    Attributes:
+        convolution: Name of the module.
+        normalization: Name of the batch normalization that alone sees its output.
+        shows: Names of the modules whose output is the convolution's: itself, and what hands it on.
+    """
+
+    convolution: str
+    normalization: str
+    shows: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Execution:
     """How a `Probe` runs one network.
@@ -92,6 +107,7 @@ class Execution:
         channels_last: Images and convolution weights are laid out channels-last.
         exchanges: Pairs of module names, a ReLU and the max-pooling after it, that change places.
         narrow: Names of convolutions with the faster gradient.
+        folds: Batch normalizations that are part of the convolution before them.
         draws: Whether the network draws random numbers in evaluation mode.
         rows: The largest batch that it takes at once, if that is less than a usual chunk.
     """
@@ -100,13 +116,14 @@ class Execution:
     channels_last: bool = False
     exchanges: tuple[tuple[str, str], ...] = ()
     narrow: tuple[str, ...] = ()
+    folds: tuple[Fold, ...] = ()
     draws: bool = False
     rows: int | None = None
 
     @property
     def fast(self) -> bool:
         """Whether any trick is used."""
-        return bool(self.channels_last or self.exchanges or self.narrow)
+        return bool(self.channels_last or self.exchanges or self.narrow or self.folds)
 
     def __str__(self) -> str:
         """Such as ``"fast: channels-last (every module is torch's or ours)"``."""
@@ -115,6 +132,8 @@ class Execution:
         tricks = ["channels-last"] if self.channels_last else []
         if self.exchanges:
             tricks.append(f"{len(self.exchanges)} x ReLU after max-pooling")
+        if self.folds:
+            tricks.append(f"{len(self.folds)} x batch normalization folded")
         if self.narrow:
             tricks.append(f"{len(self.narrow)} x fast gradient of a narrow convolution")
         return f"fast: {', '.join(tricks)} ({self.reason})"
@@ -173,6 +192,7 @@ class Runner:
     def close(self) -> None:
         """Take the copy apart: networks with circular references would wait for the collector."""
         self._versions = []
+        self._whole.folded.clear()
         for child in list(nn.Module.modules(self.module)):
             if not isinstance(child, torch.jit.ScriptModule):
                 for held in ("_parameters", "_buffers", "_modules"):
@@ -195,11 +215,40 @@ class Runner:
         with self._draws:
             return self.module(prepared)
 
+    def heard_at(self, paths: Iterable[str]) -> Callable[[Tensor], object]:
+        """As `run_with_hooks`, for listeners at the outputs of these modules and of no others.
+
+        Batch normalization stays folded wherever they do not hear it.
+        """
+        heard = frozenset(paths)
+
+        def run(prepared: Tensor) -> object:
+            self._whole.heard = heard
+            try:
+                return self.run_with_hooks(prepared)
+            finally:
+                self._whole.heard = None
+
+        return run
+
 
 class _Switch:
-    """Whether the network runs as a whole; with a listener inside, nothing is exchanged."""
+    """What may be exchanged now.
 
-    on = False
+    Attributes:
+        on: The network runs as a whole, and nobody listens inside.
+        heard: If not, the modules whose outputs are listened to; ``None``: perhaps all.
+        folded: Convolutions that do the work of a batch normalization, by name.
+    """
+
+    def __init__(self) -> None:
+        self.on = False
+        self.heard: frozenset[str] | None = None
+        self.folded: dict[str, nn.Conv2d] = {}
+
+    def folds(self, fold: Fold) -> bool:
+        """Whether this batch normalization is folded now."""
+        return self.on or (self.heard is not None and self.heard.isdisjoint(fold.shows))
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -232,6 +281,49 @@ def _install(root: nn.Module, execution: Execution, whole: _Switch) -> None:
     for name in execution.narrow:
         layer = root.get_submodule(name)
         layer.__dict__["forward"] = lambda input, layer=layer: narrow_convolution(input, layer)
+    for fold in execution.folds:
+        layer, norm = root.get_submodule(fold.convolution), root.get_submodule(fold.normalization)
+        assert isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+        whole.folded[fold.convolution] = _folded(layer, norm)
+        narrow = fold.convolution in execution.narrow
+        layer.__dict__["forward"] = _with_normalization(layer, fold, whole, narrow=narrow)
+        norm.__dict__["forward"] = _without_work(norm, fold, whole)
+
+
+def _folded(layer: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """A convolution that computes ``norm(layer(x))`` in evaluation mode."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale = torch.rsqrt(norm.running_var + norm.eps)
+    if norm.affine:
+        scale = scale * norm.weight
+    shift = -norm.running_mean if layer.bias is None else layer.bias - norm.running_mean
+    bias = shift * scale + norm.bias if norm.affine else shift * scale
+    made = copy.copy(layer)
+    made.__dict__["_parameters"] = {
+        "weight": nn.Parameter(layer.weight * scale[:, None, None, None], requires_grad=False),
+        "bias": nn.Parameter(bias, requires_grad=False),
+    }
+    return made
+
+
+def _with_normalization(layer: nn.Conv2d, fold: Fold, whole: _Switch, *, narrow: bool) -> Any:
+    convolve = narrow_convolution if narrow else _convolution
+
+    def forward(input: Tensor) -> Tensor:
+        return convolve(input, whole.folded[fold.convolution] if whole.folds(fold) else layer)
+
+    return forward
+
+
+def _convolution(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    return nn.Conv2d.forward(layer, x)
+
+
+def _without_work(norm: nn.BatchNorm2d, fold: Fold, whole: _Switch) -> Any:
+    def forward(input: Tensor) -> Tensor:
+        return input if whole.folds(fold) else nn.BatchNorm2d.forward(norm, input)
+
+    return forward
 
 
 def _skipped(relu: nn.Module, whole: _Switch) -> Any:

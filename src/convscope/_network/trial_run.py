@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from convscope._network.black_box import TRIAL, BlackBox
 from convscope._network.chunks import rows_per_chunk
 from convscope._network.runner import ClassifierLike, Execution, Runner, without_autocast
 from convscope._random import RandomStates
@@ -59,6 +60,8 @@ def run_trial(classifier: ClassifierLike) -> Trial:
 def _run_trial(classifier: ClassifierLike) -> Trial:
     runner = Runner(classifier, Execution(reason="a first look"))
     usual = rows_per_chunk(classifier.input_shape, classifier.device)
+    if isinstance(classifier.module, BlackBox):
+        usual = TRIAL
     images = random_images(max(usual, 6), classifier.input_shape)
     seen = _RandomOps()  # type: ignore[no-untyped-call]
 

@@ -123,7 +123,7 @@ class AttackSpec(Spec):
     Attributes:
         kind: Its family.
         needs_target: Whether `targets` has to be given.
-        black_box: It uses no gradients.
+        black_box: It needs answers only, no gradients and no layers.
         norms: The norms that it can bound or minimize; empty where it measures none.
         passes: Forward passes per image with default settings if no image stops early, all checks
             included; 0 where nobody has counted.

@@ -8,6 +8,7 @@ import cyclopts
 
 from convscope.attacks import ATTACKS, SHARED
 from convscope.cli._attack_judge import certify, evaluate, transfer
+from convscope.cli._attack_survival import survival
 from convscope.cli._methods import chosen_attack, list_attack_settings, list_attacks, registry_of
 from convscope.cli._opened import opened_images, opened_network, said_class
 from convscope.cli._options import (
@@ -235,4 +236,5 @@ def register(app: cyclopts.App) -> None:
     group.command(evaluate, name="evaluate")
     group.command(certify, name="certify")
     group.command(transfer, name="transfer")
+    group.command(survival, name="survival")
     app.command(group)

@@ -78,14 +78,13 @@ def audit_model(
     fail_under: Gates | None = None,
     epsilon: Fraction | None = None,
     effort: Effort = "quick",
-    count: int = 200,
+    count: int | None = None,
     shown: int = 8,
     judge: str | None = None,
     certify: Fraction | None = None,
     only: SectionNames | None = None,
     split: SplitName | None = None,
     force: Annotated[Force, cyclopts.Parameter(help="Replace an earlier report.")] = False,
-    accept_modified_data: Flag = False,
     common: CommonOptions = USUAL,
     network: OwnNetwork = NOTHING,
 ) -> None:
@@ -100,7 +99,8 @@ def audit_model(
         epsilon: L-infinity budget of the headline robust accuracy; 0.1 for gray images and 8/255
             for color by default.
         effort: How hard attacks try.
-        count: At most this many images are attacked: a sample with every class in proportion.
+        count: At most this many images are attacked: a sample with every class in proportion. By
+            default 200, of large images (from 128 x 128 pixels) 24.
         shown: How many images to show where images are shown.
         judge: An independently trained MODEL of the same classes that predicts the
             optimized images.
@@ -109,7 +109,6 @@ def audit_model(
         only: Only these sections.
         split: train, validation, test or all to judge on; by default as for `convscope eval`.
         force: Replace an earlier report.
-        accept_modified_data: Go on with data files whose checksum is not the known one.
         common: What is the same everywhere.
         network: What the files of a network of your own do not say.
     """
@@ -141,7 +140,7 @@ def audit_model(
             data,
             data_dir=common.data_dir,
             offline=common.offline,
-            accept_modified=accept_modified_data,
+            accept_modified=common.accept_modified,
             skip_bad=common.skip_bad,
             input_shape=classifier.input_shape,
             resize=classifier.resize,
@@ -295,7 +294,7 @@ def demo(
     check_seed(seed)
     check_out(out, force=True, page=False)
     _make_room(out)
-    from convscope.cli._train import shown
+    from convscope.cli._train_progress import shown
     from convscope.data import open_dataset
     from convscope.studies import audit
     from convscope.training import recipe, train, tune_allocator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
-from convscope.cli._options import DataDir, Flag, Json, Offline, SkipBad
+from convscope.cli._options import AcceptModified, DataDir, Json, Offline, SkipBad
 from convscope.cli._output import (
     data_place,
     emit,
@@ -100,7 +100,7 @@ def verify_data(
             help="Leave unreadable images of a folder out; exit with 8 if there were any."
         ),
     ] = False,
-    accept_modified_data: Flag = False,
+    accept_modified: AcceptModified = False,
     as_json: Json = False,
 ) -> None:
     """Read data sets from the first byte to the last and compare their checksums.
@@ -110,7 +110,7 @@ def verify_data(
             default.
         data_dir: Folder that holds the data files.
         skip_bad: Leave unreadable images of a folder out; exit with 8 if there were any.
-        accept_modified_data: Go on with files whose checksum is not the registered one.
+        accept_modified: Go on with files whose checksum is not the registered one.
         as_json: Print JSON.
     """
     from convscope.data import DATASETS, choose_dataset, open_dataset, status
@@ -126,7 +126,7 @@ def verify_data(
                 name,
                 data_dir=data_dir,
                 offline=True,
-                accept_modified=accept_modified_data,
+                accept_modified=accept_modified,
                 skip_bad=skip_bad,
             )
         facts.append(_facts(dataset))
@@ -186,14 +186,14 @@ def export_data(name: str, to: Path, *, data_dir: DataDir | None = None) -> None
 
 
 def import_data(
-    *sources: Path, data_dir: IntoDir | None = None, accept_modified_data: Flag = False
+    *sources: Path, data_dir: IntoDir | None = None, accept_modified: AcceptModified = False
 ) -> None:
     """Bring data files into the data folder, after opening and checking them.
 
     Args:
         sources: A tar file of `data export`, an official archive, or a folder with the files.
         data_dir: Folder to put the data files into.
-        accept_modified_data: Take files whose checksum is not the registered one.
+        accept_modified: Take files whose checksum is not the registered one.
     """
     from convscope.data import import_data as bring
 
@@ -202,7 +202,7 @@ def import_data(
             "no file was named", code="U01", expected="for example: data import mnist.tar"
         )
     for source in sources:
-        name, files = bring(source, data_dir=data_dir, accept_modified=accept_modified_data)
+        name, files = bring(source, data_dir=data_dir, accept_modified=accept_modified)
         for path in files:
             wrote(path)
         next_step("convscope data verify", name, *data_place(data_dir))

@@ -46,7 +46,6 @@ def evaluate_model(
     split: SplitName | None = None,
     count: int | None = None,
     fail_under: Gates | None = None,
-    accept_modified_data: Flag = False,
     allow_nonfinite: Flag = False,
     common: CommonOptions = USUAL,
     network: OwnNetwork = NOTHING,
@@ -60,7 +59,6 @@ def evaluate_model(
             test folder, unless convscope trained the network on a folder.
         count: At most this many images: a sample with every class in proportion; all by default.
         fail_under: Gates, as NAME=NUMBER.
-        accept_modified_data: Go on with data files whose checksum is not the known one.
         allow_nonfinite: Load weights with NaN or infinity.
         common: What is the same everywhere.
         network: What the files of a network of your own do not say.
@@ -80,7 +78,6 @@ def evaluate_model(
         split=split,
         count=count,
         common=common,
-        accept_modified=accept_modified_data,
     )
     part = opened.split
     with watching(f"predicting {len(part):,} {part.name} images"):

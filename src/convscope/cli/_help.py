@@ -33,6 +33,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope data verify mnist --data-dir ~/data",
     ),
     "models": ("convscope models list", "convscope models show mnist-conv2-fc"),
+    "export": (
+        "convscope export mnist-conv2-fc --to torch-export --out digits.pt2",
+        "convscope export hf:mobilenet --to onnx --out mobilenet.onnx",
+    ),
     "train": (
         "convscope train mnist-conv2-fc-bn --data digits --out runs/digits",
         "convscope train mnist-conv2-fc-bn --data mnist --data-dir ~/data --preset long --seed 1",
@@ -43,6 +47,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope eval runs/digits --data digits",
         "convscope eval runs/digits --data digits --json --fail-under accuracy=0.98",
         "convscope eval hf:mobilenet --data folder:photos --split all",
+    ),
+    "predict": (
+        "convscope predict hf:mobilenet peppers.png --top 3",
+        'convscope predict hf:mobilenet "photos/*.jpg" --json',
+        "convscope predict runs/digits digits:test/0-9 --out predictions.html",
+    ),
+    "transfer": (
+        "convscope transfer hf:mobilenet --data folder:photos",
+        "convscope transfer hf:mobilenet --data pets --classifier svm --fail-under 0.9",
+        "convscope transfer cifar-resnet20 --data folder:photos --out transfer.html",
     ),
     "inspect": (
         "convscope inspect runs/digits digits:test/7 --show saliency,occlusion --out look",
@@ -62,6 +76,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope attack evaluate runs/digits --data digits --epsilon 0.1 --effort quick",
         "convscope attack certify runs/digits --data digits --sigma 0.25 --count 20",
         "convscope attack transfer mnist-conv1 mnist-conv2 --data digits --epsilon 0.1",
+        'convscope attack survival hf:mobilenet peppers.png --target "space shuttle" --out fooled',
         "convscope attack settings pgd",
     ),
     "audit": (

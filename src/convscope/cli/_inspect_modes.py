@@ -256,6 +256,7 @@ def reference_of(classifier: Classifier, data: str | None, common: Common) -> Te
             data_dir=common.data_dir,
             offline=common.offline,
             skip_bad=common.skip_bad,
+            accept_modified=common.accept_modified,
             input_shape=classifier.input_shape,
             resize=classifier.resize,
         )

@@ -12,7 +12,7 @@ import cyclopts
 
 from convscope.cli._options import NOTHING, Flag, Json, OwnNetwork, check_names
 from convscope.cli._output import emit, next_step, table, warn
-from convscope.errors import UsageError
+from convscope.errors import ModelContractError, UsageError
 from convscope.models import MODELS, model_forms, shipped
 
 
@@ -68,7 +68,7 @@ def show_model(
     as_json: Json = False,
     network: OwnNetwork = NOTHING,
 ) -> None:
-    """Show a network layer by layer: shapes, parameters, multiply-adds, receptive fields.
+    """Show a network: classes, preprocessing, layers, shapes, parameters, receptive fields.
 
     Args:
         model: Any MODEL; a name of `convscope models list` also works without weights.
@@ -103,11 +103,20 @@ def show_model(
             "class_names": classifier.class_names,
             "mean": classifier.mean,
             "std": classifier.std,
+            "resize": None if classifier.resize is None else str(classifier.resize),
+            "preprocessing": classifier.preprocessing(),
+            "probabilities": classifier.probabilities,
             "flags": classifier.flags,
         }
         for flag in classifier.flags:
             warn(flag)
-    summary = summarize(module, shape)
+    try:
+        summary = summarize(module, shape)
+    except ModelContractError as error:
+        if error.code not in LAYERLESS:
+            raise
+        _show_layerless(facts, shape, error, as_json=as_json)
+        return
     if as_json:
         emit({**facts, **asdict(summary)}, as_json=True)
         return
@@ -117,11 +126,33 @@ def show_model(
         title=f"{model}: {facts['source']}",
     )
     emit(None, text=summary.totals())
+    _show_facts(facts)
+
+
+LAYERLESS = ("M17", "M26")
+"""Codes of networks whose layers cannot be seen."""
+
+
+def _show_layerless(
+    facts: dict[str, Any], shape: tuple[int, ...], error: ModelContractError, *, as_json: bool
+) -> None:
+    """All but the layers, and why there are none."""
+    if as_json:
+        emit({**facts, "input_shape": shape, "rows": [], "layers": error.what}, as_json=True)
+        return
+    emit(None, text=f"{facts['model']}: {facts['source']}")
+    emit(None, text=f"input {'x'.join(map(str, shape))} · {error.what}")
+    _show_facts(facts)
+
+
+def _show_facts(facts: dict[str, Any]) -> None:
+    """Class names and preprocessing; nothing of a network with fresh weights."""
     if names := facts.get("class_names"):
         shown = [str(name) for name in names[:12]] + (["..."] if len(names) > 12 else [])
         emit(None, text=f"{len(names)} classes: {' | '.join(shown)}")
-        if facts["mean"] is not None:
-            emit(None, text=f"pixels in [0, 1], minus {facts['mean']}, divided by {facts['std']}")
+        emit(None, text=facts["preprocessing"])
+        if facts["probabilities"]:
+            emit(None, text="it returns probabilities: logits are their logarithms")
 
 
 def register(app: cyclopts.App) -> None:

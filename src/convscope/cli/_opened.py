@@ -66,7 +66,7 @@ def opened_images(classifier: Classifier, specs: Sequence[str], common: Common) 
     with showing_progress("reading images"):
         images = select_images(
             specs, like=classifier, data_dir=common.data_dir, offline=common.offline,
-            skip_bad=common.skip_bad,
+            skip_bad=common.skip_bad, accept_modified=common.accept_modified,
         )  # fmt: skip
     for note in images.notes:
         warn(note)
@@ -141,7 +141,6 @@ def opened_data(
     split: str | None = None,
     count: int | None = None,
     common: Common = USUAL,
-    accept_modified: bool = False,
     labels_needed: bool = True,
 ) -> OpenedData:
     """A part of a data set, as the network takes its images and numbers its classes.
@@ -155,7 +154,6 @@ def opened_data(
             (`Dataset.split_to_judge`).
         count: At most this many images: a sample with every class in proportion (`sample_rows`).
         common: Where the data are, and the seed of the sample.
-        accept_modified: Go on with data files whose checksum is not the known one.
         labels_needed: False: images whose classes the network does not have are welcome, too. If
             these are most classes, all images are kept, without labels.
     """
@@ -175,7 +173,7 @@ def opened_data(
             data,
             data_dir=common.data_dir,
             offline=common.offline,
-            accept_modified=accept_modified,
+            accept_modified=common.accept_modified,
             skip_bad=common.skip_bad,
             input_shape=classifier.input_shape,
             resize=classifier.resize,

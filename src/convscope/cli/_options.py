@@ -43,6 +43,15 @@ SkipBad = Annotated[
         help="Leave files out that cannot be read; exit with 8 if there were any.",
     ),
 ]
+AcceptModified = Annotated[
+    bool,
+    cyclopts.Parameter(
+        name="--accept-modified-data",
+        group=COMMON,
+        negative="",
+        help="Go on with data files whose checksum is not the known one.",
+    ),
+]
 Offline = Annotated[bool, cyclopts.Parameter(group=COMMON, negative="", help="Never download.")]
 Json = Annotated[
     bool, cyclopts.Parameter(name="--json", group=COMMON, negative="", help="Print JSON.")
@@ -89,6 +98,7 @@ class Common:
     device: Device = "cpu"
     "Where the network runs: cpu, cuda, or auto (cuda if there is one)."
     skip_bad: SkipBad = False
+    accept_modified: AcceptModified = False
     offline: Offline = False
     as_json: Json = False
 

@@ -10,6 +10,7 @@ import cyclopts
 
 from convscope.cli._opened import raise_if_refused
 from convscope.cli._options import (
+    AcceptModified,
     DataDir,
     DataName,
     Json,
@@ -105,6 +106,7 @@ def train(
     data_dir: DataDir | None = None,
     offline: Offline = False,
     skip_bad: SkipBad = False,
+    accept_modified: AcceptModified = False,
     epochs: int | None = None,
     batch_size: int | None = None,
     optimizer: Literal["adam", "sgd"] = "adam",
@@ -123,6 +125,7 @@ def train(
         data_dir: Folder that holds the data files.
         offline: Never download.
         skip_bad: Leave images out that cannot be read; exit with 8 if there were any.
+        accept_modified: Go on with data files whose checksum is not the known one.
         epochs: Times every image is shown; default: as often as makes about 12,000 images.
         batch_size: Images per step; default: 32, or 64 from 10,000 training images on.
         optimizer: adam, or sgd with momentum 0.9.
@@ -146,7 +149,9 @@ def train(
     from convscope.data import open_dataset
     from convscope.scratch import SGD, Adam, accuracy, build_network, fit
 
-    dataset = open_dataset(data, data_dir=data_dir, offline=offline, skip_bad=skip_bad)
+    dataset = open_dataset(
+        data, data_dir=data_dir, offline=offline, skip_bad=skip_bad, accept_modified=accept_modified
+    )
     for warning in dataset.warnings:
         warn(warning)
     dataset.check_trainable()

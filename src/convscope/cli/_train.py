@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,11 +12,15 @@ import cyclopts
 
 from convscope.cli._opened import raise_if_refused
 from convscope.cli._options import (
+    NOTHING,
+    AcceptModified,
     DataDir,
     DataName,
     Flag,
     Json,
+    ModelOptions,
     Offline,
+    OwnNetwork,
     SkipBad,
     check_names,
     check_out,
@@ -29,17 +31,16 @@ from convscope.cli._output import (
     data_place,
     emit,
     next_step,
-    progress,
-    say,
     showing_progress,
     warn,
     wrote,
 )
+from convscope.cli._train_progress import shown
 from convscope.errors import UsageError, choose
-from convscope.models import MODELS
+from convscope.models import ADAPTERS, MODELS, check_model_name
 
 if TYPE_CHECKING:
-    from convscope.training import Event, Measured, TrainResult, TrainSettings
+    from convscope.training import TrainResult, TrainSettings
 
 SETTINGS = cyclopts.Group("Settings", help="The preset fills these in; a flag changes one.")
 
@@ -86,7 +87,7 @@ class Overrides:
     "Decay of filters and matrices (never of biases or normalization)."
     momentum: float | None = None
     "sgd and muon."
-    schedule: Literal["one-cycle", "constant"] | None = None
+    schedule: Literal["one-cycle", "cosine", "constant"] | None = None
     "How the learning rate changes."
     warm_up: float | None = None
     "Share of the run in which the learning rate climbs."
@@ -100,6 +101,20 @@ class Overrides:
     "Arithmetic of training; evaluation is always float32."
     device: Literal["auto", "cpu", "cuda"] | None = None
     "Where training happens; auto: a GPU if there is one."
+    freeze: str | None = None
+    "What stays as it is: body (all but the head), or the last LAYER that does."
+    norm_statistics: Literal["batch", "frozen"] | None = None
+    "Batch norm by the statistics of each batch, or by those the network came with."
+    head_init: Literal["random", "probe"] | None = None
+    "A new head begins random, or fitted to the features that the network came with."
+    body_lr: float | None = None
+    "Learning rate of everything but the head, as a share of --learning-rate."
+    layer_decay: float | None = None
+    "Every layer learns at so much of the rate of the layer after it."
+    class_weights: Literal["none", "balanced"] | None = None
+    "balanced: rare classes weigh more in the loss."
+    sampling: Literal["shuffled", "balanced"] | None = None
+    "balanced: every class is shown equally often."
     augment: Augment | None = None
     "What may happen to a training image."
     noise_std: Fraction | None = None
@@ -150,26 +165,33 @@ def train_model(
     config: Path | None = None,
     print_config: Flag = False,
     offline: Offline = False,
-    accept_modified_data: Flag = False,
+    accept_modified: AcceptModified = False,
     skip_bad: SkipBad = False,
     as_json: Json = False,
+    network: OwnNetwork = NOTHING,
     overrides: Annotated[Overrides, cyclopts.Parameter(name="*", group=SETTINGS)] = NONE,
 ) -> None:
     """Train a network into a run folder. Stopped or killed, it goes on with --resume, bit by bit.
 
+    A network of `convscope models list` is trained from the start. Any other MODEL is copied and
+    trained further, with a new head if the classes of the data are others.
+
     Args:
-        model: Name of a network, see `convscope models list`.
+        model: Name of a network, or what other commands take: run folder, .safetensors file,
+            hf:DIRECTORY, timm:NAME, package.module:factory ...
         data: The data set.
         data_dir: Folder that holds the data files.
-        preset: fast (default), long, paper, robust or smooth.
+        preset: fast, long, paper, robust or smooth for training from the start (default: fast);
+            finetune for training further (the default there).
         out: Run folder; runs/MODEL-DATA-SEED by default.
         resume: Go on with the run in --out; without a model, with the settings it has.
         config: TOML file with settings, such as the config.toml of a run. Flags win over it.
         print_config: Print the settings as TOML and do nothing else.
         offline: Never download.
-        accept_modified_data: Go on with data files whose checksum is not the known one.
+        accept_modified: Go on with data files whose checksum is not the known one.
         skip_bad: Leave images out that cannot be read; exit with 8 if there were any.
         as_json: Print the result as JSON.
+        network: What the files of MODEL do not say.
         overrides: Single settings.
     """
     check_run_options(model, data, preset, config, out, resume=resume)
@@ -191,13 +213,18 @@ def train_model(
         VOICE.quiet = True
     from convscope.data import open_dataset
 
+    base = None if trained_from_the_start(settings.model) else network.load(settings.model)
+    if base is None:
+        refuse_description(network)
     with showing_progress("reading images"):
         dataset = open_dataset(
             settings.data,
             data_dir=data_dir,
             offline=offline,
-            accept_modified=accept_modified_data,
+            accept_modified=accept_modified,
             skip_bad=skip_bad,
+            input_shape=None if base is None else base.input_shape,
+            resize=None if base is None else base.resize,
         )
     dataset.check_trainable()
     if is_main:
@@ -206,7 +233,18 @@ def train_model(
     settings = fitted(settings, len(dataset.train), given=batch_is_given(overrides, config))
     steps = settings.epochs * (len(dataset.train) // settings.batch_size)
     with shown(settings, steps) as on_event:
-        result = train(settings, dataset, out=folder, resume=resume, on_event=on_event)
+        if base is None:
+            result = train(settings, dataset, out=folder, resume=resume, on_event=on_event)
+        else:
+            result = train(
+                base,
+                dataset,
+                out=folder,
+                settings=settings,
+                spec=settings.model,
+                resume=resume,
+                on_event=on_event,
+            )
     if is_main:
         _finish(settings, result, as_json=as_json, data_dir=data_dir)
         raise_if_refused(dataset)
@@ -226,8 +264,11 @@ def check_run_options(
     Raises:
         UsageError: U01 or U11.
     """
-    if model is not None:
-        choose("network", model, MODELS)
+    if model is not None and not trained_from_the_start(model):
+        if ":" in model or Path(model).exists() or Path(model).suffix == ".safetensors":
+            check_model_name(model)
+        else:
+            choose("network", model, MODELS)
     check_names(data=data)
     if preset is not None:
         choose("preset", preset, PRESETS)
@@ -242,7 +283,26 @@ def check_run_options(
     check_out(out, force=True, page=False)
 
 
-PRESETS = ("fast", "long", "paper", "robust", "smooth")
+def trained_from_the_start(model: str) -> bool:
+    """Whether a MODEL is a network of the registry, which begins without weights."""
+    return model in MODELS
+
+
+def refuse_description(network: ModelOptions) -> None:
+    """Refuse flags that describe a network of one's own for one of the registry.
+
+    Raises:
+        UsageError: U11.
+    """
+    if words := network.again():
+        raise UsageError(
+            f"{' '.join(words[::2])} would change nothing: the network begins without weights",
+            code="U11",
+            expected="package.module:factory or another MODEL that comes with weights",
+        )
+
+
+PRESETS = ("fast", "long", "paper", "robust", "smooth", "finetune")
 """The names in `convscope.training.RECIPES`, which imports torch; a test compares them."""
 
 
@@ -256,7 +316,7 @@ def refuse_idle(given: dict[str, Any], settings: TrainSettings) -> None:
     needs = {
         "momentum": (settings.optimizer in ("sgd", "muon"), "--optimizer sgd or muon"),
         "nonfilter_lr": (settings.optimizer == "muon", "--optimizer muon"),
-        "warm_up": (settings.schedule == "one-cycle", "--schedule one-cycle"),
+        "warm_up": (settings.schedule != "constant", "--schedule one-cycle or cosine"),
         "consistency": (settings.noise_std > 0, "--noise-std above 0"),
         "trades_weight": (settings.adversary == "trades", "--adversary trades"),
         **dict.fromkeys(
@@ -297,6 +357,14 @@ def choose_settings(
     table = {key: value for key, value in named.items() if value is not None} | flags
     if resumed is not None and config is None and (resumed / "config.toml").exists():
         before = read_settings(resumed / "config.toml")
+        if model is None and names_code(before.model):
+            raise UsageError(
+                f"this run trains {before.model}; no file makes convscope run code",
+                code="U01",
+                where=resumed / "config.toml",
+                hint=f"name it, if you trust it: convscope train {before.model} --resume --out "
+                f"{resumed}",
+            )
         if model is None and preset is None:
             return with_values(before, table)
         table = {"data": before.data} | table
@@ -310,8 +378,22 @@ def choose_settings(
             hint="convscope models list shows the networks",
         )
     on = table.get("data", written.get("data", "digits"))
-    chosen = table.get("preset", written.get("preset", "fast"))
+    usual = "fast" if trained_from_the_start(name) else "finetune"
+    chosen = table.get("preset", written.get("preset", usual))
+    if trained_from_the_start(name) and chosen == "finetune":
+        raise UsageError(
+            f"preset finetune trains further, and {name} begins without weights",
+            code="U11",
+            expected="a MODEL that comes with weights, such as a run folder, or one of the "
+            f"presets {', '.join(PRESETS[:-1])}",
+        )
     return with_values(recipe(name, data=on, preset=chosen, overrides=written), table)
+
+
+def names_code(model: str) -> bool:
+    """Whether loading a MODEL runs code that it names."""
+    prefix, _, rest = model.partition(":")
+    return bool(rest) and (prefix not in ADAPTERS or prefix == "python")
 
 
 def batch_is_given(overrides: Overrides, config: Path | None) -> bool:
@@ -339,48 +421,8 @@ def fitted(settings: TrainSettings, images: int, *, given: bool) -> TrainSetting
 
 def _default_name(settings: TrainSettings) -> str:
     data = "".join(c if c.isalnum() else "-" for c in settings.data)
-    return f"{settings.model}-{data}-{settings.seed}"
-
-
-@contextmanager
-def shown(settings: TrainSettings, steps: int) -> Iterator[Callable[[Event], None]]:
-    """A consumer of events: a bar on a terminal, one line per epoch elsewhere."""
-    from convscope.training import Measured, Started, Stepped, Warned
-
-    terminal = sys.stderr.isatty() and VOICE.progress
-    title = f"{settings.model} on {settings.data}"
-    with progress(title, total=steps) if terminal else _no_bar() as bar:
-
-        def on_event(event: Event) -> None:
-            if isinstance(event, Warned):
-                warn(event.text)
-            elif isinstance(event, Started):
-                if bar is not None:
-                    bar.advance(event.step)
-                elif event.step:
-                    say(f"resumed at step {event.step} of {event.steps}")
-            elif isinstance(event, Stepped) and bar is not None:
-                bar.advance(1)
-            elif isinstance(event, Measured):
-                line = f"{title}: {_summary(event, settings)}"
-                if bar is not None:
-                    bar.describe(line)
-                elif event.epoch == int(event.epoch):
-                    say(line)
-
-        yield on_event
-
-
-@contextmanager
-def _no_bar() -> Iterator[None]:
-    yield None
-
-
-def _summary(point: Measured, settings: TrainSettings) -> str:
-    return (
-        f"epoch {point.epoch:.3g}/{settings.epochs}, training loss {point.train_loss:.4f}, "
-        f"validation accuracy {point.validation_accuracy:.2%}"
-    )
+    name = "-".join(re.findall(r"[\w.-]+", settings.model.rstrip("/").rpartition("/")[2]))
+    return f"{name}-{data}-{settings.seed}"
 
 
 def _finish(

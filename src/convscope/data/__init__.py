@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convscope._registry import lazy
-from convscope.data._download import data_folder
+from convscope.data._download import cache_folder, data_folder
 from convscope.data._open import SPLITS, check_specs, choose_dataset, open_dataset
 from convscope.data._registry import DATASETS, DatasetSpec, Download, Found
 
@@ -26,12 +26,21 @@ if TYPE_CHECKING:
     )
     from convscope.data._dataset import Dataset, Split, check_images
     from convscope.data._file import check_memory
-    from convscope.data._folder import open_folder
+    from convscope.data._folder import open_folder, refuse_problems
     from convscope.data._image import ImageNotice, read_image
     from convscope.data._names import about_class, class_number
     from convscope.data._select import Selection, sample_rows, select_images
     from convscope.data._shapes import DIFFICULTIES, Difficulty, Scenes, open_shapes, shape_scenes
     from convscope.data._store import Status, download, export_data, import_data, status
+    from convscope.data._stream import (
+        Catalog,
+        ImageStream,
+        ReadFile,
+        catalog,
+        read_files,
+        refuse_nothing_read,
+        stream_images,
+    )
     from convscope.types import TakesImages
 
 __all__ = [
@@ -39,6 +48,7 @@ __all__ = [
     "DIFFICULTIES",
     "SPLITS",
     "Augmentation",
+    "Catalog",
     "ClassMatch",
     "Dataset",
     "DatasetSpec",
@@ -47,6 +57,8 @@ __all__ = [
     "Draws",
     "Found",
     "ImageNotice",
+    "ImageStream",
+    "ReadFile",
     "Scenes",
     "Selection",
     "Split",
@@ -56,6 +68,8 @@ __all__ = [
     "absent_sentence",
     "apply_augmentation",
     "augment",
+    "cache_folder",
+    "catalog",
     "check_images",
     "check_memory",
     "check_specs",
@@ -71,11 +85,15 @@ __all__ = [
     "open_dataset",
     "open_folder",
     "open_shapes",
+    "read_files",
     "read_image",
+    "refuse_nothing_read",
+    "refuse_problems",
     "sample_rows",
     "select_images",
     "shape_scenes",
     "status",
+    "stream_images",
 ]
 
 if not TYPE_CHECKING:
@@ -87,11 +105,13 @@ if not TYPE_CHECKING:
             "_classes": "absent_sentence ClassMatch match_classes match_dataset",
             "_dataset": "check_images Dataset Split",
             "_file": "check_memory",
-            "_folder": "open_folder",
+            "_folder": "open_folder refuse_problems",
             "_image": "ImageNotice read_image",
             "_names": "about_class class_number",
             "_select": "sample_rows select_images Selection TakesImages",
             "_shapes": "DIFFICULTIES Difficulty open_shapes Scenes shape_scenes",
+            "_stream": "Catalog catalog ImageStream read_files ReadFile refuse_nothing_read "
+            "stream_images",
             "_store": "download export_data import_data Status status",
         },
     )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +21,7 @@ from convscope.data._dataset import (
     content_warnings,
     stratified_parts,
 )
-from convscope.data._file import check_memory, read_file, sniff
+from convscope.data._file import read_file, sniff
 from convscope.data._image import (
     LARGEST_FILE,
     PictureHeader,
@@ -34,6 +32,7 @@ from convscope.data._image import (
 )
 from convscope.data._layouts import Tree, class_order, read_layout
 from convscope.data._lists import LIST_ENDINGS
+from convscope.data._room import in_threads, make_room
 from convscope.errors import ConvscopeError, DataError, ImageError
 from convscope.files import Kind, opened, usable_path
 from convscope.progress import announce
@@ -172,14 +171,14 @@ def _as_text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _listed(problems: list[str]) -> str:
+def _listed(problems: Sequence[str]) -> str:
     """The first five problems, as the rest of a sentence."""
     more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
     return f": {'; '.join(problems[:5])}{more}" if problems else ""
 
 
-def stop_on(problems: list[str], folder: Path, *, skip_bad: bool) -> None:
-    """Refuse the folder because of its problems, unless they are to be skipped.
+def refuse_problems(problems: Sequence[str], where: Path | str, *, skip_bad: bool) -> None:
+    """Refuse a data set because of its problems, unless they are to be skipped.
 
     Raises:
         DataError: ``D21`` with the first five.
@@ -188,7 +187,7 @@ def stop_on(problems: list[str], folder: Path, *, skip_bad: bool) -> None:
         raise DataError(
             f"{len(problems)} bad item{'s' if len(problems) > 1 else ''}{_listed(problems)}",
             code="D21",
-            where=folder,
+            where=where,
             hint="mend or remove them, or leave them out with --skip-bad",
         )
 
@@ -226,7 +225,7 @@ def open_folder(
     Raises:
         DataError: ``D21``: no images, nested class folders or unreadable images; the first five
             are listed.
-        ResourceError: The images would not fit into memory.
+        ResourceError: The images would fit neither into memory nor on the disk.
     """
     folder = usable_path(folder, DataError)
     _refuse_file(folder)
@@ -243,15 +242,14 @@ def open_folder(
             else:
                 items.append(item)
                 headers.append(header)
-        stop_on(problems, folder, skip_bad=skip_bad)
+        refuse_problems(problems, folder, skip_bad=skip_bad)
         input_shape = own_shape(headers)
     shape = input_shape
     size = len(items) * shape[0] * shape[1] * shape[2]
-    check_memory(size, f"{len(items):,} images of {_times(shape)}", where=folder)
-
     # One block, split after split: a split is a part of it, and no image is held twice.
     items = sorted(items, key=lambda item: SPLITS.index(item.split))
-    block = torch.empty((len(items), *shape), dtype=torch.uint8)
+    what = f"{len(items):,} images of {_times(shape)}"
+    block = make_room((len(items), *shape), what, where=folder)
     kept: list[Item] = []
     hashes: dict[str, str] = {}
     notes: Counter[str] = Counter()
@@ -264,7 +262,7 @@ def open_folder(
         block[len(kept)], hashes[item.name], remarks = result
         kept.append(item)
         notes.update(remarks)
-    stop_on(problems, folder, skip_bad=skip_bad)
+    refuse_problems(problems, folder, skip_bad=skip_bad)
     if not kept:
         raise DataError("no readable images", code="D21", where=folder)
     train, validation, test = (_split(name, kept, block) for name in SPLITS)
@@ -331,7 +329,7 @@ def _pixels(
 def _read_all(
     items: Iterable[Item], read: Callable[[Path], Result]
 ) -> Iterator[Result | ConvscopeError]:
-    """`read` for every file, in order, in a few threads (decoding leaves Python's lock)."""
+    """`read` for every file, in order, errors of single files in their place."""
 
     def attempt(item: Item) -> Result | ConvscopeError:
         try:
@@ -339,8 +337,7 @@ def _read_all(
         except ConvscopeError as error:
             return error
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        yield from threads.map(attempt, items)
+    return in_threads(attempt, items)
 
 
 def _split(name: str, items: list[Item], block: Tensor) -> Split:

@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from convscope.data._file import read_file
+from convscope.data._file import FileBytes, read_file
 from convscope.data._image_structure import UNREADABLE, Structure, inspect_image
 from convscope.errors import ImageError, UsageError
 from convscope.resizing import Resize
@@ -355,8 +355,24 @@ def read_pixels(
         raise UsageError(f"size is {size}", expected="(height, width), at least one pixel each")
     if not 0 <= background <= 1:
         raise UsageError(f"background is {background}", expected="a gray level in [0, 1]")
-    file = _read_image_file(path)
-    picture = decode(file, where=path, ending=path.suffix, background=round(background * 255))
+    return fitted_pixels(
+        read_image_file(path).data, path, channels=channels, size=size, fit=fit,
+        background=background, resize=resize,
+    )  # fmt: skip
+
+
+def fitted_pixels(
+    data: bytes,
+    path: Path,
+    *,
+    channels: int,
+    size: tuple[int, int] | None,
+    fit: Fit = "crop",
+    background: float = 1.0,
+    resize: Resize | None = None,
+) -> tuple[UInt8[Tensor, "channel height width"], tuple[str, ...]]:
+    """As `read_pixels`, of the bytes of a file that has been read."""
+    picture = decode(data, where=path, ending=path.suffix, background=round(background * 255))
     notes = list(picture.notes)
     if channels == 1 and picture.image.mode == "RGB":
         notes.append("I17: color reduced to luma (ITU-R 601)")
@@ -366,9 +382,9 @@ def read_pixels(
     return to_tensor(fitted), tuple(notes)
 
 
-def _read_image_file(path: Path) -> bytes:
-    """The file's bytes; every refusal is an `ImageError`."""
-    return read_file(path, limit=LARGEST_FILE, code="I02", kind=ImageError).data
+def read_image_file(path: Path) -> FileBytes:
+    """The file's bytes and their hash; every refusal is an `ImageError`."""
+    return read_file(path, limit=LARGEST_FILE, code="I02", kind=ImageError)
 
 
 def to_tensor(image: Image.Image) -> UInt8[Tensor, "channel height width"]:

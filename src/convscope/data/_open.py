@@ -107,7 +107,7 @@ def open_dataset(
     if spec.startswith("folder:"):
         from convscope.data._folder import open_folder
 
-        folder, side = _folder_and_side(spec.removeprefix("folder:"))
+        folder, side = folder_and_side(spec.removeprefix("folder:"))
         if side:
             input_shape = (input_shape[0] if input_shape else 3, side, side)
         return open_folder(
@@ -137,7 +137,7 @@ def open_dataset(
     return dataset
 
 
-def _folder_and_side(text: str) -> tuple[Path, int]:
+def folder_and_side(text: str) -> tuple[Path, int]:
     """``DIRECTORY`` or ``DIRECTORY@64``; a folder that really has such a name wins."""
     folder, _, side = text.rpartition("@")
     if folder and side.isascii() and side.isdigit() and not usable_path(text, DataError).exists():

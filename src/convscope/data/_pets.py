@@ -7,10 +7,8 @@ CC BY-SA 4.0. Read in its official layout; a copy with some of the breeds is fin
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +34,7 @@ SHAPE = (3, 224, 224)
 
 LARGEST_LIST = 1 << 22
 LINE = re.compile(r"(?P<photo>(?P<breed>\w[\w .'-]{0,80})_\d{1,6}) (?P<breed_number>\d{1,4})( .*)?")
+SPLITS = ("train", "validation", "test")
 PET, BACKGROUND, BORDER = 1, 2, 3
 """Values of a trimap."""
 
@@ -88,8 +87,8 @@ def open_pets(
         DataError: A list is damaged (``D10``, ``D21``), or photos are (``D21``, the first five).
     """
     from convscope.data._dataset import Dataset, content_warnings
-    from convscope.data._file import check_memory
-    from convscope.data._folder import stop_on
+    from convscope.data._folder import refuse_problems
+    from convscope.data._room import make_room
 
     folder = find_folder(data_dir)
     if folder is None:
@@ -98,25 +97,29 @@ def open_pets(
     if check_classes is not None:
         check_classes(listing.class_names)
     shape = input_shape or SHAPE
-    size = len(listing.items) * shape[0] * shape[1] * shape[2]
-    check_memory(2 * size, f"{len(listing.items):,} photos", where=folder)
-    problems = list(listing.problems)
-    kept: list[Item] = []
-    images_and_masks: list[tuple[Tensor, Tensor]] = []
-    digest = hashlib.sha256()
-    for count, (item, result) in enumerate(read_photos(folder, listing, shape, resize), 1):
-        announce(count / len(listing.items), FOLDER)
-        if isinstance(result, ConvscopeError):
-            problems.append(f"{item.name}: {result.code} {result.what}")
-            continue
-        image, mask, sha256 = result
-        digest.update(f"{item.name}\0{sha256}\n".encode())
-        kept.append(item)
-        images_and_masks.append((image, mask))
-    stop_on(problems, folder, skip_bad=skip_bad)
-    train, validation, test = (
-        _split(name, kept, images_and_masks, folder) for name in ("train", "validation", "test")
+    what = f"{len(listing.items):,} photos"
+    # Split after split: a split is a part of the block, and no photo is held twice.
+    order = sorted(
+        range(len(listing.items)), key=lambda row: SPLITS.index(listing.items[row].split)
     )
+    images = make_room((len(order), *shape), what, where=folder)
+    masks = make_room((len(order), *shape[1:]), f"masks of {what}", where=folder)
+    kept: list[Item] = []
+    hashes: dict[int, str] = {}
+    bad: dict[int, str] = {}
+    photos = read_photos(folder, [listing.items[row] for row in order], shape, resize)
+    for row, (item, result) in zip(order, photos, strict=True):
+        announce((len(hashes) + len(bad) + 1) / len(order), FOLDER)
+        if isinstance(result, ConvscopeError):
+            bad[row] = f"{item.name}: {result.code} {result.what}"
+            continue
+        images[len(kept)], masks[len(kept)], hashes[row] = result
+        kept.append(item)
+    problems = [*listing.problems, *(bad[row] for row in sorted(bad))]
+    refuse_problems(problems, folder, skip_bad=skip_bad)
+    lines = (f"{listing.items[row].name}\0{hashes[row]}\n" for row in sorted(hashes))
+    digest = hashlib.sha256("".join(lines).encode())
+    train, validation, test = (_split(name, kept, images, masks, folder) for name in SPLITS)
     names = listing.class_names
     return Dataset(
         name="pets",
@@ -306,9 +309,10 @@ def _photo_and_mask(
 
 
 def read_photos(
-    folder: Path, listing: Listing, shape: tuple[int, int, int], resize: Resize | None
+    folder: Path, items: list[Item], shape: tuple[int, int, int], resize: Resize | None
 ) -> Iterator[tuple[Item, tuple[Tensor, Tensor, str] | ConvscopeError]]:
-    """Every photo with its mask, in order, in a few threads (decoding leaves Python's lock)."""
+    """Every photo with its mask, in order."""
+    from convscope.data._room import in_threads
 
     def attempt(item: Item) -> tuple[Tensor, Tensor, str] | ConvscopeError:
         trimap = folder / "annotations" / "trimaps" / f"{item.path.stem}.png"
@@ -317,13 +321,10 @@ def read_photos(
         except ConvscopeError as error:
             return error
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        yield from zip(listing.items, threads.map(attempt, listing.items), strict=True)
+    return zip(items, in_threads(attempt, items), strict=True)
 
 
-def _split(
-    name: str, items: list[Item], images_and_masks: list[tuple[Tensor, Tensor]], folder: Path
-) -> Split:
+def _split(name: str, items: list[Item], images: Tensor, masks: Tensor, folder: Path) -> Split:
     """The photos and masks of one split.
 
     Raises:
@@ -336,10 +337,11 @@ def _split(
     rows = [row for row, item in enumerate(items) if item.split == name]
     if not rows:
         raise DataError(f"empty split: no {name} photos", code="D11", where=folder)
+    part = slice(rows[0], rows[0] + len(rows))
     return Split(
         name=name,
-        images=torch.stack([images_and_masks[row][0] for row in rows]),
+        images=images[part],
         labels=torch.tensor([items[row].label for row in rows]),
         names=tuple(items[row].name for row in rows),
-        masks=torch.stack([images_and_masks[row][1] for row in rows]),
+        masks=masks[part].view(torch.bool),
     )

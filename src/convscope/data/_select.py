@@ -66,11 +66,8 @@ def select_files(spec: str, *, like: TakesImages, fit: Fit = "crop") -> Selectio
         DataError: No file, or none that can be read.
     """
     path = usable_path(spec, DataError)
-    several = path.is_dir() or (not path.exists() and glob.has_magic(spec))
-    files = _expand(path, spec) if several else [path]
-    if several and not files:
-        kinds = "PNG, JPEG, GIF, BMP or WebP files"
-        raise DataError("no images here", code="U02", where=spec, expected=kinds)
+    files = files_of(spec)
+    several = files != [path]
     channels, height, width = like.input_shape
     rule = getattr(like, "resize", None)
     check_memory(4 * len(files) * channels * height * width, f"{len(files):,} images", where=spec)
@@ -119,6 +116,22 @@ def _labels(folders: list[str], like: TakesImages) -> Labels | None:
         return None
     numbers = dict(zip(names, match.numbers, strict=True))
     return torch.tensor([numbers[folder] for folder in folders])
+
+
+def files_of(spec: str) -> list[Path]:
+    """The file that was named, or the image files of a folder or pattern.
+
+    Raises:
+        DataError: U02, there are none.
+    """
+    path = usable_path(spec, DataError)
+    if not path.is_dir() and (path.exists() or not glob.has_magic(spec)):
+        return [path]
+    files = _expand(path, spec)
+    if not files:
+        kinds = "PNG, JPEG, GIF, BMP or WebP files"
+        raise DataError("no images here", code="U02", where=spec, expected=kinds)
+    return files
 
 
 def _expand(path: Path, spec: str) -> list[Path]:

@@ -35,12 +35,19 @@ if TYPE_CHECKING:
         Targets,
     )
     from convscope.explanations._rise import rise
+    from convscope.explanations._rollout import attention_rollout
     from convscope.explanations._saliency import input_times_gradient, saliency, smooth_grad
     from convscope.explanations._sanity import (
         Randomization,
         spearman,
         stability,
         weight_randomization,
+    )
+    from convscope.explanations._selected_maps import (
+        LayerSelection,
+        SelectedMaps,
+        interest,
+        selected_maps,
     )
     from convscope.explanations._trust import Trust, TrustRow, total_images, trust, trust_passes
 
@@ -54,14 +61,17 @@ __all__ = [
     "FeatureMaps",
     "Filters",
     "LayerMaps",
+    "LayerSelection",
     "LayerViewSpec",
     "Localization",
     "Mosaics",
     "OcclusionTable",
     "Randomization",
+    "SelectedMaps",
     "Targets",
     "Trust",
     "TrustRow",
+    "attention_rollout",
     "deletion_insertion",
     "feature_maps",
     "filters",
@@ -70,6 +80,7 @@ __all__ = [
     "hires_cam",
     "input_times_gradient",
     "integrated_gradients",
+    "interest",
     "layer_cam",
     "localization",
     "mosaics",
@@ -77,6 +88,7 @@ __all__ = [
     "passes_per_map",
     "rise",
     "saliency",
+    "selected_maps",
     "smooth_grad",
     "spearman",
     "stability",
@@ -101,6 +113,7 @@ class ExplanationSpec(Spec):
         passes: About how many passes a map needs, there and back counted apart.
         per_class: Whether each further class of an image costs passes.
         takes_layer: Whether it looks at a layer: it has the setting ``layer``.
+        black_box: It needs answers only, no gradients and no layers.
         audit: Effort to the settings with which the method is shown in audits.
         no_audit: Why it is in no audit, if `audit` is empty.
         trusted: Efforts of the audits that put it to the tests of `trust`.
@@ -110,6 +123,7 @@ class ExplanationSpec(Spec):
     passes: int = 2
     per_class: bool = True
     takes_layer: bool = False
+    black_box: bool = False
     audit: Mapping[Effort, Mapping[str, Any]] = field(default_factory=_every_effort)
     no_audit: str = ""
     trusted: tuple[Effort, ...] = EFFORTS
@@ -121,9 +135,11 @@ class LayerViewSpec(Spec):
 
     Attributes:
         takes_images: Whether it is called with images, or with the classifier alone.
+        needs_attention: Whether it is for transformers only, and refuses other networks (M15).
     """
 
     takes_images: bool = True
+    needs_attention: bool = False
 
 
 LAYER_VIEWS: Registry[Callable[..., Any], LayerViewSpec] = Registry(
@@ -140,6 +156,17 @@ LAYER_VIEWS: Registry[Callable[..., Any], LayerViewSpec] = Registry(
             "_layers:feature_maps",
             "Activations of layers, with dead and selective maps pointed out.",
             aliases=("featuremaps", "feature-map", "activations", "maps"),
+        ),
+        "attention-rollout": LayerViewSpec(
+            "_rollout:attention_rollout",
+            "Attention of all blocks of a transformer, multiplied: where tokens gathered from.",
+            aliases=("rollout", "attention", "attention-map"),
+            needs_attention=True,
+        ),
+        "selected-maps": LayerViewSpec(
+            "_selected_maps:selected_maps",
+            "The few most interesting maps of an early, a middle and a late layer, for each image.",
+            aliases=("selectedmaps", "interesting-maps", "deep-maps"),
         ),
     },
 )
@@ -181,6 +208,7 @@ EXPLANATIONS: Registry[Callable[..., Explanation], ExplanationSpec] = Registry(
             signed=True,
             passes=50,
             per_class=False,
+            black_box=True,
         ),
         "integrated-gradients": ExplanationSpec(
             "_integrated_gradients:integrated_gradients",
@@ -204,6 +232,7 @@ EXPLANATIONS: Registry[Callable[..., Explanation], ExplanationSpec] = Registry(
             signed=True,
             passes=501,
             per_class=False,
+            black_box=True,
             trusted=(),
         ),
         "saliency": ExplanationSpec(
@@ -253,6 +282,7 @@ if not TYPE_CHECKING:
         {
             "_occlusion": "OCCLUSION_PRESETS",
             "_result": "Explanation FeatureMaps Filters LayerMaps OcclusionTable Targets",
+            "_selected_maps": "interest LayerSelection SelectedMaps",
             "_trust": "Trust TrustRow total_images trust trust_passes",
             "_faithfulness": "Faithfulness deletion_insertion",
             "_pointing": "Localization Mosaics localization mosaics grid_pointing_game",

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
+from convscope._network.black_box import refuse_black_box
 from convscope._random import source
 from convscope._random_weights import weighted_layers, with_random_weights
 from convscope._readable import readable
@@ -159,7 +160,7 @@ def weight_randomization(
         Similarities stage by stage; layers are grouped into at most six stages.
 
     Raises:
-        ModelContractError: If the network cannot be copied, or has no weights.
+        ModelContractError: If the network cannot be copied, or has no weights; M26 for a black box.
 
     Example:
         >>> from convscope.explanations import saliency
@@ -175,6 +176,7 @@ def weight_randomization(
         Revisited", 2023, for the direction.
     """
     generator = source(generator)
+    refuse_black_box(classifier.module, "weights")
     layers = weighted_layers(classifier.module)
     if not layers:
         raise ModelContractError("the network has no weights to randomize")

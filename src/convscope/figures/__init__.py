@@ -32,7 +32,9 @@ from convscope.figures._draw import FIGURES, FigureSpec, draw, has_figure
 from convscope.figures._evaluation import (
     calibration_diagram,
     confusion_matrix,
+    cross_validation_curve,
     draw_evaluation,
+    draw_transfer,
     per_class_bars,
     top_confusions,
 )
@@ -51,11 +53,13 @@ from convscope.figures._layers import (
     draw_feature_maps,
     draw_filters,
     draw_network,
+    draw_selected_maps,
     filter_caption,
     filter_legend,
     filter_sheet,
     map_caption,
     map_sheet,
+    selection_caption,
 )
 from convscope.figures._mosaic import (
     colored,
@@ -69,6 +73,7 @@ from convscope.figures._mosaic import (
     stretched,
     to_numpy,
 )
+from convscope.figures._predictions import draw_predictions
 from convscope.figures._robustness import (
     draw_certification,
     draw_defenses,
@@ -83,6 +88,7 @@ from convscope.figures._scratch import (
     draw_gradient_checks,
     draw_training_curve,
 )
+from convscope.figures._survival import as_saved, draw_fooled, draw_survival
 from convscope.figures._svg import svg
 from convscope.figures._theme import (
     SIGNED_LEGEND,
@@ -105,6 +111,7 @@ __all__ = [
     "UNSIGNED_LEGEND",
     "FigureSpec",
     "accuracy_curve",
+    "as_saved",
     "ascent_curve",
     "attack_title",
     "bands",
@@ -113,6 +120,7 @@ __all__ = [
     "class_label",
     "colored",
     "confusion_matrix",
+    "cross_validation_curve",
     "curve",
     "difference_factor",
     "difference_tile",
@@ -126,16 +134,21 @@ __all__ = [
     "draw_explanation",
     "draw_feature_maps",
     "draw_filters",
+    "draw_fooled",
     "draw_gradient_checks",
     "draw_history",
     "draw_model_transfer",
     "draw_network",
     "draw_noise_transfer",
     "draw_patch",
+    "draw_predictions",
     "draw_robustness_curve",
     "draw_robustness_evaluation",
+    "draw_selected_maps",
+    "draw_survival",
     "draw_training",
     "draw_training_curve",
+    "draw_transfer",
     "draw_transformation_robustness",
     "draw_trust",
     "draw_universal_noise",
@@ -169,6 +182,7 @@ __all__ = [
     "png",
     "row_limit",
     "scale_bar",
+    "selection_caption",
     "strength",
     "stretched",
     "svg",

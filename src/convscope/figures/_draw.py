@@ -28,6 +28,11 @@ FIGURES: Registry[Callable[..., Figure], FigureSpec] = Registry(
     "convscope.figures",
     FigureSpec,
     {
+        "Predictions": FigureSpec(
+            "_predictions:draw_predictions",
+            "Images in rows, each beside bars of the probabilities of its likeliest classes.",
+            package="convscope.classifier",
+        ),
         "TrainResult": FigureSpec(
             "_curve:draw_training",
             "Loss, accuracy and error over the epochs of a run.",
@@ -38,6 +43,11 @@ FIGURES: Registry[Callable[..., Figure], FigureSpec] = Registry(
             "Confusions, accuracy of each class, and calibration, in one figure.",
             package="convscope.training",
         ),
+        "TransferResult": FigureSpec(
+            "_evaluation:draw_transfer",
+            "Confusions, accuracy of each class, and what cross-validation chose, in one figure.",
+            package="convscope.transfer",
+        ),
         "Filters": FigureSpec(
             "_layers:draw_filters",
             "All filters of a layer on one sheet.",
@@ -46,6 +56,11 @@ FIGURES: Registry[Callable[..., Figure], FigureSpec] = Registry(
         "FeatureMaps": FigureSpec(
             "_layers:draw_feature_maps",
             "One image and its maps in every layer.",
+            package="convscope.explanations",
+        ),
+        "SelectedMaps": FigureSpec(
+            "_layers:draw_selected_maps",
+            "One image, and the most interesting maps of an early, a middle and a late layer.",
             package="convscope.explanations",
         ),
         "Explanation": FigureSpec(
@@ -96,6 +111,11 @@ FIGURES: Registry[Callable[..., Figure], FigureSpec] = Registry(
         "TransformationRobustness": FigureSpec(
             "_robustness:draw_transformation_robustness",
             "How often adversarials still fool after transformations of the image.",
+            package="convscope.robustness",
+        ),
+        "Survival": FigureSpec(
+            "_survival:draw_survival",
+            "Probability of the target after each transformation: plain against made to survive.",
             package="convscope.robustness",
         ),
         "NoiseTransfer": FigureSpec(

@@ -26,6 +26,10 @@ from convscope.figures._theme import (
 )
 from convscope.stats import wilson
 from convscope.training import Evaluation
+from convscope.transfer import TransferResult
+
+Judged = Evaluation | TransferResult
+"""Results with a confusion matrix and accuracies of classes."""
 
 LARGEST = 24
 """Classes up to which a confusion matrix is drawn cell by cell."""
@@ -48,7 +52,31 @@ def draw_evaluation(result: Evaluation) -> Figure:
     return drawn
 
 
-def confusion_matrix(result: Evaluation) -> Figure:
+def draw_transfer(result: TransferResult) -> Figure:
+    """Confusions, accuracy of each class, and what cross-validation chose, in one figure.
+
+    Args:
+        result: From `convscope.transfer.transfer`.
+    """
+    with look():
+        side = _matrix_side(result)
+        drawn = figure(4.9 + side, max(4.6, 0.82 * side))
+        grid = drawn.add_gridspec(2, 2, width_ratios=(side, 4.9))
+        _confusion(drawn, grid[:, 0], result)
+        _per_class(drawn, grid[0, 1], result)
+        _cross_validation(drawn, grid[1, 1], result)
+    return drawn
+
+
+def cross_validation_curve(result: TransferResult) -> Figure:
+    """Mean-per-class accuracy of each fold against the regularization."""
+    with look():
+        drawn = figure(NARROW, 2.9)
+        _cross_validation(drawn, 111, result)
+    return drawn
+
+
+def confusion_matrix(result: Judged) -> Figure:
     """Counts of (true, predicted) pairs, or the most frequent confusions of many classes."""
     with look():
         side = _matrix_side(result)
@@ -57,7 +85,7 @@ def confusion_matrix(result: Evaluation) -> Figure:
     return drawn
 
 
-def per_class_bars(result: Evaluation) -> Figure:
+def per_class_bars(result: Judged) -> Figure:
     """Accuracy of each class; of many classes, the weakest."""
     with look():
         drawn = figure(NARROW, 2.9)
@@ -73,7 +101,7 @@ def calibration_diagram(result: Evaluation) -> Figure:
     return drawn
 
 
-def top_confusions(result: Evaluation, count: int) -> list[tuple[int, int, int]]:
+def top_confusions(result: Judged, count: int) -> list[tuple[int, int, int]]:
     """The most frequent (true, predicted, images), largest first; fast for many classes."""
     confusion = result.confusion
     pairs = confusion.nonzero()
@@ -88,13 +116,13 @@ def top_confusions(result: Evaluation, count: int) -> list[tuple[int, int, int]]
     ]
 
 
-def _matrix_side(result: Evaluation) -> float:
+def _matrix_side(result: Judged) -> float:
     """Inches for the confusion matrix: counts of four digits fit into each cell."""
     classes = len(result.class_names)
     return 5.6 if classes > LARGEST else max(5.6, 1.6 + 0.36 * classes)
 
 
-def _confusion(drawn: Figure, where: Any, result: Evaluation) -> None:
+def _confusion(drawn: Figure, where: Any, result: Judged) -> None:
     classes = len(result.class_names)
     if classes > LARGEST:
         _confusion_bars(drawn, where, result)
@@ -122,7 +150,7 @@ def _confusion(drawn: Figure, where: Any, result: Evaluation) -> None:
     made.spines[:].set_visible(False)
 
 
-def _confusion_bars(drawn: Figure, where: Any, result: Evaluation) -> None:
+def _confusion_bars(drawn: Figure, where: Any, result: Judged) -> None:
     title = f"Most frequent confusions of {len(result.class_names):,} classes"
     made = axes(drawn, where, title=title, x="images")
     found = top_confusions(result, 20)
@@ -140,7 +168,7 @@ def _confusion_bars(drawn: Figure, where: Any, result: Evaluation) -> None:
     made.tick_params(axis="y", length=0)
 
 
-def _per_class(drawn: Figure, where: Any, result: Evaluation) -> None:
+def _per_class(drawn: Figure, where: Any, result: Judged) -> None:
     values = 100 * result.per_class.double()
     known = (~values.isnan()).nonzero()[:, 0]
     many = len(result.class_names) > LARGEST
@@ -185,3 +213,18 @@ def _calibration(drawn: Figure, where: Any, result: Evaluation) -> None:
         made.plot(to_numpy(x[chosen]), to_numpy(y[chosen]), "o", color=BLUE, markersize=size)
     made.set_xlim(-2, 104)
     made.set_ylim(-2, 104)
+
+
+def _cross_validation(drawn: Figure, where: Any, result: TransferResult) -> None:
+    """A dot per fold, a line through their means, and the value that was chosen."""
+    scores = 100 * to_numpy(result.fold_scores)
+    folds = scores.shape[1]
+    title = f"Cross-validation in {folds} folds: {result.parameter} = {result.value:g}"
+    made = axes(drawn, where, title=title, x=result.parameter, y="mean per class, %", grid="y")
+    for fold in range(folds):
+        made.plot(result.values, scores[:, fold], "o", color=SKY, markersize=3.5)
+    made.plot(result.values, scores.mean(axis=1), "-", color=BLUE)
+    made.axvline(result.value, color=RED, linewidth=1.1, linestyle=(0, (5, 2)))
+    made.set_xscale("log")
+    made.minorticks_off()
+    made.set_xticks(result.values, [f"{value:g}" for value in result.values])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from convscope.explanations import FeatureMaps, Filters, LayerMaps
+from convscope.explanations import FeatureMaps, Filters, LayerMaps, SelectedMaps
 from convscope.figures._mosaic import GAP, Pixels, mosaic, pixels, stretched
 from convscope.figures._theme import (
     BLUE,
@@ -161,3 +161,52 @@ def draw_network(result: NetworkSummary) -> Figure:
         made.tick_params(axis="y", length=0)
         drawn.legend(loc="outside lower center", ncols=2)
     return drawn
+
+
+STAGES = {1: ("",), 2: ("early", "late"), 3: ("early", "middle", "late")}
+"""What layers are called by where they stand, if there are so few."""
+
+
+def draw_selected_maps(result: SelectedMaps, row: int = 0) -> Figure:
+    """One image, and the most interesting maps of an early, a middle and a late layer.
+
+    Args:
+        result: From `convscope.explanations.selected_maps`.
+        row: Which image.
+    """
+    count = max((layer.maps.shape[1] for layer in result.layers), default=1)
+    with look():
+        side = (NARROW - 0.3) / max(count, 3)
+        titles = [
+            wrapped(selection_caption(result, i), NARROW - 0.3) for i in range(len(result.layers))
+        ]
+        heights = [1.25, *(side + 0.3 + 0.17 * len(title.splitlines()) for title in titles)]
+        drawn = figure(NARROW, sum(heights) + 0.4)
+        drawn.supxlabel("each map from its smallest value (black) to its largest (white)",
+                        fontsize=SMALL, color=MUTED)  # fmt: skip
+        rows = drawn.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+        made = axes(rows[0])
+        made.imshow(pixels(result.images[row]), cmap="gray", vmin=0, vmax=255)
+        made.set_anchor("W")
+        bare(made)
+        for part, title, layer in zip(rows[1:], titles, result.layers, strict=True):
+            part.suptitle(title, x=0.01, ha="left", fontsize=SMALL, fontweight="bold")
+            grid = part.add_gridspec(1, count)
+            for k in range(layer.maps.shape[1]):
+                made = axes(part, grid[0, k])
+                made.imshow(stretched(layer.maps[row, k]), cmap="gray", vmin=0, vmax=255)
+                bare(made)
+                made.set_xlabel(f"map {int(layer.channels[row, k])}", fontsize=SMALL, color=MUTED)
+    return drawn
+
+
+def selection_caption(result: SelectedMaps, index: int) -> str:
+    """Where a layer stands, its name, the size of its maps, and what a value of it sees."""
+    layer = result.layers[index]
+    count, height, width = layer.maps.shape[1:]
+    stages = STAGES.get(len(result.layers), ())
+    stage = stages[index] if stages else ""
+    words = f"{layer.layer_label}, {count} of {layer.of:,} maps, {height} x {width}"
+    if layer.receptive_field is not None:
+        words += f", receptive field {layer.receptive_field[0]} x {layer.receptive_field[1]}"
+    return f"{stage}: {words}" if stage else words

@@ -23,7 +23,8 @@ class ModelConfig:
     """Everything that is needed to use a weight file.
 
     Attributes:
-        architecture: A key of `MODELS`; code is never named by a file.
+        architecture: A key of `MODELS`; with `origin`, its kind and name. Code is never named by a
+            file.
         class_names: One per logit.
         input_shape: Channels, height, width.
         mean: Per-channel mean subtracted from pixels in [0, 1], or ``None``.
@@ -32,6 +33,7 @@ class ModelConfig:
         weights: Name of the weight file in the same folder.
         source: A sentence on how the weights came about.
         extra: Whatever else the writer wants to keep, JSON only.
+        origin: For a network that is not of `MODELS`: what it was made from, JSON only.
     """
 
     architecture: str
@@ -43,6 +45,7 @@ class ModelConfig:
     weights: str = "model.safetensors"
     source: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
         """Indented, keys in a fixed order, ending with a newline: the same config, same text."""
@@ -68,6 +71,7 @@ class ModelConfig:
             "sha256": self.sha256,
             "source": self.source,
             "extra": dict(self.extra),
+            **({} if self.origin is None else {"origin": dict(self.origin)}),
         }
 
 
@@ -118,6 +122,7 @@ def parse_config(text: bytes, path: Path) -> tuple[ModelConfig, str]:
         weights=weights,
         source=_text(body, "source", path),
         extra=body.get("extra") if isinstance(body.get("extra"), dict) else {},  # type: ignore[arg-type]
+        origin=body.get("origin") if isinstance(body.get("origin"), dict) else None,
     )
     if config.std is not None and min(config.std) <= 0:
         _refuse(f"std is {config.std}", path)

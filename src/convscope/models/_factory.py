@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -142,21 +142,11 @@ def load_factory(
         ModelContractError: The factory fails, or returns something else.
         CheckpointError: The weights are not those of the network.
     """
-    module_name, _, attribute = spec.partition(":")
-    with _current_folder_first():
+    attribute = spec.partition(":")[2]
+    with current_folder_first():
+        factory = named_callable(spec)
         try:
-            library = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                f"cannot import {error.name}",
-                where=spec,
-                expected="package.module:factory, importable from this folder",
-            ) from error
-        except Exception as error:
-            raise _failed(spec, f"importing {module_name}", error) from error
-        choose(f"factory in {module_name}", attribute, _callables(library))
-        try:
-            returned = getattr(library, attribute)()
+            returned = factory()
         except Exception as error:
             raise _failed(spec, f"{attribute}()", error) from error
     if isinstance(returned, Classifier):
@@ -261,6 +251,33 @@ def _described_again(
     )
 
 
+def named_callable(spec: str, kind: str = "factory") -> Callable[..., Any]:
+    """What ``"package.module:name"`` names; the module is imported, which runs it.
+
+    Args:
+        spec: As users write it.
+        kind: What it is called in errors: ``"factory"`` or ``"function"``.
+
+    Raises:
+        UsageError: The module cannot be found, or has nothing of that name to call.
+        ModelContractError: M18, importing it fails.
+    """
+    module_name, _, attribute = spec.partition(":")
+    try:
+        library = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"cannot import {error.name}",
+            where=spec,
+            expected=f"package.module:{kind}, importable from this folder",
+        ) from error
+    except Exception as error:
+        raise _failed(spec, f"importing {module_name}", error) from error
+    choose(f"{kind} in {module_name}", attribute, _callables(library))
+    found: Callable[..., Any] = getattr(library, attribute)
+    return found
+
+
 def _failed(spec: str, what: str, error: Exception) -> ModelContractError:
     return ModelContractError(
         f"{what} raised {type(error).__name__}: {error}",
@@ -279,7 +296,8 @@ def _callables(library: object) -> list[str]:
 
 
 @contextmanager
-def _current_folder_first() -> Iterator[None]:
+def current_folder_first() -> Iterator[None]:
+    """Within this context, modules are looked for in the current folder first."""
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
     try:

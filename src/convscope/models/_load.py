@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
 from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, UsageError
 from convscope.files import usable_path
 from convscope.models._description import Description
 from convscope.models._factory import load_factory
+from convscope.models._fine_tuned import is_fine_tuned, load_onto
 from convscope.models._registry import (
     ADAPTERS,
     FACTORY,
@@ -33,6 +36,7 @@ def load(
     class_names: Sequence[str] | str | Path | None = None,
     mean: Sequence[float] | float | None = None,
     std: Sequence[float] | float | None = None,
+    module: nn.Module | Classifier | None = None,
 ) -> Classifier:
     """A classifier from wherever it is.
 
@@ -51,11 +55,13 @@ def load(
         allow_nonfinite: Load weights with NaN or infinity, to look at them.
         weights: With ``package.module:factory``, ``timm:NAME`` and other adapters that are
             describable: a file with the state_dict, ``.safetensors`` or ``.pt``; it must fit
-            exactly.
+            exactly. Or the folder of a run that trained this network further.
         input_shape: With these: channels, height and width, where the code does not say them.
         class_names: Likewise: one name per logit, or a file with one per line.
         mean: Likewise: per channel, for pixels in [0, 1].
         std: Likewise.
+        module: With the folder of a run that trained a network in memory further: that network. It
+            is copied, not changed.
 
     Returns:
         The classifier, in evaluation mode, with its normalization; ``source`` says where it came
@@ -84,6 +90,19 @@ def load(
     about = Description.of(
         weights=weights, input_shape=input_shape, class_names=class_names, mean=mean, std=std
     )
+    if module is not None:
+        _refuse_description(about, text)
+        base = module if isinstance(module, Classifier) else _bare(module)
+        return load_onto(path, base, allow_nonfinite=allow_nonfinite)
+    if about.weights is not None and rest and is_fine_tuned(about.weights):
+        base = load(
+            text,
+            input_shape=about.input_shape,
+            class_names=about.class_names,
+            mean=about.mean,
+            std=about.std,
+        )
+        return load_onto(about.weights, base, allow_nonfinite=allow_nonfinite)
     if prefix in ADAPTERS and rest:
         if not ADAPTERS.spec(prefix).describable:
             _refuse_description(about, text)
@@ -101,6 +120,11 @@ def load(
     if path.exists() or path.suffix in (".safetensors", *TORCH_SUFFIXES):
         return load_file(path, allow_nonfinite=allow_nonfinite)
     raise unknown_model(text)
+
+
+def _bare(module: nn.Module) -> Classifier:
+    """A network whose description is in the folder of a run."""
+    return Classifier(module=module, class_names=("?",), input_shape=(1, 1, 1))
 
 
 def _load_shipped(name: str, *, allow_nonfinite: bool = False) -> Classifier:

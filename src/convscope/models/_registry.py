@@ -274,6 +274,35 @@ ADAPTERS: Registry[Callable[..., Classifier], AdapterSpec] = Registry(
             library="timm",
             install="pip install timm",
         ),
+        "onnx": AdapterSpec(
+            "_onnx:load_onnx",
+            "Image classifiers in ONNX files, as networks of PyTorch layers.",
+            forms=("onnx:FILE",),
+            library="onnx",
+            install='pip install "convscope[onnx]"',
+        ),
+        "keras": AdapterSpec(
+            "_keras:load_keras",
+            "Image classifiers of Keras 3, on its PyTorch backend.",
+            forms=("keras:FILE.keras",),
+            library="keras",
+            install="pip install keras",
+        ),
+        "torchscript": AdapterSpec(
+            "_programs:load_torchscript",
+            "Programs of torch.jit.save, if you trust who made them.",
+            forms=("torchscript:FILE",),
+        ),
+        "export": AdapterSpec(
+            "_programs:load_exported",
+            "Programs of torch.export.save: checked for arithmetic on tensors only.",
+            forms=("export:FILE",),
+        ),
+        "python": AdapterSpec(
+            "_function:load_function",
+            "Functions of your own that only answer: black boxes.",
+            forms=("python:module:function",),
+        ),
     },
 )
 FACTORY = "package.module:factory"
@@ -283,7 +312,7 @@ def adapter_forms(*, describable: bool = False) -> tuple[str, ...]:
     """How people write the MODELs of all adapters, or of those that take a description.
 
     Example:
-        >>> adapter_forms(describable=True)
+        >>> adapter_forms(describable=True)[:2]
         ('torchvision:NAME', 'timm:NAME')
     """
     specs = ADAPTERS.specs().values()
@@ -294,8 +323,8 @@ def model_forms() -> str:
     """What a MODEL can be, in words.
 
     Example:
-        >>> model_forms().split(", ")[2:4], model_forms().split(", ")[-1]
-        (['a network with shipped weights', 'hf:OWNER/NAME'], 'timm:NAME or package.module:factory')
+        >>> model_forms().split(", ")[2:4], model_forms().rpartition(" or ")[2]
+        (['a network with shipped weights', 'hf:OWNER/NAME'], 'package.module:factory')
     """
     own = ("a run folder", "a .safetensors file", "a network with shipped weights")
     return f"{', '.join((*own, *adapter_forms()))} or {FACTORY}"
@@ -328,3 +357,49 @@ def unknown_model(text: str) -> CheckpointError:
         expected=model_forms(),
         hint=f"did you mean {' or '.join(near)}?" if near else "convscope models list",
     )
+
+
+@dataclass(frozen=True)
+class ExportSpec(Spec):
+    """What `EXPORTS` knows of a format; its home writes a file or folder that is not there yet.
+
+    Attributes:
+        ending: Of the file; empty for a folder.
+        library: What it needs.
+        install: How to get that.
+    """
+
+    ending: str = ""
+    library: str = ""
+    install: str = ""
+
+
+EXPORTS: Registry[Callable[..., str | None], ExportSpec] = Registry(
+    "convscope.models",
+    ExportSpec,
+    {
+        "onnx": ExportSpec(
+            "_export:to_onnx",
+            "An ONNX file from pixels to logits, mean and std inside.",
+            ending=".onnx",
+            library="onnxscript",
+            install='pip install "convscope[onnx]"',
+        ),
+        "safetensors": ExportSpec(
+            "_export:to_safetensors",
+            "The weights, bit by bit; classes, size, mean and std in the header.",
+            ending=".safetensors",
+        ),
+        "hf": ExportSpec(
+            "_export:to_hugging_face",
+            "A folder of transformers, for networks of transformers.",
+            library="transformers",
+            install='pip install "convscope[hub]"',
+        ),
+        "torch-export": ExportSpec(
+            "_export:to_torch_export",
+            "A program of torch.export from pixels to logits, mean and std inside.",
+            ending=".pt2",
+        ),
+    },
+)

@@ -36,6 +36,10 @@ _ENDINGS = {
     ".tflite": "a TensorFlow Lite model",
     ".pb": "a TensorFlow graph",
     ".mlmodel": "a Core ML model",
+    ".mlpackage": "a Core ML model",
+    ".xml": "a network of OpenVINO",
+    ".caffemodel": "a Caffe model",
+    ".params": "weights of MXNet",
     ".npz": "a NumPy archive (.npz)",
     ".npy": "a NumPy array",
     ".joblib": "a joblib pickle, which can run programs",
@@ -44,9 +48,15 @@ _ENDINGS = {
     ".pte": "an ExecuTorch program",
 }
 FOREIGN_HINT = (
-    "convscope runs PyTorch networks: save the weights of the one it came from with "
-    "safetensors.torch.save_file, then package.module:factory --weights FILE"
+    "call it in a function from pixels (batch, channel, height, width) to scores and name that: "
+    "python:module:function --input-shape 3,224,224"
 )
+_WAYS = {
+    ".onnx": "onnx:FILE reads it",
+    ".keras": "keras:FILE reads it",
+    ".h5": 'in Keras: keras.models.load_model(FILE).save("new.keras"), then keras:new.keras',
+}
+"""Ways out for files of these endings; for others `FOREIGN_HINT`."""
 
 
 def other_library(what: str, path: Path, hint: str = FOREIGN_HINT) -> CheckpointError:
@@ -76,9 +86,10 @@ def refuse_impostors(data: bytes, path: Path) -> None:
         raise CheckpointError("file is empty", code="C07", where=path, hint="copy it again")
     for offset, magic, what in _LIBRARIES:
         if data[offset : offset + len(magic)] == magic:
-            raise other_library(what, path)
+            raise other_library(what, path, _WAYS.get(path.suffix.lower(), FOREIGN_HINT))
     if path.suffix.lower() in _ENDINGS and data[:4] != b"PK\x03\x04":
-        raise other_library(_ENDINGS[path.suffix.lower()], path)
+        ending = path.suffix.lower()
+        raise other_library(_ENDINGS[ending], path, _WAYS.get(ending, FOREIGN_HINT))
     start = data[:64].lstrip().lower()
     for magic, what in _STARTS:
         if start.startswith(magic):

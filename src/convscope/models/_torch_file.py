@@ -25,8 +25,8 @@ SAFE_HINT = (
     "safetensors.torch.save_file(its state_dict, NEW_FILE)"
 )
 PROGRAM_HINT = (
-    'let a function of yours return torch.jit.load(FILE, map_location="cpu") (or the .module() of '
-    "torch.export.load) and name it: package.module:function --input-shape 3,224,224"
+    "if you trust who made it: torchscript:FILE --input-shape 3,224,224, or export:FILE for "
+    'torch.export; weights alone: torch.jit.load(FILE, map_location="cpu").state_dict()'
 )
 ARRAYS_HINT = (
     "in Python: safetensors.numpy.save_file(dict(numpy.load(FILE)), NEW_FILE), if the names are "
@@ -92,13 +92,62 @@ def _check_archive(data: bytes, path: Path) -> None:
             where=path,
             hint=SAFE_HINT,
         )
+    names = check_stored(data, path, other_archives=True)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            pickles = [name for name in names if name.endswith("data.pkl")]
+            if len(pickles) != 1:
+                raise CheckpointError(
+                    f"an archive with {len(pickles)} tables of tensors, not one",
+                    code="C03",
+                    where=path,
+                    hint=SAFE_HINT,
+                )
+            if archive.getinfo(pickles[0]).file_size > LARGEST_PICKLE:
+                raise CheckpointError("a table of contents over 64 MB", code="C04", where=path)
+            _check_pickle(archive.read(pickles[0]), path)
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
+        raise CheckpointError(
+            "file incomplete or damaged: its archive cannot be opened",
+            code="C07",
+            where=path,
+            hint="copy or download it again",
+        ) from error
+
+
+def check_tensor_archive(data: bytes, path: Path) -> None:
+    """Refuse what `read_state_dict` would refuse before torch sees it.
+
+    Raises:
+        CheckpointError: C01 to C04, C07, C08, C19.
+    """
+    _check_archive(data, path)
+
+
+def check_stored(
+    data: bytes, path: Path, *, other_archives: bool = False, inflated: int = 1
+) -> list[str]:
+    """The names in an archive whose entries are whole, of known size, and stay inside it.
+
+    Args:
+        data: The whole file.
+        path: Where it came from, for error texts.
+        other_archives: Whether programs and archives of other libraries are refused first.
+        inflated: How many times its size it may unpack to; 1: nothing is compressed.
+
+    Raises:
+        CheckpointError: C04 compressed, C07 no archive or cut short, C08 a damaged entry, C19
+            names that lead out of it.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
             names = [entry.filename for entry in entries]
-            _refuse_other_archives(names, path)
+            if other_archives:
+                _refuse_other_archives(names, path)
             sizes = sum(entry.file_size for entry in entries)
-            if sizes > len(data) or any(e.compress_type != zipfile.ZIP_STORED for e in entries):
+            packed = any(e.compress_type != zipfile.ZIP_STORED for e in entries)
+            if sizes > inflated * len(data) or (packed and inflated == 1):
                 raise CheckpointError(
                     f"a compressed archive: {len(data):,} bytes that unpack to {sizes:,}",
                     code="C04",
@@ -108,21 +157,11 @@ def _check_archive(data: bytes, path: Path) -> None:
                 )
             if any(name.startswith("/") or ".." in name.split("/") for name in names):
                 raise CheckpointError("entries outside the archive", code="C19", where=path)
-            pickles = [name for name in names if name.endswith("data.pkl")]
-            if len(pickles) != 1:
-                raise CheckpointError(
-                    f"an archive with {len(pickles)} tables of tensors, not one",
-                    code="C03",
-                    where=path,
-                    hint=SAFE_HINT,
-                )
             # Reading checks the CRC of each entry, which torch's reader does not.
             damaged = archive.testzip()
             if damaged is not None:
                 raise CheckpointError(f"damaged entry {damaged!r}", code="C08", where=path)
-            if archive.getinfo(pickles[0]).file_size > LARGEST_PICKLE:
-                raise CheckpointError("a table of contents over 64 MB", code="C04", where=path)
-            _check_pickle(archive.read(pickles[0]), path)
+            return names
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
         raise CheckpointError(
             "file incomplete or damaged: its archive cannot be opened",
@@ -144,7 +183,7 @@ def _refuse_other_archives(names: list[str], path: Path) -> None:
     if names and all(name.endswith(".npy") for name in names):
         raise other_library("a NumPy archive (.npz)", path, ARRAYS_HINT)
     if any(name.endswith("weights.h5") for name in names):
-        raise other_library("a Keras model", path)
+        raise other_library("a Keras model", path, "keras:FILE reads it")
     if not any(name.endswith("data.pkl") for name in names) and any(
         name.startswith(("[Content_Types]", "META-INF/")) for name in names
     ):

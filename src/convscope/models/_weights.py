@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +166,10 @@ def load_folder(folder: Path, *, allow_nonfinite: bool = False) -> Classifier:
             else "name the folder that `convscope train --out` wrote",
         )
     config, flags = _read_config(described)
-    flags += _check_same_run(folder / "config.toml", config)
     path = folder / config.weights
+    if config.origin is not None:
+        return _trained_further(path, config, flags, allow_nonfinite=allow_nonfinite)
+    flags += _check_same_run(folder / "config.toml", config)
     return _assemble(path, described, config, flags, allow_nonfinite=allow_nonfinite)
 
 
@@ -179,9 +182,21 @@ def load_file(path: Path, *, allow_nonfinite: bool = False) -> Classifier:
     for described in (path.with_suffix(".json"), path.with_name("config.json")):
         if described.exists():
             config, flags = _read_config(described)
+            if config.weights == path.name and config.origin is not None:
+                return _trained_further(path, config, flags, allow_nonfinite=allow_nonfinite)
             if config.weights == path.name:
                 return _assemble(path, described, config, flags, allow_nonfinite=allow_nonfinite)
     return _assemble(path, None, None, (), allow_nonfinite=allow_nonfinite)
+
+
+def _trained_further(
+    path: Path, config: ModelConfig, flags: tuple[str, ...], *, allow_nonfinite: bool
+) -> Classifier:
+    """A network that is not of `MODELS`; what it needs is imported only here."""
+    from convscope.models._fine_tuned import load_fine_tuned
+
+    loaded = load_fine_tuned(path, config, allow_nonfinite=allow_nonfinite)
+    return replace(loaded, flags=(*flags, *loaded.flags))
 
 
 def _read_config(path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
@@ -207,7 +222,7 @@ def _check_same_run(path: Path, config: ModelConfig) -> tuple[str, ...]:
         planned = read_toml(path, SETTINGS).get("model")
     except ConvscopeError as error:
         return (f"{path.name} cannot be used ({error.what}): training settings are unknown",)
-    if isinstance(planned, str) and planned != config.architecture:
+    if isinstance(planned, str) and planned in MODELS and planned != config.architecture:
         raise CheckpointError(
             f'config.toml says model = "{planned}", config.json says'
             f' architecture = "{config.architecture}"',

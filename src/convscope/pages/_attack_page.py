@@ -216,21 +216,27 @@ def _write_attack_folder(
     known: bool,
     formats: Sequence[str],
 ) -> None:
-    """Pictures (``adversarial-0000.png``), a figure, a table and the whole result.
-
-    Every picture is read again: it must be the 8-bit image that was judged.
-    """
+    """Pictures (``adversarial-0000.png``), a figure, a table and the whole result."""
     with fresh_folder(out, force=force) as folder:
-        for row, image in enumerate(result.quantized):
-            levels = levels_of(image)
-            path = folder / f"adversarial-{row:04d}.png"
-            Image.fromarray(levels).save(path)
-            with Image.open(path) as file:
-                if not np.array_equal(np.asarray(file), levels):
-                    raise ResourceError("was not written as it should be", where=path)
+        save_adversarials(result, folder)
         save_figure(draw(result), folder / "figure", formats)
         write_csv(folder / "images.csv", attack_rows(result, names, known=known))
         results.save(result, folder / "result", force=force)
+
+
+def save_adversarials(result: AttackResult, folder: Path, name: str = "adversarial") -> None:
+    """Pictures ``adversarial-0000.png``: the 8-bit images that were judged; each is read again.
+
+    Raises:
+        ResourceError: If one is not what was judged.
+    """
+    for row, image in enumerate(result.quantized):
+        levels = levels_of(image)
+        path = folder / f"{name}-{row:04d}.png"
+        Image.fromarray(levels).save(path)
+        with Image.open(path) as file:
+            if not np.array_equal(np.asarray(file), levels):
+                raise ResourceError("was not written as it should be", where=path)
 
 
 def _write_attack_page(

@@ -21,6 +21,7 @@ from convscope.explanations import (
     FeatureMaps,
     Filters,
     OcclusionTable,
+    SelectedMaps,
     passes_per_map,
 )
 from convscope.figures import (
@@ -28,6 +29,7 @@ from convscope.figures import (
     UNSIGNED_LEGEND,
     draw,
     draw_feature_maps,
+    draw_selected_maps,
     explanation_tile,
     explanation_title,
     filter_caption,
@@ -42,7 +44,9 @@ from convscope.figures import (
     photo,
     png,
     scale_bar,
+    selection_caption,
     strength,
+    stretched,
 )
 from convscope.pages._write import (
     SMALL,
@@ -159,9 +163,14 @@ def write_images(
         return
     with fresh_folder(out, force=force) as folder:
         for name, result in work.found.items():
-            if isinstance(result, FeatureMaps):
+            if isinstance(result, FeatureMaps | SelectedMaps):
                 for row in range(min(len(work.images), MOST_ON_PAGE)):
-                    save_figure(draw_feature_maps(result, row), folder / f"{name}-{row}", formats)
+                    drawn = (
+                        draw_feature_maps(result, row)
+                        if isinstance(result, FeatureMaps)
+                        else draw_selected_maps(result, row)
+                    )
+                    save_figure(drawn, folder / f"{name}-{row}", formats)
             else:
                 save_figure(draw(result), folder / name, formats)
             if isinstance(result, Explanation) and result.table is not None:
@@ -201,6 +210,8 @@ def image_page(report: Report, work: Inspection) -> None:
             _filter_section(report, result)
         elif isinstance(result, FeatureMaps):
             _map_section(report, work, result)
+        elif isinstance(result, SelectedMaps):
+            _selection_section(report, work, result)
 
 
 def _explanation_section(
@@ -388,6 +399,43 @@ def _map_section(report: Report, work: Inspection, found: FeatureMaps) -> None:
                 caption=map_caption(layer),
                 scale=max(1, min(4, 860 // sheet.shape[1])),
             )
+
+
+def _selection_section(report: Report, work: Inspection, found: SelectedMaps) -> None:
+    section = report.section(
+        "selected-maps",
+        "Selected feature maps",
+        "The most interesting maps of each layer for this image, each from its smallest value "
+        "(black) to its largest (white).",
+    )
+    for row in range(min(len(work.images), 8)):
+        section.text(work.names[row])
+        selected_galleries(section, found, row)
+
+
+def selected_galleries(section: Section, found: SelectedMaps, row: int) -> None:
+    """The chosen maps of an image, a gallery per layer."""
+    for index, layer in enumerate(found.layers):
+        items = [
+            {
+                "file": section.image(
+                    f"{layer.layer}-{row}-{k}", lossless(stretched(layer.maps[row, k]))
+                ),
+                "alt": f"Map {channel} of {layer.layer_label}",
+                "title": f"map {channel}",
+                "detail": f"interest {float(layer.interest[row, k]):.2f}",
+            }
+            for k, channel in enumerate(layer.channels[row].tolist())
+        ]
+        caption = selection_caption(found, index)
+        scale = min(40.0, MAP_SIDE / max(layer.maps.shape[2:]))
+        section.gallery(
+            items, caption=f"{caption[:1].upper()}{caption[1:]}.", scale=round(scale, 3)
+        )
+
+
+MAP_SIDE = 112
+"""Pixels of a selected map on a page, whatever its size."""
 
 
 def prediction_rows(work: Inspection) -> list[dict[str, Any]]:

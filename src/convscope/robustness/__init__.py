@@ -17,6 +17,7 @@ from convscope.robustness._results import (
     TransformationRobustness,
 )
 from convscope.robustness._smoothing import certify
+from convscope.robustness._survival import Survival, survival
 from convscope.robustness._transfer import (
     compare_defenses,
     model_transfer,
@@ -34,6 +35,7 @@ __all__ = [
     "RobustnessCurve",
     "RobustnessEvaluation",
     "Stage",
+    "Survival",
     "TransformationRobustness",
     "certify",
     "compare_defenses",
@@ -41,5 +43,6 @@ __all__ = [
     "evaluate",
     "model_transfer",
     "noise_transfer",
+    "survival",
     "transformation_robustness",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from convscope.attacks import (
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.flags import Flag, count_of
+from convscope.progress import stage
 from convscope.robustness._results import RobustnessCurve
 from convscope.types import Images, Labels, Norm
 
@@ -99,7 +101,8 @@ def curve(
     flags: set[Flag] = set()
     unreadable = ~is_finite(logits)
     zeros = 0
-    while True:
+    rounds = max(1, len(grid).bit_length())  # As many as a bisection needs.
+    for number in itertools.count():
         open_rows = torch.nonzero(low < high)[:, 0]
         if len(open_rows) == 0:
             break
@@ -115,21 +118,22 @@ def curve(
             )
 
         size = block_rows(images.shape[1:])
-        for rows, result in in_blocks(open_rows, at_middle, size=size, generator=draws):
-            middle = (low[rows] + high[rows]) // 2
-            cost += result.cost
-            flags |= {flag for flag in result.flags if flag.of == 0}
-            unreadable[rows] |= result.unreadable
-            zeros += count_of(result.flags, "zero-gradient")
-            success, moved = result.success, result.distance(norm)
-            # Rounding must not send a point at the border of one ball to the next larger radius.
-            place = torch.searchsorted(grid.to(images.device), moved.double() * (1 - 1e-6))
-            nearer = torch.where(success, torch.minimum(middle, place), middle)
-            broken = success | result.unreadable
-            high[rows] = torch.where(broken, nearer, high[rows])
-            low[rows] = torch.where(broken, low[rows], middle + 1)
-            nearest = torch.minimum(distances[rows], moved)
-            distances[rows] = torch.where(success, nearest, distances[rows])
+        with stage(min(number / rounds, 1.0), min((number + 1) / rounds, 1.0)):
+            for rows, result in in_blocks(open_rows, at_middle, size=size, generator=draws):
+                middle = (low[rows] + high[rows]) // 2
+                cost += result.cost
+                flags |= {flag for flag in result.flags if flag.of == 0}
+                unreadable[rows] |= result.unreadable
+                zeros += count_of(result.flags, "zero-gradient")
+                success, moved = result.success, result.distance(norm)
+                # Rounding must not send a point at the border of one ball to the next larger one.
+                place = torch.searchsorted(grid.to(images.device), moved.double() * (1 - 1e-6))
+                nearer = torch.where(success, torch.minimum(middle, place), middle)
+                broken = success | result.unreadable
+                high[rows] = torch.where(broken, nearer, high[rows])
+                low[rows] = torch.where(broken, low[rows], middle + 1)
+                nearest = torch.minimum(distances[rows], moved)
+                distances[rows] = torch.where(success, nearest, distances[rows])
     flags |= _nonfinite_flags(zeros, int(unreadable.sum()), count)
     last = torch.cat([grid, grid.new_tensor([torch.inf])]).to(images.device)
     smallest = last[high]

@@ -183,11 +183,16 @@ def compare_defenses(
     """
     run = ATTACKS.chosen("attack", attack)
     settings |= {"epsilon": epsilon, "norm": norm}
-    on_bare = run(classifier, images, labels, **settings)
+    count = 1 + len(defended)
+    with stage(0.0, 1 / count):
+        on_bare = run(classifier, images, labels, **settings)
     rows: list[DefenseRow] = []
     flags: list[Flag] = []
-    for name, network in {"none": classifier, **defended}.items():
-        on_defended = on_bare if network is classifier else run(network, images, labels, **settings)
+    for done, (name, network) in enumerate({"none": classifier, **defended}.items()):
+        on_defended = on_bare
+        if network is not classifier:
+            with stage(done / count, (done + 1) / count):
+                on_defended = run(network, images, labels, **settings)
         clean, nonfinite = _correct(network, images, labels)
         transfer, nonfinite_transfer = _correct(network, on_bare.adversarials, labels)
         adaptive, nonfinite_adaptive = _correct(network, on_defended.adversarials, labels)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from convscope._registry import Registry, Spec, lazy
 
@@ -27,9 +27,12 @@ class SectionSpec(Spec):
             to fill.
         about: The lead: a sentence or two for readers who see such a thing for the first time.
         title: Heading.
+        needs: What a black box lacks for it: ``"layers"`` or ``"gradients"``; empty: it is filled
+            for every classifier, as far as its methods go.
     """
 
     title: str = ""
+    needs: Literal["", "layers", "gradients"] = ""
 
 
 AUDIT_SECTIONS: Registry[Callable[[Any, Any], None], SectionSpec] = Registry(
@@ -46,6 +49,7 @@ AUDIT_SECTIONS: Registry[Callable[[Any, Any], None], SectionSpec] = Registry(
             "_network:architecture",
             "Layer by layer: output shapes, parameters, and multiply-adds.",
             title="Architecture",
+            needs="layers",
         ),
         "training": SectionSpec(
             "_network:training",
@@ -56,11 +60,13 @@ AUDIT_SECTIONS: Registry[Callable[[Any, Any], None], SectionSpec] = Registry(
             "_inside:filter_pictures",
             "The weights of the convolutions as small pictures.",
             title="Filters",
+            needs="layers",
         ),
         "feature-maps": SectionSpec(
             "_inside:maps",
             "The outputs of the layers for one image: bright where a filter responds.",
             title="Feature maps",
+            needs="layers",
         ),
         "looking": SectionSpec(
             "_explanations:looking",
@@ -77,11 +83,13 @@ AUDIT_SECTIONS: Registry[Callable[[Any, Any], None], SectionSpec] = Registry(
             "_inside:class_pictures",
             "Images optimized, from a blank start, to maximize the score of a class.",
             title="Class images",
+            needs="gradients",
         ),
         "neurons": SectionSpec(
             "_inside:neurons",
             "Images optimized to maximize single neurons inside the network.",
             title="Neurons",
+            needs="gradients",
         ),
         "fooling": SectionSpec(
             "_fooling:fooling",
@@ -93,6 +101,7 @@ AUDIT_SECTIONS: Registry[Callable[[Any, Any], None], SectionSpec] = Registry(
             "One perturbation for all images, images synthesized from noise, perturbations "
             "transferred to other images.",
             title="Universal and transferred perturbations",
+            needs="gradients",
         ),
         "robustness": SectionSpec(
             "_robustness:robustness",

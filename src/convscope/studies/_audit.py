@@ -19,7 +19,7 @@ from convscope.figures import percent
 from convscope.progress import announce, stage
 from convscope.reports import Report, refuse_taken
 from convscope.studies import AUDIT_SECTIONS
-from convscope.studies._context import Audit
+from convscope.studies._context import ATTACKED, Audit, has_large_images
 
 LONGEST_NAME = 60
 """Characters of a network's name in a heading."""
@@ -70,7 +70,7 @@ def audit(
     *,
     out_folder: Path | str,
     images_per_section: int = 8,
-    attacked_images: int = 200,
+    attacked_images: int | None = None,
     epsilon: float | None = None,
     effort: Effort = "quick",
     run_folder: Path | str | None = None,
@@ -95,7 +95,8 @@ def audit(
             name (`convscope.data.match_classes`).
         out_folder: New folder for the report.
         images_per_section: How many images to show where images are shown.
-        attacked_images: How many test images attacks are measured on.
+        attacked_images: How many test images attacks are measured on; by default 200, of large
+            images (from 128 x 128 pixels) 24. Other samples of large images are smaller, too.
         epsilon: L-infinity budget of the headline number, in pixel units; by default 0.1 for gray
             images, 8/255 for color.
         effort: How hard the attacks of the final judgment try: ``"quick"``, ``"standard"`` or
@@ -163,7 +164,7 @@ def audit(
         dataset=dataset,
         report=report,
         count=max(1, images_per_section),
-        attacked=max(1, attacked_images),
+        attacked=_attacked(classifier, attacked_images),
         epsilon=epsilon if epsilon is not None else default_epsilon(classifier),
         seed=seed,
         effort=effort,
@@ -176,11 +177,22 @@ def audit(
         match=match,
         absent=absent,
     )
+    if has_large_images(classifier):
+        report.alert(
+            f"Images are large ({_by(classifier.input_shape)}): attacks are measured on "
+            f"{min(work.attacked, len(work.test)):,} of them, and other samples are small, too. "
+            "Intervals are wide.",
+            section="limits",
+            code="small-samples",
+        )
     failed = []
     for done, name in enumerate(names):
         spec = AUDIT_SECTIONS.spec(name)
         section = report.section(name, spec.title, spec.about)
         with stage(done / len(names), (done + 1) / len(names), spec.title):
+            if classifier.black_box and spec.needs:
+                section.text(f"Left out: a black box has no {spec.needs}, only answers.")
+                continue
             try:
                 AUDIT_SECTIONS[name](work, section)
             except Exception as error:
@@ -210,6 +222,11 @@ def audit(
 def _is_missing_part(error: Exception) -> bool:
     """Whether a module of convscope is missing, or a name in one: no fault of the network."""
     return isinstance(error, ImportError) and (error.name or "").split(".")[0] == "convscope"
+
+
+def _attacked(classifier: Classifier, asked: int | None) -> int:
+    """Images that attacks are measured on."""
+    return ATTACKED[has_large_images(classifier)] if asked is None else max(1, asked)
 
 
 def default_epsilon(classifier: Classifier) -> float:

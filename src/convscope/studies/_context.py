@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,16 +12,28 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from convscope._registry import Effort
+from convscope._registry import Effort, Registry
 from convscope.classifier import Classifier
 from convscope.data import ClassMatch, Dataset, Split, sample_rows
 from convscope.pages import screen_scale
-from convscope.reports import Report
+from convscope.reports import Report, Section
 from convscope.training import Evaluation, evaluate
 from convscope.types import Images, Labels
 
 MOST_TESTED = 20_000
 """Test images that the accuracy is measured on; of larger splits, a random part."""
+
+LARGE = 128 * 128
+"""Pixels from which images are large: a pass through a network costs some hundred times that of a
+digit, and a sample of the usual size would take an hour."""
+
+ATTACKED = (200, 24)
+"""Images that attacks are measured on unless the caller says otherwise: small ones, large ones."""
+
+
+def has_large_images(classifier: Classifier) -> bool:
+    """Whether samples are smaller, so that an audit ends in minutes."""
+    return math.prod(classifier.input_shape[1:]) >= LARGE
 
 
 @dataclass
@@ -72,6 +86,10 @@ class Audit:
         """A stream of its own for each purpose: sections do not disturb each other."""
         return torch.Generator().manual_seed(self.stream(purpose))
 
+    def sized(self, usual: int, if_large: int) -> int:
+        """How many of something: as usual, or of large images fewer."""
+        return if_large if has_large_images(self.classifier) else usual
+
     @cached_property
     def test(self) -> Split:
         """The images to judge on, or a sample of very many."""
@@ -117,14 +135,34 @@ class Audit:
 
     @cached_property
     def reference(self) -> Images:
-        """Training images for priors and comparisons, at most 2,000."""
-        return self.fitted.to_float(sample_rows(self.fitted.labels, 2000, seed=self.stream(5)))
+        """Training images for priors and comparisons, at most 2,000; of large images 200."""
+        count = self.sized(2000, 200)
+        return self.fitted.to_float(sample_rows(self.fitted.labels, count, seed=self.stream(5)))
 
     def classes(self, count: int) -> list[int]:
         """At most `count` classes to look at: those of the data, in order; then others."""
         here = sorted(set(self.dataset.split("all").labels.tolist()))
         others = sorted(set(range(self.classifier.num_classes)) - set(here))
         return (here if len(here) >= count else here + others)[:count]
+
+    def applicable(
+        self, section: Section, registry: Registry[Any, Any], names: Iterable[str]
+    ) -> list[str]:
+        """Those methods of a registry that work on this classifier; the others are named.
+
+        Args:
+            section: Says what is left out for a black box.
+            registry: Whose records say which methods need answers only.
+            names: Of the methods that are asked for.
+        """
+        wanted = list(names)
+        if not self.classifier.black_box:
+            return wanted
+        fit = [name for name in wanted if registry.spec(name).black_box]
+        if left := [name for name in wanted if name not in fit]:
+            words = ", ".join(f"`{name}`" for name in left)
+            section.text(f"Left out, as a black box has no gradients and no layers: {words}.")
+        return fit
 
     @property
     def scale(self) -> float:

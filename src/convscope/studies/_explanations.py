@@ -27,6 +27,7 @@ from convscope.pages import (
     some_are,
     trust_on,
 )
+from convscope.progress import stage
 from convscope.reports import Section
 from convscope.studies._context import Audit
 
@@ -36,20 +37,31 @@ NARROW = 96
 
 TESTED = {"quick": 8, "standard": 24, "full": 64}
 """Images that methods are tested on, by effort."""
+FEW_TESTED = 2
+"""The same where images are large."""
+FEW = 2
+"""Images with maps where images are large."""
 
 
 def looking(audit: Audit, section: Section) -> None:
     """One row per image, one column per method; then the occlusion table of one image."""
     images, labels = audit.shown
-    images, labels = images[:MOST], labels[:MOST]
+    count = audit.sized(MOST, FEW)
+    images, labels = images[:count], labels[:count]
     names = audit.classifier.class_names
     explanations: list[Explanation] = []
-    for method, spec in EXPLANATIONS.specs().items():
-        if audit.effort not in spec.audit:
-            continue
-        settings = spec.audit[audit.effort]
+    specs = EXPLANATIONS.specs()
+    planned = [name for name, spec in specs.items() if audit.effort in spec.audit]
+    chosen = {
+        method: specs[method].audit[audit.effort]
+        for method in audit.applicable(section, EXPLANATIONS, planned)
+    }
+    for number, (method, settings) in enumerate(chosen.items()):
         try:
-            explanations.append(EXPLANATIONS[method](audit.classifier, images, labels, **settings))
+            with stage(number / (len(chosen) + 1), (number + 1) / (len(chosen) + 1)):
+                explanations.append(
+                    EXPLANATIONS[method](audit.classifier, images, labels, **settings)
+                )
         except ConvscopeError as error:
             section.note(f"`{method}` does not work on this network: {error}", level="warning")
     rows: list[dict[str, Any]] = []
@@ -84,7 +96,8 @@ def looking(audit: Audit, section: Section) -> None:
     _empty(audit, section, explanations)
     section.facts({each.method: _settings(each) for each in explanations if _settings(each)})
     _completeness(section, explanations)
-    _occlusion_table(audit, section, 0)
+    with stage(len(chosen) / (len(chosen) + 1), 1.0):
+        _occlusion_table(audit, section, 0)
 
 
 def _settings(explanation: Explanation) -> str:
@@ -154,10 +167,13 @@ def _occlusion_table(audit: Audit, section: Section, row: int) -> None:
 def trusted(audit: Audit, section: Section) -> None:
     """Scores of the methods that this effort tests, with a random map as the yardstick."""
     specs = EXPLANATIONS.specs().items()
-    methods = {name: EXPLANATIONS[name] for name, spec in specs if audit.effort in spec.trusted}
+    planned = [name for name, spec in specs if audit.effort in spec.trusted]
+    methods = {
+        name: EXPLANATIONS[name] for name in audit.applicable(section, EXPLANATIONS, planned)
+    }
     scores = trust_on(
         audit.classifier,
-        audit.test.subset(audit.attacked_rows[: TESTED[audit.effort]]),
+        audit.test.subset(audit.attacked_rows[: audit.sized(TESTED[audit.effort], FEW_TESTED)]),
         methods,
         classes=len(audit.dataset.class_names),
         generator=audit.generator(40),

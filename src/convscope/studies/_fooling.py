@@ -21,35 +21,44 @@ from convscope.figures import (
     verdict,
 )
 from convscope.pages import keep_image, name_of
+from convscope.progress import stage
 from convscope.reports import Section
 from convscope.studies._context import Audit, legend
 
 COMPARABLE = 0.95
 """Success rate from which the median distance of an attack without a budget is compared."""
 
-MINIMAL_IMAGES = 50
-"""Images, in a quick audit, for attacks without a radius: they never stop early."""
+MINIMAL_IMAGES = (50, 8)
+"""Images, in a quick audit, for attacks without a radius: they never stop early. Small, large."""
 
 NOT_COUNTED = ("target-predicted", "target-is-label")
 """Flags that say which images were no task: the table leaves them out anyway."""
 
+MEASURED = 0.8
+"""Share of the section's work that measuring attacks is announced as; pictures are the rest."""
+
 MOST = 4
+FEW = 2
+"""Images in pictures where images are large."""
 
 
 def fooling(audit: Audit, section: Section) -> None:
     """A table of attacks on many images, then a few images in pictures."""
     rows = audit.attacked_rows
     images, labels = audit.test.to_float(rows), audit.test.labels[rows]
-    plan = planned(audit.effort)
-    done = _run(audit, section, images, labels, plan)
+    plan = planned("standard" if audit.classifier.black_box else audit.effort)
+    plan = {name: plan[name] for name in audit.applicable(section, ATTACKS, plan)}
+    with stage(0.0, MEASURED):
+        done = _run(audit, section, images, labels, plan)
     section.finding = finding(done)
     _table(audit, section, done)
     shown, shown_labels = audit.shown
-    quick = planned("quick")
-    few = _run(
-        audit, section, shown[:MOST], shown_labels[:MOST],
-        {method: settings for method, settings in plan.items() if method in quick},
-    )  # fmt: skip
+    quick = plan if audit.classifier.black_box else planned("quick")
+    with stage(MEASURED, 1.0):
+        few = _run(
+            audit, section, shown[: audit.sized(MOST, FEW)], shown_labels[: audit.sized(MOST, FEW)],
+            {method: settings for method, settings in plan.items() if method in quick},
+        )  # fmt: skip
     _grid(audit, section, few)
     _differences(audit, section, few)
     _alerts(audit, section, done)
@@ -70,15 +79,17 @@ def _run(
 ) -> list[AttackResult]:
     """Run attacks; one that stops is noted."""
     done = []
-    for method, settings in plan.items():
+    minimal = audit.sized(*MINIMAL_IMAGES) if audit.effort == "quick" else len(images)
+    for number, (method, settings) in enumerate(plan.items()):
         attack = ATTACKS[method]
         bounded = "epsilon" in inspect.signature(attack).parameters
         more = {"epsilon": audit.epsilon} if bounded else {}
-        count = MINIMAL_IMAGES if audit.effort == "quick" and not bounded else len(images)
+        some = slice(len(images) if bounded else minimal)
         try:
-            done.append(
-                attack(audit.classifier, images[:count], labels[:count], **settings, **more)
-            )
+            with stage(number / len(plan), (number + 1) / len(plan)):
+                done.append(
+                    attack(audit.classifier, images[some], labels[some], **settings, **more)
+                )
         except ConvscopeError as error:
             section.note(f"`{method}` stopped: {error}", level="warning")
     return done

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convscope.explanations import Filters, feature_maps, filters
+from convscope.explanations import Filters, feature_maps, filters, selected_maps
 from convscope.figures import (
     ascent_curve,
     filter_caption,
@@ -15,18 +15,23 @@ from convscope.figures import (
     png,
     svg,
 )
-from convscope.pages import name_of, picture_rows, some_are
+from convscope.pages import name_of, picture_rows, selected_galleries, some_are
 from convscope.reports import Section
 from convscope.studies._context import Audit
 from convscope.visualizations import Visualization, class_images, neuron_images
 
 MOST = 10
 QUICK = 5
+FEW = 3
+"""Optimized images where images are large."""
 MOST_TOLD = 3
 """Failed classes named in an alert."""
 
-DEAD_TEST = 64
-"""Images for which a map must be constant to be called dead."""
+DEEP = 112
+"""Sides in pixels from which a layer has more maps than one looks at: some are selected, too."""
+
+DEAD_TEST = (64, 16)
+"""Images for which a map must be constant to be called dead: small ones, large ones."""
 
 
 def neurons(audit: Audit, section: Section) -> None:
@@ -36,7 +41,7 @@ def neurons(audit: Audit, section: Section) -> None:
         section.text("The network has no layer of maps.")
         return
     name, channels = layer
-    count = min(QUICK if audit.effort == "quick" else MOST, channels)
+    count = min(audit.sized(QUICK if audit.effort == "quick" else MOST, FEW), channels)
     found = neuron_images(
         audit.classifier,
         f"{name}:0-{count - 1}",
@@ -167,12 +172,16 @@ def maps(audit: Audit, section: Section) -> None:
                 caption=map_caption(layer) + ", each stretched from black to white.",
                 scale=max(1, min(4, 760 // sheet.shape[1])),
             )
+    if min(images.shape[2:]) >= DEEP:
+        section.text("The most interesting maps of each layer for the first of these images.")
+        selected_galleries(section, selected_maps(audit.classifier, images[:1]), 0)
     _dead(audit, section, [layer.layer for layer in found.layers])
 
 
 def _dead(audit: Audit, section: Section, layers: list[str]) -> None:
     """Dead maps among more images than are shown: a map may well be constant for two."""
-    many = feature_maps(audit.classifier, audit.test.to_float(slice(0, DEAD_TEST)), layers)
+    tested_rows = slice(0, audit.sized(*DEAD_TEST))
+    many = feature_maps(audit.classifier, audit.test.to_float(tested_rows), layers)
     tested = "1 test image" if len(many.images) == 1 else f"{len(many.images)} test images"
     rows = []
     for layer in many.layers:
@@ -220,7 +229,7 @@ def _dead(audit: Audit, section: Section, layers: list[str]) -> None:
 
 def class_pictures(audit: Audit, section: Section) -> None:
     """An optimized image per class, with controls and the ascent."""
-    classes = sorted(audit.classes(MOST))
+    classes = sorted(audit.classes(audit.sized(MOST, FEW)))
     found = class_images(
         audit.classifier,
         classes,

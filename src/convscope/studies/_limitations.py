@@ -11,6 +11,7 @@ import torch
 from convscope.errors import ConvscopeError
 from convscope.files import SETTINGS, read_text
 from convscope.reports import Section
+from convscope.studies import AUDIT_SECTIONS
 from convscope.studies._context import Audit
 
 PACKAGES = ("convscope", "torch", "numpy", "pillow", "scikit-learn", "matplotlib")
@@ -42,6 +43,14 @@ def limits(audit: Audit, section: Section) -> None:
         "agree, the hypothesis is better. Optimized images show what maximizes a class score, "
         "which is not what a typical member looks like."
     )
+    if audit.classifier.black_box:
+        specs = AUDIT_SECTIONS.specs().values()
+        left = ", ".join(spec.title for spec in specs if spec.needs)
+        section.text(
+            "Only the answers of this classifier are known (a black box). What needs its gradients "
+            f"or layers is left out: {left}, and the methods named in the other sections. Attacks "
+            "without gradients are weak: accuracy under stronger ones is lower."
+        )
     for warning in audit.dataset.warnings:
         section.note(warning, level="warning")
         audit.report.alert(warning, section="limits")
@@ -58,7 +67,9 @@ def reproduce(audit: Audit, section: Section) -> None:
     section.facts(
         {
             "Network": audit.classifier.source,
-            "Weights": f"SHA-256 of all tensors {weights_digest(audit)[:32]}…",
+            "Weights": "unknown: a black box"
+            if audit.classifier.black_box
+            else f"SHA-256 of all tensors {weights_digest(audit)[:32]}…",
             "Data": audit.dataset.source,
             "Seed": audit.seed,
             "Images per section": audit.count,

@@ -29,34 +29,45 @@ from convscope.figures import (
     svg,
 )
 from convscope.pages import keep_image, name_of
+from convscope.progress import stage
 from convscope.reports import Section
 from convscope.studies._context import Audit, legend
 from convscope.studies._fooling import predicted
 
 MOST_CLASSES = 10
+FEW_CLASSES = 3
+"""Classes where images are large."""
 STEPS = {"quick": 30, "standard": 100, "full": 300}
 SAMPLES = {"quick": 24, "standard": 64, "full": 64}
+FEW_SAMPLES = 8
+"""Images per step and noise where images are large."""
+PULLS = (1.0, 1000.0)
 PULLED = {"quick": 120, "standard": 300, "full": 500}
-TESTED = 500
+TESTED = (500, 100)
+"""Images that noises are added to: small ones, large ones."""
+FITTED = (2000, 200)
+"""Images that noises are made on and validated with: small ones, large ones."""
 
 
 def noises(audit: Audit, section: Section) -> None:
     """Universal noises, images from noise, images toward others, transferred noise."""
-    for part in (_universal, _from_noise, _toward, _carried):
+    parts = (_universal, _from_noise, _toward, _carried)
+    for number, part in enumerate(parts):
         try:
-            part(audit, section)
+            with stage(number / len(parts), (number + 1) / len(parts)):
+                part(audit, section)
         except ConvscopeError as error:
             section.note(f"A part of this section stopped: {error}", level="warning")
 
 
 def _classes(audit: Audit) -> Tensor:
-    return torch.tensor(sorted(audit.classes(MOST_CLASSES)))
+    return torch.tensor(sorted(audit.classes(audit.sized(MOST_CLASSES, FEW_CLASSES))))
 
 
 def _universal(audit: Audit, section: Section) -> None:
     size = 0.3 if audit.classifier.input_shape[0] == 1 else 16 / 255
     train = audit.fitted
-    rows = sample_rows(train.labels, 2000, seed=audit.stream(50))
+    rows = sample_rows(train.labels, audit.sized(*FITTED), seed=audit.stream(50))
     found = uap(
         audit.classifier,
         train.to_float(rows),
@@ -64,10 +75,12 @@ def _universal(audit: Audit, section: Section) -> None:
         targets=_classes(audit),
         epsilon=size,
         steps=STEPS[audit.effort],
-        samples=SAMPLES[audit.effort],
+        samples=audit.sized(SAMPLES[audit.effort], FEW_SAMPLES),
         generator=audit.generator(51),
     )
-    tested = audit.test.subset(sample_rows(audit.test.labels, TESTED, seed=audit.stream(55)))
+    tested = audit.test.subset(
+        sample_rows(audit.test.labels, audit.sized(*TESTED), seed=audit.stream(55))
+    )
     carried = apply_noise(
         audit.classifier,
         tested.to_float(),
@@ -127,6 +140,7 @@ def _noise_gallery(
     audit: Audit, section: Section, found: UniversalPerturbation, rates: Tensor
 ) -> None:
     names = found.class_names
+    tested = min(audit.sized(*TESTED), len(audit.test))
     section.gallery(
         [
             {
@@ -140,7 +154,7 @@ def _noise_gallery(
         scale=audit.scale,
         caption="For each class one noise that makes any image be predicted as that class "
         f"(L∞ ≤ {budget(found.epsilon or 1)}, {found.settings.get('steps')} steps on training "
-        f"images), and the share of {min(TESTED, len(audit.test))} unseen test images of other "
+        f"images), and the share of {tested} unseen test images of other "
         "classes for which it works. " + legend(audit.classifier.input_shape[0]),
     )
 
@@ -176,13 +190,13 @@ def _toward(audit: Audit, section: Section) -> None:
     images, labels = audit.shown
     images, labels = images[:3], labels[:3]
     targets = (labels + 1) % audit.classifier.num_classes
-    results = {
-        f"pull {pull:g}": toward_image(
-            audit.classifier, images, labels, targets=targets, pull=pull,
-            generator=audit.generator(53), steps=PULLED[audit.effort],
-        )
-        for pull in (1.0, 1000.0)
-    }  # fmt: skip
+    results = {}
+    for number, pull in enumerate(PULLS):
+        with stage(number / len(PULLS), (number + 1) / len(PULLS)):
+            results[f"pull {pull:g}"] = toward_image(
+                audit.classifier, images, labels, targets=targets, pull=pull,
+                generator=audit.generator(53), steps=PULLED[audit.effort],
+            )  # fmt: skip
     names = audit.classifier.class_names
     rows = []
     for row in range(len(images)):

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from convscope.attacks import pgd
+from convscope.attacks import ATTACKS
 from convscope.defenses import DEFENSES
 from convscope.errors import ConvscopeError
 from convscope.figures import (
@@ -21,6 +21,7 @@ from convscope.figures import (
     svg,
 )
 from convscope.pages import name_of
+from convscope.progress import stage
 from convscope.reports import Section
 from convscope.robustness import (
     RobustnessCurve,
@@ -38,6 +39,10 @@ GRAY = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 COLOR = tuple(level / 255 for level in (0.5, 1, 2, 3, 4, 6, 8, 12))
 JUDGED = {"quick": 50, "standard": 200, "full": 1000}
 """Images of the suite and of the defenses."""
+QUERIES = {"quick": 200, "standard": 1000, "full": 5000}
+"""Of Square, where there are no gradients."""
+CURVE = 0.4
+"""Share of the section's work that the curve is announced as."""
 DRAWS = {"quick": 1000, "standard": 10_000, "full": 10_000}
 """Noisy copies of an image that a certificate rests on."""
 
@@ -47,16 +52,28 @@ def robustness(audit: Audit, section: Section) -> None:
     rows = audit.attacked_rows
     images, labels = audit.test.to_float(rows), audit.test.labels[rows]
     grid = sorted({*(GRAY if audit.classifier.input_shape[0] == 1 else COLOR), audit.epsilon})
-    found = curve(audit.classifier, images, labels, epsilons=grid, steps=40)
+    attack, settings = _attack(audit)
+    with stage(0.0, CURVE):
+        found = curve(audit.classifier, images, labels, epsilons=grid, attack=attack, **settings)
     _headline(audit, section, found)
     _curve(section, found)
     few = slice(0, JUDGED[audit.effort])
-    for part in (_suite, _transforms, _defenses, _networks, _certified):
+    parts = (_suite, _transforms, _defenses, _networks, _certified)
+    for number, part in enumerate(parts):
+        begin, end = (CURVE + (1 - CURVE) * n / len(parts) for n in (number, number + 1))
         try:
-            part(audit, section, images[few], labels[few])
+            with stage(begin, end):
+                part(audit, section, images[few], labels[few])
         except ConvscopeError as error:
             section.note(f"A part of this section stopped: {error}", level="warning")
     _curve_table(section, found)
+
+
+def _attack(audit: Audit) -> tuple[str, dict[str, Any]]:
+    """The attack of curve and transformations: one without gradients where there are none."""
+    if audit.classifier.black_box:
+        return "square", {"queries": QUERIES[audit.effort]}
+    return "pgd", {"steps": 40}
 
 
 def _curve(section: Section, found: RobustnessCurve) -> None:
@@ -72,6 +89,7 @@ def _curve(section: Section, found: RobustnessCurve) -> None:
 def _curve_table(section: Section, found: RobustnessCurve) -> None:
     count = len(found.labels)
     points = zip(found.epsilons.tolist(), found.accuracies.tolist(), strict=True)
+    words = ", ".join(f"{value} {name}" for name, value in found.settings.items())
     with section.details("The curve in numbers"):
         section.table(
             [
@@ -87,7 +105,7 @@ def _curve_table(section: Section, found: RobustnessCurve) -> None:
                 ]
                 for epsilon, share in points
             ],
-            caption=f"{count} random test images, {found.attack} with 40 steps; "
+            caption=f"{count} random test images, {found.attack} with {words}; "
             f"{found.cost.forwards / max(count, 1):.0f} forward and "
             f"{found.cost.backwards / max(count, 1):.0f} backward passes per image for all of it.",
             name="curve",
@@ -187,7 +205,8 @@ def _suite(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> No
 
 def _transforms(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
     """Are adversarial images still adversarial when flipped, cropped, rotated or desaturated?"""
-    attacked = pgd(audit.classifier, images, labels, epsilon=audit.epsilon, steps=40)
+    attack, settings = _attack(audit)
+    attacked = ATTACKS[attack](audit.classifier, images, labels, epsilon=audit.epsilon, **settings)
     found = transformation_robustness(audit.classifier, attacked)
     rows: list[dict[str, Any]] = []
     success = attacked.success_quantized.nonzero()[:2, 0].tolist()
@@ -227,6 +246,9 @@ def _transforms(audit: Audit, section: Section, images: Tensor, labels: Tensor) 
 
 def _defenses(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
     """Simple defenses under transferred and under adaptive attacks."""
+    if audit.classifier.black_box:
+        section.text("Defenses are left out: attacks that know them need gradients.")
+        return
     defended = {name: make(audit.classifier) for name, make in DEFENSES.items()}
     found = compare_defenses(
         audit.classifier, defended, images, labels, epsilon=audit.epsilon, steps=20
@@ -242,7 +264,7 @@ def _defenses(audit: Audit, section: Section, images: Tensor, labels: Tensor) ->
 
 def _networks(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
     """Do adversarials of this network fool the judge, and the other way round?"""
-    if audit.judge is None:
+    if audit.judge is None or audit.classifier.black_box or audit.judge.black_box:
         return
     found = model_transfer(
         {"this network": audit.classifier, "judge": audit.judge}, images, labels,

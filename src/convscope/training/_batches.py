@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -51,6 +51,52 @@ def order(seed: int, epoch: int, images: int) -> Tensor:
     It does not know how many processes share the work or how large a batch is.
     """
     return torch.randperm(images, generator=stream(seed, "order", epoch))
+
+
+def balanced_order(seed: int, epoch: int, labels: Tensor) -> Tensor:
+    """An order that shows every class equally often, within one: (images,) row numbers.
+
+    Images of rare classes are repeated, each as often as the others of its class within one; of
+    classes with many images another part is shown each epoch.
+
+    Args:
+        seed: The run's seed.
+        epoch: Which epoch.
+        labels: (images,) classes.
+
+    Example:
+        >>> labels = torch.tensor([0, 0, 0, 0, 0, 1])
+        >>> labels[balanced_order(0, 0, labels)].bincount()
+        tensor([3, 3])
+    """
+    generator = stream(seed, "order", epoch)
+    present = sorted(set(labels.tolist()))
+    # Which classes get one image more when the shares are not whole changes from epoch to epoch.
+    turn = torch.randperm(len(present), generator=generator).tolist()
+    chosen = []
+    for place, which in enumerate(turn):
+        rows = (labels == present[which]).nonzero()[:, 0]
+        wanted = (len(labels) + len(present) - 1 - place) // len(present)
+        passes = [
+            rows[torch.randperm(len(rows), generator=generator)]
+            for _ in range(math.ceil(wanted / len(rows)))
+        ]
+        chosen.append(torch.cat([*passes, rows[:0]])[:wanted])
+    whole = torch.cat(chosen)
+    return whole[torch.randperm(len(whole), generator=generator)]
+
+
+def balanced_weights(labels: Tensor, classes: int) -> Tensor:
+    """``(class,)``: images / (classes present * images of the class); 0 for absent classes.
+
+    Example:
+        >>> balanced_weights(torch.tensor([0, 0, 0, 1]), 3)
+        tensor([0.6667, 2.0000, 0.0000])
+    """
+    counts = labels.bincount(minlength=classes)
+    present = int((counts > 0).sum())
+    weights = len(labels) / (present * counts.clamp_min(1).double())
+    return torch.where(counts > 0, weights, torch.zeros_like(weights)).float()
 
 
 CPU: torch.device = torch.device("cpu")
@@ -115,7 +161,13 @@ class Batches:
     def rows(self, epoch: int, batch: int) -> Tensor:
         """``(batch_size,)`` row numbers of the whole batch."""
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, order(self.settings.seed, epoch, len(self.split))
+            seed = self.settings.seed
+            self._epoch, self._order = (
+                epoch,
+                balanced_order(seed, epoch, self.split.labels)
+                if self.settings.sampling == "balanced"
+                else order(seed, epoch, len(self.split)),
+            )
         start = batch * self.settings.batch_size
         return self._order[start : start + self.settings.batch_size]
 
@@ -155,19 +207,29 @@ class Normalize:
     Args:
         mean: Per channel, of the training images in [0, 1].
         std: Per channel.
+        preprocess: Another map of pixels, applied before.
+        memory_format: In which order the numbers lie in memory.
     """
 
     mean: Sequence[float]
     std: Sequence[float]
+    preprocess: Callable[[Tensor], Tensor] | None = None
+    memory_format: torch.memory_format = torch.channels_last
 
     def __call__(self, images: Tensor) -> Tensor:
         """``(batch, channel, height, width)`` in [0, 1] to the same shape, differentiable."""
+        if self.preprocess is not None:
+            images = self.preprocess(images.clone())
         mean = images.new_tensor(self.mean).view(1, -1, 1, 1)
         std = images.new_tensor(self.std).view(1, -1, 1, 1)
-        return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+        return ((images - mean) / std).contiguous(memory_format=self.memory_format)
 
 
 CHUNK = 500
+"""Most images that are judged at once."""
+
+CHUNK_VALUES = 1 << 22
+"""Most pixels of them, times channels: 27 color images of 224 x 224."""
 
 
 class Validation:
@@ -202,7 +264,8 @@ class Validation:
         was_training = module.training
         module.eval()
         loss = wrong = 0.0
-        for chunk in torch.split(rows, CHUNK):
+        fitting = CHUNK_VALUES // math.prod(self.split.images.shape[1:])
+        for chunk in torch.split(rows, max(1, min(CHUNK, fitting))):
             images = self.split.images[chunk].to(self.device).float().div_(255)
             logits, labels = (
                 module(self.normalize(images)),

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -326,11 +326,13 @@ class State:
         objective: Objective,
         *,
         device: torch.device = CPU,
+        memory_format: torch.memory_format = torch.channels_last,
+        shares: Mapping[str, float] | None = None,
     ) -> State:
-        """The state before the first step."""
-        model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        """The state before the first step; `shares` of the learning rate as `build_optimizers`."""
+        model = model.to(device, memory_format=memory_format).train()  # type: ignore[call-overload]
         ema = EMA(model, decay=settings.ema) if settings.ema else None
-        return cls(model, build_optimizers(model, settings), ema, objective)
+        return cls(model, build_optimizers(model, settings, shares=shares), ema, objective)
 
     @property
     def eval_model(self) -> nn.Module:

@@ -44,7 +44,9 @@ def data_digest(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     for split in (dataset.train, dataset.validation):
         for tensor in (split.images, split.labels):
-            digest.update(tensor.contiguous().numpy().tobytes())
+            # Part by part: the images may lie on the disk.
+            for part in torch.split(tensor, 4096):
+                digest.update(part.contiguous().numpy().data)
     return digest.hexdigest()
 
 

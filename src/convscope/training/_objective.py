@@ -65,6 +65,7 @@ class Objective:
         normalize: Pixels to network input; epsilon means pixels.
         steps_per_epoch: For the ramp of epsilon and the checks of one-step training.
         world: This process takes every `size`-th row of a random start.
+        class_weights: ``(class,)``, the weight of each class in the loss; ``None``: all the same.
 
     Example:
         >>> from convscope.training import TrainSettings
@@ -82,9 +83,11 @@ class Objective:
         *,
         steps_per_epoch: int,
         world: World | None = None,
+        class_weights: Tensor | None = None,
     ) -> None:
         self.settings, self.normalize = settings, normalize
         self.steps_per_epoch = steps_per_epoch
+        self.class_weights = class_weights
         self.world = World() if world is None else world
 
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, *, step: int) -> Tensor:
@@ -105,7 +108,12 @@ class Objective:
             logits: ``(n, class)``, of the images that `perturb` returned.
             labels: ``(batch,)``.
         """
-        return F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
+        return F.cross_entropy(
+            logits,
+            labels,
+            weight=self.class_weights,
+            label_smoothing=self.settings.label_smoothing,
+        )
 
     def counted(self, logits: Tensor, labels: Tensor) -> Tensor:
         """``(batch, class)``: the logits behind the training error."""
@@ -220,8 +228,15 @@ class FGSMObjective(PGDObjective):
         *,
         steps_per_epoch: int,
         world: World | None = None,
+        class_weights: Tensor | None = None,
     ) -> None:
-        super().__init__(settings, normalize, steps_per_epoch=steps_per_epoch, world=world)
+        super().__init__(
+            settings,
+            normalize,
+            steps_per_epoch=steps_per_epoch,
+            world=world,
+            class_weights=class_weights,
+        )
         self.multi_step_until = 0
         self._last_batch: tuple[Tensor, Tensor, float] | None = None
 
@@ -332,10 +347,17 @@ def build_objective(
     *,
     steps_per_epoch: int,
     world: World | None = None,
+    class_weights: Tensor | None = None,
 ) -> Objective:
     """The objective that `settings` ask for; the arguments are those of `Objective`."""
     kind = ConsistencyObjective if settings.consistency else OBJECTIVES[settings.adversary]
-    return kind(settings, normalize, steps_per_epoch=steps_per_epoch, world=world)
+    return kind(
+        settings,
+        normalize,
+        steps_per_epoch=steps_per_epoch,
+        world=world,
+        class_weights=class_weights,
+    )
 
 
 @contextmanager

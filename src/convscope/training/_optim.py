@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -19,12 +21,13 @@ def lr_scale(step: int, total: int, *, schedule: str, warm_up: float) -> float:
 
     ``"one-cycle"`` climbs in a straight line for the first `warm_up` share of the run and falls in
     a straight line to zero at its end, which is what makes runs of one or two epochs possible: the
-    length must be known from the start. ``"constant"`` is always 1.
+    length must be known from the start. ``"cosine"`` climbs likewise and falls along half a cosine.
+    ``"constant"`` is always 1.
 
     Args:
         step: Which update, from 0.
         total: Updates of the whole run.
-        schedule: ``"one-cycle"`` or ``"constant"``.
+        schedule: ``"one-cycle"``, ``"cosine"`` or ``"constant"``.
         warm_up: Share of the run spent climbing, in [0, 1).
 
     Example:
@@ -32,15 +35,17 @@ def lr_scale(step: int, total: int, *, schedule: str, warm_up: float) -> float:
         >>> [round(lr_scale(k, 8, **shape), 2) for k in range(8)]
         [0.25, 0.75, 0.92, 0.75, 0.58, 0.42, 0.25, 0.08]
 
-    Source: L. N. Smith, "Super-convergence" (arXiv 1708.07120). The step is taken at its middle, so
-    neither the first nor the last update is wasted on a rate of zero.
+    Source: L. N. Smith, "Super-convergence" (arXiv 1708.07120); the cosine is that of Loshchilov
+    and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (ICLR 2017). The step is
+    taken at its middle, so neither the first nor the last update is wasted on a rate of zero.
     """
     if schedule == "constant":
         return 1.0
     progress = (step + 0.5) / total
     if progress < warm_up:
         return progress / warm_up
-    return (1 - progress) / (1 - warm_up)
+    falling = (1 - progress) / (1 - warm_up)
+    return (1 - math.cos(math.pi * falling)) / 2 if schedule == "cosine" else falling
 
 
 EVERY = 5
@@ -249,7 +254,9 @@ def _gradients(parameters: list[Tensor]) -> list[Tensor]:
 BIAS_MOMENTUM = 0.85
 
 
-def build_optimizers(module: nn.Module, settings: TrainSettings) -> list[Optimizer]:
+def build_optimizers(
+    module: nn.Module, settings: TrainSettings, *, shares: Mapping[str, float] | None = None
+) -> list[Optimizer]:
     """The optimizers that share the parameters of `module`.
 
     Weight decay acts on filters and matrices only: never on biases, never on normalization.
@@ -257,35 +264,44 @@ def build_optimizers(module: nn.Module, settings: TrainSettings) -> list[Optimiz
     Args:
         module: The network.
         settings: `optimizer`, `learning_rate`, `nonfilter_lr`, `weight_decay`, `momentum`.
+        shares: By name of a parameter, the share of the learning rate that it gets; 1 if left out.
 
     Returns:
-        One optimizer for filters and matrices and one for the rest; ``"muon"`` updates the filters
-        of convolutions by Muon and everything else by SGD.
+        One optimizer for filters and matrices and one for the rest, for each share (the largest
+        first); ``"muon"`` updates the filters of convolutions by Muon and everything else by SGD.
     """
-    trained: list[Tensor] = [p for p in module.parameters() if p.requires_grad]
+    groups: dict[float, list[Tensor]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((shares or {}).get(name, 1.0), []).append(parameter)
+    optimizers: list[Optimizer] = []
+    for share in sorted(groups, reverse=True):
+        optimizers += _optimizers_of(groups[share], settings, share)
+    return [optimizer for optimizer in optimizers if optimizer.parameters]
+
+
+def _optimizers_of(trained: list[Tensor], settings: TrainSettings, share: float) -> list[Optimizer]:
+    """The optimizers of parameters that learn at the same `share` of the learning rate."""
     decayed, biases = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
-    lr, decay = settings.learning_rate, settings.weight_decay
-    optimizers: list[Optimizer]
+    lr, decay = share * settings.learning_rate, settings.weight_decay
     if settings.optimizer == "muon":
         filters, dense = [p for p in decayed if p.ndim == 4], [p for p in decayed if p.ndim != 4]
-        nonfilter_lr = settings.nonfilter_lr or lr
-        optimizers = [
+        nonfilter_lr = share * settings.nonfilter_lr or lr
+        return [
             Muon(filters, lr=lr, momentum=settings.momentum),
             SGD(dense, lr=nonfilter_lr, weight_decay=decay, momentum=BIAS_MOMENTUM),
             SGD(biases, lr=nonfilter_lr, weight_decay=0.0, momentum=BIAS_MOMENTUM),
         ]
-    elif settings.optimizer == "sgd":
-        optimizers = [
+    if settings.optimizer == "sgd":
+        return [
             SGD(decayed, lr=lr, weight_decay=decay, momentum=settings.momentum),
             SGD(biases, lr=lr, weight_decay=0.0, momentum=settings.momentum),
         ]
-    else:
-        decoupled = settings.optimizer == "adamw"
-        optimizers = [
-            Adam(decayed, lr=lr, weight_decay=decay, decoupled=decoupled),
-            Adam(biases, lr=lr, weight_decay=0.0, decoupled=decoupled),
-        ]
-    return [optimizer for optimizer in optimizers if optimizer.parameters]
+    decoupled = settings.optimizer == "adamw"
+    return [
+        Adam(decayed, lr=lr, weight_decay=decay, decoupled=decoupled),
+        Adam(biases, lr=lr, weight_decay=0.0, decoupled=decoupled),
+    ]
 
 
 def state_dict(optimizers: list[Optimizer]) -> dict[str, Tensor]:

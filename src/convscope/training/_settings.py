@@ -16,10 +16,16 @@ from convscope.errors import UsageError, choose
 COPIES = 2
 
 OPTIMIZERS = ("adamw", "adam", "sgd", "muon")
-SCHEDULES = ("one-cycle", "constant")
+SCHEDULES = ("one-cycle", "cosine", "constant")
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("auto", "cpu", "cuda")
 ADVERSARIES = ("none", "pgd", "fgsm-rs", "trades")
+NORM_STATISTICS = ("batch", "frozen")
+HEADS = ("random", "probe")
+CLASS_WEIGHTS = ("none", "balanced")
+SAMPLINGS = ("shuffled", "balanced")
+BODY = "body"
+"""`TrainSettings.freeze`: everything but the head."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +49,9 @@ class TrainSettings:
             the same.
         weight_decay: Decay of filters and matrices; biases and normalization are never decayed.
         momentum: For ``"sgd"`` and ``"muon"``.
-        schedule: ``"one-cycle"`` (linear up, linear down to 0) or ``"constant"``.
-        warm_up: Share of the run in which the one-cycle schedule climbs.
+        schedule: ``"one-cycle"`` (linear up, linear down to 0), ``"cosine"`` (linear up, half a
+            cosine down to 0) or ``"constant"``.
+        warm_up: Share of the run in which the learning rate climbs.
         max_grad_norm: Largest gradient norm (L2, all parameters); 0 does not clip.
         label_smoothing: Share of the target spread over all classes. 0 for networks that are
             attacked or explained later: smoothing changes logits and confidences.
@@ -53,6 +60,20 @@ class TrainSettings:
             only: evaluation is always float32.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (cuda where there is one). Bitwise promises hold
             on a CPU.
+        freeze: What stays as it is: ``""`` nothing, ``"body"`` everything but the head, or the name
+            of a layer: that layer and all that run before it. Frozen layers run as in evaluation:
+            no dropout, and batch norm keeps its statistics.
+        norm_statistics: What batch norm normalizes with while training: ``"batch"``, or
+            ``"frozen"``: the running statistics that the network came with, which stay.
+        head_init: How the head begins if it is new: ``"random"``, or ``"probe"``: by a logistic
+            regression on the features that the network came with. Only for networks that come with
+            weights.
+        body_lr: Learning rate of everything but the head, as a share of `learning_rate`.
+        layer_decay: Every layer learns at so much of the rate of the layer after it.
+        class_weights: ``"balanced"`` weights the loss by one over the number of training images of
+            the class.
+        sampling: ``"balanced"`` shows every class equally often in an epoch, by repeating images of
+            rare classes; ``"shuffled"`` shows every image once.
         augment: What may happen to a training image.
         noise_std: Standard deviation of Gaussian noise on training images, in pixel units of
             [0, 1]; for randomized smoothing.
@@ -90,13 +111,20 @@ class TrainSettings:
     nonfilter_lr: float = 0.0
     weight_decay: float = 0.01
     momentum: float = 0.9
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
     warm_up: float = 0.25
     max_grad_norm: float = 0.0
     label_smoothing: float = 0.0
     ema: float = 0.99
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    freeze: str = ""
+    norm_statistics: Literal["batch", "frozen"] = "batch"
+    head_init: Literal["random", "probe"] = "random"
+    body_lr: float = 1.0
+    layer_decay: float = 1.0
+    class_weights: Literal["none", "balanced"] = "none"
+    sampling: Literal["shuffled", "balanced"] = "shuffled"
     augment: Augmentation = field(default_factory=Augmentation)
     noise_std: float = 0.0
     consistency: float = 0.0
@@ -117,6 +145,10 @@ class TrainSettings:
         choose("precision", self.precision, PRECISIONS)
         choose("device", self.device, DEVICES)
         choose("adversary", self.adversary, ADVERSARIES)
+        choose("norm_statistics", self.norm_statistics, NORM_STATISTICS)
+        choose("head_init", self.head_init, HEADS)
+        choose("class_weights", self.class_weights, CLASS_WEIGHTS)
+        choose("sampling", self.sampling, SAMPLINGS)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed is {self.seed}", code="U12", expected="0 to 2^63 - 1")
         for name in ("batch_size", "evals_per_epoch", "validation_images"):
@@ -134,6 +166,13 @@ class TrainSettings:
             raise UsageError(
                 f"learning_rate is {self.learning_rate}", code="T19", expected="a number above 0"
             )
+        for name in ("body_lr", "layer_decay"):
+            if not 0 < getattr(self, name) <= 1:
+                raise UsageError(
+                    f"{name} is {getattr(self, name)}",
+                    code="T19",
+                    expected=f"0 < {name} <= 1; freeze = 'body' keeps the body as it is",
+                )
         if not 0 <= self.epsilon <= 1:
             raise UsageError(
                 f"epsilon is {self.epsilon}",
@@ -147,6 +186,12 @@ class TrainSettings:
                 f"adversary {self.adversary}",
                 code="T19",
                 expected="noise_std above 0 and no adversary: it compares noisy copies",
+            )
+        if self.consistency and self.class_weights != "none":
+            raise UsageError(
+                "class_weights and consistency exclude each other",
+                code="T19",
+                hint='sampling = "balanced" works with consistency',
             )
         if self.adversary != "none" and self.epsilon == 0:
             raise UsageError(

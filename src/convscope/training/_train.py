@@ -6,17 +6,22 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.data import Dataset
-from convscope.errors import ResourceError
-from convscope.models import build, load, save_model
-from convscope.training._batches import Batches, Normalize, Validation, stream
+from convscope.errors import ResourceError, UsageError
+from convscope.training._batches import (
+    Batches,
+    Validation,
+    balanced_weights,
+    fitting_batch,
+)
 from convscope.training._checkpoints import (
     Checkpoints,
     Snapshot,
@@ -36,9 +41,13 @@ from convscope.training._events import (
     print_progress,
 )
 from convscope.training._faults import failpoint
+from convscope.training._layers import Learner
 from convscope.training._loop import Engine, NotFinite, resolve_device, resolve_precision
+from convscope.training._network import copied_network, fresh_network
 from convscope.training._objective import build_objective
+from convscope.training._probe import probe_head
 from convscope.training._process import StopSignal, World, catch_stop_signals, init_distributed
+from convscope.training._recipes import recipe
 from convscope.training._run_folder import (
     CHECKPOINTS,
     METRICS,
@@ -80,15 +89,20 @@ class TrainResult:
 
 
 def train(
-    settings: TrainSettings,
+    what: TrainSettings | Classifier | nn.Module,
     dataset: Dataset,
     *,
     out: Path,
+    settings: TrainSettings | None = None,
+    spec: str = "",
     resume: bool = False,
     on_event: Callable[[Event], None] | None = None,
     progress: bool | None = None,
 ) -> TrainResult:
     """Train a classifier and keep everything about it in a run folder.
+
+    A network of the registry is trained from the start; any other network is copied and trained
+    further, with a new head if the classes of the data are others.
 
     Killed at any instant and called again with ``resume=True``, it ends with bitwise the same
     parameters, moving average and metrics as a run that was left alone, on the same machine with
@@ -97,9 +111,12 @@ def train(
     The test split is never used; validation images are only evaluated on.
 
     Args:
-        settings: What to compute.
-        dataset: Training and validation images.
+        what: Settings, which name a network of the registry; or a network: a `Classifier`, whose
+            size and preprocessing stay, or a bare module, which gets pixels in [0, 1].
+        dataset: Training and validation images, of the size that the network takes.
         out: The run folder: new, empty, or with ``resume`` one that holds this run.
+        settings: With a network: what to compute; by default the preset ``"finetune"``.
+        spec: With a network: the MODEL that it was loaded as, which the run folder will name.
         resume: Go on where the run in `out` stopped; start if it has not begun.
         on_event: Called with every event, in order, on the process of rank 0: `Started`,
             `Stepped`, `Measured`, `Saved`, `Warned`.
@@ -110,7 +127,10 @@ def train(
         The classifier in evaluation mode, the folder, the curves, the seconds.
 
     Raises:
-        UsageError: `out` holds something else (U13); a setting does not fit the data (T19).
+        UsageError: `out` holds something else (U13); a setting does not fit the data or the
+            network (T19).
+        ModelContractError: The network has no head that can be replaced, or cannot be trained
+            (T20); the images have another shape than it takes (M14).
         RunBusyError: Another process trains in `out` (T10).
         ResourceError: The disk or the memory is full, or may not be used (T04, T11, T16).
         CheckpointError: The run in `out` has other settings (C16) or no usable checkpoint (C20).
@@ -128,6 +148,7 @@ def train(
         10
     """
     dataset.check_trainable()
+    base, settings = _network_and_settings(what, dataset, settings)
     began = time.monotonic()
     if progress is None:
         progress = on_event is None and is_interactive()
@@ -151,18 +172,46 @@ def train(
             listener, progress = (lambda event: None), False
         stack.enter_context(_memory_errors())
         stop_signal = stack.enter_context(catch_stop_signals())
-        run = _Run(settings, dataset, out, device, world, stop_signal, emit)
+        run = _Run(settings, dataset, out, device, world, stop_signal, emit, base, spec)
         run.go()
         seconds = time.monotonic() - began
         if world.is_main_process:
             run.export(seconds)
         world.barrier()
     return TrainResult(
-        classifier=load(str(out)),
+        classifier=run.network.load(out),
         run_folder=out,
         history=parse_history(history_text(run.points)),
         seconds=seconds,
     )
+
+
+def _network_and_settings(
+    what: TrainSettings | Classifier | nn.Module,
+    dataset: Dataset,
+    settings: TrainSettings | None,
+) -> tuple[Classifier | None, TrainSettings]:
+    """The network to copy, if one was given, and the settings."""
+    if isinstance(what, TrainSettings):
+        if settings is not None:
+            raise UsageError(
+                "settings are given twice", code="U11", expected="train(settings, ...)"
+            )
+        return None, what
+    if isinstance(what, nn.Module):
+        what = Classifier.wrap(what, input_shape=dataset.input_shape)
+    if not isinstance(what, Classifier):
+        raise UsageError(
+            f"cannot train a {type(what).__name__}",
+            code="U12",
+            expected="TrainSettings, a Classifier or a torch.nn.Module",
+        )
+    if settings is None:
+        name = type(what.module).__name__
+        settings = recipe(name, data=dataset.name, preset="finetune")
+        size = fitting_batch(settings.batch_size, len(dataset.train))
+        settings = replace(settings, batch_size=size)
+    return what, settings
 
 
 class _Run:
@@ -177,13 +226,17 @@ class _Run:
         world: World,
         stop_signal: StopSignal,
         emit: Callable[[Event], None],
+        base: Classifier | None,
+        spec: str,
     ) -> None:
         self.settings, self.dataset, self.out = settings, dataset, out
         self.world, self.stop_signal, self.emit = world, stop_signal, emit
-        self.mean, std = dataset.mean_std()
-        # A channel without variation is only shifted.
-        self.std = tuple(value or 1.0 for value in std)
-        normalize = Normalize(self.mean, self.std)
+        self.network = (
+            fresh_network(settings, dataset)
+            if base is None
+            else copied_network(base, settings, dataset, spec=spec)
+        )
+        normalize = self.network.normalize
         precision = resolve_precision(settings.precision, device)
         self.engine = Engine(
             settings=settings,
@@ -201,19 +254,26 @@ class _Run:
             world=world,
             stop=lambda: bool(stop_signal),
         )
-        module = build(
-            settings.model,
-            num_classes=len(dataset.class_names),
-            input_shape=dataset.input_shape,
-            generator=stream(settings.seed, "weights"),
+        weights = (
+            balanced_weights(dataset.train.labels, len(dataset.class_names)).to(device)
+            if settings.class_weights == "balanced"
+            else None
         )
         objective = build_objective(
             settings,
             normalize,
             steps_per_epoch=self.engine.batches.steps_per_epoch,
             world=world,
+            class_weights=weights,
         )
-        self.state = State.fresh(module, settings, objective, device=device)
+        self.state = State.fresh(
+            self.network.model,
+            settings,
+            objective,
+            device=device,
+            memory_format=self.network.memory_format,
+            shares=self.network.shares,
+        )
         self.points: list[Measured] = []
         self.checkpoints = Checkpoints(out / CHECKPOINTS)
         self.saved_at = -1
@@ -257,8 +317,32 @@ class _Run:
         self.state.restore(snapshot)
         self.points = list(parse_history(snapshot.metrics))
 
+    def _begin(self) -> None:
+        """Give a new head its first weights, and save them: finding them takes a while."""
+        network, model = self.network, self.state.model
+        if not (self.settings.head_init == "probe" and network.fresh_head and network.head):
+            return
+        assert isinstance(model, Learner)
+        fitted = probe_head(
+            model,
+            network.head,
+            self.dataset.train,
+            network.normalize,
+            seed=self.settings.seed,
+            stop=lambda: bool(self.stop_signal),
+        )
+        if self.stop_signal:
+            raise self.stop_signal.error(0, self.engine.steps)
+        if not fitted:
+            self.emit(Warned(text="no single dense layer ends the network: its head begins random"))
+        if self.state.ema:
+            self.state.ema.module.load_state_dict(model.state_dict())
+        self._save()
+
     def go(self) -> None:
         """Run to the end, writing metrics and checkpoints on the way."""
+        if self.saved_at < 0:
+            self._begin()
         self.emit(
             Started(
                 steps=self.engine.steps,
@@ -316,7 +400,7 @@ class _Run:
         draft = self.out / ".tmp-model"
         with disk_errors(self.out, cleanup=draft):
             draft.mkdir(exist_ok=True)
-            self._save_model(draft)
+            self.network.save(draft, self.state.eval_model.cpu(), self.settings, self.dataset)
             self._publish(draft)
             card = model_card(
                 self.settings,
@@ -326,20 +410,6 @@ class _Run:
             )
             write_atomically(self.out / "README.md", card.encode())
             self.environment.finish(seconds)
-
-    def _save_model(self, folder: Path) -> None:
-        settings, dataset = self.settings, self.dataset
-        save_model(
-            folder,
-            module=self.state.eval_model.cpu(),
-            architecture=settings.model,
-            class_names=dataset.class_names,
-            input_shape=dataset.input_shape,
-            mean=self.mean,
-            std=self.std,
-            source=f"{settings.model} trained on {dataset.name} "
-            f"(preset {settings.preset}, seed {settings.seed})",
-        )
 
     @failpoint("model.write")
     def _publish(self, draft: Path) -> None:

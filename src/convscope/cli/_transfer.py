@@ -1,0 +1,164 @@
+"""``convscope transfer``: a linear classifier for your classes, on the features of a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+
+from convscope._metrics import METRICS, gates_of
+from convscope.cli._gates import failed_gates, gates_help, read_gates
+from convscope.cli._opened import opened_network
+from convscope.cli._options import (
+    NOTHING,
+    NOWHERE,
+    USUAL,
+    CommonOptions,
+    DataName,
+    ModelName,
+    OutputOptions,
+    OwnNetwork,
+    check_names,
+    check_seed,
+)
+from convscope.cli._output import SCREENFUL, emit, not_kept, table, warn, watching, wrote
+from convscope.errors import GateFailed, PartlyRefused, choose
+from convscope.files import checked_path
+from convscope.transfer import TRANSFER_CLASSIFIERS
+
+Gates = Annotated[
+    list[str],
+    cyclopts.Parameter(
+        help=gates_help("transfer", "mean-per-class=0.9,accuracy=0.9", bare="mean-per-class")
+    ),
+]
+ClassifierName = Annotated[
+    str,
+    cyclopts.Parameter(
+        help=f"{', '.join(TRANSFER_CLASSIFIERS)}: linear classifiers of scikit-learn."
+    ),
+]
+
+
+def transfer_learning(
+    model: ModelName,
+    /,
+    *,
+    data: DataName,
+    classifier: ClassifierName = "logistic",
+    layer: str | None = None,
+    cache: Path | None = None,
+    fail_under: Gates | None = None,
+    common: CommonOptions = USUAL,
+    output: OutputOptions = NOWHERE,
+    network: OwnNetwork = NOTHING,
+) -> None:
+    """Teach a linear classifier your classes, from the features in front of the last layer.
+
+    Its regularization is chosen by cross-validation on all images but those of the test split,
+    which are looked at once, at the end. Features are kept: a run that was stopped goes on where it
+    was, and another --classifier is a matter of seconds.
+
+    Args:
+        model: The network.
+        data: The data set.
+        classifier: The linear classifier.
+        layer: A layer whose output are the features; by default what enters the last layer.
+        cache: Folder of features that are kept; by default in the user's cache.
+        fail_under: Gates, as NAME=NUMBER.
+        common: What is the same everywhere.
+        output: What to write.
+        network: What the files of a network of your own do not say.
+    """
+    gates = read_gates(fail_under or [], gates_of("transfer"), bare="mean-per-class")
+    known = TRANSFER_CLASSIFIERS.known(classifier)
+    method = choose("classifier", known, TRANSFER_CLASSIFIERS, aliases=TRANSFER_CLASSIFIERS.aliases)
+    output.check()
+    check_names(models=[model], data=data)
+    check_seed(common.seed)
+    if cache is not None:
+        checked_path(cache)
+    import torch
+
+    from convscope.pages import class_table, mistake_rows, write_transfer
+    from convscope.transfer import feature_cache_folder, transfer
+
+    opened = opened_network(model, network=network, device=common.device)
+    with watching(f"learning {data}"):
+        found = transfer(
+            opened,
+            data,
+            method=method,
+            layer=layer,
+            cache=cache or feature_cache_folder(),
+            data_dir=common.data_dir,
+            offline=common.offline,
+            skip_bad=common.skip_bad,
+            accept_modified=common.accept_modified,
+            generator=torch.Generator().manual_seed(common.seed),
+        )
+    for note in found.notes:
+        warn(note)
+    classes, wrong = class_table(found), mistake_rows(found)
+    if common.as_json:
+        facts = {"model": model, **found.summary(), "classes": classes, "mistakes": wrong}
+        facts |= {"class_names": found.class_names, "confusion": found.confusion}
+        emit(facts | {"notes": found.notes, "refused": found.refused}, as_json=True)
+    else:
+        text = METRICS["accuracy"].text
+        low, high = found.mean_per_class_interval
+        emit(
+            {
+                "mean per class": f"{text(found.mean_per_class)} of {found.n:,} test images"
+                f"  (95 % interval {text(low)} to {text(high)})",
+                "accuracy": f"{text(found.accuracy)}  "
+                f"({text(found.interval[0])} to {text(found.interval[1])})",
+                "worst class": text(found.worst_class),
+                "classifier": f"{method}, {found.parameter} = {found.value:g} "
+                f"(cross-validation: {text(float(found.fold_scores.mean(dim=1).max()))})",
+                "features": found.features,
+            }
+        )
+        kept = output.out is not None
+        table(
+            ["class", "images", "correct", "most often mistaken for"],
+            [
+                [row["class"], row["test images"], _share(row["correct"]), row[_MIXED] or "-"]
+                for row in sorted(classes, key=lambda row: (row["correct"] is None, row["correct"]))
+            ],
+            title="classes, the hardest first",
+            most=SCREENFUL,
+            written=kept,
+        )
+        if wrong:
+            cells = [list(row.values()) for row in wrong]
+            table(list(wrong[0]), cells, "worst mistakes", most=SCREENFUL, written=kept)
+    if output.out is not None:
+        write_transfer(found, output.out, force=output.force, formats=output.kinds)
+        wrote(output.out)
+    absent = [row["class"] for row in classes if not row["test images"]]
+    failed = failed_gates(gates, found.metrics(), absent)
+    if failed:
+        raise GateFailed("; ".join(failed))
+    for reason in found.refused:
+        warn(reason)
+    if found.refused:
+        count = len(found.refused)
+        raise PartlyRefused(
+            f"{count} item{'s were' if count > 1 else ' was'} left out; the rest is done",
+            code="D21",
+        )
+    not_kept("the pictures are", output.out, name="transfer")
+
+
+_MIXED = "most often mistaken for"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
+
+
+def register(app: cyclopts.App) -> None:
+    """Add the command."""
+    app.command(transfer_learning, name="transfer")
