@@ -444,7 +444,7 @@ def test_large_images_are_attacked_in_smaller_numbers_and_the_report_says_so(
     network = Classifier.wrap(net, input_shape=(1, size, size), class_names=data.class_names)
     audit(network, data, out_folder=tmp_path / "r", sections=["reproduce"])
     report = json.loads((tmp_path / "r" / "report.json").read_text())
-    assert f'"label": "Images attacked", "value": "{attacked}"' in json.dumps(report)
+    assert f'{{"label": "Images attacked", "value": {attacked}}}' in json.dumps(report)
     codes = [alert.get("code") for alert in report["alerts"]]
     assert ("small-samples" in codes) is (size == 128)
 
