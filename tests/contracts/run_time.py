@@ -54,6 +54,3 @@ class Few:
 
     def to_float(self, rows):
         return self.images[rows]
-
-    def sized(self, usual, if_large):
-        return usual
