@@ -209,7 +209,7 @@ def _transforms(audit: Audit, section: Section, images: Tensor, labels: Tensor) 
     attacked = ATTACKS[attack](audit.classifier, images, labels, epsilon=audit.epsilon, **settings)
     found = transformation_robustness(audit.classifier, attacked)
     rows: list[dict[str, Any]] = []
-    success = attacked.success_quantized.nonzero()[:2, 0].tolist()
+    success = attacked.success_quantized.nonzero()[: audit.sized(2, 1), 0].tolist()
     names = audit.classifier.class_names
     for row in success:
         cells = []
