@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--steps", type=int, default=100, help="steps of the class images")
     parser.add_argument("--only", default="", help="rows whose title contains this")
+    parser.add_argument("--name", default="looking_speed", help="of the result file")
     parser.add_argument("--dry", action="store_true", help="do not write the result file")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -120,7 +121,7 @@ def main() -> None:
             print(title, figures[title]["times faster"], flush=True)
     if not options.dry:
         record(
-            "looking_speed",
+            options.name,
             figures,
             peers=("captum", "grad-cam", "transformers"),
             data=name,
