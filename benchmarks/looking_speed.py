@@ -100,7 +100,7 @@ def main() -> None:
                 grad_cams_of_predicted(large, layer, chosen),
                 None,
             )
-            rows["occlusion 32/16, MobileNetV2, 1 photo, 1,001 classes' drops at the predicted"] = (
+            rows["occlusion 32/16, MobileNetV2, 1 photo, predicted class"] = (
                 occlusion_of_predicted(large, chosen[:1]),
                 None,
             )
