@@ -103,7 +103,9 @@ def methods(images: Tensor, labels: Tensor) -> dict[str, Callable[[Classifier, b
     found["neuron images"] = lambda c, bad: neuron_images(
         c, "pool2:99" if bad else "pool2:0-3", recipe=made
     )
-    for name, view in LAYER_VIEWS.items():
+    views = {name: view for name, view in LAYER_VIEWS.items()
+             if not LAYER_VIEWS.spec(name).needs_attention}  # fmt: skip
+    for name, view in views.items():
         arguments = () if name == "filters" else (images,)
         found[name] = lambda c, bad, v=view, a=arguments: v(
             c, *a, **({"layers": ["nowhere"]} if bad and a else {"layer": "nowhere"} if bad else {})
