@@ -53,8 +53,14 @@ def test_predictions_are_those_of_keras_and_gradients_work(softmax, functional, 
     assert classifier.probabilities is softmax and classifier.input_shape == (3, 8, 6)
     assert classifier.flags == () and "layers.scores" in [x.name for x in classifier.layers()]
     assert EXPLANATIONS["saliency"](classifier, images).maps.abs().max() > 0
-    with pytest.raises(ModelContractError, match="channels-last"):
-        EXPLANATIONS["grad-cam"](classifier, images)
+    found = EXPLANATIONS["grad-cam"](classifier, images)
+    assert "channels-last maps" in found.layer_kind and found.maps.shape == (5, 1, 8, 6)
+    with classifier.probe() as probe:
+        at_layer = probe.layer_gradients(found.layer, images, None)
+    # Rows and columns are axes 1 and 2 here, channels the last.
+    weights = at_layer.gradients[:, 0].mean(dim=(1, 2), keepdim=True)
+    by_hand = (weights * at_layer.activations).sum(dim=3)
+    assert torch.allclose(found.evidence["coarse"][:, 0], by_hand, atol=1e-6)
 
 
 def test_options_and_what_does_not_fit(tmp_path):

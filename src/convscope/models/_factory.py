@@ -215,6 +215,14 @@ def classifier_of(
     return replace(classifier, flags=(*classifier.flags, *flags))
 
 
+def with_log_probabilities(classifier: Classifier) -> Classifier:
+    """A classifier that takes logarithms, if its network was seen to end in a softmax."""
+    if "softmax-output" not in classifier.flags:
+        return classifier
+    flags = tuple(flag for flag in classifier.flags if flag != "softmax-output")
+    return replace(classifier, probabilities=True, flags=flags)
+
+
 def _listed(module: nn.Module, name: str) -> Any:
     value = getattr(module, name, None)
     return value if isinstance(value, list | tuple) else None

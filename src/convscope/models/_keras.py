@@ -10,7 +10,6 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, ModelContractError, UsageError
 from convscope.files import loads_json, usable_path
 from convscope.models._description import Description
+from convscope.models._factory import with_log_probabilities
 from convscope.models._libraries import require
 from convscope.models._safetensors import other_library, read_whole, refuse_impostors
 from convscope.models._torch_file import check_stored
@@ -124,10 +124,7 @@ def load_keras(
         std=about.std,
         source=where,
     )
-    if "softmax-output" not in found.flags:
-        return found
-    flags = tuple(flag for flag in found.flags if flag != "softmax-output")
-    return replace(found, probabilities=True, flags=flags)
+    return with_log_probabilities(found)
 
 
 def _load(library: Any, data: bytes) -> Any:

@@ -17,6 +17,7 @@ from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, ModelContractError, NumericalError, UsageError
 from convscope.files import usable_path
 from convscope.models._description import Description
+from convscope.models._factory import with_log_probabilities
 from convscope.models._onnx_file import OnnxFile, read_onnx
 from convscope.models._onnx_graph import NotImported, OnnxBuilder
 
@@ -93,10 +94,7 @@ def load_onnx(
         flags = (f"black-box: it runs in ONNX Runtime, without gradients, because {problem}",)
         return replace(found, flags=(*found.flags, *flags))
     _check_weights(module, path, allow_nonfinite=allow_nonfinite)
-    found = Classifier.wrap(module, **options)
-    if "softmax-output" in found.flags:
-        kept = tuple(flag for flag in found.flags if flag != "softmax-output")
-        found = replace(found, probabilities=True, flags=kept)
+    found = with_log_probabilities(Classifier.wrap(module, **options))
     return replace(found, flags=(*found.flags, *flags))
 
 

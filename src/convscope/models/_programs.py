@@ -21,6 +21,7 @@ from convscope.classifier import Classifier
 from convscope.errors import CheckpointError, ModelContractError, UsageError
 from convscope.files import loads_json, usable_path
 from convscope.models._description import Description
+from convscope.models._factory import with_log_probabilities
 from convscope.models._safetensors import read_whole, refuse_impostors
 from convscope.models._torch_file import check_stored, check_tensor_archive
 
@@ -176,10 +177,7 @@ def _wrapped(
         std=about.std,
         source=where,
     )
-    if "softmax-output" not in found.flags:
-        return found
-    flags = tuple(flag for flag in found.flags if flag != "softmax-output")
-    return replace(found, probabilities=True, flags=flags)
+    return with_log_probabilities(found)
 
 
 def _program(name: str, about: Description, where: str, folder: str, maker: str) -> bytes:
