@@ -239,3 +239,18 @@ def test_command_verify_never_downloads(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: tried.append(a) or [])
     code, _out, err = run(capsys, "data", "verify", "mnist", "--data-dir", tmp_path)
     assert code == 6 and "is not on this machine" in err and not tried
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("attack", "fgsm", "mnist-conv2-fc", "mnist:test/0", "--epsilon", "0.1"),
+        ("eval", "mnist-conv2-fc", "--data", "mnist", "--split", "test"),
+    ],
+    ids=["images", "a part"],
+)
+def test_commands_take_modified_data_if_told_so(make_mnist, tmp_path, capsys, words):
+    make_mnist(tmp_path / "mnist")
+    words = (*words, "--data-dir", tmp_path)
+    assert run(capsys, *words)[0] == 3
+    assert run(capsys, *words, "--accept-modified-data")[0] == 0
