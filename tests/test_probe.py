@@ -4,7 +4,7 @@ from torch import nn
 
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UnknownLayer, UsageError
-from convscope.probe import rows_per_chunk
+from convscope.probe import Execution, Probe, rows_per_chunk
 
 first_logit = lambda x, logits, rows: logits[:, 0]
 
@@ -100,6 +100,52 @@ def test_gradients_of_several_classes_come_from_one_forward(case):
         single = probe.gradient(images, first_logit).gradients
     assert (cost.forwards, cost.backwards) == (7, 14)
     assert torch.allclose(gradients[:, 1], single, atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [[3, 0, 2], torch.tensor([[1, 1, 3]]), [-1, 0, 2, 3]])
+def test_one_small_image_is_shown_once_for_each_class_with_the_same_result(case, classes):
+    classifier, images, _ = case
+    one = images[:1]
+    picks = classes.flatten().tolist() if isinstance(classes, torch.Tensor) else classes
+    with classifier.probe() as probe:
+        assert probe.execution.fast
+        layer = probe.last_spatial_layer()
+        before = probe.forwards
+        pixels, logits = probe.class_gradients(one, classes)
+        assert probe.forwards - before == len(picks)
+        inside = probe.layer_gradients(layer, one, classes)
+        assert logits.shape == inside.logits.shape == (1, classifier.num_classes)
+        torch.testing.assert_close(logits, probe.logits(one))
+        torch.testing.assert_close(inside.activations, probe.activations(layer, one))
+        for k, pick in enumerate(picks):
+            expected, _ = probe.class_gradients(one, [pick])
+            torch.testing.assert_close(pixels[:, k], expected[:, 0])
+            expected = probe.layer_gradients(layer, one, [pick]).gradients
+            torch.testing.assert_close(inside.gradients[:, k], expected[:, 0])
+
+
+def test_a_layer_whose_first_axis_is_no_image_gets_each_class_alone():
+    class Turned(nn.Module):
+        """Rows of the image first, as recurrent layers want them."""
+
+        def __init__(self):
+            super().__init__()
+            self.rows = nn.Linear(6, 5)
+            self.last = nn.Linear(5, 4)
+
+        def forward(self, x):
+            return self.last(torch.relu(self.rows(x[:, 0].transpose(0, 1))).sum(dim=0))
+
+    torch.manual_seed(0)
+    classifier = Classifier.wrap(Turned(), input_shape=(1, 6, 6))
+    image = torch.rand(1, 1, 6, 6)
+    fast = Execution(reason="a test", channels_last=True)
+    with Probe(classifier, execution=fast) as probe:
+        found = probe.layer_gradients("rows", image, [0, 1, 2])
+        assert found.activations.shape == (6, 1, 5)
+        for k in range(3):
+            expected = probe.layer_gradients("rows", image, [k])
+            torch.testing.assert_close(found.gradients[:, k], expected.gradients[:, 0])
 
 
 def test_without_classes_each_images_largest_logit_is_meant(case):

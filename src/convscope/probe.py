@@ -58,6 +58,11 @@ __all__ = [
 ]
 
 
+SMALL = 32 * 32
+"""Pixels of an image for which a batch of copies is faster than one way back for each class:
+half the time for 10 classes of a network of two layers at 28 x 28, nothing at 224 x 224."""
+
+
 class Probe:
     """Run a classifier's network without leaving a trace.
 
@@ -343,10 +348,11 @@ class Probe:
         gradients, logits = RowBuffer(len(images)), RowBuffer(len(images))
         with torch.inference_mode(False), torch.enable_grad():
             for rows in self.chunks(len(images)):
-                part = images[rows].detach().clone().requires_grad_(True)
+                copies = self._copies(images[rows], classes)
+                part = images[rows].detach().repeat(copies, 1, 1, 1).requires_grad_(True)
                 out = self.forward(part)
-                logits.add(rows, out.detach().to(images.device))
-                gradients.add(rows, self._each_class(out, part, classes, rows, reduce))
+                logits.add(rows, out[: len(part) // copies].detach().to(images.device))
+                gradients.add(rows, self._each_class(out, part, classes, rows, reduce, copies))
                 within_step(rows.stop / len(images))
         return gradients.whole, logits.whole
 
@@ -374,10 +380,14 @@ class Probe:
         calls = self._calls([layer])
         run = runner.heard_at(path for path, _ in calls.values())
         dense = runner.execution.channels_last and not convolves_after(self.layers(), layer)
+        order = order_of(self.maps(), plain_name(layer))
+        in_rows = order is not None and order.layout == "maps"
         activations, gradients, logits = (RowBuffer(len(images)) for _ in range(3))
         with torch.inference_mode(False), torch.enable_grad():
             for rows in self.chunks(len(images)):
-                chunk = images[rows]
+                count = len(images[rows])
+                copies = self._copies(images[rows], classes) if in_rows else 1
+                chunk = images[rows].repeat(copies, 1, 1, 1) if copies > 1 else images[rows]
                 self.forwards += len(chunk)
                 # Nothing requires a gradient until the hook puts a leaf in: there the graph starts.
                 taps = LayerHooks(runner.module, calls, cut=True, contiguous=dense)
@@ -385,10 +395,11 @@ class Probe:
                     returned = taps.run(runner.prepare(chunk.detach()), run)
                     leaf = taps.leaves[layer]
                     out = runner.to_logits(returned, len(chunk))
-                    found = self._each_class(out, leaf, classes, rows, reduce)
+                    found = self._each_class(out, leaf, classes, rows, reduce, copies)
+                seen = leaf.detach()[: len(leaf) // copies]
                 gradients.add(rows, found.to(images.device, images.dtype))
-                activations.add(rows, leaf.detach().to(images.device, images.dtype))
-                logits.add(rows, out.detach().to(images.device, images.dtype))
+                activations.add(rows, seen.to(images.device, images.dtype))
+                logits.add(rows, out[:count].detach().to(images.device, images.dtype))
         return LayerGradient(
             activations=activations.whole, gradients=gradients.whole, logits=logits.whole
         )
@@ -523,14 +534,40 @@ class Probe:
         classes: Sequence[int] | Tensor | None,
         rows: slice,
         reduce: Callable[[Tensor, Tensor], Tensor] | None,
+        copies: int,
     ) -> Tensor:
-        """Gradients of the chosen logits of a chunk, ``(n, K, ...)``."""
-        scores = scores_of(out, classes[rows] if isinstance(classes, Tensor) else classes)
-        found = []
+        """Gradients of the chosen logits of a chunk, ``(n, K, ...)``.
+
+        Args:
+            out: Logits of the chunk, `copies` times.
+            x: With respect to what.
+            classes: As for `class_gradients`.
+            rows: Where the chunk lies.
+            reduce: As for `class_gradients`.
+            copies: How often the network saw an image: once for each class, or once for all.
+        """
+        asked = classes[rows] if isinstance(classes, Tensor) else classes
+        if copies > 1:
+            each = torch.as_tensor(asked, device=out.device).flatten()
+            own = out[torch.arange(copies, device=out.device), each]
+            gradient = self._gradient(own.sum(), x, copies)
+            return (gradient if reduce is None else reduce(x.detach(), gradient))[None]
+        scores, found = scores_of(out, asked), []
         for left, score in zip(reversed(range(len(scores))), scores, strict=True):
             gradient = self._gradient(score.sum(), x, len(x), keep_graph=left > 0)
             found.append(gradient if reduce is None else reduce(x.detach(), gradient))
         return torch.stack(found, dim=1)
+
+    def _copies(self, images: Tensor, classes: Sequence[int] | Tensor | None) -> int:
+        """How often a network is shown each image of a chunk for the gradients of its classes.
+
+        For one small image, a batch of its copies is faster than one way back after the other.
+        """
+        if classes is None or len(images) != 1 or not self._open.execution.fast:
+            return 1
+        count = classes.shape[1] if isinstance(classes, Tensor) else len(classes)
+        fits = count > 2 and images.shape[-2] * images.shape[-1] <= SMALL
+        return count if fits and len(self.chunks(count)) == 1 else 1
 
     def _gradient(self, total: Tensor, x: Tensor, count: int, **options: bool) -> Tensor:
         """What `gradient_of` gives for a sum over `count` images that the network saw."""

@@ -29,7 +29,10 @@ _ATOMIC = frozenset((
     torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format, slice,
     types.ModuleType, types.CodeType, property, staticmethod, classmethod,
 ))  # fmt: skip
+_IMMUTABLE = (type, np.generic)
 _CONTAINERS = frozenset((dict, OrderedDict, set, list))
+_LAZY = (UninitializedParameter, UninitializedBuffer)
+_PLAIN_TENSORS = (Tensor, nn.Parameter)
 _MODULE_STATE = frozenset(vars(nn.Module()))
 
 HEAP_TYPE = 1 << 9
@@ -57,6 +60,7 @@ class Copier:
         self.memo: dict[int, Any] = {}
         self.alive: list[Any] = []  # Objects whose identities are keys of `memo`.
         self.storages: dict[int, torch.UntypedStorage] = {}
+        self.slots: dict[type, list[str]] = {}
         self.inside: set[int] = set()
         self.originals: dict[int, str] = {}
         self.parts: dict[int, str] = {}
@@ -124,22 +128,21 @@ class Copier:
         return made
 
     def _slots(self, original: Any, made: Any) -> None:
-        for kind in type(original).__mro__:
-            names = kind.__dict__.get("__slots__", ())
-            for name in (names,) if isinstance(names, str) else names:
-                if name in ("__dict__", "__weakref__"):
-                    continue
-                if name.startswith("__") and not name.endswith("__"):
-                    name = f"_{kind.__name__.lstrip('_')}{name}"
-                with contextlib.suppress(AttributeError):  # A slot that was never set.
-                    value = object.__getattribute__(original, name)
-                    object.__setattr__(made, name, self.value(value))
+        kind = type(original)
+        names = self.slots.get(kind)
+        if names is None:
+            names = self.slots[kind] = _slots_of(kind)
+        for name in names:
+            with contextlib.suppress(AttributeError):  # A slot that was never set.
+                value = object.__getattribute__(original, name)
+                object.__setattr__(made, name, self.value(value))
 
     def tensor(self, tensor: Tensor) -> Tensor:
         known = self.memo.get(id(tensor))
         if known is not None:
             return cast(Tensor, known)
-        if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
+        kind = type(tensor)
+        if kind not in _PLAIN_TENSORS and isinstance(tensor, _LAZY):
             raise ModelContractError(
                 "the network has lazy layers that have never been run",
                 code="M23",
@@ -147,9 +150,11 @@ class Copier:
                 hint="run it once on a batch of images: module(torch.zeros(1, ...))",
             )
         plain = tensor.detach()
-        parameter = isinstance(tensor, nn.Parameter)
+        parameter = kind is nn.Parameter or (
+            kind is not Tensor and isinstance(tensor, nn.Parameter)
+        )
         made: Tensor
-        if type(tensor) not in (Tensor, nn.Parameter):
+        if kind not in _PLAIN_TENSORS:
             try:
                 made = copy.deepcopy(plain)
             except Exception:
@@ -165,7 +170,7 @@ class Copier:
             made = plain.clone()
         else:
             made = self._with_own_memory(plain)
-        if parameter and not isinstance(made, nn.Parameter):
+        if parameter and (type(made) is Tensor or not isinstance(made, nn.Parameter)):
             made = nn.Parameter(made, requires_grad=False)
         self._remember(tensor, made)
         for name, value in list(getattr(tensor, "__dict__", {}).items()):
@@ -175,12 +180,17 @@ class Copier:
     def _with_own_memory(self, tensor: Tensor) -> Tensor:
         """A copy; tensors that are views of one memory stay views of one memory."""
         old = tensor.untyped_storage()
-        if old.nbytes() > max(LARGE, 2 * tensor.numel() * tensor.element_size()):
+        size = tensor.numel() * tensor.element_size()
+        if old.nbytes() > max(LARGE, 2 * size):
             return tensor.clone()  # A small view of something large, such as a data set.
         new = self.storages.get(old._cdata)
         if new is None:
-            new = self.storages[old._cdata] = old.clone()  # type: ignore[no-untyped-call]
             self.alive.append(old)
+            if old.nbytes() == size and tensor.is_contiguous():
+                made = tensor.clone()
+                self.storages[old._cdata] = made.untyped_storage()
+                return made
+            new = self.storages[old._cdata] = old.clone()  # type: ignore[no-untyped-call]
         made = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
         return made.set_(new, tensor.storage_offset(), tensor.size(), tensor.stride())
 
@@ -189,7 +199,9 @@ class Copier:
     def value(self, value: Any) -> Any:
         """A copy of any attribute; what cannot change is itself."""
         kind = type(value)
-        if kind in _ATOMIC or isinstance(value, type | np.generic):
+        if kind in _PLAIN_TENSORS:
+            return self.tensor(value)
+        if kind in _ATOMIC or isinstance(value, _IMMUTABLE):
             return value
         if kind in (weakref.ProxyType, weakref.CallableProxyType):
             return value  # Cannot be looked into; `trial_run._Watch` sees what it leads to.
@@ -217,7 +229,8 @@ class Copier:
     def mapping(self, value: Any) -> Any:
         made = self._remember(value, type(value)())
         for key, item in _items(value):
-            made[self.value(key)] = self.value(item)
+            mine = item if type(item) in _ATOMIC else self.value(item)
+            made[key if type(key) in _ATOMIC else self.value(key)] = mine
         return made
 
     def row(self, value: list[Any]) -> Any:
@@ -226,6 +239,8 @@ class Copier:
         return made
 
     def rows(self, value: tuple[Any, ...]) -> Any:
+        if _ATOMIC.issuperset(map(type, value)):
+            return value
         made = tuple(self.value(item) for item in value)
         same = all(a is b for a, b in zip(made, value, strict=True))
         return value if same else self._remember(value, made)
@@ -385,6 +400,19 @@ _KINDS: dict[type, Callable[[Copier, Any], Any]] = {
     types.MethodType: Copier.method, types.BuiltinFunctionType: Copier.builtin,
     functools.partial: Copier.partial, torch.Generator: Copier.generator,
 }  # fmt: skip
+
+
+def _slots_of(kind: type) -> list[str]:
+    """Names under which objects of a class keep what is not in their ``__dict__``."""
+    found = []
+    for base in kind.__mro__:
+        names = base.__dict__.get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            if name.startswith("__") and not name.endswith("__"):
+                name = f"_{base.__name__.lstrip('_')}{name}"
+            if name not in ("__dict__", "__weakref__"):
+                found.append(name)
+    return found
 
 
 def _filled(cell: Any) -> bool:

@@ -197,32 +197,37 @@ def fingerprint(module: nn.Module) -> tuple[Any, ...]:
     Other objects are compared by identity; what they hold is the matter of `snapshot`.
     """
     rows: list[Any] = [ById(item) for item in global_hooks()]
+    ways: dict[type, tuple[ById, ...]] = {}
     for path, child in nn.Module.named_modules(module):
         if isinstance(child, torch.jit.ScriptModule):
             rows.append(ById(child))
             continue
         kind = type(child)
-        ways = ("forward", "_conv_forward", "__call__")
-        rows.append((path, kind, *(ById(getattr(kind, way, None)) for way in ways)))
+        if kind not in ways:
+            ways[kind] = tuple(ById(getattr(kind, way, None)) for way in WAYS)
+        rows.append((path, kind, *ways[kind]))
         for name, value in list(vars(child).items()):
+            held_in = type(value)
             if name == "training":
                 continue
-            if type(value) in PLAIN or (
-                type(value) is tuple and all(type(item) in PLAIN for item in value)
-            ):
-                rows.append((name, type(value), value))
+            if held_in in PLAIN or (held_in is tuple and PLAIN.issuperset(map(type, value))):
+                rows.append((name, held_in, value))
             elif name in HOOKS:
-                rows.extend((name, ById(hook)) for hook in list(value.values()))
-            elif name not in MODULE_STATE and not isinstance(value, nn.Module | Tensor):
+                if value:
+                    rows.extend((name, ById(hook)) for hook in list(value.values()))
+            elif name not in MODULE_STATE and not isinstance(value, MODULES_AND_TENSORS):
                 rows.append((name, ById(value)))
         for held in (child._parameters, child._buffers):
-            rows.extend(
-                (n, p.dtype, p.device, tuple(p.shape)) for n, p in held.items() if p is not None
-            )
+            for name, tensor in list(held.items()):
+                if tensor is not None:
+                    rows.append((name, tensor.dtype, tensor.device, tensor.shape))
     return tuple(rows)
 
 
 PLAIN = frozenset((bool, int, float, str, bytes, type(None)))
+WAYS = ("forward", "_conv_forward", "__call__")
+"""What of a module's class decides what running it does."""
+MODULES_AND_TENSORS = (nn.Module, Tensor)
 HOOKS = frozenset(name for name in vars(nn.Module()) if name.endswith("_hooks"))
 MODULE_STATE = frozenset(vars(nn.Module()))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -232,19 +231,26 @@ class Runner:
         return run
 
 
+class _Weights(NamedTuple):
+    """Weight and bias of a convolution."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
 class _Switch:
     """What may be exchanged now.
 
     Attributes:
         on: The network runs as a whole, and nobody listens inside.
         heard: If not, the modules whose outputs are listened to; ``None``: perhaps all.
-        folded: Convolutions that do the work of a batch normalization, by name.
+        folded: Weight and bias of convolutions that do the work of a batch normalization, by name.
     """
 
     def __init__(self) -> None:
         self.on = False
         self.heard: frozenset[str] | None = None
-        self.folded: dict[str, nn.Conv2d] = {}
+        self.folded: dict[str, _Weights] = {}
 
     def folds(self, fold: Fold) -> bool:
         """Whether this batch normalization is folded now."""
@@ -275,14 +281,14 @@ def _install(root: nn.Module, execution: Execution, whole: _Switch) -> None:
                         channels_last(value.detach()), requires_grad=False
                     )
     for before, after in execution.exchanges:
-        relu, pool = root.get_submodule(before), root.get_submodule(after)
+        relu, pool = _at(root, before), _at(root, after)
         relu.__dict__["forward"] = _skipped(relu, whole)
         pool.__dict__["forward"] = _rectified(pool, whole)
     for name in execution.narrow:
-        layer = root.get_submodule(name)
+        layer = _at(root, name)
         layer.__dict__["forward"] = lambda input, layer=layer: narrow_convolution(input, layer)
     for fold in execution.folds:
-        layer, norm = root.get_submodule(fold.convolution), root.get_submodule(fold.normalization)
+        layer, norm = _at(root, fold.convolution), _at(root, fold.normalization)
         assert isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
         whole.folded[fold.convolution] = _folded(layer, norm)
         narrow = fold.convolution in execution.narrow
@@ -290,33 +296,34 @@ def _install(root: nn.Module, execution: Execution, whole: _Switch) -> None:
         norm.__dict__["forward"] = _without_work(norm, fold, whole)
 
 
-def _folded(layer: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """A convolution that computes ``norm(layer(x))`` in evaluation mode."""
+def _at(root: nn.Module, path: str) -> nn.Module:
+    """The module at a path such as ``"layer1.0.conv1"``."""
+    found = root
+    for name in path.split(".") if path else ():
+        found = cast(nn.Module, found._modules[name])
+    return found
+
+
+def _folded(layer: nn.Conv2d, norm: nn.BatchNorm2d) -> _Weights:
+    """Weights with which the convolution computes ``norm(layer(x))`` in evaluation mode."""
     assert norm.running_mean is not None and norm.running_var is not None
     scale = torch.rsqrt(norm.running_var + norm.eps)
     if norm.affine:
         scale = scale * norm.weight
     shift = -norm.running_mean if layer.bias is None else layer.bias - norm.running_mean
     bias = shift * scale + norm.bias if norm.affine else shift * scale
-    made = copy.copy(layer)
-    made.__dict__["_parameters"] = {
-        "weight": nn.Parameter(layer.weight * scale[:, None, None, None], requires_grad=False),
-        "bias": nn.Parameter(bias, requires_grad=False),
-    }
-    return made
+    return _Weights(layer.weight * scale[:, None, None, None], bias)
 
 
 def _with_normalization(layer: nn.Conv2d, fold: Fold, whole: _Switch, *, narrow: bool) -> Any:
-    convolve = narrow_convolution if narrow else _convolution
-
     def forward(input: Tensor) -> Tensor:
-        return convolve(input, whole.folded[fold.convolution] if whole.folds(fold) else layer)
+        used = whole.folded[fold.convolution] if whole.folds(fold) else None
+        if narrow:
+            return narrow_convolution(input, layer, used)
+        weight, bias = used or (layer.weight, layer.bias)
+        return layer._conv_forward(input, weight, bias)
 
     return forward
-
-
-def _convolution(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    return nn.Conv2d.forward(layer, x)
 
 
 def _without_work(norm: nn.BatchNorm2d, fold: Fold, whole: _Switch) -> Any:
@@ -374,7 +381,7 @@ def is_narrow(layer: nn.Module) -> bool:
     )
 
 
-def narrow_convolution(x: Tensor, layer: nn.Conv2d) -> Tensor:
+def narrow_convolution(x: Tensor, layer: nn.Conv2d, weights: _Weights | None = None) -> Tensor:
     """What ``layer(x)`` computes, with the fast gradient where one is asked for.
 
     A network's first convolution sees one or three channels. Its gradient with respect to the
@@ -384,10 +391,11 @@ def narrow_convolution(x: Tensor, layer: nn.Conv2d) -> Tensor:
     Args:
         x: ``(batch, channel, height, width)``.
         layer: A convolution for which `is_narrow` is true, with a frozen weight.
+        weights: Used in place of the layer's own.
     """
     assert isinstance(layer.padding, tuple)
     down, right = layer.padding
-    weight, bias = layer.weight, layer.bias
+    weight, bias = weights or (layer.weight, layer.bias)
     fits = x.requires_grad and torch.is_grad_enabled() and x.ndim == 4 and x.dtype == weight.dtype
     if not fits or weight.requires_grad or (bias is not None and bias.requires_grad):
         return torch.conv2d(x, weight, bias, 1, (down, right))
