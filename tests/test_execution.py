@@ -396,3 +396,56 @@ def test_a_network_that_could_crash_in_channels_last_order_is_never_tried_in_it(
     assert may_crash_channels_last(net) and not may_crash_channels_last(net[0])
     words = Classifier.wrap(net, input_shape=(3, 12, 12)).describe()["execution"]
     assert "channels-last" not in words
+
+
+class PadsFirst(nn.Module):
+    """As networks do that compute their padding from the size of the image."""
+
+    def __init__(self, sides, after=nn.Identity):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 6, 3, padding=1)
+        self.conv2 = nn.Conv2d(6, 6, 3)
+        self.sides, self.after = sides, after()
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, x):
+        kept = self.conv1(x)
+        y = self.after(torch.nn.functional.pad(kept, self.sides))
+        return self.fc(self.conv2(y).relu().mean((2, 3)) + kept.mean((2, 3)))
+
+
+@pytest.fixture
+def pads_in_a_library(monkeypatch):
+    monkeypatch.setattr("convscope._network.execution.LIBRARIES", (PadsFirst.__module__,))
+
+
+def test_padding_by_nothing_is_skipped_with_the_same_numbers(pads_in_a_library, monkeypatch):
+    torch.manual_seed(0)
+    classifier = Classifier.wrap(PadsFirst((0, 0, 0, 0)), input_shape=(3, 9, 9))
+    images = torch.rand(5, 3, 9, 9)
+    with classifier.probe() as probe:
+        assert "padding by nothing skipped" in str(probe.execution)
+        probe.maps(), probe.layers()  # Looked at plainly.
+        pads = []
+        plain = torch._C._nn.pad
+        monkeypatch.setattr(torch._C._nn, "pad", lambda *a, **k: pads.append(1) or plain(*a, **k))
+        logits, inside = probe.logits(images), probe.layer_gradients("conv2", images, [1])
+        assert pads == []
+    with fast_paths(False), classifier.probe() as probe:
+        torch.testing.assert_close(logits, probe.logits(images))
+        expected = probe.layer_gradients("conv2", images, [1])
+        torch.testing.assert_close(inside.gradients, expected.gradients)
+        assert pads
+
+
+def test_padding_by_something_and_padding_that_is_written_to_are_done(pads_in_a_library):
+    for module in (
+        PadsFirst((1, 0, 0, 0)),
+        PadsFirst((0, 0, 0, 0), after=lambda: nn.ReLU(inplace=True)),
+    ):
+        torch.manual_seed(0)
+        classifier = Classifier.wrap(module, input_shape=(3, 9, 9))
+        images = torch.rand(5, 3, 9, 9)
+        with classifier.probe() as probe:
+            assert not probe.execution.skips_empty_padding
+            torch.testing.assert_close(probe.logits(images), module.eval()(images).detach())

@@ -77,7 +77,8 @@ class Probe:
             `Classifier.describe`.
 
     Attributes:
-        forwards: Images run through the network so far.
+        forwards: Images run through the network so far; copies of one image for its classes count
+            once, so that a method's cost does not depend on how many images it was given.
         backwards: Images whose gradient was computed so far.
         notes: What the network tried to change in its buffers, known when the probe has closed:
             ``"stateful: bn.running_mean"``.
@@ -351,6 +352,7 @@ class Probe:
                 copies = self._copies(images[rows], classes)
                 part = images[rows].detach().repeat(copies, 1, 1, 1).requires_grad_(True)
                 out = self.forward(part)
+                self.forwards += len(part) // copies - len(part)
                 logits.add(rows, out[: len(part) // copies].detach().to(images.device))
                 gradients.add(rows, self._each_class(out, part, classes, rows, reduce, copies))
                 within_step(rows.stop / len(images))
@@ -388,7 +390,7 @@ class Probe:
                 count = len(images[rows])
                 copies = self._copies(images[rows], classes) if in_rows else 1
                 chunk = images[rows].repeat(copies, 1, 1, 1) if copies > 1 else images[rows]
-                self.forwards += len(chunk)
+                self.forwards += count
                 # Nothing requires a gradient until the hook puts a leaf in: there the graph starts.
                 taps = LayerHooks(runner.module, calls, cut=True, contiguous=dense)
                 with without_autocast(self.classifier.device), taps:

@@ -1,12 +1,12 @@
 """On which path a network runs: plainly, or with speed tricks that were proven on it.
 
-Four tricks change how a network runs and not what it computes: channels-last layout, batch
-normalization folded into the convolution that it alone sees, exchanging a ReLU and the max-pooling
-that alone sees it, and a faster gradient of convolutions of few channels. They need two proofs. The
-structure must show that nothing can notice: every module is one whose forward is known, torch's
-own, this package's or, for the first two, a library's of networks, and nobody listens. And logits
-and gradients of a small batch must be those of plain execution. Every other network runs as it is,
-in torch's default layout.
+Five tricks change how a network runs and not what it computes: channels-last layout, batch
+normalization folded into the convolution that it alone sees, padding by nothing skipped, exchanging
+a ReLU and the max-pooling that alone sees it, and a faster gradient of convolutions of few
+channels. They need two proofs. The structure must show that nothing can notice: every module is one
+whose forward is known, torch's own, this package's or, for the first three, a library's of
+networks, and nobody listens. And logits and gradients of a small batch must be those of plain
+execution. Every other network runs as it is, in torch's default layout.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from convscope._network.black_box import BlackBox
 from convscope._network.runner import (
     IN_ORDER,
     ClassifierLike,
+    EmptyPadding,
     Execution,
     Fold,
     Runner,
@@ -86,7 +87,8 @@ def decide(classifier: ClassifierLike, seen: Trial) -> Execution:
     if doubt is not None:
         return replace(plain, reason=doubt)
     try:
-        folds = _folds(classifier, plain)
+        with EmptyPadding() as padding:
+            folds = _folds(classifier, plain)
     except Exception as error:
         return replace(plain, reason=f"it could not be tried: {type(error).__name__}")
     proposed = replace(
@@ -94,6 +96,7 @@ def decide(classifier: ClassifierLike, seen: Trial) -> Execution:
         reason="every module is torch's or a library's",
         channels_last=not may_crash_channels_last(module),
         folds=folds,
+        skips_empty_padding=padding.met > 0,
     )
     if _doubt_about(module, OURS) is None:
         proposed = replace(
@@ -135,6 +138,7 @@ def _checked(classifier: ClassifierLike, plain: Execution, proposed: Execution) 
         replace(proposed, folds=()),
         replace(proposed, channels_last=False),
         replace(proposed, channels_last=False, folds=()),
+        replace(proposed, channels_last=False, folds=(), skips_empty_padding=False),
     ]
     for attempt in dict.fromkeys(attempts):
         if not attempt.fast:

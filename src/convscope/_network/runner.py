@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from convscope._network.frozen_copy import FrozenCopy
 from convscope._random import Draws
@@ -107,6 +109,7 @@ class Execution:
         exchanges: Pairs of module names, a ReLU and the max-pooling after it, that change places.
         narrow: Names of convolutions with the faster gradient.
         folds: Batch normalizations that are part of the convolution before them.
+        skips_empty_padding: Padding by nothing, which copies its input, hands it on.
         draws: Whether the network draws random numbers in evaluation mode.
         rows: The largest batch that it takes at once, if that is less than a usual chunk.
     """
@@ -116,13 +119,20 @@ class Execution:
     exchanges: tuple[tuple[str, str], ...] = ()
     narrow: tuple[str, ...] = ()
     folds: tuple[Fold, ...] = ()
+    skips_empty_padding: bool = False
     draws: bool = False
     rows: int | None = None
 
     @property
     def fast(self) -> bool:
         """Whether any trick is used."""
-        return bool(self.channels_last or self.exchanges or self.narrow or self.folds)
+        return bool(
+            self.channels_last
+            or self.exchanges
+            or self.narrow
+            or self.folds
+            or self.skips_empty_padding
+        )
 
     def __str__(self) -> str:
         """Such as ``"fast: channels-last (every module is torch's or ours)"``."""
@@ -133,6 +143,8 @@ class Execution:
             tricks.append(f"{len(self.exchanges)} x ReLU after max-pooling")
         if self.folds:
             tricks.append(f"{len(self.folds)} x batch normalization folded")
+        if self.skips_empty_padding:
+            tricks.append("padding by nothing skipped")
         if self.narrow:
             tricks.append(f"{len(self.narrow)} x fast gradient of a narrow convolution")
         return f"fast: {', '.join(tricks)} ({self.reason})"
@@ -160,6 +172,7 @@ class Runner:
         self._private._executions["place"] = (classifier.device, classifier.dtype)
         self._whole = _Switch()
         self._draws = Draws() if execution.draws else nullcontext()
+        self._padding = EmptyPadding if execution.skips_empty_padding else nullcontext
         with torch.inference_mode(False), torch.no_grad():
             _install(self.module, execution, self._whole)
         self._versions = [
@@ -205,7 +218,8 @@ class Runner:
         """What the whole network returns."""
         self._whole.on = True
         try:
-            return self.run_with_hooks(prepared)
+            with self._padding():
+                return self.run_with_hooks(prepared)
         finally:
             self._whole.on = False
 
@@ -224,11 +238,42 @@ class Runner:
         def run(prepared: Tensor) -> object:
             self._whole.heard = heard
             try:
-                return self.run_with_hooks(prepared)
+                with self._padding():
+                    return self.run_with_hooks(prepared)
             finally:
                 self._whole.heard = None
 
         return run
+
+
+class EmptyPadding(TorchFunctionMode):
+    """Where it is entered, padding by nothing hands its input on instead of copying it.
+
+    Networks that compute their padding from the size of the image pad by nothing before most of
+    their convolutions.
+
+    Attributes:
+        met: How many such paddings there were.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.met = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        named = kwargs or {}
+        if func in _PADDING:
+            sides = named["pad"] if "pad" in named else args[1] if len(args) > 1 else (1,)
+            image = named["input"] if "input" in named else args[0] if args else None
+            if isinstance(image, Tensor) and all(type(n) is int and n == 0 for n in sides):
+                self.met += 1
+                return image
+        return func(*args, **named)
+
+
+_PADDING = frozenset((functional.pad, torch._C._nn.pad))
 
 
 class _Weights(NamedTuple):

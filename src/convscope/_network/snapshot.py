@@ -47,6 +47,8 @@ def snapshot(classifier: ClassifierLike) -> tuple[Any, ...] | None:
             if name in HOOKS:
                 if value and "state_dict" not in name:
                     return None
+            elif type(value) in PLAIN or _is_plain_row(value):
+                continue  # `fingerprint` has them.
             elif name not in MODULE_STATE and not isinstance(value, nn.Module | Tensor):
                 rows.append(walk.follow(value, 0))
                 if walk.blind:
@@ -64,13 +66,14 @@ class _Walk:
     def __init__(self) -> None:
         self.blind = False
         self._met: set[int] = set()
+        self._classes: set[type] = set()
         self._left = MOST_VALUES
 
     def follow(self, value: Any, depth: int) -> Any:
         """What a value holds; of one that was met before, only which it was."""
         kind = type(value)
         self._left -= 1
-        if kind in PLAIN:
+        if kind in PLAIN or _is_plain_row(value):
             return kind, value
         if kind is ById:
             return value
@@ -84,7 +87,12 @@ class _Walk:
         if parts is None:
             self.blind = True
             return None
-        return (kind, ById(value), *(self.follow(part, depth + 1) for part in parts))
+        self._left -= len(parts)
+        inside = [
+            (type(part), part) if type(part) in PLAIN else self.follow(part, depth + 1)
+            for part in parts
+        ]
+        return (kind, ById(value), *inside)
 
     def _parts(self, value: Any, kind: type) -> list[Any] | None:
         """The values inside a value; ``None`` if there may be more than one can see."""
@@ -110,7 +118,16 @@ class _Walk:
             return [vars(value)["_value_"]] if set(vars(value)) <= _OF_ENUM else None
         if issubclass(kind, nn.Module | Tensor | type) or not _all_in_dict(kind):
             return None
-        return [item for pair in list(vars(value).items()) for item in pair] + _of_class(kind)
+        mine = [item for pair in list(vars(value).items()) for item in pair]
+        if kind in self._classes:
+            return mine
+        self._classes.add(kind)
+        return mine + _of_class(kind)
+
+
+def _is_plain_row(value: Any) -> bool:
+    """Whether a value is a tuple of numbers and names, which cannot change."""
+    return type(value) is tuple and PLAIN.issuperset(map(type, value))
 
 
 def _of_class(kind: type) -> list[Any]:
