@@ -53,6 +53,8 @@ REFUSED = {
     "vision transformer": [(("hires-cam",), "M15")],
     "attention written out": [(("hires-cam",), "M15")],
     "registers": [(("hires-cam",), "M15")],
+    # Much is done after the last layer that could be followed.
+    "best windows": [(CAM, "M15")],
     # Several maps matter at once, or a sum that no module returns, and much comes after the last
     # layer that all passes through.
     "sliced": [(CAM, "M15")],
