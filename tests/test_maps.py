@@ -144,9 +144,20 @@ class Unfolded(Net):
         return F.fold(x.reshape(n, c * 8, -1), (h, w), (4, 2), stride=(4, 2))
 
 
+class Merged(Net):
+    """As in Swin: the four quarters of each cell of maps of 6 x 6 become channels."""
+
+    planes = 32
+
+    def middle(self, x):
+        x = F.max_pool2d(x, 5, 2)
+        parts = [x[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
+        return torch.cat(parts, dim=1)
+
+
 SPATIAL = (
     InPlaceHardswish, Highway, LogSigmoid, Gated, Sorted, SpaceToDepth, Windows, Attention,
-    Additive, Unfolded,
+    Additive, Unfolded, Merged,
 )  # fmt: skip
 
 

@@ -331,7 +331,13 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if item is not None and any(kind[0] in "HWT" for dim in item for kind, _ in dim)
         ]
         extent = known[0] if known else WHOLE
-        if any(abs(a - b) > 0.1 for other in known for a, b in zip(extent, other, strict=True)):
+        rows, columns = _half_a_place(self.of(outs[0]))
+        limits = (rows, rows, columns, columns)
+        if any(
+            abs(a - b) > limit
+            for other in known
+            for a, b, limit in zip(extent, other, limits, strict=True)
+        ):
             extent = (2.0, 3.0, 2.0, 3.0)  # Of several places: of none.
         mine = labels[0] if labels else None
         if mine is not None and name == "slice":
@@ -358,6 +364,18 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 Extent = tuple[float, float, float, float]
 """First and last row, first and last column that a map shows, as shares of the image."""
 WHOLE: Extent = (0.0, 1.0, 0.0, 1.0)
+
+
+def _half_a_place(labels: Labels | None) -> tuple[float, float]:
+    """How far apart rows, and columns, may lie to be one map: a tenth, or half a place of it.
+
+    The four quarters of a map that are joined as channels lie half a place apart.
+    """
+    sizes = {"H": 1, "W": 1}
+    for kind, size in (atom for dim in labels or () for atom in dim):
+        if kind[0].upper() in sizes:
+            sizes[kind[0].upper()] *= size
+    return max(0.1, 0.501 / max(2, sizes["H"])), max(0.1, 0.501 / max(2, sizes["W"]))
 
 
 def _cropped(extent: Extent, dim: Dim, first: float, last: float) -> Extent:
