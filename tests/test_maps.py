@@ -16,7 +16,7 @@ from convscope._network.snapshot import snapshot
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UnknownLayer
 from convscope.explanations import grad_cam, hires_cam
-from tests.zoo.attention import VisionTransformer
+from tests.zoo.attention import ATTENTION, VisionTransformer
 
 IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(2))
 
@@ -115,8 +115,49 @@ class Attention(Net):
         return x.transpose(1, 2).view(n, c, h, w)
 
 
+class Additive(Net):
+    """As in SwiftFormer: one query of the whole image, repeated for every place."""
+
+    def build(self):
+        self.query, self.key = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def middle(self, x):
+        n, c, h, w = x.shape
+        x = x.flatten(2).transpose(1, 2)
+        query = F.normalize(self.query(x), dim=-1)
+        whole = query.mean(dim=1).unsqueeze(1).repeat(1, h * w, 1)
+        x = query + whole * F.normalize(self.key(x), dim=-1)
+        return x.transpose(1, 2).reshape(n, c, h, w)
+
+
+class Unfolded(Net):
+    """As in MobileViTV2: attention between equal places of all cells, then folded again."""
+
+    def build(self):
+        self.mix = nn.Conv2d(8, 9, 1)
+
+    def middle(self, x):
+        n, c, h, w = x.shape
+        x = F.unfold(x, (4, 2), stride=(4, 2)).reshape(n, c, 8, -1)
+        scores, values = self.mix(x).split([1, 8], dim=1)
+        x = x + values * (x * scores.softmax(dim=-1)).sum(dim=-1, keepdim=True)
+        return F.fold(x.reshape(n, c * 8, -1), (h, w), (4, 2), stride=(4, 2))
+
+
+class Merged(Net):
+    """As in Swin: the four quarters of each cell of maps of 6 x 6 become channels."""
+
+    planes = 32
+
+    def middle(self, x):
+        x = F.max_pool2d(x, 5, 2)
+        parts = [x[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
+        return torch.cat(parts, dim=1)
+
+
 SPATIAL = (
     InPlaceHardswish, Highway, LogSigmoid, Gated, Sorted, SpaceToDepth, Windows, Attention,
+    Additive, Unfolded, Merged,
 )  # fmt: skip
 
 
@@ -230,14 +271,35 @@ class Between(nn.Module):
         return self.fc(self.b(self.change(self.a(x).relu())).relu().mean((2, 3)))
 
 
-def halves(x):
-    y = x.clone()
+def halves(x, y=None):
+    y = x.clone() if y is None else y
     y[..., :4], y[..., 4:] = x[..., 4:], x[..., :4]
     return y
 
 
 ELSEWHERE = {
     "halves exchanged": halves,
+    "halves exchanged in zeros": lambda x: x + halves(x, torch.zeros(x.shape)),
+    "halves exchanged in zeros like it": lambda x: x + halves(x, torch.zeros_like(x)),
+    "halves exchanged in new zeros": lambda x: x + halves(x, x.new_zeros(x.shape)),
+    "mirrored into all of new zeros": lambda x: (
+        x + [y := x.new_zeros(x.shape), y.flatten(1).copy_(x.flip(3).flatten(1))][0]
+    ),
+    "four times": lambda x: x.repeat(1, 1, 2, 2),
+    "as tokens twice": lambda x: x.flatten(2).repeat(1, 1, 4).unflatten(2, (16, 16)),
+    "unfolded with overlap": lambda x: torch.nn.functional.unfold(x, 2)[:, :8].unflatten(2, (7, 7)),
+    "folded in another order": lambda x: nn.functional.fold(
+        nn.functional.unfold(x, (4, 2), stride=(4, 2)), (8, 8), (2, 4), stride=(2, 4)
+    ),
+    "folded with cells turned": lambda x: nn.functional.fold(
+        nn.functional.unfold(x, 2, stride=2).unflatten(1, (8, 2, 2)).transpose(2, 3).flatten(1, 3),
+        (8, 8),
+        2,
+        stride=2,
+    ),
+    "folded into an image twice as wide": lambda x: nn.functional.fold(
+        nn.functional.unfold(x, 2, stride=2), (4, 16), 2, stride=2
+    ),
     "a corner": lambda x: nn.functional.pad(x, (-4, 0, -4, 0)),
     "pushed aside": lambda x: nn.functional.pad(x, (8, 0, 8, 0)),
     "cropped thrice": lambda x: x[:, :, :6, :6][:, :, :5, :5][:, :, :4, :4],
@@ -251,6 +313,13 @@ ELSEWHERE = {
 }
 IN_PLACE = {
     "as it is": lambda x: x,
+    "with a frame of a constant": lambda x: x + halves(torch.ones(8), x.new_zeros(x.shape)),
+    "repeated along channels": lambda x: x[:, :4].repeat(1, 2, 1, 1),
+    "unfolded and folded": lambda x: nn.functional.fold(
+        nn.functional.unfold(x, 2, stride=2).relu(), (8, 8), 2, stride=2
+    ),
+    "cells as channels": lambda x: nn.functional.unfold(x, 2, stride=2)[:, :8].unflatten(2, (4, 4)),
+    "normalized": lambda x: nn.functional.normalize(x, dim=3) * x,
     "a frame cut off": lambda x: x[:, :, 1:-1, 1:-1],
     "a frame cut off in two steps": lambda x: x[:, :, :-1, :-1][:, :, 1:, 1:],
     "as tokens, all of them": lambda x: x.flatten(2).narrow(2, 0, 64).unflatten(2, (8, 8)),
@@ -277,6 +346,17 @@ def test_maps_that_lie_where_they_belong_are_followed(name):
     classifier = Classifier.wrap(Between(IN_PLACE[name]), input_shape=(3, 8, 8))
     with classifier.probe() as probe:
         assert probe.maps().default == "b"
+
+
+def test_what_is_done_after_a_layer_counts_in_whatever_form():
+    """Three of four blocks come after the last one that could be followed."""
+    torch.manual_seed(0)
+    with Classifier.wrap(
+        ATTENTION["best windows"]().eval(), input_shape=(3, 8, 8)
+    ).probe() as probe:
+        maps = probe.maps()
+    assert maps.default == "" and maps.whole[-1] == "blocks.0"
+    assert "after 'blocks.0'" in maps.why_not and "much is still done" in maps.why_not
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,10 @@ keras = pytest.importorskip("keras")
 if keras.backend.backend() != "torch":
     pytest.skip("Keras runs on another backend here", allow_module_level=True)
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+# Keras' tensors in NumPy's older way of making arrays of them.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
 
 
 def model(*, softmax=True, functional=False):

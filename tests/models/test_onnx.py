@@ -203,18 +203,92 @@ MAPS = {
     "Gemm": case(node("Relu")),
 }  # fmt: skip
 
+# Every setting that changes the numbers, where it is not what it is when it is left out.
+SETTINGS = {
+    "AveragePool same": simple("AveragePool", kernel_shape=[3, 3], strides=[2, 2],
+                               auto_pad="SAME_LOWER", count_include_pad=1),
+    "AveragePool ceil": simple("AveragePool", kernel_shape=[3, 2], strides=[2, 3], ceil_mode=1),
+    "Conv same lower": case(node("Conv", "x,w", auto_pad="SAME_LOWER", strides=[2, 2]),
+                            weights=[weight(5, 3, 4, 3)], channels=5),
+    "Conv valid": case(node("Conv", "x,w", auto_pad="VALID", dilations=[2, 1]),
+                       weights=[weight(5, 3, 3, 3)], channels=5),
+    "ConvTranspose grouped": case(node("ConvTranspose", "x,w,b", group=3, dilations=[2, 1]),
+                                  weights=[weight(3, 2, 3, 3), weight(6, name="b")], channels=6),
+    "Flatten": case(node("Flatten", "x", "f", axis=2), node("MatMul", "f,w", "m"),
+                    node("Reshape", "m,s"), weights=[weight(64, 64), whole(-1, 3, 8, 8, name="s")]),
+    "GroupNormalization": case(node("GroupNormalization", "x,w,b", num_groups=1, epsilon=0.5),
+                               weights=[weight(3), weight(3, name="b")], opset=21),
+    "HardSigmoid": case(node("Sub", "x,c", "z"), node("HardSigmoid", "z", alpha=1.5, beta=0.25),
+                        weights=[number(0.5, "c")]),
+    "InstanceNormalization": case(node("InstanceNormalization", "x,w,b", "z", epsilon=0.5),
+                                  node("Relu", "z"),
+                                  weights=[weight(3), weight(3, name="b")]),
+    "LayerNormalization": case(node("LayerNormalization", "x,w", axis=2, epsilon=0.5),
+                               weights=[weight(8, 8)]),
+    "LRN": simple("LRN", size=3, alpha=0.5, beta=0.5, bias=2.0),
+    "LogSoftmax": simple("LogSoftmax", axis=1),
+    "MaxPool dilated": simple("MaxPool", kernel_shape=[2, 3], dilations=[3, 2]),
+    "MaxPool same": simple("MaxPool", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"),
+    "Pad old": simple("Pad", 9, pads=[0, 0, 1, 2, 0, 0, 0, 1], value=0.3),
+    **{f"{kind} without axes": case(
+        node(kind, "x", "m", axes=[2], keepdims=0), node("Transpose", "m", perm=[0, 2, 1]),
+        channels=8)
+       for kind in ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2")},
+    "ReduceSum without axes": case(node("ReduceSum", "x,n", "m", keepdims=0),
+                                   node("Transpose", "m", perm=[0, 2, 1]), weights=[whole(2)],
+                                   channels=8),
+    "Shape": case(node("Shape", "x", "s", start=1, end=-2), node("Concat", "a,s,b", "t", axis=0),
+                  node("Reshape", "x,t"), weights=[whole(-1, name="a"), whole(64, 1, name="b")]),
+    "Split": case(node("Split", "x", "a,b", axis=2), node("Concat", "b,a", "c", axis=3),
+                  node("MatMul", "c,w"), weights=[weight(16, 2)], channels=3),
+    "Split old": case(node("Split", "x", "a,b", axis=1, split=[1, 2]),
+                      node("Concat", "b,a", axis=1), opset=11),
+    "Squeeze old": case(node("Slice", "x", "s", axes=[1], starts=[0], ends=[1]),
+                        node("Unsqueeze", "s", "u", axes=[2]), node("Squeeze", "u", axes=[2]),
+                        opset=9, channels=1),
+    "Gemm": ([node("Relu"), *HEAD[:2], node("Gemm", "flat,w,b", "scores", alpha=0.5, beta=2.0)],
+             [], [weight(3, 4), weight(4, name="b")], 17, "n"),
+}  # fmt: skip
+REFUSED = {
+    "Upsample": case(node("Upsample", "x,v", mode="linear"), weights=[number([1, 1, 2, 2])],
+                     opset=9),
+    "AveragePool": simple("AveragePool", 19, kernel_shape=[2, 2], dilations=[2, 2]),
+    "ConvTranspose": case(node("ConvTranspose", "x,w", strides=[2, 2], output_shape=[16, 16]),
+                          weights=[weight(3, 3, 3, 3)]),
+    "DepthToSpace": case(node("Conv", "x,w", "c"), node("DepthToSpace", "c", blocksize=2),
+                         weights=[weight(8, 3, 1, 1)], channels=2),
+    "Gemm": ([node("Relu"), *HEAD[:2], node("Transpose", "flat", "t", perm=[1, 0]),
+              node("Gemm", "t,w", "scores", transA=1)], [], [weight(3, 4)], 17, "n"),
+    "Resize": case(node("Resize", "x,,v", mode="nearest", nearest_mode="ceil",
+                        coordinate_transformation_mode="asymmetric"),
+                   weights=[number([1, 1, 1.5, 1.5])]),
+}  # fmt: skip
+
 
 def test_every_operator_is_tested():
     tested = {part.op_type for nodes, *_ in MAPS.values() for part in nodes}
     assert set(OPERATORS) == tested
 
 
-@pytest.mark.parametrize("name", MAPS)
-def test_operators_give_the_numbers_of_the_runtime(name, tmp_path):
-    nodes, head, weights, opset, batch = MAPS[name]
+def written(folder, name, nodes, head, weights, opset, batch):
     if name == "Expand":
         nodes = [nodes[1], nodes[0], *nodes[2:]]
-    path = write(tmp_path / "net.onnx", nodes, [*weights, *head], opset=opset, batch=batch)
+    return write(folder / "net.onnx", nodes, [*weights, *head], opset=opset, batch=batch)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_settings_that_are_not_known_make_a_black_box(name, tmp_path):
+    classifier = load(f"onnx:{written(tmp_path, name, *REFUSED[name])}")
+    assert classifier.black_box and name in classifier.flags[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [*MAPS.items(), *SETTINGS.items()],
+    ids=[*MAPS, *(f"settings of {name}" for name in SETTINGS)],
+)
+def test_operators_give_the_numbers_of_the_runtime(name, made, tmp_path):
+    path = written(tmp_path, name, *made)
     classifier = load(f"onnx:{path}")
     assert classifier.flags == () and not classifier.black_box
     images = torch.rand(5, 3, 8, 8)

@@ -101,14 +101,48 @@ class WindowBlock(Block):
 class ShiftedWindows(nn.Module):
     """Windows, then rolled windows; the head averages over rows and columns."""
 
-    def __init__(self):
+    def __init__(self, *more):
         super().__init__()
         self.patches = nn.Conv2d(3, WIDTH, 2, stride=2)
-        self.blocks = nn.Sequential(WindowBlock(False), WindowBlock(True))
+        self.blocks = nn.Sequential(WindowBlock(False), *(more or (WindowBlock(True),)))
         self.fc = nn.Linear(WIDTH, CLASSES)
 
     def forward(self, x):
         return self.fc(self.blocks(self.patches(x).permute(0, 2, 3, 1)).mean((1, 2)))
+
+
+class MaskedWindowBlock(WindowBlock):
+    """Rolled windows whose attention is cut by a mask that is written part by part."""
+
+    def __init__(self):
+        super().__init__(True)
+
+    def attend(self, x):
+        mask = x.new_zeros((4, 4))
+        for number, rows in enumerate((slice(0, -2), slice(-2, -1), slice(-1, None))):
+            for other, columns in enumerate((slice(0, -2), slice(-2, -1), slice(-1, None))):
+                mask[rows, columns] = 3 * number + other
+        mask = mask.view(2, 2, 2, 2).permute(0, 2, 1, 3).reshape(4, 4)
+        apart = (mask.unsqueeze(1) - mask.unsqueeze(2)) != 0
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        scores = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)
+        scores = scores.view(-1, 4, 4, 4) + torch.zeros_like(apart, dtype=x.dtype).masked_fill(
+            apart, -100.0
+        )
+        return self.out(scores.view(-1, 4, 4).softmax(-1) @ v)
+
+
+class BestWindowBlock(WindowBlock):
+    """Each place attends to the two that fit best: nobody can follow where those are."""
+
+    def __init__(self):
+        super().__init__(False)
+
+    def attend(self, x):
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        best, chosen = (q @ k.transpose(-2, -1)).topk(2, dim=-1)
+        scores = torch.full_like(best[..., :1].expand(-1, -1, 4), -100.0)
+        return self.out(scores.scatter(-1, chosen, best).softmax(-1) @ v)
 
 
 class ChannelsLastBlock(nn.Module):
@@ -178,6 +212,8 @@ ATTENTION = {
     "registers at the end": lambda: VisionTransformer(before=1, after=2, average=True),
     "library transformer": LibraryTransformer,
     "shifted windows": ShiftedWindows,
+    "masked windows": lambda: ShiftedWindows(MaskedWindowBlock(), MaskedWindowBlock()),
+    "best windows": lambda: ShiftedWindows(*(BestWindowBlock() for _ in range(3))),
     "channels-last blocks": ChannelsLastBlocks,
     "channels-first tokens": ChannelsFirstTokens,
 }
@@ -189,6 +225,7 @@ PLACES = {
     "registers at the end": ("norm", tokens(1)),
     "library transformer": ("encoder.layers.1.norm2", tokens(1, 2, 4)),
     "shifted windows": ("blocks.1", rows_first),
+    "masked windows": ("blocks.2", rows_first),
     "channels-last blocks": ("blocks.2", rows_first),
     "channels-first tokens": ("mixers.1", lambda x: x.reshape(len(x), -1, 4, 4)),
 }

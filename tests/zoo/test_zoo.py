@@ -53,6 +53,8 @@ REFUSED = {
     "vision transformer": [(("hires-cam",), "M15")],
     "attention written out": [(("hires-cam",), "M15")],
     "registers": [(("hires-cam",), "M15")],
+    # Much is done after the last layer that could be followed.
+    "best windows": [(CAM, "M15")],
     # Several maps matter at once, or a sum that no module returns, and much comes after the last
     # layer that all passes through.
     "sliced": [(CAM, "M15")],
@@ -64,6 +66,7 @@ REFUSED = {
     "stochastic depth": [(CAM, "M15")],
     "unflattened": [(CAM, "M15")],
 }
+WITHOUT_MAPS = {"1x1 maps", "linear", "exported", "functional", "tied"}
 RANDOM = {"dropout always"}
 ATTENDING = {
     "tokens",
@@ -218,6 +221,26 @@ def test_explanations(name, entry):
     if entry == "grad-cam":
         assert name not in PLACES or found.layer == PLACES[name][0]
         assert close(found.evidence["coarse"][:, 0], cam_by_hand(name, found.layer), classifier)
+
+
+NAMED = "choose one with layer=: "
+
+
+@pytest.mark.parametrize("name", [n for n in REFUSED if refusal(n, "grad-cam") == "M15"])
+def test_layers_that_a_refusal_names_will_do(name):
+    _, classifier, _ = made(name)
+    with pytest.raises(ConvscopeError) as caught:
+        EXPLANATIONS["grad-cam"](classifier, IMAGES)
+    hint = caught.value.hint
+    if not hint.startswith(NAMED):
+        assert hint and name in WITHOUT_MAPS
+        return
+    assert name not in WITHOUT_MAPS
+    for layer in hint.removeprefix(NAMED).split(", "):
+        if layer != "...":
+            found = EXPLANATIONS["grad-cam"](classifier, IMAGES, layer=layer)
+            assert found.maps.isfinite().all() and found.maps.shape[2:] == SHAPE[1:]
+            assert f"of {COUNT} of {COUNT}" not in str(found.flags)
 
 
 def cam_by_hand(name, layer):

@@ -175,6 +175,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.known: dict[int, Labels] = {}
         self.extents: dict[int, Extent] = {}
         self.lost: set[int] = set()  # Made from the image in a way that could not be followed.
+        self.written: set[int] = set()  # Memory into which something of the image was written.
         batch, channels, height, width = images.shape
         self.note(images, ((("N", batch),), (("C", channels),), (("H", height),), (("W", width),)))
         self.extents[id(images)] = WHOLE
@@ -242,9 +243,15 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if any(item is not None for item in labels)
                 else labels
             )
+        for tensor in tensors if self.written else ():
+            if id(tensor) not in self.known and _memory(tensor) in self.written:
+                self.lost.add(id(tensor))
+                self.alive.append(tensor)
         if func._schema.is_mutable and tensors:
             self._written(tensors)
         out = func(*args, **kwargs)
+        if name in _FRESH:
+            return out
         if not any(item is not None for item in labels):
             if any(id(x) in self.lost for x in tensors):
                 for tensor in _flat(out):
@@ -291,14 +298,21 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
 
     def _written(self, tensors: list[Tensor]) -> None:
-        """Another map written into a part of a tensor: nothing is known of the tensor any more."""
+        """Another map written into a part of a tensor: nothing is known of the tensor any more.
+
+        Nor is anything known of what had no part of the image until then, such as zeros that are
+        filled piece by piece, except through the tensor that was written to.
+        """
         target, others = tensors[0], tensors[1:]
+        if any(id(x) in self.known or id(x) in self.lost for x in others):
+            self.written.add(_memory(target))
+            self.alive.append(target)
         part = target.numel() * target.element_size() < target.untyped_storage().nbytes()
         if not part or not any(x.ndim >= 3 and x.numel() > x.shape[0] for x in others):
             return
-        memory = target.untyped_storage()._cdata
+        memory = _memory(target)
         for tensor in self.alive:
-            if id(tensor) in self.known and tensor.untyped_storage()._cdata == memory:
+            if id(tensor) in self.known and _memory(tensor) == memory:
                 self.known.pop(id(tensor))
                 self.lost.add(id(tensor))
 
@@ -317,7 +331,13 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if item is not None and any(kind[0] in "HWT" for dim in item for kind, _ in dim)
         ]
         extent = known[0] if known else WHOLE
-        if any(abs(a - b) > 0.1 for other in known for a, b in zip(extent, other, strict=True)):
+        rows, columns = _half_a_place(self.of(outs[0]))
+        limits = (rows, rows, columns, columns)
+        if any(
+            abs(a - b) > limit
+            for other in known
+            for a, b, limit in zip(extent, other, limits, strict=True)
+        ):
             extent = (2.0, 3.0, 2.0, 3.0)  # Of several places: of none.
         mine = labels[0] if labels else None
         if mine is not None and name == "slice":
@@ -344,6 +364,18 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 Extent = tuple[float, float, float, float]
 """First and last row, first and last column that a map shows, as shares of the image."""
 WHOLE: Extent = (0.0, 1.0, 0.0, 1.0)
+
+
+def _half_a_place(labels: Labels | None) -> tuple[float, float]:
+    """How far apart rows, and columns, may lie to be one map: a tenth, or half a place of it.
+
+    The four quarters of a map that are joined as channels lie half a place apart.
+    """
+    sizes = {"H": 1, "W": 1}
+    for kind, size in (atom for dim in labels or () for atom in dim):
+        if kind[0].upper() in sizes:
+            sizes[kind[0].upper()] *= size
+    return max(0.1, 0.501 / max(2, sizes["H"])), max(0.1, 0.501 / max(2, sizes["W"]))
 
 
 def _cropped(extent: Extent, dim: Dim, first: float, last: float) -> Extent:
@@ -402,6 +434,11 @@ def _is(kind: str, wanted: str) -> bool:
     return kind in (wanted, "")
 
 
+def _memory(tensor: Tensor) -> int:
+    """Which storage a tensor lies in."""
+    return tensor.untyped_storage()._cdata
+
+
 def _flat(value: Any) -> list[Any]:
     if isinstance(value, Mapping):
         value = list(value.values())
@@ -437,6 +474,13 @@ _SAME = frozenset((
     "log_sigmoid_forward", "rrelu", "rrelu_with_noise", "special_erf", "_fused_rms_norm",
     "rms_norm", "_safe_softmax",
 ))  # fmt: skip
+
+
+_FRESH = frozenset((
+    "new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided", "zeros_like",
+    "ones_like", "full_like", "empty_like", "rand_like", "randn_like",
+))  # fmt: skip
+"""Operations that take no more than size and kind from a tensor."""
 
 
 def _broadcast(tensors: list[Tensor], labels: list[Labels | None], out: Any) -> Labels | None:

@@ -185,6 +185,15 @@ def _expanded(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> La
     return (*[()] * (out.ndim - len(mine)), *mine)
 
 
+def _repeated(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    """An axis of size 1 is extended; places that are put behind each other are none."""
+    mine = _expanded(args, kwargs, tensors, labels, out)
+    return tuple(
+        dim if times == 1 or all(kind == "C" for kind, _ in dim) else (("?", size),)
+        for dim, times, size in zip(mine, args[1], out.shape, strict=True)
+    )
+
+
 def _selected(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
     mine = list(_first(labels))
     del mine[args[1] % len(mine)]
@@ -271,6 +280,49 @@ def _reduced(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Lab
     return tuple(d for a, d in enumerate(mine) if a not in gone)
 
 
+def _normed(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
+    return _reduced((args[0], *args[2:]), kwargs, tensors, labels, out)
+
+
+def _unfolded(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels | None:
+    """Cells side by side: places within them behind the channels, and an axis of cells."""
+    image, channels, rows, columns = _first(labels)
+    height, width = args[1]
+    if not _side_by_side(*args[1:], tensors[0].shape[2:]):
+        return None
+    cut = regrouped(
+        (rows, columns),
+        (tensors[0].shape[2] // height, height, tensors[0].shape[3] // width, width),
+    )
+    if cut is None or any(kind[0] == "?" for dim in cut for kind, _ in dim):
+        return None
+    return image, (*channels, *cut[1], *cut[3]), (*cut[0], *cut[2])
+
+
+def _folded(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels | None:
+    """`_unfolded` cells put together again; in another order they are no rows and columns."""
+    image, inside, cells = _first(labels)
+    (height, width), (high, wide) = args[1], args[2]
+    if not _side_by_side(*args[2:], args[1]):
+        return None
+    parts = (out.shape[1], high, wide), (height // high, width // wide)
+    within, coarse = regrouped((inside,), parts[0]), regrouped((cells,), parts[1])
+    if within is None or coarse is None:
+        return None
+    rows, columns = (*coarse[0], *within[1]), (*coarse[1], *within[2])
+    return image, within[0], _rejoined(list(rows)), _rejoined(list(columns))
+
+
+def _side_by_side(kernel: Any, dilation: Any, padding: Any, stride: Any, sides: Any) -> bool:
+    """Whether cells of this form cover an image, each place once."""
+    return (
+        list(stride) == list(kernel)
+        and set(dilation) == {1}
+        and set(padding) == {0}
+        and all(side % size == 0 for side, size in zip(sides, kernel, strict=True))
+    )
+
+
 def _rolled(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
     mine = list(_first(labels))
     axes = args[2] if len(args) > 2 else []
@@ -337,10 +389,11 @@ RULES: dict[str, Rule] = {
     "permute": _permuted, "transpose": _transposed, "t": _transposed,
     "view": _viewed, "_unsafe_view": _viewed, "reshape": _viewed, "_reshape_alias": _viewed,
     "unsqueeze": _unsqueezed, "squeeze": _squeezed, "expand": _expanded, "select": _selected,
+    "repeat": _repeated, "im2col": _unfolded, "col2im": _folded,
     "slice": _sliced, "split": _split, "split_with_sizes": _split, "unsafe_split": _split,
     "chunk": _split, "unbind": _unbound, "cat": _joined, "stack": _stacked,
     "mean": _reduced, "sum": _reduced, "amax": _reduced, "amin": _reduced, "var": _reduced,
-    "var_mean": _reduced, "linalg_vector_norm": _reduced, "max": _reduced, "std": _reduced,
+    "var_mean": _reduced, "linalg_vector_norm": _normed, "max": _reduced, "std": _reduced,
     "_scaled_dot_product_flash_attention_for_cpu": _attended,
     "_scaled_dot_product_attention_math": _attended,
     "_scaled_dot_product_fused_attention_overrideable": _attended,
