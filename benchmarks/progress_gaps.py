@@ -63,9 +63,11 @@ def main() -> None:
     rows = {f"inspect, {name}": looked(name) for name in EXPLANATIONS}
     rows |= {f"attack, {name}, 4 photos": attacked(name) for name in ATTACKED}
     rows["audit"] = audited
-    figures = {name: gap(run) for name, run in rows.items() if options.only in name}
-    for name, found in figures.items():
-        print(name, found)
+    figures = {}
+    for name, run in rows.items():
+        if options.only in name:
+            figures[name] = gap(run)
+            print(name, figures[name], flush=True)
     if not options.dry:
         record("progress_gaps", figures, peers=("transformers",), threads=options.threads)
 
