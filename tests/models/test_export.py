@@ -1,6 +1,7 @@
 """``convscope export``: what is written gives the same logits when it is loaded again."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from convscope.classifier import Classifier
 from convscope.cli import main
 from convscope.errors import ModelContractError, UsageError
 from convscope.models import EXPORTS, export_model, load
+from convscope.models._safetensors import write_tensors
 
 
 def own(**settings):
@@ -57,6 +59,34 @@ def test_a_program_has_mean_and_std_inside(make, tmp_path):
                           classifier.predict(images).probabilities, atol=1e-5)  # fmt: skip
 
 
+class Scores(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def forward(self, x):
+        return {"scores": self.body(x).softmax(dim=1), "more": x}
+
+
+def test_a_program_has_preprocessing_output_and_logarithm_inside(tmp_path):
+    classifier = Classifier.wrap(
+        Scores().eval(), input_shape=(3, 9, 7), preprocess=lambda x: 2 * x.flip(1) - 1,
+        output=lambda returned: returned["scores"], probabilities=True,
+    )  # fmt: skip
+    done = export_model(classifier, "torch-export", tmp_path / "net.pt2")
+    again = load(done["reload"])
+    images = torch.rand(5, 3, 9, 7)
+    assert done["difference"] <= 1e-5 and not again.probabilities
+    assert torch.allclose(again.logits(images), classifier.logits(images), atol=1e-5)
+
+
+def test_weights_whose_preprocessing_is_code_do_not_load_by_themselves(tmp_path):
+    turned = replace(load("mnist-conv1"), preprocess=lambda x: x.flip(3))
+    done = export_model(turned, "safetensors", tmp_path / "net.safetensors")
+    assert done["reload"] is None and done["difference"] is None
+
+
 @pytest.mark.parametrize("make", [own, lambda: load("cifar-resnet20")])
 def test_an_onnx_file_has_mean_std_and_names_inside(make, tmp_path):
     for library in ("onnx", "onnxruntime", "onnxscript"):
@@ -96,6 +126,22 @@ def test_what_cannot_be_written_is_refused_and_nothing_is_left(to, tmp_path):
         export_model(Classifier(module=Changing(), class_names=("a", "b", "c"),
                                 input_shape=(3, 9, 7)), to, out)  # fmt: skip
     assert caught.value.code == "M27" and not out.exists()
+
+
+@pytest.mark.parametrize(("factor", "right"), [(1 + 2e-6, True), (1 + 1e-3, False)])
+def test_what_was_written_is_loaded_and_compared(factor, right, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "convscope.models._export.write_tensors",
+        lambda state, about: write_tensors({k: v * factor for k, v in state.items()}, about),
+    )
+    out = tmp_path / "net.safetensors"
+    if right:
+        done = export_model(load("mnist-conv1"), "safetensors", out)
+        assert 1e-7 < done["difference"] < 1e-5
+        return
+    with pytest.raises(ModelContractError, match="gives other logits, by") as caught:
+        export_model(load("mnist-conv1"), "safetensors", out)
+    assert caught.value.code == "M27"
 
 
 def test_the_command(tmp_path, monkeypatch, capsys):

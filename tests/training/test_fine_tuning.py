@@ -219,6 +219,29 @@ def test_layers_learn_at_their_share(dataset, further, classifier):
     assert shares["network.stem.weight"] == pytest.approx(0.5 * 0.9**3)
 
 
+def test_a_new_head_is_drawn_from_the_seed(dataset, further, classifier):
+    heads = [
+        plan(classifier, replace(further, seed=seed), dataset).model.network.fc.weight
+        for seed in (0, 0, 1)
+    ]
+    assert heads[0].shape == (4, 7) and bool((heads[0] != 0).all())
+    assert torch.equal(heads[0], heads[1]) and not torch.equal(heads[0], heads[2])
+
+
+def test_a_smaller_share_of_the_learning_rate_moves_layers_less(
+    tmp_path, dataset, further, classifier
+):
+    before, moved = classifier.module.state_dict()["stem.weight"], {}
+    for share in (1.0, 1e-4):
+        settings = replace(
+            further, epochs=1, body_lr=share, layer_decay=1.0, ema=0.0, evals_per_epoch=1
+        )
+        run = train(classifier, dataset, out=tmp_path / str(share), settings=settings)
+        after = run.classifier.module.state_dict()["stem.weight"]
+        moved[share] = float((after - before).abs().max())
+    assert 0 < moved[1e-4] < 1e-2 * moved[1.0]
+
+
 def test_a_probe_beats_a_random_head(tmp_path, dataset, further, classifier):
     losses = {}
     for head in ("probe", "random"):

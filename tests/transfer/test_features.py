@@ -1,12 +1,16 @@
 """Where features are: in front of the layer that is proven to be the last."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UnknownLayer
+from convscope.resizing import Resize
 from convscope.transfer import feature_layer, layer_features
+from convscope.transfer._features import network_key
 
 SHAPE = (3, 8, 8)
 
@@ -118,3 +122,39 @@ def test_maps_of_a_named_layer_are_averaged_over_positions():
 def test_a_layer_that_is_not_there_is_named():
     with pytest.raises(UnknownLayer, match="no layer named 'fc'"):
         feature_layer(wrap(conv()), "fc")
+
+
+def normalized(weight=1.0, mean=0.0, kind=nn.ReLU):
+    """A fixed network but for what is said."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3), kind(), nn.BatchNorm2d(6), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(6, 4),
+    ).eval()  # fmt: skip
+    with torch.no_grad():
+        net[0].weight[0, 0, 0, 0] = weight
+        net[2].running_mean[0] = mean
+    return net
+
+
+OTHERS = {
+    "a weight": lambda: wrap(normalized(weight=1.001)),
+    "a statistic": lambda: wrap(normalized(mean=0.001)),
+    "a kind of layer": lambda: wrap(normalized(kind=nn.GELU)),
+    "the type of numbers": lambda: wrap(normalized().double()),
+    "mean": lambda: wrap(normalized(), mean=(0.5,)),
+    "std": lambda: wrap(normalized(), std=(0.5,)),
+    "the size of images": lambda: Classifier.wrap(normalized(), input_shape=(3, 8, 9)),
+    "how files are resized": lambda: replace(
+        wrap(normalized()), resize=Resize(shortest=9, crop=(8, 8))
+    ),
+}
+
+
+def test_the_key_of_a_cache_holds_all_that_features_depend_on():
+    where = feature_layer(wrap(normalized()))
+    key = network_key(wrap(normalized()), where)
+    assert key == network_key(wrap(normalized()), where)
+    for name, make in OTHERS.items():
+        assert network_key(make(), where) != key, name
+    assert network_key(wrap(normalized()), feature_layer(wrap(normalized()), "1")) != key

@@ -11,7 +11,7 @@ not known loses the meaning, and nothing is claimed about what follows it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from convscope._network.axis_rules import RULES, Dim, Labels, is_channel, merge, tokens_of
+from convscope._network.extents import WHOLE, Extent, centered, cropped, half_a_place, slid
 
 Layout = Literal["maps", "channels-last maps", "tokens", "other", "unknown"]
 """What the axes of an output are: ``"maps"`` (image, channel, row, column), ``"channels-last
@@ -211,7 +212,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if labels is None or len(labels) not in (3, 4):
             return None
         kinds = _kinds(labels)
-        if kinds[0] != "N" or not _centered(self.extents.get(id(tensor), WHOLE)):
+        if kinds[0] != "N" or not centered(self.extents.get(id(tensor), WHOLE)):
             return None
         shape = tensor.shape
         if len(kinds) == 4:
@@ -331,7 +332,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if item is not None and any(kind[0] in "HWT" for dim in item for kind, _ in dim)
         ]
         extent = known[0] if known else WHOLE
-        rows, columns = _half_a_place(self.of(outs[0]))
+        rows, columns = half_a_place(self.of(outs[0]))
         limits = (rows, rows, columns, columns)
         if any(
             abs(a - b) > limit
@@ -346,82 +347,19 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             first = args[2] if len(args) > 2 and args[2] is not None else 0
             first = max(0, min(first + old if first < 0 else first, old))
             step = args[4] if len(args) > 4 else 1
-            extent = _cropped(extent, mine[axis], first / old, (first + step * new) / old)
+            extent = cropped(extent, mine[axis], first / old, (first + step * new) / old)
         if mine is not None and name == "constant_pad_nd":
             for pair in range(len(args[1]) // 2):
                 axis = len(mine) - 1 - pair
                 before, after = args[1][2 * pair], args[1][2 * pair + 1]
                 old = max(1, tensors[0].shape[axis])
-                extent = _cropped(extent, mine[axis], -before / old, 1 + after / old)
+                extent = cropped(extent, mine[axis], -before / old, 1 + after / old)
         if mine is not None and len(mine) == 4:
-            extent = _slid(name, args, tensors, extent)
+            extent = slid(name, args, tensors, extent)
         if extent != WHOLE:
             for tensor in outs:
                 if isinstance(tensor, Tensor):
                     self.extents[id(tensor)] = extent
-
-
-Extent = tuple[float, float, float, float]
-"""First and last row, first and last column that a map shows, as shares of the image."""
-WHOLE: Extent = (0.0, 1.0, 0.0, 1.0)
-
-
-def _half_a_place(labels: Labels | None) -> tuple[float, float]:
-    """How far apart rows, and columns, may lie to be one map: a tenth, or half a place of it.
-
-    The four quarters of a map that are joined as channels lie half a place apart.
-    """
-    sizes = {"H": 1, "W": 1}
-    for kind, size in (atom for dim in labels or () for atom in dim):
-        if kind[0].upper() in sizes:
-            sizes[kind[0].upper()] *= size
-    return max(0.1, 0.501 / max(2, sizes["H"])), max(0.1, 0.501 / max(2, sizes["W"]))
-
-
-def _cropped(extent: Extent, dim: Dim, first: float, last: float) -> Extent:
-    """Of an axis of rows or columns only the part from `first` to `last` is left (or padded)."""
-    kinds = {kind[0] for kind, _ in dim}
-    top, bottom, left, right = extent
-    if "H" in kinds:
-        size = bottom - top
-        top, bottom = top + first * size, top + last * size
-    if "W" in kinds:
-        size = right - left
-        left, right = left + first * size, left + last * size
-    return top, bottom, left, right
-
-
-def _slid(name: str, args: tuple[Any, ...], tensors: list[Tensor], extent: Extent) -> Extent:
-    """A window that slides over a padded map without padding of its own takes the frame away."""
-    if name == "convolution" and not args[6]:
-        sides, pads, dilation = args[1].shape[2:], args[4], args[5]
-    elif name in ("max_pool2d_with_indices", "max_pool2d", "avg_pool2d"):
-        sides, pads, dilation = args[1], args[3] if len(args) > 3 else (0,), (1,)
-    else:
-        return extent
-    top, bottom, left, right = extent
-    ends = [[top, bottom], [left, right]]
-    for axis, pair in enumerate(ends):
-        reach = (_nth(sides, axis) - 1) * _nth(dilation, axis) / 2 - _nth(pads, axis)
-        share = reach / max(1, tensors[0].shape[2 + axis]) * (pair[1] - pair[0])
-        if pair[0] < 0:
-            pair[0] = min(pair[0] + share, 0.0)
-        if pair[1] > 1:
-            pair[1] = max(pair[1] - share, 1.0)
-    return ends[0][0], ends[0][1], ends[1][0], ends[1][1]
-
-
-def _nth(values: Sequence[int], axis: int) -> int:
-    return int(values[axis] if len(values) > axis else values[-1]) if len(values) else 0
-
-
-def _centered(extent: Extent) -> bool:
-    """Whether a map that is stretched over the image lies roughly where it belongs."""
-    top, bottom, left, right = extent
-    return all(
-        abs((first + last) / 2 - 0.5) <= 0.13 and 0.74 <= last - first <= 1.51
-        for first, last in ((top, bottom), (left, right))
-    )
 
 
 def _kinds(labels: Labels) -> list[str]:
