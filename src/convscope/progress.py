@@ -33,9 +33,10 @@ def watch(on_progress: Progress, what: str = "") -> Iterator[None]:
 
     Args:
         on_progress: Called with a share from 0 to 1 that does not fall, and with words on what is
-            being done. A method that goes over some images again until they are exact, as
-            integrated gradients do, tells the share of the most that it may have to do, and leaps
-            forward when less is enough.
+            being done. Where a block calls methods one after the other, the share stands still
+            while a later one catches up. A method that goes over some images again until they are
+            exact, as integrated gradients do, tells the share of the most that it may have to do,
+            and leaps forward when less is enough.
         what: The words until the method says something more precise.
 
     Example:
@@ -54,9 +55,8 @@ def watch(on_progress: Progress, what: str = "") -> Iterator[None]:
 
     def forward(share: float, words: str) -> None:
         nonlocal reached
-        if share >= reached:
-            reached = share
-            on_progress(share, words)
+        reached = max(reached, share)
+        on_progress(reached, words)
 
     listener, step = _listener.set(_Listener(forward, what)), _step.set(None)
     try:

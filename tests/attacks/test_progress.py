@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.attacks import ATTACKS
+from convscope.attacks import ATTACKS, apply_noise
 from convscope.classifier import Classifier
 from convscope.progress import stage, watch
 from convscope.robustness import curve, evaluate, model_transfer
@@ -83,7 +83,7 @@ def test_shares_never_fall_and_stay_where_they_were_promised():
         announce(0.25)
         announce(0.8)
     announce(0.9)
-    assert heard == [0.75, 0.8]
+    assert heard == [0.75, 0.75, 0.8]
 
 
 def test_a_curve_says_how_far_it_is_in_all_rounds_of_its_bisection(case):
@@ -100,3 +100,25 @@ def test_a_step_of_deepfool_over_large_images_is_not_silent(case, monkeypatch):
     classifier, images, labels = case
     heard = heard_of(lambda: ATTACKS["deepfool"](classifier, images, labels, steps=1))
     assert len({share for share in heard if 0 < share < 1}) >= len(images) - 2
+
+
+def test_adding_noises_says_how_far_it_is(case):
+    classifier, images, labels = case
+    noises = torch.zeros(3, *images.shape[1:])
+    heard = heard_of(lambda: apply_noise(classifier, images, labels, noises=noises))
+    assert heard == sorted(heard) and len(set(heard)) >= 4
+
+
+def test_a_second_method_in_the_same_block_is_heard_too(case):
+    classifier, images, labels = case
+    heard = []
+
+    def both():
+        ATTACKS["pgd"](classifier, images, labels, epsilon=0.001, steps=3)
+        heard.append("between")
+        ATTACKS["pgd"](classifier, images, labels, epsilon=0.001, steps=3)
+
+    with watch(lambda share, what: heard.append(share)):
+        both()
+    before, after = heard[: heard.index("between")], heard[heard.index("between") + 1 :]
+    assert len(after) == len(before) and before + after == sorted(before + after)

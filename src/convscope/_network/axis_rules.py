@@ -287,8 +287,9 @@ def _normed(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labe
 def _unfolded(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels | None:
     """Cells side by side: places within them behind the channels, and an axis of cells."""
     image, channels, rows, columns = _first(labels)
-    height, width = args[1]
-    if not _side_by_side(*args[1:], tensors[0].shape[2:]):
+    kernel, dilation, padding, stride = args[1:5]
+    height, width = kernel
+    if not _side_by_side(kernel, dilation, padding, stride, tensors[0].shape[2:]):
         return None
     cut = regrouped(
         (rows, columns),
@@ -302,8 +303,9 @@ def _unfolded(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> La
 def _folded(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels | None:
     """`_unfolded` cells put together again; in another order they are no rows and columns."""
     image, inside, cells = _first(labels)
-    (height, width), (high, wide) = args[1], args[2]
-    if not _side_by_side(*args[2:], args[1]):
+    sides, kernel, dilation, padding, stride = args[1:6]
+    (height, width), (high, wide) = sides, kernel
+    if not _side_by_side(kernel, dilation, padding, stride, sides):
         return None
     parts = (out.shape[1], high, wide), (height // high, width // wide)
     within, coarse = regrouped((inside,), parts[0]), regrouped((cells,), parts[1])

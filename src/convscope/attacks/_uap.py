@@ -19,6 +19,7 @@ from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.flags import Flag
 from convscope.probe import Cost, Objective, Probe
+from convscope.progress import at_step
 from convscope.types import Images, Labels
 
 
@@ -126,9 +127,11 @@ def apply_noise(
         noise_targets = torch.full((len(noises),), -1, device=images.device)
     predicted, probabilities = [], []
     with classifier.probe() as probe:
+        at_step(0, len(noises) + 1)
         alone = probe.logits(images)
         before = alone.argmax(dim=1).where(is_finite(alone), -1)
-        for noise in noises:
+        for number, noise in enumerate(noises, start=1):
+            at_step(number, len(noises) + 1)
             logits = probe.logits((images + noise).clamp(0, 1))
             best = logits.softmax(dim=1).max(dim=1)
             predicted.append(best.indices)

@@ -68,26 +68,28 @@ def _universal(audit: Audit, section: Section) -> None:
     size = 0.3 if audit.classifier.input_shape[0] == 1 else 16 / 255
     train = audit.fitted
     rows = sample_rows(train.labels, audit.sized(*FITTED), seed=audit.stream(50))
-    found = uap(
-        audit.classifier,
-        train.to_float(rows),
-        train.labels[rows],
-        targets=_classes(audit),
-        epsilon=size,
-        steps=STEPS[audit.effort],
-        samples=audit.sized(SAMPLES[audit.effort], FEW_SAMPLES),
-        generator=audit.generator(51),
-    )
+    with stage(0.0, 0.8):
+        found = uap(
+            audit.classifier,
+            train.to_float(rows),
+            train.labels[rows],
+            targets=_classes(audit),
+            epsilon=size,
+            steps=STEPS[audit.effort],
+            samples=audit.sized(SAMPLES[audit.effort], FEW_SAMPLES),
+            generator=audit.generator(51),
+        )
     tested = audit.test.subset(
         sample_rows(audit.test.labels, audit.sized(*TESTED), seed=audit.stream(55))
     )
-    carried = apply_noise(
-        audit.classifier,
-        tested.to_float(),
-        tested.labels,
-        noises=found.noises,
-        noise_targets=found.targets,
-    )
+    with stage(0.8, 1.0):
+        carried = apply_noise(
+            audit.classifier,
+            tested.to_float(),
+            tested.labels,
+            noises=found.noises,
+            noise_targets=found.targets,
+        )
     # Where all test images are of one class, there is none of another to judge its noise on.
     judged = (tested.labels != found.targets[:, None]).any(dim=1)
     rates = carried.target_rates.where(judged, torch.nan)
