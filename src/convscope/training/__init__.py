@@ -16,6 +16,15 @@ from convscope.training._events import (
 from convscope.training._process import Interrupted, Terminated, tune_allocator
 from convscope.training._recipes import PRESETS, RECIPES, RecipeSpec, recipe
 from convscope.training._run_folder import check_run_folder, read_history
+from convscope.training._search import overrides_of, search
+from convscope.training._search_space import (
+    Dimension,
+    check_space,
+    read_space,
+    space_from_table,
+    with_parameters,
+)
+from convscope.training._search_trials import SearchResult, Trial
 from convscope.training._settings import (
     TrainSettings,
     read_settings,
@@ -29,6 +38,7 @@ from convscope.training._train import TrainResult, train
 __all__ = [
     "PRESETS",
     "RECIPES",
+    "Dimension",
     "Evaluation",
     "Event",
     "Examples",
@@ -36,23 +46,31 @@ __all__ = [
     "Measured",
     "RecipeSpec",
     "Saved",
+    "SearchResult",
     "Started",
     "Stepped",
     "Terminated",
     "TrainResult",
     "TrainSettings",
+    "Trial",
     "Warned",
     "check_run_folder",
+    "check_space",
     "evaluate",
     "fitting_batch",
+    "overrides_of",
     "print_progress",
     "read_history",
     "read_settings",
     "read_settings_table",
+    "read_space",
     "recipe",
+    "search",
     "settings_from_toml",
     "settings_to_toml",
+    "space_from_table",
     "train",
     "tune_allocator",
+    "with_parameters",
     "with_values",
 ]

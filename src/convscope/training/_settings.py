@@ -278,7 +278,7 @@ def checked_table(
     known = [field.name for field in fields(kind)]
     checked: dict[str, Any] = {}
     for written, value in table.items():
-        place = _place(where, text, written)
+        place = place_of(where, text, written)
         key = RENAMED.get(written, written) if kind is TrainSettings else written
         if key in checked or (key != written and key in table):
             raise UsageError(
@@ -386,7 +386,7 @@ def _converted(value: Any, wanted: Any, name: str, place: str) -> Any:
     raise UsageError(f"{name} is {value!r}", code="U11", where=place, expected=expected)
 
 
-def _place(where: object, text: str, key: str) -> str:
+def place_of(where: object, text: str, key: str) -> str:
     line = next(
         (
             i

@@ -148,7 +148,7 @@ def train(
         10
     """
     dataset.check_trainable()
-    base, settings = _network_and_settings(what, dataset, settings)
+    base, settings = network_and_settings(what, dataset, settings)
     began = time.monotonic()
     if progress is None:
         progress = on_event is None and is_interactive()
@@ -186,7 +186,7 @@ def train(
     )
 
 
-def _network_and_settings(
+def network_and_settings(
     what: TrainSettings | Classifier | nn.Module,
     dataset: Dataset,
     settings: TrainSettings | None,
