@@ -29,12 +29,10 @@ from convscope.cli._options import (
 )
 from convscope.cli._output import (
     SCREENFUL,
-    Progress,
     data_place,
     emit,
     next_step,
     not_kept,
-    progress,
     say,
     showing_progress,
     table,
@@ -150,23 +148,22 @@ def search_settings(
         warn(warning)
     dataset.check_trainable()
     settings = fitted(settings, len(dataset.train), given=batch_is_given(overrides, config))
-    with progress(f"{model} on {data}", total=trials) as bar:
-        shown = _Shown(bar, objective, trials)
-        result = search(
-            settings if base is None else base,
-            dataset,
-            space=dimensions,
-            storage=storage,
-            trials=trials,
-            method=method,
-            objective=objective,
-            pruner=pruner,
-            seed=search_seed,
-            settings=None if base is None else settings,
-            spec="" if base is None else settings.model,
-            on_trial=shown.on_trial,
-            on_event=shown.on_event,
-        )
+    shown = _Shown(objective, trials)
+    result = search(
+        settings if base is None else base,
+        dataset,
+        space=dimensions,
+        storage=storage,
+        trials=trials,
+        method=method,
+        objective=objective,
+        pruner=pruner,
+        seed=search_seed,
+        settings=None if base is None else settings,
+        spec="" if base is None else settings.model,
+        on_trial=shown.on_trial,
+        on_event=shown.on_event,
+    )
     command = best_command(result, network, data_dir)
     _print(result, command, as_json=as_json, kept=output.out is not None)
     if output.out is not None:
@@ -177,7 +174,7 @@ def search_settings(
     else:
         not_kept("the pictures are", None, name="search")
     if command:
-        next_step(*command[:1], *command[1:])
+        next_step(*command)
     raise_if_refused(dataset)
 
 
@@ -200,13 +197,11 @@ def refuse_twice(overrides: Overrides, searched: set[str]) -> None:
 class _Shown:
     """What is said of trials while they run."""
 
-    def __init__(self, bar: Progress, objective: str, trials: int | None) -> None:
-        self.bar, self.objective = bar, objective
+    def __init__(self, objective: str, trials: int | None) -> None:
+        self.objective = objective
         self.total = f" of {trials}" if trials else ""
-        self.best = math.nan
 
     def on_trial(self, trial: Trial) -> None:
-        self.bar.advance(1)
         value = _value(trial.value, self.objective)
         ended = {"complete": value, "pruned": f"pruned at {value}", "failed": trial.reason}
         say(f"trial {trial.number}{self.total}: {ended[trial.state]} with {_words(trial)}")

@@ -88,6 +88,13 @@ from convscope.figures._scratch import (
     draw_gradient_checks,
     draw_training_curve,
 )
+from convscope.figures._search import (
+    draw_search,
+    importance_bars,
+    parallel_coordinates,
+    trial_curves,
+    trial_values,
+)
 from convscope.figures._survival import as_saved, draw_fooled, draw_survival
 from convscope.figures._svg import svg
 from convscope.figures._theme import (
@@ -144,6 +151,7 @@ __all__ = [
     "draw_predictions",
     "draw_robustness_curve",
     "draw_robustness_evaluation",
+    "draw_search",
     "draw_selected_maps",
     "draw_survival",
     "draw_training",
@@ -161,6 +169,7 @@ __all__ = [
     "filter_sheet",
     "has_figure",
     "heat",
+    "importance_bars",
     "is_clipped",
     "is_empty",
     "label",
@@ -175,6 +184,7 @@ __all__ = [
     "noise_tile",
     "nothing_to_fool",
     "overlay_tile",
+    "parallel_coordinates",
     "per_class_bars",
     "percent",
     "photo",
@@ -189,6 +199,8 @@ __all__ = [
     "to_numpy",
     "tone_of",
     "top_confusions",
+    "trial_curves",
+    "trial_values",
     "unit_name",
     "verdict",
     "visualization_title",

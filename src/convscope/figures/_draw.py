@@ -43,6 +43,11 @@ FIGURES: Registry[Callable[..., Figure], FigureSpec] = Registry(
             "Confusions, accuracy of each class, and calibration, in one figure.",
             package="convscope.training",
         ),
+        "SearchResult": FigureSpec(
+            "_search:draw_search",
+            "Values by trial, loss curves of all trials, importance and parallel coordinates.",
+            package="convscope.training",
+        ),
         "TransferResult": FigureSpec(
             "_evaluation:draw_transfer",
             "Confusions, accuracy of each class, and what cross-validation chose, in one figure.",

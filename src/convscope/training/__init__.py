@@ -17,6 +17,7 @@ from convscope.training._process import Interrupted, Terminated, tune_allocator
 from convscope.training._recipes import PRESETS, RECIPES, RecipeSpec, recipe
 from convscope.training._run_folder import check_run_folder, read_history
 from convscope.training._search import overrides_of, search
+from convscope.training._search_importance import Importance, importance
 from convscope.training._search_space import (
     Dimension,
     check_space,
@@ -42,6 +43,7 @@ __all__ = [
     "Evaluation",
     "Event",
     "Examples",
+    "Importance",
     "Interrupted",
     "Measured",
     "RecipeSpec",
@@ -58,6 +60,7 @@ __all__ = [
     "check_space",
     "evaluate",
     "fitting_batch",
+    "importance",
     "overrides_of",
     "print_progress",
     "read_history",
