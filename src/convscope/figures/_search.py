@@ -9,6 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from convscope.figures._curve import curve, logarithmic
 from convscope.figures._theme import (
@@ -18,6 +19,7 @@ from convscope.figures._theme import (
     INK,
     MUTED,
     NARROW,
+    PAPER,
     POSITIVE,
     SMALL,
     axes,
@@ -133,6 +135,7 @@ def _curves(drawn: Figure, where: object, result: SearchResult) -> None:
         named.add(name)
     if any(point.validation_loss > 0 for trial in ranked for point in trial.curve):
         logarithmic(panel)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.legend()
 
 
@@ -197,7 +200,7 @@ def _axis(panel: Axes, x: float, ticks: Sequence[tuple[float, str]]) -> None:
     for height, text in ticks:
         panel.text(
             x + 0.03, height, label(text, 12), va="center", ha="left", fontsize=SMALL, color=MUTED,
-            zorder=5,
+            zorder=5, bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.4, "alpha": 0.75},
         )  # fmt: skip
 
 

@@ -35,7 +35,6 @@ from convscope.training._search_trials import (
     SearchResult,
     Trial,
     TrialState,
-    sessions_of,
     value_of,
 )
 from convscope.training._settings import TrainSettings, settings_to_toml
@@ -148,7 +147,7 @@ def search(
     blind = replace(dataset, test=_without_images(dataset.test))
     while (claim := ledger.claim()) is not None:
         trial = _run(claim, base or settings, blind, settings, spec, objective, on_event)
-        if on_trial is not None:
+        if on_trial is not None and trial is not None:
             on_trial(trial)
     found = ledger.trials()
     ledger.close()
@@ -244,7 +243,7 @@ def _run(
     spec: str,
     objective: Objective,
     on_event: Callable[[Event], None] | None,
-) -> Trial:
+) -> Trial | None:
     """Train one trial to its end, whichever that is, and record it; else give it back."""
     point: Measured | None = None
 
@@ -283,14 +282,17 @@ def _run(
             parameters=dict(claim.parameters),
             value=value,
             curve=tuple(history),
-            sessions=sessions_of(claim.folder),
+            attempts=claim.attempts,
             reason=reason,
         )
-    except BaseException:
+    except BaseException as error:
+        # Whoever took us for dead may have removed the run from under us.
+        if isinstance(error, Exception) and claim.is_lost():
+            claim.release()
+            return None
         claim.release()
         raise
-    claim.finish(trial)
-    return trial
+    return trial if claim.finish(trial) else None
 
 
 def _train(

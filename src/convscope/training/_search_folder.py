@@ -18,7 +18,7 @@ from convscope.training._run_folder import locked
 from convscope.training._search_space import Value
 from convscope.training._search_trials import Objective, Trial, trial_from_table, trial_table
 
-SEARCH, RECORD, RUN = "search.json", "trial.json", "run"
+SEARCH, RECORD, RUN, ATTEMPTS = "search.json", "trial.json", "run", "attempts"
 POLL = 0.5
 """Seconds between two looks at trials that others run."""
 
@@ -116,7 +116,7 @@ class FolderLedger:
             place = self._place(number)
             if (place / RECORD).exists():
                 for run in place.glob(f"{RUN}*/"):
-                    shutil.rmtree(run, ignore_errors=True)
+                    remove_run(run)
 
     def _place(self, number: int) -> Path:
         return self.folder / "trials" / f"{number:04d}"
@@ -130,19 +130,27 @@ class FolderClaim:
     ) -> None:
         self.number, self.parameters = number, parameters
         self.folder = place / RUN
+        with disk_errors(place), (place / ATTEMPTS).open("a+") as file:
+            file.write("x")
+            self.attempts = file.tell()
         self._lock = lock
 
     def should_prune(self, epoch: int, value: float) -> bool:
         """Never: a table that depends on who was faster would not be the same twice."""
         return False
 
-    def finish(self, trial: Trial) -> None:
+    def is_lost(self) -> bool:
+        """Never: the lock is ours."""
+        return False
+
+    def finish(self, trial: Trial) -> bool:
         """Write the record, then remove the run and let go."""
         text = json.dumps(trial_table(trial), indent=1, ensure_ascii=False, allow_nan=False)
         data = text.encode("utf-8", errors="backslashreplace")
         write_whole(self.folder.parent / RECORD, data)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_run(self.folder)
         self._lock.close()
+        return True
 
     def elsewhere(self) -> None:
         """Choose another folder: somebody trains in the one that this search keeps for itself."""
@@ -151,6 +159,13 @@ class FolderClaim:
     def release(self) -> None:
         """Let go of the lock."""
         self._lock.close()
+
+
+def remove_run(folder: Path) -> None:
+    """Remove the run folder of a trial, unless a process trains in it."""
+    if folder.is_dir():
+        with suppress(ConvscopeError), locked(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def refuse_another(before: Mapping[str, Any], now: Mapping[str, Any], *, where: object) -> None:

@@ -305,7 +305,7 @@ def check_space(space: Space, settings: TrainSettings, *, images: int) -> None:
                 with_parameters(settings, {dimension.name: value})
             except UsageError as error:
                 # What two settings must agree on is known only in a trial.
-                if error.what.startswith(f"{dimension.name.rpartition('.')[2]} is "):
+                if error.what == f"{dimension.name.rpartition('.')[2]} is {value}":
                     raise
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import threading
 import time
@@ -20,7 +19,7 @@ from convscope.errors import ConvscopeError, ResourceError, UsageError
 from convscope.files import checked_path
 from convscope.training._batches import number as number_of
 from convscope.training._checkpoints import disk_errors
-from convscope.training._search_folder import POLL, refuse_another
+from convscope.training._search_folder import POLL, refuse_another, remove_run
 from convscope.training._search_space import Dimension, Space, Value
 from convscope.training._search_trials import Objective, Trial, trial_from_table, trial_table
 
@@ -152,7 +151,7 @@ class StudyLedger:
             for attempts in self._slots():
                 if self._state(attempts) == "ended":
                     for folder in self.runs.glob(f"{self._folder(attempts[0].number).name}*"):
-                        shutil.rmtree(folder, ignore_errors=True)
+                        remove_run(folder)
         with suppress(OSError):
             self.runs.rmdir()
 
@@ -248,12 +247,11 @@ class StudyLedger:
         try:
             for rank, attempts in enumerate(self._slots()[: self.count]):
                 if any(frozen.number == trial.number for frozen in attempts):
-                    root = attempts[0].number
                     # The state of a generator is not stored: every trial has its own.
-                    seed = number_of(self.seed, "search/tpe", root) % 2**32
+                    seed = number_of(self.seed, "search/tpe", rank) % 2**32
                     self.study.sampler = self.optuna.samplers.TPESampler(seed=seed)
                     parameters = {d.name: _suggested(trial, d) for d in self.space}
-                    folder = self._folder(root)
+                    folder = self._folder(attempts[0].number)
                     return StudyClaim(self, trial, rank, folder, parameters, lease)
             # Another process was faster with the last one.
             trial.set_user_attr(SURPLUS, True)
@@ -278,6 +276,7 @@ class StudyClaim:
         lease: _Lease,
     ) -> None:
         self.number, self.parameters, self.folder = rank, parameters, folder
+        self.attempts = int(trial.user_attrs.get(ATTEMPT, 0)) + 1
         self._ledger, self._trial, self._lease = ledger, trial, lease
 
     def should_prune(self, epoch: int, value: float) -> bool:
@@ -295,16 +294,22 @@ class StudyClaim:
         """Train in another folder: a process that was taken for lost is still in this one."""
         self.folder = self.folder.with_name(f"{self.folder.name}-{self._trial.number}")
 
-    def finish(self, trial: Trial) -> None:
+    def is_lost(self) -> bool:
+        """Whether another process took this one for dead and has ended the trial."""
+        with quiet():
+            return self._ledger.frozen(self._trial.number).state.is_finished()
+
+    def finish(self, trial: Trial) -> bool:
         """Tell Optuna; if the trial was taken for lost and run again, the other result counts."""
         self._lease.stop()
-        attempt = int(self._trial.user_attrs.get(ATTEMPT, 0))
-        table = trial_table(trial) | {"sessions": max(trial.sessions, attempt + 1)}
+        table = trial_table(trial)
         del table["parameters"]
         with quiet() as optuna, suppress(optuna.exceptions.UpdateFinishedTrialError):
             self._trial.set_user_attr(RECORD, table)
             if self._ledger._tell(self._trial.number, table):
-                shutil.rmtree(self.folder, ignore_errors=True)
+                remove_run(self.folder)
+                return True
+        return False
 
     def release(self) -> None:
         """Give the lease up."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from convscope._readable import readable
-from convscope.errors import CheckpointError, ConvscopeError
-from convscope.training._environment import read_environment
+from convscope.errors import CheckpointError
 from convscope.training._events import Measured
 from convscope.training._search_space import Dimension, Value, with_parameters
 from convscope.training._settings import TrainSettings, settings_from_toml
@@ -34,7 +32,7 @@ class Trial:
         value: What the search goes by, at the end of the last epoch that was trained: accuracy or
             loss on the validation images. NaN if there was none.
         curve: A row per epoch.
-        sessions: In how many processes it was trained: more than 1 if one was killed.
+        attempts: How many processes worked on it: more than 1 if one was killed or stopped.
         reason: Why it failed.
     """
 
@@ -43,7 +41,7 @@ class Trial:
     parameters: dict[str, Any]
     value: float = nan
     curve: tuple[Measured, ...] = ()
-    sessions: int = 1
+    attempts: int = 1
     reason: str = ""
 
 
@@ -141,7 +139,7 @@ def trial_table(trial: Trial) -> dict[str, Any]:
         "state": trial.state,
         "parameters": trial.parameters,
         "curve": [[v if isfinite(v) else None for v in astuple(point)] for point in trial.curve],
-        "sessions": trial.sessions,
+        "attempts": trial.attempts,
         "reason": trial.reason,
     }
 
@@ -174,7 +172,7 @@ def trial_from_table(table: Mapping[str, Any], *, number: int, objective: Object
             parameters=parameters,
             value=value_of(curve[-1], objective) if curve else nan,
             curve=curve,
-            sessions=int(table["sessions"]),
+            attempts=int(table["attempts"]),
             reason=str(table["reason"]),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -185,13 +183,6 @@ def trial_from_table(table: Mapping[str, Any], *, number: int, objective: Object
         ) from None
 
 
-def sessions_of(run_folder: Path) -> int:
-    """In how many processes a run was trained so far; 1 if it does not say."""
-    with suppress(ConvscopeError):
-        return max(1, len(read_environment(run_folder / "env.json").get("sessions", [])))
-    return 1
-
-
 class Claim(Protocol):
     """A trial that this process has taken, and nobody else.
 
@@ -199,19 +190,25 @@ class Claim(Protocol):
         number: Of the trial.
         parameters: What to try.
         folder: Its run folder: it holds a run if a process was killed in the middle of it.
+        attempts: How many processes worked on it, this one included.
     """
 
     number: int
     parameters: dict[str, Value]
     folder: Path
+    attempts: int
 
     @abstractmethod
     def should_prune(self, epoch: int, value: float) -> bool:
         """Take note of the value after an epoch (1, 2, ...); whether to end the trial with it."""
 
     @abstractmethod
-    def finish(self, trial: Trial) -> None:
-        """Record how it ended, and remove its run folder."""
+    def is_lost(self) -> bool:
+        """Whether another process has run and ended it meanwhile."""
+
+    @abstractmethod
+    def finish(self, trial: Trial) -> bool:
+        """Record how it ended, and remove its run folder; false if it was lost meanwhile."""
 
     @abstractmethod
     def elsewhere(self) -> None:
