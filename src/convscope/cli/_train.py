@@ -77,6 +77,8 @@ class Overrides:
     "Times every training image is shown."
     batch_size: int | None = None
     "Images per update."
+    accumulate: int | None = None
+    "Parts in which a batch goes through the network, to save memory."
     optimizer: Literal["adamw", "adam", "sgd", "muon"] | None = None
     "Optimizer."
     learning_rate: float | None = None
@@ -117,6 +119,12 @@ class Overrides:
     "balanced: every class is shown equally often."
     augment: Augment | None = None
     "What may happen to a training image."
+    cutout: int | None = None
+    "Side in pixels of a square that is covered in every training image."
+    mixup: float | None = None
+    "Blend pairs of images and their classes, at shares from Beta(mixup, mixup)."
+    cutmix: float | None = None
+    "Paste windows of other images, at shares from Beta(cutmix, cutmix)."
     noise_std: Fraction | None = None
     "Standard deviation of Gaussian noise on training images, in pixel units of [0, 1]."
     consistency: float | None = None
@@ -133,6 +141,10 @@ class Overrides:
     "Epochs over which epsilon grows."
     trades_weight: float | None = None
     "trades: weight of the divergence."
+    patience: int | None = None
+    "Stop when the validation loss has not fallen for so many epochs; the best epoch is kept."
+    compile: bool | None = None
+    "Compile the training step (torch.compile): for GPUs; on a CPU it is slower."
     evals_per_epoch: int | None = None
     "Validations, and rows of metrics.csv, per epoch."
     validation_images: int | None = None
@@ -428,7 +440,7 @@ def _default_name(settings: TrainSettings) -> str:
 def _finish(
     settings: TrainSettings, result: TrainResult, *, as_json: bool, data_dir: Path | None
 ) -> None:
-    last = result.history[-1] if result.history else None
+    last = result.exported
     facts = {
         "run_folder": str(result.run_folder),
         "model": settings.model,
@@ -445,7 +457,7 @@ def _finish(
     emit(
         facts,
         as_json=as_json,
-        text=f"validation accuracy {shown_accuracy} after {settings.epochs} epochs "
+        text=f"validation accuracy {shown_accuracy} after {last.epoch if last else 0:.3g} epochs "
         f"in {result.seconds:.1f} s",
     )
     wrote(result.run_folder)

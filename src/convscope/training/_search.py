@@ -38,6 +38,7 @@ from convscope.training._search_trials import (
     value_of,
 )
 from convscope.training._settings import TrainSettings, settings_to_toml
+from convscope.training._stopping import epoch_rows, exported_row
 from convscope.training._train import network_and_settings, train
 
 Method = Literal["tpe", "random", "grid"]
@@ -272,8 +273,9 @@ def _run(
             if isinstance(error, UsageError) and error.code not in SENSELESS:
                 raise
             state, reason = "failed", f"{error.what} ({error.code})" if error.code else error.what
-        history = [row for row in read_history(claim.folder) if row.epoch == round(row.epoch)]
-        value = value_of(history[-1], objective) if history else math.nan
+        history = epoch_rows(read_history(claim.folder))
+        exported = exported_row(history, settings.patience)
+        value = value_of(exported, objective) if exported else math.nan
         if state == "complete" and not math.isfinite(value):
             state, reason = "failed", f"the {objective} on validation images is {value}"
         trial = Trial(

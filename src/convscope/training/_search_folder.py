@@ -104,7 +104,7 @@ class FolderLedger:
                 continue
             try:
                 table = files.read_json_table(path, files.STATE)
-                found.append(trial_from_table(table, number=number, objective=self.objective))
+                found.append(trial_from_table(table, number=number))
             except ConvscopeError as error:
                 error.where = error.where or str(path)
                 raise

@@ -142,7 +142,7 @@ class StudyLedger:
                 for frozen in attempts:
                     if self._ended(frozen):
                         table = {"parameters": frozen.params, **frozen.user_attrs[RECORD]}
-                        found.append(trial_from_table(table, number=rank, objective=self.objective))
+                        found.append(trial_from_table(table, number=rank))
         return tuple(found)
 
     def close(self) -> None:
@@ -219,9 +219,7 @@ class StudyLedger:
         state, value = states.FAIL, None
         if record is not None:
             state = by_name[record["state"]]
-            trial = trial_from_table(
-                {"parameters": {}, **record}, number=number, objective=self.objective
-            )
+            trial = trial_from_table({"parameters": {}, **record}, number=number)
             value = trial.value if trial.state == "complete" else None
         try:
             self.study.tell(number, value, state=state)

@@ -29,8 +29,8 @@ class Trial:
         state: ``"complete"``; ``"pruned"``, stopped at the end of an epoch because it was worse
             than others at that time; or ``"failed"``, with the `reason`.
         parameters: What the search chose, by name of the setting.
-        value: What the search goes by, at the end of the last epoch that was trained: accuracy or
-            loss on the validation images. NaN if there was none.
+        value: What the search goes by, accuracy or loss on all validation images: at the end of the
+            last epoch, or with `TrainSettings.patience` of the best one. NaN if there was none.
         curve: A row per epoch.
         attempts: How many processes worked on it: more than 1 if one was killed or stopped.
         reason: Why it failed.
@@ -137,6 +137,7 @@ def trial_table(trial: Trial) -> dict[str, Any]:
     """A trial as JSON can hold it: numbers without end have no place there."""
     return {
         "state": trial.state,
+        "value": trial.value if isfinite(trial.value) else None,
         "parameters": trial.parameters,
         "curve": [[v if isfinite(v) else None for v in astuple(point)] for point in trial.curve],
         "attempts": trial.attempts,
@@ -147,7 +148,7 @@ def trial_table(trial: Trial) -> dict[str, Any]:
 COLUMNS = len(fields(Measured))
 
 
-def trial_from_table(table: Mapping[str, Any], *, number: int, objective: Objective) -> Trial:
+def trial_from_table(table: Mapping[str, Any], *, number: int) -> Trial:
     """The trial that `trial_table` wrote.
 
     Raises:
@@ -170,7 +171,7 @@ def trial_from_table(table: Mapping[str, Any], *, number: int, objective: Object
             number=number,
             state=state,
             parameters=parameters,
-            value=value_of(curve[-1], objective) if curve else nan,
+            value=nan if table["value"] is None else float(table["value"]),
             curve=curve,
             attempts=int(table["attempts"]),
             reason=str(table["reason"]),

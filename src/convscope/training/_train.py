@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from convscope._readable import readable
 from convscope.classifier import Classifier
@@ -62,6 +62,7 @@ from convscope.training._run_folder import (
     write_config,
 )
 from convscope.training._settings import TrainSettings
+from convscope.training._stopping import best_row, exported_row, is_exhausted
 
 EXPLODED = 1e4
 """A batch with a loss of this many times log(classes), that of a uniform prediction, is warned of.
@@ -80,12 +81,15 @@ class TrainResult:
         run_folder: Where it is kept.
         history: The rows of ``metrics.csv``.
         seconds: Wall time of this call.
+        exported: The row of `history` that is about the classifier: the last one, or with early
+            stopping the best one.
     """
 
     classifier: Classifier
     run_folder: Path
     history: tuple[Measured, ...]
     seconds: float
+    exported: Measured | None = None
 
 
 def train(
@@ -178,11 +182,13 @@ def train(
         if world.is_main_process:
             run.export(seconds)
         world.barrier()
+    history = parse_history(history_text(run.points))
     return TrainResult(
         classifier=run.network.load(out),
         run_folder=out,
-        history=parse_history(history_text(run.points)),
+        history=history,
         seconds=seconds,
+        exported=exported_row(history, settings.patience),
     )
 
 
@@ -275,6 +281,7 @@ class _Run:
             shares=self.network.shares,
         )
         self.points: list[Measured] = []
+        self.best: dict[str, Tensor] = {}
         self.checkpoints = Checkpoints(out / CHECKPOINTS)
         self.saved_at = -1
         # Rank 0 tidies the folder first: it may rename what is damaged.
@@ -307,7 +314,7 @@ class _Run:
                 device=self.engine.device.type,
                 processes=self.world.size,
                 step=self.state.step,
-                total=self.engine.steps,
+                total=self.state.step if self._exhausted() else self.engine.steps,
             )
             write_atomically(self.out / METRICS, history_text(self.points).encode())
         for note in [*notes, *drift]:
@@ -316,6 +323,15 @@ class _Run:
     def _take(self, snapshot: Snapshot) -> None:
         self.state.restore(snapshot)
         self.points = list(parse_history(snapshot.metrics))
+        self.best = snapshot.tensors.get("best", {})
+
+    def _exhausted(self) -> bool:
+        """Whether early stopping ends the run here; all processes say the same."""
+        ended = is_exhausted(self.points, self.settings.patience)
+        flag = torch.tensor([float(ended)], device=self.engine.device)
+        if self.settings.patience:
+            self.world.all_reduce_mean([flag])
+        return bool(flag.item() > 0)
 
     def _begin(self) -> None:
         """Give a new head its first weights, and save them: finding them takes a while."""
@@ -343,6 +359,8 @@ class _Run:
         """Run to the end, writing metrics and checkpoints on the way."""
         if self.saved_at < 0:
             self._begin()
+        if self.settings.compile and self.engine.device.type == "cpu":
+            self.emit(Warned(text="compile is slower on a CPU for networks of this size"))
         self.emit(
             Started(
                 steps=self.engine.steps,
@@ -354,7 +372,7 @@ class _Run:
         exploded = EXPLODED * math.log(max(2, len(self.dataset.class_names)))
         last_save = time.monotonic()
         try:
-            for event in self.engine.run(self.state):
+            for event in () if self._exhausted() else self.engine.run(self.state):
                 if isinstance(event, Measured):
                     self._keep(event)
                 self.emit(event)
@@ -368,6 +386,8 @@ class _Run:
                     last_save = time.monotonic()
                 if event.stopping:
                     raise self.stop_signal.error(event.step, self.engine.steps)
+                if event.epoch_ended and self._exhausted():
+                    break
         except NotFinite as problem:
             raise problem.error(self.out, self.settings) from None
         if self.saved_at != self.state.step:
@@ -383,6 +403,11 @@ class _Run:
 
     def _keep(self, point: Measured) -> None:
         self.points.append(point)
+        if self.settings.patience and best_row(self.points) is point:
+            self.best = {
+                name: value.detach().clone()
+                for name, value in self.state.eval_model.state_dict().items()
+            }
         if self.world.is_main_process:
             with disk_errors(self.out / METRICS):
                 append(self.out / METRICS, point)
@@ -392,7 +417,10 @@ class _Run:
         if not self.world.is_main_process:
             return
         began = time.monotonic()
-        self.checkpoints.save(self.state.capture(history_text(self.points)))
+        snapshot = self.state.capture(history_text(self.points))
+        if self.best:
+            snapshot.tensors["best"] = self.best
+        self.checkpoints.save(snapshot)
         self.emit(Saved(step=self.state.step, seconds=time.monotonic() - began))
 
     def export(self, seconds: float) -> None:
@@ -400,6 +428,8 @@ class _Run:
         draft = self.out / ".tmp-model"
         with disk_errors(self.out, cleanup=draft):
             draft.mkdir(exist_ok=True)
+            if self.best:
+                self.state.eval_model.load_state_dict(self.best)
             self.network.save(draft, self.state.eval_model.cpu(), self.settings, self.dataset)
             self._publish(draft)
             card = model_card(
