@@ -105,7 +105,16 @@ def test_shares_are_of_the_beta_distribution(alpha):
 
 def gradients_of(settings, dataset, folder):
     run = _Run(
-        settings, dataset, folder, torch.device("cpu"), World(), _Silent(), lambda e: None, None, ""
+        settings,
+        dataset,
+        folder,
+        torch.device("cpu"),
+        World(),
+        _Silent(),
+        lambda e: None,
+        None,
+        "",
+        [],
     )
     run.engine._training_step(run.state)
     return [p.grad.clone() for p in run.state.model.parameters()]

@@ -41,6 +41,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope train mnist-conv2-fc-bn --data digits --out runs/digits",
         "convscope train mnist-conv2-fc-bn --data mnist --data-dir ~/data --preset long --seed 1",
         "convscope train --resume --out runs/digits",
+        "convscope train mnist-conv1 --data digits --find-learning-rate rates.png",
+        "convscope train mnist-conv1 --data digits --epochs 60 --patience 5 --log tensorboard",
         "convscope train mnist-conv1 --data folder:photos --epochs 20 --learning-rate 0.003",
     ),
     "search": (

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from convscope.training._batches import fitting_batch
+from convscope.training._callbacks import (
+    WRITERS,
+    MLflowWriter,
+    TensorBoardWriter,
+    WandbWriter,
+    writers_of,
+)
 from convscope.training._evaluate import Evaluation, Examples, evaluate
 from convscope.training._events import (
     Event,
@@ -13,6 +20,7 @@ from convscope.training._events import (
     Warned,
     print_progress,
 )
+from convscope.training._find_rate import LearningRateCurve, find_learning_rate
 from convscope.training._process import Interrupted, Terminated, tune_allocator
 from convscope.training._recipes import PRESETS, RECIPES, RecipeSpec, recipe
 from convscope.training._run_folder import check_run_folder, read_history
@@ -39,26 +47,32 @@ from convscope.training._train import TrainResult, train
 __all__ = [
     "PRESETS",
     "RECIPES",
+    "WRITERS",
     "Dimension",
     "Evaluation",
     "Event",
     "Examples",
     "Importance",
     "Interrupted",
+    "LearningRateCurve",
+    "MLflowWriter",
     "Measured",
     "RecipeSpec",
     "Saved",
     "SearchResult",
     "Started",
     "Stepped",
+    "TensorBoardWriter",
     "Terminated",
     "TrainResult",
     "TrainSettings",
     "Trial",
+    "WandbWriter",
     "Warned",
     "check_run_folder",
     "check_space",
     "evaluate",
+    "find_learning_rate",
     "fitting_batch",
     "importance",
     "overrides_of",
@@ -76,4 +90,5 @@ __all__ = [
     "tune_allocator",
     "with_parameters",
     "with_values",
+    "writers_of",
 ]

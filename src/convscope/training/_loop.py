@@ -196,16 +196,24 @@ class Engine:
                     return
 
     def _training_step(self, state: State) -> tuple[float, float, bool]:
+        """One update at the learning rate of the schedule; returns what `update` does."""
+        scale = lr_scale(
+            state.step, self.steps, schedule=self.settings.schedule, warm_up=self.settings.warm_up
+        )
+        return self.update(state, scale)
+
+    def update(self, state: State, scale: float) -> tuple[float, float, bool]:
         """Load, forward, loss, backward, step.
+
+        Args:
+            state: Changed in place.
+            scale: Of the learning rates.
 
         Returns:
             Mean loss of the batch, learning rate of the update, whether a stop was requested.
         """
         model, objective = state.model, state.objective
         epoch, batch = divmod(state.step, self.batches.steps_per_epoch)
-        scale = lr_scale(
-            state.step, self.steps, schedule=self.settings.schedule, warm_up=self.settings.warm_up
-        )
         lr = state.optimizers[0].max_lr * scale
         # Dropout draws from torch's own generators: they are seeded for this step.
         _seed(number(self.settings.seed, "dropout", epoch, batch), self.device)

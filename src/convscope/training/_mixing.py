@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -13,8 +14,7 @@ from convscope.training._process import World
 from convscope.training._settings import TrainSettings
 
 
-@dataclass(frozen=True)
-class Mixed:
+class Mixed(NamedTuple):
     """A batch whose images may be of two classes each.
 
     Attributes:
@@ -93,7 +93,7 @@ def beta(alpha: float, generator: Generator) -> float:
     return float(pair[0]) / total if total > 0 else 1.0
 
 
-def cut_out(images: Tensor, centers: Tensor, side: int, fill: tuple[float, ...]) -> Tensor:
+def cut_out(images: Tensor, centers: Tensor, side: int, fill: Sequence[float]) -> Tensor:
     """Cover a square of each image, as far as it lies inside.
 
     Args:

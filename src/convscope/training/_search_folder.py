@@ -17,6 +17,7 @@ from convscope.training._checkpoints import disk_errors
 from convscope.training._run_folder import locked
 from convscope.training._search_space import Value
 from convscope.training._search_trials import Objective, Trial, trial_from_table, trial_table
+from convscope.training._settings import settings_from_toml, settings_to_toml
 
 SEARCH, RECORD, RUN, ATTEMPTS = "search.json", "trial.json", "run", "attempts"
 POLL = 0.5
@@ -174,6 +175,11 @@ def refuse_another(before: Mapping[str, Any], now: Mapping[str, Any], *, where: 
     Raises:
         CheckpointError: T21, with what differs.
     """
+    before = dict(before)
+    with suppress(ConvscopeError):
+        # One that an earlier version began has not all settings: they have their defaults.
+        written = settings_from_toml(str(before.get("settings", "")))
+        before["settings"] = settings_to_toml(written)
     changed = [name for name in now if before.get(name) != now[name]]
     if not changed:
         return

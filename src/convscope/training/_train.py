@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +43,7 @@ from convscope.training._events import (
 from convscope.training._faults import failpoint
 from convscope.training._layers import Learner
 from convscope.training._loop import Engine, NotFinite, resolve_device, resolve_precision
-from convscope.training._network import copied_network, fresh_network
+from convscope.training._network import Network, copied_network, fresh_network
 from convscope.training._objective import build_objective
 from convscope.training._probe import probe_head
 from convscope.training._process import StopSignal, World, catch_stop_signals, init_distributed
@@ -101,6 +101,7 @@ def train(
     spec: str = "",
     resume: bool = False,
     on_event: Callable[[Event], None] | None = None,
+    callbacks: Sequence[Callable[[Event], None]] = (),
     progress: bool | None = None,
 ) -> TrainResult:
     """Train a classifier and keep everything about it in a run folder.
@@ -124,6 +125,9 @@ def train(
         resume: Go on where the run in `out` stopped; start if it has not begun.
         on_event: Called with every event, in order, on the process of rank 0: `Started`,
             `Stepped`, `Measured`, `Saved`, `Warned`.
+        callbacks: Called with every event after `on_event`, such as `TensorBoardWriter`. One that
+            raises an exception ends the run after the update, with its state saved: resumed, it
+            goes on. Those with a method ``close`` are closed in the end.
         progress: Print a line per epoch; by default at a Python prompt and in a notebook, unless
             `on_event` is given.
 
@@ -158,10 +162,18 @@ def train(
         progress = on_event is None and is_interactive()
     listener = on_event or (lambda event: None)
 
+    failures: list[Exception] = []
+
     def emit(event: Event) -> None:
         listener(event)
         if progress:
             print_progress(event)
+        for callback in callbacks:
+            if not failures:
+                try:
+                    callback(event)
+                except Exception as error:
+                    failures.append(error)
 
     with ExitStack() as stack:
         device = resolve_device(settings.device)
@@ -173,10 +185,13 @@ def train(
                 emit(Warned(text=note))
             stack.enter_context(begun(out))
         else:
-            listener, progress = (lambda event: None), False
+            listener, callbacks, progress = (lambda event: None), (), False
+        for callback in callbacks:
+            if hasattr(callback, "close"):
+                stack.callback(callback.close)
         stack.enter_context(_memory_errors())
         stop_signal = stack.enter_context(catch_stop_signals())
-        run = _Run(settings, dataset, out, device, world, stop_signal, emit, base, spec)
+        run = _Run(settings, dataset, out, device, world, stop_signal, emit, base, spec, failures)
         run.go()
         seconds = time.monotonic() - began
         if world.is_main_process:
@@ -220,6 +235,66 @@ def network_and_settings(
     return what, settings
 
 
+def network_for(
+    base: Classifier | None, settings: TrainSettings, dataset: Dataset, *, spec: str = ""
+) -> Network:
+    """The network to train: a new one, or a copy of `base`."""
+    if base is None:
+        return fresh_network(settings, dataset)
+    return copied_network(base, settings, dataset, spec=spec)
+
+
+def engine_and_state(
+    settings: TrainSettings,
+    dataset: Dataset,
+    network: Network,
+    world: World,
+    *,
+    stop: Callable[[], bool],
+    device: torch.device | None = None,
+) -> tuple[Engine, State]:
+    """What trains, and where it begins."""
+    device = resolve_device(settings.device) if device is None else device
+    normalize = network.normalize
+    engine = Engine(
+        settings=settings,
+        batches=Batches(dataset.train, settings, world, device),
+        normalize=normalize,
+        validation=Validation(
+            dataset.validation,
+            normalize,
+            seed=settings.seed,
+            subset=settings.validation_images,
+            device=device,
+        ),
+        precision=resolve_precision(settings.precision, device),
+        device=device,
+        world=world,
+        stop=stop,
+    )
+    weights = (
+        balanced_weights(dataset.train.labels, len(dataset.class_names)).to(device)
+        if settings.class_weights == "balanced"
+        else None
+    )
+    objective = build_objective(
+        settings,
+        normalize,
+        steps_per_epoch=engine.batches.steps_per_epoch,
+        world=world,
+        class_weights=weights,
+    )
+    state = State.fresh(
+        network.model,
+        settings,
+        objective,
+        device=device,
+        memory_format=network.memory_format,
+        shares=network.shares,
+    )
+    return engine, state
+
+
 class _Run:
     """One call of `train`: the engine, and what is written while it runs."""
 
@@ -234,51 +309,14 @@ class _Run:
         emit: Callable[[Event], None],
         base: Classifier | None,
         spec: str,
+        failures: list[Exception],
     ) -> None:
         self.settings, self.dataset, self.out = settings, dataset, out
         self.world, self.stop_signal, self.emit = world, stop_signal, emit
-        self.network = (
-            fresh_network(settings, dataset)
-            if base is None
-            else copied_network(base, settings, dataset, spec=spec)
-        )
-        normalize = self.network.normalize
-        precision = resolve_precision(settings.precision, device)
-        self.engine = Engine(
-            settings=settings,
-            batches=Batches(dataset.train, settings, world, device),
-            normalize=normalize,
-            validation=Validation(
-                dataset.validation,
-                normalize,
-                seed=settings.seed,
-                subset=settings.validation_images,
-                device=device,
-            ),
-            precision=precision,
-            device=device,
-            world=world,
-            stop=lambda: bool(stop_signal),
-        )
-        weights = (
-            balanced_weights(dataset.train.labels, len(dataset.class_names)).to(device)
-            if settings.class_weights == "balanced"
-            else None
-        )
-        objective = build_objective(
-            settings,
-            normalize,
-            steps_per_epoch=self.engine.batches.steps_per_epoch,
-            world=world,
-            class_weights=weights,
-        )
-        self.state = State.fresh(
-            self.network.model,
-            settings,
-            objective,
-            device=device,
-            memory_format=self.network.memory_format,
-            shares=self.network.shares,
+        self.failures = failures
+        self.network = network_for(base, settings, dataset, spec=spec)
+        self.engine, self.state = engine_and_state(
+            settings, dataset, self.network, world, stop=lambda: bool(stop_signal), device=device
         )
         self.points: list[Measured] = []
         self.best: dict[str, Tensor] = {}
@@ -369,6 +407,7 @@ class _Run:
                 precision=self.engine.precision,
             )
         )
+        self._leave_if_failed()
         exploded = EXPLODED * math.log(max(2, len(self.dataset.class_names)))
         last_save = time.monotonic()
         try:
@@ -384,6 +423,7 @@ class _Run:
                 if event.stopping or self._due(event, time.monotonic() - last_save):
                     self._save()
                     last_save = time.monotonic()
+                self._leave_if_failed()
                 if event.stopping:
                     raise self.stop_signal.error(event.step, self.engine.steps)
                 if event.epoch_ended and self._exhausted():
@@ -392,6 +432,14 @@ class _Run:
             raise problem.error(self.out, self.settings) from None
         if self.saved_at != self.state.step:
             self._save()
+        self._leave_if_failed()
+
+    def _leave_if_failed(self) -> None:
+        """Save, then raise what a callback of the user raised."""
+        if self.failures:
+            if self.saved_at != self.state.step:
+                self._save()
+            raise self.failures[0]
 
     def _due(self, event: Stepped, waited: float) -> bool:
         every = self.settings.checkpoint_steps
