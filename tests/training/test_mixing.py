@@ -1,12 +1,13 @@
 """Mixup, CutMix, Cutout, accumulation of gradients, early stopping."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 
 from convscope.errors import UsageError
-from convscope.training import Measured, TrainSettings, train
+from convscope.training import Measured, TrainSettings, Warned, train
 from convscope.training._batches import Batches, Normalize
 from convscope.training._mixing import Mixing, beta, cut_out, paste
 from convscope.training._process import World
@@ -209,3 +210,16 @@ def test_batches_stay_as_they_were(dataset, settings):
     plain = Batches(dataset.train, settings, World()).load(0, 1)[0]
     after = Batches(dataset.train, replace(settings, mixup=0.5, cutout=2), World()).load(0, 1)[0]
     assert torch.equal(plain, after)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs a compiler")
+def test_compiled_runs_go_on_with_the_same_bits(dataset, settings, tmp_path, crash_after, digest):
+    settings = replace(settings, compile=True)
+    heard = []
+    train(settings, dataset, out=tmp_path / "calm", on_event=heard.append)
+    assert any(isinstance(e, Warned) and "compile is slower" in e.text for e in heard)
+    with pytest.raises(RuntimeError, match="crash"):
+        train(settings, dataset, out=tmp_path / "run", on_event=crash_after(7))
+    train(settings, dataset, out=tmp_path / "run", resume=True)
+    assert digest(tmp_path / "run") == digest(tmp_path / "calm")

@@ -228,7 +228,6 @@ def _ledger(
             if method == "grid"
             else lambda trial: random_parameters(space, seed=seed, trial=trial)
         ),
-        objective=objective,
     )
 
 

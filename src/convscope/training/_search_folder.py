@@ -16,7 +16,7 @@ from convscope.files import checked_path, write_whole
 from convscope.training._checkpoints import disk_errors
 from convscope.training._run_folder import locked
 from convscope.training._search_space import Value
-from convscope.training._search_trials import Objective, Trial, trial_from_table, trial_table
+from convscope.training._search_trials import Trial, trial_from_table, trial_table
 from convscope.training._settings import settings_from_toml, settings_to_toml
 
 SEARCH, RECORD, RUN, ATTEMPTS = "search.json", "trial.json", "run", "attempts"
@@ -36,7 +36,6 @@ class FolderLedger:
         description: What is searched, as JSON can hold it.
         trials: How many, by all processes together.
         parameters: What to try in a trial, by its number.
-        objective: What the search goes by.
 
     Raises:
         UsageError: U13, the folder holds something else.
@@ -51,9 +50,8 @@ class FolderLedger:
         *,
         trials: int,
         parameters: Callable[[int], dict[str, Value]],
-        objective: Objective,
     ) -> None:
-        self.folder, self.count, self.objective = checked_path(folder), trials, objective
+        self.folder, self.count = checked_path(folder), trials
         self.parameters = parameters
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(
@@ -105,10 +103,17 @@ class FolderLedger:
                 continue
             try:
                 table = files.read_json_table(path, files.STATE)
-                found.append(trial_from_table(table, number=number))
+                trial = trial_from_table(table, number=number)
+                if trial.parameters != self.parameters(number):
+                    raise CheckpointError(
+                        f"the record of trial {number} has other parameters",
+                        code="C08",
+                        hint="delete it, and the trial is run again",
+                    )
             except ConvscopeError as error:
                 error.where = error.where or str(path)
                 raise
+            found.append(trial)
         return tuple(found)
 
     def close(self) -> None:

@@ -78,7 +78,7 @@ class StudyLedger:
         seed: int,
         pruner: Pruner = "median",
     ) -> None:
-        self.count, self.objective, self.seed = trials, objective, seed
+        self.count, self.seed = trials, seed
         self.space = space
         self._seen: dict[int, tuple[str, float]] = {}
         with quiet() as optuna:
@@ -112,6 +112,8 @@ class StudyLedger:
                     where=_public(text),
                     hint="is the server reachable, and is this a storage of Optuna?",
                 ) from error
+        if not isinstance(about, Mapping):
+            raise UsageError("holds no search of convscope", code="U13", where=_public(text))
         refuse_another(about, description, where=_public(text))
 
     def claim(self) -> StudyClaim | None:
@@ -455,7 +457,9 @@ def _journal(optuna: Any, path: Path) -> Any:
         lock.release()
         try:
             return JournalStorage(Journal(str(path), lock_obj=lock))
-        except ValueError as error:
+        except OSError:
+            raise
+        except Exception as error:  # Optuna replays the lines, whatever they say
             raise UsageError(f"is a damaged journal: {error}", code="U13", where=path) from None
 
 
