@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import threading
 import time
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,9 +15,9 @@ from convscope.data import cache_folder
 from convscope.errors import ConvscopeError, ResourceError, UsageError
 from convscope.files import checked_path
 from convscope.training._batches import number as number_of
-from convscope.training._checkpoints import disk_errors
 from convscope.training._search_folder import POLL, refuse_another, remove_run
 from convscope.training._search_space import Dimension, Space, Value
+from convscope.training._search_storage import database, journal, public, quiet
 from convscope.training._search_trials import Objective, Trial, trial_from_table, trial_table
 
 if TYPE_CHECKING:
@@ -91,7 +88,7 @@ class StudyLedger:
             else:
                 path = checked_path(text)
                 self.runs = path.with_name(path.name + ".runs")
-            kept = _database(optuna, text) if "://" in text else _journal(optuna, path)
+            kept = database(optuna, text) if "://" in text else journal(optuna, path)
             try:
                 self.study = optuna.create_study(
                     storage=kept,
@@ -109,12 +106,12 @@ class StudyLedger:
                 raise ResourceError(
                     f"the storage cannot be used: {type(error).__name__}: {error}",
                     code="T22",
-                    where=_public(text),
+                    where=public(text),
                     hint="is the server reachable, and is this a storage of Optuna?",
                 ) from error
         if not isinstance(about, Mapping):
-            raise UsageError("holds no search of convscope", code="U13", where=_public(text))
-        refuse_another(about, description, where=_public(text))
+            raise UsageError("holds no search of convscope", code="U13", where=public(text))
+        refuse_another(about, description, where=public(text))
 
     def claim(self) -> StudyClaim | None:
         """A lost trial, or the next one that Optuna proposes."""
@@ -366,151 +363,6 @@ def started(pid: int) -> str:
 def is_alive(pid: int, start: str) -> bool:
     """Whether the process that began at that time still runs."""
     return bool(start) and started(pid) == start
-
-
-@contextmanager
-def quiet() -> Iterator[Any]:
-    """Optuna, without its messages and its notes on what is experimental.
-
-    Raises:
-        UsageError: M22, it is not installed.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import optuna
-    except ImportError:
-        raise UsageError(
-            "--method tpe needs Optuna, which is not installed",
-            code="M22",
-            expected="--method random or --method grid, which need nothing",
-            hint='pip install "convscope[search]"',
-        ) from None
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for kind in (optuna.exceptions.ExperimentalWarning, UserWarning, DeprecationWarning):
-                warnings.simplefilter("ignore", kind)
-            yield optuna
-    finally:
-        optuna.logging.set_verbosity(level)
-
-
-def _public(text: str) -> str:
-    """A URL without the password in it."""
-    head, at, tail = text.rpartition("@")
-    return f"{head.partition('://')[0]}://...@{tail}" if at and "://" in head else text
-
-
-def _database(optuna: Any, url: str) -> Any:
-    options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-    for attempt in range(3):
-        try:
-            return optuna.storages.RDBStorage(url, engine_kwargs=options)
-        except Exception as error:  # each database has its own
-            # Two processes that make the tables at once: the second one finds them made.
-            if attempt < 2 and "already exists" in str(error):
-                time.sleep(POLL)
-                continue
-            raise ResourceError(
-                f"the database cannot be used: {type(error).__name__}: {error}",
-                code="T22",
-                where=_public(url),
-                expected="a URL such as sqlite:///search.db or postgresql://user@server/name",
-            ) from error
-    raise AssertionError
-
-
-def _journal(optuna: Any, path: Path) -> Any:
-    """A journal file whose lock ends with its process and whose torn last line is cut off."""
-    from optuna.storages.journal import JournalFileBackend, JournalStorage
-
-    class Journal(JournalFileBackend):
-        def append_logs(self, logs: list[dict[str, Any]]) -> None:
-            text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-            lock.acquire()
-            try:
-                _mend(path)
-                with path.open("ab") as file:
-                    file.write(text.encode())
-                    file.flush()
-                    os.fsync(file.fileno())
-            finally:
-                lock.release()
-
-    if path.exists() and not path.is_file():
-        raise UsageError(
-            "not a file: Optuna's trials are kept in a journal file or a database",
-            code="U13",
-            where=path,
-            hint="another --storage, such as search.journal or sqlite:///search.db",
-        )
-    if path.exists():
-        with path.open("rb") as file:
-            if file.read(1) not in (b"", b"{"):
-                raise UsageError("is no journal of Optuna", code="U13", where=path)
-    lock = _KernelLock(path)
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-        lock.release()
-        try:
-            return JournalStorage(Journal(str(path), lock_obj=lock))
-        except OSError:
-            raise
-        except Exception as error:  # Optuna replays the lines, whatever they say
-            raise UsageError(f"is a damaged journal: {error}", code="U13", where=path) from None
-
-
-def _mend(path: Path) -> None:
-    """Cut off a last line that has no end: the process that wrote it was killed."""
-    if not path.stat().st_size:
-        return
-    with path.open("rb+") as file:
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) == b"\n":
-            return
-        file.seek(0)
-        whole = file.read().rpartition(b"\n")
-        file.truncate(len(whole[0]) + len(whole[1]))
-
-
-class _KernelLock:
-    """A lock of the kernel on ``FILE.lock``; Optuna's own outlive a killed process by 30 seconds.
-
-    Args:
-        path: The file that it guards.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.with_name(path.name + ".lock")
-        self._threads = threading.RLock()
-        self._file: Any = None
-
-    def acquire(self) -> bool:
-        """Wait for the lock."""
-        self._threads.acquire()
-        try:
-            self._file = self._path.open("a")
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(self._file.fileno(), msvcrt.LK_LOCK, 1)
-            else:
-                import fcntl
-
-                with suppress(OSError):  # a file system without locks
-                    fcntl.flock(self._file, fcntl.LOCK_EX)
-        except BaseException:
-            self._threads.release()
-            raise
-        return True
-
-    def release(self) -> None:
-        """Let others in."""
-        self._file.close()
-        self._threads.release()
 
 
 def _pruner(optuna: Any, name: Pruner) -> Any:
