@@ -14,7 +14,7 @@ help: ## list the targets
 	@test -x $(BIN)/python || { echo "making .venv"; $(PYTHON) -m venv .venv; }
 	@echo "installing the pinned versions into .venv (a few minutes on the first run)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "setuptools>=77" wheel
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,hub]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,hub,search,tensorboard]"
 	@touch $@
 
 install: .venv/.installed ## make .venv with the pinned versions

@@ -363,6 +363,14 @@ CODES = {
         "makes its logits and could be replaced by one for other classes.",
         "Train a torch.nn.Module that ends in one dense layer or 1x1 convolution.",
     ),
+    "T21": Code(
+        "The storage of a search holds another one: other settings, another space, other data.",
+        "Give the same settings as before, or another --storage.",
+    ),
+    "T22": Code(
+        "The database or file in which a search keeps its trials cannot be used.",
+        "Check the URL and that the server can be reached; a file needs no server.",
+    ),
     "U01": Code(
         "A name, a command or an argument is unknown or missing.",
         "Take one of the names in the message, or ask for --help.",

@@ -11,7 +11,7 @@ from convscope.data import open_dataset
 from convscope.explanations import Explanation, saliency
 from convscope.models import build, load, save_model
 from convscope.reports import render
-from convscope.training import read_history, read_settings, train
+from convscope.training import read_history, read_settings, read_space, train
 from tests.fuzz.damage import (
     attack,
     check_reader,
@@ -107,8 +107,17 @@ def image_folder(folder):
     return folder / "set" / "ants" / "0.png", lambda: open_dataset(f"folder:{folder / 'set'}")
 
 
+def space_file(folder):
+    (folder / "space.toml").write_text(
+        "learning_rate = { low = 0.001, high = 0.1, log = true, points = 4 }\n"
+        "batch_size = [32, 64]\n[augment]\nshift = { low = 0, high = 2 }\n"
+    )
+    return folder / "space.toml", lambda: read_space(folder / "space.toml")
+
+
 READERS = {
     "folder": image_folder,
+    "space.toml": space_file,
     "safetensors": model_file("model.safetensors"),
     "model config": model_file("config.json"),
     "pt": torch_file,

@@ -46,6 +46,10 @@ VARIANTS = {
     "fgsm-rs": {"adversary": "fgsm-rs", "epsilon": 0.05, "adversary_steps": 2},
     "noise": {"noise_std": 0.1, "max_grad_norm": 1.0},
     "consistency": {"noise_std": 0.1, "consistency": 5.0},
+    "mixup": {"mixup": 0.4, "label_smoothing": 0.1},
+    "cutmix": {"cutmix": 1.0, "mixup": 0.2, "cutout": 4},
+    "accumulate": {"accumulate": 4, "class_weights": "balanced", "mixup": 0.4},
+    "patience": {"patience": 1, "epochs": 3},
 }
 
 

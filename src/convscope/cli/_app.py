@@ -31,6 +31,7 @@ MODULES = {
     "models": "_models",
     "export": "_export",
     "train": "_train",
+    "search": "_search",
     "eval": "_eval",
     "predict": "_predict",
     "transfer": "_transfer",

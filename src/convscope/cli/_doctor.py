@@ -28,7 +28,10 @@ OK, MISSING, BROKEN = "ok", "optional", "broken"
 PATIENCE = 60.0
 """Seconds for a library to be imported in a process of its own."""
 
-EXTRAS = {"weasyprint": ('pip install "convscope[pdf]"', "PDF without a browser")}
+EXTRAS = {
+    "weasyprint": ('pip install "convscope[pdf]"', "PDF without a browser"),
+    "optuna": ('pip install "convscope[search]"', "convscope search --method tpe"),
+}
 """Libraries besides those of the adapters: what to type to get one, and what it is for."""
 
 NEEDED = {

@@ -41,7 +41,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope train mnist-conv2-fc-bn --data digits --out runs/digits",
         "convscope train mnist-conv2-fc-bn --data mnist --data-dir ~/data --preset long --seed 1",
         "convscope train --resume --out runs/digits",
+        "convscope train mnist-conv1 --data digits --find-learning-rate rates.png",
+        "convscope train mnist-conv1 --data digits --epochs 60 --patience 5 --log tensorboard",
         "convscope train mnist-conv1 --data folder:photos --epochs 20 --learning-rate 0.003",
+    ),
+    "search": (
+        "convscope search mnist-conv2-fc-bn --data digits --space space.toml --trials 20 "
+        "--storage search.journal --out search.html",
+        "convscope search mnist-conv1 --data mnist --space space.toml --method grid --storage grid",
+        "convscope search mnist-conv1 --data digits --space space.toml --trials 50 --storage "
+        "postgresql://lab@server/searches --epochs 5",
     ),
     "eval": (
         "convscope eval runs/digits --data digits",

@@ -33,13 +33,17 @@ from convscope.cli._output import (
     next_step,
     showing_progress,
     warn,
+    watching,
     wrote,
 )
 from convscope.cli._train_progress import shown
 from convscope.errors import UsageError, choose
+from convscope.files import checked_path
 from convscope.models import ADAPTERS, MODELS, check_model_name
 
 if TYPE_CHECKING:
+    from convscope.classifier import Classifier
+    from convscope.data import Dataset
     from convscope.training import TrainResult, TrainSettings
 
 SETTINGS = cyclopts.Group("Settings", help="The preset fills these in; a flag changes one.")
@@ -77,6 +81,8 @@ class Overrides:
     "Times every training image is shown."
     batch_size: int | None = None
     "Images per update."
+    accumulate: int | None = None
+    "Parts in which a batch goes through the network, to save memory."
     optimizer: Literal["adamw", "adam", "sgd", "muon"] | None = None
     "Optimizer."
     learning_rate: float | None = None
@@ -117,6 +123,12 @@ class Overrides:
     "balanced: every class is shown equally often."
     augment: Augment | None = None
     "What may happen to a training image."
+    cutout: int | None = None
+    "Side in pixels of a square that is covered in every training image."
+    mixup: float | None = None
+    "Blend pairs of images and their classes, at shares from Beta(mixup, mixup)."
+    cutmix: float | None = None
+    "Paste windows of other images, at shares from Beta(cutmix, cutmix)."
     noise_std: Fraction | None = None
     "Standard deviation of Gaussian noise on training images, in pixel units of [0, 1]."
     consistency: float | None = None
@@ -133,6 +145,10 @@ class Overrides:
     "Epochs over which epsilon grows."
     trades_weight: float | None = None
     "trades: weight of the divergence."
+    patience: int | None = None
+    "Stop when the validation loss has not fallen for so many epochs; the best epoch is kept."
+    compile: bool | None = None
+    "Compile the training step (torch.compile): for GPUs; on a CPU it is slower."
     evals_per_epoch: int | None = None
     "Validations, and rows of metrics.csv, per epoch."
     validation_images: int | None = None
@@ -164,6 +180,8 @@ def train_model(
     resume: Flag = False,
     config: Path | None = None,
     print_config: Flag = False,
+    find_learning_rate: Path | None = None,
+    log: str | None = None,
     offline: Offline = False,
     accept_modified: AcceptModified = False,
     skip_bad: SkipBad = False,
@@ -187,6 +205,10 @@ def train_model(
         resume: Go on with the run in --out; without a model, with the settings it has.
         config: TOML file with settings, such as the config.toml of a run. Flags win over it.
         print_config: Print the settings as TOML and do nothing else.
+        find_learning_rate: Do not train: let the learning rate climb for 100 updates, draw the loss
+            in this file (.png, .svg or .pdf), and say which rate to begin with.
+        log: Also log to these, with commas: tensorboard (event files in the run folder), mlflow,
+            wandb (Weights & Biases). Each needs its library.
         offline: Never download.
         accept_modified: Go on with data files whose checksum is not the known one.
         skip_bad: Leave images out that cannot be read; exit with 8 if there were any.
@@ -195,7 +217,16 @@ def train_model(
         overrides: Single settings.
     """
     check_run_options(model, data, preset, config, out, resume=resume)
-    from convscope.training import check_run_folder, settings_to_toml, train, tune_allocator
+    check_picture(find_learning_rate)
+    for name in log.split(",") if log else ():
+        choose("log", name.strip(), LOGS)
+    from convscope.training import (
+        check_run_folder,
+        settings_to_toml,
+        train,
+        tune_allocator,
+        writers_of,
+    )
 
     settings = choose_settings(
         model, data, preset, config, overrides.table(), out if resume else None
@@ -207,9 +238,9 @@ def train_model(
     folder = out or Path("runs") / _default_name(settings)
     tune_allocator()
     is_main = os.environ.get("RANK", "0") == "0"
-    if is_main:
+    if is_main and find_learning_rate is None:
         check_run_folder(folder, resume=resume)
-    else:
+    elif not is_main:
         VOICE.quiet = True
     from convscope.data import open_dataset
 
@@ -231,10 +262,21 @@ def train_model(
         for warning in dataset.warnings:
             warn(warning)
     settings = fitted(settings, len(dataset.train), given=batch_is_given(overrides, config))
+    if find_learning_rate is not None:
+        _find_rate(base, settings, dataset, find_learning_rate, as_json=as_json)
+        return
+    callbacks = list(writers_of(log, folder, settings)) if log else []
     steps = settings.epochs * (len(dataset.train) // settings.batch_size)
     with shown(settings, steps) as on_event:
         if base is None:
-            result = train(settings, dataset, out=folder, resume=resume, on_event=on_event)
+            result = train(
+                settings,
+                dataset,
+                out=folder,
+                resume=resume,
+                on_event=on_event,
+                callbacks=callbacks,
+            )
         else:
             result = train(
                 base,
@@ -244,10 +286,70 @@ def train_model(
                 spec=settings.model,
                 resume=resume,
                 on_event=on_event,
+                callbacks=callbacks,
             )
     if is_main:
         _finish(settings, result, as_json=as_json, data_dir=data_dir)
         raise_if_refused(dataset)
+
+
+LOGS = ("tensorboard", "mlflow", "wandb")
+"""The names in `convscope.training.WRITERS`, which imports torch; a test compares them."""
+
+
+def check_picture(path: Path | None) -> None:
+    """Refuse a name for a picture that is taken or has another ending.
+
+    Raises:
+        UsageError: U03 or U13.
+    """
+    if path is None:
+        return
+    checked_path(path)
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UsageError(
+            f"--find-learning-rate {path.name!r} is no picture",
+            code="U03",
+            expected="a file that ends in .png, .svg or .pdf",
+        )
+    if path.exists():
+        raise UsageError("already exists", code="U13", where=path, hint="name another file")
+
+
+def _find_rate(
+    base: Classifier | None,
+    settings: TrainSettings,
+    dataset: Dataset,
+    path: Path,
+    *,
+    as_json: bool,
+) -> None:
+    """Look for a learning rate, draw the curve, and say the command that uses it."""
+    from convscope.figures import draw
+    from convscope.files import disk_errors
+    from convscope.training import find_learning_rate
+
+    with watching("looking for a learning rate"):
+        curve = find_learning_rate(
+            settings if base is None else base,
+            dataset,
+            settings=None if base is None else settings,
+        )
+    with disk_errors(path, cleanup=path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw(curve).savefig(path, dpi=150)
+    facts = {
+        "suggested": curve.suggested,
+        "steepest": curve.steepest,
+        "lowest": curve.lowest,
+        "updates": len(curve.rates),
+    }
+    if as_json:
+        facts |= {"rates": curve.rates, "losses": curve.losses, "smoothed": curve.smoothed}
+    emit(facts, as_json=as_json)
+    wrote(path)
+    words = [settings.model, "--data", settings.data, "--learning-rate", str(curve.suggested)]
+    next_step("convscope train", *words)
 
 
 def check_run_options(
@@ -428,7 +530,7 @@ def _default_name(settings: TrainSettings) -> str:
 def _finish(
     settings: TrainSettings, result: TrainResult, *, as_json: bool, data_dir: Path | None
 ) -> None:
-    last = result.history[-1] if result.history else None
+    last = result.exported
     facts = {
         "run_folder": str(result.run_folder),
         "model": settings.model,
@@ -445,7 +547,7 @@ def _finish(
     emit(
         facts,
         as_json=as_json,
-        text=f"validation accuracy {shown_accuracy} after {settings.epochs} epochs "
+        text=f"validation accuracy {shown_accuracy} after {last.epoch if last else 0:.3g} epochs "
         f"in {result.seconds:.1f} s",
     )
     wrote(result.run_folder)

@@ -24,6 +24,7 @@ from convscope.figures._curve import (
     accuracy_curve,
     curve,
     draw_history,
+    draw_learning_rates,
     draw_training,
     error_curve,
     loss_curve,
@@ -88,6 +89,13 @@ from convscope.figures._scratch import (
     draw_gradient_checks,
     draw_training_curve,
 )
+from convscope.figures._search import (
+    draw_search,
+    importance_bars,
+    parallel_coordinates,
+    trial_curves,
+    trial_values,
+)
 from convscope.figures._survival import as_saved, draw_fooled, draw_survival
 from convscope.figures._svg import svg
 from convscope.figures._theme import (
@@ -137,6 +145,7 @@ __all__ = [
     "draw_fooled",
     "draw_gradient_checks",
     "draw_history",
+    "draw_learning_rates",
     "draw_model_transfer",
     "draw_network",
     "draw_noise_transfer",
@@ -144,6 +153,7 @@ __all__ = [
     "draw_predictions",
     "draw_robustness_curve",
     "draw_robustness_evaluation",
+    "draw_search",
     "draw_selected_maps",
     "draw_survival",
     "draw_training",
@@ -161,6 +171,7 @@ __all__ = [
     "filter_sheet",
     "has_figure",
     "heat",
+    "importance_bars",
     "is_clipped",
     "is_empty",
     "label",
@@ -175,6 +186,7 @@ __all__ = [
     "noise_tile",
     "nothing_to_fool",
     "overlay_tile",
+    "parallel_coordinates",
     "per_class_bars",
     "percent",
     "photo",
@@ -189,6 +201,8 @@ __all__ = [
     "to_numpy",
     "tone_of",
     "top_confusions",
+    "trial_curves",
+    "trial_values",
     "unit_name",
     "verdict",
     "visualization_title",

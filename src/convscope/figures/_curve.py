@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from convscope.figures._theme import (
     DASHES,
+    GRID,
     MARKERS,
     MUTED,
     NARROW,
@@ -25,7 +26,7 @@ from convscope.figures._theme import (
     look,
     note,
 )
-from convscope.training import Measured, TrainResult
+from convscope.training import LearningRateCurve, Measured, TrainResult
 
 MOST = 600
 """Points of one drawn line. A screen has not many more columns."""
@@ -50,6 +51,27 @@ def draw_history(points: Sequence[Measured]) -> Figure:
         _loss(drawn, grid[0, 0], points)
         _accuracy(drawn, grid[0, 1], points)
         _error(drawn, grid[0, 2], points)
+    return drawn
+
+
+def draw_learning_rates(result: LearningRateCurve) -> Figure:
+    """Loss against a learning rate that climbs, with the rate to begin with."""
+    with look():
+        drawn = figure(NARROW, 2.9)
+        panel = axes(
+            drawn, 111, title="Learning rate", x="learning rate", y="training loss (nats)", grid="y"
+        )
+        panel.plot(result.rates, result.losses, color=GRID, linewidth=1.0, label="of each batch")
+        panel.plot(result.rates, result.smoothed, color=SERIES[0], label="smoothed")
+        panel.axvline(
+            result.suggested, color=SERIES[1], linestyle=DASHES[1], linewidth=1.2,
+            label=f"suggested: {result.suggested:g}",
+        )  # fmt: skip
+        panel.set_xscale("log")
+        # A loss that diverges would press the rest of the curve flat.
+        low, high = min(result.smoothed), result.smoothed[0]
+        panel.set_ylim(max(0.0, low - 0.1 * (high - low)), low + 1.6 * (high - low + 1e-9))
+        panel.legend()
     return drawn
 
 

@@ -43,6 +43,16 @@ FIGURES: Registry[Callable[..., Figure], FigureSpec] = Registry(
             "Confusions, accuracy of each class, and calibration, in one figure.",
             package="convscope.training",
         ),
+        "LearningRateCurve": FigureSpec(
+            "_curve:draw_learning_rates",
+            "Loss against a learning rate that climbs, with the rate to begin with.",
+            package="convscope.training",
+        ),
+        "SearchResult": FigureSpec(
+            "_search:draw_search",
+            "Values by trial, loss curves of all trials, importance and parallel coordinates.",
+            package="convscope.training",
+        ),
         "TransferResult": FigureSpec(
             "_evaluation:draw_transfer",
             "Confusions, accuracy of each class, and what cross-validation chose, in one figure.",

@@ -23,6 +23,7 @@ from convscope.pages._prediction_page import (
     joined_predictions,
     write_predictions,
 )
+from convscope.pages._search_page import write_search
 from convscope.pages._survival_page import survival_rows, survival_table, write_survival
 from convscope.pages._transfer_page import class_table, mistake_rows, write_transfer
 from convscope.pages._trust_page import (
@@ -77,6 +78,7 @@ __all__ = [
     "write_page",
     "write_predictions",
     "write_result",
+    "write_search",
     "write_survival",
     "write_transfer",
     "write_trust",

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from convscope.training._batches import fitting_batch
+from convscope.training._callbacks import (
+    WRITERS,
+    MLflowWriter,
+    TensorBoardWriter,
+    WandbWriter,
+    writers_of,
+)
 from convscope.training._evaluate import Evaluation, Examples, evaluate
 from convscope.training._events import (
     Event,
@@ -13,9 +20,20 @@ from convscope.training._events import (
     Warned,
     print_progress,
 )
+from convscope.training._find_rate import LearningRateCurve, find_learning_rate
 from convscope.training._process import Interrupted, Terminated, tune_allocator
 from convscope.training._recipes import PRESETS, RECIPES, RecipeSpec, recipe
 from convscope.training._run_folder import check_run_folder, read_history
+from convscope.training._search import overrides_of, search
+from convscope.training._search_importance import Importance, importance
+from convscope.training._search_space import (
+    Dimension,
+    check_space,
+    read_space,
+    space_from_table,
+    with_parameters,
+)
+from convscope.training._search_trials import SearchResult, Trial
 from convscope.training._settings import (
     TrainSettings,
     read_settings,
@@ -29,30 +47,48 @@ from convscope.training._train import TrainResult, train
 __all__ = [
     "PRESETS",
     "RECIPES",
+    "WRITERS",
+    "Dimension",
     "Evaluation",
     "Event",
     "Examples",
+    "Importance",
     "Interrupted",
+    "LearningRateCurve",
+    "MLflowWriter",
     "Measured",
     "RecipeSpec",
     "Saved",
+    "SearchResult",
     "Started",
     "Stepped",
+    "TensorBoardWriter",
     "Terminated",
     "TrainResult",
     "TrainSettings",
+    "Trial",
+    "WandbWriter",
     "Warned",
     "check_run_folder",
+    "check_space",
     "evaluate",
+    "find_learning_rate",
     "fitting_batch",
+    "importance",
+    "overrides_of",
     "print_progress",
     "read_history",
     "read_settings",
     "read_settings_table",
+    "read_space",
     "recipe",
+    "search",
     "settings_from_toml",
     "settings_to_toml",
+    "space_from_table",
     "train",
     "tune_allocator",
+    "with_parameters",
     "with_values",
+    "writers_of",
 ]

@@ -22,6 +22,7 @@ from convscope.errors import ConvscopeError, DataError, printable
 from convscope.training._checkpoints import write_atomically
 from convscope.training._events import Measured
 from convscope.training._settings import TrainSettings
+from convscope.training._stopping import exported_row
 
 NAME = "env.json"
 
@@ -192,7 +193,7 @@ def model_card(
         history: The rows of ``metrics.csv``.
         bit_exact: Whether every session of the run had the same software and threads.
     """
-    last = history[-1] if history else None
+    last = exported_row(history, settings.patience)
     classes = ", ".join(printable(name, 40) for name in dataset.class_names[:20])
     more = ", ..." if len(dataset.class_names) > 20 else ""
     exported = "moving average of the parameters" if settings.ema else "parameters of the last step"

@@ -4,8 +4,9 @@
 of the point `name` do `action`. Without that variable a failpoint is one dictionary look-up.
 
 Points: data.read, step.forward, step.loss, step.grad, step.update, log.append, ckpt.mkdir,
-ckpt.write.model, ckpt.write.optimizer, ckpt.write.average, ckpt.write.state, ckpt.write.metrics,
-ckpt.write.manifest, ckpt.fsync, ckpt.rename, ckpt.prune, model.write, report.write.
+ckpt.write.model, ckpt.write.optimizer, ckpt.write.average, ckpt.write.best, ckpt.write.state,
+ckpt.write.metrics, ckpt.write.manifest, ckpt.fsync, ckpt.rename, ckpt.prune, model.write,
+report.write.
 """
 
 from __future__ import annotations

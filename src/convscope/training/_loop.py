@@ -19,6 +19,7 @@ from convscope.training._batches import Batches, Normalize, Validation, count_wr
 from convscope.training._checkpoints import RunningMetrics, State, write_atomically
 from convscope.training._events import Event, Measured, Stepped, Warned
 from convscope.training._faults import failpoint
+from convscope.training._mixing import Mixed, Mixing
 from convscope.training._objective import Objective
 from convscope.training._optim import lr_scale
 from convscope.training._process import World
@@ -154,6 +155,10 @@ class Engine:
     world: World
     stop: Callable[[], bool]
 
+    def __post_init__(self) -> None:
+        self.mixing = Mixing(self.settings, self.normalize, self.world)
+        self._compiled: nn.Module | None = None
+
     @property
     def steps(self) -> int:
         """Updates of the whole run."""
@@ -191,28 +196,41 @@ class Engine:
                     return
 
     def _training_step(self, state: State) -> tuple[float, float, bool]:
+        """One update at the learning rate of the schedule; returns what `update` does."""
+        scale = lr_scale(
+            state.step, self.steps, schedule=self.settings.schedule, warm_up=self.settings.warm_up
+        )
+        return self.update(state, scale)
+
+    def update(self, state: State, scale: float) -> tuple[float, float, bool]:
         """Load, forward, loss, backward, step.
+
+        Args:
+            state: Changed in place.
+            scale: Of the learning rates.
 
         Returns:
             Mean loss of the batch, learning rate of the update, whether a stop was requested.
         """
         model, objective = state.model, state.objective
         epoch, batch = divmod(state.step, self.batches.steps_per_epoch)
-        scale = lr_scale(
-            state.step, self.steps, schedule=self.settings.schedule, warm_up=self.settings.warm_up
-        )
         lr = state.optimizers[0].max_lr * scale
         # Dropout draws from torch's own generators: they are seeded for this step.
         _seed(number(self.settings.seed, "dropout", epoch, batch), self.device)
 
-        images, labels = self.batches.load(epoch, batch)
-        with autocast(self.precision, self.device):
-            images = objective.perturb(model, images, labels, step=state.step)
-            logits = self._forward(model, images)
-            loss = self._loss(objective, logits, labels)
-        gradients = self._backward(model, loss)
+        mixed = self.mixing(*self.batches.load(epoch, batch), epoch, batch)
+        labels = mixed.labels
+        if self.settings.accumulate > 1:
+            gradients, loss, wrong = self._accumulated(model, objective, mixed)
+        else:
+            with autocast(self.precision, self.device):
+                images = objective.perturb(model, mixed.images, labels, step=state.step)
+                logits = self._forward(model, images)
+                loss = self._mixed_loss(objective, logits, mixed)
+            gradients = self._backward(model, loss)
+            wrong = count_wrong(objective.counted(logits.detach(), labels), labels)
 
-        error = count_wrong(objective.counted(logits.detach(), labels), labels) / len(labels)
+        error = wrong / len(labels)
         mean_loss, mean_error, stopping = self._all_reduce(model, gradients, loss, error)
         norm = torch.nn.utils.get_total_norm(gradients)
         if not (math.isfinite(mean_loss) and math.isfinite(norm.item())):
@@ -225,17 +243,55 @@ class Engine:
         state.metrics.update(mean_loss, mean_error)
         return mean_loss, lr, stopping
 
+    def _accumulated(
+        self, model: nn.Module, objective: Objective, mixed: Mixed
+    ) -> tuple[list[Tensor], Tensor, int]:
+        """Gradients, loss and mistakes of a batch that goes through the network in parts."""
+        total, wrong = torch.zeros((), device=self.device), 0
+        gradients: list[Tensor] = []
+        parts = torch.chunk(torch.arange(len(mixed.labels)), self.settings.accumulate)
+        for part in parts:
+            some = Mixed(mixed.images[part], mixed.labels[part], mixed.others[part], mixed.share)
+            with autocast(self.precision, self.device):
+                logits = self._forward(model, some.images)
+                loss = self._mixed_loss(objective, logits, some, whole=mixed)
+            gradients = self._backward(model, loss, fresh=part is parts[0])
+            total = total + loss.detach()
+            wrong += count_wrong(logits.detach(), some.labels)
+        return gradients, total, wrong
+
+    def _mixed_loss(
+        self, objective: Objective, logits: Tensor, mixed: Mixed, whole: Mixed | None = None
+    ) -> Tensor:
+        """The loss of images of two classes is that of each, in their shares.
+
+        A part of a batch counts as much as its images weigh in the `whole`.
+        """
+        pairs = [(mixed.share, mixed.labels, whole.labels if whole else None)]
+        if mixed.share != 1:
+            pairs.append((1 - mixed.share, mixed.others, whole.others if whole else None))
+        losses = []
+        for share, labels, every in pairs:
+            loss = self._loss(objective, logits, labels)
+            if every is not None:
+                loss = loss * (objective.weight(labels) / objective.weight(every))
+            losses.append(loss if share == 1 else share * loss)
+        return losses[0] if len(losses) == 1 else losses[0] + losses[1]
+
     @failpoint("step.forward")
     def _forward(self, model: nn.Module, images: Tensor) -> Tensor:
-        return model(self.normalize(images)).float()
+        if self.settings.compile and self._compiled is None:
+            self._compiled = torch.compile(model)  # type: ignore[assignment]
+        return (self._compiled or model)(self.normalize(images)).float()
 
     @failpoint("step.loss", spoil=_nan)
     def _loss(self, objective: Objective, logits: Tensor, labels: Tensor) -> Tensor:
         return objective.loss(logits, labels)
 
     @failpoint("step.grad", spoil=_infinite)
-    def _backward(self, model: nn.Module, loss: Tensor) -> list[Tensor]:
-        model.zero_grad(set_to_none=True)
+    def _backward(self, model: nn.Module, loss: Tensor, *, fresh: bool = True) -> list[Tensor]:
+        if fresh:
+            model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         return [p.grad for p in model.parameters() if p.grad is not None]
 

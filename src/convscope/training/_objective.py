@@ -115,6 +115,12 @@ class Objective:
             label_smoothing=self.settings.label_smoothing,
         )
 
+    def weight(self, labels: Tensor) -> float:
+        """What the loss of these images weighs in the mean over a batch."""
+        if self.class_weights is None:
+            return float(len(labels))
+        return float(self.class_weights[labels].sum())
+
     def counted(self, logits: Tensor, labels: Tensor) -> Tensor:
         """``(batch, class)``: the logits behind the training error."""
         return logits

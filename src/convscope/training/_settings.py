@@ -42,6 +42,9 @@ class TrainSettings:
         epochs: Times every training image is shown; 0 saves the untrained network.
         batch_size: Images per update. The rest of an epoch that does not fill a batch is left out
             (other images each epoch).
+        accumulate: Parts in which a batch goes through the network; their gradients add up to those
+            of the batch. For batches that do not fit into memory: batch norm sees one part at a
+            time, all else is the same.
         optimizer: ``"adamw"``, ``"adam"``, ``"sgd"`` (Nesterov) or ``"muon"`` (filters by Muon, the
             rest by SGD).
         learning_rate: Maximum learning rate of the schedule.
@@ -75,6 +78,12 @@ class TrainSettings:
         sampling: ``"balanced"`` shows every class equally often in an epoch, by repeating images of
             rare classes; ``"shuffled"`` shows every image once.
         augment: What may happen to a training image.
+        cutout: Side in pixels of a square that is covered in every training image; 0: none.
+        mixup: Each training image is blended with another one, at a share drawn from
+            Beta(mixup, mixup), and so are their classes in the loss; 0: none. The training error
+            counts the first of the two classes.
+        cutmix: Likewise, but a window of the other image is pasted in. With `mixup`, too, a coin
+            decides for every batch.
         noise_std: Standard deviation of Gaussian noise on training images, in pixel units of
             [0, 1]; for randomized smoothing.
         consistency: Weight of the agreement between two noisy copies of each image; 0: one copy.
@@ -86,6 +95,11 @@ class TrainSettings:
             or 1.25 epsilon (fgsm-rs).
         adversary_ramp: Epochs over which epsilon grows from 0.
         trades_weight: Weight of the divergence term of ``"trades"``.
+        patience: End the run when the validation loss has not fallen for so many epochs, and export
+            the parameters of the epoch at which it was lowest; 0: run to the end, and export what
+            is there.
+        compile: Let torch.compile make code for the training step. On a CPU it takes longer than it
+            saves for networks of this size.
         evals_per_epoch: Validations, and rows of ``metrics.csv``, per epoch.
         validation_images: Images of a validation inside an epoch; the one at the end of an epoch
             uses all of them.
@@ -106,6 +120,7 @@ class TrainSettings:
     seed: int = 0
     epochs: int = 2
     batch_size: int = 256
+    accumulate: int = 1
     optimizer: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
     learning_rate: float = 0.004
     nonfilter_lr: float = 0.0
@@ -126,6 +141,9 @@ class TrainSettings:
     class_weights: Literal["none", "balanced"] = "none"
     sampling: Literal["shuffled", "balanced"] = "shuffled"
     augment: Augmentation = field(default_factory=Augmentation)
+    cutout: int = 0
+    mixup: float = 0.0
+    cutmix: float = 0.0
     noise_std: float = 0.0
     consistency: float = 0.0
     adversary: Literal["none", "pgd", "fgsm-rs", "trades"] = "none"
@@ -134,6 +152,8 @@ class TrainSettings:
     adversary_step: float = 0.0
     adversary_ramp: float = 1.0
     trades_weight: float = 6.0
+    patience: int = 0
+    compile: bool = False
     evals_per_epoch: int = 5
     validation_images: int = 1000
     checkpoint_seconds: float = 20.0
@@ -151,15 +171,17 @@ class TrainSettings:
         choose("sampling", self.sampling, SAMPLINGS)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed is {self.seed}", code="U12", expected="0 to 2^63 - 1")
-        for name in ("batch_size", "evals_per_epoch", "validation_images"):
+        for name in ("batch_size", "accumulate", "evals_per_epoch", "validation_images"):
             _check(name, getattr(self, name), 1, None)
-        for name in ("epochs", "adversary_steps", "checkpoint_steps"):
+        for name in ("epochs", "adversary_steps", "checkpoint_steps", "cutout", "patience"):
             _check(name, getattr(self, name), 0, None)
         for name in ("nonfilter_lr", "weight_decay", "max_grad_norm", "noise_std"):
             _check(name, getattr(self, name), 0, None)
         for name in ("consistency", "adversary_step", "adversary_ramp", "trades_weight"):
             _check(name, getattr(self, name), 0, None)
         _check("checkpoint_seconds", self.checkpoint_seconds, 0, None)
+        for name in ("mixup", "cutmix"):
+            _check(name, getattr(self, name), 0, None)
         for name in ("momentum", "warm_up", "label_smoothing", "ema"):
             _check(name, getattr(self, name), 0, 1)
         if not 0 < self.learning_rate < float("inf"):
@@ -192,6 +214,21 @@ class TrainSettings:
                 "class_weights and consistency exclude each other",
                 code="T19",
                 hint='sampling = "balanced" works with consistency',
+            )
+        pairs = self.adversary != "none" or self.consistency
+        if self.accumulate > 1 and (pairs or self.batch_size % self.accumulate):
+            raise UsageError(
+                f"accumulate is {self.accumulate} with a batch_size of {self.batch_size}",
+                code="T19",
+                expected="a batch_size that it divides, no adversary, no consistency",
+            )
+        if pairs and (self.mixup or self.cutmix):
+            raise UsageError(
+                f"mixup is {self.mixup:g} and cutmix {self.cutmix:g} with an adversary or "
+                "consistency",
+                code="T19",
+                expected="images of one class each",
+                hint="cutout works with both",
             )
         if self.adversary != "none" and self.epsilon == 0:
             raise UsageError(
@@ -278,7 +315,7 @@ def checked_table(
     known = [field.name for field in fields(kind)]
     checked: dict[str, Any] = {}
     for written, value in table.items():
-        place = _place(where, text, written)
+        place = place_of(where, text, written)
         key = RENAMED.get(written, written) if kind is TrainSettings else written
         if key in checked or (key != written and key in table):
             raise UsageError(
@@ -386,7 +423,7 @@ def _converted(value: Any, wanted: Any, name: str, place: str) -> Any:
     raise UsageError(f"{name} is {value!r}", code="U11", where=place, expected=expected)
 
 
-def _place(where: object, text: str, key: str) -> str:
+def place_of(where: object, text: str, key: str) -> str:
     line = next(
         (
             i

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from convscope._readable import readable
 from convscope.classifier import Classifier
@@ -43,7 +43,7 @@ from convscope.training._events import (
 from convscope.training._faults import failpoint
 from convscope.training._layers import Learner
 from convscope.training._loop import Engine, NotFinite, resolve_device, resolve_precision
-from convscope.training._network import copied_network, fresh_network
+from convscope.training._network import Network, copied_network, fresh_network
 from convscope.training._objective import build_objective
 from convscope.training._probe import probe_head
 from convscope.training._process import StopSignal, World, catch_stop_signals, init_distributed
@@ -62,6 +62,7 @@ from convscope.training._run_folder import (
     write_config,
 )
 from convscope.training._settings import TrainSettings
+from convscope.training._stopping import best_row, exported_row, is_exhausted
 
 EXPLODED = 1e4
 """A batch with a loss of this many times log(classes), that of a uniform prediction, is warned of.
@@ -80,12 +81,15 @@ class TrainResult:
         run_folder: Where it is kept.
         history: The rows of ``metrics.csv``.
         seconds: Wall time of this call.
+        exported: The row of `history` that is about the classifier: the last one, or with early
+            stopping the best one.
     """
 
     classifier: Classifier
     run_folder: Path
     history: tuple[Measured, ...]
     seconds: float
+    exported: Measured | None = None
 
 
 def train(
@@ -97,6 +101,7 @@ def train(
     spec: str = "",
     resume: bool = False,
     on_event: Callable[[Event], None] | None = None,
+    callbacks: Sequence[Callable[[Event], None]] = (),
     progress: bool | None = None,
 ) -> TrainResult:
     """Train a classifier and keep everything about it in a run folder.
@@ -120,6 +125,9 @@ def train(
         resume: Go on where the run in `out` stopped; start if it has not begun.
         on_event: Called with every event, in order, on the process of rank 0: `Started`,
             `Stepped`, `Measured`, `Saved`, `Warned`.
+        callbacks: Called with every event after `on_event`, such as `TensorBoardWriter`. One that
+            raises an exception ends the run after the update, with its state saved: resumed, it
+            goes on. Those with a method ``close`` are closed in the end.
         progress: Print a line per epoch; by default at a Python prompt and in a notebook, unless
             `on_event` is given.
 
@@ -148,16 +156,24 @@ def train(
         10
     """
     dataset.check_trainable()
-    base, settings = _network_and_settings(what, dataset, settings)
+    base, settings = network_and_settings(what, dataset, settings)
     began = time.monotonic()
     if progress is None:
         progress = on_event is None and is_interactive()
     listener = on_event or (lambda event: None)
 
+    failures: list[Exception] = []
+
     def emit(event: Event) -> None:
         listener(event)
         if progress:
             print_progress(event)
+        for callback in callbacks:
+            if not failures:
+                try:
+                    callback(event)
+                except Exception as error:
+                    failures.append(error)
 
     with ExitStack() as stack:
         device = resolve_device(settings.device)
@@ -169,24 +185,29 @@ def train(
                 emit(Warned(text=note))
             stack.enter_context(begun(out))
         else:
-            listener, progress = (lambda event: None), False
+            listener, callbacks, progress = (lambda event: None), (), False
+        for callback in callbacks:
+            if hasattr(callback, "close"):
+                stack.callback(callback.close)
         stack.enter_context(_memory_errors())
         stop_signal = stack.enter_context(catch_stop_signals())
-        run = _Run(settings, dataset, out, device, world, stop_signal, emit, base, spec)
+        run = _Run(settings, dataset, out, device, world, stop_signal, emit, base, spec, failures)
         run.go()
         seconds = time.monotonic() - began
         if world.is_main_process:
             run.export(seconds)
         world.barrier()
+    history = parse_history(history_text(run.points))
     return TrainResult(
         classifier=run.network.load(out),
         run_folder=out,
-        history=parse_history(history_text(run.points)),
+        history=history,
         seconds=seconds,
+        exported=exported_row(history, settings.patience),
     )
 
 
-def _network_and_settings(
+def network_and_settings(
     what: TrainSettings | Classifier | nn.Module,
     dataset: Dataset,
     settings: TrainSettings | None,
@@ -214,6 +235,66 @@ def _network_and_settings(
     return what, settings
 
 
+def network_for(
+    base: Classifier | None, settings: TrainSettings, dataset: Dataset, *, spec: str = ""
+) -> Network:
+    """The network to train: a new one, or a copy of `base`."""
+    if base is None:
+        return fresh_network(settings, dataset)
+    return copied_network(base, settings, dataset, spec=spec)
+
+
+def engine_and_state(
+    settings: TrainSettings,
+    dataset: Dataset,
+    network: Network,
+    world: World,
+    *,
+    stop: Callable[[], bool],
+    device: torch.device | None = None,
+) -> tuple[Engine, State]:
+    """What trains, and where it begins."""
+    device = resolve_device(settings.device) if device is None else device
+    normalize = network.normalize
+    engine = Engine(
+        settings=settings,
+        batches=Batches(dataset.train, settings, world, device),
+        normalize=normalize,
+        validation=Validation(
+            dataset.validation,
+            normalize,
+            seed=settings.seed,
+            subset=settings.validation_images,
+            device=device,
+        ),
+        precision=resolve_precision(settings.precision, device),
+        device=device,
+        world=world,
+        stop=stop,
+    )
+    weights = (
+        balanced_weights(dataset.train.labels, len(dataset.class_names)).to(device)
+        if settings.class_weights == "balanced"
+        else None
+    )
+    objective = build_objective(
+        settings,
+        normalize,
+        steps_per_epoch=engine.batches.steps_per_epoch,
+        world=world,
+        class_weights=weights,
+    )
+    state = State.fresh(
+        network.model,
+        settings,
+        objective,
+        device=device,
+        memory_format=network.memory_format,
+        shares=network.shares,
+    )
+    return engine, state
+
+
 class _Run:
     """One call of `train`: the engine, and what is written while it runs."""
 
@@ -228,53 +309,17 @@ class _Run:
         emit: Callable[[Event], None],
         base: Classifier | None,
         spec: str,
+        failures: list[Exception],
     ) -> None:
         self.settings, self.dataset, self.out = settings, dataset, out
         self.world, self.stop_signal, self.emit = world, stop_signal, emit
-        self.network = (
-            fresh_network(settings, dataset)
-            if base is None
-            else copied_network(base, settings, dataset, spec=spec)
-        )
-        normalize = self.network.normalize
-        precision = resolve_precision(settings.precision, device)
-        self.engine = Engine(
-            settings=settings,
-            batches=Batches(dataset.train, settings, world, device),
-            normalize=normalize,
-            validation=Validation(
-                dataset.validation,
-                normalize,
-                seed=settings.seed,
-                subset=settings.validation_images,
-                device=device,
-            ),
-            precision=precision,
-            device=device,
-            world=world,
-            stop=lambda: bool(stop_signal),
-        )
-        weights = (
-            balanced_weights(dataset.train.labels, len(dataset.class_names)).to(device)
-            if settings.class_weights == "balanced"
-            else None
-        )
-        objective = build_objective(
-            settings,
-            normalize,
-            steps_per_epoch=self.engine.batches.steps_per_epoch,
-            world=world,
-            class_weights=weights,
-        )
-        self.state = State.fresh(
-            self.network.model,
-            settings,
-            objective,
-            device=device,
-            memory_format=self.network.memory_format,
-            shares=self.network.shares,
+        self.failures = failures
+        self.network = network_for(base, settings, dataset, spec=spec)
+        self.engine, self.state = engine_and_state(
+            settings, dataset, self.network, world, stop=lambda: bool(stop_signal), device=device
         )
         self.points: list[Measured] = []
+        self.best: dict[str, Tensor] = {}
         self.checkpoints = Checkpoints(out / CHECKPOINTS)
         self.saved_at = -1
         # Rank 0 tidies the folder first: it may rename what is damaged.
@@ -307,7 +352,7 @@ class _Run:
                 device=self.engine.device.type,
                 processes=self.world.size,
                 step=self.state.step,
-                total=self.engine.steps,
+                total=self.state.step if self._exhausted() else self.engine.steps,
             )
             write_atomically(self.out / METRICS, history_text(self.points).encode())
         for note in [*notes, *drift]:
@@ -316,6 +361,15 @@ class _Run:
     def _take(self, snapshot: Snapshot) -> None:
         self.state.restore(snapshot)
         self.points = list(parse_history(snapshot.metrics))
+        self.best = snapshot.tensors.get("best", {})
+
+    def _exhausted(self) -> bool:
+        """Whether early stopping ends the run here; all processes say the same."""
+        ended = is_exhausted(self.points, self.settings.patience)
+        flag = torch.tensor([float(ended)], device=self.engine.device)
+        if self.settings.patience:
+            self.world.all_reduce_mean([flag])
+        return bool(flag.item() > 0)
 
     def _begin(self) -> None:
         """Give a new head its first weights, and save them: finding them takes a while."""
@@ -343,6 +397,8 @@ class _Run:
         """Run to the end, writing metrics and checkpoints on the way."""
         if self.saved_at < 0:
             self._begin()
+        if self.settings.compile and self.engine.device.type == "cpu":
+            self.emit(Warned(text="compile is slower on a CPU for networks of this size"))
         self.emit(
             Started(
                 steps=self.engine.steps,
@@ -351,10 +407,11 @@ class _Run:
                 precision=self.engine.precision,
             )
         )
+        self._leave_if_failed()
         exploded = EXPLODED * math.log(max(2, len(self.dataset.class_names)))
         last_save = time.monotonic()
         try:
-            for event in self.engine.run(self.state):
+            for event in () if self._exhausted() else self.engine.run(self.state):
                 if isinstance(event, Measured):
                     self._keep(event)
                 self.emit(event)
@@ -366,12 +423,23 @@ class _Run:
                 if event.stopping or self._due(event, time.monotonic() - last_save):
                     self._save()
                     last_save = time.monotonic()
+                self._leave_if_failed()
                 if event.stopping:
                     raise self.stop_signal.error(event.step, self.engine.steps)
+                if event.epoch_ended and self._exhausted():
+                    break
         except NotFinite as problem:
             raise problem.error(self.out, self.settings) from None
         if self.saved_at != self.state.step:
             self._save()
+        self._leave_if_failed()
+
+    def _leave_if_failed(self) -> None:
+        """Save, then raise what a callback of the user raised."""
+        if self.failures:
+            if self.saved_at != self.state.step:
+                self._save()
+            raise self.failures[0]
 
     def _due(self, event: Stepped, waited: float) -> bool:
         every = self.settings.checkpoint_steps
@@ -383,6 +451,11 @@ class _Run:
 
     def _keep(self, point: Measured) -> None:
         self.points.append(point)
+        if self.settings.patience and best_row(self.points) is point:
+            self.best = {
+                name: value.detach().clone()
+                for name, value in self.state.eval_model.state_dict().items()
+            }
         if self.world.is_main_process:
             with disk_errors(self.out / METRICS):
                 append(self.out / METRICS, point)
@@ -392,7 +465,10 @@ class _Run:
         if not self.world.is_main_process:
             return
         began = time.monotonic()
-        self.checkpoints.save(self.state.capture(history_text(self.points)))
+        snapshot = self.state.capture(history_text(self.points))
+        if self.best:
+            snapshot.tensors["best"] = self.best
+        self.checkpoints.save(snapshot)
         self.emit(Saved(step=self.state.step, seconds=time.monotonic() - began))
 
     def export(self, seconds: float) -> None:
@@ -400,6 +476,8 @@ class _Run:
         draft = self.out / ".tmp-model"
         with disk_errors(self.out, cleanup=draft):
             draft.mkdir(exist_ok=True)
+            if self.best:
+                self.state.eval_model.load_state_dict(self.best)
             self.network.save(draft, self.state.eval_model.cpu(), self.settings, self.dataset)
             self._publish(draft)
             card = model_card(
