@@ -71,6 +71,8 @@ class Augment:
 class Overrides:
     """A flag for every field of `TrainSettings` that is not an argument of the command itself."""
 
+    train_split: Literal["train", "train+validation"] | None = None
+    "train+validation: the validation images are trained on, too."
     seed: int | None = None
     "Decides initial parameters, order, augmentation and noise."
     epochs: int | None = None
@@ -87,7 +89,9 @@ class Overrides:
     "Decay of filters and matrices (never of biases or normalization)."
     momentum: float | None = None
     "sgd and muon."
-    schedule: Literal["one-cycle", "cosine", "constant"] | None = None
+    nesterov: bool | None = None
+    "sgd: whether the momentum is Nesterov's."
+    schedule: Literal["one-cycle", "cosine", "step", "constant"] | None = None
     "How the learning rate changes."
     warm_up: float | None = None
     "Share of the run in which the learning rate climbs."
@@ -195,7 +199,13 @@ def train_model(
         overrides: Single settings.
     """
     check_run_options(model, data, preset, config, out, resume=resume)
-    from convscope.training import check_run_folder, settings_to_toml, train, tune_allocator
+    from convscope.training import (
+        check_run_folder,
+        settings_to_toml,
+        train,
+        training_data,
+        tune_allocator,
+    )
 
     settings = choose_settings(
         model, data, preset, config, overrides.table(), out if resume else None
@@ -230,6 +240,7 @@ def train_model(
     if is_main:
         for warning in dataset.warnings:
             warn(warning)
+    dataset = training_data(dataset, settings)
     settings = fitted(settings, len(dataset.train), given=batch_is_given(overrides, config))
     steps = settings.epochs * (len(dataset.train) // settings.batch_size)
     with shown(settings, steps) as on_event:
@@ -316,7 +327,8 @@ def refuse_idle(given: dict[str, Any], settings: TrainSettings) -> None:
     needs = {
         "momentum": (settings.optimizer in ("sgd", "muon"), "--optimizer sgd or muon"),
         "nonfilter_lr": (settings.optimizer == "muon", "--optimizer muon"),
-        "warm_up": (settings.schedule != "constant", "--schedule one-cycle or cosine"),
+        "nesterov": (settings.optimizer == "sgd", "--optimizer sgd"),
+        "warm_up": (settings.schedule in ("one-cycle", "cosine"), "--schedule one-cycle or cosine"),
         "consistency": (settings.noise_std > 0, "--noise-std above 0"),
         "trades_weight": (settings.adversary == "trades", "--adversary trades"),
         **dict.fromkeys(

@@ -96,6 +96,9 @@ class Architecture:
         input_shape: Channels, height and width it was made for; others work too.
         smallest: Least height and width, in pixels, from which something is left at the end.
         description: One sentence for ``convscope models list``.
+        first_weights: Changes what `initialize` drew, in place; ``None``: nothing.
+        whitening: Name of a convolution that a run fills with whitening filters of its training
+            images before the first step, and that stays so; empty: none.
     """
 
     name: str
@@ -103,6 +106,8 @@ class Architecture:
     input_shape: InputShape
     smallest: int
     description: str
+    first_weights: Callable[[nn.Module], None] | None = None
+    whitening: str = ""
 
     def build(
         self,
@@ -130,6 +135,8 @@ class Architecture:
         with torch.random.fork_rng(devices=[]):
             module = self.network(num_classes, shape)
         initialize(module, generator=generator)
+        if self.first_weights is not None:
+            self.first_weights(module)
         return module
 
     def outline(self, num_classes: int = 10, input_shape: InputShape | None = None) -> nn.Module:

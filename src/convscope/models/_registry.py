@@ -163,6 +163,24 @@ MODELS = ModelRegistry(
             normalized=True,
             recipe="cifar-vgg",
         ),
+        "cifar-best": ModelSpec(
+            "_cifar_best:cifar_best",
+            "patch whitening, 3 blocks of two 3x3 convolutions with 64, 256, 256 filters, "
+            "GELU, global maximum",
+            input_shape=(3, 32, 32),
+            parameters=1_972_778,
+            normalized=True,
+            recipe="cifar-best",
+        ),
+        "cifar-best-quick": ModelSpec(
+            "_cifar_best:cifar_best_quick",
+            "patch whitening, 3 blocks of two 3x3 convolutions with 64, 128, 128 filters, "
+            "GELU, global maximum",
+            input_shape=(3, 32, 32),
+            parameters=569_642,
+            normalized=True,
+            recipe="cifar-best-quick",
+        ),
     },
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convscope.training._batches import fitting_batch
+from convscope.training._batches import fitting_batch, training_data
 from convscope.training._evaluate import Evaluation, Examples, evaluate
 from convscope.training._events import (
     Event,
@@ -53,6 +53,7 @@ __all__ = [
     "settings_from_toml",
     "settings_to_toml",
     "train",
+    "training_data",
     "tune_allocator",
     "with_values",
 ]

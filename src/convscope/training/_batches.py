@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from convscope.data import Split, apply_augmentation, draw_augmentation
+from convscope.data import Dataset, Split, apply_augmentation, draw_augmentation
 from convscope.errors import UsageError
 from convscope.training._faults import failpoint
 from convscope.training._process import World
@@ -119,6 +119,16 @@ def fitting_batch(wanted: int, images: int) -> int:
     if images >= wanted:
         return wanted
     return max(1 << max(0, (images // 4).bit_length() - 1), min(2, images))
+
+
+def training_data(dataset: Dataset, settings: TrainSettings) -> Dataset:
+    """`dataset` with the training images that `settings.train_split` asks for.
+
+    With ``"train+validation"`` all of them are training images and no validation images are left.
+    """
+    if settings.train_split == "train" or not len(dataset.validation):
+        return dataset
+    return dataset.with_all_trained_on()
 
 
 class Batches:

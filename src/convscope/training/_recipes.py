@@ -112,6 +112,14 @@ _CIFAR_MUON: dict[str, Any] = {
     "augment": Augmentation(flip="alternating", shift=2, padding="reflection"),
 }
 
+_BEST: dict[str, Any] = {
+    **_CIFAR_MUON,
+    "epochs": 8,
+    "warm_up": 0.0,
+    "evals_per_epoch": 1,
+    "checkpoint_seconds": 60.0,
+}
+
 _DEEP: dict[str, Any] = {
     "epochs": 12,
     "batch_size": 128,
@@ -160,6 +168,8 @@ RECIPES: dict[str, RecipeSpec] = {
             "cifar-11x11-bn": {**_CIFAR_MUON, "epochs": 4},
             "cifar-resnet20": _DEEP,
             "cifar-vgg": {**_DEEP, "epochs": 7, "learning_rate": 0.003},
+            "cifar-best": _BEST,
+            "cifar-best-quick": {**_BEST, "epochs": 4},
         },
         few_images=_DIGITS,
     ),
@@ -175,6 +185,8 @@ RECIPES: dict[str, RecipeSpec] = {
             "cifar-11x11-bn": _CIFAR_MUON,
             "cifar-resnet20": {**_DEEP, "epochs": 30},
             "cifar-vgg": {**_DEEP, "epochs": 20, "learning_rate": 0.003},
+            "cifar-best": {**_BEST, "epochs": 16},
+            "cifar-best-quick": {**_BEST, "epochs": 9},
         },
         few_images={**_DIGITS, "epochs": 60},
     ),
@@ -186,6 +198,8 @@ RECIPES: dict[str, RecipeSpec] = {
             "cifar-11x11-bn": _COLOR_PAPER,
             "cifar-resnet20": _COLOR_PAPER,
             "cifar-vgg": _COLOR_PAPER,
+            "cifar-best": _COLOR_PAPER,
+            "cifar-best-quick": _COLOR_PAPER,
         },
     ),
     "robust": RecipeSpec(

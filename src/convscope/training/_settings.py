@@ -16,7 +16,8 @@ from convscope.errors import UsageError, choose
 COPIES = 2
 
 OPTIMIZERS = ("adamw", "adam", "sgd", "muon")
-SCHEDULES = ("one-cycle", "cosine", "constant")
+SCHEDULES = ("one-cycle", "cosine", "step", "constant")
+TRAIN_SPLITS = ("train", "train+validation")
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("auto", "cpu", "cuda")
 ADVERSARIES = ("none", "pgd", "fgsm-rs", "trades")
@@ -38,19 +39,23 @@ class TrainSettings:
         model: Name of the network, as in ``convscope models list``.
         data: Name of the data set, as in ``convscope data list``.
         preset: Name of the recipe these settings came from; only a label.
+        train_split: ``"train"``, or ``"train+validation"``: the validation images are trained on,
+            too, and there is nothing to validate on. For the last run, when all is chosen.
         seed: Decides initial parameters, order, augmentation and noise; 0 to 2^63 - 1.
         epochs: Times every training image is shown; 0 saves the untrained network.
         batch_size: Images per update. The rest of an epoch that does not fill a batch is left out
             (other images each epoch).
-        optimizer: ``"adamw"``, ``"adam"``, ``"sgd"`` (Nesterov) or ``"muon"`` (filters by Muon, the
+        optimizer: ``"adamw"``, ``"adam"``, ``"sgd"`` or ``"muon"`` (filters by Muon, the
             rest by SGD).
         learning_rate: Maximum learning rate of the schedule.
         nonfilter_lr: For ``"muon"``: the rate of everything that is not a filter; 0 means
             the same.
         weight_decay: Decay of filters and matrices; biases and normalization are never decayed.
         momentum: For ``"sgd"`` and ``"muon"``.
+        nesterov: For ``"sgd"``: whether the momentum is Nesterov's.
         schedule: ``"one-cycle"`` (linear up, linear down to 0), ``"cosine"`` (linear up, half a
-            cosine down to 0) or ``"constant"``.
+            cosine down to 0), ``"step"`` (a tenth from one half of the run on, a hundredth from
+            three quarters on) or ``"constant"``.
         warm_up: Share of the run in which the learning rate climbs.
         max_grad_norm: Largest gradient norm (L2, all parameters); 0 does not clip.
         label_smoothing: Share of the target spread over all classes. 0 for networks that are
@@ -103,6 +108,7 @@ class TrainSettings:
     model: str
     data: str
     preset: str = "fast"
+    train_split: Literal["train", "train+validation"] = "train"
     seed: int = 0
     epochs: int = 2
     batch_size: int = 256
@@ -111,7 +117,8 @@ class TrainSettings:
     nonfilter_lr: float = 0.0
     weight_decay: float = 0.01
     momentum: float = 0.9
-    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    nesterov: bool = True
+    schedule: Literal["one-cycle", "cosine", "step", "constant"] = "one-cycle"
     warm_up: float = 0.25
     max_grad_norm: float = 0.0
     label_smoothing: float = 0.0
@@ -142,6 +149,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("schedule", self.schedule, SCHEDULES)
+        choose("train_split", self.train_split, TRAIN_SPLITS)
         choose("precision", self.precision, PRECISIONS)
         choose("device", self.device, DEVICES)
         choose("adversary", self.adversary, ADVERSARIES)

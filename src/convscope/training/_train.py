@@ -21,6 +21,7 @@ from convscope.training._batches import (
     Validation,
     balanced_weights,
     fitting_batch,
+    training_data,
 )
 from convscope.training._checkpoints import (
     Checkpoints,
@@ -62,6 +63,7 @@ from convscope.training._run_folder import (
     write_config,
 )
 from convscope.training._settings import TrainSettings
+from convscope.training._whitening import whiten
 
 EXPLODED = 1e4
 """A batch with a loss of this many times log(classes), that of a uniform prediction, is warned of.
@@ -149,6 +151,7 @@ def train(
     """
     dataset.check_trainable()
     base, settings = _network_and_settings(what, dataset, settings)
+    dataset = training_data(dataset, settings)
     began = time.monotonic()
     if progress is None:
         progress = on_event is None and is_interactive()
@@ -273,6 +276,7 @@ class _Run:
             device=device,
             memory_format=self.network.memory_format,
             shares=self.network.shares,
+            precision=precision,
         )
         self.points: list[Measured] = []
         self.checkpoints = Checkpoints(out / CHECKPOINTS)
@@ -318,7 +322,8 @@ class _Run:
         self.points = list(parse_history(snapshot.metrics))
 
     def _begin(self) -> None:
-        """Give a new head its first weights, and save them: finding them takes a while."""
+        """Set the weights that come from the training images, and save them."""
+        self._whiten()
         network, model = self.network, self.state.model
         if not (self.settings.head_init == "probe" and network.fresh_head and network.head):
             return
@@ -338,6 +343,17 @@ class _Run:
         if self.state.ema:
             self.state.ema.module.load_state_dict(model.state_dict())
         self._save()
+
+    def _whiten(self) -> None:
+        """Fill the whitening convolution, if the network begins with one."""
+        name = self.network.whitening
+        if not name:
+            return
+        state, layer = self.state, self.state.model.get_submodule(name)
+        assert isinstance(layer, nn.Conv2d)
+        whiten(layer, self.dataset.train, self.network.normalize)
+        if state.ema:
+            state.ema.module.load_state_dict(state.model.state_dict())
 
     def go(self) -> None:
         """Run to the end, writing metrics and checkpoints on the way."""
