@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import asdict, dataclass, replace
@@ -101,6 +102,8 @@ class Overrides:
     "Share of the target spread over all classes."
     ema: float | None = None
     "Share of the moving average kept per step; 0: none."
+    tta: Literal["none", "mirror", "mirror-shift"] | None = None
+    "Test-time augmentation that the trained network is measured with, too."
     precision: Literal["auto", "fp32", "bf16"] | None = None
     "Arithmetic of training; evaluation is always float32."
     device: Literal["auto", "cpu", "cuda"] | None = None
@@ -441,6 +444,14 @@ def _finish(
     settings: TrainSettings, result: TrainResult, *, as_json: bool, data_dir: Path | None
 ) -> None:
     last = result.history[-1] if result.history else None
+    measured = last is not None and last.validation_images > 0
+    shown_accuracy = (
+        f"{last.validation_accuracy:.2%}"
+        if last and measured
+        else ("not measured (no validation images)" if last else "not trained")
+    )
+    if not math.isnan(result.tta_accuracy):
+        shown_accuracy += f" ({result.tta_accuracy:.2%} with {settings.tta} test-time augmentation)"
     facts = {
         "run_folder": str(result.run_folder),
         "model": settings.model,
@@ -448,20 +459,23 @@ def _finish(
         "preset": settings.preset,
         "seed": settings.seed,
         "epochs": settings.epochs,
-        "validation_accuracy": last.validation_accuracy if last else None,
-        "validation_loss": last.validation_loss if last else None,
+        "validation_accuracy": last.validation_accuracy if last and measured else None,
+        "validation_loss": last.validation_loss if last and measured else None,
         "validation_images": last.validation_images if last else 0,
+        "tta": settings.tta,
+        "tta_accuracy": None if math.isnan(result.tta_accuracy) else result.tta_accuracy,
         "seconds": round(result.seconds, 2),
+        "training_flops": result.flops,
     }
-    shown_accuracy = f"{last.validation_accuracy:.2%}" if last else "not trained"
     emit(
         facts,
         as_json=as_json,
         text=f"validation accuracy {shown_accuracy} after {settings.epochs} epochs "
-        f"in {result.seconds:.1f} s",
+        f"in {result.seconds:.1f} s, {result.flops / 1e15:.3g} PFLOP",
     )
     wrote(result.run_folder)
     where = ["--data", settings.data, *data_place(data_dir)]
+    where += ["--tta", settings.tta] if settings.tta != "none" else []
     next_step("convscope eval", str(result.run_folder), *where)
 
 

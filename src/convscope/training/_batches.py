@@ -16,6 +16,7 @@ from convscope.errors import UsageError
 from convscope.training._faults import failpoint
 from convscope.training._process import World
 from convscope.training._settings import COPIES, TrainSettings
+from convscope.training._tta import Tta, averaged
 
 
 def stream(seed: int, purpose: str, *position: int) -> Generator:
@@ -268,8 +269,16 @@ class Validation:
         self.everything = torch.arange(len(split))
 
     @torch.no_grad()
-    def measure(self, module: nn.Module, *, everything: bool) -> tuple[float, float, int]:
-        """Mean cross-entropy, share of misclassified images, their number (NaN for none)."""
+    def measure(
+        self, module: nn.Module, *, everything: bool, tta: Tta = "none"
+    ) -> tuple[float, float, int]:
+        """Mean cross-entropy, share of misclassified images, their number (NaN for none).
+
+        Args:
+            module: Normalized images in, logits out.
+            everything: Whether on all images, or on the fixed subset.
+            tta: Test-time augmentation.
+        """
         rows = self.everything if everything else self.subset
         was_training = module.training
         module.eval()
@@ -277,10 +286,8 @@ class Validation:
         fitting = CHUNK_VALUES // math.prod(self.split.images.shape[1:])
         for chunk in torch.split(rows, max(1, min(CHUNK, fitting))):
             images = self.split.images[chunk].to(self.device).float().div_(255)
-            logits, labels = (
-                module(self.normalize(images)),
-                self.split.labels[chunk].to(self.device),
-            )
+            labels = self.split.labels[chunk].to(self.device)
+            _, logits = averaged(lambda views: module(self.normalize(views)), images, tta)
             loss += F.cross_entropy(logits, labels, reduction="sum").item()
             wrong += count_wrong(logits, labels)
         module.train(was_training)

@@ -116,6 +116,7 @@ _BEST: dict[str, Any] = {
     **_CIFAR_MUON,
     "epochs": 8,
     "warm_up": 0.0,
+    "tta": "mirror",
     "evals_per_epoch": 1,
     "checkpoint_seconds": 60.0,
 }

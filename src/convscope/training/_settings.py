@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from convscope import files
 from convscope.data import Augmentation
 from convscope.errors import UsageError, choose
+from convscope.training._tta import TTA, Tta
 
 COPIES = 2
 
@@ -61,6 +62,8 @@ class TrainSettings:
         label_smoothing: Share of the target spread over all classes. 0 for networks that are
             attacked or explained later: smoothing changes logits and confidences.
         ema: Share of the moving average kept per step; 0 exports the parameters of the last step.
+        tta: Test-time augmentation with which the exported network is measured once more at the end
+            of the run, on the validation images: ``"none"``, ``"mirror"`` or ``"mirror-shift"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"auto"`` (bf16 where the processor has it). Training
             only: evaluation is always float32.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (cuda where there is one). Bitwise promises hold
@@ -123,6 +126,7 @@ class TrainSettings:
     max_grad_norm: float = 0.0
     label_smoothing: float = 0.0
     ema: float = 0.99
+    tta: Tta = "none"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     freeze: str = ""
@@ -150,6 +154,7 @@ class TrainSettings:
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("schedule", self.schedule, SCHEDULES)
         choose("train_split", self.train_split, TRAIN_SPLITS)
+        choose("tta", self.tta, TTA)
         choose("precision", self.precision, PRECISIONS)
         choose("device", self.device, DEVICES)
         choose("adversary", self.adversary, ADVERSARIES)

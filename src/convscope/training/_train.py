@@ -42,6 +42,7 @@ from convscope.training._events import (
     print_progress,
 )
 from convscope.training._faults import failpoint
+from convscope.training._flops import forward_flops, training_flops
 from convscope.training._layers import Learner
 from convscope.training._loop import Engine, NotFinite, resolve_device, resolve_precision
 from convscope.training._network import copied_network, fresh_network
@@ -82,12 +83,17 @@ class TrainResult:
         run_folder: Where it is kept.
         history: The rows of ``metrics.csv``.
         seconds: Wall time of this call.
+        flops: Floating-point operations of the whole run: 3 x forward x images shown.
+        tta_accuracy: Validation accuracy with the test-time augmentation of the settings; NaN
+            without one, or without validation images.
     """
 
     classifier: Classifier
     run_folder: Path
     history: tuple[Measured, ...]
     seconds: float
+    flops: int = 0
+    tta_accuracy: float = math.nan
 
 
 def train(
@@ -186,6 +192,8 @@ def train(
         run_folder=out,
         history=parse_history(history_text(run.points)),
         seconds=seconds,
+        flops=run.flops,
+        tta_accuracy=run.tta_accuracy,
     )
 
 
@@ -278,6 +286,12 @@ class _Run:
             shares=self.network.shares,
             precision=precision,
         )
+        self.flops = training_flops(
+            forward_flops(self.state.model, dataset.input_shape),
+            images=self.engine.steps * settings.batch_size,
+            passes=objective.passes,
+        )
+        self.tta_accuracy = math.nan
         self.points: list[Measured] = []
         self.checkpoints = Checkpoints(out / CHECKPOINTS)
         self.saved_at = -1
@@ -411,8 +425,17 @@ class _Run:
         self.checkpoints.save(self.state.capture(history_text(self.points)))
         self.emit(Saved(step=self.state.step, seconds=time.monotonic() - began))
 
+    def _measure_with_tta(self) -> None:
+        """Validate what is exported once more, with the test-time augmentation of the settings."""
+        if self.settings.tta != "none":
+            _, error, _ = self.engine.validation.measure(
+                self.state.eval_model, everything=True, tta=self.settings.tta
+            )
+            self.tta_accuracy = 1 - error
+
     def export(self, seconds: float) -> None:
         """Write the classifier, the model card and the time (rank 0); repeating it is harmless."""
+        self._measure_with_tta()
         draft = self.out / ".tmp-model"
         with disk_errors(self.out, cleanup=draft):
             draft.mkdir(exist_ok=True)
@@ -422,6 +445,8 @@ class _Run:
                 self.settings,
                 self.dataset,
                 self.points,
+                flops=self.flops,
+                tta_accuracy=self.tta_accuracy,
                 bit_exact=self.environment.content["bit_exact"],
             )
             write_atomically(self.out / "README.md", card.encode())
