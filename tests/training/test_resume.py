@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from convscope.data import Dataset
+from convscope.data import Augmentation, Dataset
 from convscope.errors import CheckpointError, DataError, UsageError
 from convscope.models import build
 from convscope.training import Warned, train
@@ -46,6 +46,14 @@ VARIANTS = {
     "fgsm-rs": {"adversary": "fgsm-rs", "epsilon": 0.05, "adversary_steps": 2},
     "noise": {"noise_std": 0.1, "max_grad_norm": 1.0},
     "consistency": {"noise_std": 0.1, "consistency": 5.0},
+    "whitening": {
+        "model": "cifar-best-quick",
+        "optimizer": "muon",
+        "learning_rate": 0.05,
+        "augment": Augmentation(flip="alternating", shift=2, padding="reflection"),
+        "train_split": "train+validation",
+        "schedule": "step",
+    },
 }
 
 

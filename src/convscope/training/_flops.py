@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from convscope._network.frozen_copy import FrozenCopy
 
@@ -25,10 +28,30 @@ def forward_flops(module: nn.Module, shape: tuple[int, int, int]) -> int:
     """
     copied = FrozenCopy(module).module
     device = next((p.device for p in module.parameters()), None)
-    counter = FlopCounterMode(display=False)
+    counter = _Counter()
     with torch.no_grad(), counter:
         copied(torch.zeros(1, *shape, device=device))
-    return int(counter.get_total_flops())
+    return counter.total
+
+
+class _Counter(TorchDispatchMode):
+    """Adds up the operations of what runs inside, by the formulas of torch's own counter."""
+
+    total = 0
+
+
+def _counted(
+    self: _Counter, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+) -> Any:
+    out = func(*args, **(kwargs or {}))
+    if formula := flop_registry.get(func._overloadpacket):
+        self.total += int(formula(*args, **(kwargs or {}), out_val=out))
+    return out
+
+
+# Not in the class: torch wraps methods of such classes, FlopCounterMode's too, in ones that import
+# the compiler, which takes a second.
+_Counter.__torch_dispatch__ = _counted  # type: ignore[method-assign,assignment]
 
 
 def training_flops(forward: int, *, images: int, passes: int = 1) -> int:
