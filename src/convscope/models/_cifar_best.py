@@ -110,6 +110,7 @@ def _architecture(name: str, widths: tuple[int, ...]) -> Architecture:
         description="patch whitening, 3 blocks of two 3x3 convolutions with "
         f"{', '.join(map(str, widths))} filters, GELU, global maximum",
         first_weights=near_identity,
+        first_weights_about="the first 3x3 filters of each convolution pass their input on",
         whitening="conv1",
     )
 

@@ -20,6 +20,7 @@ import torch
 from convscope import files
 from convscope.data import Dataset
 from convscope.errors import ConvscopeError, DataError, printable
+from convscope.models import MODELS
 from convscope.training._checkpoints import write_atomically
 from convscope.training._events import Measured
 from convscope.training._settings import TrainSettings
@@ -222,6 +223,11 @@ def model_card(
             f"| training accuracy (augmented images, last interval) | {last.train_accuracy:.2%} |\n"
             f"| floating-point operations (3 x forward x images shown) | {flops:.3g} |\n"
         )
+    start = (
+        f"| first weights | {MODELS[settings.model].initialization} |\n"
+        if settings.model in MODELS
+        else ""
+    )
     shown = dataset.name if dataset.name == settings.data else f"{settings.data} ({dataset.name})"
     adversary = (
         f"Trained against {settings.adversary} in an L-infinity ball of {settings.epsilon:g}.\n"
@@ -236,7 +242,8 @@ def model_card(
 | data | {printable(shown)}: {len(dataset.train)} training, {len(dataset.validation)} validation images |
 | classes | {classes}{more} |
 | recipe | {settings.preset}, {settings.epochs} epochs of {settings.optimizer}, seed {settings.seed} |
-| exported | {exported} |
+| hyper-parameters | {settings.summary()} |
+{start}| exported | {exported} |
 {result}| same bits when repeated on the same machine and threads | {"yes" if bit_exact else "no: see env.json"} |
 
 Input: {dataset.input_shape[0]}x{dataset.input_shape[1]}x{dataset.input_shape[2]} images with pixels in [0, 1];

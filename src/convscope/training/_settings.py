@@ -213,6 +213,42 @@ class TrainSettings:
                 hint="give a budget, such as epsilon = 0.3 for MNIST",
             )
 
+    def summary(self) -> str:
+        """The hyper-parameters in words, for model cards and reports; idle ones are left out.
+
+        Example:
+            >>> TrainSettings(model="m", data="mnist", schedule="constant", ema=0.0).summary()
+            'batches of 256, adamw, learning rate 0.004 (constant), weight decay 0.01'
+        """
+        schedule = self.schedule
+        if schedule in ("one-cycle", "cosine"):
+            schedule += f", warm-up {self.warm_up:g}"
+        words = [
+            f"batches of {self.batch_size}",
+            self.optimizer,
+            f"learning rate {self.learning_rate:g} ({schedule})",
+        ]
+        if self.optimizer == "muon" and self.nonfilter_lr:
+            words.append(f"{self.nonfilter_lr:g} for all but filters")
+        if self.optimizer in ("sgd", "muon"):
+            words.append(f"momentum {self.momentum:g}")
+        words.append(f"weight decay {self.weight_decay:g}")
+        for name, label in (
+            ("max_grad_norm", "gradient norm up to"),
+            ("label_smoothing", "label smoothing"),
+            ("ema", "moving average"),
+            ("noise_std", "noise of"),
+        ):
+            if value := getattr(self, name):
+                words.append(f"{label} {value:g}")
+        plain = Augmentation()
+        words += [
+            f"{item.name} {getattr(self.augment, item.name)}"
+            for item in fields(Augmentation)
+            if getattr(self.augment, item.name) != getattr(plain, item.name)
+        ]
+        return ", ".join(words)
+
 
 RENAMED = {
     "clip": "max_grad_norm",
