@@ -53,7 +53,7 @@ def whitened_network(num_classes: int, shape: InputShape, *, widths: tuple[int, 
         widths: Filters of each block's convolutions.
 
     Source:
-        Jordan, "94 % on CIFAR-10 in 3.29 seconds on a single GPU" (arXiv 2404.00498), sections 3.1
+        Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv 2404.00498), sections 3.1
         to 3.3; whitening of patches by a convolution: Page, "How to train your ResNet" (2018). We
         differ in the whitening bias (none that learns), the maximum over the whole last map, and
         the scale in front of the head in place of behind it.
