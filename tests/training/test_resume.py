@@ -49,6 +49,7 @@ VARIANTS = {
     "whitening": {
         "model": "cifar-best-quick",
         "optimizer": "muon",
+        "precision": "bf16",
         "learning_rate": 0.05,
         "augment": Augmentation(flip="alternating", shift=2, padding="reflection"),
         "train_split": "train+validation",

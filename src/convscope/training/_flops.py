@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -45,7 +46,8 @@ def _counted(
 ) -> Any:
     out = func(*args, **(kwargs or {}))
     if formula := flop_registry.get(func._overloadpacket):
-        self.total += int(formula(*args, **(kwargs or {}), out_val=out))
+        with suppress(Exception):  # a count must not end a run: what has no formula is left out
+            self.total += int(formula(*args, **(kwargs or {}), out_val=out))
     return out
 
 

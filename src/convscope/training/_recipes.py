@@ -114,10 +114,10 @@ _CIFAR_MUON: dict[str, Any] = {
 
 _BEST: dict[str, Any] = {
     **_CIFAR_MUON,
-    "epochs": 8,
+    "epochs": 9,
     "learning_rate": 0.24,
     "warm_up": 0.0,
-    "tta": "mirror",
+    "tta": "mirror-shift",
     "evals_per_epoch": 1,
     "checkpoint_seconds": 60.0,
 }
@@ -195,7 +195,7 @@ RECIPES: dict[str, RecipeSpec] = {
             "cifar-vgg": {**_DEEP, "epochs": 7, "learning_rate": 0.003},
             "cifar-inception": {**_INCEPTION, "epochs": 6},
             "cifar-best": _BEST,
-            "cifar-best-quick": {**_BEST, "epochs": 4},
+            "cifar-best-quick": {**_BEST, "epochs": 4, "tta": "mirror"},
         },
         few_images=_DIGITS,
     ),
@@ -213,7 +213,7 @@ RECIPES: dict[str, RecipeSpec] = {
             "cifar-vgg": {**_DEEP, "epochs": 20, "learning_rate": 0.003},
             "cifar-inception": {**_INCEPTION, "epochs": 20},
             "cifar-best": {**_BEST, "epochs": 16},
-            "cifar-best-quick": {**_BEST, "epochs": 9},
+            "cifar-best-quick": {**_BEST, "epochs": 9, "tta": "mirror"},
         },
         few_images={**_DIGITS, "epochs": 60},
     ),

@@ -336,7 +336,7 @@ class _Run:
         self.points = list(parse_history(snapshot.metrics))
 
     def _begin(self) -> None:
-        """Set the weights that come from the training images, and save them."""
+        """Set the weights that come from the training images; those of a head are saved at once."""
         self._whiten()
         network, model = self.network, self.state.model
         if not (self.settings.head_init == "probe" and network.fresh_head and network.head):
