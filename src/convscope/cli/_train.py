@@ -90,7 +90,7 @@ class Overrides:
     "Decay of filters and matrices (never of biases or normalization)."
     momentum: float | None = None
     "sgd and muon."
-    nesterov: bool | None = None
+    nesterov: Annotated[bool | None, cyclopts.Parameter(negative="--no-nesterov")] = None
     "sgd: whether the momentum is Nesterov's."
     schedule: Literal["one-cycle", "cosine", "step", "constant"] | None = None
     "How the learning rate changes."
@@ -339,7 +339,11 @@ def refuse_idle(given: dict[str, Any], settings: TrainSettings) -> None:
             (attacked, "--adversary pgd, fgsm-rs or trades"),
         ),
     }
-    idle = [name for name, (works, _) in needs.items() if given.get(name) and not works]
+    idle = [
+        name
+        for name, (works, _) in needs.items()
+        if (given.get(name) or given.get(name) is False) and not works
+    ]
     if idle:
         raise UsageError(
             f"{' and '.join('--' + name.replace('_', '-') for name in idle)} would change nothing",

@@ -115,7 +115,8 @@ _CIFAR_MUON: dict[str, Any] = {
 _BEST: dict[str, Any] = {
     **_CIFAR_MUON,
     "epochs": 9,
-    "learning_rate": 0.24,
+    "batch_size": 250,
+    "learning_rate": 0.17,
     "warm_up": 0.0,
     "tta": "mirror-shift",
     "evals_per_epoch": 1,
