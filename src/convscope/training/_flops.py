@@ -29,13 +29,13 @@ def forward_flops(module: nn.Module, shape: tuple[int, int, int]) -> int:
     """
     copied = FrozenCopy(module).module
     device = next((p.device for p in module.parameters()), None)
-    counter = _Counter()
+    counter = _Counter()  # type: ignore[no-untyped-call]
     with torch.no_grad(), counter:
         copied(torch.zeros(1, *shape, device=device))
     return counter.total
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the operations of what runs inside, by the formulas of torch's own counter."""
 
     total = 0

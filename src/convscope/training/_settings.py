@@ -220,7 +220,7 @@ class TrainSettings:
             >>> TrainSettings(model="m", data="mnist", schedule="constant", ema=0.0).summary()
             'batches of 256, adamw, learning rate 0.004 (constant), weight decay 0.01'
         """
-        schedule = self.schedule
+        schedule: str = self.schedule
         if schedule in ("one-cycle", "cosine"):
             schedule += f", warm-up {self.warm_up:g}"
         words = [
@@ -242,11 +242,10 @@ class TrainSettings:
             if value := getattr(self, name):
                 words.append(f"{label} {value:g}")
         plain = Augmentation()
-        words += [
-            f"{item.name} {getattr(self.augment, item.name)}"
-            for item in fields(Augmentation)
-            if getattr(self.augment, item.name) != getattr(plain, item.name)
-        ]
+        for item in fields(Augmentation):
+            value = getattr(self.augment, item.name)
+            if value != getattr(plain, item.name):
+                words.append(f"{item.name} {value if isinstance(value, str) else f'{value:g}'}")
         return ", ".join(words)
 
 
