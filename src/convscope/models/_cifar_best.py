@@ -39,18 +39,26 @@ class Scale(nn.Module):
         return x * self.factor
 
 
-def whitened_network(num_classes: int, shape: InputShape, *, widths: tuple[int, ...]) -> nn.Module:
+def whitened_network(
+    num_classes: int,
+    shape: InputShape,
+    *,
+    widths: tuple[int, ...],
+    activation: type[nn.Module] = nn.GELU,
+) -> nn.Module:
     """A frozen 2x2 whitening convolution, blocks of two 3x3 convolutions, a scaled dense layer.
 
     The whitening convolution has two filters per value of a 2x2 patch, a direction and its
-    opposite, and no padding. Each block is convolution, 2x2 max-pooling, normalization, GELU,
-    convolution, normalization, GELU. Normalization has biases and no scales. Filters of 3x3 begin
-    as `near_identity` leaves them.
+    opposite, and no padding. Each block is convolution, 2x2 max-pooling, normalization,
+    activation, convolution, normalization, activation. Normalization has biases and no scales.
+    Filters of 3x3 begin as `near_identity` leaves them.
 
     Args:
         num_classes: Number of logits.
         shape: Channels, height and width of the images; at least 9x9.
         widths: Filters of each block's convolutions.
+        activation: Class of the activations. ReLU costs a sixth less time per step than GELU, and
+            is as accurate after one epoch.
 
     Source:
         Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv 2404.00498), sections 3.1
@@ -61,14 +69,15 @@ def whitened_network(num_classes: int, shape: InputShape, *, widths: tuple[int, 
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = 2 * PATCH**2 * shape[0]
     layers["conv1"] = nn.Conv2d(shape[0], channels, PATCH, bias=False).requires_grad_(False)
-    layers["gelu1"] = nn.GELU()
+    activated = activation.__name__.lower()
+    layers[f"{activated}1"] = activation()
     for block, width in enumerate(widths, start=1):
         for number in (2 * block, 2 * block + 1):
             layers[f"conv{number}"] = nn.Conv2d(channels, width, 3, padding=1, bias=False)
             if number == 2 * block:
                 layers[f"pool{block}"] = nn.MaxPool2d(2)
             layers[f"bn{number}"] = _shift_only(width)
-            layers[f"gelu{number}"] = nn.GELU()
+            layers[f"{activated}{number}"] = activation()
             channels = width
     layers[f"pool{len(widths) + 1}"] = nn.AdaptiveMaxPool2d(1)
     layers["scale"] = Scale(HEAD_SCALE)
@@ -101,19 +110,19 @@ def near_identity(module: nn.Module) -> None:
             nn.init.dirac_(layer.weight[: layer.in_channels])
 
 
-def _architecture(name: str, widths: tuple[int, ...]) -> Architecture:
+def _architecture(name: str, widths: tuple[int, ...], activation: type[nn.Module]) -> Architecture:
     return Architecture(
         name=name,
-        network=partial(whitened_network, widths=widths),
+        network=partial(whitened_network, widths=widths, activation=activation),
         input_shape=(3, 32, 32),
         smallest=9,
         description="patch whitening, 3 blocks of two 3x3 convolutions with "
-        f"{', '.join(map(str, widths))} filters, GELU, global maximum",
+        f"{', '.join(map(str, widths))} filters, {activation.__name__}, global maximum",
         first_weights=near_identity,
         first_weights_about="the first 3x3 filters of each convolution pass their input on",
         whitening="conv1",
     )
 
 
-cifar_best = _architecture("cifar-best", (64, 256, 256))
-cifar_best_quick = _architecture("cifar-best-quick", (64, 128, 128))
+cifar_best = _architecture("cifar-best", (64, 256, 256), nn.GELU)
+cifar_best_quick = _architecture("cifar-best-quick", (64, 128, 128), nn.ReLU)

@@ -183,7 +183,7 @@ MODELS = ModelRegistry(
         "cifar-best-quick": ModelSpec(
             "_cifar_best:cifar_best_quick",
             "patch whitening, 3 blocks of two 3x3 convolutions with 64, 128, 128 filters, "
-            "GELU, global maximum",
+            "ReLU, global maximum",
             input_shape=(3, 32, 32),
             parameters=569_642,
             normalized=True,
