@@ -100,6 +100,15 @@ def test_constant_images_have_no_deviation():
     assert dataset(train).mean_std() == ((77 / 255,), (0.0,))
 
 
+def test_all_training_and_validation_images_can_be_trained_on():
+    data = dataset(small_split())
+    whole = data.with_all_trained_on()
+    assert torch.equal(whole.train.images, torch.cat([data.train.images, data.validation.images]))
+    assert torch.equal(whole.train.labels, torch.cat([data.train.labels, data.validation.labels]))
+    assert (whole.train.name, len(whole.validation)) == ("train", 0)
+    assert whole.test is data.test and len(data.validation) == 4
+
+
 def test_splits_by_name():
     data = dataset(small_split())
     assert [data.split(split.name) is split for split in data.splits] == [True] * 3

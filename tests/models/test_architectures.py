@@ -108,6 +108,28 @@ def test_same_seed_same_weights_other_seed_others(name):
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
+def test_an_inception_block_stacks_its_four_branches():
+    block = build("cifar-inception", generator=numbered(0)).eval().stage1[0]
+    images = torch.rand(2, 64, 6, 6, generator=numbered(1))
+    whole = block(images)
+    assert whole.shape == (2, 32 + 48 + 16 + 16, 6, 6)
+    torch.testing.assert_close(whole[:, :32], block.branch1(images))
+    torch.testing.assert_close(whole[:, 80:96], block.branch5(block.reduce5(images)))
+    reductions = [
+        block.reduce3.conv,
+        block.reduce5.conv,
+        block.branch_pool.conv,
+        block.branch1.conv,
+    ]
+    assert {conv.kernel_size for conv in reductions} == {(1, 1)}
+    assert (block.branch3.conv.kernel_size, block.branch5.conv.kernel_size) == ((3, 3), (5, 5))
+
+
+def test_reports_say_how_weights_begin():
+    assert "fan-in" in MODELS["cifar-11x11"].initialization
+    assert "conv1 whitens the training images" in MODELS["cifar-best"].initialization
+
+
 def test_building_leaves_the_global_generator_alone():
     torch.manual_seed(0)
     before = torch.get_rng_state()

@@ -76,6 +76,18 @@ def test_eval_gives_every_number_as_json(run, capsys):
     assert {"mean_per_class", "calibration_error", "loss", "top", "mistakes"} <= set(shown)
 
 
+def test_eval_with_test_time_augmentation_says_both_accuracies(run, capsys):
+    command = ["eval", run, "--data", "digits", "--limit", "50"]
+    assert main([*command, "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert main([*command, "--json", "--tta", "mirror"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["tta"], shown["accuracy_without_tta"]) == ("mirror", plain["accuracy"])
+    assert main([*command, "--tta", "mirror-shift"]) == 0
+    assert "mirror-shift; accuracy without it" in capsys.readouterr().out
+    assert main([*command, "--tta", "flip"]) == 2
+
+
 def test_eval_for_people(run, capsys):
     assert main(["eval", run, "--data", "digits", "--split", "validation", "--limit", "50"]) == 0
     captured = capsys.readouterr()

@@ -114,6 +114,13 @@ def test_the_end_of_a_run_is_told_truly(last, best, words):
     assert training_finding(point(*last), point(*best)) == words
 
 
+def test_the_end_of_a_run_without_validation_images_is_told_truly():
+    last = replace(point(9, 2.0, 0.5), validation_loss=NAN, validation_images=0)
+    assert training_finding(last, last) == (
+        "After 2 epochs: training loss 0.5; there were no validation images."
+    )
+
+
 def test_noises_are_judged_on_images_of_other_classes():
     assert noises_finding(torch.tensor([0.5, 1.0, NAN]), 0.3) == (
         "One noise per class, at most 0.3 per pixel, makes the network predict its class for "

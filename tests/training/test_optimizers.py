@@ -117,6 +117,56 @@ def test_orthogonalize_of_zero_is_zero():
     assert torch.equal(orthogonalize(torch.zeros(2, 3)), torch.zeros(2, 3))
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 9), (3, 9, 4)])
+def test_many_matrices_are_orthogonalized_as_one_by_one(shape):
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    one_by_one = torch.stack([orthogonalize(matrix) for matrix in matrices])
+    torch.testing.assert_close(orthogonalize(matrices), one_by_one)
+    coarse = orthogonalize(matrices, dtype=torch.bfloat16)
+    assert coarse.dtype == torch.float32
+    torch.testing.assert_close(coarse, one_by_one, atol=0.1, rtol=0.1)
+
+
+def test_muon_treats_every_filter_bank_as_if_it_were_alone():
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(8, 3, 3, 3), (4, 2, 1, 1), (8, 3, 3, 3), (2, 9, 3, 3)]
+    banks = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+    alone = [nn.Parameter(bank.detach().clone()) for bank in banks]
+    for bank, twin in zip(banks, alone, strict=True):
+        bank.grad = torch.randn(bank.shape, generator=generator)
+        twin.grad = bank.grad.clone()
+    together = Muon(banks, lr=0.1, momentum=0.6)
+    separate = [Muon([twin], lr=0.1, momentum=0.6) for twin in alone]
+    for _ in range(3):
+        for optimizer in (together, *separate):
+            optimizer.step(0.5)
+    for bank, twin in zip(banks, alone, strict=True):
+        torch.testing.assert_close(bank, twin)
+
+
+def test_the_step_schedule_divides_by_ten_at_one_half_and_three_quarters():
+    rates = [lr_scale(k, 64_000, schedule="step", warm_up=0.25) for k in range(64_000)]
+    assert [rates.count(rate) for rate in (1.0, 0.1, 0.01)] == [32_000, 16_000, 16_000]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_plain_momentum_is_that_of_torch():
+    ours, theirs = (nn.Linear(5, 4, bias=False) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    settings = TrainSettings(
+        model="m", data="d", optimizer="sgd", learning_rate=0.1, weight_decay=0.1, nesterov=False
+    )
+    (optimizer,) = build_optimizers(ours, settings)
+    reference = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    for _ in range(4):
+        for module in (ours, theirs):
+            module.zero_grad()
+            module(torch.ones(2, 5)).square().mean().backward()
+        optimizer.step(1.0)
+        reference.step()
+    torch.testing.assert_close(ours.weight, theirs.weight)
+
+
 def test_one_cycle_climbs_for_a_quarter_and_ends_at_zero():
     factors = [lr_scale(k, 1000, schedule="one-cycle", warm_up=0.25) for k in range(1000)]
     assert max(range(1000), key=factors.__getitem__) in (249, 250)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from convscope.data import Dataset
+from convscope.data import Augmentation, Dataset
 from convscope.errors import CheckpointError, DataError, UsageError
 from convscope.models import build
 from convscope.training import Warned, train
@@ -50,6 +50,15 @@ VARIANTS = {
     "cutmix": {"cutmix": 1.0, "mixup": 0.2, "cutout": 4},
     "accumulate": {"accumulate": 4, "class_weights": "balanced", "mixup": 0.4},
     "patience": {"patience": 1, "epochs": 3},
+    "whitening": {
+        "model": "cifar-best-quick",
+        "optimizer": "muon",
+        "precision": "bf16",
+        "learning_rate": 0.05,
+        "augment": Augmentation(flip="alternating", shift=2, padding="reflection"),
+        "train_split": "train+validation",
+        "schedule": "step",
+    },
 }
 
 

@@ -97,6 +97,27 @@ def test_digit_networks_are_never_trained_with_label_smoothing(model):
     assert all(recipe(model, preset=preset).label_smoothing == 0 for preset in PRESETS)
 
 
+def test_the_paper_recipe_of_resnet20_is_that_of_its_paper():
+    settings = recipe("cifar-resnet20", data="cifar10", preset="paper")
+    assert settings.epochs * (50_000 // settings.batch_size) == pytest.approx(64_000, rel=1e-3)
+    assert (settings.optimizer, settings.nesterov, settings.momentum) == ("sgd", False, 0.9)
+    assert (settings.learning_rate, settings.weight_decay) == (0.1, 1e-4)
+    assert settings.augment == Augmentation(flip="random", shift=4)
+
+
+def test_the_homework_compares_both_networks_with_one_recipe():
+    plain, normalized = (
+        recipe(name, data="cifar10", preset="paper") for name in ("cifar-11x11", "cifar-11x11-bn")
+    )
+    assert replace(normalized, model=plain.model) == plain
+
+
+def test_hyper_parameters_are_the_same_words_for_a_config_that_was_read_back():
+    settings = recipe("cifar-best", data="cifar10", overrides={"augment": {"degrees": 12.0}})
+    assert settings_from_toml(settings_to_toml(settings)).summary() == settings.summary()
+    assert "muon" in settings.summary() and "degrees 12" in settings.summary()
+
+
 def test_overrides_reach_into_tables():
     settings = recipe("mnist-conv1", preset="long", overrides={"augment": {"degrees": 5}})
     assert settings.augment == Augmentation(shift=1, degrees=5.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
@@ -45,6 +45,7 @@ def evaluate_model(
     data: DataName,
     split: SplitName | None = None,
     count: int | None = None,
+    tta: Literal["none", "mirror", "mirror-shift"] = "none",
     fail_under: Gates | None = None,
     allow_nonfinite: Flag = False,
     common: CommonOptions = USUAL,
@@ -58,6 +59,8 @@ def evaluate_model(
         split: train, validation, test or all. By default test; all images of a folder that has no
             test folder, unless convscope trained the network on a folder.
         count: At most this many images: a sample with every class in proportion; all by default.
+        tta: Test-time augmentation: average the logits of each image and its mirror image, or of
+            both moved by a pixel, too. Accuracy without it is reported beside.
         fail_under: Gates, as NAME=NUMBER.
         allow_nonfinite: Load weights with NaN or infinity.
         common: What is the same everywhere.
@@ -81,7 +84,7 @@ def evaluate_model(
     )
     part = opened.split
     with watching(f"predicting {len(part):,} {part.name} images"):
-        result = evaluate(classifier, part)
+        result = evaluate(classifier, part, tta=tta)
     facts = report(result, part)
     for name in gates:
         choose("gate", name, result.metrics())
@@ -139,6 +142,10 @@ def _print(result: Evaluation) -> None:
         f"accuracy on {what} images": f"{text(result.accuracy)}"
         f"  (95 % interval {text(low)} to {text(high)})"
     }
+    if result.tta != "none":
+        shown["test-time augmentation"] = f"{result.tta}; accuracy without it " + text(
+            result.accuracy_without_tta or 0.0
+        )
     for name, value in result.metrics().items():
         if name != "accuracy":
             shown[METRICS[name].title or name.replace("-", " ")] = METRICS[name].text(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import asdict, dataclass, replace
@@ -75,6 +76,8 @@ class Augment:
 class Overrides:
     """A flag for every field of `TrainSettings` that is not an argument of the command itself."""
 
+    train_split: Literal["train", "train+validation"] | None = None
+    "train+validation: the validation images are trained on, too."
     seed: int | None = None
     "Decides initial parameters, order, augmentation and noise."
     epochs: int | None = None
@@ -93,7 +96,9 @@ class Overrides:
     "Decay of filters and matrices (never of biases or normalization)."
     momentum: float | None = None
     "sgd and muon."
-    schedule: Literal["one-cycle", "cosine", "constant"] | None = None
+    nesterov: Annotated[bool | None, cyclopts.Parameter(negative="--no-nesterov")] = None
+    "sgd: whether the momentum is Nesterov's."
+    schedule: Literal["one-cycle", "cosine", "step", "constant"] | None = None
     "How the learning rate changes."
     warm_up: float | None = None
     "Share of the run in which the learning rate climbs."
@@ -103,6 +108,8 @@ class Overrides:
     "Share of the target spread over all classes."
     ema: float | None = None
     "Share of the moving average kept per step; 0: none."
+    tta: Literal["none", "mirror", "mirror-shift"] | None = None
+    "Test-time augmentation that the trained network is measured with, too."
     precision: Literal["auto", "fp32", "bf16"] | None = None
     "Arithmetic of training; evaluation is always float32."
     device: Literal["auto", "cpu", "cuda"] | None = None
@@ -224,6 +231,7 @@ def train_model(
         check_run_folder,
         settings_to_toml,
         train,
+        training_data,
         tune_allocator,
         writers_of,
     )
@@ -261,6 +269,7 @@ def train_model(
     if is_main:
         for warning in dataset.warnings:
             warn(warning)
+    dataset = training_data(dataset, settings)
     settings = fitted(settings, len(dataset.train), given=batch_is_given(overrides, config))
     if find_learning_rate is not None:
         _find_rate(base, settings, dataset, find_learning_rate, as_json=as_json)
@@ -338,7 +347,7 @@ def _find_rate(
     with disk_errors(path, cleanup=path):
         path.parent.mkdir(parents=True, exist_ok=True)
         draw(curve).savefig(path, dpi=150)
-    facts = {
+    facts: dict[str, Any] = {
         "suggested": curve.suggested,
         "steepest": curve.steepest,
         "lowest": curve.lowest,
@@ -418,7 +427,8 @@ def refuse_idle(given: dict[str, Any], settings: TrainSettings) -> None:
     needs = {
         "momentum": (settings.optimizer in ("sgd", "muon"), "--optimizer sgd or muon"),
         "nonfilter_lr": (settings.optimizer == "muon", "--optimizer muon"),
-        "warm_up": (settings.schedule != "constant", "--schedule one-cycle or cosine"),
+        "nesterov": (settings.optimizer == "sgd", "--optimizer sgd"),
+        "warm_up": (settings.schedule in ("one-cycle", "cosine"), "--schedule one-cycle or cosine"),
         "consistency": (settings.noise_std > 0, "--noise-std above 0"),
         "trades_weight": (settings.adversary == "trades", "--adversary trades"),
         **dict.fromkeys(
@@ -426,7 +436,11 @@ def refuse_idle(given: dict[str, Any], settings: TrainSettings) -> None:
             (attacked, "--adversary pgd, fgsm-rs or trades"),
         ),
     }
-    idle = [name for name, (works, _) in needs.items() if given.get(name) and not works]
+    idle = [
+        name
+        for name, (works, _) in needs.items()
+        if (given.get(name) or given.get(name) is False) and not works
+    ]
     if idle:
         raise UsageError(
             f"{' and '.join('--' + name.replace('_', '-') for name in idle)} would change nothing",
@@ -531,6 +545,14 @@ def _finish(
     settings: TrainSettings, result: TrainResult, *, as_json: bool, data_dir: Path | None
 ) -> None:
     last = result.exported
+    measured = last is not None and last.validation_images > 0
+    shown_accuracy = (
+        f"{last.validation_accuracy:.2%}"
+        if last and measured
+        else ("not measured (no validation images)" if last else "not trained")
+    )
+    if not math.isnan(result.tta_accuracy):
+        shown_accuracy += f" ({result.tta_accuracy:.2%} with {settings.tta} test-time augmentation)"
     facts = {
         "run_folder": str(result.run_folder),
         "model": settings.model,
@@ -538,20 +560,23 @@ def _finish(
         "preset": settings.preset,
         "seed": settings.seed,
         "epochs": settings.epochs,
-        "validation_accuracy": last.validation_accuracy if last else None,
-        "validation_loss": last.validation_loss if last else None,
+        "validation_accuracy": last.validation_accuracy if last and measured else None,
+        "validation_loss": last.validation_loss if last and measured else None,
         "validation_images": last.validation_images if last else 0,
+        "tta": settings.tta,
+        "tta_accuracy": None if math.isnan(result.tta_accuracy) else result.tta_accuracy,
         "seconds": round(result.seconds, 2),
+        "training_flops": result.flops,
     }
-    shown_accuracy = f"{last.validation_accuracy:.2%}" if last else "not trained"
     emit(
         facts,
         as_json=as_json,
         text=f"validation accuracy {shown_accuracy} after {last.epoch if last else 0:.3g} epochs "
-        f"in {result.seconds:.1f} s",
+        f"in {result.seconds:.1f} s, {result.flops / 1e15:.3g} PFLOP",
     )
     wrote(result.run_folder)
     where = ["--data", settings.data, *data_place(data_dir)]
+    where += ["--tta", settings.tta] if settings.tta != "none" else []
     next_step("convscope eval", str(result.run_folder), *where)
 
 

@@ -79,7 +79,10 @@ def _no_bar() -> Iterator[None]:
 
 
 def _summary(point: Measured, settings: TrainSettings) -> str:
+    validation = (
+        f", validation accuracy {point.validation_accuracy:.2%}" if point.validation_images else ""
+    )
     return (
-        f"epoch {point.epoch:.3g}/{settings.epochs}, training loss {point.train_loss:.4f}, "
-        f"validation accuracy {point.validation_accuracy:.2%}"
+        f"epoch {point.epoch:.3g}/{settings.epochs}, training loss {point.train_loss:.4f}"
+        f"{validation}"
     )

@@ -301,6 +301,12 @@ class Dataset:
                 expected="at least two classes",
             )
 
+    def with_all_trained_on(self) -> Dataset:
+        """The validation images become training images, behind the others; none are left over."""
+        joined = _joined((self.train, self.validation))
+        nothing = self.validation.subset([])
+        return replace(self, train=replace(joined, name="train"), validation=nothing)
+
     def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of the training pixels in [0, 1], one number per channel.
 

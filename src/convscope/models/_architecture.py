@@ -96,6 +96,10 @@ class Architecture:
         input_shape: Channels, height and width it was made for; others work too.
         smallest: Least height and width, in pixels, from which something is left at the end.
         description: One sentence for ``convscope models list``.
+        first_weights: Changes what `initialize` drew, in place; ``None``: nothing.
+        first_weights_about: What `first_weights` does, to be added to a sentence.
+        whitening: Name of a convolution that a run fills with whitening filters of its training
+            images before the first step, and that stays so; empty: none.
     """
 
     name: str
@@ -103,6 +107,9 @@ class Architecture:
     input_shape: InputShape
     smallest: int
     description: str
+    first_weights: Callable[[nn.Module], None] | None = None
+    first_weights_about: str = ""
+    whitening: str = ""
 
     def build(
         self,
@@ -130,7 +137,19 @@ class Architecture:
         with torch.random.fork_rng(devices=[]):
             module = self.network(num_classes, shape)
         initialize(module, generator=generator)
+        if self.first_weights is not None:
+            self.first_weights(module)
         return module
+
+    @property
+    def initialization(self) -> str:
+        """How the first weights are found, in words for reports."""
+        words = ["uniform up to 1 / sqrt(fan-in) either side of 0, normalization as the identity"]
+        if self.first_weights_about:
+            words.append(self.first_weights_about)
+        if self.whitening:
+            words.append(f"{self.whitening} whitens the training images and stays so")
+        return "; ".join(words)
 
     def outline(self, num_classes: int = 10, input_shape: InputShape | None = None) -> nn.Module:
         """The network on torch's meta device: names and shapes, no memory, no random numbers.

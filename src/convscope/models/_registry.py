@@ -163,6 +163,32 @@ MODELS = ModelRegistry(
             normalized=True,
             recipe="cifar-vgg",
         ),
+        "cifar-inception": ModelSpec(
+            "_cifar_inception:cifar_inception",
+            "64 3x3 filters, 4 inception blocks (1x1, 3x3, 5x5, pooling), global average",
+            input_shape=(3, 32, 32),
+            parameters=340_914,
+            normalized=True,
+            recipe="cifar-inception",
+        ),
+        "cifar-best": ModelSpec(
+            "_cifar_best:cifar_best",
+            "patch whitening, 3 blocks of two 3x3 convolutions with 64, 256, 256 filters, "
+            "GELU, global maximum",
+            input_shape=(3, 32, 32),
+            parameters=1_972_778,
+            normalized=True,
+            recipe="cifar-best",
+        ),
+        "cifar-best-quick": ModelSpec(
+            "_cifar_best:cifar_best_quick",
+            "patch whitening, 3 blocks of two 3x3 convolutions with 64, 128, 128 filters, "
+            "ReLU, global maximum",
+            input_shape=(3, 32, 32),
+            parameters=569_642,
+            normalized=True,
+            recipe="cifar-best-quick",
+        ),
     },
 )
 

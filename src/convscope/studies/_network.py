@@ -10,7 +10,7 @@ from convscope._network.hooks import layer_label
 from convscope.errors import ConvscopeError
 from convscope.figures import accuracy_curve, draw_network, error_curve, loss_curve, percent, svg
 from convscope.files import ENVIRONMENT, read_json_table
-from convscope.models import LayerSummary, summarize
+from convscope.models import MODELS, LayerSummary, summarize
 from convscope.reports import Section
 from convscope.studies._context import Audit
 from convscope.training import Measured, read_history, read_settings
@@ -156,6 +156,11 @@ def training_finding(last: Measured, best: Measured) -> str:
         best: That of the lowest validation loss; NaN or infinite if no point has a finite one.
     """
     epochs = f"{_epoch(last)} {'epoch' if _epoch(last) == '1' else 'epochs'}"
+    if not last.validation_images:
+        return (
+            f"After {epochs}: training loss {_plain(last.train_loss)}; there were no validation "
+            "images."
+        )
     if not isfinite(best.validation_loss):
         return f"After {epochs} no validation loss is finite."
     if not isfinite(last.validation_loss):
@@ -182,6 +187,8 @@ def _plain(loss: float) -> str:
 
 
 def _words(point: Measured) -> str:
+    if not point.validation_images:
+        return f"epoch {_epoch(point)}: training loss {point.train_loss:.4g}"
     return (
         f"epoch {_epoch(point)}: training loss {point.train_loss:.4g}, validation loss "
         f"{point.validation_loss:.4g}, validation accuracy "
@@ -202,8 +209,8 @@ def _settings(folder: Path) -> dict[str, object]:
         return {"Settings": "config.toml is missing or damaged"}
     return {
         "Recipe": f"{s.model} on {s.data}, preset {s.preset}, seed {s.seed}",
-        "Optimizer": f"{s.optimizer}, learning rate {s.learning_rate:g} ({s.schedule}), weight "
-        f"decay {s.weight_decay:g}, batch {s.batch_size}, {s.epochs} epochs",
+        "Hyper-parameters": f"{s.epochs} epochs, {s.summary()}",
+        **({"First weights": MODELS[s.model].initialization} if s.model in MODELS else {}),
         "Moving average": f"{s.ema:g} per step" if s.ema else "none",
         "Adversary": f"{s.adversary}, epsilon {s.epsilon:g}" if s.adversary != "none" else "none",
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convscope.training._batches import fitting_batch
+from convscope.training._batches import fitting_batch, training_data
 from convscope.training._callbacks import (
     WRITERS,
     MLflowWriter,
@@ -87,6 +87,7 @@ __all__ = [
     "settings_to_toml",
     "space_from_table",
     "train",
+    "training_data",
     "tune_allocator",
     "with_parameters",
     "with_values",

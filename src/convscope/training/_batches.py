@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from convscope.data import Split, apply_augmentation, draw_augmentation
+from convscope.data import Dataset, Split, apply_augmentation, draw_augmentation
 from convscope.errors import UsageError
 from convscope.training._faults import failpoint
 from convscope.training._process import World
 from convscope.training._settings import COPIES, TrainSettings
+from convscope.training._tta import Tta, averaged
 
 
 def stream(seed: int, purpose: str, *position: int) -> Generator:
@@ -119,6 +120,16 @@ def fitting_batch(wanted: int, images: int) -> int:
     if images >= wanted:
         return wanted
     return max(1 << max(0, (images // 4).bit_length() - 1), min(2, images))
+
+
+def training_data(dataset: Dataset, settings: TrainSettings) -> Dataset:
+    """`dataset` with the training images that `settings.train_split` asks for.
+
+    With ``"train+validation"`` all of them are training images and no validation images are left.
+    """
+    if settings.train_split == "train" or not len(dataset.validation):
+        return dataset
+    return dataset.with_all_trained_on()
 
 
 class Batches:
@@ -258,8 +269,16 @@ class Validation:
         self.everything = torch.arange(len(split))
 
     @torch.no_grad()
-    def measure(self, module: nn.Module, *, everything: bool) -> tuple[float, float, int]:
-        """Mean cross-entropy, share of misclassified images, their number (NaN for none)."""
+    def measure(
+        self, module: nn.Module, *, everything: bool, tta: Tta = "none"
+    ) -> tuple[float, float, int]:
+        """Mean cross-entropy, share of misclassified images, their number (NaN for none).
+
+        Args:
+            module: Normalized images in, logits out.
+            everything: Whether on all images, or on the fixed subset.
+            tta: Test-time augmentation.
+        """
         rows = self.everything if everything else self.subset
         was_training = module.training
         module.eval()
@@ -267,10 +286,8 @@ class Validation:
         fitting = CHUNK_VALUES // math.prod(self.split.images.shape[1:])
         for chunk in torch.split(rows, max(1, min(CHUNK, fitting))):
             images = self.split.images[chunk].to(self.device).float().div_(255)
-            logits, labels = (
-                module(self.normalize(images)),
-                self.split.labels[chunk].to(self.device),
-            )
+            labels = self.split.labels[chunk].to(self.device)
+            _, logits = averaged(lambda views: module(self.normalize(views)), images, tta)
             loss += F.cross_entropy(logits, labels, reduction="sum").item()
             wrong += count_wrong(logits, labels)
         module.train(was_training)

@@ -328,11 +328,13 @@ class State:
         device: torch.device = CPU,
         memory_format: torch.memory_format = torch.channels_last,
         shares: Mapping[str, float] | None = None,
+        precision: str = "fp32",
     ) -> State:
-        """The state before the first step; `shares` of the learning rate as `build_optimizers`."""
+        """The state before the first step; `shares` and `precision` as for `build_optimizers`."""
         model = model.to(device, memory_format=memory_format).train()  # type: ignore[call-overload]
         ema = EMA(model, decay=settings.ema) if settings.ema else None
-        return cls(model, build_optimizers(model, settings, shares=shares), ema, objective)
+        optimizers = build_optimizers(model, settings, shares=shares, precision=precision)
+        return cls(model, optimizers, ema, objective)
 
     @property
     def eval_model(self) -> nn.Module:

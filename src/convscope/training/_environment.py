@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ import torch
 from convscope import files
 from convscope.data import Dataset
 from convscope.errors import ConvscopeError, DataError, printable
+from convscope.models import MODELS
 from convscope.training._checkpoints import write_atomically
 from convscope.training._events import Measured
 from convscope.training._settings import TrainSettings
@@ -181,7 +183,13 @@ def read_environment(path: Path) -> dict[str, Any]:
 
 
 def model_card(
-    settings: TrainSettings, dataset: Dataset, history: Sequence[Measured], *, bit_exact: bool
+    settings: TrainSettings,
+    dataset: Dataset,
+    history: Sequence[Measured],
+    *,
+    bit_exact: bool,
+    flops: int = 0,
+    tta_accuracy: float = math.nan,
 ) -> str:
     """The text of a run's ``README.md``.
 
@@ -192,17 +200,34 @@ def model_card(
         dataset: On what.
         history: The rows of ``metrics.csv``.
         bit_exact: Whether every session of the run had the same software and threads.
+        flops: Floating-point operations of the whole run.
+        tta_accuracy: Validation accuracy with test-time augmentation; NaN: not measured.
     """
     last = exported_row(history, settings.patience)
     classes = ", ".join(printable(name, 40) for name in dataset.class_names[:20])
     more = ", ..." if len(dataset.class_names) > 20 else ""
     exported = "moving average of the parameters" if settings.ema else "parameters of the last step"
-    result = (
-        f"| validation accuracy | {last.validation_accuracy:.2%} of {last.validation_images} |\n"
-        f"| validation loss | {last.validation_loss:.4f} |\n"
-        f"| training accuracy (augmented images, last interval) | {last.train_accuracy:.2%} |\n"
-        if last
-        else "| validation accuracy | not trained |\n"
+    if last is None:
+        result = "| validation accuracy | not trained |\n"
+    elif last.validation_images:
+        result = (
+            f"| validation accuracy | {last.validation_accuracy:.2%} "
+            f"of {last.validation_images} |\n"
+            f"| validation loss | {last.validation_loss:.4f} |\n"
+        )
+    else:
+        result = "| validation accuracy | no validation images: all were trained on |\n"
+    if not math.isnan(tta_accuracy):
+        result += f"| with {settings.tta} test-time augmentation | {tta_accuracy:.2%} |\n"
+    if last is not None:
+        result += (
+            f"| training accuracy (augmented images, last interval) | {last.train_accuracy:.2%} |\n"
+            f"| floating-point operations (3 x forward x images shown) | {flops:.3g} |\n"
+        )
+    start = (
+        f"| first weights | {MODELS[settings.model].initialization} |\n"
+        if settings.model in MODELS
+        else ""
     )
     shown = dataset.name if dataset.name == settings.data else f"{settings.data} ({dataset.name})"
     adversary = (
@@ -218,7 +243,8 @@ def model_card(
 | data | {printable(shown)}: {len(dataset.train)} training, {len(dataset.validation)} validation images |
 | classes | {classes}{more} |
 | recipe | {settings.preset}, {settings.epochs} epochs of {settings.optimizer}, seed {settings.seed} |
-| exported | {exported} |
+| hyper-parameters | {settings.summary()} |
+{start}| exported | {exported} |
 {result}| same bits when repeated on the same machine and threads | {"yes" if bit_exact else "no: see env.json"} |
 
 Input: {dataset.input_shape[0]}x{dataset.input_shape[1]}x{dataset.input_shape[2]} images with pixels in [0, 1];

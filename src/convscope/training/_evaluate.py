@@ -14,9 +14,10 @@ from convscope._random import source
 from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.data import Split, sample_rows
-from convscope.errors import DataError, ModelContractError, NumericalError
+from convscope.errors import DataError, ModelContractError, NumericalError, choose
 from convscope.progress import announce, at_step
 from convscope.stats import wilson
+from convscope.training._tta import TTA, Tta, averaged
 
 CALIBRATION_BINS = 15
 SLAB_BYTES = 64 * 2**20  # floats in memory at once; the Probe cuts its own, smaller chunks
@@ -67,6 +68,8 @@ class Evaluation:
         sample: Random images, right and wrong.
         predicted: ``(n,)``, the predicted class of every image.
         confidences: ``(n,)``, its softmax.
+        tta: Test-time augmentation that all of these are with; ``"none"``: the images as they are.
+        accuracy_without_tta: Share of images that are classified correctly as they are.
     """
 
     split: str
@@ -88,6 +91,8 @@ class Evaluation:
     sample: Examples
     predicted: Tensor
     confidences: Tensor
+    tta: str = "none"
+    accuracy_without_tta: float | None = None
 
     @property
     def worst_class(self) -> float:
@@ -110,7 +115,19 @@ class Evaluation:
             if not name.startswith("top")
         }
         top = {f"{k}": share for k, share in zip(self.top, self.top_accuracy, strict=True)}
-        return {"split": self.split, "n": self.n, "interval": self.interval, **plain, "top": top}
+        tta = (
+            {}
+            if self.tta == "none"
+            else {"tta": self.tta, "accuracy_without_tta": self.accuracy_without_tta}
+        )
+        return {
+            "split": self.split,
+            "n": self.n,
+            "interval": self.interval,
+            **tta,
+            **plain,
+            "top": top,
+        }
 
     def headline(self) -> str:
         """Such as ``"98.10 % (97.81 % to 98.35 %) of 10,000 test images"``."""
@@ -118,6 +135,11 @@ class Evaluation:
         return (
             f"accuracy {self.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})"
             f" of {self.n:,} {self.split} images"
+            + (
+                f", with {self.tta} test-time augmentation; {self.accuracy_without_tta:.2%} without"
+                if self.tta != "none"
+                else ""
+            )
         )
 
     def _repr_html_(self) -> str:
@@ -135,6 +157,7 @@ def evaluate(
     *,
     mistakes: int = 24,
     sample: int = 24,
+    tta: Tta = "none",
     generator: Generator | None = None,
 ) -> Evaluation:
     """Classify every image of `split` once and compare with its label.
@@ -146,6 +169,8 @@ def evaluate(
         split: Images with labels.
         mistakes: Keep at most this many misclassified images.
         sample: Keep at most this many random images, every class in proportion.
+        tta: Test-time augmentation: logits are averaged over the image and its mirror image
+            (``"mirror"``), or over both and both moved by a pixel (``"mirror-shift"``).
         generator: Chooses the random images; ``None``: a fresh generator with seed 0.
 
     Returns:
@@ -175,6 +200,7 @@ def evaluate(
         JASA 1927. Calibration: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural
         Networks", ICML 2017, equation 3.
     """
+    choose("tta", tta, TTA)
     _check(classifier, split)
     n, classes = len(split), classifier.num_classes
     labels = split.labels.cpu()
@@ -182,13 +208,14 @@ def evaluate(
     predicted = torch.empty(n, dtype=torch.int64)
     confidences = torch.empty(n)
     hits = torch.zeros(len(top), dtype=torch.int64)
-    loss = 0.0
+    loss, plain_hits = 0.0, 0
     step = max(1, SLAB_BYTES // (4 * math.prod(split.images.shape[1:])))
     with classifier.probe() as probe:
         for start in range(0, n, step):
             at_step(start // step, math.ceil(n / step))
             rows = slice(start, min(start + step, n))
-            logits = probe.logits(split.to_float(rows)).cpu()
+            plain, logits = (one.cpu() for one in averaged(probe.logits, split.to_float(rows), tta))
+            plain_hits += int((plain.argmax(dim=1) == labels[rows]).sum())
             if not bool(logits.isfinite().all()):
                 bad = int((~logits.isfinite()).any(dim=1).sum())
                 raise NumericalError(
@@ -244,6 +271,8 @@ def evaluate(
         sample=examples(chosen),
         predicted=predicted,
         confidences=confidences,
+        tta=tta,
+        accuracy_without_tta=plain_hits / n,
     )
 
 

@@ -125,10 +125,13 @@ def _line(event: Event) -> str:
         case Started():
             return f"resumed at step {event.step:,} of {event.steps:,}"
         case Measured():
-            return (
+            line = (
                 f"epoch {event.epoch:.3g}, step {event.step:,}: training loss "
-                f"{event.train_loss:.4f}, validation accuracy {event.validation_accuracy:.2%}"
+                f"{event.train_loss:.4f}"
             )
+            if not event.validation_images:
+                return line
+            return f"{line}, validation accuracy {event.validation_accuracy:.2%}"
         case Warned():
             return f"warning: {event.text}"
         case Stepped() | Saved():

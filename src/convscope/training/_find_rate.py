@@ -13,10 +13,16 @@ from convscope.classifier import Classifier
 from convscope.data import Dataset
 from convscope.errors import NumericalError, UsageError
 from convscope.progress import announce
+from convscope.training._batches import training_data
 from convscope.training._loop import NotFinite
 from convscope.training._process import World
 from convscope.training._settings import TrainSettings
-from convscope.training._train import engine_and_state, network_and_settings, network_for
+from convscope.training._train import (
+    engine_and_state,
+    fill_whitening,
+    network_and_settings,
+    network_for,
+)
 
 SMOOTHING = 0.95
 """Share of the average of losses that is kept per step, as in fastai."""
@@ -97,8 +103,10 @@ def find_learning_rate(
         raise UsageError(f"steps is {steps}", code="U05", expected="at least 10")
     dataset.check_trainable()
     base, settings = network_and_settings(what, dataset, settings)
+    dataset = training_data(dataset, settings)
     network = network_for(base, settings, dataset)
     engine, state = engine_and_state(settings, dataset, network, World(), stop=lambda: False)
+    fill_whitening(network, state, dataset)
     rates: list[float] = []
     losses: list[float] = []
     smoothed: list[float] = []

@@ -15,6 +15,7 @@ from convscope.classifier import Classifier
 from convscope.data import Dataset
 from convscope.errors import ModelContractError, UsageError
 from convscope.models import (
+    MODELS,
     Origin,
     build,
     load,
@@ -59,6 +60,7 @@ class Network:
         shares: By parameter, the share of the learning rate; 1 for those that are not named.
         head: The layers that make the logits, if they are known.
         fresh_head: Whether the head knows nothing yet.
+        whitening: Name of the convolution that whitens the training images; empty: none.
         base: What it was copied from; ``None`` for a network of the registry.
         origin: What that was.
     """
@@ -69,6 +71,7 @@ class Network:
     shares: dict[str, float]
     head: Head | None = None
     fresh_head: bool = False
+    whitening: str = ""
     base: Classifier | None = None
     origin: Origin | None = None
 
@@ -142,6 +145,7 @@ def fresh_network(settings: TrainSettings, data: Dataset) -> Network:
         # A channel without variation is only shifted.
         normalize=Normalize(mean, tuple(value or 1.0 for value in std)),
         shares={},
+        whitening=MODELS[settings.model].whitening,
     )
 
 

@@ -90,6 +90,11 @@ class Objective:
         self.class_weights = class_weights
         self.world = World() if world is None else world
 
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes of the network per training image."""
+        return 1
+
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, *, step: int) -> Tensor:
         """The images to train on, ``(n, channel, height, width)`` in [0, 1].
 
@@ -140,6 +145,11 @@ class Objective:
 class ConsistencyObjective(Objective):
     """`consistency_loss` on two noisy copies of each image."""
 
+    @property
+    def passes(self) -> int:
+        """One per copy."""
+        return COPIES
+
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The scalar to minimize; `logits` has first copies, then second copies."""
         return consistency_loss(logits, labels, self.settings.consistency)
@@ -158,6 +168,11 @@ class PGDObjective(Objective):
     Source: Madry, Makelov, Schmidt, Tsipras, Vladu, "Towards Deep Learning Models Resistant to
     Adversarial Attacks" (ICLR 2018), with an epsilon that grows from 0.
     """
+
+    @property
+    def passes(self) -> int:
+        """One per step of the adversary, and that of the training step."""
+        return 1 + self.settings.adversary_steps
 
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, *, step: int) -> Tensor:
         """Adversarial examples from a random start."""
@@ -246,6 +261,11 @@ class FGSMObjective(PGDObjective):
         self.multi_step_until = 0
         self._last_batch: tuple[Tensor, Tensor, float] | None = None
 
+    @property
+    def passes(self) -> int:
+        """That of the one step and that of the training step; checks come on top."""
+        return 2
+
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, *, step: int) -> Tensor:
         """Adversarial examples of one step, or of many after overfitting."""
         epsilon = self.epsilon_at(step)
@@ -309,6 +329,11 @@ class TRADESObjective(PGDObjective):
     Source: Zhang, Yu, Jiao, Xing, El Ghaoui, Jordan, "Theoretically Principled Trade-off between
     Robustness and Accuracy" (ICML 2019), equation 5.
     """
+
+    @property
+    def passes(self) -> int:
+        """One per step of the adversary, and the training step's of both copies."""
+        return 2 + self.settings.adversary_steps
 
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor, *, step: int) -> Tensor:
         """``(2 * batch, channel, height, width)``: clean images, then adversarial examples."""

@@ -22,12 +22,13 @@ def lr_scale(step: int, total: int, *, schedule: str, warm_up: float) -> float:
     ``"one-cycle"`` climbs in a straight line for the first `warm_up` share of the run and falls in
     a straight line to zero at its end, which is what makes runs of one or two epochs possible: the
     length must be known from the start. ``"cosine"`` climbs likewise and falls along half a cosine.
-    ``"constant"`` is always 1.
+    ``"step"`` divides by ten at one half and at three quarters of the run. ``"constant"`` is always
+    1.
 
     Args:
         step: Which update, from 0.
         total: Updates of the whole run.
-        schedule: ``"one-cycle"``, ``"cosine"`` or ``"constant"``.
+        schedule: ``"one-cycle"``, ``"cosine"``, ``"step"`` or ``"constant"``.
         warm_up: Share of the run spent climbing, in [0, 1).
 
     Example:
@@ -42,6 +43,8 @@ def lr_scale(step: int, total: int, *, schedule: str, warm_up: float) -> float:
     if schedule == "constant":
         return 1.0
     progress = (step + 0.5) / total
+    if schedule == "step":
+        return 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
     if progress < warm_up:
         return progress / warm_up
     falling = (1 - progress) / (1 - warm_up)
@@ -157,13 +160,20 @@ class Adam:
 
 
 class SGD:
-    """Gradient descent with Nesterov momentum."""
+    """Gradient descent with momentum, Nesterov's unless `nesterov` is false."""
 
     def __init__(
-        self, parameters: list[Tensor], *, lr: float, weight_decay: float, momentum: float
+        self,
+        parameters: list[Tensor],
+        *,
+        lr: float,
+        weight_decay: float,
+        momentum: float,
+        nesterov: bool = True,
     ) -> None:
         self.parameters, self.max_lr = parameters, lr
         self.weight_decay, self.momentum = weight_decay, momentum
+        self.nesterov = nesterov and momentum > 0
         self.state = {"direction": _zeros_like(parameters)}
 
     @torch.no_grad()
@@ -178,7 +188,7 @@ class SGD:
             momentum=self.momentum,
             lr=self.max_lr * lr_scale,
             dampening=0.0,
-            nesterov=self.momentum > 0,
+            nesterov=self.nesterov,
             maximize=False,
         )
 
@@ -188,42 +198,68 @@ class Muon:
 
     A filter bank (out, in, height, width) is taken as a matrix with one row per filter. Each
     bank is scaled to a fixed norm before its update, so the learning rate means an angle and weight
-    decay would have nothing to do. `torch.optim.Muon` takes matrices only.
+    decay would have nothing to do. Banks of one shape are orthogonalized together.
+    `torch.optim.Muon` takes matrices only.
+
+    Args:
+        parameters: Filter banks.
+        lr: Learning rate at `lr_scale` 1.
+        momentum: Share of the direction kept per step.
+        iterations: Of `orthogonalize`.
+        dtype: Of its products: bfloat16 where the processor multiplies it.
 
     Source: Jordan and others, "Muon: An optimizer for hidden layers" (2024); the use on flattened
     filters with a fixed norm follows the training recipe described with arXiv 2404.00498.
     """
 
     def __init__(
-        self, parameters: list[Tensor], *, lr: float, momentum: float, iterations: int = 3
+        self,
+        parameters: list[Tensor],
+        *,
+        lr: float,
+        momentum: float,
+        iterations: int = 3,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.parameters, self.max_lr = parameters, lr
-        self.momentum, self.iterations = momentum, iterations
+        self.momentum, self.iterations, self.dtype = momentum, iterations, dtype
         self.state = {"direction": _zeros_like(parameters)}
+        groups: dict[tuple[int, int], list[int]] = {}
+        for place, bank in enumerate(parameters):
+            groups.setdefault((len(bank), bank[0].numel()), []).append(place)
+        self.alike = tuple(groups.values())
 
     @torch.no_grad()
     def step(self, lr_scale: float) -> None:
         """Update every filter bank from its gradient."""
-        gradients = _gradients(self.parameters)
-        for bank, gradient, direction in zip(
-            self.parameters, gradients, self.state["direction"], strict=True
-        ):
-            direction.mul_(self.momentum).add_(gradient)
-            ahead = gradient.add(direction, alpha=self.momentum)
-            update = orthogonalize(ahead.flatten(1), self.iterations).view(ahead.shape)
-            bank.mul_(len(bank) ** 0.5 / bank.norm().clamp_min(1e-7))
-            bank.add_(update, alpha=-self.max_lr * lr_scale)
+        gradients, directions = _gradients(self.parameters), self.state["direction"]
+        torch._foreach_mul_(directions, self.momentum)
+        torch._foreach_add_(directions, gradients)
+        ahead = torch._foreach_add(gradients, directions, alpha=self.momentum)
+        norms = torch.stack(torch._foreach_norm(self.parameters)).clamp_min(1e-7).tolist()
+        sizes = [len(bank) ** 0.5 / norm for bank, norm in zip(self.parameters, norms, strict=True)]
+        torch._foreach_mul_(self.parameters, sizes)
+        for places in self.alike:
+            matrices = torch.stack([ahead[place].flatten(1) for place in places])
+            for place, update in zip(
+                places, orthogonalize(matrices, self.iterations, dtype=self.dtype), strict=True
+            ):
+                bank = self.parameters[place]
+                bank.add_(update.view(bank.shape), alpha=-self.max_lr * lr_scale)
 
 
-def orthogonalize(matrix: Tensor, iterations: int = 3) -> Tensor:
-    """Push all singular values of a matrix toward one, keeping its singular vectors.
+def orthogonalize(
+    matrices: Tensor, iterations: int = 3, *, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Push all singular values of matrices toward one, keeping their singular vectors.
 
     Args:
-        matrix: ``(rows, columns)``.
+        matrices: ``(rows, columns)``, or ``(matrix, rows, columns)`` for many at once.
         iterations: Newton-Schulz iterations; five bring any matrix near, three suffice to train.
+        dtype: Of the products.
 
     Returns:
-        ``(rows, columns)``. The singular values lie roughly in [0.7, 1.2], not exactly at 1: the
+        The same shape. The singular values lie roughly in [0.7, 1.2], not exactly at 1: the
         polynomial is tuned for a steep start, not for convergence.
 
     Example:
@@ -233,13 +269,15 @@ def orthogonalize(matrix: Tensor, iterations: int = 3) -> Tensor:
         True
     """
     a, b, c = _QUINTIC
-    x: Tensor = matrix / matrix.norm().clamp_min(1e-7)
-    wide = x.shape[0] <= x.shape[1]
-    x = x if wide else x.T
+    many = matrices if matrices.ndim == 3 else matrices[None]
+    size = torch.linalg.matrix_norm(many, keepdim=True).clamp_min(1e-7)
+    wide = many.shape[1] <= many.shape[2]
+    x = (many / size if wide else (many / size).mT).to(dtype)
     for _ in range(iterations):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x if wide else x.T).contiguous()
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    x = (x if wide else x.mT).to(matrices.dtype).contiguous()
+    return x if matrices.ndim == 3 else x[0]
 
 
 def _zeros_like(parameters: list[Tensor]) -> list[Tensor]:
@@ -255,7 +293,11 @@ BIAS_MOMENTUM = 0.85
 
 
 def build_optimizers(
-    module: nn.Module, settings: TrainSettings, *, shares: Mapping[str, float] | None = None
+    module: nn.Module,
+    settings: TrainSettings,
+    *,
+    shares: Mapping[str, float] | None = None,
+    precision: str = "fp32",
 ) -> list[Optimizer]:
     """The optimizers that share the parameters of `module`.
 
@@ -265,6 +307,7 @@ def build_optimizers(
         module: The network.
         settings: `optimizer`, `learning_rate`, `nonfilter_lr`, `weight_decay`, `momentum`.
         shares: By name of a parameter, the share of the learning rate that it gets; 1 if left out.
+        precision: ``"bf16"``: the products of Muon are in bfloat16, as those of the network.
 
     Returns:
         One optimizer for filters and matrices and one for the rest, for each share (the largest
@@ -276,11 +319,13 @@ def build_optimizers(
             groups.setdefault((shares or {}).get(name, 1.0), []).append(parameter)
     optimizers: list[Optimizer] = []
     for share in sorted(groups, reverse=True):
-        optimizers += _optimizers_of(groups[share], settings, share)
+        optimizers += _optimizers_of(groups[share], settings, share, precision)
     return [optimizer for optimizer in optimizers if optimizer.parameters]
 
 
-def _optimizers_of(trained: list[Tensor], settings: TrainSettings, share: float) -> list[Optimizer]:
+def _optimizers_of(
+    trained: list[Tensor], settings: TrainSettings, share: float, precision: str
+) -> list[Optimizer]:
     """The optimizers of parameters that learn at the same `share` of the learning rate."""
     decayed, biases = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
     lr, decay = share * settings.learning_rate, settings.weight_decay
@@ -288,14 +333,20 @@ def _optimizers_of(trained: list[Tensor], settings: TrainSettings, share: float)
         filters, dense = [p for p in decayed if p.ndim == 4], [p for p in decayed if p.ndim != 4]
         nonfilter_lr = share * settings.nonfilter_lr or lr
         return [
-            Muon(filters, lr=lr, momentum=settings.momentum),
+            Muon(
+                filters,
+                lr=lr,
+                momentum=settings.momentum,
+                dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
+            ),
             SGD(dense, lr=nonfilter_lr, weight_decay=decay, momentum=BIAS_MOMENTUM),
             SGD(biases, lr=nonfilter_lr, weight_decay=0.0, momentum=BIAS_MOMENTUM),
         ]
     if settings.optimizer == "sgd":
+        momentum, nesterov = settings.momentum, settings.nesterov
         return [
-            SGD(decayed, lr=lr, weight_decay=decay, momentum=settings.momentum),
-            SGD(biases, lr=lr, weight_decay=0.0, momentum=settings.momentum),
+            SGD(decayed, lr=lr, weight_decay=decay, momentum=momentum, nesterov=nesterov),
+            SGD(biases, lr=lr, weight_decay=0.0, momentum=momentum, nesterov=nesterov),
         ]
     decoupled = settings.optimizer == "adamw"
     return [

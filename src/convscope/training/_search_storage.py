@@ -112,7 +112,7 @@ def journal(optuna: Any, path: Path) -> Any:
         with path.open("rb") as file:
             if file.read(1) not in (b"", b"{"):
                 raise UsageError("is no journal of Optuna", code="U13", where=path)
-    lock = _KernelLock(path)
+    lock: Any = _KernelLock(path)  # What Optuna asks of a lock, without importing it here.
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from convscope.data import cache_folder
 from convscope.errors import ConvscopeError, ResourceError, UsageError
@@ -376,7 +376,7 @@ def _pruner(optuna: Any, name: Pruner) -> Any:
 def _suggested(trial: optuna.Trial, dimension: Dimension) -> Value:
     name, log = dimension.name, dimension.log
     if dimension.is_discrete:
-        return trial.suggest_categorical(name, dimension.values())
+        return cast(Value, trial.suggest_categorical(name, dimension.values()))
     if dimension.whole:
         return trial.suggest_int(name, int(dimension.low), int(dimension.high), log=log)
     return trial.suggest_float(name, dimension.low, dimension.high, log=log)

@@ -157,7 +157,7 @@ def trial_from_table(table: Mapping[str, Any], *, number: int) -> Trial:
     try:
         curve = tuple(
             Measured(
-                **{
+                **{  # type: ignore[arg-type]
                     field.name: int(v) if field.type == "int" else nan if v is None else float(v)
                     for field, v in zip(fields(Measured), row, strict=True)
                 }

@@ -12,11 +12,13 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from convscope import files
 from convscope.data import Augmentation
 from convscope.errors import UsageError, choose
+from convscope.training._tta import TTA, Tta
 
 COPIES = 2
 
 OPTIMIZERS = ("adamw", "adam", "sgd", "muon")
-SCHEDULES = ("one-cycle", "cosine", "constant")
+SCHEDULES = ("one-cycle", "cosine", "step", "constant")
+TRAIN_SPLITS = ("train", "train+validation")
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("auto", "cpu", "cuda")
 ADVERSARIES = ("none", "pgd", "fgsm-rs", "trades")
@@ -38,6 +40,8 @@ class TrainSettings:
         model: Name of the network, as in ``convscope models list``.
         data: Name of the data set, as in ``convscope data list``.
         preset: Name of the recipe these settings came from; only a label.
+        train_split: ``"train"``, or ``"train+validation"``: the validation images are trained on,
+            too, and there is nothing to validate on. For the last run, when all is chosen.
         seed: Decides initial parameters, order, augmentation and noise; 0 to 2^63 - 1.
         epochs: Times every training image is shown; 0 saves the untrained network.
         batch_size: Images per update. The rest of an epoch that does not fill a batch is left out
@@ -45,20 +49,24 @@ class TrainSettings:
         accumulate: Parts in which a batch goes through the network; their gradients add up to those
             of the batch. For batches that do not fit into memory: batch norm sees one part at a
             time, all else is the same.
-        optimizer: ``"adamw"``, ``"adam"``, ``"sgd"`` (Nesterov) or ``"muon"`` (filters by Muon, the
+        optimizer: ``"adamw"``, ``"adam"``, ``"sgd"`` or ``"muon"`` (filters by Muon, the
             rest by SGD).
         learning_rate: Maximum learning rate of the schedule.
         nonfilter_lr: For ``"muon"``: the rate of everything that is not a filter; 0 means
             the same.
         weight_decay: Decay of filters and matrices; biases and normalization are never decayed.
         momentum: For ``"sgd"`` and ``"muon"``.
+        nesterov: For ``"sgd"``: whether the momentum is Nesterov's.
         schedule: ``"one-cycle"`` (linear up, linear down to 0), ``"cosine"`` (linear up, half a
-            cosine down to 0) or ``"constant"``.
+            cosine down to 0), ``"step"`` (a tenth from one half of the run on, a hundredth from
+            three quarters on) or ``"constant"``.
         warm_up: Share of the run in which the learning rate climbs.
         max_grad_norm: Largest gradient norm (L2, all parameters); 0 does not clip.
         label_smoothing: Share of the target spread over all classes. 0 for networks that are
             attacked or explained later: smoothing changes logits and confidences.
         ema: Share of the moving average kept per step; 0 exports the parameters of the last step.
+        tta: Test-time augmentation with which the exported network is measured once more at the end
+            of the run, on the validation images: ``"none"``, ``"mirror"`` or ``"mirror-shift"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"auto"`` (bf16 where the processor has it). Training
             only: evaluation is always float32.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (cuda where there is one). Bitwise promises hold
@@ -117,6 +125,7 @@ class TrainSettings:
     model: str
     data: str
     preset: str = "fast"
+    train_split: Literal["train", "train+validation"] = "train"
     seed: int = 0
     epochs: int = 2
     batch_size: int = 256
@@ -126,11 +135,13 @@ class TrainSettings:
     nonfilter_lr: float = 0.0
     weight_decay: float = 0.01
     momentum: float = 0.9
-    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    nesterov: bool = True
+    schedule: Literal["one-cycle", "cosine", "step", "constant"] = "one-cycle"
     warm_up: float = 0.25
     max_grad_norm: float = 0.0
     label_smoothing: float = 0.0
     ema: float = 0.99
+    tta: Tta = "none"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     freeze: str = ""
@@ -162,6 +173,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("schedule", self.schedule, SCHEDULES)
+        choose("train_split", self.train_split, TRAIN_SPLITS)
+        choose("tta", self.tta, TTA)
         choose("precision", self.precision, PRECISIONS)
         choose("device", self.device, DEVICES)
         choose("adversary", self.adversary, ADVERSARIES)
@@ -236,6 +249,41 @@ class TrainSettings:
                 code="U03",
                 hint="give a budget, such as epsilon = 0.3 for MNIST",
             )
+
+    def summary(self) -> str:
+        """The hyper-parameters in words, for model cards and reports; idle ones are left out.
+
+        Example:
+            >>> TrainSettings(model="m", data="mnist", schedule="constant", ema=0.0).summary()
+            'batches of 256, adamw, learning rate 0.004 (constant), weight decay 0.01'
+        """
+        schedule: str = self.schedule
+        if schedule in ("one-cycle", "cosine"):
+            schedule += f", warm-up {self.warm_up:g}"
+        words = [
+            f"batches of {self.batch_size}",
+            self.optimizer,
+            f"learning rate {self.learning_rate:g} ({schedule})",
+        ]
+        if self.optimizer == "muon" and self.nonfilter_lr:
+            words.append(f"{self.nonfilter_lr:g} for all but filters")
+        if self.optimizer in ("sgd", "muon"):
+            words.append(f"momentum {self.momentum:g}")
+        words.append(f"weight decay {self.weight_decay:g}")
+        for name, label in (
+            ("max_grad_norm", "gradient norm up to"),
+            ("label_smoothing", "label smoothing"),
+            ("ema", "moving average"),
+            ("noise_std", "noise of"),
+        ):
+            if value := getattr(self, name):
+                words.append(f"{label} {value:g}")
+        plain = Augmentation()
+        for item in fields(Augmentation):
+            value = getattr(self.augment, item.name)
+            if value != getattr(plain, item.name):
+                words.append(f"{item.name} {value if isinstance(value, str) else f'{value:g}'}")
+        return ", ".join(words)
 
 
 RENAMED = {

@@ -21,6 +21,7 @@ from convscope.training._batches import (
     Validation,
     balanced_weights,
     fitting_batch,
+    training_data,
 )
 from convscope.training._checkpoints import (
     Checkpoints,
@@ -41,6 +42,7 @@ from convscope.training._events import (
     print_progress,
 )
 from convscope.training._faults import failpoint
+from convscope.training._flops import forward_flops, training_flops
 from convscope.training._layers import Learner
 from convscope.training._loop import Engine, NotFinite, resolve_device, resolve_precision
 from convscope.training._network import Network, copied_network, fresh_network
@@ -63,6 +65,7 @@ from convscope.training._run_folder import (
 )
 from convscope.training._settings import TrainSettings
 from convscope.training._stopping import best_row, exported_row, is_exhausted
+from convscope.training._whitening import whiten
 
 EXPLODED = 1e4
 """A batch with a loss of this many times log(classes), that of a uniform prediction, is warned of.
@@ -83,6 +86,9 @@ class TrainResult:
         seconds: Wall time of this call.
         exported: The row of `history` that is about the classifier: the last one, or with early
             stopping the best one.
+        flops: Floating-point operations of the whole run: 3 x forward x images shown.
+        tta_accuracy: Validation accuracy with the test-time augmentation of the settings; NaN
+            without one, or without validation images.
     """
 
     classifier: Classifier
@@ -90,6 +96,8 @@ class TrainResult:
     history: tuple[Measured, ...]
     seconds: float
     exported: Measured | None = None
+    flops: int = 0
+    tta_accuracy: float = math.nan
 
 
 def train(
@@ -157,6 +165,7 @@ def train(
     """
     dataset.check_trainable()
     base, settings = network_and_settings(what, dataset, settings)
+    dataset = training_data(dataset, settings)
     began = time.monotonic()
     if progress is None:
         progress = on_event is None and is_interactive()
@@ -204,6 +213,8 @@ def train(
         history=history,
         seconds=seconds,
         exported=exported_row(history, settings.patience),
+        flops=run.flops,
+        tta_accuracy=run.tta_accuracy,
     )
 
 
@@ -256,6 +267,7 @@ def engine_and_state(
     """What trains, and where it begins."""
     device = resolve_device(settings.device) if device is None else device
     normalize = network.normalize
+    precision = resolve_precision(settings.precision, device)
     engine = Engine(
         settings=settings,
         batches=Batches(dataset.train, settings, world, device),
@@ -267,7 +279,7 @@ def engine_and_state(
             subset=settings.validation_images,
             device=device,
         ),
-        precision=resolve_precision(settings.precision, device),
+        precision=precision,
         device=device,
         world=world,
         stop=stop,
@@ -291,8 +303,20 @@ def engine_and_state(
         device=device,
         memory_format=network.memory_format,
         shares=network.shares,
+        precision=precision,
     )
     return engine, state
+
+
+def fill_whitening(network: Network, state: State, dataset: Dataset) -> None:
+    """Compute the whitening convolution of training images, if the network begins with one."""
+    if not network.whitening:
+        return
+    layer = state.model.get_submodule(network.whitening)
+    assert isinstance(layer, nn.Conv2d)
+    whiten(layer, dataset.train, network.normalize)
+    if state.ema:
+        state.ema.module.load_state_dict(state.model.state_dict())
 
 
 class _Run:
@@ -318,6 +342,12 @@ class _Run:
         self.engine, self.state = engine_and_state(
             settings, dataset, self.network, world, stop=lambda: bool(stop_signal), device=device
         )
+        self.flops = training_flops(
+            forward_flops(self.state.model, dataset.input_shape),
+            images=self.engine.steps * settings.batch_size,
+            passes=self.state.objective.passes,
+        )
+        self.tta_accuracy = math.nan
         self.points: list[Measured] = []
         self.best: dict[str, Tensor] = {}
         self.checkpoints = Checkpoints(out / CHECKPOINTS)
@@ -372,7 +402,8 @@ class _Run:
         return bool(flag.item() > 0)
 
     def _begin(self) -> None:
-        """Give a new head its first weights, and save them: finding them takes a while."""
+        """Set the weights that come from the training images; those of a head are saved at once."""
+        fill_whitening(self.network, self.state, self.dataset)
         network, model = self.network, self.state.model
         if not (self.settings.head_init == "probe" and network.fresh_head and network.head):
             return
@@ -471,8 +502,17 @@ class _Run:
         self.checkpoints.save(snapshot)
         self.emit(Saved(step=self.state.step, seconds=time.monotonic() - began))
 
+    def _measure_with_tta(self) -> None:
+        """Validate what is exported once more, with the test-time augmentation of the settings."""
+        if self.settings.tta != "none":
+            _, error, _ = self.engine.validation.measure(
+                self.state.eval_model, everything=True, tta=self.settings.tta
+            )
+            self.tta_accuracy = 1 - error
+
     def export(self, seconds: float) -> None:
         """Write the classifier, the model card and the time (rank 0); repeating it is harmless."""
+        self._measure_with_tta()
         draft = self.out / ".tmp-model"
         with disk_errors(self.out, cleanup=draft):
             draft.mkdir(exist_ok=True)
@@ -484,6 +524,8 @@ class _Run:
                 self.settings,
                 self.dataset,
                 self.points,
+                flops=self.flops,
+                tta_accuracy=self.tta_accuracy,
                 bit_exact=self.environment.content["bit_exact"],
             )
             write_atomically(self.out / "README.md", card.encode())
