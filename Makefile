@@ -69,7 +69,8 @@ build/menagerie/.installed: pyproject.toml
 
 menagerie: build/menagerie/.installed ## try 165 architectures of timm, torchvision and transformers (an hour on two cores)
 	@OMP_NUM_THREADS=1 build/menagerie/bin/python -m pytest -q -n $(JOBS) --dist loadgroup -m "" -o junit_family=xunit1 \
-	  --junitxml=build/menagerie.xml tests/menagerie/every_network.py
+	  --junitxml=build/menagerie.xml tests/menagerie/every_network.py; \
+	  build/menagerie/bin/python benchmarks/menagerie.py --dry build/menagerie.xml
 
 docs: .venv/.installed ## run every example in the documentation and in docstrings
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_doctests.py tests/test_documentation.py
