@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from convscope.models._architecture import Architecture, Chain, InputShape
 
 PATCH = 2
+MOMENTUM = 0.4
+"""Of the statistics of normalization, which have to forget quickly: runs are short."""
+
 HEAD_SCALE = 0.25
 """Factor in front of the dense layer: see `Scale`."""
 
@@ -50,8 +53,8 @@ def whitened_network(
 
     The whitening convolution has two filters per value of a 2x2 patch, a direction and its
     opposite, and no padding. Each block is convolution, 2x2 max-pooling, normalization,
-    activation, convolution, normalization, activation. Normalization has biases and no scales.
-    Filters of 3x3 begin as `near_identity` leaves them.
+    activation, convolution, normalization, activation. Filters of 3x3 begin as `near_identity`
+    leaves them. A run trains neither the whitening filters nor the scales of the normalization.
 
     Args:
         num_classes: Number of logits.
@@ -68,7 +71,7 @@ def whitened_network(
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = 2 * PATCH**2 * shape[0]
-    layers["conv1"] = nn.Conv2d(shape[0], channels, PATCH, bias=False).requires_grad_(False)
+    layers["conv1"] = nn.Conv2d(shape[0], channels, PATCH, bias=False)
     activated = activation.__name__.lower()
     layers[f"{activated}1"] = activation()
     for block, width in enumerate(widths, start=1):
@@ -76,7 +79,7 @@ def whitened_network(
             layers[f"conv{number}"] = nn.Conv2d(channels, width, 3, padding=1, bias=False)
             if number == 2 * block:
                 layers[f"pool{block}"] = nn.MaxPool2d(2)
-            layers[f"bn{number}"] = _shift_only(width)
+            layers[f"bn{number}"] = nn.BatchNorm2d(width, momentum=MOMENTUM)
             layers[f"{activated}{number}"] = activation()
             channels = width
     layers[f"pool{len(widths) + 1}"] = nn.AdaptiveMaxPool2d(1)
@@ -85,16 +88,9 @@ def whitened_network(
     return Chain(layers)
 
 
-def _shift_only(width: int) -> nn.BatchNorm2d:
-    """Batch normalization without scales, whose statistics forget quickly: runs are short."""
-    norm = nn.BatchNorm2d(width, momentum=0.4)
-    norm.weight.requires_grad_(False)
-    return norm
-
-
 @torch.no_grad()
 def near_identity(module: nn.Module) -> None:
-    """Let the first filters of each trained convolution pass their input on, in place.
+    """Let the first filters of each 3x3 convolution pass their input on, in place.
 
     Source: Jordan (arXiv 2404.00498), section 3.2.
 
@@ -106,7 +102,7 @@ def near_identity(module: nn.Module) -> None:
         True
     """
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d) and layer.weight.requires_grad:
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
             nn.init.dirac_(layer.weight[: layer.in_channels])
 
 
@@ -121,6 +117,7 @@ def _architecture(name: str, widths: tuple[int, ...], activation: type[nn.Module
         first_weights=near_identity,
         first_weights_about="the first 3x3 filters of each convolution pass their input on",
         whitening="conv1",
+        frozen=("conv1.weight", "bn*.weight"),
     )
 
 
