@@ -70,9 +70,9 @@ def test_first_filters_of_3x3_pass_their_input_on():
     for name in ("conv2", "conv4", "conv7"):
         weight = network.get_submodule(name).weight
         kept = min(weight.shape[:2])
-        center = weight[:kept, :kept, 1, 1]
-        assert torch.equal(center, torch.eye(kept))
-        assert weight[:kept].sum() == kept
+        rest = weight[:kept].detach().clone()
+        rest[:, :kept, 1, 1] -= torch.eye(kept)
+        assert 0 < rest.abs().max() <= 0.01 / weight[0].numel() ** 0.5
 
 
 def test_a_run_trains_neither_whitening_filters_nor_scales(tmp_path, dataset, settings):
