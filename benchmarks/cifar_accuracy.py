@@ -128,7 +128,7 @@ def plain(args: argparse.Namespace, dataset: Dataset, epochs: int, seed: int) ->
     )
     torch.manual_seed(seed)
     net = MODELS[args.model].network(len(data.class_names), data.input_shape)
-    net = net.requires_grad_(True).to(memory_format=torch.channels_last).train()
+    net = net.to(memory_format=torch.channels_last).train()
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in data.mean_std())
     images = (data.train.to_float() - mean) / std
     labels, size = data.train.labels, PLAIN["batch_size"]

@@ -99,7 +99,8 @@ class Architecture:
         first_weights: Changes what `initialize` drew, in place; ``None``: nothing.
         first_weights_about: What `first_weights` does, to be added to a sentence.
         whitening: Name of a convolution that a run fills with whitening filters of its training
-            images before the first step, and that stays so; empty: none.
+            images before the first step; empty: none.
+        frozen: Patterns of the names of parameters that a run does not train.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Architecture:
     first_weights: Callable[[nn.Module], None] | None = None
     first_weights_about: str = ""
     whitening: str = ""
+    frozen: tuple[str, ...] = ()
 
     def build(
         self,

@@ -96,7 +96,10 @@ def inception_network(num_classes: int, shape: InputShape) -> nn.Module:
         shape: Channels, height and width of the images; at least 4x4.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(
-        stem=convolution(shape[0], STEM, 3), pool1=nn.MaxPool2d(2)
+        conv1=nn.Conv2d(shape[0], STEM, 3, padding=1, bias=False),
+        bn1=nn.BatchNorm2d(STEM),
+        relu1=nn.ReLU(),
+        pool1=nn.MaxPool2d(2),
     )
     channels = STEM
     for stage, blocks in enumerate(STAGES, start=1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
@@ -135,17 +136,21 @@ def fresh_network(settings: TrainSettings, data: Dataset) -> Network:
             expected="a network that comes with weights: a run folder, hf:DIRECTORY, timm:NAME ...",
         )
     mean, std = data.mean_std()
+    architecture = MODELS[settings.model]
+    model = build(
+        settings.model,
+        num_classes=len(data.class_names),
+        input_shape=data.input_shape,
+        generator=stream(settings.seed, "weights"),
+    )
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not any(fnmatchcase(name, part) for part in architecture.frozen))
     return Network(
-        model=build(
-            settings.model,
-            num_classes=len(data.class_names),
-            input_shape=data.input_shape,
-            generator=stream(settings.seed, "weights"),
-        ),
+        model=model,
         # A channel without variation is only shifted.
         normalize=Normalize(mean, tuple(value or 1.0 for value in std)),
         shares={},
-        whitening=MODELS[settings.model].whitening,
+        whitening=architecture.whitening,
     )
 
 
