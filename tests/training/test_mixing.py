@@ -213,6 +213,7 @@ def test_batches_stay_as_they_were(dataset, settings):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs a compiler")
 def test_compiled_runs_go_on_with_the_same_bits(dataset, settings, tmp_path, crash_after, digest):
     settings = replace(settings, compile=True)

@@ -176,7 +176,7 @@ def trial_from_table(table: Mapping[str, Any], *, number: int) -> Trial:
             attempts=int(table["attempts"]),
             reason=str(table["reason"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(
             f"the record of trial {number} is damaged: {error}",
             code="C08",
