@@ -172,6 +172,7 @@ def test_error_of_a_noise_is_a_share_of_what_was_right_before():
     assert moved.error_rates.tolist() == [1.0]
 
 
+@pytest.mark.slow
 def test_the_pull_to_an_image_balances_the_pull_of_the_class(plane):
     """There ``pull * 2 / 16 * (x - image)`` is the gradient of the log-probability."""
     classifier, image, label, w, _ = plane

@@ -32,7 +32,16 @@ from convscope.robustness import (
     TransformationRobustness,
 )
 from convscope.scratch import TrainingCurve, addition
-from convscope.training import Evaluation, Examples, Measured, TrainResult
+from convscope.training import (
+    Evaluation,
+    Examples,
+    LearningRateCurve,
+    Measured,
+    SearchResult,
+    TrainResult,
+    Trial,
+    space_from_table,
+)
 from convscope.transfer import TransferMistakes, TransferResult
 from convscope.visualizations import Control, HeldOutEvaluation, Nearest, Visualization
 
@@ -327,6 +336,24 @@ def noises(names):
     ]
 
 
+def searched(names):
+    """Two trials of a search whose values are names."""
+    return SearchResult(
+        model=names[0], data=names[1], method="random", objective="accuracy", seed=0,
+        space=space_from_table(
+            {"freeze": [names[0], names[1]], "learning_rate": {"low": 0.01, "high": 0.1}}
+        ),
+        settings="",
+        trials=tuple(
+            Trial(
+                number=n, state="complete", value=0.5 + n / 10, curve=(measured(1), measured(2)),
+                parameters={"freeze": names[n], "learning_rate": 0.05},
+            )
+            for n in range(2)
+        ),
+    )  # fmt: skip
+
+
 def all_results(names=("cat", "dog", "emu", "fox")):
     """One of each, with these class names wherever names go."""
     net = classifier(names)
@@ -373,4 +400,12 @@ def all_results(names=("cat", "dog", "emu", "fox")):
         net.predict(images),
         transferred(names),
         selected_maps(net, images),
+        searched(names),
+        LearningRateCurve(
+            rates=(0.1, 1.0, 10.0),
+            losses=(2.0, 1.0, 90.0),
+            smoothed=(2.0, 1.5, 30.0),
+            steepest=1.0,
+            lowest=1.0,
+        ),
     ]

@@ -29,6 +29,7 @@ def test_the_curve_does_not_depend_on_blocks(digits, small_blocks, attack):
     assert torch.equal(whole.accuracies, cut.accuracies)
 
 
+@pytest.mark.slow
 def test_the_judge_does_not_depend_on_blocks(digits, small_blocks):
     classifier, images, labels = digits
     whole = evaluate(classifier, images[:20], labels[:20], epsilon=0.05, effort="quick")

@@ -11,6 +11,7 @@ from convscope.robustness import RobustnessCurve, curve
 GRID = [0.05, 0.1, 0.15, 0.2, 0.25]
 
 
+@pytest.mark.slow
 def test_equals_one_attack_per_epsilon(digits):
     classifier, images, labels = digits
     found = curve(classifier, images, labels, epsilons=GRID, steps=20)

@@ -39,6 +39,7 @@ def test_a_broken_defense_raises_exactly_its_flag(digits, flag):
     assert [found.code for found in result.flags] == [flag]
 
 
+@pytest.mark.slow
 def test_one_image_is_enough_to_see_that_gradients_are_zero(digits):
     classifier, images, labels = digits
     right = int((classifier.logits(images).argmax(1) == labels).nonzero()[0])
