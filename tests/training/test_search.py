@@ -1,10 +1,12 @@
 """Searching settings: spaces, trials that are neither lost nor doubled, tables that repeat."""
 
 import os
+import shutil
 import signal
 import sys
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -286,6 +288,22 @@ def test_two_processes_share_the_trials_and_one_is_killed(run, method, tmp_path)
     assert sorted(map(int, ended.split())) == list(range(5))
     if method == "random":
         assert found.table() == run("calm", trials=5).table()
+
+
+def test_a_folder_that_another_process_begins_at_the_same_moment_is_joined(
+    run, tmp_path, monkeypatch
+):
+    calm = run("calm")
+    listed = Path.iterdir
+
+    def while_another_begins(place):
+        if place.name == "late" and not (place / "search.json").exists():
+            shutil.copy(tmp_path / "calm" / "search.json", place)
+        return listed(place)
+
+    (tmp_path / "late").mkdir()
+    monkeypatch.setattr(Path, "iterdir", while_another_begins)
+    assert run("late").table() == calm.table()
 
 
 def test_an_interrupted_trial_goes_on(run):

@@ -63,9 +63,11 @@ class FolderLedger:
         path = self.folder / SEARCH
         if not path.exists():
             inside = [p.name for p in self.folder.iterdir()] if self.folder.is_dir() else []
-            if [name for name in inside if not name.startswith(".")]:
+            others = [name for name in inside if not name.startswith(".")]
+            # Another process may have begun this search since.
+            if others and not path.exists():
                 raise UsageError(
-                    f"holds {inside[0]!r} and is no search",
+                    f"holds {others[0]!r} and is no search",
                     code="U13",
                     where=folder,
                     hint="another --storage",
