@@ -329,6 +329,7 @@ IN_PLACE = {
     ),
     "every second row": lambda x: x[:, :, ::2, ::2],
     "gated": lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(),
+    "channels in reverse order": lambda x: x.flip(1),
 }
 
 
@@ -367,6 +368,15 @@ def test_preprocessing_is_followed_too(change):
     classifier = Classifier.wrap(Between(lambda x: x), input_shape=(3, 8, 8), preprocess=change)
     with classifier.probe() as probe:
         assert probe.maps().default == "" and probe.maps().layouts["b"] != "maps"
+
+
+def test_images_in_blue_green_red_are_followed():
+    torch.manual_seed(0)
+    classifier = Classifier.wrap(
+        Between(lambda x: x), input_shape=(3, 8, 8), preprocess=lambda x: x.flip(1) * 255
+    )
+    with classifier.probe() as probe:
+        assert probe.maps().default == "b"
 
 
 def test_maps_are_looked_at_again_when_an_object_of_the_network_may_have_changed():

@@ -63,6 +63,11 @@ def test_same_network_same_bytes(tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+def test_a_config_with_numbers_for_keys_is_as_it_was_written(tmp_path):
+    save(tmp_path, extra={"id2label": {2: "cat", 10: "dog"}})  # As texts, "10" is before "2".
+    assert load(tmp_path).flags == ()
+
+
 def test_config_has_the_agreed_keys(tmp_path):
     save(tmp_path, mean=[0.13], std=[0.3])
     config = json.loads((tmp_path / "config.json").read_text())

@@ -11,8 +11,8 @@ from torch import nn
 from convscope import results
 from convscope._metrics import gates_of
 from convscope.classifier import Classifier
-from convscope.data import Split
-from convscope.errors import DataError, ModelContractError, NumericalError
+from convscope.data import Split, open_dataset
+from convscope.errors import DataError, ModelContractError, NumericalError, UsageError
 from convscope.progress import watch
 from convscope.stats import wilson
 from convscope.training._evaluate import Evaluation, evaluate
@@ -221,6 +221,15 @@ def test_an_empty_split_and_labels_beyond_the_classes():
         labels[4] = bad
         with pytest.raises(DataError, match=f"class {bad}"):
             evaluate(classifier, Split(name="test", images=split.images, labels=labels))
+
+
+@pytest.mark.parametrize("given", ["digits", open_dataset])
+def test_a_whole_data_set_is_no_split(given):
+    classifier, _, _ = told(10, 3)
+    given = given if isinstance(given, str) else given("digits")
+    with pytest.raises(UsageError, match="split is a") as caught:
+        evaluate(classifier, given)
+    assert caught.value.code == "U14" and ".test" in str(caught.value)
 
 
 def test_images_of_another_shape():

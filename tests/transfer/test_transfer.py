@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -206,6 +207,14 @@ def test_unreadable_images_stop_or_are_left_out(folder):
         transfer(network(), f"folder:{folder}")
     found = transfer(network(), f"folder:{folder}", skip_bad=True)
     assert found.n == 29 and found.training_images == 89 and len(found.refused) == 2
+
+
+def test_a_single_class_is_refused(folder):
+    for part in ("train", "test"):
+        for name in ("ant", "bee"):
+            shutil.rmtree(folder / part / name)
+    with pytest.raises(DataError, match="all images are of one class, 'cat'"):
+        transfer(network(), f"folder:{folder}")
 
 
 def test_what_cannot_be_is_refused(folder):

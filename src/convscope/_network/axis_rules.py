@@ -355,6 +355,16 @@ def _indexed(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Lab
     return tuple(mine)
 
 
+def _flipped(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels | None:
+    """Axes in reverse order: harmless among channels, such as blue, green, red."""
+    mine = list(_first(labels))
+    for axis in args[1] if len(args) > 1 else kwargs["dims"]:
+        if not is_channel("".join(kind[0] for kind, _ in mine[axis])):
+            return None
+        mine[axis] = (("C", out.shape[axis]),)
+    return tuple(mine)
+
+
 def _halved(args: Any, kwargs: Any, tensors: Any, labels: Any, out: Any) -> Labels:
     """Gated linear units: one half of an axis gates the other."""
     mine = list(_first(labels))
@@ -400,7 +410,7 @@ RULES: dict[str, Rule] = {
     "_scaled_dot_product_attention_math": _attended,
     "_scaled_dot_product_fused_attention_overrideable": _attended,
     "_native_multi_head_attention": _attended, "_transformer_encoder_layer_fwd": _attended,
-    "index": _indexed, "glu": _halved, "_upsample_nearest_exact2d": _resampled,
+    "index": _indexed, "flip": _flipped, "glu": _halved, "_upsample_nearest_exact2d": _resampled,
     "_upsample_bicubic2d_aa": _resampled,
     "roll": _rolled, "mm": _multiplied, "bmm": _multiplied, "addmm": _multiplied,
     "baddbmm": _multiplied, "_addmm_activation": _multiplied,

@@ -61,7 +61,7 @@ def attack(
     `convscope attack METHOD --help` explains a method and its settings.
 
     Args:
-        method: Such as pgd (pgd), fgsm (fgsm), apgd, ddn, square.
+        method: Such as pgd, fgsm, apgd, ddn, square.
         model: The network.
         words: IMAGES (mnist:test/7, "mnist:test?class=7/0-4", photo.png, a folder) and settings
             of the method as --name value.

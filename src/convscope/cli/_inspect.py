@@ -125,7 +125,8 @@ def inspect(
     if images:
         look_at_images(classifier, images, settings, targets or "true", common, output)
         not_kept("the maps are", output.out, name="look")
-        next_step("convscope attack pgd", model, images[0], *where, *again, "--epsilon", "0.1")
+        budget = "0.1" if classifier.input_shape[0] == 1 else "8/255"
+        next_step("convscope attack pgd", model, images[0], *where, *again, "--epsilon", budget)
     elif units is not None:
         wish = Units(units, at=place, recipe=recipe, options=options, data=data, judge=judge)
         look_at_units(classifier, wish, common, output)

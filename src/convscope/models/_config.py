@@ -167,7 +167,8 @@ def _refuse(what: str, path: Path) -> NoReturn:
 
 
 def _digest(body: Mapping[str, Any]) -> str:
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    as_read = json.loads(json.dumps(body))  # Keys that are numbers become texts and sort as such.
+    canonical = json.dumps(as_read, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

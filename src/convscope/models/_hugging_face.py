@@ -165,7 +165,8 @@ def _offline(name: str) -> ResourceError:
     return ResourceError(
         "not on this machine, and the Hub cannot be reached",
         where=f"hf:{name}",
-        hint=f"on a connected machine: hf download {name} --local-dir DIR; then use hf:DIR",
+        hint="if it is a folder, check its path; a name of the Hub, on a connected machine:"
+        f" hf download {name} --local-dir DIR; then use hf:DIR",
     )
 
 

@@ -14,7 +14,7 @@ from convscope._random import source
 from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.data import Split, sample_rows
-from convscope.errors import DataError, ModelContractError, NumericalError, choose
+from convscope.errors import DataError, ModelContractError, NumericalError, UsageError, choose
 from convscope.progress import announce, at_step
 from convscope.stats import wilson
 from convscope.training._tta import TTA, Tta, averaged
@@ -180,6 +180,7 @@ def evaluate(
         DataError: D11 no images; D10 a label that is not a class of the classifier.
         ModelContractError: M14 the images have another shape than the network takes.
         NumericalError: The network returned NaN or infinity.
+        UsageError: U14 what is given is no split, such as a whole data set or its name.
 
     Example:
         Four images, one gray level each; a network that calls everything over 0.5 bright:
@@ -294,6 +295,14 @@ def _calibration(confidences: Tensor, correct: Tensor) -> tuple[Tensor, Tensor, 
 
 
 def _check(classifier: Classifier, split: Split) -> None:
+    if not isinstance(split, Split):
+        raise UsageError(
+            f"split is a {type(split).__name__}",
+            code="U14",
+            expected="one split of a data set, such as dataset.test",
+            hint="open_dataset(DATA, input_shape=classifier.input_shape,"
+            " resize=classifier.resize).test",
+        )
     if len(split) == 0:
         raise DataError(f"the {split.name} split is empty", code="D11")
     highest, lowest = int(split.labels.max()), int(split.labels.min())

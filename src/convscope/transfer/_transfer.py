@@ -79,8 +79,8 @@ def transfer(
 
     Raises:
         UsageError: U01, no such classifier or data set.
-        DataError: D11 if a part is empty or a class has a single training image; D21 if images
-            cannot be read.
+        DataError: D11 if a part is empty, there is one class, or a class has a single training
+            image; D21 if images cannot be read.
         ModelContractError: M15 if the network's last layer is not found.
         NumericalError: M11 if features are NaN or infinite.
 
@@ -153,6 +153,13 @@ def transfer(
 
 def _folds(images: TransferImages) -> int:
     """How many folds there can be: every class has an image in each."""
+    if len(images.class_names) < 2:
+        raise DataError(
+            f"all images are of one class, {images.class_names[0]!r}",
+            code="D11",
+            where=images.name,
+            expected="at least two classes, such as two folders of images",
+        )
     counts = np.bincount(images.training.labels, minlength=len(images.class_names))
     few = [(int(n), name) for n, name in zip(counts, images.class_names, strict=True) if n < 2]
     if few:
