@@ -69,3 +69,17 @@ def test_objectives_know_their_passes():
     assert passes(adversary="pgd", **attacked) == 8
     assert passes(adversary="fgsm-rs", **attacked) == 2
     assert passes(adversary="trades", **attacked) == 9
+
+
+def test_a_network_that_cannot_take_one_image_or_any_is_no_reason_to_stop():
+    class Picky(nn.Module):
+        def __init__(self, least):
+            super().__init__()
+            self.least, self.fc = least, nn.Linear(4, 3)
+
+        def forward(self, x):
+            assert len(x) >= self.least
+            return self.fc(x.flatten(1))
+
+    assert forward_flops(Picky(1), (1, 2, 2)) == forward_flops(Picky(2), (1, 2, 2)) == 2 * 4 * 3
+    assert forward_flops(Picky(3), (1, 2, 2)) == 0

@@ -572,7 +572,8 @@ def _finish(
         facts,
         as_json=as_json,
         text=f"validation accuracy {shown_accuracy} after {last.epoch if last else 0:.3g} epochs "
-        f"in {result.seconds:.1f} s, {result.flops / 1e15:.3g} PFLOP",
+        f"in {result.seconds:.1f} s"
+        + (f", {result.flops / 1e15:.3g} PFLOP" if result.flops else ""),
     )
     wrote(result.run_folder)
     where = ["--data", settings.data, *data_place(data_dir)]

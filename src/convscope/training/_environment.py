@@ -222,8 +222,9 @@ def model_card(
     if last is not None:
         result += (
             f"| training accuracy (augmented images, last interval) | {last.train_accuracy:.2%} |\n"
-            f"| floating-point operations (3 x forward x images shown) | {flops:.3g} |\n"
         )
+    if last is not None and flops:
+        result += f"| floating-point operations (3 x forward x images shown) | {flops:.3g} |\n"
     start = (
         f"| first weights | {MODELS[settings.model].initialization} |\n"
         if settings.model in MODELS

@@ -23,16 +23,21 @@ def forward_flops(module: nn.Module, shape: tuple[int, int, int]) -> int:
         module: Normalized images in, logits out; it is left as it was.
         shape: Channels, height and width of an image.
 
+    Returns:
+        0 if the network cannot be run on an image of zeros.
+
     Example:
         >>> forward_flops(nn.Conv2d(1, 4, 3), (1, 10, 10)) == 2 * 4 * 9 * 8 * 8
         True
     """
     copied = FrozenCopy(module).module
     device = next((p.device for p in module.parameters()), None)
-    counter = _Counter()  # type: ignore[no-untyped-call]
-    with torch.no_grad(), counter:
-        copied(torch.zeros(1, *shape, device=device))
-    return counter.total
+    for images in (1, 2):  # Some networks cannot take one image.
+        counter = _Counter()  # type: ignore[no-untyped-call]
+        with suppress(Exception), torch.no_grad(), counter:  # a count must not end a run
+            copied(torch.zeros(images, *shape, device=device))
+            return counter.total // images
+    return 0
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]

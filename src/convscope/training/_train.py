@@ -86,7 +86,8 @@ class TrainResult:
         seconds: Wall time of this call.
         exported: The row of `history` that is about the classifier: the last one, or with early
             stopping the best one.
-        flops: Floating-point operations of the whole run: 3 x forward x images shown.
+        flops: Floating-point operations of the whole run: 3 x forward x images shown; 0 if they
+            could not be counted.
         tta_accuracy: Validation accuracy with the test-time augmentation of the settings; NaN
             without one, or without validation images.
     """
