@@ -175,6 +175,14 @@ def test_patience_counts_epochs_since_the_lowest_loss():
     assert not is_exhausted([], 1) and exported_row([], 1) is None
 
 
+def test_patience_without_validation_images_is_refused(dataset, settings, tmp_path):
+    """It would end the run after so many epochs, whatever it learns."""
+    settings = replace(settings, patience=2, train_split="train+validation")
+    with pytest.raises(UsageError, match="patience has nothing to wait for") as caught:
+        train(settings, dataset, out=tmp_path / "run")
+    assert caught.value.code == "T19" and not (tmp_path / "run").exists()
+
+
 def test_a_run_without_progress_ends_early_and_exports_its_best_epoch(
     dataset, settings, tmp_path, digest
 ):

@@ -290,6 +290,16 @@ def test_two_processes_share_the_trials_and_one_is_killed(run, method, tmp_path)
         assert found.table() == run("calm", trials=5).table()
 
 
+def test_a_search_without_validation_images_is_refused_before_it_trains(dataset, quick, tmp_path):
+    settings = replace(quick, train_split="train+validation")
+    with pytest.raises(UsageError, match="no validation images") as caught:
+        search(settings, dataset, space=SPACE, storage=tmp_path / "s", trials=1, method="random")
+    assert caught.value.code == "T19" and "train_split" in caught.value.hint
+    assert not (tmp_path / "s").exists()
+    with pytest.raises(UsageError, match="train_split is what the search is about"):
+        space_from_table({"train_split": ["train", "train+validation"]})
+
+
 def test_a_folder_that_another_process_begins_at_the_same_moment_is_joined(
     run, tmp_path, monkeypatch
 ):

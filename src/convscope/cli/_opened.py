@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope.cli._options import NOTHING, USUAL, Common, ModelOptions
@@ -71,6 +72,41 @@ def opened_images(classifier: Classifier, specs: Sequence[str], common: Common) 
     for note in images.notes:
         warn(note)
     return images
+
+
+def opened_training_data(
+    data: str,
+    base: Classifier | None,
+    *,
+    data_dir: Path | None,
+    offline: bool,
+    accept_modified: bool,
+    skip_bad: bool,
+) -> Dataset:
+    """A data set to train on, in the size that `base` takes; the caller prints its warnings.
+
+    Args:
+        data: As typed.
+        base: The network that is trained further, if there is one.
+        data_dir: Folder that holds the data files.
+        offline: Never download.
+        accept_modified: Go on with data files whose checksum is not the known one.
+        skip_bad: Leave images out that cannot be read.
+    """
+    from convscope.data import open_dataset
+
+    with showing_progress("reading images"):
+        dataset = open_dataset(
+            data,
+            data_dir=data_dir,
+            offline=offline,
+            accept_modified=accept_modified,
+            skip_bad=skip_bad,
+            input_shape=None if base is None else base.input_shape,
+            resize=None if base is None else base.resize,
+        )
+    dataset.check_trainable()
+    return dataset
 
 
 @dataclass(frozen=True, kw_only=True)

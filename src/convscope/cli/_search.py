@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from convscope.cli._opened import raise_if_refused
+from convscope.cli._opened import opened_training_data, raise_if_refused
 from convscope.cli._options import (
     COMMON,
     NOTHING,
@@ -34,7 +34,6 @@ from convscope.cli._output import (
     next_step,
     not_kept,
     say,
-    showing_progress,
     table,
     warn,
     wrote,
@@ -123,7 +122,6 @@ def search_settings(
     output.check()
     if "://" not in storage:
         checked_path(storage)
-    from convscope.data import open_dataset
     from convscope.training import check_space, read_space, search, tune_allocator
 
     dimensions = read_space(space)
@@ -134,19 +132,16 @@ def search_settings(
     base = None if trained_from_the_start(settings.model) else network.load(settings.model)
     if base is None:
         refuse_description(network)
-    with showing_progress("reading images"):
-        dataset = open_dataset(
-            settings.data,
-            data_dir=data_dir,
-            offline=offline,
-            accept_modified=accept_modified,
-            skip_bad=skip_bad,
-            input_shape=None if base is None else base.input_shape,
-            resize=None if base is None else base.resize,
-        )
+    dataset = opened_training_data(
+        settings.data,
+        base,
+        data_dir=data_dir,
+        offline=offline,
+        accept_modified=accept_modified,
+        skip_bad=skip_bad,
+    )
     for warning in dataset.warnings:
         warn(warning)
-    dataset.check_trainable()
     settings = fitted(settings, len(dataset.train), given=batch_is_given(overrides, config))
     shown = _Shown(objective, trials)
     result = search(

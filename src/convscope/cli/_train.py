@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from convscope.cli._opened import raise_if_refused
+from convscope.cli._opened import opened_training_data, raise_if_refused
 from convscope.cli._options import (
     NOTHING,
     AcceptModified,
@@ -32,7 +32,6 @@ from convscope.cli._output import (
     data_place,
     emit,
     next_step,
-    showing_progress,
     warn,
     watching,
     wrote,
@@ -250,22 +249,18 @@ def train_model(
         check_run_folder(folder, resume=resume)
     elif not is_main:
         VOICE.quiet = True
-    from convscope.data import open_dataset
 
     base = None if trained_from_the_start(settings.model) else network.load(settings.model)
     if base is None:
         refuse_description(network)
-    with showing_progress("reading images"):
-        dataset = open_dataset(
-            settings.data,
-            data_dir=data_dir,
-            offline=offline,
-            accept_modified=accept_modified,
-            skip_bad=skip_bad,
-            input_shape=None if base is None else base.input_shape,
-            resize=None if base is None else base.resize,
-        )
-    dataset.check_trainable()
+    dataset = opened_training_data(
+        settings.data,
+        base,
+        data_dir=data_dir,
+        offline=offline,
+        accept_modified=accept_modified,
+        skip_bad=skip_bad,
+    )
     if is_main:
         for warning in dataset.warnings:
             warn(warning)

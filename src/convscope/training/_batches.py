@@ -132,6 +132,28 @@ def training_data(dataset: Dataset, settings: TrainSettings) -> Dataset:
     return dataset.with_all_trained_on()
 
 
+def require_validation(dataset: Dataset, settings: TrainSettings, why: str) -> None:
+    """Refuse what goes by validation images where there are none.
+
+    Args:
+        dataset: As `training_data` gives it.
+        settings: Those of the run.
+        why: What cannot be done.
+
+    Raises:
+        UsageError: T19.
+    """
+    if len(dataset.validation):
+        return
+    all_trained_on = settings.train_split == "train+validation"
+    raise UsageError(
+        f"there are no validation images: {why}",
+        code="T19",
+        where=dataset.source,
+        hint="train_split = 'train'" if all_trained_on else "",
+    )
+
+
 class Batches:
     """The training images in the order of a run.
 

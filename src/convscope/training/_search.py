@@ -14,6 +14,7 @@ from torch import nn
 from convscope.classifier import Classifier
 from convscope.data import Dataset, Split
 from convscope.errors import NumericalError, RunBusyError, UsageError, choose
+from convscope.training._batches import require_validation, training_data
 from convscope.training._environment import data_digest
 from convscope.training._events import Event, Measured, Stepped
 from convscope.training._run_folder import read_history
@@ -133,11 +134,9 @@ def search(
     if isinstance(space, Mapping):
         space = space_from_table(space)
     dataset.check_trainable()
-    if not len(dataset.validation):
-        raise UsageError(
-            "there are no validation images: nothing to choose by", code="T19", where=dataset.source
-        )
     base, settings = network_and_settings(what, dataset, settings)
+    dataset = training_data(dataset, settings)
+    require_validation(dataset, settings, "nothing to choose by")
     check_space(space, settings, images=len(dataset.train))
     grid = grid_of(space, seed=seed) if method == "grid" else []
     count = _count(trials, grid, method)

@@ -22,8 +22,8 @@ from convscope.training._settings import (
 
 Value = bool | int | float | str
 
-FIXED = ("model", "data", "preset")
-"""Settings that the command names: they cannot be searched."""
+FIXED = ("model", "data", "preset", "train_split")
+"""Settings that cannot be searched: what the command names, and what trials are measured on."""
 
 MOST_COMBINATIONS = 100_000
 LARGEST = 2**63

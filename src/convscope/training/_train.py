@@ -21,6 +21,7 @@ from convscope.training._batches import (
     Validation,
     balanced_weights,
     fitting_batch,
+    require_validation,
     training_data,
 )
 from convscope.training._checkpoints import (
@@ -167,6 +168,8 @@ def train(
     dataset.check_trainable()
     base, settings = network_and_settings(what, dataset, settings)
     dataset = training_data(dataset, settings)
+    if settings.patience:
+        require_validation(dataset, settings, "patience has nothing to wait for")
     began = time.monotonic()
     if progress is None:
         progress = on_event is None and is_interactive()
