@@ -14,7 +14,7 @@ from convscope.cli._settings import (
     settings_written,
     takes_target,
 )
-from convscope.cli._train import PRESETS
+from convscope.cli._train_settings import PRESETS
 from convscope.data import DATASETS
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS
 from convscope.training import RECIPES, recipe

@@ -7,7 +7,7 @@ import pytest
 
 from convscope.cli import main
 from convscope.cli._output import VOICE
-from convscope.cli._train import Augment, Overrides
+from convscope.cli._train_settings import Augment, Overrides
 from convscope.data import Augmentation
 from convscope.errors import DataError
 from convscope.training import TrainSettings

@@ -38,7 +38,7 @@ from convscope.cli._output import (
     warn,
     wrote,
 )
-from convscope.cli._train import (
+from convscope.cli._train_settings import (
     NONE,
     SETTINGS,
     Overrides,

@@ -17,7 +17,7 @@ from convscope.training._batches import training_data
 from convscope.training._loop import NotFinite
 from convscope.training._process import World
 from convscope.training._settings import TrainSettings
-from convscope.training._train import (
+from convscope.training._setup import (
     engine_and_state,
     fill_whitening,
     network_and_settings,

@@ -39,8 +39,9 @@ from convscope.training._search_trials import (
     value_of,
 )
 from convscope.training._settings import TrainSettings, settings_to_toml
+from convscope.training._setup import network_and_settings
 from convscope.training._stopping import epoch_rows, exported_row
-from convscope.training._train import network_and_settings, train
+from convscope.training._train import train
 
 Method = Literal["tpe", "random", "grid"]
 METHODS = ("tpe", "random", "grid")

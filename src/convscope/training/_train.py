@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,19 +15,14 @@ from torch import Tensor, nn
 from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.data import Dataset
-from convscope.errors import ResourceError, UsageError
+from convscope.errors import ResourceError
 from convscope.training._batches import (
-    Batches,
-    Validation,
-    balanced_weights,
-    fitting_batch,
     require_validation,
     training_data,
 )
 from convscope.training._checkpoints import (
     Checkpoints,
     Snapshot,
-    State,
     disk_errors,
     write_atomically,
 )
@@ -45,12 +40,9 @@ from convscope.training._events import (
 from convscope.training._faults import failpoint
 from convscope.training._flops import forward_flops, training_flops
 from convscope.training._layers import Learner
-from convscope.training._loop import Engine, NotFinite, resolve_device, resolve_precision
-from convscope.training._network import Network, copied_network, fresh_network
-from convscope.training._objective import build_objective
+from convscope.training._loop import NotFinite, resolve_device
 from convscope.training._probe import probe_head
 from convscope.training._process import StopSignal, World, catch_stop_signals, init_distributed
-from convscope.training._recipes import recipe
 from convscope.training._run_folder import (
     CHECKPOINTS,
     METRICS,
@@ -65,8 +57,13 @@ from convscope.training._run_folder import (
     write_config,
 )
 from convscope.training._settings import TrainSettings
+from convscope.training._setup import (
+    engine_and_state,
+    fill_whitening,
+    network_and_settings,
+    network_for,
+)
 from convscope.training._stopping import best_row, exported_row, is_exhausted
-from convscope.training._whitening import whiten
 
 EXPLODED = 1e4
 """A batch with a loss of this many times log(classes), that of a uniform prediction, is warned of.
@@ -220,107 +217,6 @@ def train(
         flops=run.flops,
         tta_accuracy=run.tta_accuracy,
     )
-
-
-def network_and_settings(
-    what: TrainSettings | Classifier | nn.Module,
-    dataset: Dataset,
-    settings: TrainSettings | None,
-) -> tuple[Classifier | None, TrainSettings]:
-    """The network to copy, if one was given, and the settings."""
-    if isinstance(what, TrainSettings):
-        if settings is not None:
-            raise UsageError(
-                "settings are given twice", code="U11", expected="train(settings, ...)"
-            )
-        return None, what
-    if isinstance(what, nn.Module):
-        what = Classifier.wrap(what, input_shape=dataset.input_shape)
-    if not isinstance(what, Classifier):
-        raise UsageError(
-            f"cannot train a {type(what).__name__}",
-            code="U12",
-            expected="TrainSettings, a Classifier or a torch.nn.Module",
-        )
-    if settings is None:
-        name = type(what.module).__name__
-        settings = recipe(name, data=dataset.name, preset="finetune")
-        size = fitting_batch(settings.batch_size, len(dataset.train))
-        settings = replace(settings, batch_size=size)
-    return what, settings
-
-
-def network_for(
-    base: Classifier | None, settings: TrainSettings, dataset: Dataset, *, spec: str = ""
-) -> Network:
-    """The network to train: a new one, or a copy of `base`."""
-    if base is None:
-        return fresh_network(settings, dataset)
-    return copied_network(base, settings, dataset, spec=spec)
-
-
-def engine_and_state(
-    settings: TrainSettings,
-    dataset: Dataset,
-    network: Network,
-    world: World,
-    *,
-    stop: Callable[[], bool],
-    device: torch.device | None = None,
-) -> tuple[Engine, State]:
-    """What trains, and where it begins."""
-    device = resolve_device(settings.device) if device is None else device
-    normalize = network.normalize
-    precision = resolve_precision(settings.precision, device)
-    engine = Engine(
-        settings=settings,
-        batches=Batches(dataset.train, settings, world, device),
-        normalize=normalize,
-        validation=Validation(
-            dataset.validation,
-            normalize,
-            seed=settings.seed,
-            subset=settings.validation_images,
-            device=device,
-        ),
-        precision=precision,
-        device=device,
-        world=world,
-        stop=stop,
-    )
-    weights = (
-        balanced_weights(dataset.train.labels, len(dataset.class_names)).to(device)
-        if settings.class_weights == "balanced"
-        else None
-    )
-    objective = build_objective(
-        settings,
-        normalize,
-        steps_per_epoch=engine.batches.steps_per_epoch,
-        world=world,
-        class_weights=weights,
-    )
-    state = State.fresh(
-        network.model,
-        settings,
-        objective,
-        device=device,
-        memory_format=network.memory_format,
-        shares=network.shares,
-        precision=precision,
-    )
-    return engine, state
-
-
-def fill_whitening(network: Network, state: State, dataset: Dataset) -> None:
-    """Compute the whitening convolution of training images, if the network begins with one."""
-    if not network.whitening:
-        return
-    layer = state.model.get_submodule(network.whitening)
-    assert isinstance(layer, nn.Conv2d)
-    whiten(layer, dataset.train, network.normalize)
-    if state.ema:
-        state.ema.module.load_state_dict(state.model.state_dict())
 
 
 class _Run:
