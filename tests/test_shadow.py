@@ -73,6 +73,14 @@ def test_views_of_one_memory_stay_views_of_one_memory():
     assert copy.part.tolist() == [9, 9]
 
 
+def test_two_tensors_of_one_memory_stay_so():
+    net = small()
+    net.register_buffer("again", net[0].weight.detach())
+    copy = frozen_copy(net)
+    copy.again.fill_(9)
+    assert (copy[0].weight == 9).all() and not (net[0].weight == 9).any()
+
+
 def test_a_tuple_of_parts_is_a_tuple_of_the_copys_parts():
     net = small()
     net.parts, net.sizes = (net[0], torch.zeros(2)), (1, (2, 3))

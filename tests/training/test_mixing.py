@@ -104,19 +104,13 @@ def test_shares_are_of_the_beta_distribution(alpha):
     assert drawn.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
 
 
+def run_of(settings, dataset, folder):
+    cpu, silent = torch.device("cpu"), _Silent()
+    return _Run(settings, dataset, folder, cpu, World(), silent, lambda e: None, None, "", [])
+
+
 def gradients_of(settings, dataset, folder):
-    run = _Run(
-        settings,
-        dataset,
-        folder,
-        torch.device("cpu"),
-        World(),
-        _Silent(),
-        lambda e: None,
-        None,
-        "",
-        [],
-    )
+    run = run_of(settings, dataset, folder)
     run.engine._training_step(run.state)
     return [p.grad.clone() for p in run.state.model.parameters()]
 
@@ -124,6 +118,25 @@ def gradients_of(settings, dataset, folder):
 class _Silent:
     def __bool__(self):
         return False
+
+
+@pytest.mark.parametrize("changes", [{"mixup": 1.0}, {"cutmix": 1.0}, {"label_smoothing": 0.1}])
+def test_the_loss_of_mixed_images_is_that_of_both_classes_in_their_shares(
+    dataset, settings, tmp_path, changes
+):
+    settings = replace(settings, model="mnist-conv1", **changes)
+    run = run_of(settings, dataset, tmp_path)
+    mixed = run.engine.mixing(*run.engine.batches.load(0, 0), 0, 0)
+    logits = torch.randn(len(mixed.labels), 10, generator=torch.Generator().manual_seed(0))
+    loss = [
+        torch.nn.functional.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+        for labels in (mixed.labels, mixed.others)
+    ]
+    assert (mixed.share == 1) is ("label_smoothing" in changes)
+    found = run.engine._mixed_loss(run.state.objective, logits, mixed)
+    assert found.item() == pytest.approx(
+        float(mixed.share * loss[0] + (1 - mixed.share) * loss[1]), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("weights", ["none", "balanced"])
