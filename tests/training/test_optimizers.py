@@ -1,5 +1,7 @@
 """What moves, how fast, and what is decayed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -75,6 +77,8 @@ def test_muon_moves_filters_and_sgd_the_rest():
         [1, 1, 1, 1],
     ]
     assert [optimizer.max_lr for optimizer in optimizers] == [0.1, 0.02, 0.02]
+    biases = build_optimizers(network(), replace(settings, bias_lr=3.0))[2]
+    assert biases.max_lr == 3.0
 
 
 def test_muon_steps_against_the_gradient_and_keeps_the_norm():

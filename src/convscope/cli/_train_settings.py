@@ -68,6 +68,7 @@ class Overrides:
     learning_rate: float | None = None
     "Maximum learning rate."
     nonfilter_lr: float | None = None
+    bias_lr: float | None = None
     "muon: the rate of everything that is not a filter."
     weight_decay: float | None = None
     "Decay of filters and matrices (never of biases or normalization)."
@@ -219,6 +220,7 @@ def refuse_idle(given: dict[str, Any], settings: TrainSettings) -> None:
     needs = {
         "momentum": (settings.optimizer in ("sgd", "muon"), "--optimizer sgd or muon"),
         "nonfilter_lr": (settings.optimizer == "muon", "--optimizer muon"),
+        "bias_lr": (settings.optimizer == "muon", "--optimizer muon"),
         "nesterov": (settings.optimizer == "sgd", "--optimizer sgd"),
         "warm_up": (settings.schedule in ("one-cycle", "cosine"), "--schedule one-cycle or cosine"),
         "consistency": (settings.noise_std > 0, "--noise-std above 0"),

@@ -55,7 +55,7 @@ def whitened_network(
     """A frozen 2x2 whitening convolution, blocks of two 3x3 convolutions, a scaled dense layer.
 
     The whitening convolution has two filters per value of a 2x2 patch, a direction and its
-    opposite, and no padding. Each block is convolution, 2x2 max-pooling, normalization,
+    opposite, a bias that learns, and no padding. Each block is convolution, 2x2 max-pooling, normalization,
     activation, convolution, normalization, activation. Filters of 3x3 begin as `near_identity`
     leaves them. A run trains neither the whitening filters nor the scales of the normalization.
 
@@ -69,12 +69,12 @@ def whitened_network(
     Source:
         Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv 2404.00498), sections 3.1
         to 3.3; whitening of patches by a convolution: Page, "How to train your ResNet" (2018). We
-        differ in the whitening bias (none that learns), the maximum over the whole last map, and
-        the scale in front of the head in place of behind it.
+        differ in the whitening bias (it learns to the end), the maximum over the whole last map,
+        and the scale in front of the head in place of behind it.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = 2 * PATCH**2 * shape[0]
-    layers["conv1"] = nn.Conv2d(shape[0], channels, PATCH, bias=False)
+    layers["conv1"] = nn.Conv2d(shape[0], channels, PATCH)
     activated = activation.__name__.lower()
     layers[f"{activated}1"] = activation()
     for block, width in enumerate(widths, start=1):
@@ -87,7 +87,7 @@ def whitened_network(
             channels = width
     layers[f"pool{len(widths) + 1}"] = nn.AdaptiveMaxPool2d(1)
     layers["scale"] = Scale(HEAD_SCALE)
-    layers["fc1"] = nn.Linear(channels, num_classes)
+    layers["fc1"] = nn.Linear(channels, num_classes, bias=False)
     return Chain(layers)
 
 

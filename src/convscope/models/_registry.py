@@ -176,7 +176,7 @@ MODELS = ModelRegistry(
             "patch whitening, 3 blocks of two 3x3 convolutions with 64, 256, 256 filters, "
             "GELU, global maximum",
             input_shape=(3, 32, 32),
-            parameters=1_972_778,
+            parameters=1_972_792,
             normalized=True,
             recipe="cifar-best",
         ),
@@ -185,7 +185,7 @@ MODELS = ModelRegistry(
             "patch whitening, 3 blocks of two 3x3 convolutions with 64, 128, 128 filters, "
             "ReLU, global maximum",
             input_shape=(3, 32, 32),
-            parameters=569_642,
+            parameters=569_656,
             normalized=True,
             recipe="cifar-best-quick",
         ),

@@ -305,7 +305,8 @@ def build_optimizers(
 
     Args:
         module: The network.
-        settings: `optimizer`, `learning_rate`, `nonfilter_lr`, `weight_decay`, `momentum`.
+        settings: `optimizer`, `learning_rate`, `nonfilter_lr`, `bias_lr`,
+            `weight_decay`, `momentum`.
         shares: By name of a parameter, the share of the learning rate that it gets; 1 if left out.
         precision: ``"bf16"``: the products of Muon are in bfloat16, as those of the network.
 
@@ -332,6 +333,7 @@ def _optimizers_of(
     if settings.optimizer == "muon":
         filters, dense = [p for p in decayed if p.ndim == 4], [p for p in decayed if p.ndim != 4]
         nonfilter_lr = share * settings.nonfilter_lr or lr
+        bias_lr = share * settings.bias_lr or nonfilter_lr
         return [
             Muon(
                 filters,
@@ -340,7 +342,7 @@ def _optimizers_of(
                 dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
             ),
             SGD(dense, lr=nonfilter_lr, weight_decay=decay, momentum=BIAS_MOMENTUM),
-            SGD(biases, lr=nonfilter_lr, weight_decay=0.0, momentum=BIAS_MOMENTUM),
+            SGD(biases, lr=bias_lr, weight_decay=0.0, momentum=BIAS_MOMENTUM),
         ]
     if settings.optimizer == "sgd":
         momentum, nesterov = settings.momentum, settings.nesterov

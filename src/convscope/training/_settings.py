@@ -54,6 +54,7 @@ class TrainSettings:
         learning_rate: Maximum learning rate of the schedule.
         nonfilter_lr: For ``"muon"``: the rate of everything that is not a filter; 0 means
             the same.
+        bias_lr: For ``"muon"``: the rate of biases; 0 means that of `nonfilter_lr`.
         weight_decay: Decay of filters and matrices; biases and normalization are never decayed.
         momentum: For ``"sgd"`` and ``"muon"``.
         nesterov: For ``"sgd"``: whether the momentum is Nesterov's.
@@ -133,6 +134,7 @@ class TrainSettings:
     optimizer: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
     learning_rate: float = 0.004
     nonfilter_lr: float = 0.0
+    bias_lr: float = 0.0
     weight_decay: float = 0.01
     momentum: float = 0.9
     nesterov: bool = True
@@ -188,7 +190,7 @@ class TrainSettings:
             _check(name, getattr(self, name), 1, None)
         for name in ("epochs", "adversary_steps", "checkpoint_steps", "cutout", "patience"):
             _check(name, getattr(self, name), 0, None)
-        for name in ("nonfilter_lr", "weight_decay", "max_grad_norm", "noise_std"):
+        for name in ("nonfilter_lr", "bias_lr", "weight_decay", "max_grad_norm", "noise_std"):
             _check(name, getattr(self, name), 0, None)
         for name in ("consistency", "adversary_step", "adversary_ramp", "trades_weight"):
             _check(name, getattr(self, name), 0, None)
@@ -267,6 +269,8 @@ class TrainSettings:
         ]
         if self.optimizer == "muon" and self.nonfilter_lr:
             words.append(f"{self.nonfilter_lr:g} for all but filters")
+        if self.optimizer == "muon" and self.bias_lr:
+            words.append(f"{self.bias_lr:g} for biases")
         if self.optimizer in ("sgd", "muon"):
             words.append(f"momentum {self.momentum:g}")
         words.append(f"weight decay {self.weight_decay:g}")
