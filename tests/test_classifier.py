@@ -76,6 +76,13 @@ def test_a_network_that_draws_at_random_is_noticed():
     assert "randomized" not in wrap(lambda z: z).flags
 
 
+@pytest.mark.parametrize("shape", [(64, 64, 3), (28, 28, 1)])
+def test_u12_channels_that_come_last_are_refused_with_the_right_order(shape):
+    with pytest.raises(UsageError, match="looks like the channels") as raised:
+        Classifier.wrap(torch.nn.Flatten(), input_shape=shape)
+    assert raised.value.hint == f"input_shape=({shape[2]}, {shape[0]}, {shape[1]})"
+
+
 def test_m14_a_wrong_input_shape_is_one_sentence():
     with pytest.raises(ModelContractError, match="shape \\(2, 1, 3, 3\\)") as caught:
         Classifier.wrap(Returns(lambda z: z), input_shape=(1, 3, 3))

@@ -119,10 +119,10 @@ def whole_numbers(values: object, name: str) -> Tensor:
 
 
 def image_shape(values: Sequence[int]) -> tuple[int, int, int]:
-    """Three positive whole numbers.
+    """Three positive whole numbers, the channels first.
 
     Raises:
-        UsageError: U12 otherwise.
+        UsageError: U12 otherwise, or if the channels come last: ``(64, 64, 3)``.
     """
     try:
         if isinstance(values, str | bytes):
@@ -136,6 +136,13 @@ def image_shape(values: Sequence[int]) -> tuple[int, int, int]:
             f"input_shape is {values!r}",
             code="U12",
             expected="(channel, height, width), such as (3, 224, 224)",
+        )
+    if row[0] == row[1] > 8 and row[2] in (1, 3, 4):
+        raise UsageError(
+            f"input_shape is {values!r}: its last number looks like the channels",
+            code="U12",
+            expected="(channel, height, width)",
+            hint=f"input_shape=({row[2]}, {row[0]}, {row[1]})",
         )
     return row[0], row[1], row[2]
 

@@ -112,6 +112,21 @@ def test_an_image_that_was_misclassified_before_is_not_called_fooled(tmp_path):
     assert told["nothing to fool"] == "1 of 3 images (misclassified before)"
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_of_few_images_each_prediction_is_told_before_and_after(count):
+    found = outcome([0] * count, [1] * count)
+    told = {k: v for k, v in spoken(found).items() if k.startswith("prediction")}
+    names = found.class_names
+    keys = (
+        [f"prediction of image {row + 1}" for row in range(count)] if count > 1 else ["prediction"]
+    )
+    assert list(told) == (keys if count < 5 else [])
+    for text in told.values():
+        before, after = text.split(" -> ")
+        assert before.startswith(repr(names[0])) and after.startswith(repr(names[1]))
+        assert before.endswith(" %") and after.endswith(" %")
+
+
 @pytest.mark.parametrize("targets", [None, torch.tensor([1, 1, 1])])
 def test_the_table_of_images_counts_as_fooled_what_the_summary_counts(targets, tmp_path):
     found = outcome([0, 1, 0], [1, 1, 0], targets=targets)

@@ -23,6 +23,7 @@ from convscope.cli._options import (
     check_seed,
 )
 from convscope.cli._output import (
+    counted,
     data_place,
     emit,
     next_step,
@@ -108,7 +109,7 @@ def attack(
     if target == "all" and chosen in ATTACKS and "all" not in classifier.class_names:
         names, pixels, labels, settings["targets"] = _toward_all(classifier, names, pixels, labels)
     about = _add_arguments(settings, run, classifier, target, len(names), common.seed)
-    with watching(f"attacking {len(names)} images by {chosen}"):
+    with watching(f"attacking {counted(len(names))} by {chosen}"):
         result = run(classifier, pixels, labels, **settings)
     summary = {**result.summary(), **about, "model": classifier.source}
     summary["execution"] = classifier.describe()["execution"]
@@ -137,7 +138,7 @@ def attack(
     if images.refused:
         for reason in images.refused:
             warn(reason)
-        raise PartlyRefused(f"{len(images.refused)} images could not be read; the rest is done")
+        raise PartlyRefused(f"{counted(len(images.refused))} could not be read; the rest is done")
 
 
 def check_target(target: str | None, takes: str, name: str) -> None:

@@ -21,6 +21,7 @@ from convscope.cli._options import (
 )
 from convscope.cli._output import (
     Fraction,
+    counted,
     emit,
     not_kept,
     say,
@@ -91,7 +92,7 @@ def survival(
     if labels is None:
         labels = classifier.predict(pixels, top=1).labels[:, 0]
         say("true classes are not known: the predictions before the attack stand for them")
-    with watching(f"fooling {len(names)} images"):
+    with watching(f"fooling {counted(len(names))}"):
         result = fool_and_transform(
             classifier,
             pixels,
@@ -129,4 +130,4 @@ def survival(
     if found.refused:
         for reason in found.refused:
             warn(reason)
-        raise PartlyRefused(f"{len(found.refused)} images could not be read; the rest is done")
+        raise PartlyRefused(f"{counted(len(found.refused))} could not be read; the rest is done")

@@ -129,7 +129,7 @@ def look_at_images(
     if chosen.refused:
         for reason in chosen.refused:
             warn(reason)
-        raise PartlyRefused(f"{len(chosen.refused)} images could not be read; the rest is done")
+        raise PartlyRefused(f"{counted(len(chosen.refused))} could not be read; the rest is done")
 
 
 def targets_of(classifier: Classifier, text: str, labels: Tensor | None) -> Any:

@@ -55,9 +55,10 @@ def whitened_network(
     """A frozen 2x2 whitening convolution, blocks of two 3x3 convolutions, a scaled dense layer.
 
     The whitening convolution has two filters per value of a 2x2 patch, a direction and its
-    opposite, a bias that learns, and no padding. Each block is convolution, 2x2 max-pooling, normalization,
-    activation, convolution, normalization, activation. Filters of 3x3 begin as `near_identity`
-    leaves them. A run trains neither the whitening filters nor the scales of the normalization.
+    opposite, a bias that learns, and no padding. Each block is convolution, 2x2 max-pooling,
+    normalization, activation, convolution, normalization, activation. Filters of 3x3 begin as
+    `near_identity` leaves them. A run trains neither the whitening filters nor the scales of the
+    normalization.
 
     Args:
         num_classes: Number of logits.

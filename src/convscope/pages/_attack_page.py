@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from convscope import results
 from convscope.attacks import AttackResult
@@ -114,6 +115,10 @@ WORDS = {
 SHARES = ("success_rate", "clean_accuracy", "robust_accuracy")
 
 
+FEW = 4
+"""So many images or fewer are told one by one."""
+
+
 def _spoken_attack(result: AttackResult) -> dict[str, str]:
     s = result.summary()
     count, task = len(result), int((~result.already_misclassified).sum())
@@ -138,6 +143,13 @@ def _spoken_attack(result: AttackResult) -> dict[str, str]:
         "wrong before the attack": of(int(result.wrong_before.sum()), count, "images"),
         "wrong after the attack": of(int(result.wrong_after.sum()), count, "images"),
     }
+    if count <= FEW:
+        for row in range(count):
+            which = "prediction" if count == 1 else f"prediction of image {row + 1}"
+            told[which] = " -> ".join(
+                _prediction(logits[row], result.class_names)
+                for logits in (result.logits_before, result.logits_after)
+            )
     if s["nonfinite"]:
         told["NaN or infinite logits"] = f"{s['nonfinite']:,} of {count:,} images"
     if s["target_probability"] is not None:
@@ -154,6 +166,11 @@ def _spoken_attack(result: AttackResult) -> dict[str, str]:
         f"per image, {s['seconds']:.1f} s"
     )
     return told
+
+
+def _prediction(logits: Tensor, names: Sequence[str]) -> str:
+    number = int(logits.argmax())
+    return f"{name_of(tuple(names), number)!r} {_percent(float(logits.softmax(dim=0).max()))}"
 
 
 def _percent(share: float) -> str:
