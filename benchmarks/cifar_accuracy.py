@@ -2,7 +2,8 @@
 
 Trained on all 50,000 training images, with recipes that were chosen on 40,000 / 10,000 of them.
 The test images are looked at once per seed, after training. `--select` trains on the 40,000 and
-measures on the 10,000 instead, and records nothing. Rows are added to those that are recorded.
+measures on the 10,000 instead, and records nothing. A row is written after each seed, beside those
+that are recorded; runs of other seeds with the same settings stay in it.
 
 `--plain` measures what the same layers need without the recipe, in plain PyTorch: torch's own first
 weights, every layer trained, SGD with Nesterov momentum on one cycle (`OneCycleLR`), random flips
@@ -20,6 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,53 +54,66 @@ def bf16_units() -> bool:
     return any(supported() for supported in units)
 
 
-def measure(args: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
-    """Accuracy and cost of the recipe, seed by seed."""
+def label(args: argparse.Namespace) -> str:
+    """What a row is recorded under."""
+    name = f"{args.model}:{'plain' if args.plain else args.preset}"
+    return name if args.epochs is None or args.plain else f"{name}:{args.epochs} epochs"
+
+
+def recorded() -> dict[str, Any]:
+    """The rows of the result file."""
+    path = RESULTS / f"{NAME}.json"
+    return json.loads(path.read_text())["figures"] if path.exists() else {}
+
+
+def measure(args: argparse.Namespace, dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """The row of a recipe, after each seed.
+
+    Runs of other seeds with the same settings that are recorded by then count, too.
+    """
     changes: dict[str, Any] = {"train_split": "train" if args.select else "train+validation"}
     if args.epochs is not None:
         changes["epochs"] = args.epochs
-    runs = []
+    part = dataset.validation if args.select else dataset.test
+    others: list[dict[str, Any]] = []
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         settings = recipe(args.model, data="cifar10", preset=args.preset, seed=seed, **changes)
-        part = dataset.validation if args.select else dataset.test
         with tempfile.TemporaryDirectory() as place:
+            folder = (args.keep or Path(place)) / f"{args.model}-{args.preset}-{seed}"
             wall, cpu = time.monotonic(), time.process_time()
-            result = train(settings, dataset, out=Path(place) / "run")
+            result = train(settings, dataset, out=folder)
             wall, cpu = time.monotonic() - wall, time.process_time() - cpu
-        began = time.monotonic()
-        judged = evaluate(result.classifier, part, tta=settings.tta)
+            began = time.monotonic()
+            judged = evaluate(result.classifier, part, tta=settings.tta)
         assert judged.accuracy_without_tta is not None
-        runs.append(
-            {
-                "seed": seed,
-                "accuracy": round(judged.accuracy_without_tta, 4),
-                f"accuracy with tta {settings.tta}": round(judged.accuracy, 4),
-                "training_loss_by_epoch": [
-                    round(point.train_loss, 4)
-                    for point in result.history
-                    if point.epoch == int(point.epoch)
-                ],
-                "seconds": round(wall, 1),
-                "cpu_seconds": round(cpu, 1),
-                "evaluation_seconds": round(time.monotonic() - began, 1),
-                "training_flops": result.flops,
-            }
+        run = {
+            "seed": seed,
+            "accuracy": round(judged.accuracy_without_tta, 4),
+            f"accuracy with tta {settings.tta}": round(judged.accuracy, 4),
+            "training_loss_by_epoch": [
+                round(point.train_loss, 4)
+                for point in result.history
+                if point.epoch == int(point.epoch)
+            ],
+            "seconds": round(wall, 1),
+            "cpu_seconds": round(cpu, 1),
+            "evaluation_seconds": round(time.monotonic() - began, 1),
+            "training_flops": result.flops,
+        } | machine_facts(args)
+        print(args.model, args.preset, run, flush=True)
+        words = f"{settings.epochs} epochs, {settings.summary()}"
+        before = {} if args.dry or args.select else recorded().get(label(args), {})
+        kept = before["runs"] if before.get("settings") == words else others
+        others = sorted(
+            [other for other in kept if other["seed"] != seed] + [run], key=lambda r: r["seed"]
         )
-        print(args.model, args.preset, runs[-1], flush=True)
-    return summary(runs, args, tta=settings.tta, epochs=settings.epochs) | {
-        "settings": {
-            name: getattr(settings, name)
-            for name in ("batch_size", "optimizer", "learning_rate", "schedule", "ema")
-        }
-    }
+        yield {"settings": words} | summary(others, args, tta=settings.tta)
 
 
-def summary(
-    runs: list[dict[str, Any]], args: argparse.Namespace, *, tta: str, epochs: int
-) -> dict[str, Any]:
+def summary(runs: list[dict[str, Any]], args: argparse.Namespace, *, tta: str) -> dict[str, Any]:
     """Means and deviations over the seeds, beside what is promised."""
-    row: dict[str, Any] = {"epochs": epochs, "n": len(runs)}
-    for key in ("accuracy", f"accuracy with tta {tta}", "seconds", "cpu_seconds"):
+    row: dict[str, Any] = {"n": len(runs)}
+    for key in ("accuracy", f"accuracy with tta {tta}"):
         values = [run[key] for run in runs]
         row[f"{key}, mean"] = round(statistics.mean(values), 5)
         row[f"{key}, sd"] = round(statistics.stdev(values), 5) if len(values) > 1 else None
@@ -108,7 +123,7 @@ def summary(
     row["reached"] = row[f"accuracy with tta {tta}, mean"] >= promised.get("accuracy", 0.0) and row[
         "training_flops"
     ] <= promised.get("flops", math.inf)
-    return row | machine_facts(args) | {"runs": runs}
+    return row | {"runs": runs}
 
 
 def machine_facts(args: argparse.Namespace) -> dict[str, Any]:
@@ -175,6 +190,29 @@ def _tuple(values: Tensor) -> tuple[float, ...]:
     return tuple(values.flatten().tolist())
 
 
+def plain_rows(args: argparse.Namespace, dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """The row of the plain recipe, at the end of all its runs."""
+    seeds = range(args.first_seed, args.first_seed + args.seeds)
+    runs = [plain(args, dataset, epochs, seed) for epochs in args.plain for seed in seeds]
+    means = {
+        epochs: statistics.mean(run["accuracy"] for run in runs if run["epochs"] == epochs)
+        for epochs in args.plain
+    }
+    enough = [epochs for epochs in args.plain if means[epochs] >= TARGET]
+    yield {
+        "what": PLAIN,
+        "accuracy by epochs": {str(epochs): round(mean, 4) for epochs, mean in means.items()},
+        "fewest epochs to 90 %": min(enough, default=None),
+        "seconds to 90 %": statistics.mean(
+            run["seconds"] for run in runs if run["epochs"] == min(enough)
+        )
+        if enough
+        else None,
+        **machine_facts(args),
+        "runs": runs,
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path)
@@ -189,42 +227,17 @@ def main() -> int:
         help="the plain recipe in place of ours, with each of these lengths",
     )  # fmt: skip
     parser.add_argument("--select", action="store_true", help="on validation images, to choose")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the run folders there")
     parser.add_argument("--dry", action="store_true", help="do not write the result file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     tune_allocator()
     dataset = open_dataset("cifar10", data_dir=args.data_dir)
-    seeds = range(args.first_seed, args.first_seed + args.seeds)
-    if args.plain:
-        name = f"{args.model}:plain"
-        runs = [plain(args, dataset, epochs, seed) for epochs in args.plain for seed in seeds]
-        means = {
-            epochs: statistics.mean(run["accuracy"] for run in runs if run["epochs"] == epochs)
-            for epochs in args.plain
-        }
-        enough = [epochs for epochs in args.plain if means[epochs] >= TARGET]
-        row: dict[str, Any] = {
-            "what": PLAIN,
-            "accuracy by epochs": {str(epochs): round(mean, 4) for epochs, mean in means.items()},
-            "fewest epochs to 90 %": min(enough, default=None),
-            "seconds to 90 %": statistics.mean(
-                run["seconds"] for run in runs if run["epochs"] == min(enough)
-            )
-            if enough
-            else None,
-            **machine_facts(args),
-            "runs": runs,
-        }
-    else:
-        name = f"{args.model}:{args.preset}"
-        row = measure(args, dataset)
-    if args.epochs is not None and not args.plain:
-        name += f":{args.epochs} epochs"
-    print(json.dumps({name: row}, indent=2))
-    if not (args.dry or args.select):
-        path = RESULTS / f"{NAME}.json"
-        before = json.loads(path.read_text())["figures"] if path.exists() else {}
-        record(NAME, before | {name: row}, n=len(dataset.test))
+    rows = plain_rows(args, dataset) if args.plain else measure(args, dataset)
+    for row in rows:
+        print(json.dumps({label(args): row}, indent=2))
+        if not (args.dry or args.select):
+            record(NAME, recorded() | {label(args): row}, n=len(dataset.test))
     return int(not row.get("reached", True))
 
 
