@@ -60,9 +60,9 @@ class Overrides:
     epochs: int | None = None
     "Times every training image is shown."
     batch_size: int | None = None
-    "Images per update."
-    accumulate: int | None = None
-    "Parts in which a batch goes through the network, to save memory."
+    "Images per update, over all microbatches and processes."
+    microbatches: int | None = None
+    "Parts in which those images go through the network, to save memory; the update is the same."
     optimizer: Literal["adamw", "adam", "sgd", "muon"] | None = None
     "Optimizer."
     learning_rate: float | None = None
