@@ -18,7 +18,7 @@ from convscope.cli._output import (
     warn,
 )
 from convscope.errors import UsageError, choose
-from convscope.models import ADAPTERS, MODELS, check_model_name
+from convscope.models import ADAPTERS, MODELS, check_model_name, shipped
 
 if TYPE_CHECKING:
     from convscope.training import TrainSettings
@@ -170,7 +170,7 @@ def check_run_options(
     if model is not None and not trained_from_the_start(model):
         if ":" in model or Path(model).exists() or Path(model).suffix == ".safetensors":
             check_model_name(model)
-        else:
+        elif model not in shipped():
             choose("network", model, MODELS)
     check_names(data=data)
     if preset is not None:
