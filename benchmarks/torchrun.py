@@ -6,7 +6,8 @@ gradients (gloo); batch normalization sees a half. Speed is that of the updates,
 of them with no validation and no checkpoint in between; seconds are those of the whole run. Rows of
 every batch are hashed: the order has to be the same in all of them.
 
-    python benchmarks/torchrun.py --data-dir DIR            # DIR holds mnist/ and the CIFAR-10 files
+    python benchmarks/torchrun.py --only mnist --data-dir DIR
+    python benchmarks/torchrun.py --only cifar --data-dir DIR       # added to what is recorded
     python benchmarks/torchrun.py --only mnist --images 2000 --seeds 1 --dry
 """
 
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from record import machine, record
+from record import RESULTS, machine, record
 
 from convscope.data import Dataset, open_dataset
 from convscope.training import Stepped, evaluate, recipe, train, tune_allocator
@@ -106,7 +107,8 @@ def run(
         words += ["--images", str(args.images)] if args.images else []
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
         start = [*launcher, str(processes)] if processes > 1 else []
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        # As the command line does: threads that wait do not spin.
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(threads)}
         done = subprocess.run(
             [sys.executable, *start, *words], env=environment, capture_output=True, text=True
         )
@@ -150,7 +152,8 @@ def compare(case: str, args: argparse.Namespace) -> dict[str, Any]:
     same = all(
         len({found[place]["order"] for found in runs.values()}) == 1 for place in range(args.seeds)
     )
-    return {**CASES[case], "same order of data": same, "layouts": table}
+    facts = {"same order of data": same, "machine": machine()}
+    return {**CASES[case], **facts, "layouts": table}
 
 
 def main() -> int:
@@ -171,9 +174,11 @@ def main() -> int:
     figures = {case: compare(case, args) for case in args.only}
     same = all(figure["same order of data"] for figure in figures.values())
     if args.dry or args.images:
-        print(json.dumps({"machine": machine(), "figures": figures}, indent=2))
+        print(json.dumps(figures, indent=2))
     else:
-        record("torchrun", figures, seeds=args.seeds)
+        path = RESULTS / "torchrun.json"
+        before = json.loads(path.read_text())["figures"] if path.exists() else {}
+        record("torchrun", before | figures)
     return int(not same)
 
 
