@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from convscope.errors import ResourceError
+from convscope.errors import ResourceError, UsageError
 from convscope.training import _search_lock, search
 from convscope.training._search_lock import exclusive_files, journal_lock, kernel_locks
 
@@ -124,6 +124,12 @@ def test_all_processes_lock_in_the_way_of_the_first(monkeypatch, tmp_path):
     with pytest.raises(ResourceError, match="other processes lock this journal by 'kernel'") as e:
         journal_lock(tmp_path / "b")
     assert e.value.code == "T22"
+    (tmp_path / "c.locking").write_bytes(bytes(range(256)) * 1000)
+    with pytest.raises(ResourceError, match="other processes lock this journal by"):
+        journal_lock(tmp_path / "c")
+    (tmp_path / "d.locking").mkdir()
+    with pytest.raises(UsageError, match="not a regular file"):
+        journal_lock(tmp_path / "d")
 
 
 def test_locks_are_tried_and_leave_no_files(monkeypatch, tmp_path):

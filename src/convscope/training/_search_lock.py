@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from convscope.errors import ResourceError
+from convscope.errors import ResourceError, UsageError
 from convscope.training._checkpoints import disk_errors
 
 KERNEL, EXCLUSIVE = "kernel", "exclusive"
@@ -47,21 +47,25 @@ def journal_lock(path: Path) -> Lock:
     Raises:
         ResourceError: T22, neither works, or not the one by which others write; T04, the folder
             may not be written to.
+        UsageError: U13, ``FILE.locking`` is something else.
     """
     note = path.with_name(path.name + ".locking")
+    if note.exists() and not note.is_file():
+        raise UsageError("not a regular file", code="U13", where=note, hint="remove it")
     with disk_errors(note):
         able = [kind for kind, works in _KINDS.items() if works(note)]
-        with note.open("a") as file:
+        with note.open("a") as made:
             if able and not note.stat().st_size:
-                file.write(able[0] + "\n")
+                made.write(able[0] + "\n")
         # Of two processes that came first at once, both read the line that was written first.
-        agreed = note.read_text("ascii", errors="replace").partition("\n")[0]
+        with note.open("rb") as file:
+            agreed = file.read(20).decode("ascii", "replace").partition("\n")[0]
     if agreed in able:
         return _KernelLock(note) if agreed == KERNEL else _ExclusiveLock(path)
     raise ResourceError(
         "this file system cannot keep two processes from writing at once"
         if not able
-        else f"other processes lock this journal by {agreed[:20]!r}, which does not work here",
+        else f"other processes lock this journal by {agreed!r}, which does not work here",
         code="T22",
         where=path,
         expected=DATABASE,
