@@ -221,6 +221,23 @@ def networks() -> str:
     return table(["name", "input", "parameters", "weights are shipped", "layers"], rows)
 
 
+def shipped_weights() -> str:
+    """What comes with the package, from the model cards."""
+    from convscope.models import shipped, shipped_config
+    from convscope.models._shipped import shipped_path
+
+    rows = []
+    for name in shipped():
+        config = shipped_config(name)
+        size = shipped_path(name).stat().st_size / 1e6
+        command = config.extra.get("trained", {}).get("command", "")
+        rows.append(
+            [f"`{name}`", f"`{config.architecture}`", f"{size:.2f} MB", _plain(config.source),
+             f"`{command}`" if command else ""]
+        )  # fmt: skip
+    return table(["MODEL", "network", "size", "what it is", "trained by"], rows)
+
+
 def training_recipes() -> str:
     """Settings of training by network and preset, where they differ from the defaults."""
     from dataclasses import asdict
@@ -453,6 +470,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "metrics": metrics,
     "networks": networks,
     "shared-attacks": shared_attacks,
+    "shipped-weights": shipped_weights,
     "source-tree": source_tree,
     "training-recipes": training_recipes,
     "transfer-classifiers": transfer_classifiers,

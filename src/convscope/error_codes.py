@@ -347,8 +347,10 @@ CODES = {
         "Wait until it ends, stop it, or train into another folder.",
     ),
     "T11": Code(
-        "The run cannot begin here: its folder cannot be written, or the device is not there.",
-        "Choose another folder with --out, or --device cpu.",
+        "The run cannot begin here: its folder cannot be written or is not seen by all processes, "
+        "or the device is not there.",
+        "Choose another folder with --out (on several machines, on a disk that they share), or "
+        "--device cpu.",
     ),
     "T16": Code(
         "There is not enough memory.",

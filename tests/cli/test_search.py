@@ -97,7 +97,7 @@ def test_names_of_logs_are_those_of_the_writers(here, capsys):
 def test_early_stopping_from_the_command_line(here, capsys):
     line = (
         "train mnist-conv1 --data digits --epochs 40 --patience 1 --schedule constant --ema 0 "
-        "--learning-rate 0.05 --out run --cutout 4 --mixup 0.2 --accumulate 2"
+        "--learning-rate 0.05 --out run --cutout 4 --mixup 0.2 --microbatches 2"
     )
     assert main(shlex.split(line)) == 0
     rows = [row for row in read_history(here / "run") if row.epoch == round(row.epoch)]

@@ -479,10 +479,9 @@ def test_a_network_without_shipped_weights_says_how_to_train_it():
 
 def ship_from(folder, monkeypatch):
     """Let `folder` be the one whose weights come with the package."""
-    from convscope.models import _load, _registry, _weights
+    from convscope.models import _shipped
 
-    for module in (_load, _registry, _weights):
-        monkeypatch.setattr(module, "weights_folder", lambda: folder)
+    monkeypatch.setattr(_shipped, "weights_folder", lambda: folder)
 
 
 def test_shipped_weights_load(monkeypatch, tmp_path):
@@ -502,7 +501,7 @@ def test_shipped_weights_load(monkeypatch, tmp_path):
 
 
 def test_shipping_takes_a_run_as_it_is(monkeypatch, tmp_path):
-    from convscope.models._weights import ship
+    from convscope.models._shipped import ship
 
     ship_from(tmp_path / "weights", monkeypatch)
     net = save(tmp_path / "run", seed=9, mean=[0.13], std=[0.31])
@@ -513,6 +512,90 @@ def test_shipping_takes_a_run_as_it_is(monkeypatch, tmp_path):
     save(tmp_path / "odd", change=lambda net: net.fc1.weight.zero_())
     with pytest.raises(CheckpointError, match="all zero"):
         ship(tmp_path / "odd", source="")
+
+
+def test_an_architecture_has_several_shipped_weights(monkeypatch, tmp_path, capsys):
+    from convscope.cli import main
+    from convscope.models import shipped_config
+    from convscope.models._shipped import ship
+
+    ship_from(tmp_path / "weights", monkeypatch)
+    nets = {seed: save(tmp_path / f"run{seed}", seed=seed) for seed in (1, 2)}
+    ship(tmp_path / "run1", source="one")
+    ship(tmp_path / "run2", source="two", name="mnist-conv1-robust", extra={"seed": 2})
+    assert shipped() == ("mnist-conv1", "mnist-conv1-robust")
+    for name, seed in (("mnist-conv1", 1), ("mnist-conv1-robust", 2)):
+        classifier = load(name)
+        assert torch.equal(classifier.module.fc1.weight, nets[seed].fc1.weight.half().float())
+        assert classifier.source.startswith("mnist-conv1, ") and classifier.flags == ()
+    assert shipped_config("mnist-conv1-robust").extra == {"seed": 2}
+    with pytest.raises(CheckpointError, match="did you mean mnist-conv1-robust"):
+        load("mnist-conv1-robst")
+    assert main(["models", "list", "mnist-conv1*", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows) == ["mnist-conv1", "mnist-conv1-robust", "mnist-conv1-bn"]
+    assert (
+        rows["mnist-conv1-robust"]["shipped"] and "two" in rows["mnist-conv1-robust"]["description"]
+    )
+    assert main(["models", "show", "mnist-conv1-robust", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model_card"] == {"seed": 2}
+
+
+@pytest.mark.parametrize(
+    "name", ["mnist-conv1-bn", "mnist-conv2", "../mnist-conv1", "mnist-conv1-"]
+)
+def test_weights_are_not_shipped_under_the_name_of_another_network(monkeypatch, tmp_path, name):
+    from convscope.models._shipped import ship
+
+    ship_from(tmp_path / "weights", monkeypatch)
+    save(tmp_path / "run")
+    with pytest.raises(UsageError, match="cannot be called"):
+        ship(tmp_path / "run", source="", name=name)
+    assert shipped() == ()
+
+
+def test_shipped_weights_have_a_size_in_all(monkeypatch, tmp_path):
+    from convscope.models import _shipped
+
+    ship_from(tmp_path / "weights", monkeypatch)
+    monkeypatch.setattr(_shipped, "LIMIT", 200_000)
+    save(tmp_path / "run")
+    _shipped.ship(tmp_path / "run", source="")
+    _shipped.ship(tmp_path / "run", source="again")
+    with pytest.raises(UsageError, match=r"mnist-conv1-b has 0.13 MB: with the others 0.25"):
+        _shipped.ship(tmp_path / "run", source="", name="mnist-conv1-b")
+    assert shipped() == ("mnist-conv1",)
+
+
+@pytest.mark.parametrize(
+    ("broken", "name"),
+    [("weights", name) for name in shipped()]
+    + [(how, "mnist-conv2") for how in ("card", "edited", "no card", "unsigned")],
+)
+def test_shipped_weights_that_are_not_as_shipped_are_one_error(monkeypatch, tmp_path, name, broken):
+    from convscope.models import _shipped
+
+    shutil.copytree(_shipped.weights_folder(), tmp_path / "weights")
+    ship_from(tmp_path / "weights", monkeypatch)
+    weights = tmp_path / "weights" / f"{name}.safetensors"
+    card = weights.with_suffix(".json")
+    if broken in ("weights", "card"):
+        path = weights if broken == "weights" else card
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    elif broken == "edited":
+        card.write_text(card.read_text().replace("fast preset", "my preset"))
+    elif broken == "unsigned":
+        body = json.loads(card.read_text())
+        del body["sha256"], body["config_sha256"]
+        card.write_text(json.dumps(body))
+    else:
+        card.unlink()
+    with pytest.raises(CheckpointError, match="the installed convscope is damaged") as caught:
+        load(name)
+    assert "pip install --force-reinstall" in caught.value.hint
+    assert caught.value.exit_code == 4
 
 
 @pytest.mark.parametrize("name", shipped())

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from convscope.cli import main
+from convscope.cli._words import MULTIPLIED
 from convscope.training import read_settings, settings_from_toml
 
 QUICK = ["train", "mnist-conv1", "--data", "digits", "--epochs", "1"]
@@ -19,9 +20,18 @@ def test_former_flags_are_taken(capsys):
     settings = settings_from_toml(capsys.readouterr().out)
     assert (settings.max_grad_norm, settings.noise_std) == (1.0, 0.2)
     assert (settings.evals_per_epoch, settings.preset) == (3, "paper")
+    assert main([*words[:4], "--accumulate", "4", "--print-config"]) == 0
+    assert settings_from_toml(capsys.readouterr().out).microbatches == 4
     muon = ["--optimizer", "muon", "--other-learning-rate", "0.01", "--print-config"]
     assert main([*words[:4], *muon]) == 0
     assert settings_from_toml(capsys.readouterr().out).nonfilter_lr == 0.01
+
+
+@pytest.mark.parametrize("flag", MULTIPLIED)
+def test_flags_that_multiply_the_batch_elsewhere_are_refused_with_the_same_update(flag, capsys):
+    assert main([*QUICK, f"{flag}=4", "--print-config"]) == 2
+    said = capsys.readouterr().err
+    assert "images per update" in said and "--batch-size N*B --microbatches N" in said
 
 
 def test_train_resume_and_say_what_to_do_next(tmp_path, capsys):

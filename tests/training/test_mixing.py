@@ -1,4 +1,4 @@
-"""Mixup, CutMix, Cutout, accumulation of gradients, early stopping."""
+"""Mixup, CutMix, Cutout, microbatches, early stopping."""
 
 import shutil
 from dataclasses import replace
@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from convscope.data import Augmentation, Split
 from convscope.errors import UsageError
 from convscope.training import Measured, TrainSettings, Warned, train
 from convscope.training._batches import Batches, Normalize
@@ -15,38 +16,41 @@ from convscope.training._stopping import best_row, exported_row, is_exhausted
 from convscope.training._train import _Run
 
 NORMALIZE = Normalize((0.5,), (1.0,))
-PLAIN = TrainSettings(model="mnist-conv1", data="digits")
+PLAIN = TrainSettings(model="mnist-conv1", data="digits", batch_size=6)
+
+LEVELS = Split(
+    name="train",
+    images=(8 * torch.arange(24, dtype=torch.uint8)).view(-1, 1, 1, 1).repeat(1, 1, 8, 8),
+    labels=torch.arange(24),
+)
+"""Each image is of one gray level, and of a class of its own."""
 
 
-def images_of(count):
-    """Each of one gray level of its own."""
-    return (torch.arange(count) / count).view(count, 1, 1, 1).expand(count, 1, 8, 8).clone()
+def images_of(labels):
+    return LEVELS.to_float(labels)
 
 
-def mixed(count=6, world=None, epoch=0, batch=0, **changes):
-    world = world or World()
-    mix = Mixing(replace(PLAIN, **changes), NORMALIZE, world)
-    shard = world.shard(count)
-    return mix(images_of(count)[shard], torch.arange(count)[shard], epoch, batch)
+def mixed(world=None, epoch=0, batch=0, **changes):
+    batches = Batches(LEVELS, replace(PLAIN, **changes), world or World())
+    return Mixing(batches, NORMALIZE)(epoch, batch)
 
 
 def test_without_settings_nothing_is_mixed():
     batch = mixed()
-    assert torch.equal(batch.images, images_of(6)) and batch.share == 1
+    assert torch.equal(batch.images, images_of(batch.labels)) and batch.share == 1
 
 
 def test_mixup_is_the_weighted_mean_of_two_images():
     batch = mixed(mixup=1.0)
-    whole = images_of(6)
-    wanted = batch.share * whole + (1 - batch.share) * whole[batch.others]
-    assert torch.allclose(batch.images, wanted)
+    own, others = images_of(batch.labels), images_of(batch.others)
+    assert torch.allclose(batch.images, batch.share * own + (1 - batch.share) * others)
     assert 0 < batch.share < 1
-    assert sorted(batch.others.tolist()) == list(range(6))
+    assert sorted(batch.others.tolist()) == sorted(batch.labels.tolist())
 
 
 def test_cutmix_shares_are_areas():
     batch = mixed(cutmix=1.0, batch=3)
-    own = images_of(6)
+    own = images_of(batch.labels)
     stayed = (batch.images == own).float().mean((1, 2, 3))
     apart = batch.others != batch.labels
     assert torch.allclose(stayed[apart], torch.tensor(batch.share))
@@ -62,12 +66,11 @@ def test_a_pasted_window_has_the_area_that_is_said(share):
 
 
 def test_both_mix_now_one_now_the_other():
-    whole = images_of(6)
+    whole = {round(v, 4) for v in LEVELS.to_float().flatten().tolist()}
     kinds = set()
-    for batch in range(12):
-        result = mixed(mixup=1.0, cutmix=1.0, batch=batch)
-        levels = {round(v, 4) for v in result.images[0].flatten().tolist()}
-        pasted = levels <= {round(v, 4) for v in whole.flatten().tolist()}
+    for position in range(12):
+        result = mixed(mixup=1.0, cutmix=1.0, epoch=position // 4, batch=position % 4)
+        pasted = {round(v, 4) for v in result.images[0].flatten().tolist()} <= whole
         kinds.add("cutmix" if pasted else "mixup")
     assert kinds == {"cutmix", "mixup"}
 
@@ -79,21 +82,41 @@ def test_cutout_covers_one_square_with_the_mean():
     assert (result[:, :, 3:6, 3:6] == 0.5).all()
 
 
-def test_two_processes_cut_out_together_what_one_does():
-    alone = mixed(cutout=3).images
-    for rank in (0, 1):
-        assert torch.equal(mixed(cutout=3, world=World(rank, 2)).images, alone[rank::2])
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cutout": 3},
+        {"mixup": 0.4, "noise_std": 0.1, "augment": Augmentation(shift=2, degrees=10)},
+        {"cutmix": 1.0, "cutout": 2},
+    ],
+)
+def test_several_processes_mix_together_what_one_does(changes, size):
+    """Also where an image is mixed with one of another process: the first batches have such."""
+    apart = 0
+    for batch in range(3):
+        alone = mixed(batch=batch, **changes)
+        for rank in range(size):
+            mine = mixed(world=World(rank, size), batch=batch, **changes)
+            assert torch.equal(mine.images, alone.images[rank::size])
+            assert torch.equal(mine.labels, alone.labels[rank::size])
+            assert torch.equal(mine.others, alone.others[rank::size])
+            assert mine.share == alone.share
+            apart += int((~torch.isin(mine.others, mine.labels)).sum())
+    assert apart or not (changes.get("mixup") or changes.get("cutmix"))
 
 
-def test_processes_share_the_share():
-    shares = [mixed(mixup=0.4, world=World(rank, 2)).share for rank in (0, 1)]
-    assert shares[0] == shares[1]
+def test_both_noisy_copies_are_covered_at_the_same_place():
+    batch = mixed(cutout=3, noise_std=0.1, consistency=1.0)
+    first, second = batch.images.chunk(2)
+    assert len(first) == len(batch.labels)
+    assert torch.equal(first == 0.5, second == 0.5) and (first == 0.5).any()
 
 
 def test_a_batch_is_mixed_alike_whatever_came_before():
-    first, again = mixed(mixup=1.0, epoch=2, batch=5), mixed(mixup=1.0, epoch=2, batch=5)
+    first, again = mixed(mixup=1.0, epoch=2, batch=1), mixed(mixup=1.0, epoch=2, batch=1)
     assert torch.equal(first.images, again.images)
-    assert not torch.equal(first.images, mixed(mixup=1.0, epoch=2, batch=6).images)
+    assert not torch.equal(first.images, mixed(mixup=1.0, epoch=2, batch=2).images)
 
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0, 20.0])
@@ -126,7 +149,7 @@ def test_the_loss_of_mixed_images_is_that_of_both_classes_in_their_shares(
 ):
     settings = replace(settings, model="mnist-conv1", **changes)
     run = run_of(settings, dataset, tmp_path)
-    mixed = run.engine.mixing(*run.engine.batches.load(0, 0), 0, 0)
+    mixed = run.engine.mixing(0, 0)
     logits = torch.randn(len(mixed.labels), 10, generator=torch.Generator().manual_seed(0))
     loss = [
         torch.nn.functional.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
@@ -139,6 +162,26 @@ def test_the_loss_of_mixed_images_is_that_of_both_classes_in_their_shares(
     )
 
 
+@pytest.mark.parametrize("parts", [1, 4])
+@pytest.mark.parametrize("mixup", [0.0, 1.0])
+def test_the_training_error_counts_each_class_by_its_share(
+    dataset, settings, tmp_path, mixup, parts
+):
+    """This network always says class 2."""
+    settings = replace(settings, model="mnist-conv1", mixup=mixup, microbatches=parts)
+    run = run_of(settings, dataset, tmp_path)
+    with torch.no_grad():
+        for parameter in run.state.model.parameters():
+            parameter.zero_()
+        run.state.model.fc1.bias[2] = 1.0
+    mixed = run.engine.mixing(0, 0)
+    run.engine.update(run.state, 1.0)
+    first, second = ((labels != 2).float().mean().item() for labels in mixed[1:3])
+    wanted = mixed.share * first + (1 - mixed.share) * second
+    assert run.state.metrics.error == pytest.approx(wanted)
+    assert (mixed.share != 1) is bool(mixup)
+
+
 @pytest.mark.parametrize("weights", ["none", "balanced"])
 @pytest.mark.parametrize("mixup", [0.0, 1.0])
 def test_gradients_of_the_parts_add_up(dataset, settings, tmp_path, weights, mixup):
@@ -147,7 +190,7 @@ def test_gradients_of_the_parts_add_up(dataset, settings, tmp_path, weights, mix
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
     whole = gradients_of(settings, dataset, tmp_path / "whole")
-    parts = gradients_of(replace(settings, accumulate=4), dataset, tmp_path / "parts")
+    parts = gradients_of(replace(settings, microbatches=4), dataset, tmp_path / "parts")
     for one, other in zip(whole, parts, strict=True):
         assert torch.allclose(one, other, atol=1e-6)
 
@@ -155,8 +198,9 @@ def test_gradients_of_the_parts_add_up(dataset, settings, tmp_path, weights, mix
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"accumulate": 3}, "accumulate is 3 with a batch_size of 256"),
-        ({"accumulate": 2, "adversary": "pgd", "epsilon": 0.1}, "no adversary"),
+        ({"microbatches": 4}, "6 images per update cannot be split into 4 equal parts"),
+        ({"microbatches": 2, "adversary": "pgd", "epsilon": 0.1}, "with an adversary"),
+        ({"microbatches": 0}, "microbatches is 0"),
         ({"mixup": 0.2, "adversary": "pgd", "epsilon": 0.1}, "images of one class each"),
         ({"mixup": -1.0}, "mixup is -1"),
         ({"cutout": -1}, "cutout is -1"),
@@ -221,7 +265,7 @@ def test_a_run_without_progress_ends_early_and_exports_its_best_epoch(
 
 
 def test_mixed_runs_learn(dataset, settings, tmp_path):
-    settings = replace(settings, epochs=6, mixup=0.3, cutmix=0.5, cutout=3, accumulate=2)
+    settings = replace(settings, epochs=6, mixup=0.3, cutmix=0.5, cutout=3, microbatches=2)
     result = train(settings, dataset, out=tmp_path / "run")
     assert result.history[-1].validation_accuracy > 0.6
 

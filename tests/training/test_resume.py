@@ -48,7 +48,7 @@ VARIANTS = {
     "consistency": {"noise_std": 0.1, "consistency": 5.0},
     "mixup": {"mixup": 0.4, "label_smoothing": 0.1},
     "cutmix": {"cutmix": 1.0, "mixup": 0.2, "cutout": 4},
-    "accumulate": {"accumulate": 4, "class_weights": "balanced", "mixup": 0.4},
+    "microbatches": {"microbatches": 4, "class_weights": "balanced", "mixup": 0.4},
     "patience": {"patience": 1, "epochs": 3},
     "whitening": {
         "model": "cifar-best-quick",
@@ -79,7 +79,8 @@ def test_a_run_with_former_names_in_its_config_goes_on(
     crash(settings, dataset, tmp_path / "run", crash_after(7))
     config = tmp_path / "run" / "config.toml"
     former = config.read_text().replace("max_grad_norm", "clip").replace("noise_std", "noise")
-    config.write_text(former.replace("evals_per_epoch", "points_per_epoch"))
+    former = former.replace("evals_per_epoch", "points_per_epoch")
+    config.write_text(former.replace("microbatches", "accumulate"))
     train(settings, dataset, out=tmp_path / "run", resume=True)
     assert digest(tmp_path / "run") == digest(without_autocast(settings))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,32 +14,35 @@ import cyclopts
 from convscope.cli._options import NOTHING, Flag, Json, OwnNetwork, check_names
 from convscope.cli._output import emit, next_step, table, warn
 from convscope.errors import ModelContractError, UsageError
-from convscope.models import MODELS, model_forms, shipped
+from convscope.models import MODELS, model_forms, shipped, shipped_config
 
 
 def list_models(pattern: str = "*", /, *, as_json: Json = False) -> None:
-    """List the networks that can be trained by name.
+    """List the networks that can be trained by name, and further weights that are shipped.
 
     Args:
         pattern: Only names like this, such as "mnist*".
         as_json: Print JSON.
     """
     ready = shipped()
-    names = [name for name in MODELS if fnmatchcase(name, pattern)]
+    names = [name for name in listed(ready) if fnmatchcase(name, pattern)]
     if not names:
         raise UsageError(
             f"no network is called like {pattern!r}", expected=f"for example {', '.join(MODELS)}"
         )
     rows: list[dict[str, Any]] = []
     for name in names:
-        spec = MODELS.spec(name)
+        config = None if name in MODELS else shipped_config(name)
+        spec = MODELS.spec(name if config is None else config.architecture)
         rows.append(
             {
                 "name": name,
                 "input_shape": spec.input_shape,
                 "parameters": spec.parameters,
                 "shipped": name in ready,
-                "description": spec.about,
+                "description": spec.about
+                if config is None
+                else f"{config.architecture} with other weights: {config.source}",
             }
         )
     if as_json:
@@ -58,6 +62,20 @@ def list_models(pattern: str = "*", /, *, as_json: Json = False) -> None:
         ],
     )
     next_step("convscope models show", names[0])
+
+
+def listed(ready: Sequence[str]) -> list[str]:
+    """Names of networks, each followed by further weights of it.
+
+    Args:
+        ready: Names of shipped weights.
+    """
+    further = {name: shipped_config(name).architecture for name in ready if name not in MODELS}
+    return [
+        each
+        for name in MODELS
+        for each in (name, *(more for more, of in further.items() if of == name))
+    ]
 
 
 def show_model(
@@ -108,6 +126,8 @@ def show_model(
             "probabilities": classifier.probabilities,
             "flags": classifier.flags,
         }
+        if model in shipped() and not is_run:
+            facts["model_card"] = shipped_config(model).extra
         for flag in classifier.flags:
             warn(flag)
     try:

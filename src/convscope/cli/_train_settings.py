@@ -18,7 +18,7 @@ from convscope.cli._output import (
     warn,
 )
 from convscope.errors import UsageError, choose
-from convscope.models import ADAPTERS, MODELS, check_model_name
+from convscope.models import ADAPTERS, MODELS, check_model_name, shipped
 
 if TYPE_CHECKING:
     from convscope.training import TrainSettings
@@ -60,9 +60,9 @@ class Overrides:
     epochs: int | None = None
     "Times every training image is shown."
     batch_size: int | None = None
-    "Images per update."
-    accumulate: int | None = None
-    "Parts in which a batch goes through the network, to save memory."
+    "Images per update, over all microbatches and processes."
+    microbatches: int | None = None
+    "Parts in which those images go through the network, to save memory; the update is the same."
     optimizer: Literal["adamw", "adam", "sgd", "muon"] | None = None
     "Optimizer."
     learning_rate: float | None = None
@@ -171,7 +171,7 @@ def check_run_options(
     if model is not None and not trained_from_the_start(model):
         if ":" in model or Path(model).exists() or Path(model).suffix == ".safetensors":
             check_model_name(model)
-        else:
+        elif model not in shipped():
             choose("network", model, MODELS)
     check_names(data=data)
     if preset is not None:

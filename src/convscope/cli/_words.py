@@ -21,6 +21,7 @@ OPTIONS: Mapping[str, str | tuple[str, ...]] = {
     "--lr": "--learning-rate",
     "--max-lr": "--learning-rate",
     "--other-learning-rate": "--nonfilter-lr",
+    "--accumulate": "--microbatches",
     "--clip": "--max-grad-norm",
     "--noise": "--noise-std",
     "--points-per-epoch": "--evals-per-epoch",
@@ -64,6 +65,14 @@ OPTIONS: Mapping[str, str | tuple[str, ...]] = {
     "--attack": "--method",
 }
 """What is typed, and what it means (the first that there is) where a command has not the former."""
+
+MULTIPLIED = (
+    "--accumulate-grad-batches",
+    "--grad-accum",
+    "--grad-accum-steps",
+    "--gradient-accumulation-steps",
+)
+"""What other trainers call batches per update; `--microbatches` are parts of one instead."""
 
 OPTION_VALUES = {
     "--preset": {"faithful": "paper"},
@@ -144,7 +153,7 @@ def translated(app: cyclopts.App, words: Sequence[str]) -> list[str]:
             meant.append(f"{option}={OPTION_VALUES[option].get(value, value)}")
         else:
             meant.append(OPTION_VALUES.get(before, {}).get(word, word))
-    if not any(word.partition("=")[0] in OPTIONS for word in meant):
+    if not any(word.partition("=")[0] in (*OPTIONS, *MULTIPLIED) for word in meant):
         return meant
     known = _options(app, meant)
     found: list[str] = []
@@ -152,6 +161,13 @@ def translated(app: cyclopts.App, words: Sequence[str]) -> list[str]:
         if word == "--":
             return found + meant[place:]
         name, equals, value = word.partition("=")
+        if name in MULTIPLIED and "--microbatches" in known:
+            raise UsageError(
+                f"no {name}: --batch-size is the number of images per update here",
+                code="U11",
+                expected="--batch-size IMAGES --microbatches PARTS",
+                hint="for N steps of B images elsewhere: --batch-size N*B --microbatches N",
+            )
         others = OPTIONS.get(name, ())
         there = [option for option in ((others,) if isinstance(others, str) else others)
                  if option in known]  # fmt: skip

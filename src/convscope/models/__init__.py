@@ -16,8 +16,8 @@ from convscope.models._registry import (
     build,
     check_model_name,
     model_forms,
-    shipped,
 )
+from convscope.models._shipped import shipped, shipped_config
 
 if TYPE_CHECKING:
     from convscope.models._architecture import Architecture
@@ -62,6 +62,7 @@ __all__ = [
     "save_fine_tuned",
     "save_model",
     "shipped",
+    "shipped_config",
     "summarize",
 ]
 

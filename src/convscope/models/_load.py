@@ -22,8 +22,8 @@ from convscope.models._registry import (
     adapter_forms,
     check_shipped,
     unknown_model,
-    weights_folder,
 )
+from convscope.models._shipped import damaged, shipped, shipped_config, shipped_path
 from convscope.models._weights import load_file, load_folder
 
 
@@ -50,7 +50,7 @@ def load(
               ``torchvision:NAME``, ``timm:NAME``: when that library is installed;
             - a folder that ``convscope train`` wrote, or a ``.safetensors`` file (a foreign
               ``.pt`` state_dict is read too, after many checks);
-            - a name of `MODELS` whose weights are `shipped`;
+            - a name of `shipped` weights;
             - ``package.module:factory``: your own code, which is imported and run.
         allow_nonfinite: Load weights with NaN or infinity, to look at them.
         weights: With ``package.module:factory``, ``timm:NAME`` and other adapters that are
@@ -113,9 +113,10 @@ def load(
     if about and path.exists() and not path.is_dir():
         return _described(load_file(path, allow_nonfinite=allow_nonfinite), about, text)
     _refuse_description(about, text)
-    if path.is_dir() and (text not in MODELS or (path / "config.json").is_file()):
+    named = text in MODELS or text in shipped()
+    if path.is_dir() and (not named or (path / "config.json").is_file()):
         return load_folder(path, allow_nonfinite=allow_nonfinite)
-    if text in MODELS:
+    if named:
         return _load_shipped(text, allow_nonfinite=allow_nonfinite)
     if path.exists() or path.suffix in (".safetensors", *TORCH_SUFFIXES):
         return load_file(path, allow_nonfinite=allow_nonfinite)
@@ -128,14 +129,19 @@ def _bare(module: nn.Module) -> Classifier:
 
 
 def _load_shipped(name: str, *, allow_nonfinite: bool = False) -> Classifier:
-    """The network `name` with the weights of this package.
+    """A network with weights of this package, which are checked against their SHA-256.
 
     Raises:
-        CheckpointError: There are none; the text says how to train it.
+        CheckpointError: C11, there are none; the text says how to train it. Others: they are not
+            as they were shipped.
     """
     check_shipped(name)
-    path = weights_folder() / f"{name}.safetensors"
-    loaded = load_file(path, allow_nonfinite=allow_nonfinite)
+    shipped_config(name)
+    path = shipped_path(name)
+    try:
+        loaded = load_file(path, allow_nonfinite=allow_nonfinite)
+    except CheckpointError as error:
+        raise damaged(error) from None
     # Where the package is installed says nothing about the network.
     return replace(loaded, source=loaded.source.replace(f"({path}, ", "(shipped, "))
 

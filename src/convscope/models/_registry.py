@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convscope._registry import Registry, Spec
 from convscope.errors import CheckpointError, choose
 from convscope.files import usable_path
+from convscope.models._shipped import shipped
 
 if TYPE_CHECKING:
     from torch import Generator, nn
@@ -230,16 +230,6 @@ def build(
     return architecture.build(num_classes, input_shape, generator=generator)
 
 
-def weights_folder() -> Path:
-    """Where ``NAME.safetensors`` and ``NAME.json`` of shipped networks lie."""
-    return Path(str(files("convscope.models"))) / "weights"
-
-
-def shipped() -> tuple[str, ...]:
-    """Names of the registry that `load` knows weights for, sorted."""
-    return tuple(sorted(path.stem for path in weights_folder().glob("*.safetensors")))
-
-
 def check_shipped(name: str) -> None:
     """Refuse a network of the registry whose weights do not come with the package.
 
@@ -367,7 +357,9 @@ def check_model_name(spec: str | Path) -> None:
     prefix, colon, _ = text.partition(":")
     if text in MODELS and not path.exists():
         check_shipped(text)
-    if text in MODELS or path.exists() or path.suffix in (".safetensors", *TORCH_SUFFIXES):
+    if text in MODELS or text in shipped() or path.exists():
+        return
+    if path.suffix in (".safetensors", *TORCH_SUFFIXES):
         return
     if colon and text != f"{prefix}:" and "/" not in prefix:
         return
@@ -376,7 +368,7 @@ def check_model_name(spec: str | Path) -> None:
 
 def unknown_model(text: str) -> CheckpointError:
     """The refusal of a MODEL that is nothing."""
-    near = get_close_matches(text, MODELS, n=2, cutoff=0.6)
+    near = get_close_matches(text, [*MODELS, *shipped()], n=2, cutoff=0.6)
     return CheckpointError(
         f"no model {text!r}",
         code="C11",

@@ -35,7 +35,7 @@ from convscope.models._matching import (
     shapes_of,
     without_prefix,
 )
-from convscope.models._registry import MODELS, TORCH_SUFFIXES, weights_folder
+from convscope.models._registry import MODELS, TORCH_SUFFIXES
 from convscope.models._safetensors import (
     other_library,
     read_tensors,
@@ -346,37 +346,4 @@ def _architecture(config: ModelConfig, tensors: dict[str, Tensor], path: Path) -
         where=path,
         expected=f"one of {', '.join(MODELS)}",
         hint=f"the weights look like {near}" if share >= LIKELY else "needs a newer convscope?",
-    )
-
-
-def ship(run: Path | str, *, source: str, dtype: torch.dtype | None = None) -> Path:
-    """For maintainers: put the network of a run among the shipped weights, under its own name.
-
-    Args:
-        run: A run folder; it must load without a flag.
-        source: The sentence that reports will show: recipe, data, accuracy.
-        dtype: How to store the weights; by default ``float16``, half of the file.
-
-    Returns:
-        The folder of shipped weights.
-
-    Raises:
-        CheckpointError: The run does not load, or something about it is odd.
-    """
-    classifier = load_folder(Path(run))
-    if classifier.flags:
-        raise CheckpointError(f"not shipped: {'; '.join(classifier.flags)}", where=run)
-    described = Path(run) / "config.json"
-    config, _ = parse_config(read_bytes(described, MODEL_CONFIG), described)
-    return save_model(
-        weights_folder(),
-        module=classifier.module,
-        architecture=config.architecture,
-        class_names=config.class_names,
-        input_shape=config.input_shape,
-        mean=config.mean,
-        std=config.std,
-        source=source,
-        name=config.architecture,
-        dtype=torch.float16 if dtype is None else dtype,
     )

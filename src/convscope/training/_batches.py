@@ -181,11 +181,13 @@ class Batches:
                 expected=f"1 to {len(split)}",
                 hint=f"--batch-size {fitting_batch(size, len(split))} fits these images",
             )
-        if size % world.size:
+        parts = settings.microbatches
+        if size % (world.size * parts):
             raise UsageError(
-                f"batch_size {size} does not divide among {world.size} processes",
+                f"batch_size {size} does not divide among {world.size} processes"
+                + (f" with {parts} microbatches each" if parts > 1 else ""),
                 code="T19",
-                expected=f"a multiple of {world.size}",
+                expected=f"a multiple of {world.size * parts}",
             )
         self.split, self.settings, self.world, self.device = split, settings, world, device
         self.steps_per_epoch = len(split) // size
@@ -205,14 +207,22 @@ class Batches:
         return self._order[start : start + self.settings.batch_size]
 
     @failpoint("data.read")
-    def load(self, epoch: int, batch: int) -> tuple[Tensor, Tensor]:
-        """This process's images of a batch, augmented, and their labels.
+    def load(
+        self, epoch: int, batch: int, positions: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Images of a batch, augmented, and their labels.
 
-        Pixels are in [0, 1], noise apart. With `consistency` there are twice as many images as
-        labels: all first noisy copies, then all second ones.
+        What an image looks like does not depend on who loads it. Pixels are in [0, 1], noise apart.
+        With `consistency` there are twice as many images as labels: all first noisy copies, then
+        all second ones.
+
+        Args:
+            epoch: Epoch, from 0.
+            batch: Batch within the epoch, from 0.
+            positions: Which images of the whole batch; by default this process's share.
         """
         rows = self.rows(epoch, batch)
-        shard = self.world.shard(len(rows))
+        shard = self.world.shard(len(rows)) if positions is None else positions
         images = self.split.images[rows[shard]].to(self.device).float().div_(255)
         augment = self.settings.augment
         draws = draw_augmentation(

@@ -156,7 +156,7 @@ class Engine:
     stop: Callable[[], bool]
 
     def __post_init__(self) -> None:
-        self.mixing = Mixing(self.settings, self.normalize, self.world)
+        self.mixing = Mixing(self.batches, self.normalize)
         self._compiled: nn.Module | None = None
 
     @property
@@ -215,20 +215,23 @@ class Engine:
         model, objective = state.model, state.objective
         epoch, batch = divmod(state.step, self.batches.steps_per_epoch)
         lr = state.optimizers[0].max_lr * scale
-        # Dropout draws from torch's own generators: they are seeded for this step.
-        _seed(number(self.settings.seed, "dropout", epoch, batch), self.device)
+        # Dropout draws from torch's own generators: they are seeded for this step. Processes have
+        # other images, and draw other numbers; process 0 draws those of a run of one process.
+        place = (epoch, batch, self.world.rank) if self.world.rank else (epoch, batch)
+        _seed(number(self.settings.seed, "dropout", *place), self.device)
 
-        mixed = self.mixing(*self.batches.load(epoch, batch), epoch, batch)
+        mixed = self.mixing(epoch, batch)
         labels = mixed.labels
-        if self.settings.accumulate > 1:
-            gradients, loss, wrong = self._accumulated(model, objective, mixed)
+        over = self._weight_per_process(objective, epoch, batch)
+        if self.settings.microbatches > 1:
+            gradients, loss, wrong = self._accumulated(model, objective, mixed, over)
         else:
             with autocast(self.precision, self.device):
                 images = objective.perturb(model, mixed.images, labels, step=state.step)
                 logits = self._forward(model, images)
-                loss = self._mixed_loss(objective, logits, mixed)
+                loss = self._mixed_loss(objective, logits, mixed, over)
             gradients = self._backward(model, loss)
-            wrong = count_wrong(objective.counted(logits.detach(), labels), labels)
+            wrong = _wrong(objective.counted(logits.detach(), labels), mixed)
 
         error = wrong / len(labels)
         mean_loss, mean_error, stopping = self._all_reduce(model, gradients, loss, error)
@@ -243,40 +246,44 @@ class Engine:
         state.metrics.update(mean_loss, mean_error)
         return mean_loss, lr, stopping
 
+    def _weight_per_process(self, objective: Objective, epoch: int, batch: int) -> float | None:
+        """What losses are divided by, if not by the weight of the images that are at hand.
+
+        The gradients of processes are averaged, and those of parts added up.
+        """
+        divided = self.settings.microbatches > 1
+        weighted = objective.class_weights is not None and self.world.size > 1
+        if not (divided or weighted):
+            return None
+        labels = self.batches.split.labels[self.batches.rows(epoch, batch)].to(self.device)
+        return objective.weight(labels) / self.world.size
+
     def _accumulated(
-        self, model: nn.Module, objective: Objective, mixed: Mixed
-    ) -> tuple[list[Tensor], Tensor, int]:
+        self, model: nn.Module, objective: Objective, mixed: Mixed, over: float | None
+    ) -> tuple[list[Tensor], Tensor, float]:
         """Gradients, loss and mistakes of a batch that goes through the network in parts."""
-        total, wrong = torch.zeros((), device=self.device), 0
+        total, wrong = torch.zeros((), device=self.device), 0.0
         gradients: list[Tensor] = []
-        parts = torch.chunk(torch.arange(len(mixed.labels)), self.settings.accumulate)
+        parts = torch.chunk(torch.arange(len(mixed.labels)), self.settings.microbatches)
         for part in parts:
             some = Mixed(mixed.images[part], mixed.labels[part], mixed.others[part], mixed.share)
             with autocast(self.precision, self.device):
                 logits = self._forward(model, some.images)
-                loss = self._mixed_loss(objective, logits, some, whole=mixed)
+                loss = self._mixed_loss(objective, logits, some, over)
             gradients = self._backward(model, loss, fresh=part is parts[0])
             total = total + loss.detach()
-            wrong += count_wrong(logits.detach(), some.labels)
+            wrong += _wrong(logits.detach(), some)
         return gradients, total, wrong
 
     def _mixed_loss(
-        self, objective: Objective, logits: Tensor, mixed: Mixed, whole: Mixed | None = None
+        self, objective: Objective, logits: Tensor, mixed: Mixed, over: float | None = None
     ) -> Tensor:
-        """The loss of images of two classes is that of each, in their shares.
-
-        A part of a batch counts as much as its images weigh in the `whole`.
-        """
-        pairs = [(mixed.share, mixed.labels, whole.labels if whole else None)]
-        if mixed.share != 1:
-            pairs.append((1 - mixed.share, mixed.others, whole.others if whole else None))
-        losses = []
-        for share, labels, every in pairs:
-            loss = self._loss(objective, logits, labels)
-            if every is not None:
-                loss = loss * (objective.weight(labels) / objective.weight(every))
-            losses.append(loss if share == 1 else share * loss)
-        return losses[0] if len(losses) == 1 else losses[0] + losses[1]
+        """The loss of images of two classes is that of each, in their shares."""
+        loss = self._loss(objective, logits, mixed.labels, over)
+        if mixed.share == 1:
+            return loss
+        other = self._loss(objective, logits, mixed.others, over)
+        return mixed.share * loss + (1 - mixed.share) * other
 
     @failpoint("step.forward")
     def _forward(self, model: nn.Module, images: Tensor) -> Tensor:
@@ -285,8 +292,10 @@ class Engine:
         return (self._compiled or model)(self.normalize(images)).float()
 
     @failpoint("step.loss", spoil=_nan)
-    def _loss(self, objective: Objective, logits: Tensor, labels: Tensor) -> Tensor:
-        return objective.loss(logits, labels)
+    def _loss(
+        self, objective: Objective, logits: Tensor, labels: Tensor, over: float | None
+    ) -> Tensor:
+        return objective.loss(logits, labels, over=over)
 
     @failpoint("step.grad", spoil=_infinite)
     def _backward(self, model: nn.Module, loss: Tensor, *, fresh: bool = True) -> list[Tensor]:
@@ -336,6 +345,14 @@ class Engine:
             validation_accuracy=1 - error,
             validation_images=images,
         )
+
+
+def _wrong(logits: Tensor, mixed: Mixed) -> float:
+    """Number of misclassified images; one of two classes is wrong about each by its share."""
+    wrong = count_wrong(logits, mixed.labels)
+    if mixed.share == 1:
+        return wrong
+    return mixed.share * wrong + (1 - mixed.share) * count_wrong(logits, mixed.others)
 
 
 def _seed(seed: int, device: torch.device) -> None:

@@ -9,9 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from convscope.training._batches import Normalize, stream
-from convscope.training._process import World
-from convscope.training._settings import TrainSettings
+from convscope.training._batches import Batches, Normalize, stream
 
 
 class Mixed(NamedTuple):
@@ -33,13 +31,12 @@ class Mixed(NamedTuple):
 class Mixing:
     """Cut out, then mix with the images of the batch in another order.
 
-    What happens is a function of (seed, epoch, batch). Under several processes, images are mixed
-    with others of the same process.
+    What happens is a function of (seed, epoch, batch): several processes mix together what one
+    process does, and load those images of the others that theirs are mixed with.
 
     Args:
-        settings: `cutout`, `mixup`, `cutmix`.
+        batches: The images; their settings have `cutout`, `mixup`, `cutmix`.
         normalize: Its mean fills what is cut out.
-        world: This process has every `size`-th row of each batch.
 
     Source: T. DeVries, G. Taylor, "Improved Regularization of Convolutional Neural Networks with
     Cutout" (arXiv 1708.04552); H. Zhang, M. Cisse, Y. Dauphin, D. Lopez-Paz, "mixup: Beyond
@@ -47,42 +44,53 @@ class Mixing:
     Train Strong Classifiers with Localizable Features" (ICCV 2019).
     """
 
-    def __init__(self, settings: TrainSettings, normalize: Normalize, world: World) -> None:
-        self.settings, self.normalize, self.world = settings, normalize, world
+    def __init__(self, batches: Batches, normalize: Normalize) -> None:
+        self.batches, self.normalize = batches, normalize
+        self.settings, self.world = batches.settings, batches.world
 
-    def __call__(self, images: Tensor, labels: Tensor, epoch: int, batch: int) -> Mixed:
-        """Mix a batch of this process.
+    def __call__(self, epoch: int, batch: int) -> Mixed:
+        """This process's share of a batch, mixed.
 
         Args:
-            images: ``(batch, channel, height, width)`` in [0, 1].
-            labels: ``(batch,)``.
             epoch: Epoch, from 0.
             batch: Batch within the epoch, from 0.
         """
         settings = self.settings
-        if settings.cutout:
-            count = len(labels) * self.world.size
-            generator = stream(settings.seed, "cutout", epoch, batch)
-            centers = torch.rand((count, 2), generator=generator)[self.world.shard(count)]
-            images = cut_out(images, centers, settings.cutout, self.normalize.mean)
+        own = torch.arange(settings.batch_size)[self.world.shard(settings.batch_size)]
         if not (settings.mixup or settings.cutmix):
+            images, labels = self._cut(epoch, batch, own)
             return Mixed(images, labels, labels)
-        # The share is the same in all processes, the order is not.
         generator = stream(settings.seed, "mix", epoch, batch)
         cuts = bool(settings.cutmix)
         if settings.mixup and settings.cutmix:
             cuts = bool(torch.rand((), generator=generator) < 0.5)
         share = beta(settings.cutmix if cuts else settings.mixup, generator)
         center = torch.rand(2, generator=generator)
-        order = torch.randperm(
-            len(labels),
-            generator=stream(settings.seed, "mix/order", epoch, batch, self.world.rank),
-        ).to(images.device)
-        if cuts:
-            images, share = paste(images, images[order], center, share)
+        order = torch.randperm(settings.batch_size, generator=generator)
+        if self.world.size == 1:
+            images, labels = self._cut(epoch, batch, own)
+            order = order.to(images.device)
+            partners, others = images[order], labels[order]
         else:
-            images = share * images + (1 - share) * images[order]
-        return Mixed(images, labels, labels[order], share)
+            both = self._cut(epoch, batch, torch.cat([own, order[own]]))
+            (images, partners), (labels, others) = (part.chunk(2) for part in both)
+        if cuts:
+            images, share = paste(images, partners, center, share)
+        else:
+            images = share * images + (1 - share) * partners
+        return Mixed(images, labels, others, share)
+
+    def _cut(self, epoch: int, batch: int, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and labels at these positions of the whole batch, with what `cutout` covers."""
+        settings = self.settings
+        images, labels = self.batches.load(epoch, batch, positions)
+        if settings.cutout:
+            generator = stream(settings.seed, "cutout", epoch, batch)
+            centers = torch.rand((settings.batch_size, 2), generator=generator)[positions]
+            # Of two noisy copies of an image the same part is covered.
+            centers = centers.repeat(len(images) // len(labels), 1)
+            images = cut_out(images, centers, settings.cutout, self.normalize.mean)
+        return images, labels
 
 
 def beta(alpha: float, generator: Generator) -> float:

@@ -106,19 +106,22 @@ class Objective:
         """
         return images
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, labels: Tensor, *, over: float | None = None) -> Tensor:
         """The scalar to minimize.
 
         Args:
             logits: ``(n, class)``, of the images that `perturb` returned.
             labels: ``(batch,)``.
+            over: Divide the weighted sum of losses by this, because these images are only a part
+                of a batch; by default by the `weight` of `labels`, which makes it their mean.
         """
-        return F.cross_entropy(
+        loss = F.cross_entropy(
             logits,
             labels,
             weight=self.class_weights,
             label_smoothing=self.settings.label_smoothing,
         )
+        return loss if over is None else loss * (self.weight(labels) / over)
 
     def weight(self, labels: Tensor) -> float:
         """What the loss of these images weighs in the mean over a batch."""
@@ -150,8 +153,9 @@ class ConsistencyObjective(Objective):
         """One per copy."""
         return COPIES
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, labels: Tensor, *, over: float | None = None) -> Tensor:
         """The scalar to minimize; `logits` has first copies, then second copies."""
+        assert over is None, "TrainSettings refuses class weights and parts with consistency"
         return consistency_loss(logits, labels, self.settings.consistency)
 
     def counted(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -305,7 +309,11 @@ class FGSMObjective(PGDObjective):
             with evaluation_mode(model), torch.no_grad():
                 return float((model(self.normalize(worst)).argmax(1) == labels).float().mean())
 
-        one, many = accuracy_under(1, epsilon), accuracy_under(GUARD_STEPS, epsilon / 3)
+        # Every process looks at images of its own, and all have to decide alike.
+        pair = torch.tensor([accuracy_under(1, epsilon), accuracy_under(GUARD_STEPS, epsilon / 3)])
+        pair = pair.to(images.device)
+        self.world.all_reduce_mean([pair])
+        one, many = pair.tolist()
         if one - many < GUARD_GAP:
             return ""
         self.multi_step_until = step + interval
@@ -352,11 +360,11 @@ class TRADESObjective(PGDObjective):
         )
         return torch.cat([images, worst])
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, labels: Tensor, *, over: float | None = None) -> Tensor:
         """The scalar to minimize; `logits` has clean rows, then adversarial ones."""
         clean, adversarial = logits.chunk(2)
         divergence = F.kl_div(adversarial.log_softmax(1), clean.softmax(1), reduction="batchmean")
-        return super().loss(clean, labels) + self.settings.trades_weight * divergence
+        return super().loss(clean, labels, over=over) + self.settings.trades_weight * divergence
 
     def counted(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The logits of the adversarial examples."""

@@ -110,6 +110,12 @@ class World:
         ):
             tensor.detach().copy_(mean.view(tensor.shape))
 
+    def broadcast(self, tensors: list[Tensor]) -> None:
+        """Overwrite the tensors with those of process 0."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor.detach(), src=0)
+
     def barrier(self) -> None:
         """Wait until every process is here."""
         if self.size > 1:

@@ -1,20 +1,19 @@
-"""Where Optuna keeps a study: a journal file whose lock ends with its process, or a database."""
+"""Where Optuna keeps a study: a journal file, or a database."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
-import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from convscope.errors import ResourceError, UsageError
 from convscope.training._checkpoints import disk_errors
+from convscope.training._search_lock import journal_lock
 
 PAUSE = 0.5
 """Seconds until a database is tried again."""
@@ -80,11 +79,11 @@ def database(optuna: Any, url: str) -> Any:
 
 
 def journal(optuna: Any, path: Path) -> Any:
-    """A journal file whose lock ends with its process and whose torn last line is cut off.
+    """A journal file that one process writes at a time, and whose torn last line is cut off.
 
     Raises:
         UsageError: U13, it is something else, or damaged.
-        ResourceError: T04, it may not be written.
+        ResourceError: T04, it may not be written; T22, its file system has no lock that works.
     """
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
@@ -112,11 +111,9 @@ def journal(optuna: Any, path: Path) -> Any:
         with path.open("rb") as file:
             if file.read(1) not in (b"", b"{"):
                 raise UsageError("is no journal of Optuna", code="U13", where=path)
-    lock: Any = _KernelLock(path)  # What Optuna asks of a lock, without importing it here.
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-        lock.release()
+        lock: Any = journal_lock(path)  # It is no subclass of Optuna's, which is not imported here.
         try:
             return JournalStorage(Journal(str(path), lock_obj=lock))
         except OSError:
@@ -136,40 +133,3 @@ def mend(path: Path) -> None:
         file.seek(0)
         whole = file.read().rpartition(b"\n")
         file.truncate(len(whole[0]) + len(whole[1]))
-
-
-class _KernelLock:
-    """A lock of the kernel on ``FILE.lock``; Optuna's own outlive a killed process by 30 seconds.
-
-    Args:
-        path: The file that it guards.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.with_name(path.name + ".lock")
-        self._threads = threading.RLock()
-        self._file: Any = None
-
-    def acquire(self) -> bool:
-        """Wait for the lock."""
-        self._threads.acquire()
-        try:
-            self._file = self._path.open("a")
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(self._file.fileno(), msvcrt.LK_LOCK, 1)
-            else:
-                import fcntl
-
-                with suppress(OSError):  # a file system without locks
-                    fcntl.flock(self._file, fcntl.LOCK_EX)
-        except BaseException:
-            self._threads.release()
-            raise
-        return True
-
-    def release(self) -> None:
-        """Let others in."""
-        self._file.close()
-        self._threads.release()

@@ -46,9 +46,10 @@ class TrainSettings:
         epochs: Times every training image is shown; 0 saves the untrained network.
         batch_size: Images per update. The rest of an epoch that does not fill a batch is left out
             (other images each epoch).
-        accumulate: Parts in which a batch goes through the network; their gradients add up to those
-            of the batch. For batches that do not fit into memory: batch norm sees one part at a
-            time, all else is the same.
+        microbatches: Parts in which the images of a batch go through the network, one after the
+            other; their gradients add up to those of the batch. For batches that do not fit into
+            memory: an update still sees `batch_size` images, batch norm one part at a time. (The
+            accumulation steps of other libraries multiply the batch instead.)
         optimizer: ``"adamw"``, ``"adam"``, ``"sgd"`` or ``"muon"`` (filters by Muon, the
             rest by SGD).
         learning_rate: Maximum learning rate of the schedule.
@@ -90,7 +91,7 @@ class TrainSettings:
         cutout: Side in pixels of a square that is covered in every training image; 0: none.
         mixup: Each training image is blended with another one, at a share drawn from
             Beta(mixup, mixup), and so are their classes in the loss; 0: none. The training error
-            counts the first of the two classes.
+            counts each of the two classes by its share.
         cutmix: Likewise, but a window of the other image is pasted in. With `mixup`, too, a coin
             decides for every batch.
         noise_std: Standard deviation of Gaussian noise on training images, in pixel units of
@@ -130,7 +131,7 @@ class TrainSettings:
     seed: int = 0
     epochs: int = 2
     batch_size: int = 256
-    accumulate: int = 1
+    microbatches: int = 1
     optimizer: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
     learning_rate: float = 0.004
     nonfilter_lr: float = 0.0
@@ -186,7 +187,7 @@ class TrainSettings:
         choose("sampling", self.sampling, SAMPLINGS)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed is {self.seed}", code="U12", expected="0 to 2^63 - 1")
-        for name in ("batch_size", "accumulate", "evals_per_epoch", "validation_images"):
+        for name in ("batch_size", "microbatches", "evals_per_epoch", "validation_images"):
             _check(name, getattr(self, name), 1, None)
         for name in ("epochs", "adversary_steps", "checkpoint_steps", "cutout", "patience"):
             _check(name, getattr(self, name), 0, None)
@@ -231,11 +232,20 @@ class TrainSettings:
                 hint='sampling = "balanced" works with consistency',
             )
         pairs = self.adversary != "none" or self.consistency
-        if self.accumulate > 1 and (pairs or self.batch_size % self.accumulate):
+        if self.microbatches > 1 and pairs:
             raise UsageError(
-                f"accumulate is {self.accumulate} with a batch_size of {self.batch_size}",
+                f"microbatches is {self.microbatches} with an adversary or consistency",
                 code="T19",
-                expected="a batch_size that it divides, no adversary, no consistency",
+                expected="microbatches = 1: these batches go through the network whole",
+                hint="a smaller batch_size needs less memory, too",
+            )
+        if self.batch_size % self.microbatches:
+            raise UsageError(
+                f"{self.batch_size} images per update cannot be split into "
+                f"{self.microbatches} equal parts",
+                code="T19",
+                expected="microbatches that divide batch_size",
+                hint=f"batch_size = {-(-self.batch_size // self.microbatches) * self.microbatches}",
             )
         if pairs and (self.mixup or self.cutmix):
             raise UsageError(
@@ -291,6 +301,7 @@ class TrainSettings:
 
 
 RENAMED = {
+    "accumulate": "microbatches",
     "clip": "max_grad_norm",
     "noise": "noise_std",
     "other_learning_rate": "nonfilter_lr",

@@ -45,6 +45,7 @@ from convscope.training._probe import probe_head
 from convscope.training._process import StopSignal, World, catch_stop_signals, init_distributed
 from convscope.training._run_folder import (
     CHECKPOINTS,
+    CONFIG,
     METRICS,
     append,
     begun,
@@ -147,7 +148,8 @@ def train(
         ModelContractError: The network has no head that can be replaced, or cannot be trained
             (T20); the images have another shape than it takes (M14).
         RunBusyError: Another process trains in `out` (T10).
-        ResourceError: The disk or the memory is full, or may not be used (T04, T11, T16).
+        ResourceError: The disk or the memory is full, or may not be used (T04, T11, T16); not all
+            processes see `out` (T11).
         CheckpointError: The run in `out` has other settings (C16) or no usable checkpoint (C20).
         DataError: The data changed since the run began (D24), or cannot be trained on (D11).
         NumericalError: Loss or gradient is not finite (T01, T02); ``nan-report.json`` says where.
@@ -258,6 +260,13 @@ class _Run:
             self._restore()
         world.barrier()
         if not world.is_main_process:
+            if not (out / CONFIG).exists():
+                raise ResourceError(
+                    f"process {world.rank} does not see the run folder that process 0 writes",
+                    code="T11",
+                    where=out,
+                    expected="one folder for all: on several machines, on a disk that they share",
+                )
             self._restore()
 
     def _open(self) -> None:
@@ -274,6 +283,8 @@ class _Run:
             self.saved_at = snapshot.step
         if not self.world.is_main_process:
             return
+        # Not `_exhausted`, which waits for the other processes: they wait for this one here.
+        ended = is_exhausted(self.points, self.settings.patience)
         with disk_errors(self.out):
             self.environment, drift = Environment.open(
                 self.out,
@@ -282,7 +293,7 @@ class _Run:
                 device=self.engine.device.type,
                 processes=self.world.size,
                 step=self.state.step,
-                total=self.state.step if self._exhausted() else self.engine.steps,
+                total=self.state.step if ended else self.engine.steps,
             )
             write_atomically(self.out / METRICS, history_text(self.points).encode())
         for note in [*notes, *drift]:
@@ -328,6 +339,10 @@ class _Run:
         """Run to the end, writing metrics and checkpoints on the way."""
         if self.saved_at < 0:
             self._begin()
+            # What was computed from images may differ in the last bits on another machine.
+            states = [self.state.model.state_dict()]
+            states += [self.state.ema.module.state_dict()] if self.state.ema else []
+            self.world.broadcast([tensor for state in states for tensor in state.values()])
         if self.settings.compile and self.engine.device.type == "cpu":
             self.emit(Warned(text="compile is slower on a CPU for networks of this size"))
         self.emit(
