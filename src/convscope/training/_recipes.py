@@ -89,6 +89,7 @@ _SMOOTH: dict[str, Any] = {
 _DIGITS: dict[str, Any] = {
     "epochs": 30,
     "batch_size": 64,
+    "optimizer": "adamw",
     "learning_rate": 0.005,
     "augment": Augmentation(degrees=8, scale=0.08, translate=1.5),
 }
