@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from convscope.errors import UsageError
-from convscope.models import MODELS, build
+from convscope.models import MODELS, build, summarize
 from convscope.models._architecture import initialize
 from convscope.models._cifar import residual_network
 from convscope.training import recipe
@@ -85,6 +85,22 @@ def test_convolutions_and_poolings_of_the_documents():
 def test_other_sizes_channels_and_class_numbers(name, shape, num_classes):
     net = build(name, num_classes=num_classes, input_shape=shape).eval()
     assert net(torch.zeros(3, *shape)).shape == (3, num_classes)
+
+
+def test_mnist_tiny_has_at_most_9000_parameters_and_no_idle_one():
+    network, frozen = build("mnist-tiny"), MODELS["mnist-tiny"].frozen
+    assert sum(p.numel() for p in network.parameters()) == 8_890
+    assert all(m.bias is None for m in network if isinstance(m, nn.Conv2d)), "normalized away"
+    assert frozen == ("bn*.weight",)
+    assert network.fc1.in_features == 16 * 3 * 3
+
+
+@pytest.mark.parametrize("name", ["mnist-tiny", "mnist-best"])
+def test_the_last_map_of_the_small_digit_networks_sees_the_whole_digit(name):
+    rows = {row.name: row for row in summarize(build(name), (1, 28, 28)).rows}
+    assert rows["conv1"].receptive_field == (5, 5)
+    assert rows["fc1"].receptive_field == (28, 28)
+    assert min(rows["pool2"].receptive_field) >= 27
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -97,6 +97,13 @@ def test_digit_networks_are_never_trained_with_label_smoothing(model):
     assert all(recipe(model, preset=preset).label_smoothing == 0 for preset in PRESETS)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_few_images_are_trained_on_by_the_optimizer_whose_rate_they_get(model):
+    for preset in ("fast", "long"):
+        assert recipe(model, data="digits", preset=preset).optimizer == "adamw"
+        assert recipe(model, data="digits", preset=preset).learning_rate == 0.005
+
+
 def test_the_paper_recipe_of_resnet20_is_that_of_its_paper():
     settings = recipe("cifar-resnet20", data="cifar10", preset="paper")
     assert settings.epochs * (50_000 // settings.batch_size) == pytest.approx(64_000, rel=1e-3)

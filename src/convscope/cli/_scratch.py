@@ -49,7 +49,8 @@ IMAGES_SHOWN = 12_000
 WIDEST = 64
 """Places up to which the hidden units are shown on the screen."""
 
-SCRATCH_NETWORKS = tuple(name for name in MODELS if name.startswith("mnist-"))
+SCRATCH_NETWORKS = tuple(name for name in MODELS if name.startswith("mnist-conv"))
+"""Those that `convscope.scratch.NETWORKS` has, too: a typo is refused without importing it."""
 
 
 def check(
@@ -120,7 +121,7 @@ def train(
     """Train a network with NumPy alone, and judge it on the test images.
 
     Args:
-        network: One of the mnist-... names of `convscope models list`.
+        network: One of the mnist-conv... names of `convscope models list`.
         data: digits, mnist, cifar10 or folder:DIRECTORY.
         data_dir: Folder that holds the data files.
         offline: Never download.

@@ -117,6 +117,24 @@ MODELS = ModelRegistry(
             normalized=True,
             recipe="mnist-conv2-fc-bn",
         ),
+        "mnist-tiny": ModelSpec(
+            "_mnist_best:mnist_tiny",
+            "16 5x5 filters with stride 2, 16, 16, 16 3x3 filters, GELU, "
+            "3x3 max-pool, logits, batch normalization",
+            input_shape=(1, 28, 28),
+            parameters=8_890,
+            normalized=True,
+            recipe="mnist-tiny",
+        ),
+        "mnist-best": ModelSpec(
+            "_mnist_best:mnist_best",
+            "32 5x5 filters with stride 2, 32, 64, 64, 64 3x3 filters, GELU, "
+            "3x3 max-pool, logits, batch normalization",
+            input_shape=(1, 28, 28),
+            parameters=108_458,
+            normalized=True,
+            recipe="mnist-best",
+        ),
         "cifar-11x11": ModelSpec(
             "_cifar:cifar_11x11",
             "64 11x11, 128 3x3, 128 3x3 filters without padding, global average, logits",

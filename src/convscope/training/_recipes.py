@@ -47,6 +47,7 @@ class RecipeSpec:
 
 
 _AFFINE = Augmentation(degrees=12, scale=0.1, shear=0.15, translate=2.5)
+_GENTLE = Augmentation(degrees=8, scale=0.08, shear=0.1, translate=1.5)
 
 _PAPER: dict[str, Any] = {
     "epochs": 5,
@@ -89,9 +90,23 @@ _SMOOTH: dict[str, Any] = {
 _DIGITS: dict[str, Any] = {
     "epochs": 30,
     "batch_size": 64,
+    "optimizer": "adamw",
     "learning_rate": 0.005,
     "augment": Augmentation(degrees=8, scale=0.08, translate=1.5),
 }
+_DIGITS_MUON: dict[str, Any] = {
+    "batch_size": 125,
+    "optimizer": "muon",
+    "learning_rate": 0.08,
+    "nonfilter_lr": 0.05,
+    "momentum": 0.6,
+    "weight_decay": 0.0005,
+    "warm_up": 0.1,
+    "augment": _GENTLE,
+    "evals_per_epoch": 1,
+}
+"""Chosen on validation images in runs of 3 and 5 epochs; see ``docs/training.md``."""
+
 _CIFAR: dict[str, Any] = {
     "epochs": 12,
     "batch_size": 250,
@@ -190,6 +205,8 @@ RECIPES: dict[str, RecipeSpec] = {
             "mnist-conv2": _QUICK,
             "mnist-conv2-fc": {**_QUICK, "epochs": 2, "learning_rate": 0.004},
             "mnist-conv2-fc-bn": {**_QUICK, "epochs": 2},
+            "mnist-tiny": {**_DIGITS_MUON, "epochs": 5, "learning_rate": 0.12, "bias_lr": 1.0},
+            "mnist-best": {**_DIGITS_MUON, "epochs": 3, "bias_lr": 1.0},
             "cifar-11x11": _CIFAR,
             "cifar-11x11-bn": {**_CIFAR_MUON, "epochs": 4},
             "cifar-resnet20": _DEEP,
@@ -207,7 +224,9 @@ RECIPES: dict[str, RecipeSpec] = {
             "mnist-conv1": {**_QUICK, "epochs": 10},
             "mnist-conv2": {**_QUICK, "epochs": 12, "augment": _AFFINE},
             "mnist-conv2-fc": {"epochs": 12, "learning_rate": 0.004, "augment": _AFFINE},
-            "mnist-conv2-fc-bn": {"epochs": 24, "learning_rate": 0.01, "augment": _AFFINE},
+            "mnist-conv2-fc-bn": {**_DIGITS_MUON, "epochs": 10, "learning_rate": 0.06},
+            "mnist-tiny": {**_DIGITS_MUON, "epochs": 24, "learning_rate": 0.1, "bias_lr": 1.0},
+            "mnist-best": {**_DIGITS_MUON, "epochs": 10, "bias_lr": 1.0},
             "cifar-11x11": {**_CIFAR, "epochs": 30},
             "cifar-11x11-bn": _CIFAR_MUON,
             "cifar-resnet20": {**_DEEP, "epochs": 30},
