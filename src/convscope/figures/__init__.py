@@ -27,7 +27,9 @@ from convscope.figures._curve import (
     draw_learning_rates,
     draw_training,
     error_curve,
+    line_chart,
     loss_curve,
+    run_curves,
 )
 from convscope.figures._draw import FIGURES, FigureSpec, draw, has_figure
 from convscope.figures._evaluation import (
@@ -74,6 +76,7 @@ from convscope.figures._mosaic import (
     stretched,
     to_numpy,
 )
+from convscope.figures._pictures import picture_grid
 from convscope.figures._predictions import draw_predictions
 from convscope.figures._robustness import (
     draw_certification,
@@ -176,6 +179,7 @@ __all__ = [
     "is_empty",
     "label",
     "likeliest",
+    "line_chart",
     "loss_curve",
     "lossless",
     "map_caption",
@@ -190,9 +194,11 @@ __all__ = [
     "per_class_bars",
     "percent",
     "photo",
+    "picture_grid",
     "pixels",
     "png",
     "row_limit",
+    "run_curves",
     "scale_bar",
     "selection_caption",
     "strength",
