@@ -21,7 +21,7 @@ from convscope.studies._study import (
     QuestionSpec,
     Study,
     StudyContent,
-    code_of_question,
+    code_of_study,
     digest_of,
     versions,
 )
@@ -146,14 +146,11 @@ def _answers(
     study: Study, content: StudyContent, wanted: Sequence[str], *, again: bool
 ) -> list[Answer]:
     """Recall what is finished, answer the rest, and rewrite the page after each."""
-    from convscope.studies import STUDIES
-
-    module, _ = STUDIES.home(study.name)
-    package = module.removeprefix("convscope.studies.").split(".")[0]
+    code = code_of_study(content)
     done: dict[str, Answer] = {}
     keys: dict[str, str] = {}
     for spec in content.questions:
-        keys[spec.name] = _key(study, spec, package)
+        keys[spec.name] = _key(study, spec, code)
         study.used = {}
         question = _blank(spec)
         asked = not wanted or spec.name in wanted
@@ -206,7 +203,7 @@ def _blank(spec: QuestionSpec) -> Question:
     return Question(spec=spec, section=section_of(spec))
 
 
-def _key(study: Study, spec: QuestionSpec, package: str) -> str:
+def _key(study: Study, spec: QuestionSpec, code: str) -> str:
     """What decides the answer of a question, inputs apart."""
     return digest_of(
         {
@@ -214,7 +211,7 @@ def _key(study: Study, spec: QuestionSpec, package: str) -> str:
             "question": spec.name,
             "fast": study.fast,
             "seed": study.seed,
-            "code": code_of_question(package),
+            "code": code,
             "versions": dict(versions()),
         }
     )

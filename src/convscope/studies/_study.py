@@ -7,6 +7,7 @@ like a lab notebook: each answers one question of the document, in the document'
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -269,27 +270,27 @@ def code_digest(*parts: str) -> str:
         found = hashlib.sha256()
         for part in parts:
             place = SOURCE / part
-            files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
-            for file in files:
-                found.update(file.relative_to(SOURCE).as_posix().encode())
+            for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+                found.update(file.name.encode())
                 found.update(file.read_bytes())
         _digests[parts] = found.hexdigest()
     return _digests[parts]
 
 
-def code_of_question(package: str) -> str:
-    """SHA-256 of all code that a question of a study rests on.
-
-    Args:
-        package: Name of the study's package inside of ``studies``.
-    """
+def code_of_study(content: StudyContent) -> str:
+    """SHA-256 of all code that the questions of a study rest on: the package's and its own."""
     rest = sorted(
         place.name
         for place in SOURCE.iterdir()
         if place.name not in SHOWING and (place.is_dir() or place.suffix == ".py")
     )
-    own = [f"studies/{package}", "studies/_study.py", "studies/_question.py"]
-    return code_digest(*(part for part in rest if part != "__pycache__"), *own)
+    folders = {Path(inspect.getfile(spec.answer)).parent for spec in content.questions}
+    own = sorted(str(folder) for folder in folders)
+    return code_digest(
+        *(part for part in rest if part != "__pycache__"),
+        *(f"studies/{name}.py" for name in ("_study", "_question", "_chosen")),
+        *own,
+    )
 
 
 def versions() -> Mapping[str, str]:
