@@ -111,6 +111,7 @@ from convscope.figures._theme import (
 from convscope.figures._visualizations import (
     ascent_curve,
     bands,
+    draw_logit_trajectory,
     draw_visualization,
     unit_name,
     visualization_title,
@@ -149,6 +150,7 @@ __all__ = [
     "draw_gradient_checks",
     "draw_history",
     "draw_learning_rates",
+    "draw_logit_trajectory",
     "draw_model_transfer",
     "draw_network",
     "draw_noise_transfer",

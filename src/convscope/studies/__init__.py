@@ -151,6 +151,16 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
     "convscope.studies",
     StudySpec,
     {
+        "mnist-report": StudySpec(
+            "_mnist_report:CONTENT",
+            "A small network on MNIST: batch normalization, feature maps, occlusion, adversarial "
+            "images, optimized images, inner maps, and three defenses.",
+            aliases=("001",),
+            title="Assignment 2: Convolutional Neural Networks",
+            document="001",
+            data=("digits", "mnist"),
+            minutes=(1.5, 25),
+        ),
         "assignment-2-report": StudySpec(
             "_assignment_2_report:CONTENT",
             "A small network on MNIST: training with and without batch normalization, filters, "
