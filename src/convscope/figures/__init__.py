@@ -21,6 +21,8 @@ from convscope.figures._attacks import (
     verdict,
 )
 from convscope.figures._curve import (
+    Measure,
+    Part,
     accuracy_curve,
     curve,
     draw_history,
@@ -122,6 +124,8 @@ __all__ = [
     "SIGNED_LEGEND",
     "UNSIGNED_LEGEND",
     "FigureSpec",
+    "Measure",
+    "Part",
     "accuracy_curve",
     "as_saved",
     "ascent_curve",

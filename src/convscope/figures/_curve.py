@@ -92,6 +92,9 @@ def error_curve(points: Sequence[Measured]) -> Figure:
     return _alone(_error, points)
 
 
+Measure = Literal["loss", "accuracy", "error"]
+Part = Literal["training", "validation"]
+
 MEASURES = {
     "loss": ("Loss", "cross-entropy (nats)", "", 1.0, True),
     "accuracy": ("Accuracy", "accuracy, %", " %", 100.0, False),
@@ -102,9 +105,9 @@ MEASURES = {
 
 def run_curves(
     runs: Mapping[str, Sequence[Measured]],
-    what: Literal["loss", "accuracy", "error"],
+    what: Measure,
     *,
-    parts: Sequence[Literal["training", "validation"]] = ("validation",),
+    parts: Sequence[Part] = ("validation",),
     x: Literal["epoch", "step"] = "epoch",
 ) -> Figure:
     """One measure of several runs in one chart, such as with batch normalization and without.

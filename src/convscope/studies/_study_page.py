@@ -238,7 +238,8 @@ def _modules(content: StudyContent) -> list[str]:
 def record_of(study: Study, answers: Sequence[Answer], *, seconds: float | None) -> dict[str, Any]:
     """What ``result.json`` holds: plain JSON."""
     document = study.spec.cited
-    questions, rows = [], {}
+    questions: list[dict[str, Any]] = []
+    rows: dict[str, Any] = {}
     for answer in answers:
         spec, question = answer.spec, answer.question
         questions.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import mean
 
-from convscope.figures import run_curves
+from convscope.figures import Part, run_curves
 from convscope.models import build, summarize
 from convscope.pages import name_of
 from convscope.studies._chosen import random_rows
@@ -67,7 +67,7 @@ def training(study: Study, question: Question) -> None:
             unit="share", at_least=DOCUMENT, note="same network, 2 epochs, one-cycle AdamW",
         )  # fmt: skip
         question.number("recipe_accuracies", ours)
-    parts = ("training", "validation")
+    parts: tuple[Part, ...] = ("training", "validation")
     question.figure(
         "loss", run_curves({PLAIN: run.history}, "loss", parts=parts, x="step"),
         alt="Training and validation loss over the iterations",

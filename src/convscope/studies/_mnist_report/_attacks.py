@@ -228,8 +228,7 @@ def calculated_noise(study: Study, question: Question) -> None:
     question.find(
         "On images that it was not made for, the noise of the "
         + " and that of the ".join(
-            f"{row[0]} makes {100 * float(row[2]):.1f} % wrong ({100 * float(row[1]):.1f} % become "
-            f"a {row[0]})"
+            f"{row[0]} makes {100 * row[2]:.1f} % wrong ({100 * row[1]:.1f} % become a {row[0]})"
             for row in rates
         )
         + "."
@@ -237,9 +236,9 @@ def calculated_noise(study: Study, question: Question) -> None:
     for row in rates:
         question.compare(
             f"noise of the {row[0]} on other images", document="true and predicted shown",
-            measured=float(row[2]), unit="share", words="become wrong",
+            measured=row[2], unit="share", words="become wrong",
         )  # fmt: skip
-    strokes = [f"{row[0]}" for row in rates if float(row[1]) > 0.1]
+    strokes = [f"{row[0]}" for row in rates if row[1] > 0.1]
     question.discuss(
         "A noise that was calculated for one 0 carries over to few other images"
         + (f", most as {listed(strokes)}" if strokes else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import mean
 from typing import Any
 
-from convscope.figures import run_curves
+from convscope.figures import Measure, run_curves
 from convscope.models import build, summarize
 from convscope.studies._question import Question
 from convscope.studies._study import Study
@@ -52,11 +52,12 @@ def batch_normalization(study: Study, question: Question) -> None:
                       f"{100 * mean(found[model]):.2f} %",
                       detail=f"report: {100 * reported:.2f} %")  # fmt: skip
     history = {WORDS[model]: report_run(study, model).history for model in DOCUMENT}
-    for what, caption in (
+    curves: tuple[tuple[Measure, str], ...] = (
         ("accuracy", "Accuracy on the validation images over the epochs, in percent."),
         ("loss", "Cross-entropy on the validation images over the epochs, logarithmic."),
         ("error", "Share of misclassified validation images, in percent, logarithmic."),
-    ):
+    )
+    for what, caption in curves:
         question.figure(
             what, run_curves(history, what),
             alt=f"Validation {what} of both networks over the epochs", caption=caption,
