@@ -216,8 +216,10 @@ def calculated_noise(study: Study, question: Question) -> None:
         classifier, many.to_float(), many.labels, noises=found.perturbations, noise_targets=targets
     )
     share = {"kind": "percent"}
-    rates = [[str(t), float(everywhere.target_rates[i]), float(everywhere.error_rates[i])]
-             for i, t in enumerate(targets.tolist())]  # fmt: skip
+    rates: list[tuple[str, float, float]] = [
+        (str(target), float(everywhere.target_rates[i]), float(everywhere.error_rates[i]))
+        for i, target in enumerate(targets.tolist())
+    ]
     question.table(
         "rates", ["noise of the", share | {"title": "predicted as it"},
                   share | {"title": "made wrong"}], rates,
