@@ -11,7 +11,7 @@ import torch
 from convscope.cli import main
 from convscope.errors import DataError, UsageError
 from convscope.figures import line_chart
-from convscope.progress import watch
+from convscope.progress import announce, watch
 from convscope.studies import (
     DOCUMENTS,
     STUDIES,
@@ -36,7 +36,7 @@ CALLS = []
 def setup(data, data_dir):
     import convscope
 
-    dataset = convscope.open_dataset(data, data_dir=data_dir)
+    dataset = convscope.open_dataset(data, data_dir=data_dir)  # noqa: F841
 
 
 def snippet(dataset):
@@ -63,7 +63,9 @@ def counted(study, question):
 
 def drawn(study, question):
     CALLS.append("drawn")
-    question.figure("curve", line_chart({"a": [1, 2]}, title="t", x="step", y="cost"), alt="A curve")
+    question.figure(
+        "curve", line_chart({"a": [1, 2]}, title="t", x="step", y="cost"), alt="A curve"
+    )
     tile = np.zeros((4, 4), np.uint8)
     question.pictures(
         "pair", ["left", "right"], [("row", [Picture(image=tile, title="7", tone="good"), None])],
@@ -127,7 +129,10 @@ def test_result_json_knows_rows_figures_and_comparisons(tmp_path):
     run_study("toy", tmp_path / "s", fast=True)
     found = json.loads((tmp_path / "s" / "result.json").read_text())
     assert found["rows"]["002.4"]["figures"] == ["figures/drawn-curve.svg"]
-    assert found["rows"]["002.5"]["figures"] == ["figures/drawn-curve.svg", "figures/drawn-pair.svg"]
+    assert found["rows"]["002.5"]["figures"] == [
+        "figures/drawn-curve.svg",
+        "figures/drawn-pair.svg",
+    ]
     assert found["rows"]["002.1"]["tables"] == ["tables/counted-drawn.csv"]
     assert found["rows"]["002.1"]["page"] == "report.html#counted"
     first, second = found["questions"][0]["comparisons"]
@@ -192,9 +197,10 @@ def test_a_killed_study_goes_on_at_the_question_where_it_was(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_study("toy", tmp_path / "s", fast=True)
     assert CALLS == ["counted", "killed"]
-    assert "Not answered yet: 2 Question 2, 3 Question 3" in (
-        tmp_path / "s" / "report.html"
-    ).read_text()
+    assert (
+        "Not answered yet: 2 Question 2, 3 Question 3"
+        in (tmp_path / "s" / "report.html").read_text()
+    )
     register(counted, drawn)
     assert run_study("toy", tmp_path / "s", fast=True).recalled == 1
     assert CALLS == ["counted", "killed", "drawn"]
@@ -254,6 +260,18 @@ def test_progress_reaches_the_end_and_never_falls(tmp_path):
     shares = [share for share, _ in heard]
     assert shares == sorted(shares) and shares[-1] == 1.0
     assert any("Question 2" in what for _, what in heard)
+
+
+def test_parts_of_a_question_share_its_stretch_of_the_progress(tmp_path):
+    def parts(study, question):
+        for _ in study.each("ab"):
+            announce(0.5)
+
+    register(parts)
+    heard = []
+    with watch(lambda share, what: heard.append(share)):
+        run_study("toy", tmp_path / "s", fast=True)
+    assert 0.25 in heard and 0.75 in heard
 
 
 def test_the_notebook_runs_and_its_last_lines_are_figures(tmp_path):

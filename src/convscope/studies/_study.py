@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -233,6 +233,17 @@ class Study:
     def network(self, model: str, **more: Any) -> Classifier:
         """The classifier of `trained`."""
         return self.trained(model, **more).classifier
+
+    def each(self, items: Sequence[T]) -> Iterator[T]:
+        """Go over parts of a question that take about the same time, such as seeds to train with.
+
+        What a part says of its progress is heard as its share of the question's.
+        """
+        from convscope.progress import stage
+
+        for done, item in enumerate(items):
+            with stage(done / len(items), (done + 1) / len(items)):
+                yield item
 
     def generator(self, purpose: int = 0) -> Generator:
         """A stream of random numbers for each purpose of a question."""

@@ -33,7 +33,7 @@ def accuracies(study: Study, model: str) -> list[float]:
     test = study.dataset().test
     return [
         evaluate(document_run(study, model, seed).classifier, test).accuracy
-        for seed in seeds_of(study)
+        for seed in study.each(seeds_of(study))
     ]
 
 
@@ -42,14 +42,15 @@ def recipe_accuracies(study: Study, model: str) -> list[float]:
     test = study.dataset().test
     return [
         evaluate(study.trained(model, preset="fast", seed=seed).classifier, test).accuracy
-        for seed in range(study.seed, study.seed + 3)
+        for seed in study.each(range(study.seed, study.seed + 3))
     ]
 
 
 def training(study: Study, question: Question) -> None:
     """Losses over the iterations, test accuracy, random test images with P and T."""
-    run, test = document_run(study), study.dataset().test
+    test = study.dataset().test
     found = accuracies(study, PLAIN)
+    run = document_run(study)
     question.find(
         f"{100 * mean(found):.2f} % of {len(test):,} test images are classified correctly after "
         f"{run.history[-1].epoch:g} epochs; the report has 98.92 %."
@@ -183,11 +184,11 @@ def parameters(study: Study, question: Question) -> None:
 
 def batch_normalization(study: Study, question: Question) -> None:
     """Losses with batch normalization, accuracy over the iterations with and without it."""
+    plain, found = accuracies(study, PLAIN), accuracies(study, NORMALIZED)
     runs = {
         "without": document_run(study, PLAIN),
         "with batch normalization": document_run(study, NORMALIZED),
     }
-    plain, found = accuracies(study, PLAIN), accuracies(study, NORMALIZED)
     difference = mean(found) - mean(plain)
     verb = "more" if difference >= 0 else "less"
     question.find(

@@ -31,11 +31,9 @@ def batch_normalization(study: Study, question: Question) -> None:
     """Test accuracy of both networks, and their curves in one chart each."""
     test = study.dataset().test
     seeds = study.pick([study.seed, study.seed + 1], [study.seed])
-    found = {
-        model: [evaluate(report_run(study, model, seed).classifier, test).accuracy
-                for seed in seeds]
-        for model in DOCUMENT
-    }  # fmt: skip
+    found: dict[str, list[float]] = {model: [] for model in DOCUMENT}
+    for model, seed in study.each([(model, seed) for model in DOCUMENT for seed in seeds]):
+        found[model].append(evaluate(report_run(study, model, seed).classifier, test).accuracy)
     plain, normalized = mean(found[PLAIN]), mean(found[NORMALIZED])
     gain = 100 * (normalized - plain)
     question.find(
