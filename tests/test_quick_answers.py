@@ -52,6 +52,8 @@ attack transfer --help
 attack survival --help
 audit --help
 report --help
+study
+study --help
 scratch --help
 scratch train --help
 adder --help

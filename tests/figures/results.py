@@ -43,7 +43,13 @@ from convscope.training import (
     space_from_table,
 )
 from convscope.transfer import TransferMistakes, TransferResult
-from convscope.visualizations import Control, HeldOutEvaluation, Nearest, Visualization
+from convscope.visualizations import (
+    Control,
+    HeldOutEvaluation,
+    LogitTrajectory,
+    Nearest,
+    Visualization,
+)
 
 COST = Cost(forwards=3, backwards=2, seconds=0.1)
 
@@ -166,6 +172,20 @@ def visualization(names):
         ),
         nearest=Nearest(images=images, rows=torch.arange(n), distances=random(n)),
         control=Control(images=images),
+        cost=COST,
+    )
+
+
+def trajectory(names):
+    n = len(names)
+    return LogitTrajectory(
+        images=random(2, 1, 8, 8),
+        units=names[:2],
+        layer="pool2",
+        activations=random(5, 2),
+        logits=random(5, 2, n),
+        class_names=names,
+        settings={"steps": 4},
         cost=COST,
     )
 
@@ -385,6 +405,7 @@ def all_results(names=("cat", "dog", "emu", "fox")):
             evidence={"completeness": random(3, 2)},
         ),
         visualization(names),
+        trajectory(names),
         pgd(net, images, labels, epsilon=0.1, steps=2),
         summarize(net.module, (1, 8, 8)),
         *robustness(names),

@@ -39,6 +39,7 @@ MODULES = {
     "attack": "_attack",
     "audit": "_audit",
     "report": "_audit",
+    "study": "_study",
     "scratch": "_scratch",
     "adder": "_scratch",
     "explain": "_doctor",

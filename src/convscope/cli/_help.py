@@ -96,6 +96,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope report report",
         "convscope report report --out again.html --pdf",
     ),
+    "study": (
+        "convscope study",
+        "convscope study assignment-2-report --fast",
+        "convscope study assignment-2-report --data-dir ~/data --out runs/answers --pdf",
+        "convscope study all --fast",
+    ),
     "scratch": ("convscope scratch check", "convscope scratch train --data digits"),
     "adder": ("convscope adder 100111 110010",),
     "explain": ("convscope explain U11", "convscope explain"),

@@ -21,13 +21,17 @@ from convscope.figures._attacks import (
     verdict,
 )
 from convscope.figures._curve import (
+    Measure,
+    Part,
     accuracy_curve,
     curve,
     draw_history,
     draw_learning_rates,
     draw_training,
     error_curve,
+    line_chart,
     loss_curve,
+    run_curves,
 )
 from convscope.figures._draw import FIGURES, FigureSpec, draw, has_figure
 from convscope.figures._evaluation import (
@@ -74,6 +78,7 @@ from convscope.figures._mosaic import (
     stretched,
     to_numpy,
 )
+from convscope.figures._pictures import picture_grid
 from convscope.figures._predictions import draw_predictions
 from convscope.figures._robustness import (
     draw_certification,
@@ -108,6 +113,7 @@ from convscope.figures._theme import (
 from convscope.figures._visualizations import (
     ascent_curve,
     bands,
+    draw_logit_trajectory,
     draw_visualization,
     unit_name,
     visualization_title,
@@ -118,6 +124,8 @@ __all__ = [
     "SIGNED_LEGEND",
     "UNSIGNED_LEGEND",
     "FigureSpec",
+    "Measure",
+    "Part",
     "accuracy_curve",
     "as_saved",
     "ascent_curve",
@@ -146,6 +154,7 @@ __all__ = [
     "draw_gradient_checks",
     "draw_history",
     "draw_learning_rates",
+    "draw_logit_trajectory",
     "draw_model_transfer",
     "draw_network",
     "draw_noise_transfer",
@@ -176,6 +185,7 @@ __all__ = [
     "is_empty",
     "label",
     "likeliest",
+    "line_chart",
     "loss_curve",
     "lossless",
     "map_caption",
@@ -190,9 +200,11 @@ __all__ = [
     "per_class_bars",
     "percent",
     "photo",
+    "picture_grid",
     "pixels",
     "png",
     "row_limit",
+    "run_curves",
     "scale_bar",
     "selection_caption",
     "strength",

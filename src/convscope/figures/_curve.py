@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from convscope.errors import choose
 from convscope.figures._theme import (
     DASHES,
     GRID,
@@ -23,6 +24,7 @@ from convscope.figures._theme import (
     SMALL,
     axes,
     figure,
+    label,
     look,
     note,
 )
@@ -88,6 +90,127 @@ def accuracy_curve(points: Sequence[Measured]) -> Figure:
 def error_curve(points: Sequence[Measured]) -> Figure:
     """Share of misclassified images over the epochs, logarithmic."""
     return _alone(_error, points)
+
+
+Measure = Literal["loss", "accuracy", "error"]
+Part = Literal["training", "validation"]
+
+MEASURES = {
+    "loss": ("Loss", "cross-entropy (nats)", "", 1.0, True),
+    "accuracy": ("Accuracy", "accuracy, %", " %", 100.0, False),
+    "error": ("Error", "images misclassified, %", " %", 100.0, True),
+}
+"""Of a run: title, vertical axis, unit, factor, and whether the axis is logarithmic."""
+
+
+def run_curves(
+    runs: Mapping[str, Sequence[Measured]],
+    what: Measure,
+    *,
+    parts: Sequence[Part] = ("validation",),
+    x: Literal["epoch", "step"] = "epoch",
+) -> Figure:
+    """One measure of several runs in one chart, such as with batch normalization and without.
+
+    Args:
+        runs: Name to rows of ``metrics.csv``.
+        what: What is drawn.
+        parts: Of the images that were trained on, of those kept for validation, or of both.
+        x: What the horizontal axis counts.
+
+    Example:
+        >>> from convscope.training import Measured
+        >>> point = Measured(step=1, epoch=1.0, learning_rate=0.1, train_loss=1.0, train_error=0.5,
+        ...     train_accuracy=0.5, validation_loss=0.5, validation_error=0.2,
+        ...     validation_accuracy=0.8, validation_images=10)
+        >>> len(run_curves({"a": [point], "b": [point]}, "accuracy").axes[0].lines)
+        2
+    """
+    title, y, unit, factor, log = MEASURES[choose("measure", what, MEASURES)]
+    with look():
+        drawn = figure(NARROW, 2.9)
+        panel = axes(drawn, 111, title=title, x=x, y=y, grid="y")
+        lines = []
+        for run, points in runs.items():
+            for part in parts:
+                field = f"{'train' if part == 'training' else part}_{what}"
+                values = [factor * float(getattr(point, field)) for point in points]
+                name = ", ".join(([run] if len(runs) > 1 else []) + [part] * (len(parts) > 1))
+                lines.append((name or part, [getattr(p, x) for p in points], values))
+        log = log and any(value > 0 for _, _, values in lines for value in values)
+        missing = 0
+        for series, (name, places, values) in enumerate(lines):
+            end = next((v for v in reversed(values) if isfinite(v)), None)
+            named = label(name, 40) + ("" if end is None else f": {end:.4g}{unit}")
+            missing += curve(
+                panel, places, values, series=series, name=named, markers=len(lines) > 1, log=log
+            )
+        zeros = 0
+        if log:
+            logarithmic(panel)
+            for series, (_, places, values) in enumerate(lines):
+                at = [place for place, v in zip(places, values, strict=True) if v == 0]
+                zeros += len(at)
+                at_the_axis(panel, at, series=series)
+        elif what == "accuracy" and lines:
+            panel.set_ylim(top=min(100.5, panel.get_ylim()[1]))
+        if lines:
+            panel.legend()
+        remark(panel, [missing - zeros], sum(len(values) for _, _, values in lines))
+    return drawn
+
+
+def line_chart(
+    lines: Mapping[str, ArrayLike],
+    *,
+    title: str,
+    x: str,
+    y: str,
+    places: ArrayLike | None = None,
+    log: bool = False,
+    markers: bool = False,
+) -> Figure:
+    """Lines with names in one chart; NaN and infinity leave a gap.
+
+    Args:
+        lines: Name to values.
+        title: Above.
+        x: What the horizontal axis counts, with its unit.
+        y: What the vertical axis shows, with its unit.
+        places: Positions of the values; by default 0, 1, 2, ...
+        log: A logarithmic vertical axis.
+        markers: Also mark the points.
+
+    Example:
+        >>> len(line_chart({"a": [1, 2], "b": [2, 1]}, title="t", x="step", y="cost").axes[0].lines)
+        2
+    """
+    with look():
+        drawn = figure(NARROW if len(lines) <= MOST_BESIDE else NARROW + 0.6, 2.9)
+        panel = axes(drawn, 111, title=label(title, 60), x=label(x, 60), y=label(y, 60), grid="y")
+        missing, total = [], 0
+        for series, (name, values) in enumerate(lines.items()):
+            ys = np.asarray(values, dtype=float)
+            xs = np.arange(len(ys)) if places is None else places
+            total += len(ys)
+            named = label(name, 24)
+            missing.append(
+                curve(panel, xs, ys, series=series, name=named, markers=markers, log=log)
+            )
+        if log:
+            logarithmic(panel)
+        if len(lines) > MOST_BESIDE:
+            panel.legend(fontsize=SMALL, labelspacing=0.2, loc="center left",
+                         bbox_to_anchor=(1.0, 0.5))  # fmt: skip
+        elif len(lines) > 1:
+            panel.legend()
+        if total == 0 or sum(missing) >= total:
+            remark(panel, missing, total)
+    return drawn
+
+
+MOST_BESIDE = 4
+"""Names that fit into a chart; more stand beside it."""
 
 
 def _alone(

@@ -103,6 +103,11 @@ FIGURES: Registry[Callable[..., Figure], FigureSpec] = Registry(
             "Patches, an image with each, and how often they work against a gray square.",
             package="convscope.attacks",
         ),
+        "LogitTrajectory": FigureSpec(
+            "_visualizations:draw_logit_trajectory",
+            "The logits of every class over the steps, a chart per unit that is maximized.",
+            package="convscope.visualizations",
+        ),
         "NetworkSummary": FigureSpec(
             "_layers:draw_network",
             "Share of the parameters and of the multiply-adds of each layer that has any.",

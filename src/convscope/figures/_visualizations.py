@@ -21,7 +21,7 @@ from convscope.figures._theme import (
     percent,
     wrapped,
 )
-from convscope.visualizations import Visualization
+from convscope.visualizations import LogitTrajectory, Visualization
 
 COLUMNS = 10
 MOST_CURVES = 12
@@ -61,6 +61,32 @@ def draw_visualization(result: Visualization) -> Figure:
                 if column == 0:
                     made.set_ylabel(name, fontsize=SMALL, color=MUTED)
         _ascent(below, 111, result)
+    return drawn
+
+
+MOST_UNITS = 6
+"""Charts of one figure."""
+
+
+def draw_logit_trajectory(result: LogitTrajectory) -> Figure:
+    """The logits of every class over the steps, a chart per unit that is maximized."""
+    count = max(1, min(len(result.units), MOST_UNITS))
+    columns = min(count, 2)
+    lines = -(-count // columns)
+    classes = min(len(result.class_names), MOST_CURVES)
+    with look():
+        drawn = figure(4.3 * columns + 0.9, 2.7 * lines)
+        grid = drawn.add_gridspec(lines, columns)
+        for unit in range(count):
+            made = axes(drawn, grid[unit], x="step", y="logit", grid="y",
+                        title=label(result.units[unit], 24))  # fmt: skip
+            values = to_numpy(result.logits[:, unit])
+            for k in range(classes):
+                name = class_label(result.class_names, k, 12)
+                curve(made, range(len(values)), values[:, k], series=k, name=name)
+            if unit == min(columns, count) - 1:
+                made.legend(fontsize=SMALL, labelspacing=0.2, loc="center left",
+                            bbox_to_anchor=(1.0, 0.5))  # fmt: skip
     return drawn
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from convscope.errors import ConvscopeError, printable
 from convscope.files import DRAWING, Kind, decoded
 from convscope.reports._images import Files, Unreadable, harmless, read_picture
-from convscope.reports._text import TONES, cell, cut, number, runs, without_paths
+from convscope.reports._text import LONGEST, TONES, cell, cut, number, runs, without_paths
 from convscope.reports._write import LARGEST_MATRIX, LONGEST_TABLE
 
 Shown = dict[str, Any]
@@ -35,6 +35,9 @@ PHONE = 345
 WIDEST = 12
 """A drawing wider than `PHONE` scrolls by itself, at one pixel or more per unit. This is where that
 ends, in hundreds of pixels; the style sheet has a rule for each hundred."""
+
+WORDS = 600
+"""Characters of a cell of the kind ``words``, which holds sentences."""
 
 QUIET_FACTS = 240
 """Characters of facts that are one quiet line."""
@@ -134,7 +137,7 @@ def _is_narrow(shown: Shown) -> bool:
         case "figure":
             return not shown["wide"] and shown["units"] <= NARROW_DRAWING
         case "table":
-            return len(shown["columns"]) <= NARROW_TABLE
+            return len(shown["columns"]) <= NARROW_TABLE and not shown["wide"]
         case "matrix":
             return len(shown["columns"]) <= NARROW_MATRIX
         case "picture":
@@ -144,6 +147,29 @@ def _is_narrow(shown: Shown) -> bool:
 
 def _text(reader: Reader, raw: Any) -> Shown:
     return {"paragraphs": runs(str(raw["text"]))}
+
+
+def _heading(reader: Reader, raw: Any) -> Shown:
+    return {"text": cut(str(raw["text"]), 120)}
+
+
+def _links(reader: Reader, raw: Any) -> Shown:
+    items = []
+    for item in raw["items"]:
+        if not _PLACE.fullmatch(str(item["href"])) or ".." in str(item["href"]):
+            raise ValueError("a link leads to another place than the folder of this page")
+        items.append(
+            {
+                "href": str(item["href"]),
+                "title": cut(str(item["title"]), 120),
+                "detail": cut(str(item.get("detail", "")), 300),
+            }
+        )
+    return {"items": items}
+
+
+_PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
+"""A file in the folder of the page or below: no address, no script, no way up."""
 
 
 def _note(reader: Reader, raw: Any) -> Shown:
@@ -175,7 +201,12 @@ def _table(reader: Reader, raw: Any) -> Shown:
     for row in raw["rows"][:LONGEST_TABLE]:
         if len(row) != len(columns):
             raise ValueError(f"a row has {len(row)} cells for {len(columns)} columns")
-        rows.append([cell(c, head["kind"]) for c, head in zip(row, columns, strict=True)])
+        rows.append(
+            [
+                cell(c, head["kind"], WORDS if head["kind"] == "words" else LONGEST)
+                for c, head in zip(row, columns, strict=True)
+            ]
+        )
     for i, head in enumerate(columns):
         if rows and all(row[i]["kind"] == "n" for row in rows):
             head["kind"] = "number"
@@ -185,6 +216,7 @@ def _table(reader: Reader, raw: Any) -> Shown:
         "rows": rows,
         "caption": str(raw.get("caption", "")),
         "rest": total - len(rows),
+        "wide": bool(raw.get("wide", False)),
         **_csv(reader, raw),
     }
 
@@ -305,7 +337,13 @@ def _grid(reader: Reader, raw: Any) -> Shown:
             raise ValueError(f"a row has {len(cells)} cells for {len(raw['columns'])} columns")
         rows.append({"title": cut(str(row.get("title", "")), 60), "cells": cells})
     columns = [cut(str(c), 60) for c in raw["columns"]]
-    return {"columns": columns, "rows": rows, "caption": str(raw.get("caption", ""))}
+    return {
+        "columns": columns,
+        "rows": rows,
+        "caption": str(raw.get("caption", "")),
+        "headed": any(columns),
+        "titled": any(row["title"] for row in rows),
+    }
 
 
 def _grid_cell(reader: Reader, raw: Any, scale: float) -> Shown | None:
@@ -330,6 +368,8 @@ def _scale(raw: Any) -> float:
 
 _MAKERS: dict[str, Callable[[Reader, Any], Shown]] = {
     "text": _text,
+    "heading": _heading,
+    "links": _links,
     "note": _note,
     "facts": _facts,
     "code": _code,

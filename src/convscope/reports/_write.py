@@ -71,6 +71,18 @@ class Section:
         """Paragraphs, separated by blank lines; words in `backticks` are set as code."""
         self.add({"type": "text", "text": text})
 
+    def heading(self, text: str) -> None:
+        """A heading below that of the section."""
+        self.add({"type": "heading", "text": text})
+
+    def links(self, items: Sequence[Mapping[str, str]]) -> None:
+        """Other pages in the folder of this one or below it.
+
+        Args:
+            items: Dicts with ``href`` (a relative path), ``title``, and optionally ``detail``.
+        """
+        self.add({"type": "links", "items": [dict(item) for item in items]})
+
     def note(self, text: str, level: str = "info") -> None:
         """A remark that must not be overlooked: ``info``, ``warning`` or ``failure``."""
         self.add({"type": "note", "text": text, "level": level})
@@ -91,15 +103,17 @@ class Section:
         *,
         caption: str = "",
         name: str = "",
+        wide: bool = False,
     ) -> None:
         """A table; all of it also goes to ``tables/NAME.csv`` if it has a name.
 
         Args:
-            columns: Titles, or dicts with ``title`` and ``kind``: ``text``, ``number``,
-                ``percent`` (of a share between 0 and 1) or ``code``.
+            columns: Titles, or dicts with ``title`` and ``kind``: ``text``, ``words`` (whole
+                sentences), ``number``, ``percent`` (of a share between 0 and 1) or ``code``.
             rows: Cells.
             caption: What the table says.
             name: Of the CSV file.
+            wide: Takes the whole width; otherwise narrow ones stand beside each other.
         """
         heads = [c if isinstance(c, dict) else {"title": c, "kind": "text"} for c in columns]
         block: Block = {
@@ -108,6 +122,7 @@ class Section:
             "rows": [list(row) for row in rows[:LONGEST_TABLE]],
             "caption": caption,
             "total": len(rows),
+            "wide": wide,
         }
         if name:
             block["csv"] = self._keep_csv(name, [h["title"] for h in heads], rows)

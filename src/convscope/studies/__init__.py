@@ -1,7 +1,10 @@
-"""An audit of one classifier: sections that compute, and one report of all that they found.
+"""Audits of one classifier, and studies that answer course documents: experiments with a page.
 
 `audit` writes a report folder, and `convscope.reports.render` turns that into one HTML file.
 `AUDIT_SECTIONS` is the registry of its sections; nothing is imported before one is filled.
+
+`run_study` answers one of the course documents (`DOCUMENTS`) question by question. `STUDIES` is the
+registry; a study is a package of functions that are read from top to bottom.
 """
 
 from __future__ import annotations
@@ -11,11 +14,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from convscope._registry import Registry, Spec, lazy
+from convscope.studies._documents import DOCUMENTS, Document, all_rows, row_text
+from convscope.studies._study import QuestionSpec, Study, StudyContent, StudySpec
 
 if TYPE_CHECKING:
     from convscope.studies._audit import AuditResult, audit
+    from convscope.studies._question import Picture, Question
+    from convscope.studies._run_study import StudyResult, run_study, write_index
 
-__all__ = ["AUDIT_SECTIONS", "AuditResult", "SectionSpec", "audit"]
+__all__ = [
+    "AUDIT_SECTIONS",
+    "DOCUMENTS",
+    "STUDIES",
+    "AuditResult",
+    "Document",
+    "Picture",
+    "Question",
+    "QuestionSpec",
+    "SectionSpec",
+    "Study",
+    "StudyContent",
+    "StudyResult",
+    "StudySpec",
+    "all_rows",
+    "audit",
+    "row_text",
+    "run_study",
+    "write_index",
+]
 
 
 @dataclass(frozen=True)
@@ -121,5 +147,41 @@ AUDIT_SECTIONS: Registry[Callable[[Any, Any], None], SectionSpec] = Registry(
     },
 )
 
+STUDIES: Registry[StudyContent, StudySpec] = Registry(
+    "convscope.studies",
+    StudySpec,
+    {
+        "mnist-report": StudySpec(
+            "_mnist_report:CONTENT",
+            "A small network on MNIST: batch normalization, feature maps, occlusion, adversarial "
+            "images, optimized images, inner maps, and three defenses.",
+            aliases=("001",),
+            title="Assignment 2: Convolutional Neural Networks",
+            document="001",
+            data=("digits", "mnist"),
+            minutes=(1.5, 25),
+        ),
+        "assignment-2-report": StudySpec(
+            "_assignment_2_report:CONTENT",
+            "A small network on MNIST: training with and without batch normalization, filters, "
+            "activation maps, occlusion, and three kinds of adversarial images.",
+            aliases=("002",),
+            title="EE6132 Assignment 2: Convolutional Neural Networks",
+            document="002",
+            data=("digits", "mnist"),
+            minutes=(1.5, 30),
+        ),
+    },
+)
+"""Studies in the order of the documents. The entry is imported when a study runs."""
+
+
 if not TYPE_CHECKING:
-    __getattr__, __dir__ = lazy(__name__, {"_audit": "audit AuditResult"})
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "_audit": "audit AuditResult",
+            "_question": "Picture Question",
+            "_run_study": "run_study StudyResult write_index",
+        },
+    )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Nearest,
         Visualization,
     )
+    from convscope.visualizations._trajectory import LogitTrajectory, logit_trajectory
     from convscope.visualizations._units import At, UnitSelection
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Control",
     "HeldOutEvaluation",
     "Jitter",
+    "LogitTrajectory",
     "Nearest",
     "Recipe",
     "RecipeSpec",
@@ -52,6 +54,7 @@ __all__ = [
     "fourier",
     "gaussian_gradient",
     "l2_blur",
+    "logit_trajectory",
     "nearest",
     "neuron_images",
     "noise_adam",
@@ -138,6 +141,7 @@ if not TYPE_CHECKING:
             "_problem": "Recipe",
             "_recipes": "Jitter gaussian_gradient l2_blur noise_adam zero_l2",
             "_result": "Control HeldOutEvaluation Nearest Visualization",
+            "_trajectory": "LogitTrajectory logit_trajectory",
             "_units": "At UnitSelection",
         },
     )

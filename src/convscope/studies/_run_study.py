@@ -1,0 +1,324 @@
+"""A study from its first question to its page; all studies and their index."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from convscope.errors import UsageError, choose
+from convscope.files import REPORT, read_json_table, write_whole
+from convscope.progress import announce, stage
+from convscope.reports import Report, render
+from convscope.studies._kept import keep, recall
+from convscope.studies._question import Question
+from convscope.studies._study import (
+    QuestionSpec,
+    Study,
+    StudyContent,
+    code_of_study,
+    digest_of,
+    versions,
+)
+from convscope.studies._study_page import (
+    Answer,
+    notebook_of,
+    page_of,
+    read_notes,
+    record_of,
+    section_of,
+)
+
+RESULT = "result.json"
+MARK = "study.json"
+"""The file by which a folder is known as that of a study."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResult:
+    """What a study found.
+
+    Attributes:
+        name: Of the study.
+        folder: Where page, figures, tables and numbers are.
+        page: The HTML file.
+        numbers: The content of ``result.json``.
+        failed: Headings of the questions that stopped; the page says why.
+        recalled: How many questions were finished before.
+        seconds: Wall time of this call.
+    """
+
+    name: str
+    folder: Path
+    page: Path
+    numbers: dict[str, Any]
+    failed: tuple[str, ...]
+    recalled: int
+    seconds: float
+
+
+def run_study(
+    name: str,
+    out: Path | str,
+    *,
+    fast: bool = False,
+    data_dir: Path | str | None = None,
+    seed: int = 0,
+    only: Sequence[str] = (),
+    again: bool = False,
+    offline: bool = False,
+    accept_modified: bool = False,
+) -> StudyResult:
+    """Answer a course document, question by question, and write all of it to a folder.
+
+    Finished questions are kept in the folder: the same call goes on where an earlier one was
+    killed. A question that fails says why on the page, and the others go on. Says how far it is to
+    whoever listens by `convscope.progress.watch`.
+
+    Args:
+        name: In `STUDIES`.
+        out: The folder: new, empty, or of the same study.
+        fast: Small data and budgets: two minutes on two cores.
+        data_dir: Folder that holds the data files.
+        seed: Of every random choice. One seed gives the same tables, byte for byte.
+        only: Names of the questions to answer now; others are on the page if they are finished.
+        again: Answer finished questions again.
+        offline: Never download.
+        accept_modified: Go on with data files whose checksum is not the known one.
+
+    Returns:
+        Where it is, and what was found.
+
+    Raises:
+        UsageError: U01 for an unknown study or question, U13 if the folder holds something else.
+        DataError: Data files are damaged.
+        ResourceError: Data are not on this machine, or the disk refuses.
+        Interrupted: SIGINT or SIGTERM came during a training; everything is saved.
+
+    Example:
+        >>> import tempfile
+        >>> found = run_study("assignment-2-report", tempfile.mkdtemp(), fast=True,
+        ...     only=["parameters"])
+        >>> found.numbers["questions"][1]["numbers"]["parameters"]
+        799078
+    """
+    from convscope.studies import STUDIES
+
+    start = time.perf_counter()
+    name = choose("study", STUDIES.known(name), STUDIES, aliases=STUDIES.aliases)
+    spec, content = STUDIES.spec(name), STUDIES[name]
+    wanted = [choose("question", q, [one.name for one in content.questions]) for q in only]
+    folder = Path(out)
+    _claim(folder, name)
+    study = Study(
+        name=name,
+        spec=spec,
+        out=folder,
+        fast=fast,
+        seed=seed,
+        data_dir=None if data_dir is None else Path(data_dir),
+        offline=offline,
+        accept_modified=accept_modified,
+    )
+    announce(0.0, "reading data")
+    study.dataset()  # What is not there is said before hours of work.
+    answers = _answers(study, content, wanted, again=again)
+    announce(1.0, "writing")
+    seconds = time.perf_counter() - start
+    made = _write(study, content, answers, seconds=seconds)
+    return StudyResult(
+        name=name,
+        folder=folder,
+        page=folder / "report.html",
+        numbers=made,
+        failed=tuple(answer.spec.heading for answer in answers if answer.failed),
+        recalled=sum(answer.recalled for answer in answers),
+        seconds=seconds,
+    )
+
+
+def _answers(
+    study: Study, content: StudyContent, wanted: Sequence[str], *, again: bool
+) -> list[Answer]:
+    """Recall what is finished, answer the rest, and rewrite the page after each."""
+    code = code_of_study(content)
+    done: dict[str, Answer] = {}
+    keys: dict[str, str] = {}
+    for spec in content.questions:
+        keys[spec.name] = _key(study, spec, code)
+        study.used = {}
+        question = _blank(spec)
+        asked = not wanted or spec.name in wanted
+        seconds = None if again and asked else recall(study, question, key=keys[spec.name])
+        if seconds is not None:
+            done[spec.name] = Answer(spec=spec, question=question, seconds=seconds, recalled=True)
+    left = [
+        spec
+        for spec in content.questions
+        if spec.name not in done and (not wanted or spec.name in wanted)
+    ]
+    index = 0 if study.fast else 1
+    total = sum(spec.minutes[index] for spec in left) or 1.0
+    reached = 0.0
+    for spec in left:
+        step = spec.minutes[index] / total
+        with stage(reached, min(reached + step, 1.0), spec.heading):
+            done[spec.name] = _answer(study, spec, key=keys[spec.name])
+        reached += step
+        ordered = [done[one.name] for one in content.questions if one.name in done]
+        _write(study, content, ordered, seconds=None)
+    return [done[spec.name] for spec in content.questions if spec.name in done]
+
+
+def _answer(study: Study, spec: QuestionSpec, *, key: str) -> Answer:
+    """One question; what it raises becomes its remark."""
+    from convscope.training import Interrupted
+
+    start = time.perf_counter()
+    study.used = {}
+    question = _blank(spec)
+    try:
+        spec.answer(study, question)
+    except Interrupted as stop:
+        raise type(stop)(
+            f"stopped at {spec.heading}; everything is saved",
+            hint="the same command goes on where it stopped",
+        ) from None
+    except Exception as error:
+        if isinstance(error, ImportError) and (error.name or "").startswith("convscope"):
+            raise
+        seconds = time.perf_counter() - start
+        return Answer(spec=spec, question=question, seconds=seconds, error=error)
+    seconds = time.perf_counter() - start
+    keep(study, question, key=key, seconds=seconds)
+    return Answer(spec=spec, question=question, seconds=seconds)
+
+
+def _blank(spec: QuestionSpec) -> Question:
+    return Question(spec=spec, section=section_of(spec))
+
+
+def _key(study: Study, spec: QuestionSpec, code: str) -> str:
+    """What decides the answer of a question, inputs apart."""
+    return digest_of(
+        {
+            "study": study.name,
+            "question": spec.name,
+            "fast": study.fast,
+            "seed": study.seed,
+            "code": code,
+            "versions": dict(versions()),
+        }
+    )
+
+
+def _claim(folder: Path, name: str) -> None:
+    """Make the folder that of the study, or refuse it.
+
+    Raises:
+        UsageError: U13.
+    """
+    mark = folder / MARK
+    if mark.is_file():
+        theirs = str(read_json_table(mark, REPORT).get("study"))
+        if theirs != name:
+            raise UsageError(
+                f"holds the study {theirs}", code="U13", where=folder, hint="choose another --out"
+            )
+        return
+    others = (
+        [path.name for path in folder.iterdir() if path.name != "notes.md"]
+        if folder.is_dir()
+        else []
+    )
+    if folder.exists() and (not folder.is_dir() or others):
+        raise UsageError(
+            "already exists and is no study", code="U13", where=folder, hint="choose another --out"
+        )
+    write_whole(mark, json.dumps({"study": name}).encode() + b"\n")
+    # A report may replace an earlier report only: this is the first.
+    write_whole(folder / "report.json", b'{"schema": 1, "title": "", "sections": []}\n')
+
+
+def _write(
+    study: Study, content: StudyContent, answers: Sequence[Answer], *, seconds: float | None
+) -> dict[str, Any]:
+    """Page, figures, tables, numbers and notebook of what is answered so far."""
+    folder = study.out
+    notes = read_notes(folder / "notes.md")
+    report = page_of(study, content, answers, notes=notes, seconds=seconds)
+    report.created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    report.write(folder, force=True)
+    made = record_of(study, answers, seconds=seconds)
+    text = json.dumps(made, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(folder / RESULT, text.encode("utf-8", errors="backslashreplace"))
+    write_whole(folder / "notebook.ipynb", notebook_of(study, content, answers).encode())
+    render(folder)
+    return made
+
+
+def write_index(results: Sequence[StudyResult], out: Path | str) -> Path:
+    """One page that leads to the pages of several studies in folders below it.
+
+    Args:
+        results: In order; their folders lie in `out`.
+        out: The folder; ``index.html`` is replaced whole.
+
+    Raises:
+        ResourceError: The disk says no.
+    """
+    from convscope.studies import STUDIES
+
+    out = Path(out)
+    report = Report(title="Course documents, answered", generator=_generator())
+    done = sum(len(found.numbers["rows"]) for found in results)
+    report.tile("documents", f"{len(results)}")
+    report.tile("rows answered", f"{done}", detail="each with its figure or table")
+    report.tile("failed questions", f"{sum(len(found.failed) for found in results)}")
+    for found in results:
+        spec = STUDIES.spec(found.name)
+        section = report.section(found.name, spec.title, spec.cited.citation)
+        for heading in found.failed:
+            report.alert(f"{found.name}: {heading} is incomplete.", level="warning",
+                         section=found.name)  # fmt: skip
+        folder = found.folder.relative_to(out).as_posix()
+        questions = found.numbers["questions"]
+        section.links(
+            [
+                {
+                    "href": f"{folder}/report.html",
+                    "title": f"Open the study: {len(questions)} questions",
+                    "detail": spec.about,
+                }
+            ]
+        )
+        compared = [entry for question in questions for entry in question["comparisons"]]
+        if compared:
+            section.table(
+                ["what", f"the {spec.cited.kind}", "measured here"],
+                [[entry["what"], entry["document"], entry["here"]] for entry in compared],
+            )
+        others = [(file, words) for file, words in BESIDE.items() if (found.folder / file).exists()]
+        section.links(
+            [{"href": f"{folder}/{file}", "title": file, "detail": words} for file, words in others]
+        )
+    page = out / "index.html"
+    render(report, page, alone=True)
+    return page
+
+
+BESIDE = {
+    "notebook.ipynb": "the same as an executable notebook",
+    "result.json": "all numbers",
+    "report.pdf": "the page on paper, with the code",
+}
+"""Files beside the page of a study."""
+
+
+def _generator() -> str:
+    return f"convscope {version('convscope')}"

@@ -1,0 +1,311 @@
+"""What a study is: its record, its questions, and what a question may use.
+
+A study answers one course document. It is a package whose functions are read from top to bottom
+like a lab notebook: each answers one question of the document, in the document's order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from convscope._registry import Spec
+from convscope.files import Kind, plain_json, read_bytes
+from convscope.studies._documents import DOCUMENTS, Document
+
+if TYPE_CHECKING:
+    from torch import Generator
+
+    from convscope.classifier import Classifier
+    from convscope.data import Dataset
+    from convscope.studies._question import Question
+    from convscope.training import TrainResult
+
+T = TypeVar("T")
+
+INPUT = Kind(what="an input of a study", largest=1 << 34)
+
+
+@dataclass(frozen=True)
+class StudySpec(Spec):
+    """What `STUDIES` knows of a study.
+
+    Attributes:
+        home: ``"_package:CONTENT"``, a `StudyContent`.
+        about: One line on what it does.
+        title: Heading of its page.
+        document: Key of the document in `DOCUMENTS`.
+        data: Names of the data sets that it opens: with ``--fast``, and in full.
+        minutes: What to expect on two cores: with ``--fast``, and in full.
+    """
+
+    title: str = field(default="", kw_only=True)
+    document: str = field(default="", kw_only=True)
+    data: tuple[str, str] = field(default=("digits", "digits"), kw_only=True)
+    minutes: tuple[float, float] = field(default=(1, 1), kw_only=True)
+
+    @property
+    def cited(self) -> Document:
+        """The document."""
+        return DOCUMENTS[self.document]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionSpec:
+    """One question of a document and the function that answers it.
+
+    Attributes:
+        name: Lower-case words with hyphens: the address on the page and the beginning of the names
+            of its files.
+        number: As the document counts it, such as ``"2.3"``; empty where it does not.
+        title: As the document names it.
+        answer: Called with the `Study` and the `Question` to fill.
+        rows: Keys of the rows that it answers, such as ``"002.3"``.
+        lead: A sentence or two: what is asked, and how to read what follows.
+        minutes: With ``--fast``, and in full; the bar of progress goes by them.
+        snippet: A function whose body is the Python that makes it, in ten lines: shown on the
+            page, and a cell of the notebook. See `convscope.studies._snippets`.
+    """
+
+    name: str
+    number: str
+    title: str
+    answer: Callable[[Study, Question], None]
+    rows: tuple[str, ...] = ()
+    lead: str = ""
+    minutes: tuple[float, float] = (0.1, 0.5)
+    snippet: Callable[..., Any] | None = None
+
+    @property
+    def heading(self) -> str:
+        """Number and title."""
+        return f"{self.number} {self.title}".strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyContent:
+    """What a study consists of.
+
+    Attributes:
+        questions: In the document's order.
+        setup: A function whose body is the first cell of the notebook: it opens the data and makes
+            the networks that the snippets of the questions take as parameters.
+    """
+
+    questions: tuple[QuestionSpec, ...]
+    setup: Callable[..., Any]
+
+
+@dataclass
+class Study:
+    """A study in progress: what its questions may use.
+
+    Attributes:
+        name: In `STUDIES`.
+        spec: Its record.
+        out: Its folder.
+        fast: Small data and budgets.
+        seed: Of every random choice.
+        data_dir: Folder that holds the data files.
+        offline: Never download.
+        accept_modified: Go on with data files whose checksum is not the known one.
+        used: Inputs that were opened so far, and a digest of each.
+    """
+
+    name: str
+    spec: StudySpec
+    out: Path
+    fast: bool = True
+    seed: int = 0
+    data_dir: Path | None = None
+    offline: bool = False
+    accept_modified: bool = False
+    used: dict[str, str] = field(default_factory=dict)
+    _opened: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def pick(self, fast: T, full: T) -> T:
+        """`fast` with ``--fast``, else `full`: budgets of a question."""
+        return fast if self.fast else full
+
+    @property
+    def data(self) -> str:
+        """The data set of the study."""
+        return self.spec.data[0 if self.fast else 1]
+
+    def dataset(self, name: str = "") -> Dataset:
+        """A data set, opened once; its files become an input of the question.
+
+        Args:
+            name: As for `convscope.data.open_dataset`; by default that of the study.
+        """
+        name = name or self.data
+        key = f"data {name}"
+        if key not in self._opened:
+            from convscope.data import open_dataset
+
+            self._opened[key] = open_dataset(
+                name,
+                data_dir=self.data_dir,
+                offline=self.offline,
+                accept_modified=self.accept_modified,
+            )
+        found: Dataset = self._opened[key]
+        self.used[key] = digest_of(found.hashes)
+        return found
+
+    def file(self, path: Path) -> Path:
+        """A file that a question reads: what is in it becomes an input of the question."""
+        key = f"file {path}"
+        if key not in self._opened:
+            self._opened[key] = hashlib.sha256(read_bytes(path, INPUT)).hexdigest()
+        self.used[key] = self._opened[key]
+        return path
+
+    def digest_now(self, key: str) -> str:
+        """The digest of an input as it is now, by its key in `used`.
+
+        Raises:
+            ConvscopeError: If it cannot be opened any more.
+        """
+        kind, _, name = key.partition(" ")
+        if kind == "data":
+            self.dataset(name)
+        else:
+            self.file(Path(name))
+        return self.used[key]
+
+    def trained(
+        self,
+        model: str,
+        *,
+        preset: str = "paper",
+        data: str = "",
+        seed: int | None = None,
+        **overrides: Any,
+    ) -> TrainResult:
+        """A network trained with a recipe: once for all questions, and resumed after a kill.
+
+        Args:
+            model: Name of the network.
+            preset: Name of the recipe.
+            data: Name of the data set; by default that of the study.
+            seed: By default that of the study.
+            overrides: Fields of `TrainSettings` that differ from the recipe.
+        """
+        from convscope.progress import announce
+        from convscope.training import Event, Measured, Started, Stepped, recipe, train
+
+        settings = recipe(
+            model,
+            data=data or self.data,
+            preset=preset,
+            seed=self.seed if seed is None else seed,
+            overrides=overrides,
+        )
+        dataset = self.dataset(data)
+        digest = digest_of(
+            {"settings": settings, "data": dataset.hashes, "code": code_digest(*LEARNING)}
+        )
+        if digest in self._opened:
+            made: TrainResult = self._opened[digest]
+            return made
+        steps = 1
+
+        def on_event(event: Event) -> None:
+            nonlocal steps
+            if isinstance(event, Started):
+                steps = max(event.steps, 1)
+            elif isinstance(event, Stepped):
+                announce(event.step / steps, f"training {model}, seed {settings.seed}")
+            elif isinstance(event, Measured):
+                words = f"training {model}, validation accuracy {event.validation_accuracy:.2%}"
+                announce(event.step / steps, words)
+
+        folder = self.out / "runs" / f"{model}-{preset}-{settings.seed}-{digest[:8]}"
+        run = train(settings, dataset, out=folder, resume=True, on_event=on_event)
+        self._opened[digest] = run
+        return run
+
+    def network(self, model: str, **more: Any) -> Classifier:
+        """The classifier of `trained`."""
+        return self.trained(model, **more).classifier
+
+    def each(self, items: Sequence[T]) -> Iterator[T]:
+        """Go over parts of a question that take about the same time, such as seeds to train with.
+
+        What a part says of its progress is heard as its share of the question's.
+        """
+        from convscope.progress import stage
+
+        for done, item in enumerate(items):
+            with stage(done / len(items), (done + 1) / len(items)):
+                yield item
+
+    def generator(self, purpose: int = 0) -> Generator:
+        """A stream of random numbers for each purpose of a question."""
+        import torch
+
+        return torch.Generator().manual_seed(self.seed * 1009 + purpose)
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of plain data, whatever the order of keys.
+
+    Example:
+        >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+        True
+    """
+    import json
+
+    text = json.dumps(plain_json(value), sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+SOURCE = Path(__file__).parents[1]
+LEARNING = ("training", "models", "data", "_network", "classifier.py", "probe.py")
+"""Parts of the source that decide what a trained network is."""
+
+SHOWING = ("cli", "reports", "studies")
+"""Parts that do not decide what a question finds. Of the studies, only its own does."""
+
+_digests: dict[tuple[str, ...], str] = {}
+
+
+def code_digest(*parts: str) -> str:
+    """SHA-256 of the source files of some parts of the package."""
+    if parts not in _digests:
+        found = hashlib.sha256()
+        for part in parts:
+            place = SOURCE / part
+            for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+                found.update(file.name.encode())
+                found.update(file.read_bytes())
+        _digests[parts] = found.hexdigest()
+    return _digests[parts]
+
+
+def code_of_study(content: StudyContent) -> str:
+    """SHA-256 of all code that the questions of a study rest on: the package's and its own."""
+    rest = sorted(
+        place.name
+        for place in SOURCE.iterdir()
+        if place.name not in SHOWING and (place.is_dir() or place.suffix == ".py")
+    )
+    folders = {Path(inspect.getfile(spec.answer)).parent for spec in content.questions}
+    own = sorted(str(folder) for folder in folders)
+    return code_digest(
+        *(part for part in rest if part != "__pycache__"),
+        *(f"studies/{name}.py" for name in ("_study", "_question", "_chosen")),
+        *own,
+    )
+
+
+def versions() -> Mapping[str, str]:
+    """What of other people's code decides the numbers."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "numpy")}

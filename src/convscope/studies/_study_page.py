@@ -1,0 +1,355 @@
+"""The page of a study, its numbers for machines, and its notebook."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from convscope.errors import ConvscopeError, printable
+from convscope.files import Kind, plain_json, read_text
+from convscope.reports import Report, Section
+from convscope.studies._documents import all_rows, row_text
+from convscope.studies._question import Comparison, Question, add_table
+from convscope.studies._snippets import code_of, first_cell, notebook_text
+from convscope.studies._study import QuestionSpec, Study, StudyContent
+
+NOTES = Kind(what="notes", largest=1 << 20)
+
+
+@dataclass
+class Answer:
+    """A question that was answered, or that stopped.
+
+    Attributes:
+        spec: Its record.
+        question: What was found.
+        seconds: How long it took.
+        error: Why it stopped.
+        recalled: Whether it was finished before.
+    """
+
+    spec: QuestionSpec
+    question: Question
+    seconds: float
+    error: Exception | None = None
+    recalled: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether it stopped."""
+        return self.error is not None
+
+
+def section_of(spec: QuestionSpec) -> Section:
+    """The empty chapter of a question."""
+    return Section(spec.name, spec.heading, spec.lead)
+
+
+def page_of(
+    study: Study,
+    content: StudyContent,
+    answers: Sequence[Answer],
+    *,
+    notes: Mapping[str, str],
+    seconds: float | None,
+) -> Report:
+    """The page of what is answered so far.
+
+    Args:
+        study: In progress or done.
+        content: Its questions.
+        answers: In order.
+        notes: Texts of the reader by the number or name of a question; ``""``: of all.
+        seconds: Wall time of the run, once it is over.
+    """
+    report = Report(title=study.spec.title, generator=f"convscope {version('convscope')}")
+    report.subtitle = study.spec.cited.citation
+    for answer in answers:
+        report.tiles += answer.question.tiles
+    left = [spec.heading for spec in content.questions
+            if spec.name not in {answer.spec.name for answer in answers}]  # fmt: skip
+    if left:
+        report.alert(
+            f"Not answered yet: {', '.join(left)}. The same command goes on.", level="warning"
+        )
+    report.sections.append(_overview(study, content, answers, notes=notes, seconds=seconds))
+    for answer in answers:
+        made = _question_section(answer, notes)
+        report.sections.append(made)
+        if answer.error is not None:
+            report.fail(made, answer.error)
+    report.sections.append(_deviations(answers))
+    report.sections.append(_code(study, content))
+    return report
+
+
+def _overview(
+    study: Study,
+    content: StudyContent,
+    answers: Sequence[Answer],
+    *,
+    notes: Mapping[str, str],
+    seconds: float | None,
+) -> Section:
+    document = study.spec.cited
+    section = Section(
+        "overview",
+        "Overview",
+        f"{study.spec.about} Headings are those of the {document.kind}, in its order.",
+    )
+    facts: dict[str, Any] = {
+        document.kind: document.citation,
+        "images": study.data,
+        "effort": "fast: few images and steps" if study.fast else "full",
+        "seed": study.seed,
+        "answered in": f"{sum(answer.seconds for answer in answers):.0f} s",
+    }
+    section.facts(facts)
+    for paragraph in filter(None, [notes.get("", "")]):
+        section.text(paragraph)
+    everything = [entry for answer in answers for entry in answer.question.comparisons]
+    if everything:
+        met = [entry for entry in everything if entry.met is not None]
+        if study.fast:
+            section.finding = (
+                f"A fast run on {study.data}: what the {document.kind} reports is for more images "
+                "and longer training."
+            )
+        elif met:
+            hits = sum(bool(entry.met) for entry in met)
+            section.finding = (
+                f"{hits} of {len(met)} values of the {document.kind} that should be high are met "
+                "or beaten."
+            )
+        add_table(
+            section,
+            "reported",
+            _words("question", "what", f"the {document.kind}", "measured here", "note"),
+            [
+                [_number_of(answer.spec), *_compared(entry, note=True)]
+                for answer in answers
+                for entry in answer.question.comparisons
+            ],
+            caption=f"What the {document.kind} reports next to what is measured here; green: met "
+            "or beaten. sd: standard deviation over n seeds.",
+            wide=True,
+        )
+    with section.details("In Python: before all questions"):
+        section.code(
+            f"{first_cell(fast=study.fast, seed=study.seed, data=study.data)}\n\n"
+            f"{code_of(content.setup)}",
+            caption="The first cells of notebook.ipynb, beside this page. The code below each "
+            "question goes on from here.",
+        )
+    return section
+
+
+def _question_section(answer: Answer, notes: Mapping[str, str]) -> Section:
+    """The chapter as it is shown: comparison first, then what was added, discussion, code."""
+    spec, question = answer.spec, answer.question
+    found = question.section
+    made = replace(found, blocks=[], files=dict(found.files))
+    if question.comparisons:
+        noted = any(entry.note for entry in question.comparisons)
+        columns = _words("", "in the document", "measured here", *(["note"] if noted else []))
+        rows = [_compared(entry, note=noted) for entry in question.comparisons]
+        made.table(columns, rows, wide=True)
+    made.blocks += found.blocks
+    if question.discussion:
+        made.heading("Discussion")
+        made.text("\n\n".join(question.discussion))
+    mine = "\n\n".join(
+        filter(None, (notes.get(key, "") for key in {spec.number, spec.name} - {""}))
+    )
+    if mine:
+        made.heading("Notes")
+        made.text(mine)
+    if question.deviations:
+        made.heading("Done otherwise than in the document")
+        columns = _words("in the document", "here", "reason")
+        made.table(columns, [list(deviation) for deviation in question.deviations], wide=True)
+    if spec.snippet is not None:
+        with made.details("In Python"):
+            made.code(code_of(spec.snippet))
+    return made
+
+
+def _compared(entry: Comparison, *, note: bool) -> list[Any]:
+    here: Any = entry.here
+    if entry.met is not None:
+        here = {"value": entry.here, "tone": "good" if entry.met else "warn"}
+    return [entry.what, entry.document, here, *([entry.note] if note else [])]
+
+
+def _words(*titles: str) -> list[str | dict[str, Any]]:
+    """Columns of sentences."""
+    return [{"title": title, "kind": "words"} for title in titles]
+
+
+def _number_of(spec: QuestionSpec) -> str:
+    return spec.number or spec.title
+
+
+def _deviations(answers: Sequence[Answer]) -> Section:
+    section = Section(
+        "deviations",
+        "Done otherwise",
+        "Every place where this study departs from the document, and why.",
+    )
+    rows = [
+        [_number_of(answer.spec), *deviation]
+        for answer in answers
+        for deviation in answer.question.deviations
+    ]
+    if rows:
+        columns = _words("question", "in the document", "here", "reason")
+        add_table(section, "all", columns, rows, wide=True)
+    else:
+        section.text("Nothing so far.")
+    return section
+
+
+def _code(study: Study, content: StudyContent) -> Section:
+    """The listing: an appendix on paper, folded on the screen."""
+    section = Section(
+        "code",
+        "Appendix: the code of this study",
+        "The functions behind the questions above, as they ran.",
+    )
+    for module in _modules(content):
+        with section.details(f"{module.rpartition('.')[2]}.py"):
+            section.code(inspect.getsource(import_module(module)).rstrip())
+    return section
+
+
+def _modules(content: StudyContent) -> list[str]:
+    """The modules of a study in the order of its questions."""
+    found = [spec.answer.__module__ for spec in content.questions]
+    found += [spec.snippet.__module__ for spec in content.questions if spec.snippet is not None]
+    return list(dict.fromkeys(found))
+
+
+def record_of(study: Study, answers: Sequence[Answer], *, seconds: float | None) -> dict[str, Any]:
+    """What ``result.json`` holds: plain JSON."""
+    document = study.spec.cited
+    questions: list[dict[str, Any]] = []
+    rows: dict[str, Any] = {}
+    for answer in answers:
+        spec, question = answer.spec, answer.question
+        questions.append(
+            {
+                "name": spec.name,
+                "number": spec.number,
+                "title": spec.title,
+                "rows": list(spec.rows),
+                "status": "failed" if answer.failed else "ok",
+                "error": "" if answer.error is None else printable(_reason(answer.error)),
+                "finding": question.section.finding,
+                "numbers": question.numbers,
+                "comparisons": [entry.record() for entry in question.comparisons],
+                "deviations": [
+                    {"document": theirs, "here": here, "reason": reason}
+                    for theirs, here, reason in question.deviations
+                ],
+                "discussion": question.discussion,
+                "shown": question.shown,
+                "seconds": round(answer.seconds, 1),
+            }
+        )
+        for key, files in question.shown.items():
+            empty: dict[str, Any] = {
+                "asks": row_text(key),
+                "question": spec.name,
+                "page": f"report.html#{spec.name}",
+                "figures": [],
+                "tables": [],
+            }
+            row = rows.setdefault(key, empty)
+            row["figures"] += [file for file in files if file.startswith("figures/")]
+            row["tables"] += [file for file in files if file.startswith("tables/")]
+    order = {key: place for place, key in enumerate(all_rows())}
+    record = {
+        "schema": 1,
+        "study": study.name,
+        "document": {"key": study.spec.document, "citation": document.citation},
+        "fast": study.fast,
+        "seed": study.seed,
+        "data": study.data,
+        "convscope": version("convscope"),
+        "seconds": None if seconds is None else round(seconds, 1),
+        "questions": questions,
+        "rows": dict(sorted(rows.items(), key=lambda item: order[item[0]])),
+    }
+    made: dict[str, Any] = plain_json(record)
+    return made
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ConvscopeError) else f"{type(error).__name__}: {error}"
+
+
+def notebook_of(study: Study, content: StudyContent, answers: Sequence[Answer]) -> str:
+    """The study as a notebook: words of what was found here, cells that find it again."""
+    found = {answer.spec.name: answer for answer in answers}
+    head = (
+        f"# {study.spec.title}\n\n{study.spec.about}\n\n"
+        f"The {study.spec.cited.kind}: {study.spec.cited.citation}.\n\n"
+        f"Written by `convscope study {study.name}{' --fast' if study.fast else ''}`; numbers in "
+        "the text are those of that run."
+    )
+    cells = [
+        ("markdown", head),
+        ("code", first_cell(fast=study.fast, seed=study.seed, data=study.data)),
+        ("code", code_of(content.setup)),
+    ]
+    for spec in content.questions:
+        words = [f"## {spec.heading}", spec.lead]
+        if spec.name in found:
+            question = found[spec.name].question
+            words.append(question.section.finding and f"**{question.section.finding}**")
+            if question.comparisons:
+                words.append(_markdown_table(question.comparisons))
+            words += question.discussion
+        cells.append(("markdown", "\n\n".join(filter(None, words))))
+        if spec.snippet is not None:
+            cells.append(("code", code_of(spec.snippet)))
+    return notebook_text(cells)
+
+
+def _markdown_table(comparisons: Sequence[Comparison]) -> str:
+    lines = ["| | in the document | measured here |", "|---|---|---|"]
+    for entry in comparisons:
+        cells = (entry.what, entry.document, entry.here)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    r"""The reader's own notes by question.
+
+    A line ``## 2.3`` or ``## batch-normalization`` begins the notes of that question; what stands
+    before the first such line is about the whole study.
+
+    Raises:
+        DataError: No UTF-8 text, or more than a megabyte.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "notes.md"
+        >>> _ = file.write_text("On all.\n\n## 2.3 Batch normalization\nSurprising.\n")
+        >>> read_notes(file)
+        {'': 'On all.', '2.3': 'Surprising.'}
+    """
+    if not path.exists():
+        return {}
+    parts = re.split(r"^#+ +(\S+)[^\n]*$", read_text(path, NOTES), flags=re.M)
+    found = {"": parts[0].strip()}
+    for key, text in zip(parts[1::2], parts[2::2], strict=True):
+        found[key] = "\n\n".join(filter(None, (found.get(key, ""), text.strip())))
+    return {key: text for key, text in found.items() if text}

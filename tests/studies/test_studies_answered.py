@@ -1,0 +1,116 @@
+"""Every study answers its document: every row, every snippet, on a page that is not too large."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from convscope.studies import STUDIES, StudyContent, run_study
+from convscope.studies._snippets import code_of, first_cell
+
+ROOT = Path(__file__).parents[2]
+LARGEST = 1_000_000
+"""Bytes of a fast page."""
+
+NAMES = list(STUDIES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_questions_cover_the_rows_of_the_document(name):
+    content, spec = STUDIES[name], STUDIES.spec(name)
+    assert isinstance(content, StudyContent)
+    rows = [row for question in content.questions for row in question.rows]
+    assert sorted(rows) == sorted(f"{spec.document}.{n}" for n in spec.cited.rows)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_questions_have_names_of_their_own_and_leads(name):
+    content = STUDIES[name]
+    names = [question.name for question in content.questions]
+    assert len(set(names)) == len(names)
+    assert not {"overview", "deviations", "code"} & set(names)
+    for question in content.questions:
+        assert re.fullmatch(r"[a-z][a-z0-9-]*", question.name)
+        assert question.lead.endswith(".") and question.snippet is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_minutes_of_the_questions_add_up_to_those_of_the_study(name):
+    spec, questions = STUDIES.spec(name), STUDIES[name].questions
+    for i in range(2):
+        total = sum(question.minutes[i] for question in questions)
+        assert 0.6 * spec.minutes[i] <= total <= 1.4 * spec.minutes[i], total
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_snippets_are_short_and_take_what_the_notebook_has(name):
+    content = STUDIES[name]
+    known = {"data", "data_dir", "seed", "fast"} | set(
+        re.findall(r"^(\w+)(?:, \w+)* = ", code_of(content.setup), re.M)
+    )
+    for question in content.questions:
+        code = question.snippet.__code__
+        taken = set(code.co_varnames[: code.co_argcount])
+        assert taken <= known, question.name
+        lines = [line for line in code_of(question.snippet).splitlines() if line.strip()]
+        assert len(lines) <= 16, (question.name, len(lines))
+
+
+def test_the_table_in_the_documentation_is_that_of_the_records():
+    page = (ROOT / "docs" / "studies.md").read_text()
+    for name, spec in STUDIES.specs().items():
+        assert f"| `{name}` | {spec.cited.citation} | {spec.about} |" in page
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def answered(request, tmp_path_factory):
+    """A fast run, once for the tests that look at it."""
+    return run_study(request.param, tmp_path_factory.mktemp("study") / "s", fast=True)
+
+
+@pytest.mark.slow
+def test_every_row_has_a_figure_or_a_table_that_is_there(answered):
+    assert answered.failed == ()
+    found = json.loads((answered.folder / "result.json").read_text())
+    spec = STUDIES.spec(answered.name)
+    assert set(found["rows"]) == {f"{spec.document}.{n}" for n in spec.cited.rows}
+    page = answered.page.read_text()
+    for row in found["rows"].values():
+        files = row["figures"] + row["tables"]
+        assert files, row
+        assert all((answered.folder / file).is_file() for file in files)
+        assert f'id="{row["question"]}"' in page
+    assert all(question["finding"] and question["discussion"] for question in found["questions"])
+    assert answered.page.stat().st_size <= LARGEST
+
+
+@pytest.mark.slow
+def test_every_cell_of_the_notebook_runs(answered, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((answered.folder / "notebook.ipynb").read_text())
+    cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    content = STUDIES[answered.name]
+    assert len(cells) == 2 + len(content.questions)
+    assert cells[0] == first_cell(fast=True, seed=0, data=STUDIES.spec(answered.name).data[0])
+    scope = {}
+    for cell in cells:
+        exec(compile(cell, "notebook", "exec"), scope)
+
+
+@pytest.mark.slow
+def test_the_notebook_executes_in_a_kernel_with_figures_inline(answered, tmp_path):
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    notebook = nbformat.read(answered.folder / "notebook.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    nbclient.NotebookClient(
+        notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    kinds = [
+        kind
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        for kind in output.get("data", {})
+    ]
+    assert kinds.count("image/png") >= len(STUDIES[answered.name].questions) - 2
