@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from convscope.data._image import ImageNotice, read_image
     from convscope.data._names import about_class, class_number
     from convscope.data._select import Selection, sample_rows, select_images
+    from convscope.data._shapes import CLASS_NAMES as SHAPE_NAMES
     from convscope.data._shapes import DIFFICULTIES, Difficulty, Scenes, open_shapes, shape_scenes
     from convscope.data._store import Status, download, export_data, import_data, status
     from convscope.data._stream import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DATASETS",
     "DIFFICULTIES",
+    "SHAPE_NAMES",
     "SPLITS",
     "Augmentation",
     "Catalog",
@@ -109,7 +111,8 @@ if not TYPE_CHECKING:
             "_image": "ImageNotice read_image",
             "_names": "about_class class_number",
             "_select": "sample_rows select_images Selection TakesImages",
-            "_shapes": "DIFFICULTIES Difficulty open_shapes Scenes shape_scenes",
+            "_shapes": "CLASS_NAMES:SHAPE_NAMES DIFFICULTIES Difficulty open_shapes Scenes "
+            "shape_scenes",
             "_stream": "Catalog catalog ImageStream read_files ReadFile refuse_nothing_read "
             "stream_images",
             "_store": "download export_data import_data Status status",

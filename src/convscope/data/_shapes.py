@@ -98,6 +98,8 @@ OUTLINES: dict[str, Outline] = {
 
 
 CLASS_NAMES = tuple(OUTLINES)
+"""Kinds of objects, in the order of the classes."""
+
 SIZES = {"train": 10_000, "validation": 1_000, "test": 2_000}
 _STREAMS = {"train": 1, "validation": 2, "test": 3}
 

@@ -12,7 +12,7 @@ the book: `run_adder`.
 from __future__ import annotations
 
 from convscope.scratch import naive
-from convscope.scratch._adder import Addition, add, addition, run_adder
+from convscope.scratch._adder import ADDER_WEIGHTS, Addition, add, addition, run_adder
 from convscope.scratch._batch_norm import (
     BatchNormGradients,
     Moments,
@@ -80,6 +80,7 @@ from convscope.scratch._training import (
 from convscope.scratch._weights import load_network, load_weights, save_weights
 
 __all__ = [
+    "ADDER_WEIGHTS",
     "GRADIENT_TOLERANCE",
     "NETWORKS",
     "SGD",

@@ -28,6 +28,16 @@ OUTPUT_BIAS = 0
 H0 = np.array([0, 0, 0])
 """Hidden units before the first bit: nothing is carried."""
 
+ADDER_WEIGHTS = {
+    "U": U,
+    "W": W,
+    "b": HIDDEN_BIAS,
+    "v": V,
+    "b_y": np.array([OUTPUT_BIAS]),
+    "h_0": H0,
+}
+"""All numbers of the network by their symbols in `run_adder`."""
+
 
 @readable
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -171,6 +171,16 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             data=("digits", "mnist"),
             minutes=(1.5, 30),
         ),
+        "homework-2": StudySpec(
+            "_homework_2:CONTENT",
+            "An ImageNet network on photos, feature maps, transfer to pets, CIFAR-10 with 11x11 "
+            "filters, four fooled photos, and an adder of three hidden units.",
+            aliases=("003",),
+            title="CS 5787 Deep Learning, Homework 2",
+            document="003",
+            data=("digits", "cifar10"),
+            minutes=(1.5, 60),
+        ),
     },
 )
 """Studies in the order of the documents. The entry is imported when a study runs."""

@@ -1,0 +1,421 @@
+"""Problems 1 and 2: a network that was trained before, looked into and used for other classes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convscope.data import SHAPE_NAMES, Dataset, Split, catalog, shape_scenes
+from convscope.explanations import SelectedMaps, selected_maps
+from convscope.figures import (
+    class_label,
+    confusion_matrix,
+    cross_validation_curve,
+    draw_predictions,
+    per_class_bars,
+    pixels,
+    stretched,
+    top_confusions,
+)
+from convscope.pages import name_of
+from convscope.studies._chosen import listed
+from convscope.studies._homework_2._materials import (
+    gray,
+    network,
+    photos,
+    say_stand_in,
+)
+from convscope.studies._question import Picture, Question
+from convscope.studies._study import Study
+from convscope.transfer import TransferResult, transfer
+
+STAGES = ("early", "middle", "late")
+MAPS = 5
+TILE = 112
+"""Pixels of a map on the page, at least: small maps are enlarged, every value a square."""
+
+BRIGHT = 0.5
+"""A position of a normalized map counts as bright from here on."""
+
+WORST = 12
+"""Misclassified pets that are shown."""
+
+SEEN = {"brightness": "light and dark", "contours": "the edges"}
+
+Number = {"kind": "number"}
+Share = {"kind": "percent"}
+
+
+def peppers(study: Study, question: Question) -> None:
+    """The three most probable classes of the peppers, and of the other images."""
+    classifier = network(study)
+    found = photos(study, classifier)
+    predicted = classifier.predict(found.images, top=3)
+    shares = predicted.probabilities.double()
+    words = [
+        listed([f"{name_of(classifier.class_names, k)} {100 * p:.1f} %"
+                for k, p in zip(ks, ps, strict=True)])
+        for ks, ps in zip(predicted.labels.tolist(), shares.tolist(), strict=True)
+    ]  # fmt: skip
+    question.find(f"The network's three most probable classes of the {found.names[0]}: {words[0]}.")
+    question.tile(
+        f"top 1 of {found.names[0]}",
+        class_label(classifier.class_names, int(predicted.labels[0, 0]), 24),
+        detail=f"{100 * float(shares[0, 0]):.1f} %",
+    )
+    question.compare(
+        f"top 3 of the {found.names[0]}", document="asked for: three classes, three probabilities",
+        words=words[0],
+    )  # fmt: skip
+    for i, name in enumerate(found.names):
+        one = classifier.predict(found.images[[i]], top=3)
+        question.figure(
+            f"top-{i + 1}", draw_predictions(one),
+            alt=f"{name}: {words[i]}",
+            caption=f"{name}: the image as the network is given it, and the probabilities of the "
+            "three most probable classes, in percent.",
+        )  # fmt: skip
+    question.table(
+        "top-3",
+        ["image", {"title": "rank", **Number}, "class", {"title": "class number", **Number},
+         {"title": "probability", **Share}],
+        [
+            [name, rank + 1, name_of(classifier.class_names, k), k, round(p, 4)]
+            for name, ks, ps in zip(
+                found.names, predicted.labels.tolist(), shares.tolist(), strict=True
+            )
+            for rank, (k, p) in enumerate(zip(ks, ps, strict=True))
+        ],
+        caption="The three most probable classes of each image that this study uses.",
+    )  # fmt: skip
+    question.number("probabilities", shares.tolist())
+    question.number("classes", predicted.labels.tolist())
+    rest = 1 - float(shares[0].sum())
+    doubt = float(shares[0, 1] / shares[0, 0])
+    question.discuss(
+        f"The three share {100 * (1 - rest):.1f} % of the probability; {100 * rest:.1f} % is left "
+        f"for the other {classifier.num_classes - 3:,} classes. "
+        + (
+            "The first stands far above the second: the network is sure."
+            if doubt < 0.2
+            else f"The second has {100 * doubt:.0f} % of the first's probability: the network is "
+            "not sure."
+        )
+        + f" What the network gets: {classifier.preprocessing()}."
+    )
+    question.deviate(
+        "any network trained on ImageNet, such as VGG or ResNet",
+        f"{classifier.source}; {_million(classifier.module)} million parameters",
+        "It is the one in the data folder." if not study.fast else "See below.",
+    )
+    say_stand_in(study, question)
+
+
+def feature_maps_of_three_layers(study: Study, question: Question) -> None:
+    """Five early, five middle and five late maps, normalized, and what they have in common."""
+    classifier = network(study)
+    found = photos(study, classifier)
+    maps = selected_maps(classifier, found.images[:1], count=MAPS)
+    luma = gray(found.images[:1])[0]
+    contours = edges(luma)
+    rows, cells, table = [], [], []
+    for stage, layer in zip(STAGES, maps.layers, strict=False):
+        field = layer.receptive_field
+        height, width = layer.maps.shape[-2:]
+        line = []
+        for channel, values in zip(layer.channels[0].tolist(), layer.maps[0], strict=True):
+            facts = {
+                "bright": bright_share(values),
+                "brightness": correlation(values, shrunk(luma, height, width)),
+                "contours": correlation(values, shrunk(contours, height, width)),
+            }
+            cells.append((stage, facts))
+            line.append(
+                Picture(
+                    image=enlarged(stretched(values), TILE), title=f"map {channel}",
+                    detail=f"{100 * facts['bright']:.0f} % bright",
+                    alt=f"Map {channel} of {layer.layer}, {height} x {width}",
+                )
+            )  # fmt: skip
+            table.append(
+                [stage, layer.layer_label, channel, f"{height} x {width}",
+                 "unknown" if field is None else f"{field[0]} x {field[1]}",
+                 _short(values.min()), _short(values.max()), round(facts["bright"], 4),
+                 round(facts["brightness"], 3), round(facts["contours"], 3)]
+            )  # fmt: skip
+        rows.append((f"{stage}: {layer.layer_label}, {height} x {width}", line))
+    side = max(len(picture.pixels) for _, line in rows for picture in line)
+    question.pictures(
+        "image", [found.names[0]], [("", [Picture(image=pixels(found.images[0]))])],
+        caption="The image.",
+    )  # fmt: skip
+    question.pictures(
+        "maps", [""] * MAPS, rows, scale=round(TILE / side, 3),
+        caption="Five maps each of an early, a middle and a late layer. Every map is normalized by "
+        "itself: its smallest value is black, its largest white. Maps are the most interesting of "
+        "their layer: selective, spread and strong, and no copies of each other.",
+    )  # fmt: skip
+    question.table(
+        "maps",
+        ["stage", "layer", {"title": "map", **Number}, "size", "sees (pixels)",
+         {"title": "smallest", **Number}, {"title": "largest", **Number},
+         {"title": "bright", **Share}, {"title": "r with brightness", **Number},
+         {"title": "r with contours", **Number}],
+        table,
+        caption="Sees: the receptive field of one value; it may be larger than the image. "
+        "Smallest, largest: before normalization. Bright: positions above half of the range. r: "
+        "correlation over positions with the image's brightness and with the strength of its "
+        "contours, both averaged to the size of the map.",
+        wide=True,
+    )  # fmt: skip
+    means = {stage: _means([facts for s, facts in cells if s == stage]) for stage, _ in cells}
+    question.number("means", means)
+    first, last = means[STAGES[0]], means[list(means)[-1]]
+    question.find(
+        f"Early maps follow the image (mean |r| with its contours {first['contours']:.2f}), late "
+        f"maps {'much less' if last['contours'] < 0.6 * first['contours'] else 'hardly less'} "
+        f"({last['contours']:.2f}); {100 * first['bright']:.0f} % of the positions of an early map "
+        f"are bright, {100 * last['bright']:.0f} % of a late one."
+    )
+    question.compare("maps", document="five early, five middle, five late",
+                     measured=len(table), unit="count", words="maps of three layers")  # fmt: skip
+    _discuss_maps(question, maps, means)
+    question.deviate(
+        "maps are chosen by eye",
+        "by a measure of how much there is to see",
+        "One seed, one choice. The measure is `convscope.explanations.interest`.",
+    )
+    say_stand_in(study, question)
+
+
+def _discuss_maps(
+    question: Question, maps: SelectedMaps, means: dict[str, dict[str, float]]
+) -> None:
+    for stage, layer in zip(STAGES, maps.layers, strict=False):
+        height, width = layer.maps.shape[-2:]
+        field, found = layer.receptive_field, means[stage]
+        strongest = max(("brightness", "contours"), key=lambda what: found[what])
+        kind = (
+            f"Most of what they show is {SEEN[strongest]} of the image itself"
+            if found[strongest] > 0.5
+            else "They are related to the image's brightness and edges, and not copies of them"
+            if found[strongest] > 0.25
+            else "They are no pictures of the image any more: what counts is where something is"
+        )
+        sees = "" if field is None else f", each of which sees {field[0]} x {field[1]} pixels"
+        question.discuss(
+            f"{stage.capitalize()} ({layer.layer_label}): {layer.of:,} maps of {height} x {width} "
+            f"values{sees}. Of the five, mean |r| is {found['brightness']:.2f} with brightness and "
+            f"{found['contours']:.2f} with contours, and {100 * found['bright']:.0f} % of the "
+            f"positions are bright. {kind}."
+        )
+
+
+def transfer_to_pets(study: Study, question: Question) -> None:
+    """Features before the last layer, of length one, and a linear classifier on them."""
+    classifier = network(study)
+    if study.fast:
+        result = transfer(classifier, _few_shapes(), generator=study.generator(2))
+    else:
+        listing = catalog("pets", data_dir=study.data_dir)
+        for item in [] if listing is None else listing.items:
+            study.file(item.path)
+        result = transfer(
+            classifier, "pets", data_dir=study.data_dir, generator=study.generator(2),
+            offline=study.offline,
+        )  # fmt: skip
+    low, high = result.mean_per_class_interval
+    classes = len(result.class_names)
+    question.find(
+        f"Mean-per-class accuracy {100 * result.mean_per_class:.2f} % on {result.n:,} test images "
+        f"of {classes} classes that the network was not trained on (by guessing: "
+        f"{100 / classes:.1f} %)."
+    )
+    question.tile("transfer, mean per class", f"{100 * result.mean_per_class:.2f} %",
+                  detail=f"{result.n:,} test images, {classes} classes")  # fmt: skip
+    question.compare(
+        "mean-per-class accuracy", document="asked for, without a value to reach",
+        measured=result.mean_per_class, unit="share",
+        words=f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)",
+        note=f"{classes} classes, {result.training_images:,} training images",
+    )  # fmt: skip
+    question.compare("accuracy over all images", document="not asked for",
+                     measured=result.accuracy, unit="share")  # fmt: skip
+    question.table(
+        "classes",
+        ["class", {"title": "test images", **Number}, {"title": "right", **Number},
+         {"title": "accuracy", **Share}],
+        [
+            [name, int(result.confusion[i].sum()), int(result.confusion[i, i]),
+             None if math.isnan(value) else round(value, 4)]
+            for i, (name, value) in enumerate(
+                zip(result.class_names, result.per_class.tolist(), strict=True)
+            )
+        ],
+        caption="Accuracy of each class; their mean is the mean-per-class accuracy.",
+    )  # fmt: skip
+    question.figure(
+        "per-class", per_class_bars(result), alt="Accuracy of each class with its interval",
+        caption="Accuracy of each class (dot) with its 95 % interval (line); dashed: their mean.",
+    )  # fmt: skip
+    question.figure(
+        "confusions", confusion_matrix(result), alt="How often each class is taken for each other",
+        caption="Test images by true class (rows) and predicted class (columns); darker: a larger "
+        "share of the row.",
+    )  # fmt: skip
+    question.figure(
+        "regularization", cross_validation_curve(result),
+        alt="Mean-per-class accuracy of each fold over the regularization",
+        caption=f"How {result.parameter} was chosen, on training images only: mean-per-class "
+        "accuracy of each fold (dots), their mean (line), the choice (dashed).",
+    )  # fmt: skip
+    _mistakes(question, result)
+    question.number("mean_per_class", result.mean_per_class)
+    question.number("accuracy", result.accuracy)
+    question.number("per_class", dict(zip(result.class_names, result.per_class.tolist(),
+                                          strict=True)))  # fmt: skip
+    question.number(result.parameter, result.value)
+    _discuss_transfer(question, result)
+    question.deviate(
+        "a linear classifier; its settings are free",
+        f"multinomial logistic regression; {result.parameter} = {result.value:g} by "
+        f"cross-validation in {result.fold_scores.shape[1]} folds of the training images",
+        "Test images are looked at once.",
+    )
+    if not study.fast:
+        question.deviate(
+            "37 breeds", f"{classes} breeds", "All breeds that are in the data folder."
+        )
+    say_stand_in(study, question)
+
+
+def _mistakes(question: Question, result: TransferResult) -> None:
+    wrong = result.mistakes
+    if not len(wrong.labels):
+        return
+    names = result.class_names
+    cells: list[Picture | None] = [
+        Picture(
+            image=pixels(wrong.images[i].float() / 255), tone="bad",
+            title=f"as {class_label(names, int(wrong.predicted[i]), 14)}",
+            detail=f"is {class_label(names, int(wrong.labels[i]), 14)}",
+        )
+        for i in range(min(len(wrong.labels), WORST))
+    ]  # fmt: skip
+    lines = [("", cells[start : start + 6]) for start in range(0, len(cells), 6)]
+    question.pictures(
+        "mistakes", [""] * min(6, len(cells)), lines,
+        caption="Misclassified test images, those that are most wrong first: what they are taken "
+        "for and what they are.",
+    )  # fmt: skip
+
+
+def _discuss_transfer(question: Question, result: TransferResult) -> None:
+    values = [(value, name) for value, name in zip(result.per_class.tolist(), result.class_names,
+              strict=True) if not math.isnan(value)]  # fmt: skip
+    worst, best = min(values), max(values)
+    text = (
+        f"Features: {result.features}, after the last ReLU and pooling, scaled to an L2 norm of "
+        f"one. The easiest class is {best[1]} ({100 * best[0]:.1f} %), the hardest {worst[1]} "
+        f"({100 * worst[0]:.1f} %)."
+    )
+    for true, predicted, count in top_confusions(result, 1):
+        text += (
+            f" The most frequent confusion: {count} images of {result.class_names[true]} are taken "
+            f"for {result.class_names[predicted]}."
+        )
+    question.discuss(text)
+    difference = 100 * (result.mean_per_class - result.accuracy)
+    counts = result.confusion.sum(dim=1)
+    question.discuss(
+        f"Mean-per-class accuracy gives every class the same weight; accuracy gives it to every "
+        f"image. Classes have {int(counts.min())} to {int(counts.max())} test images, so that the "
+        f"two differ by {abs(difference):.2f} points."
+    )
+
+
+def _few_shapes() -> Dataset:
+    """Generated shapes: another task than that of the network."""
+    sizes = {"train": 600, "validation": 100, "test": 300}
+    parts = {}
+    for name, count in sizes.items():
+        scenes = shape_scenes(name, count, difficulty="easy")
+        parts[name] = Split(name=name, images=scenes.images, labels=scenes.labels)
+    return Dataset(
+        name="shapes", class_names=SHAPE_NAMES, source="generated shapes, no clutter",
+        hashes={"shapes": "generated"}, **parts,
+    )  # fmt: skip
+
+
+def edges(luma: Tensor) -> Tensor:
+    """Strength of the contours ``(height, width)``: length of the gradient by central differences.
+
+    Example:
+        >>> edges(torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 3))[1].tolist()
+        [0.0, 0.5, 0.5, 0.0]
+    """
+    padded = F.pad(luma[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
+    across = (padded[1:-1, 2:] - padded[1:-1, :-2]) / 2
+    down = (padded[2:, 1:-1] - padded[:-2, 1:-1]) / 2
+    return (across.square() + down.square()).sqrt()
+
+
+def shrunk(plane: Tensor, height: int, width: int) -> Tensor:
+    """Means over the areas that the values of a map of this size stand for."""
+    return F.adaptive_avg_pool2d(plane[None, None], (height, width))[0, 0]
+
+
+def correlation(a: Tensor, b: Tensor) -> float:
+    """Pearson's correlation over positions; 0 where one of the two is constant.
+
+    Example:
+        >>> line = torch.tensor([[1.0, 2.0, 3.0]])
+        >>> correlation(line, 5 - 2 * line), correlation(line, torch.ones(1, 3))
+        (-1.0, 0.0)
+    """
+    x, y = a.double().flatten(), b.double().flatten()
+    x, y = x - x.mean(), y - y.mean()
+    size = float(x.norm() * y.norm())
+    return round(float(x @ y) / size, 12) if size > 0 else 0.0
+
+
+def bright_share(values: Tensor) -> float:
+    """Share of the positions of a map that are bright once it is normalized.
+
+    Example:
+        >>> bright_share(torch.tensor([[0.0, 1.0], [2.0, 4.0]]))
+        0.25
+    """
+    low, high = values.min(), values.max()
+    if not float(high) > float(low):
+        return 0.0
+    return float(((values - low) / (high - low) > BRIGHT).double().mean())
+
+
+def enlarged(tile: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A small map with every value a square of whole pixels, at least as large as `side`.
+
+    Example:
+        >>> enlarged(np.array([[1, 2]], np.uint8), 4).tolist()
+        [[1, 1, 2, 2], [1, 1, 2, 2]]
+    """
+    factor = max(1, math.ceil(side / max(tile.shape)))
+    return tile.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _means(facts: list[dict[str, float]]) -> dict[str, float]:
+    """Means of sizes: correlations count whatever their sign."""
+    return {key: sum(abs(one[key]) for one in facts) / len(facts) for key in facts[0]}
+
+
+def _short(value: Tensor) -> float:
+    return float(f"{float(value):.4g}")
+
+
+def _million(module: torch.nn.Module) -> str:
+    return f"{sum(p.numel() for p in module.parameters()) / 1e6:.2g}"
