@@ -181,6 +181,16 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             data=("digits", "cifar10"),
             minutes=(1.5, 60),
         ),
+        "snu-assignment-2": StudySpec(
+            "_snu_assignment_2:CONTENT",
+            "Layers by hand with their gradients checked, a network with inception modules on "
+            "CIFAR-10, saliency maps, class images, and adversarial examples.",
+            aliases=("004",),
+            title="Assignment 2: Convolutional Neural Networks",
+            document="004",
+            data=("digits", "cifar10"),
+            minutes=(1.5, 85),
+        ),
     },
 )
 """Studies in the order of the documents. The entry is imported when a study runs."""

@@ -1,0 +1,437 @@
+"""Saliency maps, class representative images, adversarial examples."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convscope.attacks import AttackResult, l2_gradient_ascent
+from convscope.classifier import Classifier
+from convscope.explanations import saliency
+from convscope.figures import (
+    difference_factor,
+    explanation_tile,
+    heat,
+    line_chart,
+    overlay_tile,
+    pixels,
+    row_limit,
+)
+from convscope.models import load
+from convscope.pages import name_of
+from convscope.studies._chosen import first_of_each, in_words, random_rows
+from convscope.studies._question import Picture, Question
+from convscope.studies._snu_assignment_2._torch_twin import rounded
+from convscope.studies._snu_assignment_2._training import chosen
+from convscope.studies._study import Study
+from convscope.visualizations import Visualization, class_images, l2_blur
+
+SHIPPED = "cifar-resnet20"
+"""Trained on CIFAR-10, its weights come with the package."""
+
+NEVER = 1_000_000
+"""Steps between two blurs for no blur."""
+
+
+def saliency_maps(study: Study, question: Question) -> None:
+    """|d score / d pixel|, the largest over the channels, beside an image of every class."""
+    classifier = chosen(study)[1].classifier
+    images, labels = first_of_each(classifier, study.dataset().test)
+    found = saliency(classifier, images, labels)
+    error = float((found.maps[:, 0] - plain_saliency(classifier, images, labels)).abs().max())
+    rows = []
+    for i, label in enumerate(labels.tolist()):
+        name = name_of(classifier.class_names, label)
+        rows.append((name, [
+            Picture(image=images[i], alt=f"Image of the class {name}"),
+            Picture(image=explanation_tile(found, i), detail=f"up to {row_limit(found, i):.3g}",
+                    alt=f"Saliency map of the class {name}"),
+            Picture(image=overlay_tile(found, i), alt="The map laid over the image"),
+        ]))  # fmt: skip
+    half = len(rows) // 2
+    paired = [
+        (f"{a[0]}, {b[0]}", [*a[1], *b[1]]) for a, b in zip(rows[:half], rows[half:], strict=True)
+    ]
+    question.pictures(
+        "maps", ["image", "saliency", "laid over"] * 2, paired,
+        caption="The first test image of every class that is classified correctly; two to a row. "
+        "Saliency: the absolute derivative of the score of the image's class by a pixel, the "
+        "largest of its channels; dark is zero, bright the value written below (score per unit of "
+        "pixel). One scale per image.",
+    )  # fmt: skip
+    share = concentration(found.maps[:, 0])
+    steepest = int(found.maps.flatten(1).amax(dim=1).argmax())
+    question.find(
+        f"The most salient tenth of the pixels holds {100 * float(share.mean()):.0f} % of the "
+        "saliency of an image, on average over ten."
+    )
+    question.compare("saliency maps", document="beside their images",
+                     measured=len(images), unit="count", words="images, one of every class",
+                     at_least=len(images))  # fmt: skip
+    question.compare(
+        "largest difference to torch's own derivative", document="none is given",
+        measured=rounded(error), note="score per unit of pixel",
+    )  # fmt: skip
+    number, percent = {"kind": "number"}, {"kind": "percent"}
+    question.table(
+        "strength",
+        ["class", number | {"title": "score"}, number | {"title": "largest saliency"},
+         number | {"title": "mean saliency"}, percent | {"title": "in the top tenth of pixels"}],
+        [
+            [name_of(classifier.class_names, label),
+             round(float(classifier.logits(images[[i]]).detach()[0, label]), 3),
+             round(float(found.maps[i].max()), 3), round(float(found.maps[i].mean()), 4),
+             float(share[i])]
+            for i, label in enumerate(labels.tolist())
+        ],
+        caption="Score: logit of the image's class. Saliency in units of score per unit of pixel "
+        "(black to white is 1).",
+    )  # fmt: skip
+    question.number("concentration", share.tolist())
+    question.number("largest_difference_to_autograd", error)
+    question.discuss(
+        f"The strongest saliency is that of the {name_of(classifier.class_names, steepest)}: there "
+        f"a change of one pixel by 0.1 moves the score by about "
+        f"{0.1 * float(found.maps[steepest].max()):.2g}. If all pixels mattered alike, the top "
+        "tenth would hold 10 %; a map that follows the object holds more. The maps are noisy all "
+        "the same: the derivative says what an infinitely small change would do, and neighboring "
+        "pixels may have opposite signs, which the absolute value hides. `convscope inspect --show "
+        "smoothgrad,integrated-gradients` averages that out."
+    )
+
+
+def plain_saliency(classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
+    """The same in four lines of torch, to compare with.
+
+    Args:
+        classifier: The network.
+        images: ``(batch, channel, height, width)``.
+        labels: ``(batch,)``.
+
+    Returns:
+        ``(batch, height, width)``.
+    """
+    x = images.clone().requires_grad_(True)
+    scores = classifier.logits(x).gather(1, labels[:, None]).sum()
+    (gradient,) = torch.autograd.grad(scores, x)
+    return gradient.abs().amax(dim=1)
+
+
+def concentration(maps: Tensor) -> Tensor:
+    """Share of each map's sum that lies in the largest tenth of its values.
+
+    Args:
+        maps: ``(batch, height, width)``, at least 0.
+
+    Returns:
+        ``(batch,)``.
+
+    Example:
+        >>> concentration(torch.ones(1, 10, 10)).item()
+        0.10000000149011612
+    """
+    values = maps.flatten(1)
+    top = values.topk(max(1, values.shape[1] // 10), dim=1).values.sum(dim=1)
+    return top / values.sum(dim=1).clamp_min(torch.finfo(values.dtype).tiny)
+
+
+def class_representatives(study: Study, question: Question) -> None:
+    """Ten images from noise: score - lambda ||I||^2, blurred now and then; what each part does."""
+    classifier, judge = _networks(study)
+    steps = study.pick(40, 300)
+    found = class_images(classifier, recipe=l2_blur(steps=steps), evaluator=judge, control=False,
+                         generator=study.generator(5))  # fmt: skip
+    names = [name_of(classifier.class_names, k) for k in range(classifier.num_classes)]
+    shares = found.logits.softmax(dim=1)
+    own = shares.diagonal()
+    right = int((shares.argmax(dim=1) == torch.arange(len(names))).sum())
+    cells = [
+        Picture(image=found.images[k], title=names[k],
+                detail=f"score {float(found.logits[k, k]):.1f}, {100 * float(own[k]):.0f} %",
+                tone="good" if int(shares[k].argmax()) == k else "bad")
+        for k in range(len(names))
+    ]  # fmt: skip
+    source = SHIPPED if study.fast else "the network trained above"
+    question.pictures(
+        "images", [""] * 5, [("", cells[:5]), ("", cells[5:])],
+        caption=f"From noise, an image for each class of CIFAR-10 by gradient ascent in {source}: "
+        "the score of the class it ends with, and its probability; green: predicted as the class.",
+    )  # fmt: skip
+    question.figure(
+        "ascent",
+        line_chart({name: found.history[:, k].tolist() for k, name in enumerate(names)},
+                    title="Ascent", x="step", y="score − λ ||I||²"),
+        alt="Objective of each of the ten images over the steps",
+        caption="What is maximized, over the steps: a line per class. A blur every ten steps makes "
+        "the dents. The image of the highest value is kept.",
+    )  # fmt: skip
+    _parts_of_the_recipe(study, question, classifier, found)
+    read = "" if found.held_out is None else (
+        f" An independently trained network ({SHIPPED}) predicts {found.held_out.correct} of them "
+        "as their class."
+    )  # fmt: skip
+    question.find(
+        f"{right} of {len(names)} images are predicted as their class, with scores of "
+        f"{float(found.logits.diagonal().min()):.1f} to {float(found.logits.diagonal().max()):.1f}."
+        + read
+    )
+    question.tile("class images", f"{right} of {len(names)}", detail="predicted as their class")
+    question.compare("class representative images", document="for classes of the student's choice",
+                     measured=right, unit="count",
+                     words=f"of {len(names)} predicted as their class",
+                     at_least=len(names))  # fmt: skip
+    question.number("scores", found.logits.diagonal().tolist())
+    question.number("probabilities", own.tolist())
+    if found.held_out is not None:
+        question.number("correct_by_judge", found.held_out.correct)
+    question.deviate(
+        "the score minus λ ||I||² of an image around zero",
+        "pixels stay in [0, 1] and begin around 0.5, so that the penalty darkens the image",
+        "Everything here is in [0, 1], and what leaves it could not be saved.",
+    )
+    question.deviate(
+        "learning rate, λ, blur and number of iterations are left open",
+        f"λ {found.settings['pull']:g}, blur of {found.settings['blur_std']:g} pixels every "
+        f"{found.settings['every']} of {steps} steps, step of length "
+        f"{found.settings['step_size']:g} for 28 x 28 pixels",
+        "The values of the recipe l2-blur.",
+    )
+
+
+def _networks(study: Study) -> tuple[Classifier, Classifier | None]:
+    """The network that class images are made for, and one that judges them."""
+    shipped = load(SHIPPED)
+    return (shipped, None) if study.fast else (chosen(study)[1].classifier, shipped)
+
+
+def _parts_of_the_recipe(
+    study: Study, question: Question, classifier: Classifier, both: Visualization
+) -> None:
+    """The same ascent without the penalty, without the blur, and without both."""
+    steps, blur, pull = study.pick(40, 300), both.settings["every"], both.settings["pull"]
+    assert isinstance(blur, int) and isinstance(pull, float)
+    classes = torch.tensor(study.pick([0, 5, 8], list(range(classifier.num_classes))))
+    rows, lines, numbers = [], [], {}
+    for title, own_pull, every in (
+        ("neither", 0.0, NEVER), ("only λ", pull, NEVER), ("only blur", 0.0, blur),
+        ("both", pull, blur),
+    ):  # fmt: skip
+        if title == "both":
+            images, logits = both.images[classes], both.logits[classes]
+        else:
+            found = class_images(
+                classifier, classes, recipe=l2_blur(steps=steps, pull=own_pull, every=every),
+                control=False, generator=study.generator(5),
+            )  # fmt: skip
+            images, logits = found.images, found.logits
+        scores = logits.gather(1, classes[:, None])[:, 0]
+        lines.append((title, [Picture(image=image, detail=f"{float(score):.1f}")
+                              for image, score in zip(images, scores, strict=True)]))  # fmt: skip
+        rough = float(roughness(images).mean())
+        norm = float(images.flatten(1).norm(dim=1).mean())
+        rows.append([title, own_pull, "no" if every == NEVER else f"every {every} steps",
+                     round(float(scores.mean()), 2), round(rough, 4), round(norm, 2)])  # fmt: skip
+        numbers[title] = {"score": float(scores.mean()), "roughness": rough, "norm": norm}
+    question.pictures(
+        "parts", [name_of(classifier.class_names, k) for k in classes.tolist()], lines,
+        caption="The same ascent without the penalty, without the blur, and without both; below "
+        "each image its score.",
+    )  # fmt: skip
+    number = {"kind": "number"}
+    question.table(
+        "parts",
+        ["recipe", number | {"title": "λ"}, "blur", number | {"title": "mean score"},
+         number | {"title": "mean step between neighbors"}, number | {"title": "mean ||I||"}],
+        rows,
+        caption="Step between neighbors: mean absolute difference of pixels side by side, in [0, "
+        "1]; noise has a large one, a smooth image a small one.",
+    )  # fmt: skip
+    question.number("parts", numbers)
+    plain, blurred, shrunk = numbers["neither"], numbers["only blur"], numbers["only λ"]
+    question.discuss(
+        f"Without penalty and blur the mean score is {plain['score']:.1f} and neighboring pixels "
+        f"differ by {plain['roughness']:.3f}. The blur changes that to {blurred['roughness']:.3f}, "
+        f"at a score of {blurred['score']:.1f}; the penalty changes the length of the image from "
+        f"{plain['norm']:.1f} to {shrunk['norm']:.1f}. "
+        + (
+            "What the blur takes from the score is high frequencies: patterns that excite the "
+            "network and that no photograph has."
+            if blurred["score"] < plain["score"]
+            else "Here the blur costs no score: the ascent finds it again between two blurs."
+        )
+    )
+
+
+def roughness(images: Tensor) -> Tensor:
+    """Mean absolute difference of neighboring pixels, ``(batch,)``.
+
+    Example:
+        >>> roughness(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])).item()
+        0.5
+    """
+    across = (images[..., 1:] - images[..., :-1]).abs().flatten(1).mean(dim=1)
+    down = (images[..., 1:, :] - images[..., :-1, :]).abs().flatten(1).mean(dim=1)
+    return (across + down) / 2
+
+
+def adversarial_examples(study: Study, question: Question) -> None:
+    """From an image to another class by L2-normalized gradients: difference and 10x difference."""
+    classifier, test = chosen(study)[1].classifier, study.dataset().test
+    images, labels = first_of_each(classifier, test)
+    targets = (labels + 1) % classifier.num_classes
+    found = l2_gradient_ascent(classifier, images, labels, targets=targets,
+                               steps=study.pick(100, 200))  # fmt: skip
+    shown = min(5, len(images))
+    question.pictures(
+        "examples", ["image", "adversarial", "difference", "10 x difference"],
+        [("", _row_of_four(classifier, found, i)) for i in range(shown)],
+        caption="An image and its class; the image after ascent of the score of another class, "
+        "which ends as soon as that is predicted (orange); what was added, at its true strength "
+        "and ten times as strong. " + _legend(images),
+    )  # fmt: skip
+    _steps_table(question, classifier, found)
+    names = [name_of(classifier.class_names, k) for k in found.labels.tolist()]
+    aims = [name_of(classifier.class_names, k) for k in targets.tolist()]
+    question.figure(
+        "scores",
+        line_chart({f"{a} → {b}": found.history[:, i].tolist()
+                     for i, (a, b) in enumerate(zip(names, aims, strict=True))},
+                    title="Score of the wanted class", x="step", y="score (logit)"),
+        alt="Score of the wanted class over the steps, a line per image",
+        caption="Score of the wanted class over the steps; a line ends where the network predicts "
+        "that class.",
+    )  # fmt: skip
+    rows = random_rows(test, study.pick(60, 500), study.generator(6))
+    many, true = test.to_float(rows), test.labels[rows]
+    classes = classifier.num_classes
+    further = torch.randint(classes - 1, true.shape, generator=study.generator(7))
+    wanted = (true + 1 + further) % classes
+    wide = l2_gradient_ascent(classifier, many, true, targets=wanted, steps=study.pick(100, 200))
+    tasks = ~wide.already_misclassified
+    reached = wide.success & tasks
+    rate, steps = float(reached.sum()) / max(int(tasks.sum()), 1), wide.steps[reached].double()
+    l2, linf = (wide.distance(norm)[reached] for norm in ("l2", "linf"))
+    stops = stopped_at_once(classifier, found)
+    question.find(
+        f"{100 * rate:.1f} % of {int(tasks.sum())} random test images become a random other class, "
+        f"after a median of {float(steps.median()):.0f} steps, with a change of "
+        f"{float(l2.median()):.2f} in L2 and {255 * float(linf.median()):.0f} of 255 gray levels "
+        "at the most changed pixel."
+    )
+    question.tile("adversarial examples", f"{100 * rate:.1f} %", detail="of random images and "
+                  "targets")  # fmt: skip
+    question.compare("adversarial examples", document="one is asked for",
+                     measured=int(found.success.sum()), unit="count",
+                     words=f"of {len(found)} reach their class", at_least=1)  # fmt: skip
+    question.compare("stops when the class is the target", document="yes",
+                     words=f"yes: {stops} of {len(found)} were not a step earlier")  # fmt: skip
+    question.number("rate", rate)
+    question.number("median_steps", float(steps.median()))
+    question.number("median_l2", float(l2.median()))
+    question.number("median_linf", float(linf.median()))
+    question.number("steps", found.steps.tolist())
+    quantized = float(wide.success_quantized[reached].double().mean())
+    norms = float(many[reached].flatten(1).norm(dim=1).median())
+    question.discuss(
+        f"The median change is {100 * float(l2.median()) / norms:.1f} % of the length of an image. "
+        "At its true strength it can hardly be seen where the image is busy; ten times as strong "
+        "it looks like noise that follows the strokes and edges a little. "
+        f"{100 * quantized:.1f} % of the examples still are when they are saved with 8 bits per "
+        "channel. The step has the same length whatever the gradient: without the normalization "
+        "nothing would move where the network is sure of itself."
+    )
+    question.deviate(
+        "learning rate is left open",
+        f"steps of length {found.settings['step_size']:g} in L2, pixels in [0, 1], which they do "
+        "not leave",
+        "Longer steps overshoot and change more than they have to; shorter ones take longer.",
+    )
+
+
+def stopped_at_once(classifier: Classifier, found: AttackResult) -> int:
+    """How many images that are predicted as their target now were not, one step before.
+
+    Args:
+        classifier: The network.
+        found: From `l2_gradient_ascent`; its last steps are made once more, one by one.
+    """
+    size = found.settings["step_size"]
+    count = 0
+    for i in range(len(found)):
+        x, aim = found.originals[[i]], found.targets
+        assert aim is not None
+        for _ in range(int(found.steps[i]) - 1):
+            x = x.clone().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(classifier.logits(x)[0, aim[i]], x)
+            x = (x.detach() + size * gradient / gradient.norm()).clamp(0, 1)
+        before = int(classifier.logits(x.detach()).argmax())
+        count += int(bool(found.success[i]) and before != int(aim[i]))
+    return count
+
+
+def strengthened(change: Tensor, factor: float) -> NDArray[np.uint8]:
+    """What was added to an image, times a factor, on the scale of the image itself.
+
+    Args:
+        change: ``(1 or 3, height, width)``.
+        factor: 1 for its true strength.
+
+    Returns:
+        Of one channel: orange is brighter, blue darker, the strongest color a change of 1. Of
+        three: gray is no change, white and black one of 0.5. What is beyond is cut off.
+    """
+    if len(change) == 1:
+        return heat(factor * change[0], signed=True, limit=1.0)
+    return pixels(0.5 + factor * change)
+
+
+def _legend(images: Tensor) -> str:
+    if images.shape[1] == 1:
+        return "Differences: orange is brighter, blue is darker, the strongest color is black to " \
+            "white."  # fmt: skip
+    return "Differences: gray is no change, colors are what was added; half of black to white is " \
+        "the most that can be shown."  # fmt: skip
+
+
+def _row_of_four(classifier: Classifier, found: AttackResult, i: int) -> list[Picture]:
+    change = found.perturbations[i]
+    return [
+        Picture(image=found.originals[i], title=in_words(classifier, found.logits_before[i]),
+                tone="good"),
+        Picture(image=found.adversarials[i], title=in_words(classifier, found.logits_after[i]),
+                detail=f"{int(found.steps[i])} steps",
+                tone="bad" if bool(found.success[i]) else "good"),
+        Picture(image=strengthened(change, 1.0), detail=f"L2 {float(change.norm()):.2f}",
+                alt="What was added"),
+        Picture(image=strengthened(change, 10.0),
+                detail=f"full color at {difference_factor(found, i):.3g} x",
+                alt="What was added, ten times as strong"),
+    ]  # fmt: skip
+
+
+def _steps_table(question: Question, classifier: Classifier, found: AttackResult) -> None:
+    number, percent = {"kind": "number"}, {"kind": "percent"}
+    assert found.targets is not None
+    shares, rows = found.logits_after.softmax(dim=1), []
+    l2, linf = found.distance("l2"), found.distance("linf")
+    for i, (label, target) in enumerate(zip(found.labels, found.targets, strict=True)):
+        top = int(shares[i].argmax())
+        rows.append([
+            name_of(classifier.class_names, int(label)),
+            name_of(classifier.class_names, int(target)),
+            {"value": name_of(classifier.class_names, top),
+             "tone": "bad" if bool(found.success[i]) else ""},
+            int(found.steps[i]), float(shares[i, target]), round(float(l2[i]), 3),
+            round(255 * float(linf[i]), 1),
+        ])  # fmt: skip
+    question.table(
+        "steps",
+        ["image", "wanted", "predicted", number | {"title": "steps"},
+         percent | {"title": "probability of the wanted class"}, number | {"title": "L2"},
+         number | {"title": "L∞, gray levels"}],
+        rows,
+        caption="An image of every class, toward the class that follows it.",
+        wide=True,
+    )  # fmt: skip
