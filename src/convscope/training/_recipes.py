@@ -131,12 +131,17 @@ _BEST: dict[str, Any] = {
     **_CIFAR_MUON,
     "epochs": 9,
     "batch_size": 250,
-    "learning_rate": 0.17,
+    "learning_rate": 0.1,
+    "nonfilter_lr": 0.05,
+    "bias_lr": 13.0,
+    "ema": 0.0,
     "warm_up": 0.0,
     "tta": "mirror-shift",
     "evals_per_epoch": 1,
     "checkpoint_seconds": 60.0,
 }
+
+_BEST_QUICK: dict[str, Any] = {**_BEST, "nonfilter_lr": 0.16, "epochs": 3, "tta": "mirror"}
 
 _INCEPTION: dict[str, Any] = {**_CIFAR_MUON, "warm_up": 0.1, "evals_per_epoch": 1}
 
@@ -213,7 +218,7 @@ RECIPES: dict[str, RecipeSpec] = {
             "cifar-vgg": {**_DEEP, "epochs": 7, "learning_rate": 0.003},
             "cifar-inception": {**_INCEPTION, "epochs": 6},
             "cifar-best": _BEST,
-            "cifar-best-quick": {**_BEST, "epochs": 4, "tta": "mirror"},
+            "cifar-best-quick": _BEST_QUICK,
         },
         few_images=_DIGITS,
     ),
@@ -233,7 +238,7 @@ RECIPES: dict[str, RecipeSpec] = {
             "cifar-vgg": {**_DEEP, "epochs": 20, "learning_rate": 0.003},
             "cifar-inception": {**_INCEPTION, "epochs": 20},
             "cifar-best": {**_BEST, "epochs": 16},
-            "cifar-best-quick": {**_BEST, "epochs": 9, "tta": "mirror"},
+            "cifar-best-quick": {**_BEST_QUICK, "epochs": 9},
         },
         few_images={**_DIGITS, "epochs": 60},
     ),
