@@ -41,13 +41,14 @@ LAYOUTS = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2), "2 pro
 
 
 def smaller(dataset: Dataset, images: int | None) -> Dataset:
-    """`dataset` with so many training images, to try the script."""
+    """`dataset` with the first so many images of each split, to try the script."""
     if images is None:
         return dataset
-    split = dataset.train
-    return replace(
-        dataset, train=replace(split, images=split.images[:images], labels=split.labels[:images])
-    )
+    parts = {
+        split.name: replace(split, images=split.images[:images], labels=split.labels[:images])
+        for split in dataset.splits
+    }
+    return replace(dataset, **parts)
 
 
 def work(args: argparse.Namespace) -> None:
@@ -162,7 +163,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--images", type=int, help="training images, to try the script")
+    parser.add_argument("--images", type=int, help="of each split, to try the script")
     parser.add_argument("--dry", action="store_true", help="do not write the result file")
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)

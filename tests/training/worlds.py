@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import torch
 
 from convscope.data import Augmentation
-from convscope.training import TrainSettings, train
+from convscope.training import TrainSettings, _train, train
 from convscope.training._batches import Batches
 from convscope.training._process import init_distributed
+from convscope.training._train import _Run
 
 SETTINGS = TrainSettings(
     model="mnist-conv1",
@@ -66,25 +68,38 @@ def stripes():
 
 
 def run(folder, name):
-    """Train a variant; what is to be the same for any number of processes."""
-    order = hashlib.sha256()
-    load = Batches.load
+    """Train a variant; what is to be the same in all processes, some of it for any number."""
+    order, ends = hashlib.sha256(), []
+    load, go, fill = Batches.load, _Run.go, _train.fill_whitening
 
     def noting(self, epoch, batch, positions=None):
         order.update(self.rows(epoch, batch).numpy().tobytes())
         return load(self, epoch, batch, positions)
 
-    Batches.load = noting
+    def going(self):
+        go(self)
+        states = [self.state.model.state_dict(), self.best]
+        states += [self.state.ema.module.state_dict()] if self.state.ema else []
+        ends.append([value.clone() for state in states for value in state.values()])
+
+    def another_machine(network, state, dataset):
+        fill(network, state, dataset)
+        if network.whitening and int(os.environ.get("RANK", "0")):
+            state.model.get_submodule(network.whitening).weight.data += 0.1
+
+    Batches.load, _Run.go, _train.fill_whitening = noting, going, another_machine
     try:
         settings = replace(SETTINGS, **VARIANTS[name])
         result = train(settings, stripes(), out=folder / name, resume=True)
     finally:
-        Batches.load = load
+        Batches.load, _Run.go, _train.fill_whitening = load, go, fill
+    whole = b"".join(value.contiguous().numpy().tobytes() for value in ends[0])
     first = next(iter(result.classifier.module.parameters()))
     return {
         "order": order.hexdigest(),
         "steps": [row.step for row in result.history],
         "exported": result.exported.step,
+        "state": hashlib.sha256(whole).hexdigest(),
         "filters": hashlib.sha256(first.detach().numpy().tobytes()).hexdigest(),
     }
 
