@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import cyclopts
 
 from convscope.cli._options import (
-    USUAL,
-    CommonOptions,
+    AcceptModified,
+    DataDir,
     Flag,
+    Json,
+    Offline,
+    Seed,
     check_out,
     check_seed,
 )
@@ -44,7 +47,11 @@ def study(
     pdf: Flag = False,
     only: QuestionNames | None = None,
     again: Flag = False,
-    common: CommonOptions = USUAL,
+    data_dir: DataDir | None = None,
+    seed: Seed = 0,
+    accept_modified: AcceptModified = False,
+    offline: Offline = False,
+    as_json: Json = False,
 ) -> None:
     """Answer a course document: every question with its figure or table, on one page.
 
@@ -59,13 +66,17 @@ def study(
         pdf: Also print a PDF, with the code as an appendix.
         only: Only these questions.
         again: Answer questions again that are finished.
-        common: What is the same everywhere.
+        data_dir: Folder that holds the data files.
+        seed: Seed of every random choice.
+        accept_modified: Go on with data files whose checksum is not the known one.
+        offline: Never download.
+        as_json: Print JSON.
     """
     if name is None:
-        _list(as_json=common.as_json)
+        _list(as_json=as_json)
         return
     name = choose("study", STUDIES.known(name), [*STUDIES, ALL], aliases=STUDIES.aliases)
-    check_seed(common.seed)
+    check_seed(seed)
     questions = [part.strip() for text in only or [] for part in text.split(",") if part.strip()]
     if questions and name == ALL:
         raise UsageError("--only with all", code="U11", expected="the name of one study")
@@ -85,12 +96,12 @@ def study(
                 one,
                 root / one if name == ALL else root,
                 fast=fast,
-                data_dir=common.data_dir,
-                seed=common.seed,
+                data_dir=data_dir,
+                seed=seed,
                 only=questions,
                 again=again,
-                offline=common.offline,
-                accept_modified=common.accept_modified,
+                offline=offline,
+                accept_modified=accept_modified,
             )
         results.append(found)
         if pdf:
@@ -101,7 +112,7 @@ def study(
         if name == ALL:
             write_index(results, root)
     page = root / "index.html" if name == ALL else results[0].page
-    if common.as_json:
+    if as_json:
         emit([found.numbers for found in results], as_json=True)
     else:
         for found in results:

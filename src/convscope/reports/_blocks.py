@@ -140,6 +140,8 @@ def _is_narrow(shown: Shown) -> bool:
             return len(shown["columns"]) <= NARROW_TABLE and not shown["wide"]
         case "matrix":
             return len(shown["columns"]) <= NARROW_MATRIX
+        case "grid":
+            return bool(shown["beside"])
         case "picture":
             return int(shown["image"]["width"]) <= NARROW_PICTURE
     return False
@@ -341,6 +343,7 @@ def _grid(reader: Reader, raw: Any) -> Shown:
         "columns": columns,
         "rows": rows,
         "caption": str(raw.get("caption", "")),
+        "beside": bool(raw.get("beside", False)),
         "headed": any(columns),
         "titled": any(row["title"] for row in rows),
     }

@@ -232,6 +232,7 @@ class Section:
         *,
         caption: str = "",
         scale: float = 1,
+        beside: bool = False,
     ) -> None:
         """Pictures in rows and columns that mean something.
 
@@ -241,6 +242,7 @@ class Section:
                 ``alt``, and optionally ``detail`` and ``tone``.
             caption: How to read it.
             scale: Screen pixels per pixel.
+            beside: Needs half of a card only: stands beside another such block.
         """
         entries = [dict(row) for row in rows]
         self.add(
@@ -250,6 +252,7 @@ class Section:
                 "rows": entries,
                 "caption": caption,
                 "scale": scale,
+                "beside": beside,
             }
         )
 

@@ -26,6 +26,9 @@ DPI = 150
 SMALL = 112
 """Sides in pixels up to which an image on a page loses nothing."""
 
+HALF, TITLES, GAP = 420, 74, 10
+"""Pixels of half a card, of the titles of rows, and between two images."""
+
 Unit = Literal["share", "count", "number"]
 Tone = Literal["", "good", "warn", "bad"]
 Column = str | dict[str, Any]
@@ -213,7 +216,9 @@ class Question:
         ]
         if not scale:
             scale = screen_scale(side, 84 if len(columns) > 6 else 108)
-        self.section.grid(columns, lines, caption=caption, scale=scale)
+        titles = TITLES if any(title for title, _ in rows) else 0
+        width = titles + sum(scale * side + GAP for _ in columns)
+        self.section.grid(columns, lines, caption=caption, scale=scale, beside=width <= HALF)
         drawn = picture_grid(
             columns,
             [

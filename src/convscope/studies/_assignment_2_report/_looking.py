@@ -152,14 +152,13 @@ def occlusion_of_two_digits(study: Study, question: Question) -> None:
                 )
             )  # fmt: skip
             rows.append(
-                [f"a {digit}", position + 1, f"{top}, {left}", probability,
+                [f"a {digit}", position + 1, f"{top}, {left}", f"{probability:.4f}",
                  {"value": name, "tone": "" if right_one else "bad"}]
             )  # fmt: skip
         failures[digit] = failed
         question.pictures(
             f"nine-of-a-{digit}", ["", "", ""],
-            [(f"rows {top} to {top + 13}", cells[3 * r : 3 * r + 3])
-             for r, top in enumerate((0, 7, 14))],
+            [("", cells[first : first + 3]) for first in (0, 3, 6)], scale=3,
             caption=f"A {digit} with the window at positions 1 to 9, left to right and top to "
             "bottom: the number and what is predicted (orange: no longer the digit), below it the "
             f"probability of {digit}.",
@@ -177,7 +176,7 @@ def occlusion_of_two_digits(study: Study, question: Question) -> None:
     question.table(
         "positions",
         ["image", {"title": "number", "kind": "number"}, "top, left",
-         {"title": "probability of the true class", "kind": "number"}, "prediction"],
+         "probability of the true class", "prediction"],
         rows,
         caption="The table of the report: number of the figure, probability of the true class, "
         "prediction. Top and left edge of the window are in pixels.",
@@ -196,7 +195,7 @@ def occlusion_of_two_digits(study: Study, question: Question) -> None:
     question.pictures(
         "maps", ["image", "map", "laid over"], maps,
         caption="Mean fall of the true class's logit over the windows that cover a pixel: orange "
-        "where hiding it speaks against the digit, blue where hiding it helps, no color for zero. "
+        "where hiding it lowers the logit, blue where hiding it raises it, no color for zero. "
         "One scale per image.",
     )  # fmt: skip
     question.find(
@@ -239,7 +238,7 @@ def _occlusion_words(table: OcclusionTable, digits: tuple[int, ...]) -> str:
             f"{float(table.clean[i, digit]):.4f})"
             + (
                 "; what the network then predicts: "
-                + listed([f"{k} ({n} times)" for k, n in wrong.most_common()])
+                + listed([f"{k} ({n} of 9)" for k, n in wrong.most_common()])
                 if wrong
                 else ""
             )
