@@ -89,7 +89,7 @@ def trials(study: Study) -> list[Trial]:
     for done, (name, changes) in enumerate(tried.items()):
         own = {"epochs": study.pick(3, 2), **_common(study), **changes}
         settings = recipe(base.model, data=study.data, preset="fast", overrides=own)
-        with stage(done / len(tried), (done + 1) / len(tried), name):
+        with stage(done / len(tried), (done + 1) / len(tried)):
             run = study.trained(base.model, preset="fast", **own)
         made.append(Trial(name=name, changes=changes, settings=settings, run=run))
     return made
@@ -104,7 +104,7 @@ def chosen(study: Study) -> tuple[Trial, TrainResult]:
     """The setting that is best on the validation images, and the network trained longer with it."""
     with stage(0.0, EXPLORING):
         best = max(trials(study), key=lambda trial: trial.validation)
-    with stage(EXPLORING, 1.0, "the chosen setting"):
+    with stage(EXPLORING, 1.0):
         run = study.trained(
             model_of(study), preset="fast", epochs=study.pick(6, 8), **_common(study),
             **best.changes,
@@ -205,8 +205,9 @@ def _trial_table(question: Question, tried: list[Trial], best: Trial) -> None:
          number | {"title": "batch"}, "augmented", number | {"title": "training loss"},
          number | {"title": "validation loss"}, share | {"title": "validation accuracy"}],
         rows,
-        caption=f"The recipe, and what is changed in it: {len(tried)} settings, {tried[0].run.history[-1].epoch:g} epochs each, same "
-        "seed; green: chosen. Losses are cross-entropies at the end, in nats.",
+        caption=f"The recipe, and what is changed in it: {len(tried)} settings, "
+        f"{tried[0].run.history[-1].epoch:g} epochs each, same seed; green: chosen. Losses "
+        "are cross-entropies at the end, in nats.",
         wide=True,
     )  # fmt: skip
     for what in ("accuracy", "loss"):
@@ -261,6 +262,7 @@ def _words(tried: list[Trial], best: Trial, found: Evaluation, images: int) -> s
             else "No other lies within the 95 % interval of the first. "
         )
         + "What is best after a short training need not be best after a long one: without "
-        "augmentation, for one, a network learns faster and less. The choice was made without the test images, "
-        f"so that {100 * found.accuracy:.2f} % is an honest estimate for new ones."
+        "augmentation, for one, a network learns faster and less. The choice was made "
+        f"without the test images, so that {100 * found.accuracy:.2f} % is an honest estimate for "
+        "new ones."
     )
