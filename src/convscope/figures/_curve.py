@@ -128,7 +128,8 @@ def run_curves(
     """
     title, y, unit, factor, log = MEASURES[choose("measure", what, MEASURES)]
     with look():
-        drawn = figure(NARROW, 2.9)
+        many = len(runs) * len(parts) > MOST_BESIDE
+        drawn = figure(NARROW + BESIDE if many else NARROW, 2.9)
         panel = axes(drawn, 111, title=title, x=x, y=y, grid="y")
         lines = []
         for run, points in runs.items():
@@ -154,7 +155,9 @@ def run_curves(
                 at_the_axis(panel, at, series=series)
         elif what == "accuracy" and lines:
             panel.set_ylim(top=min(100.5, panel.get_ylim()[1]))
-        if lines:
+        if many:
+            panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        elif lines:
             panel.legend()
         remark(panel, [missing - zeros], sum(len(values) for _, _, values in lines))
     return drawn
@@ -211,6 +214,8 @@ def line_chart(
 
 MOST_BESIDE = 4
 """Names that fit into a chart; more stand beside it."""
+BESIDE = 2.4
+"""Inches for names of runs beside a chart."""
 
 
 def _alone(

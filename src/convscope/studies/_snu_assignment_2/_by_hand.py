@@ -213,8 +213,9 @@ def _on_an_image(study: Study, question: Question) -> None:
         ],
         caption="Above, from left to right: an image, its convolution with a 3 x 3 kernel for "
         "diagonal edges, and the 2 x 2 max-pool of that. Below, from right to left: the gradient "
-        "of the sum of the pooled values. Each window gives its 1 to the pixel that won. Orange is "
-        "above zero, blue below, no color is zero; the image is black to white.",
+        "of the sum of the pooled values. Each window gives its 1 to the pixel that won; in the "
+        "background, where all four are equal, to the first. Orange is above zero, blue below, no "
+        "color is zero; the image is black to white.",
     )  # fmt: skip
 
 

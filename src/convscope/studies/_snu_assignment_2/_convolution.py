@@ -115,13 +115,14 @@ def _flip_or_not(question: Question, image: Array) -> float:
         signed = bool((kernel < 0).any())
         tile = (lambda values: heat(values, signed=True)) if signed else stretched
         lines.append((title, [
-            Picture(image=stretched(picture[0, 0]), title="picture"),
-            Picture(image=tile(kernel), title="kernel", detail=name),
-            Picture(image=tile(one), title="cross-correlation"),
-            Picture(image=tile(other), title="convolution"),
+            Picture(image=stretched(picture[0, 0]), alt=title),
+            Picture(image=tile(kernel), detail=name),
+            Picture(image=tile(one), alt=f"Cross-correlation of {title} with {name}"),
+            Picture(image=tile(other), alt=f"Convolution of {title} with {name}"),
         ]))  # fmt: skip
     question.pictures(
-        "convolution-or-cross-correlation", [""] * 4, lines, scale=4,
+        "convolution-or-cross-correlation",
+        ["picture", "kernel", "cross-correlation", "convolution"], lines, scale=4,
         caption="Cross-correlation lays the kernel on the picture as it is; convolution turns it "
         "by 180 degrees first. Of a dot, convolution makes the kernel, cross-correlation the "
         "kernel turned. Of a picture under Sobel's kernel one is the negative of the other: orange "

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convscope.figures import draw
+from convscope.figures import line_chart
 from convscope.models import NetworkSummary, build, summarize
 from convscope.scratch import Inception, convolve, dense
 from convscope.studies._question import Question
@@ -31,9 +31,9 @@ def inception(study: Study, question: Question) -> None:
     rows, factors = [], {}
     for name, (widths, side) in blocks.items():
         reduced, plain = weights_of(widths), weights_of(widths, reduced=False)
-        factors[name] = plain / reduced
+        factors[name], area = plain / reduced, side**2
         rows.append([name, widths["in_channels"], _out(widths), f"{side} x {side}", reduced,
-                     plain, reduced * side**2, plain * side**2, factors[name]])  # fmt: skip
+                     plain, reduced * area, plain * area, round(factors[name], 3)])  # fmt: skip
     own = [factor for name, factor in factors.items() if name != "GoogLeNet, 3a"]
     question.find(
         f"The 1 x 1 reductions save a factor of {factors['GoogLeNet, 3a']:.2f} in the first block "
@@ -61,11 +61,8 @@ def inception(study: Study, question: Question) -> None:
         wide=True,
     )  # fmt: skip
     _branches(question)
-    question.figure(
-        "network", draw(summary), alt=f"The layers of {FULL}", wide=True,
-        caption=f"{FULL}: {summary.parameters:,} parameters and {summary.multiply_adds:,} "
-        "multiply-adds per image, layer by layer.",
-    )  # fmt: skip
+    even = _reduction_chart(question)
+    _network_table(question, summary)
     error = pixelwise_error(study.seed)
     question.number("factors", factors)
     question.number("parameters", summary.parameters)
@@ -75,8 +72,11 @@ def inception(study: Study, question: Question) -> None:
         f"differ by {error:.0e} here. It mixes channels and sees no neighbors, so it can bring 192 "
         "channels down to 16 before a 5 x 5 kernel, which costs 25 weights per pair of channels, "
         "has to look at them. The price is a bottleneck: what the 16 channels do not carry, the "
-        "kernel never sees. The pool branch needs its 1 x 1 convolution behind the pooling, or its "
-        "output would be as wide as its input and blocks would grow from one to the next."
+        f"kernel never sees. A reduction pays up to {even['threes']:.0f} channels before the 3 x 3 "
+        f"and {even['fives']:.0f} before the 5 x 5 kernels of that block; GoogLeNet takes "
+        f"{GOOGLENET[0]['reduce3']} and {GOOGLENET[0]['reduce5']}. "
+        "The pool branch needs its 1 x 1 convolution behind the pooling, or its output would be as "
+        "wide as its input and blocks would grow from one to the next."
     )
     if not study.fast:
         best = max(trials(study), key=lambda trial: trial.validation)
@@ -167,6 +167,73 @@ def _branches(question: Question) -> None:
         caption=f"The first block of GoogLeNet on {widths['in_channels']} maps of {side} x {side}: "
         "each branch reads the same maps, and their outputs are joined channel after channel.",
         wide=True,
+    )  # fmt: skip
+
+
+def weights_of_branch(channels: int, reduced: int, count: int, kernel: int) -> int:
+    """Weights of a 1 x 1 reduction and the kernels behind it.
+
+    Args:
+        channels: That come in.
+        reduced: That the reduction leaves; 0: there is none.
+        count: Of the kernels.
+        kernel: Their side.
+
+    Example:
+        >>> weights_of_branch(192, 16, 32, 5), weights_of_branch(192, 0, 32, 5)
+        (15872, 153600)
+    """
+    if not reduced:
+        return kernel**2 * channels * count
+    return reduced * (channels + kernel**2 * count)
+
+
+def _reduction_chart(question: Question) -> dict[str, float]:
+    """Weights of both branches over the width of the reduction; where it stops to pay."""
+    widths, channels = GOOGLENET[0], GOOGLENET[0]["in_channels"]
+    places = list(range(8, channels + 1, 8))
+    lines, even = {}, {}
+    for branch, kernel in (("threes", 3), ("fives", 5)):
+        count = widths[branch]
+        plain = weights_of_branch(channels, 0, count, kernel)
+        even[branch] = plain / weights_of_branch(channels, 1, count, kernel)
+        lines[f"{kernel} x {kernel} with"] = [
+            weights_of_branch(channels, r, count, kernel) for r in places
+        ]
+        lines[f"{kernel} x {kernel} without"] = [plain] * len(places)
+    question.figure(
+        "reductions",
+        line_chart(lines, title="What a reduction costs and saves", places=places,
+                   x="channels behind the 1 x 1 reduction", y="weights of the branch"),
+        alt="Weights of the 3 x 3 and the 5 x 5 branch over the channels of their reduction",
+        caption=f"Weights of two branches of the first block of GoogLeNet, 1 x 1 reduction and "
+        f"kernels together, over the channels that the reduction leaves of {channels}; without a "
+        "reduction the line is level. Where they cross, a reduction no longer pays.",
+    )  # fmt: skip
+    return even
+
+
+def _network_table(question: Question, summary: NetworkSummary) -> None:
+    """The whole network, a row per block."""
+    parts: dict[str, list[Any]] = {}
+    for row in summary.rows:
+        steps = row.name.split(".")
+        name = ".".join(steps[:2]) if steps[0].startswith("stage") else steps[0]
+        found = parts.setdefault(name, [0, 0, None])
+        found[0] += row.parameters
+        found[1] += row.multiply_adds
+        found[2] = row.output_shape or found[2]
+    for name, (widths, side) in network_blocks(summary).items():
+        parts[name][2] = (_out(widths), side, side)
+    number = {"kind": "number"}
+    question.table(
+        "network",
+        [{"title": "part", "kind": "code"}, "output", number | {"title": "parameters"},
+         number | {"title": "multiply-adds"}],
+        [[name, " x ".join(map(str, shape or ())), parameters, products]
+         for name, (parameters, products, shape) in parts.items()],
+        caption=f"{FULL} on 3 x 32 x 32: {summary.parameters:,} parameters and "
+        f"{summary.multiply_adds:,} multiply-adds per image; a block is one part.",
     )  # fmt: skip
 
 

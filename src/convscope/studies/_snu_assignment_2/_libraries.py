@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -32,8 +33,7 @@ COMPARED = 100
 """Digits that predictions are compared on."""
 
 TOLERANCE = 1e-4
-"""How far scores may be apart, as a share of the largest: other libraries add up in other orders.
-"""
+"""How far scores may be apart, as a share of the largest: libraries add up in different orders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ def install_of(library: str) -> str:
 def compared(own: Classifier, other: Classifier, images: Tensor) -> tuple[int, float]:
     """Predictions that are the same, and how far scores are apart as a share of the largest.
 
-    Scores are compared as log-probabilities: a softmax at the end takes away what all have.
+    Scores are compared as log-probabilities: networks that end in a softmax have no others.
     """
     ours, theirs = (one.logits(images).detach().double().log_softmax(dim=1) for one in (own, other))
     same = int((ours.argmax(dim=1) == theirs.argmax(dim=1)).sum())
@@ -178,7 +178,7 @@ def through_keras(own: Classifier, folder: Path) -> Classifier:
             layers.Conv2D(32, 3, padding="same", activation="relu", name="conv2"),
             layers.MaxPooling2D(),
             layers.Flatten(),
-            layers.Dense(10, activation="softmax", name="fc1"),
+            layers.Dense(10, name="fc1"),
         ])  # fmt: skip
         weights = {name: p.detach().numpy() for name, p in own.module.named_parameters()}
         for name in ("conv1", "conv2"):  # (F, C, height, width) to (height, width, C, F)
@@ -194,7 +194,13 @@ def through_keras(own: Classifier, folder: Path) -> Classifier:
 def through_onnx(own: Classifier, folder: Path) -> Classifier:
     """Exported as ONNX, the format that tf2onnx writes, and opened again."""
     file = folder / "net.onnx"
-    export_model(own, "onnx", file)
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns of libraries that no network here needs
+    try:
+        export_model(own, "onnx", file)
+    finally:
+        log.setLevel(level)
     return load(f"onnx:{file}")
 
 
@@ -286,8 +292,7 @@ def _maps(
         ],
         caption="The first test digit explained through each library. Occlusion only asks for "
         "predictions: orange where hiding it speaks against the class. Saliency needs gradients: "
-        "dark is zero. For the softmax of Keras scores are log-probabilities, so that its maps "
-        "differ a little in strength.",
+        "dark is zero, bright the largest. The maps are the same, whatever computes them.",
     )  # fmt: skip
 
 

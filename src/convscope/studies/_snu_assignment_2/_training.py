@@ -8,6 +8,7 @@ from typing import Any
 from convscope.data import Augmentation, Split
 from convscope.figures import confusion_matrix, per_class_bars, run_curves
 from convscope.pages import name_of
+from convscope.progress import stage
 from convscope.stats import wilson
 from convscope.studies._chosen import random_rows
 from convscope.studies._question import Picture, Question
@@ -15,6 +16,9 @@ from convscope.studies._study import Study
 from convscope.training import Evaluation, TrainResult, TrainSettings, evaluate, recipe
 
 FAST, FULL = "mnist-conv2", "cifar-inception"
+EXPLORING = 0.6
+"""Share of the time that goes into short trainings."""
+
 SHOWN = 10
 """Random test images."""
 
@@ -57,21 +61,20 @@ def explored_changes(base: TrainSettings) -> dict[str, dict[str, Any]]:
 
     Example:
         >>> changes = explored_changes(recipe("mnist-conv2", data="digits"))
-        >>> changes["a third of the learning rate"]["learning_rate"] * 3
-        0.005
+        >>> changes["rate / 3"]
+        {'learning_rate': 0.00167}
     """
 
     def rates(factor: float) -> dict[str, Any]:
-        found = {"learning_rate": base.learning_rate * factor}
-        if base.nonfilter_lr:
-            found["nonfilter_lr"] = base.nonfilter_lr * factor
-        return found
+        names = ("learning_rate", "nonfilter_lr")  # 0: the second is the same as the first
+        values = {name: getattr(base, name) * factor for name in names}
+        return {name: float(f"{value:.3g}") for name, value in values.items() if value}
 
     return {
-        "the recipe": {},
-        "a third of the learning rate": rates(1 / 3),
-        "three times the learning rate": rates(3),
-        "half the batch": {"batch_size": base.batch_size // 2},
+        "recipe": {},
+        "rate / 3": rates(1 / 3),
+        "rate x 3": rates(3),
+        "batch / 2": {"batch_size": base.batch_size // 2},
         "no augmentation": {"augment": Augmentation()},
         "SGD": {"optimizer": "sgd", "learning_rate": 0.1, "nonfilter_lr": 0.0, "momentum": 0.9,
                 "weight_decay": 5e-4},
@@ -82,10 +85,12 @@ def trials(study: Study) -> list[Trial]:
     """Short trainings with the settings that are explored."""
     base = recipe(model_of(study), data=study.data, preset="fast", overrides=_common(study))
     made = []
-    for name, changes in explored_changes(base).items():
+    tried = explored_changes(base)
+    for done, (name, changes) in enumerate(tried.items()):
         own = {"epochs": study.pick(3, 2), **_common(study), **changes}
         settings = recipe(base.model, data=study.data, preset="fast", overrides=own)
-        run = study.trained(base.model, preset="fast", **own)
+        with stage(done / len(tried), (done + 1) / len(tried)):
+            run = study.trained(base.model, preset="fast", **own)
         made.append(Trial(name=name, changes=changes, settings=settings, run=run))
     return made
 
@@ -97,17 +102,21 @@ def _common(study: Study) -> dict[str, Any]:
 
 def chosen(study: Study) -> tuple[Trial, TrainResult]:
     """The setting that is best on the validation images, and the network trained longer with it."""
-    best = max(trials(study), key=lambda trial: trial.validation)
-    run = study.trained(
-        model_of(study), preset="fast", epochs=study.pick(6, 8), **_common(study), **best.changes
-    )
+    with stage(0.0, EXPLORING):
+        best = max(trials(study), key=lambda trial: trial.validation)
+    with stage(EXPLORING, 1.0):
+        run = study.trained(
+            model_of(study), preset="fast", epochs=study.pick(6, 8), **_common(study),
+            **best.changes,
+        )  # fmt: skip
     return best, run
 
 
 def cifar_10(study: Study, question: Question) -> None:
     """The split, six settings by validation accuracy, and the chosen one on the test images."""
-    dataset, tried = study.dataset(), trials(study)
+    dataset = study.dataset()
     best, run = chosen(study)
+    tried = trials(study)
     found = evaluate(run.classifier, dataset.test)
     low, high = found.interval
     splits = {"training": dataset.train, "validation": dataset.validation, "test": dataset.test}
@@ -196,8 +205,9 @@ def _trial_table(question: Question, tried: list[Trial], best: Trial) -> None:
          number | {"title": "batch"}, "augmented", number | {"title": "training loss"},
          number | {"title": "validation loss"}, share | {"title": "validation accuracy"}],
         rows,
-        caption=f"{len(tried)} settings, {tried[0].run.history[-1].epoch:g} epochs each, same "
-        "seed; green: chosen. Losses are cross-entropies at the end, in nats.",
+        caption=f"The recipe, and what is changed in it: {len(tried)} settings, "
+        f"{tried[0].run.history[-1].epoch:g} epochs each, same seed; green: chosen. Losses "
+        "are cross-entropies at the end, in nats.",
         wide=True,
     )  # fmt: skip
     for what in ("accuracy", "loss"):
@@ -251,7 +261,8 @@ def _words(tried: list[Trial], best: Trial, found: Evaluation, images: int) -> s
             if near
             else "No other lies within the 95 % interval of the first. "
         )
-        + "What is best after a short training need not be best after a long one: high rates and "
-        "no augmentation look better early than late. The choice was made without the test images, "
-        f"so that {100 * found.accuracy:.2f} % is an honest estimate for new ones."
+        + "What is best after a short training need not be best after a long one: without "
+        "augmentation, for one, a network learns faster and less. The choice was made "
+        f"without the test images, so that {100 * found.accuracy:.2f} % is an honest estimate for "
+        "new ones."
     )

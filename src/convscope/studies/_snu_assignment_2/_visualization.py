@@ -11,7 +11,6 @@ from convscope.attacks import AttackResult, l2_gradient_ascent
 from convscope.classifier import Classifier
 from convscope.explanations import saliency
 from convscope.figures import (
-    difference_factor,
     explanation_tile,
     heat,
     line_chart,
@@ -30,6 +29,9 @@ from convscope.visualizations import Visualization, class_images, l2_blur
 
 SHIPPED = "cifar-resnet20"
 """Trained on CIFAR-10, its weights come with the package."""
+
+HARDLY = 24
+"""Gray levels of 255 below which a change of single pixels is hardly seen in a photo."""
 
 NEVER = 1_000_000
 """Steps between two blurs for no blur."""
@@ -336,9 +338,15 @@ def adversarial_examples(study: Study, question: Question) -> None:
     norms = float(many[reached].flatten(1).norm(dim=1).median())
     question.discuss(
         f"The median change is {100 * float(l2.median()) / norms:.1f} % of the length of an image. "
-        "At its true strength it can hardly be seen where the image is busy; ten times as strong "
-        "it looks like noise that follows the strokes and edges a little. "
-        f"{100 * quantized:.1f} % of the examples still are when they are saved with 8 bits per "
+        + (
+            "At its true strength it can hardly be seen; ten times as strong it looks like noise "
+            "that follows the edges a little. "
+            if 255 * float(linf.median()) < HARDLY
+            else "That can be seen without magnification: on digits, which are black and white and "
+            "well apart, the network is hard to fool, and the change draws parts of the other "
+            "digit. Color photos need far less. "
+        )
+        + f"{100 * quantized:.1f} % of the examples still are when they are saved with 8 bits per "
         "channel. The step has the same length whatever the gradient: without the normalization "
         "nothing would move where the network is sure of itself."
     )
@@ -406,7 +414,7 @@ def _row_of_four(classifier: Classifier, found: AttackResult, i: int) -> list[Pi
         Picture(image=strengthened(change, 1.0), detail=f"L2 {float(change.norm()):.2f}",
                 alt="What was added"),
         Picture(image=strengthened(change, 10.0),
-                detail=f"full color at {difference_factor(found, i):.3g} x",
+                detail=f"L∞ {255 * float(change.abs().max()):.0f}/255",
                 alt="What was added, ten times as strong"),
     ]  # fmt: skip
 
