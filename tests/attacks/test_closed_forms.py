@@ -162,6 +162,20 @@ def test_raising_the_probability_of_a_class_raises_its_share(plane):
     assert torch.equal(result.noises[0].flatten().sign(), -w.sign())
 
 
+def test_a_step_of_a_universal_noise_along_the_gradient_is_that_gradient(plane):
+    """Of a linear network: step size x mean of (1 - p) times the difference of the rows."""
+    classifier, image, _, w, _ = plane
+    target = torch.tensor([0])
+    with classifier.probe() as probe:
+        p = probe.logits(image).softmax(1)[0, 0]
+    found = attacks.uap(
+        classifier, image, 1 - target, targets=target, validation=(image, 1 - target),
+        epsilon=None, steps=1, samples=3, update="gradient", step_size=0.02,
+    )  # fmt: skip
+    assert torch.allclose(found.noises[0].flatten(), -0.02 * (1 - p) * w.flatten(), atol=1e-6)
+    assert found.settings["update"] == "gradient" and "decay" not in found.settings
+
+
 def test_error_of_a_noise_is_a_share_of_what_was_right_before():
     """Of three images one is classified correctly, and the noise changes it."""
     weight = torch.tensor([[1.0] * 4, [-1.0] * 4])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -13,10 +13,10 @@ from convscope._arguments import checked
 from convscope._inputs import check_count, check_positive, check_radius, check_steps
 from convscope._random import source
 from convscope._readable import readable
-from convscope.ascent import Ascent, Box, Point, ascend, momentum_step, sign_step
+from convscope.ascent import Ascent, Box, Point, Step, ascend, momentum_step, plain_step, sign_step
 from convscope.attacks._criteria import is_correct, is_finite, success_criterion
 from convscope.classifier import Classifier
-from convscope.errors import UsageError
+from convscope.errors import UsageError, choose
 from convscope.flags import Flag
 from convscope.probe import Cost, Objective, Probe
 from convscope.progress import at_step
@@ -218,6 +218,7 @@ def uap(
     epsilon: float | None = 0.3,
     steps: int = 100,
     samples: int = 64,
+    update: Literal["sign", "gradient"] = "sign",
     step_size: float | None = None,
     decay: float = 0.9,
     generator: Generator | None = None,
@@ -226,7 +227,8 @@ def uap(
 
     All noises start at zero and are moved at once. A step adds them to `samples` images drawn
     from all, clamps the sums to [0, 1], and moves each noise along the sign of the accumulated
-    gradient of the mean ``log p(target)``; step sizes fall to zero along a cosine.
+    gradient of the mean ``log p(target)``; step sizes fall to zero along a cosine. With
+    ``update="gradient"`` each noise moves along the gradient itself, every step alike.
 
     Args:
         classifier: The network; it stays as it is.
@@ -238,8 +240,12 @@ def uap(
         epsilon: L-infinity radius of the noise in pixel units; ``None``: -1 to 1.
         steps: Number of steps.
         samples: Images per noise and step.
-        step_size: First step in pixel units. By default a tenth of the radius.
-        decay: Share of the accumulated gradient that is kept per step.
+        update: ``"sign"``, or ``"gradient"``: as the assignment has it. It leaves pixels alone that
+            change little, and needs no bound for the noise to end small; it slows down where
+            the network is sure of itself.
+        step_size: First step in pixel units; by default a tenth of the radius. Of ``"gradient"``
+            what the gradient is multiplied with; by default 0.5.
+        decay: Share of the accumulated gradient that is kept per step; for ``"sign"``.
         generator: Draws the images; by default one with seed 0.
 
     Returns:
@@ -256,16 +262,20 @@ def uap(
         torch.Size([3, 1, 2, 2])
 
     Source:
-        A course assignment (CNN on MNIST, part 2), which ascends the *cost* of the wanted label:
-        taken literally that drives images away from it. Ours ascends its log-probability. It
-        uses raw gradients; momentum and sign reach the same in a tenth of the steps. Compare
+        P. Shedligeri, "Programming Assignment 2: Convolutional Neural Networks", IIT Madras, 2017,
+        which ascends the *cost* of the wanted label: taken literally that drives images away from
+        it. Ours ascends its log-probability. Its steps are those of ``update="gradient"``, without
+        a bound; accumulated signs do better within one. Compare
         Moosavi-Dezfooli et al., "Universal adversarial perturbations", CVPR 2017.
     """
     criterion = success_criterion(classifier, images, labels, None)
     training, held = held_out(images, criterion.labels, validation)
     classes = classes_of(classifier, targets, images.device)
     radius = 1.0 if epsilon is None else float(check_radius(epsilon, "linf", images))
-    first = 0.1 * radius if step_size is None else check_positive("step_size", step_size)
+    choose("update", update, ("sign", "gradient"))
+    signs = update == "sign"
+    usual = 0.1 * radius if signs else 0.5
+    first = usual if step_size is None else check_positive("step_size", step_size)
     check_steps(steps)
     check_count("samples", samples)
     samples = min(samples, len(training))
@@ -284,10 +294,7 @@ def uap(
             torch.zeros((len(classes), *images.shape[1:])).to(images),
             probe,
             mean_log_probability(classes, samples),
-            step=momentum_step(
-                sign_step(lambda k: first * (1 + math.cos(math.pi * k / max(steps, 1))) / 2),
-                decay=decay,
-            ),
+            step=_signs(first, decay, steps) if signs else plain_step(first),
             region=Box(torch.tensor(-radius), torch.tensor(radius)),
             steps=steps,
             keep="last",
@@ -308,9 +315,17 @@ def uap(
         validation_rates=torch.stack([rate for _, rate in record.validation]),
         images_used=len(training),
         cost=cost,
-        settings={"steps": steps, "samples": samples, "step_size": first, "decay": decay},
+        settings={"steps": steps, "samples": samples, "update": update, "step_size": first}
+        | ({"decay": decay} if signs else {}),
         flags=flags_of(ascent, "noises"),
         class_names=classifier.class_names,
+    )
+
+
+def _signs(first: float, decay: float, steps: int) -> Step:
+    """Signs of accumulated gradients; sizes fall from `first` to zero along a cosine."""
+    return momentum_step(
+        sign_step(lambda k: first * (1 + math.cos(math.pi * k / max(steps, 1))) / 2), decay=decay
     )
 
 

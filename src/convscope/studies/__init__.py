@@ -151,6 +151,16 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
     "convscope.studies",
     StudySpec,
     {
+        "convolutional-networks": StudySpec(
+            "_convolutional_networks:CONTENT",
+            "Three networks on MNIST with L2, one adversarial noise per class, and images that "
+            "maximize logits and neurons.",
+            aliases=("000",),
+            title="Programming Assignment 2: Convolutional Neural Networks",
+            document="000",
+            data=("digits", "mnist"),
+            minutes=(2, 20),
+        ),
         "mnist-report": StudySpec(
             "_mnist_report:CONTENT",
             "A small network on MNIST: batch normalization, feature maps, occlusion, adversarial "
