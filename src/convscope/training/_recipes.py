@@ -141,7 +141,13 @@ _BEST: dict[str, Any] = {
     "checkpoint_seconds": 60.0,
 }
 
-_BEST_QUICK: dict[str, Any] = {**_BEST, "nonfilter_lr": 0.16, "epochs": 3, "tta": "mirror"}
+_BEST_QUICK: dict[str, Any] = {
+    **_BEST,
+    "learning_rate": 0.11,
+    "nonfilter_lr": 0.16,
+    "epochs": 4,
+    "tta": "mirror",
+}
 
 _INCEPTION: dict[str, Any] = {**_CIFAR_MUON, "warm_up": 0.1, "evals_per_epoch": 1}
 
