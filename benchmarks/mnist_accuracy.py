@@ -10,6 +10,7 @@ of other seeds with the same settings stay in it.
 """
 
 import argparse
+import datetime
 import json
 import statistics
 import sys
@@ -87,7 +88,7 @@ def measure(
             run["validation_accuracy"] = round(result.history[-1].validation_accuracy, 5)
         run |= {
             "seconds": round(wall, 2), "cpu_seconds": round(cpu, 2), "threads": args.threads,
-            "machine": machine(),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "machine": machine(),
         }  # fmt: skip
         print(model, preset, run, flush=True)
         runs = sorted([r for r in runs if r["seed"] != seed] + [run], key=lambda r: r["seed"])
