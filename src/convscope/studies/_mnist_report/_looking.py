@@ -305,6 +305,5 @@ def inner_maps(study: Study, question: Question) -> None:
         "which maps, start and step are not told",
         f"the first six maps of pool2 from N(0.5, 0.05), Adam at 0.05, {PULL:g} times the sum of "
         "squared pixels as a penalty",
-        "As for the other images of the report; the penalty keeps texture from filling the "
-        "image.",
+        "As for the other images of the report; the penalty keeps texture from filling the image.",
     )
