@@ -236,13 +236,13 @@ def draw_defenses(result: DefenseComparison) -> Figure:
                 linestyle="--" if edge == MUTED else "-",
                 label=name,
             )
-        names = [label(r.defense, 16) for r in result.rows]
+        names = [label(r.defense, 22) for r in result.rows]
         turned = max(map(len, names), default=0) > 10
         made.set_xticks(places, names, rotation=30 if turned else 0,
                         ha="right" if turned else "center", rotation_mode="anchor")  # fmt: skip
         made.set_ylim(0, 105)
         made.tick_params(axis="x", length=0)
-        made.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), fontsize=SMALL)
+        drawn.legend(loc="outside lower center", fontsize=SMALL)
     return drawn
 
 

@@ -205,12 +205,9 @@ def adding_noise(study: Study, question: Question) -> None:
     )  # fmt: skip
     question.number("rates", rates)
     question.find(
-        "A noise that turns one image into "
-        + " and another into ".join(
-            f"a {target} turns {100 * found['as_target']:.1f} % of the others into it"
-            for target, found in rates.items()
-        )
-        + "."
+        "Of the other images, the noise that makes one a 7 makes "
+        f"{100 * rates[7]['as_target']:.1f} % a 7; that for a 4 makes "
+        f"{100 * rates[4]['as_target']:.1f} % a 4."
     )
     worst = max(rates, key=lambda target: rates[target]["as_target"])
     question.discuss(

@@ -72,10 +72,11 @@ def non_targeted(study: Study, question: Question) -> None:
     question.compare("classes reached", document="all, with high confidence", measured=reached,
                      unit="count", words=f"of {len(classes)}", at_least=10)  # fmt: skip
     question.compare("cost", document="falls", words=_fall(found))
+    sure = (found.history.exp() >= 0.99).float().argmax(dim=0)
     question.discuss(
         f"The noise itself is predicted as {in_words(classifier, found.logits_before[0])}; from "
-        f"there {names[int(found.steps.argmin())]} is nearest ({int(found.steps.min())} steps) and "
-        f"{names[int(found.steps.argmax())]} farthest ({int(found.steps.max())}). None of the "
+        f"there {names[int(sure.argmin())]} is nearest (99 % after {int(sure.min())} steps) and "
+        f"{names[int(sure.argmax())]} farthest ({int(sure.max())}). None of the "
         "images looks like a digit: confidence says how far an image lies from the boundaries of "
         "the classes, not whether it is a digit at all."
     )
@@ -255,7 +256,7 @@ def defenses(study: Study, question: Question) -> None:
     count = study.pick(100, 500)
     some = test.subset(random_rows(test, min(count, len(test)), study.generator(10)))
     robust = study.network(
-        PLAIN, preset="robust", epochs=study.pick(10, 5), batch_size=study.pick(64, 128),
+        PLAIN, preset="robust", epochs=study.pick(6, 5), batch_size=study.pick(64, 128),
         adversary="fgsm-rs", epsilon=EPSILON, adversary_ramp=1.0,
     )  # fmt: skip
     defended = {
