@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from convscope.classifier import Classifier
@@ -19,6 +21,7 @@ from convscope.studies._question import Picture, Question
 from convscope.studies._study import Study
 from convscope.visualizations import (
     VISUALIZATION_RECIPES,
+    Recipe,
     Visualization,
     class_images,
     neuron_images,
@@ -47,7 +50,7 @@ def logits(study: Study, question: Question) -> None:
         {m: learned(study, m).history[-1] for m in MODELS if m != best_model(study)}
     )
     found = class_images(
-        classifier, recipe=_recipe(study), reference=study.dataset().train.to_float(_some(study)),
+        classifier, recipe=_recipe(), reference=study.dataset().train.to_float(_some(study)),
         evaluator=learned(study, judge_name).classifier, generator=study.generator(8),
     )  # fmt: skip
     judged, control = found.held_out, found.control
@@ -72,16 +75,18 @@ def logits(study: Study, question: Question) -> None:
             for image in control.images
         ]))  # fmt: skip
     question.pictures(
-        "images", [name_of(classifier.class_names, k) for k in found.channels.tolist()], lines,
-        caption="For every class the image that maximizes its logit. Below it: what the network "
-        f"predicts, the logit, and what {judge_name} predicts for it (green: the class). Second "
-        "line: the same recipe on the network with random weights.",
+        "images", [""] * 5, in_fives(lines),
+        caption="For every class the image that maximizes its logit. Below it: class and logit "
+        f"(green: {judge_name}, which had no part in it, predicts this class), and what the "
+        "network itself predicts (P). Below these: the same recipe on the network with random "
+        "weights.",
     )  # fmt: skip
     question.figure(
         "cost", ascent_curve(found), alt="Each logit over the iterations",
         caption="Cost, the logit that is maximized, over the iterations: a line per class.",
     )  # fmt: skip
-    _readings(study, question, classifier)
+    _table(question, found, judge_name)
+    _readings(study, question, classifier, found)
     _numbers(question, found)
     question.number("predicted_as_intended", own)
     question.number("judged_as_intended", judged.correct)
@@ -122,7 +127,7 @@ def neurons(study: Study, question: Question) -> None:
     model = first_by_validation({m: learned(study, m).history[-1] for m in MODELS[1:]})
     classifier = learned(study, model).classifier
     found = neuron_images(
-        classifier, f"{LAYER}:0-{MAPS - 1}", at="center", recipe=_recipe(study), control=False,
+        classifier, f"{LAYER}:0-{MAPS - 1}", at="center", recipe=_recipe(), control=False,
         reference=study.dataset().train.to_float(_some(study)), generator=study.generator(9),
     )  # fmt: skip
     assert found.max_dataset_activation is not None and found.max_dataset_images is not None
@@ -148,13 +153,14 @@ def neurons(study: Study, question: Question) -> None:
         words=f"{height} x {width} x {maps}",
     )  # fmt: skip
     numbers = [f"map {int(k)}" for k in found.channels]
+    silent = [str(int(k)) for k in found.channels[real <= 0]]
     question.pictures(
-        "images", numbers,
-        [
+        "images", [""] * 5,
+        in_fives([
             ("image", [
-                Picture(image=found.images[i], detail=f"{float(found.activations[i]):.2f}",
-                        title="dead" if found.dead[i] else "",
-                        tone="warn" if found.dead[i] else "",
+                Picture(image=found.images[i], title=name,
+                        detail=f"{float(found.activations[i]):.2f}"
+                        + (", dead" if found.dead[i] else ""),
                         alt=f"Image that maximizes the central neuron of {name}")
                 for i, name in enumerate(numbers)
             ]),
@@ -163,11 +169,11 @@ def neurons(study: Study, question: Question) -> None:
                         alt=f"Training image that excites the central neuron of {name} most")
                 for i, name in enumerate(numbers)
             ]),
-        ],
+        ]),
         caption=f"Images that maximize the central neuron of {MAPS} of the {maps} maps of "
         f"{LAYER}, and the training image on which this neuron is largest; below each, the value "
-        f"of the neuron. It sees {field[0]} x {field[1]} pixels in the middle: outside of them "
-        "the image is the noise that it began with.",
+        f"of the neuron. It sees {field[0]} x {field[1]} pixels in the middle: farther out than "
+        "the blur reaches, the image is the noise that it began with.",
     )  # fmt: skip
     question.figure(
         "cost", ascent_curve(found), alt="Each neuron over the iterations",
@@ -200,7 +206,24 @@ def neurons(study: Study, question: Question) -> None:
             if dead
             else "All ten can be raised. "
         )
-        + "The best real images have such a stroke in the middle."
+        + (
+            f"Never above zero on the training images: map {listed(silent)}."
+            if silent
+            else "Every one is above zero on some training image."
+        )
+    )
+    question.discuss(
+        f"{MAPS - len(rising)} of {MAPS} costs fall after their best iteration, which is "
+        f"{float(kept.double().mean()):.0f} on average: the blur grows to 2 pixels, and what it "
+        "leaves of a gradient is too wide for so small a window. The cost of a logit, which sees "
+        "the whole image, is in the question before."
+        if len(rising) < MAPS
+        else f"All {MAPS} costs rise to the end, as the assignment says."
+    )
+    question.deviate(
+        "the image of the last iteration",
+        "the image of the iteration with the highest cost",
+        "Where the cost falls at the end, the last one shows less.",
     )
     question.deviate(
         "ten of 32 maps",
@@ -216,7 +239,17 @@ def risen(found: Visualization) -> list[int]:
     return torch.nonzero(fine)[:, 0].tolist()
 
 
-def _recipe(study: Study, reading: str = "variance"):  # type: ignore[no-untyped-def]
+def in_fives(lines: Sequence[tuple[str, list[Picture]]]) -> list[tuple[str, list[Picture]]]:
+    """Lines of many pictures as lines of five: the first five of every line, then the next."""
+    longest = max(len(cells) for _, cells in lines)
+    return [
+        (title, cells[start : start + 5])
+        for start in range(0, longest, 5)
+        for title, cells in lines
+    ]
+
+
+def _recipe(reading: str = "variance") -> Recipe:
     return VISUALIZATION_RECIPES[RECIPE](steps=200, blur_std=reading)
 
 
@@ -231,9 +264,9 @@ def _class_cells(found: Visualization, classifier: Classifier) -> list[Picture]:
     names = classifier.class_names
     return [
         Picture(
-            image=found.images[i], title=in_words(classifier, found.logits[i], digits=0),
-            detail=f"{float(found.activations[i]):.1f}; {name_of(names, int(judged.labels[i]))} "
-            f"{100 * float(judged.probabilities[i]):.0f} %",
+            image=found.images[i],
+            title=f"{name_of(names, k)}: {float(found.activations[i]):.1f}",
+            detail=f"P {in_words(classifier, found.logits[i], digits=0)}",
             tone="good" if int(judged.labels[i]) == k else "warn",
             alt=f"Image that maximizes the logit of {name_of(names, k)}",
         )
@@ -241,15 +274,40 @@ def _class_cells(found: Visualization, classifier: Classifier) -> list[Picture]:
     ]  # fmt: skip
 
 
-def _readings(study: Study, question: Question, classifier: Classifier) -> None:
+def _table(question: Question, found: Visualization, judge_name: str) -> None:
+    judged, kept, real = found.held_out, found.kept, found.max_dataset_activation
+    assert judged is not None and kept is not None and real is not None
+    number, share = {"kind": "number"}, {"kind": "percent"}
+    shares, names = found.logits.softmax(dim=1), found.class_names
+    question.table(
+        "images",
+        ["class", number | {"title": "logit at the start"}, number | {"title": "reached"},
+         number | {"title": "at iteration"}, number | {"title": "largest on training images"},
+         share | {"title": "its probability"}, f"{judge_name} predicts",
+         share | {"title": "its probability there"}],
+        [
+            [name_of(names, k), round(float(found.history[0, i]), 2),
+             round(float(found.activations[i]), 2), int(kept[i]), round(float(real[i]), 2),
+             float(shares[i, k]), name_of(names, int(judged.labels[i])),
+             float(judged.probabilities[i])]
+            for i, k in enumerate(found.channels.tolist())
+        ],
+        caption="The image of each class: its logit, the probability of the class in the network "
+        "that it was made for, and in another one.",
+        wide=True,
+    )  # fmt: skip
+
+
+def _readings(
+    study: Study, question: Question, classifier: Classifier, variance: Visualization
+) -> None:
     """The mean logit over the iterations for each way to read the formula of the blur."""
-    results = {
+    results = {"variance": variance} | {
         reading: class_images(
-            classifier, recipe=_recipe(study, reading), control=False,
-            generator=study.generator(8),
+            classifier, recipe=_recipe(reading), control=False, generator=study.generator(8)
         )
-        for reading in READINGS
-    }  # fmt: skip
+        for reading in ("printed", "usual")
+    }
     question.figure(
         "readings",
         line_chart({words: found.history.mean(1).tolist()

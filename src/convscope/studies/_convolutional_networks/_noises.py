@@ -11,16 +11,19 @@ from convscope.data import Split
 from convscope.figures import line_chart, noise_error_curve, noise_success_curve, noise_tile
 from convscope.pages import name_of
 from convscope.studies._chosen import first_of_class, random_rows
+from convscope.studies._convolutional_networks._maximizing import in_fives
 from convscope.studies._convolutional_networks._training import best_model, best_network
 from convscope.studies._question import Picture, Question
 from convscope.studies._study import Study
 
-STEP = 0.5
-"""What the gradient is multiplied with. Four times as much reaches the same with larger noises, a
-fifth takes more than 200 steps."""
+STEP = 0.1
+"""What the gradient is multiplied with. Five times as much needs a fifth of the steps."""
 
 IMAGES = 9
 """Fixed test images."""
+
+GRID_SCALE = 2
+"""Screen pixels per pixel at which eleven columns fit into a page."""
 
 
 def class_noises(study: Study) -> UniversalPerturbation:
@@ -29,8 +32,11 @@ def class_noises(study: Study) -> UniversalPerturbation:
     def make() -> UniversalPerturbation:
         found = study.dataset()
         train, validation = (
-            split.subset(random_rows(split, study.pick(len(split), most), study.generator(k)))
-            for split, most, k in ((found.train, 10_000, 61), (found.validation, 1_000, 62))
+            split.subset(random_rows(split, study.pick(few, most), study.generator(k)))
+            for split, few, most, k in (
+                (found.train, len(found.train), 10_000, 61),
+                (found.validation, 100, 1_000, 62),
+            )
         )
         return uap(
             best_network(study),
@@ -74,11 +80,11 @@ def adversarial_noises(study: Study, question: Question) -> None:
     _curves(question, found, names)
     question.pictures(
         "noises", [""] * 5,
-        [("", cells) for cells in _in_fives([
+        in_fives([("", [
             Picture(image=noise_tile(found, i), title=name, detail=f"{100 * float(rates[i]):.0f} %",
                     alt=f"The noise for class {name}")
             for i, name in enumerate(names)
-        ])],
+        ])]),
         caption="The noise of each class: orange is brighter, blue is darker, no color is no "
         f"change; the strongest color is a change of {float(found.noises.abs().max()):.2f} of the "
         "pixel range. Below: the share of test images of other classes that are predicted as this "
@@ -129,6 +135,7 @@ def nine_images(study: Study, question: Question) -> None:
         "grid", ["alone", *[f"+ noise {name}" for name in names]],
         [(f"T {name_of(classifier.class_names, int(labels[i]))}", _line(shown, i))
          for i in range(len(labels))],
+        scale=GRID_SCALE,
         caption="Nine fixed test images in rows, alone and plus each of the ten noises: predicted "
         "(P) and true class (T). Orange: predicted as the class of the noise; yellow: as a third "
         "class; green: still as its own.",
@@ -160,6 +167,10 @@ def nine_images(study: Study, question: Question) -> None:
     question.number("of", others)
     question.number("predicted", shown.predicted.tolist())
     question.number("rows", rows)
+    norms = found.noises.flatten(1).norm(dim=1)
+    apart = float(torch.pdist(images.flatten(1)).mean())
+    question.number("noise_norms", norms.tolist())
+    question.number("distance_between_images", apart)
     hold = [
         name_of(classifier.class_names, int(labels[i]))
         for i in range(len(labels))
@@ -172,9 +183,10 @@ def nine_images(study: Study, question: Question) -> None:
             if hold
             else "No image keeps its class with the noise of another. "
         )
-        + f"With the noise of their own class {own} of {len(labels)} are predicted as before: the "
-        "noise says nothing new to them. A reader still sees the digit in every sum, so that what "
-        "the network follows is not what people look at."
+        + f"With the noise of their own class {own} of {len(labels)} are predicted as it. The "
+        f"noises have L2 norms of {float(norms.min()):.1f} to {float(norms.max()):.1f}; two of the "
+        f"nine images are {apart:.1f} apart on average, so that a noise is "
+        f"{100 * float(norms.mean()) / apart:.0f} % as long as the difference of two digits."
     )
     question.deviate(
         "nine fixed test images",
@@ -288,7 +300,8 @@ def _table(
     question.table(
         "noises",
         ["noise for", number | {"title": "training error"}, number | {"title": "validation error"},
-         share | {"title": "training"}, share | {"title": "validation"}, share | {"title": "test"},
+         share | {"title": "training accuracy"}, share | {"title": "on validation"},
+         share | {"title": "on test images"},
          number | {"title": "L2 of the noise"}, number | {"title": "L∞"}],
         [
             [name, round(float(found.training_error[-1, i]), 4),
@@ -310,7 +323,3 @@ def _tested(study: Study) -> Split:
 
 def _names(classifier: Classifier, found: UniversalPerturbation) -> list[str]:
     return [name_of(classifier.class_names, target) for target in found.targets.tolist()]
-
-
-def _in_fives(cells: list[Picture]) -> list[list[Picture]]:
-    return [cells[start : start + 5] for start in range(0, len(cells), 5)]

@@ -134,7 +134,7 @@ def _network(study: Study, question: Question, model: str) -> None:
     low = min(run.history, key=lambda point: point.validation_loss)
     over = last.validation_loss / max(low.validation_loss, 1e-12)
     question.discuss(
-        f"The first {run.history[0].step:,} iterations do most: afterwards "
+        f"After {run.history[0].step:,} iterations "
         f"{100 * run.history[0].validation_accuracy:.1f} % of the validation images are right, at "
         f"the end {100 * last.validation_accuracy:.2f} %. The validation loss is lowest at "
         f"iteration {low.step:,} of {last.step:,} "
@@ -142,7 +142,7 @@ def _network(study: Study, question: Question, model: str) -> None:
             f"and {100 * (over - 1):.0f} % above that at the end: the network begins to learn its "
             "training images by heart."
             if over > 1.1
-            else "and hardly higher at the end: longer training would not hurt yet."
+            else "and hardly higher at the end: nothing speaks for learning by heart yet."
         )
     )
 
