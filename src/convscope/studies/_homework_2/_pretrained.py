@@ -311,9 +311,11 @@ def _mistakes(question: Question, result: TransferResult) -> None:
         )
         for i in range(min(len(wrong.labels), WORST))
     ]  # fmt: skip
-    lines = [("", cells[start : start + 6]) for start in range(0, len(cells), 6)]
+    columns = min(WORST // 2, len(cells))
+    cells += [None] * (-len(cells) % columns)
+    lines = [("", cells[start : start + columns]) for start in range(0, len(cells), columns)]
     question.pictures(
-        "mistakes", [""] * min(6, len(cells)), lines,
+        "mistakes", [""] * columns, lines,
         caption="Misclassified test images, those that are most wrong first: what they are taken "
         "for and what they are.",
     )  # fmt: skip
@@ -324,8 +326,8 @@ def _discuss_transfer(question: Question, result: TransferResult) -> None:
               strict=True) if not math.isnan(value)]  # fmt: skip
     worst, best = min(values), max(values)
     text = (
-        f"Features: {result.features}, after the last ReLU and pooling, scaled to an L2 norm of "
-        f"one. The easiest class is {best[1]} ({100 * best[0]:.1f} %), the hardest {worst[1]} "
+        f"Features: {result.features} (L2 norm), after the last ReLU and pooling. "
+        f"The easiest class is {best[1]} ({100 * best[0]:.1f} %), the hardest {worst[1]} "
         f"({100 * worst[0]:.1f} %)."
     )
     for true, predicted, count in top_confusions(result, 1):
