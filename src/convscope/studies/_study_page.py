@@ -229,9 +229,14 @@ def _code(study: Study, content: StudyContent) -> Section:
 
 
 def _modules(content: StudyContent) -> list[str]:
-    """The modules of a study in the order of its questions."""
+    """The modules of a study in the order of its questions, then the others of its package."""
     found = [spec.answer.__module__ for spec in content.questions]
     found += [spec.snippet.__module__ for spec in content.questions if spec.snippet is not None]
+    packages = dict.fromkeys(module.rpartition(".")[0] for module in found)
+    for package in packages:
+        if package.startswith("convscope.studies."):
+            files = sorted(Path(str(import_module(package).__file__)).parent.glob("_*.py"))
+            found += [f"{package}.{file.stem}" for file in files if file.stem != "__init__"]
     return list(dict.fromkeys(found))
 
 

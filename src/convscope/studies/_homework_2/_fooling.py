@@ -20,7 +20,6 @@ from convscope.robustness import (
     Survival,
     TransformationRobustness,
     survival,
-    transformation_robustness,
 )
 from convscope.studies._chosen import listed
 from convscope.studies._homework_2._materials import (
@@ -32,6 +31,12 @@ from convscope.studies._homework_2._materials import (
 )
 from convscope.studies._question import Picture, Question
 from convscope.studies._study import Study
+from convscope.types import Images, Labels
+
+FACTORS = (1, 100, 10_000)
+"""Values of lambda for the update as printed."""
+
+LOGARITHM, DESCENT = "log-probability, λ = epsilon", "projected gradient descent"
 
 Number = {"kind": "number"}
 Share = {"kind": "percent"}
@@ -42,27 +47,24 @@ def budget(study: Study) -> float:
     return study.pick(4 / 255, 2 / 255)
 
 
-def fooled_photos(study: Study) -> tuple[Classifier, Photos, AttackResult]:
-    """The four photos by the homework's update on the logarithm of the probability."""
+def attempt(study: Study) -> tuple[Classifier, Photos, Labels]:
+    """The network, the four photos, and what they are predicted as."""
     classifier = network(study)
     found = photos(study, classifier)
-    return classifier, found, _ascent(study, classifier, found, objective="cross-entropy")
+    return classifier, found, classifier.predict(found.images, top=1).labels[:, 0]
 
 
-def _ascent(study: Study, classifier: Classifier, found: Photos, **more: Any) -> AttackResult:
-    labels = classifier.predict(found.images, top=1).labels[:, 0]
-    targets = torch.full_like(labels, target_class(classifier))
-    return linf_gradient_ascent(
-        classifier, found.images, labels, targets=targets, epsilon=budget(study),
-        steps=study.pick(60, 60), **more,
-    )  # fmt: skip
+def steps_of(study: Study) -> int:
+    """Steps of projected gradient descent, in this question and the next."""
+    return study.pick(12, 40)
 
 
 def fooling(study: Study, question: Question) -> None:
     """Image, noise and sum of the four photos; the update as printed next to two others."""
-    classifier, found, result = fooled_photos(study)
-    saved = as_saved(result)
+    classifier, found, labels = attempt(study)
     target = target_class(classifier)
+    variants = _variants(study, classifier, found.images, labels)
+    saved = as_saved(variants[DESCENT])
     wanted = class_label(classifier.class_names, target, 24)
     epsilon = budget(study)
     shares, before = saved.logits_after.softmax(dim=1), saved.logits_before.softmax(dim=1)
@@ -99,7 +101,6 @@ def fooling(study: Study, question: Question) -> None:
         "magnified by the factor below it, gray is no change. Sums are the 8-bit images, judged "
         "again as they are saved; orange: fooled.",
     )  # fmt: skip
-    variants = _variants(study, classifier, found, result)
     question.table(
         "updates",
         ["update", {"title": "fooled", **Number}, {"title": "steps, at most", **Number},
@@ -113,9 +114,10 @@ def fooling(study: Study, question: Question) -> None:
             for name, one in variants.items()
         ],
         caption=f"The same four images and the same ball (epsilon {255 * epsilon:.0f} of 255) by "
-        "the update as printed, with two values of lambda, by the same with the logarithm of the "
-        "probability (the figure above), and by projected gradient descent, which goes on after "
-        "the prediction has changed.",
+        "the update as printed, with several values of lambda, by the same with the logarithm of "
+        "the probability, and by projected gradient descent (the figure above), which takes the "
+        "sign of that gradient and goes on after the prediction has changed. The others leave an "
+        "image alone once its prediction is the target.",
         wide=True,
     )  # fmt: skip
     question.table(
@@ -139,9 +141,10 @@ def fooling(study: Study, question: Question) -> None:
     _discuss_fooling(question, variants, before[:, target])
     question.deviate(
         "X' ← X' + λ ∂P(y|X')/∂X'",
-        "X' ← X' + λ ∂ log P(y|X')/∂X' in the figure; both in the table",
+        "X' ← X' + λ sign ∂ log P(y|X')/∂X' in the figure; as printed in the table",
         "The gradient of the probability is the probability times that of its logarithm: it is "
-        "next to nothing where the class is improbable, at the start.",
+        "next to nothing where the class is improbable, at the start. The sign makes every pixel "
+        "use its part of the ball.",
     )
     question.deviate(
         "clipped to the ball of radius epsilon",
@@ -152,21 +155,21 @@ def fooling(study: Study, question: Question) -> None:
 
 
 def _variants(
-    study: Study, classifier: Classifier, found: Photos, result: AttackResult
+    study: Study, classifier: Classifier, images: Images, labels: Labels
 ) -> dict[str, AttackResult]:
-    targets = result.targets
-    factors = (1.0, 1e6)
+    """The same photos by the update as printed, with the logarithm, and with its sign."""
+    targets = torch.full_like(labels, target_class(classifier))
+    common: dict[str, Any] = {"targets": targets, "epsilon": budget(study)}
+    steps = study.pick(30, 40)
     made = {
-        f"as printed, λ = {factor:,.0f}": _ascent(
-            study, classifier, found, objective="probability", step_size=factor
+        f"as printed, λ = {factor:,}": linf_gradient_ascent(
+            classifier, images, labels, **common, steps=steps, objective="probability",
+            step_size=float(factor),
         )
-        for factor in factors
-    }
-    made["log-probability, λ = epsilon"] = result
-    made["projected gradient descent"] = pgd(
-        classifier, found.images, result.labels, targets=targets, epsilon=budget(study),
-        steps=study.pick(20, 40), keep="best",
-    )  # fmt: skip
+        for factor in FACTORS
+    }  # fmt: skip
+    made[LOGARITHM] = linf_gradient_ascent(classifier, images, labels, **common, steps=steps)
+    made[DESCENT] = pgd(classifier, images, labels, **common, steps=steps_of(study), keep="best")
     return made
 
 
@@ -174,28 +177,35 @@ def _discuss_fooling(
     question: Question, variants: dict[str, AttackResult], before: torch.Tensor
 ) -> None:
     reached = {name: int(as_saved(one).success.sum()) for name, one in variants.items()}
-    first, second, logarithm, descent = variants
+    printed = [f"{reached[name]} with {name.partition(', ')[2]}" for name in variants
+               if name not in (LOGARITHM, DESCENT)]  # fmt: skip
     question.discuss(
         f"Before, the target has probabilities of {float(before.min()):.1g} to "
-        f"{float(before.max()):.1g}. As printed, the update fools {reached[first]} of "
-        f"{len(before)} images with lambda 1 and {reached[second]} with lambda 1,000,000; with the "
-        f"logarithm it fools {reached[logarithm]}, with lambda as small as epsilon. What is right "
-        "for lambda as printed depends on the probability that the image begins with."
+        f"{float(before.max()):.1g}. As printed, the update fools, of {len(before)} images, "
+        f"{listed(printed)}; with the logarithm it fools {reached[LOGARITHM]}, with lambda as "
+        "small as epsilon. Which lambda is right as printed depends on the probability that the "
+        "image begins with: too small and nothing moves, too large and every step jumps to the "
+        "corners of the ball."
     )
     question.discuss(
-        f"An image is left alone once its prediction is the target: the mean probability is then "
-        f"{100 * _of_target(variants[logarithm]):.1f} %. Projected gradient descent takes steps of "
-        f"equal size in every pixel and goes on: {100 * _of_target(variants[descent]):.1f} % in "
-        "the same ball."
+        f"With the logarithm the target has a mean probability of "
+        f"{100 * _of_target(variants[LOGARITHM]):.1f} % at the moment when it wins. Projected "
+        f"gradient descent moves every pixel by the same amount and goes on: "
+        f"{100 * _of_target(variants[DESCENT]):.1f} % in the same ball."
     )
 
 
 def transformed(study: Study, question: Question) -> None:
     """The four after a flip, a crop, a rotation and without color: classes and probabilities."""
-    classifier, found, result = fooled_photos(study)
-    after = transformation_robustness(classifier, result)
+    classifier, found, labels = attempt(study)
     target = target_class(classifier)
     wanted = class_label(classifier.class_names, target, 24)
+    lasting = survival(
+        classifier, found.images, labels, targets=torch.full_like(labels, target),
+        epsilon=budget(study), steps=steps_of(study), eot_samples=study.pick(4, 8),
+        generator=study.generator(8),
+    )  # fmt: skip
+    after = lasting.plain_transformed
     assert after.targets is not None
     still = after.adversarials_predicted == after.targets
     back = after.adversarials_predicted == after.originals_predicted
@@ -248,11 +258,7 @@ def transformed(study: Study, question: Question) -> None:
         caption="New classes and probabilities, next to those of the photo that was not attacked.",
         wide=True,
     )  # fmt: skip
-    lasting = survival(
-        classifier, result.originals, result.labels, targets=after.targets, epsilon=budget(study),
-        steps=study.pick(12, 40), eot_samples=study.pick(4, 8), generator=study.generator(8),
-    )  # fmt: skip
-    _survival(question, lasting, shares, titles)
+    _survival(question, lasting, titles)
     _discuss_transformed(question, after, titles, lasting)
     question.number("still", {title: int(row.sum()) for title, row in
                               zip(titles, still, strict=True)})  # fmt: skip
@@ -266,19 +272,16 @@ def transformed(study: Study, question: Question) -> None:
     say_stand_in(study, question)
 
 
-def _survival(
-    question: Question, lasting: Survival, shares: torch.Tensor, titles: list[str]
-) -> None:
+def _survival(question: Question, lasting: Survival, titles: list[str]) -> None:
     question.figure(
         "survival", draw_survival(lasting),
         alt="Probability of the target after each transformation, for two attacks",
-        caption="Probability of the target after each transformation: of images that were made "
-        "confident (plain), and of images that were made to survive random transformations, in "
-        "the same ball. Bars: means; dots: images.",
+        caption="Probability of the target after each transformation: of the images "
+        "above (plain), and of images that were made to survive random transformations, in the "
+        "same ball. Bars: means; dots: images.",
     )  # fmt: skip
     lines = (
-        ("stopped when fooled (above)", shares),
-        ("made confident", lasting.plain_transformed.target_probabilities),
+        ("as above", lasting.plain_transformed.target_probabilities),
         ("made to survive", lasting.eot_transformed.target_probabilities),
     )
     question.table(
@@ -320,7 +323,7 @@ def _discuss_transformed(
     question.discuss(
         f"It is no defense. Images of the same ball that are made with the mean over random flips, "
         f"crops, rotations and grayscale keep a mean probability of {100 * survivor:.1f} % after "
-        f"the transformations; images made without them, but confident, {100 * plain:.1f} %."
+        f"the transformations; those above keep {100 * plain:.1f} %."
     )
 
 

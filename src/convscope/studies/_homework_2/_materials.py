@@ -125,7 +125,7 @@ def spoken_name(file: Path) -> str:
 
 
 def _shapes(classifier: Classifier) -> Photos:
-    scenes = shape_scenes("test", SCENES, side=classifier.input_shape[1])
+    scenes = shape_scenes("test", SCENES, side=classifier.input_shape[1], difficulty="easy")
     images = scenes.images.float() / 255
     predicted = classifier.predict(images, top=1).labels[:, 0]
     taken: dict[int, int] = {}

@@ -23,7 +23,6 @@ from convscope.figures import (
     top_confusions,
 )
 from convscope.pages import name_of
-from convscope.studies._chosen import listed
 from convscope.studies._homework_2._materials import (
     gray,
     network,
@@ -45,8 +44,6 @@ BRIGHT = 0.5
 WORST = 12
 """Misclassified pets that are shown."""
 
-SEEN = {"brightness": "light and dark", "contours": "the edges"}
-
 Number = {"kind": "number"}
 Share = {"kind": "percent"}
 
@@ -58,8 +55,8 @@ def peppers(study: Study, question: Question) -> None:
     predicted = classifier.predict(found.images, top=3)
     shares = predicted.probabilities.double()
     words = [
-        listed([f"{name_of(classifier.class_names, k)} {100 * p:.1f} %"
-                for k, p in zip(ks, ps, strict=True)])
+        "; ".join(f"{name_of(classifier.class_names, k)} {100 * p:.1f} %"
+                  for k, p in zip(ks, ps, strict=True))
         for ks, ps in zip(predicted.labels.tolist(), shares.tolist(), strict=True)
     ]  # fmt: skip
     question.find(f"The network's three most probable classes of the {found.names[0]}: {words[0]}.")
@@ -91,7 +88,8 @@ def peppers(study: Study, question: Question) -> None:
             )
             for rank, (k, p) in enumerate(zip(ks, ps, strict=True))
         ],
-        caption="The three most probable classes of each image that this study uses.",
+        caption="The three most probable classes of each image that this study uses; numbers are "
+        "those of this network.",
     )  # fmt: skip
     question.number("probabilities", shares.tolist())
     question.number("classes", predicted.labels.tolist())
@@ -122,7 +120,7 @@ def feature_maps_of_three_layers(study: Study, question: Question) -> None:
     found = photos(study, classifier)
     maps = selected_maps(classifier, found.images[:1], count=MAPS)
     luma = gray(found.images[:1])[0]
-    contours = edges(luma)
+    contours, seen = edges(luma), local_planes(found.images[0])
     rows, cells, table = [], [], []
     for stage, layer in zip(STAGES, maps.layers, strict=False):
         field = layer.receptive_field
@@ -133,6 +131,7 @@ def feature_maps_of_three_layers(study: Study, question: Question) -> None:
                 "bright": bright_share(values),
                 "brightness": correlation(values, shrunk(luma, height, width)),
                 "contours": correlation(values, shrunk(contours, height, width)),
+                "explained": explained(values, seen),
             }
             cells.append((stage, facts))
             line.append(
@@ -143,12 +142,13 @@ def feature_maps_of_three_layers(study: Study, question: Question) -> None:
                 )
             )  # fmt: skip
             table.append(
-                [stage, layer.layer_label, channel, f"{height} x {width}",
-                 "unknown" if field is None else f"{field[0]} x {field[1]}",
+                [stage, channel, f"{height}×{width}",
+                 "unknown" if field is None else f"{field[0]}×{field[1]}",
                  _short(values.min()), _short(values.max()), round(facts["bright"], 4),
-                 round(facts["brightness"], 3), round(facts["contours"], 3)]
+                 round(facts["brightness"], 3), round(facts["contours"], 3),
+                 round(facts["explained"], 4)]
             )  # fmt: skip
-        rows.append((f"{stage}: {layer.layer_label}, {height} x {width}", line))
+        rows.append((f"{stage}, {height} × {width}", line))
     side = max(len(picture.pixels) for _, line in rows for picture in line)
     question.pictures(
         "image", [found.names[0]], [("", [Picture(image=pixels(found.images[0]))])],
@@ -162,25 +162,27 @@ def feature_maps_of_three_layers(study: Study, question: Question) -> None:
     )  # fmt: skip
     question.table(
         "maps",
-        ["stage", "layer", {"title": "map", **Number}, "size", "sees (pixels)",
+        ["stage", {"title": "map", **Number}, "size", "sees (pixels)",
          {"title": "smallest", **Number}, {"title": "largest", **Number},
          {"title": "bright", **Share}, {"title": "r with brightness", **Number},
-         {"title": "r with contours", **Number}],
+         {"title": "r with contours", **Number},
+         {"title": "explained", **Share}],
         table,
         caption="Sees: the receptive field of one value; it may be larger than the image. "
         "Smallest, largest: before normalization. Bright: positions above half of the range. r: "
         "correlation over positions with the image's brightness and with the strength of its "
-        "contours, both averaged to the size of the map.",
+        "contours, both averaged to the size of the map. Explained: the part of the map's variance "
+        "that colors and edges of the image at the same place account for (adjusted R² of a linear "
+        "fit).",
         wide=True,
     )  # fmt: skip
     means = {stage: _means([facts for s, facts in cells if s == stage]) for stage, _ in cells}
     question.number("means", means)
     first, last = means[STAGES[0]], means[list(means)[-1]]
     question.find(
-        f"Early maps follow the image (mean |r| with its contours {first['contours']:.2f}), late "
-        f"maps {'much less' if last['contours'] < 0.6 * first['contours'] else 'hardly less'} "
-        f"({last['contours']:.2f}); {100 * first['bright']:.0f} % of the positions of an early map "
-        f"are bright, {100 * last['bright']:.0f} % of a late one."
+        f"Colors and edges at the same place explain {100 * first['explained']:.0f} % of an early "
+        f"map and {100 * last['explained']:.0f} % of a late one; {100 * first['bright']:.0f} % of "
+        f"the positions of an early map are bright, {100 * last['bright']:.0f} % of a late one."
     )
     question.compare("maps", document="five early, five middle, five late",
                      measured=len(table), unit="count", words="maps of three layers")  # fmt: skip
@@ -188,7 +190,7 @@ def feature_maps_of_three_layers(study: Study, question: Question) -> None:
     question.deviate(
         "maps are chosen by eye",
         "by a measure of how much there is to see",
-        "One seed, one choice. The measure is `convscope.explanations.interest`.",
+        "One seed, one choice. The measure is convscope.explanations.interest.",
     )
     say_stand_in(study, question)
 
@@ -199,20 +201,22 @@ def _discuss_maps(
     for stage, layer in zip(STAGES, maps.layers, strict=False):
         height, width = layer.maps.shape[-2:]
         field, found = layer.receptive_field, means[stage]
-        strongest = max(("brightness", "contours"), key=lambda what: found[what])
+        share = found["explained"]
         kind = (
-            f"Most of what they show is {SEEN[strongest]} of the image itself"
-            if found[strongest] > 0.5
-            else "They are related to the image's brightness and edges, and not copies of them"
-            if found[strongest] > 0.25
-            else "They are no pictures of the image any more: what counts is where something is"
+            "They are pictures of the image: colors, light and dark, edges of one direction"
+            if share > 0.5
+            else "They are related to the image's colors and edges, and no copies of them"
+            if share > 0.2
+            else "They are no pictures of the image any more: they say that something is there, "
+            "and about where"
         )
         sees = "" if field is None else f", each of which sees {field[0]} x {field[1]} pixels"
         question.discuss(
             f"{stage.capitalize()} ({layer.layer_label}): {layer.of:,} maps of {height} x {width} "
-            f"values{sees}. Of the five, mean |r| is {found['brightness']:.2f} with brightness and "
-            f"{found['contours']:.2f} with contours, and {100 * found['bright']:.0f} % of the "
-            f"positions are bright. {kind}."
+            f"values{sees}. In the five, {100 * share:.0f} % of the variance is explained by the "
+            f"colors and edges at the same place (mean |r| with brightness "
+            f"{found['brightness']:.2f}, with contours {found['contours']:.2f}), and "
+            f"{100 * found['bright']:.0f} % of the positions are bright. {kind}."
         )
 
 
@@ -307,9 +311,11 @@ def _mistakes(question: Question, result: TransferResult) -> None:
         )
         for i in range(min(len(wrong.labels), WORST))
     ]  # fmt: skip
-    lines = [("", cells[start : start + 6]) for start in range(0, len(cells), 6)]
+    columns = min(WORST // 2, len(cells))
+    cells += [None] * (-len(cells) % columns)
+    lines = [("", cells[start : start + columns]) for start in range(0, len(cells), columns)]
     question.pictures(
-        "mistakes", [""] * min(6, len(cells)), lines,
+        "mistakes", [""] * columns, lines,
         caption="Misclassified test images, those that are most wrong first: what they are taken "
         "for and what they are.",
     )  # fmt: skip
@@ -320,8 +326,8 @@ def _discuss_transfer(question: Question, result: TransferResult) -> None:
               strict=True) if not math.isnan(value)]  # fmt: skip
     worst, best = min(values), max(values)
     text = (
-        f"Features: {result.features}, after the last ReLU and pooling, scaled to an L2 norm of "
-        f"one. The easiest class is {best[1]} ({100 * best[0]:.1f} %), the hardest {worst[1]} "
+        f"Features: {result.features} (L2 norm), after the last ReLU and pooling. "
+        f"The easiest class is {best[1]} ({100 * best[0]:.1f} %), the hardest {worst[1]} "
         f"({100 * worst[0]:.1f} %)."
     )
     for true, predicted, count in top_confusions(result, 1):
@@ -359,10 +365,15 @@ def edges(luma: Tensor) -> Tensor:
         >>> edges(torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 3))[1].tolist()
         [0.0, 0.5, 0.5, 0.0]
     """
+    across, down = slopes(luma)
+    return (across.square() + down.square()).sqrt()
+
+
+def slopes(luma: Tensor) -> tuple[Tensor, Tensor]:
+    """Central differences across and down ``(height, width)``; the border is repeated."""
     padded = F.pad(luma[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
     across = (padded[1:-1, 2:] - padded[1:-1, :-2]) / 2
-    down = (padded[2:, 1:-1] - padded[:-2, 1:-1]) / 2
-    return (across.square() + down.square()).sqrt()
+    return across, (padded[2:, 1:-1] - padded[:-2, 1:-1]) / 2
 
 
 def shrunk(plane: Tensor, height: int, width: int) -> Tensor:
@@ -382,6 +393,45 @@ def correlation(a: Tensor, b: Tensor) -> float:
     x, y = x - x.mean(), y - y.mean()
     size = float(x.norm() * y.norm())
     return round(float(x @ y) / size, 12) if size > 0 else 0.0
+
+
+def local_planes(image: Tensor) -> Tensor:
+    """What is at each place of a color image: colors, slopes across and down, contours.
+
+    Args:
+        image: ``(3, height, width)``.
+
+    Returns:
+        ``(6, height, width)``.
+    """
+    luma = gray(image[None])[0]
+    return torch.stack([*image, *slopes(luma), edges(luma)])
+
+
+def explained(values: Tensor, planes: Tensor) -> float:
+    """Share of a map's variance that a linear fit of these planes accounts for: adjusted R².
+
+    Args:
+        values: A map ``(height, width)``.
+        planes: ``(plane, rows, columns)``, averaged to the size of the map.
+
+    Returns:
+        1 for a map that is a mixture of the planes, 0 for one that has nothing to do with them,
+        is constant, or has too few positions to tell.
+
+    Source:
+        H. Theil, "Economic Forecasts and Policy", 1958: R² for so many terms and positions.
+    """
+    seen = F.adaptive_avg_pool2d(planes[None], tuple(values.shape))[0].double()
+    y = values.double().flatten()
+    count, terms = len(y), len(planes)
+    total = (y - y.mean()).square().sum()
+    if count <= terms + 1 or not float(total) > 0:
+        return 0.0
+    x = torch.cat([seen.flatten(1), torch.ones(1, count, dtype=torch.float64)]).T
+    fit = torch.linalg.lstsq(x, y[:, None], driver="gelsd").solution
+    left = (y - (x @ fit)[:, 0]).square().sum() / total
+    return max(0.0, 1 - float(left) * (count - 1) / (count - terms - 1))
 
 
 def bright_share(values: Tensor) -> float:
