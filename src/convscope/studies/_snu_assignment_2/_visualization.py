@@ -261,7 +261,8 @@ def _parts_of_the_recipe(
          number | {"title": "mean step between neighbors"}, number | {"title": "mean ||I||"}],
         rows,
         caption="Step: length of an update in L2, for 28 x 28 pixels. Step between "
-        "neighbors: mean absolute difference of pixels side by side, in [0, 1]; noise has a large one, a smooth image a small one.",
+        "neighbors: mean absolute difference of pixels side by side, in [0, 1]; noise has "
+        "a large one, a smooth image a small one.",
     )  # fmt: skip
     question.number("parts", numbers)
     plain, blurred, shrunk = (numbers[key] for key in ("neither", "only blur", "only λ"))
