@@ -253,8 +253,8 @@ def _words(tried: list[Trial], best: Trial, found: Evaluation, images: int) -> s
     near = [trial.name for trial in ordered[1:] if trial.validation >= low]
     return (
         f"After the short trainings “{best.name}” leads with {100 * best.validation:.1f} % of "
-        f"{images:,} validation images, before “{second.name}” with {100 * second.validation:.1f} %; "
-        f"“{worst.name}” comes last with {100 * worst.validation:.1f} %. "
+        f"{images:,} validation images, before “{second.name}” with {100 * second.validation:.1f} "
+        f"%; “{worst.name}” comes last with {100 * worst.validation:.1f} %. "
         + (
             f"Within the 95 % interval of the first lie {len(near)} others ({', '.join(near)}): "
             "between these, chance decides. "
