@@ -12,7 +12,12 @@ from convscope.figures import heat, stretched
 from convscope.scratch import convolve, padding_arithmetic
 from convscope.studies._question import Picture, Question
 from convscope.studies._snu_assignment_2._by_hand import gray_picture
-from convscope.studies._snu_assignment_2._torch_twin import Array, rounded, same_by_torch
+from convscope.studies._snu_assignment_2._torch_twin import (
+    Array,
+    precisely,
+    rounded,
+    same_by_torch,
+)
 from convscope.studies._study import Study
 
 LETTER = np.array(
@@ -41,8 +46,8 @@ def convolution_and_padding(study: Study, question: Question) -> None:
     same = sum(bool(row[-1]) for row in paddings)
     question.find(
         "What networks call convolution is cross-correlation: turning the kernel by 180 degrees "
-        f"makes one the other, to {turned:.0e}. The padding rules agree with torch for {same} of "
-        f"{len(paddings)} kernels."
+        f"makes one the other, {precisely(turned)}. The padding rules agree with torch "
+        f"for {same} of {len(paddings)} kernels."
     )
     question.tile(
         "padding rules as in torch", f"{same} of {len(paddings)}", detail="kernels 1 to 7"

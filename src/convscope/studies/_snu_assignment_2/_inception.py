@@ -10,7 +10,7 @@ from convscope.figures import line_chart
 from convscope.models import NetworkSummary, build, summarize
 from convscope.scratch import Inception, convolve, dense
 from convscope.studies._question import Question
-from convscope.studies._snu_assignment_2._torch_twin import rounded
+from convscope.studies._snu_assignment_2._torch_twin import precisely, rounded
 from convscope.studies._snu_assignment_2._training import FULL, trials
 from convscope.studies._study import Study
 
@@ -69,12 +69,12 @@ def inception(study: Study, question: Question) -> None:
     question.number("pixelwise_error", error)
     question.discuss(
         "A 1 x 1 convolution is a dense layer over the channels, the same for every pixel: the two "
-        f"differ by {error:.0e} here. It mixes channels and sees no neighbors, so it can bring 192 "
-        "channels down to 16 before a 5 x 5 kernel, which costs 25 weights per pair of channels, "
-        "has to look at them. The price is a bottleneck: what the 16 channels do not carry, the "
-        f"kernel never sees. A reduction pays up to {even['threes']:.0f} channels before the 3 x 3 "
-        f"and {even['fives']:.0f} before the 5 x 5 kernels of that block; GoogLeNet takes "
-        f"{GOOGLENET[0]['reduce3']} and {GOOGLENET[0]['reduce5']}. "
+        f"agree {precisely(error)} here. It mixes channels and sees no neighbors, so it can bring "
+        "192 channels down to 16 before a 5 x 5 kernel, which costs 25 weights per pair of "
+        "channels, has to look at them. The price is a bottleneck: what the 16 channels do not "
+        f"carry, the kernel never sees. A reduction pays up to {even['threes']:.0f} channels "
+        f"before the 3 x 3 and {even['fives']:.0f} before the 5 x 5 kernels of that block; "
+        f"GoogLeNet takes {GOOGLENET[0]['reduce3']} and {GOOGLENET[0]['reduce5']}. "
         "The pool branch needs its 1 x 1 convolution behind the pooling, or its output would be as "
         "wide as its input and blocks would grow from one to the next."
     )

@@ -94,7 +94,7 @@ def class_representatives(seed: int) -> Figure:
     from convscope.visualizations import class_images, l2_blur
 
     noise = torch.Generator().manual_seed(seed)
-    network, how = load("cifar-resnet20"), l2_blur(steps=20, pull=1e-3, every=10)
+    network, how = load("cifar-resnet20"), l2_blur(steps=20, step_size=0.4, every=5)
     return draw(class_images(network, [0, 5, 8], recipe=how, control=False, generator=noise))
 
 

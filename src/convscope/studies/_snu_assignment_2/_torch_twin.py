@@ -167,6 +167,16 @@ def rounded(error: float) -> float:
     return float(f"{error:.1e}")
 
 
+def precisely(error: float) -> str:
+    """How nearly two things are the same, in words.
+
+    Example:
+        >>> precisely(0.0), precisely(3e-16)
+        ('to the last bit', 'to 3e-16')
+    """
+    return f"to {error:.0e}" if error else "to the last bit"
+
+
 def largest(errors: list[float | None]) -> float:
     """The largest of what was compared."""
     return max((error for error in errors if error is not None), default=float(np.nan))

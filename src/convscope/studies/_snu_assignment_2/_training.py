@@ -124,7 +124,7 @@ def cifar_10(study: Study, question: Question) -> None:
     question.find(
         f"{100 * found.accuracy:.2f} % of {found.n:,} test images are classified correctly (95 % "
         f"interval {100 * low:.1f} to {100 * high:.1f} %), by the best of {len(tried)} settings on "
-        f"the validation images: {best.name}."
+        f"the validation images (“{best.name}”)."
     )
     question.tile("test accuracy", f"{100 * found.accuracy:.2f} %",
                   detail=f"best of {len(tried)} settings")  # fmt: skip
@@ -252,9 +252,9 @@ def _words(tried: list[Trial], best: Trial, found: Evaluation, images: int) -> s
     low, _ = wilson(round(best.validation * images), images)
     near = [trial.name for trial in ordered[1:] if trial.validation >= low]
     return (
-        f"After the short trainings {best.name} leads with {100 * best.validation:.1f} % of "
-        f"{images:,} validation images, before {second.name} with {100 * second.validation:.1f} %; "
-        f"{worst.name} comes last with {100 * worst.validation:.1f} %. "
+        f"After the short trainings “{best.name}” leads with {100 * best.validation:.1f} % of "
+        f"{images:,} validation images, before “{second.name}” with {100 * second.validation:.1f} "
+        f"%; “{worst.name}” comes last with {100 * worst.validation:.1f} %. "
         + (
             f"Within the 95 % interval of the first lie {len(near)} others ({', '.join(near)}): "
             "between these, chance decides. "
