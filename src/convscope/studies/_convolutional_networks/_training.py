@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import mean
 
 from convscope.classifier import Classifier
-from convscope.figures import run_curves
+from convscope.figures import Measure, run_curves
 from convscope.models import summarize
 from convscope.pages import name_of
 from convscope.studies._chosen import random_rows
@@ -113,11 +113,12 @@ def _network(study: Study, question: Question, model: str) -> None:
             unit="share", note="same network, one-cycle AdamW with weight decay, weights only",
         )  # fmt: skip
         question.number("recipe_accuracies", ours)
-    for what, words in (
+    curves: tuple[tuple[Measure, str], ...] = (
         ("error", "Share of misclassified images, logarithmic"),
         ("accuracy", "Share of correctly classified images"),
         ("loss", "The cost that is minimized, cross-entropy, logarithmic"),
-    ):
+    )
+    for what, words in curves:
         question.figure(
             what,
             run_curves({model: run.history}, what, parts=("training", "validation"), x="step"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from convscope.figures import run_curves
+from convscope.figures import Part, run_curves
 from convscope.studies._convolutional_networks._training import WEIGHT_DECAY, learned
 from convscope.studies._question import Question
 from convscope.studies._study import Study
@@ -66,7 +66,11 @@ def weight_decay(study: Study, question: Question) -> None:
     accuracy = {s: evaluate(run.classifier, test).accuracy for s, run in runs.items()}
     norms = {s: (norm_of(run, True), norm_of(run, False)) for s, run in runs.items()}
     histories = {f"L2 {strength:g}": run.history for strength, run in runs.items()}
-    for part, words in (("training", "trained on"), ("validation", "not trained on")):
+    parts: tuple[tuple[Part, str], ...] = (
+        ("training", "trained on"),
+        ("validation", "not trained on"),
+    )
+    for part, words in parts:
         question.figure(
             f"{part}-loss", run_curves(histories, "loss", parts=(part,), x="step"),
             alt=f"{part.capitalize()} loss over the iterations at three strengths of L2",

@@ -333,7 +333,7 @@ def _of_target(result: AttackResult) -> float:
     return float(saved.logits_after.softmax(dim=1).gather(1, saved.targets[:, None]).mean())
 
 
-def _words(logits: torch.Tensor, classifier: Classifier) -> dict[str, str]:
+def _words(logits: torch.Tensor, classifier: Classifier) -> dict[str, Any]:
     shares = logits.softmax(dim=0)
     top = int(shares.argmax())
     return {
