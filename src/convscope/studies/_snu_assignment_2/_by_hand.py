@@ -36,6 +36,7 @@ from convscope.studies._snu_assignment_2._torch_twin import (
     by_layer,
     by_loops,
     by_torch,
+    enlarged,
     largest,
     rounded,
 )
@@ -107,17 +108,32 @@ def layers_by_hand(study: Study, question: Question) -> None:
     question.compare("largest relative error, torch", document="none is given",
                      measured=rounded(of_torch))  # fmt: skip
     number = {"kind": "number"}
+    summary: list[list[Any]] = []
+    for name in CASES:
+        of = [row for row in rows if row[0] == name]
+        worst_of = [largest([row[column] for row in of]) for column in (3, 4, 5)]
+        loops = None if any(row[5] is None for row in of) else worst_of[2]
+        summary.append([name, len(of) - 1, worst_of[0], worst_of[1], loops])
     question.table(
-        "gradients",
-        ["layer", {"title": "what", "kind": "code"}, number | {"title": "numbers"},
-         number | {"title": "central differences"}, number | {"title": "torch"},
-         number | {"title": "plain loops"}],
-        rows,
-        caption="Largest difference as a share of the largest number, in float64. outputs: the "
-        "forward pass; all else: the gradient of this, the backward pass. An inception block is "
-        "made of the layers above it and has no loops of its own.",
+        "layers",
+        ["layer", number | {"title": "gradients"}, number | {"title": "central differences"},
+         number | {"title": "torch"}, number | {"title": "plain loops"}],
+        summary,
+        caption="Largest difference as a share of the largest number, in float64: the worst of a "
+        "layer's gradients against central differences, of its outputs and gradients against torch "
+        "and plain loops. An inception block is made of the layers above it and has no loops.",
         wide=True,
     )  # fmt: skip
+    with question.section.details("Every output and every gradient"):
+        question.table(
+            "gradients",
+            ["layer", {"title": "what", "kind": "code"}, number | {"title": "numbers"},
+             number | {"title": "central differences"}, number | {"title": "torch"},
+             number | {"title": "plain loops"}],
+            rows,
+            caption="outputs: the forward pass; all else: the gradient of this, the backward pass.",
+            wide=True,
+        )  # fmt: skip
     question.figure(
         "gradients", draw_gradient_checks(checks),
         alt="Relative error of each gradient on a logarithmic axis, far left of the tolerance",
@@ -199,7 +215,8 @@ def _on_an_image(study: Study, question: Question) -> None:
                 Picture(image=stretched(image[0, 0]), title="image", detail=_size(image)),
                 Picture(image=heat(maps[0, 0], signed=True), title="convolution",
                         detail=_size(maps)),
-                Picture(image=heat(pooled[0, 0], signed=True), title="max-pool",
+                Picture(image=enlarged(heat(pooled[0, 0], signed=True), len(image[0, 0])),
+                        title="max-pool",
                         detail=_size(pooled)),
             ]),
             ("backward", [
@@ -207,7 +224,8 @@ def _on_an_image(study: Study, question: Question) -> None:
                         detail=_size(of_image)),
                 Picture(image=heat(of_maps[0, 0], signed=True), title="for the maps",
                         detail=f"{int(of_maps.sum())} of {of_maps.size} won"),
-                Picture(image=heat(np.ones_like(pooled[0, 0]), signed=True), title="begins here",
+                Picture(image=enlarged(heat(np.ones_like(pooled[0, 0]), signed=True),
+                                       len(image[0, 0])), title="begins here",
                         detail="1 everywhere"),
             ]),
         ],

@@ -14,6 +14,7 @@ from convscope.studies._question import Picture, Question
 from convscope.studies._snu_assignment_2._by_hand import gray_picture
 from convscope.studies._snu_assignment_2._torch_twin import (
     Array,
+    enlarged,
     precisely,
     rounded,
     same_by_torch,
@@ -121,7 +122,7 @@ def _flip_or_not(question: Question, image: Array) -> float:
         tile = (lambda values: heat(values, signed=True)) if signed else stretched
         lines.append((title, [
             Picture(image=stretched(picture[0, 0]), alt=title),
-            Picture(image=tile(kernel), detail=name),
+            Picture(image=enlarged(tile(kernel), picture.shape[2]), detail=name),
             Picture(image=tile(one), alt=f"Cross-correlation of {title} with {name}"),
             Picture(image=tile(other), alt=f"Convolution of {title} with {name}"),
         ]))  # fmt: skip
@@ -131,8 +132,8 @@ def _flip_or_not(question: Question, image: Array) -> float:
         caption="Cross-correlation lays the kernel on the picture as it is; convolution turns it "
         "by 180 degrees first. Of a dot, convolution makes the kernel, cross-correlation the "
         "kernel turned. Of a picture under Sobel's kernel one is the negative of the other: orange "
-        "is above zero, blue below, no color is zero; all else is black to white. Pixels of the "
-        "kernel are as large as those of the picture.",
+        "is above zero, blue below, no color is zero; all else is black to white. The kernel is "
+        "enlarged.",
     )  # fmt: skip
     rows, worst = [], 0.0
     for name, kernel in KERNELS.items():
@@ -149,13 +150,15 @@ def _flip_or_not(question: Question, image: Array) -> float:
     number = {"kind": "number"}
     question.table(
         "convolution-or-cross-correlation",
-        ["kernel", number | {"title": "cross-correlation − convolution"},
-         number | {"title": "cross-correlation of the turned kernel − convolution"},
-         number | {"title": "product of Fourier transforms − convolution"},
-         number | {"title": "product of Fourier transforms − cross-correlation"}],
+        ["kernel", number | {"title": "one − the other"},
+         number | {"title": "the same, kernel turned"},
+         number | {"title": "Fourier − convolution"},
+         number | {"title": "Fourier − cross-correlation"}],
         rows,
-        caption="Largest differences on the picture above, pixels in [0, 1]; what is below 1e-12 "
-        "is rounding and is written as 0.",
+        caption="Largest differences on the picture above, pixels in [0, 1]: of cross-correlation "
+        "and convolution, first with one kernel, then with the kernel turned for "
+        "cross-correlation; of the product of both Fourier transforms (the convolution theorem) "
+        "and either. What is below 1e-12 is rounding and is written as 0.",
         wide=True,
     )  # fmt: skip
     return worst
@@ -181,12 +184,13 @@ def _strides(question: Question, image: Array) -> dict[str, bool]:
                      found.shape[2], theirs.shape[2], f"{same.left} + {same.right}", same.output,
                      "yes" if every else "no"])  # fmt: skip
         assert valid.output == found.shape[2]
-        cells.append(Picture(image=heat(found[0, 0], signed=True), title=f"stride {stride}",
+        tile = enlarged(heat(found[0, 0], signed=True), dense.shape[2])
+        cells.append(Picture(image=tile, title=f"stride {stride}",
                              detail=f"{found.shape[2]} x {found.shape[3]}"))  # fmt: skip
     question.pictures(
         "strides", [""] * len(cells), [("", cells)], scale=4,
         caption="The picture under Sobel's kernel, moved by 1 to 4 pixels at a time: the same "
-        "values, fewer of them. Orange is above zero, blue below.",
+        "values, fewer of them, drawn larger. Orange is above zero, blue below.",
     )  # fmt: skip
     number = {"kind": "number"}
     question.table(

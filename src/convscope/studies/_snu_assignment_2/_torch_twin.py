@@ -167,6 +167,21 @@ def rounded(error: float) -> float:
     return float(f"{error:.1e}")
 
 
+def enlarged(tile: Array, side: int) -> Array:
+    """Pixels repeated, so that small pictures stand beside large ones.
+
+    Args:
+        tile: ``(height, width[, color])``.
+        side: About the height of the result; never less than that of the tile.
+
+    Example:
+        >>> enlarged(np.array([[0, 1]]), 2).tolist()
+        [[0, 0, 1, 1], [0, 0, 1, 1]]
+    """
+    factor = max(1, round(side / tile.shape[0]))
+    return tile.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
 def precisely(error: float) -> str:
     """How nearly two things are the same, in words.
 

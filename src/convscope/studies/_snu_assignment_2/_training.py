@@ -165,7 +165,7 @@ def cifar_10(study: Study, question: Question) -> None:
     question.deviate(
         "which network and which settings is left to the student",
         f"{model_of(study)}; one setting is changed at a time",
-        "Six short trainings say what matters; a full search is `convscope search`.",
+        "Six short trainings say what matters; a full search is the command convscope search.",
     )
     if study.fast:
         question.deviate("CIFAR-10", "the digits of scikit-learn",
@@ -193,7 +193,7 @@ def _trial_table(question: Question, tried: list[Trial], best: Trial) -> None:
     rows = []
     for trial in tried:
         settings, last = trial.settings, trial.run.history[-1]
-        name = {"value": trial.name, "tone": "good" if trial is best else ""}
+        name = {"value": trial.name, "tone": "good" if trial.name == best.name else ""}
         rows.append(
             [name, settings.optimizer, settings.learning_rate, settings.batch_size,
              "no" if settings.augment == Augmentation() else "yes", last.train_loss,
