@@ -347,15 +347,20 @@ def _discuss_transfer(question: Question, result: TransferResult) -> None:
 
 def _few_shapes() -> Dataset:
     """Generated shapes: another task than that of the network."""
-    sizes = {"train": 600, "validation": 100, "test": 300}
-    parts = {}
-    for name, count in sizes.items():
+
+    def part(name: str, count: int) -> Split:
         scenes = shape_scenes(name, count, difficulty="easy")
-        parts[name] = Split(name=name, images=scenes.images, labels=scenes.labels)
+        return Split(name=name, images=scenes.images, labels=scenes.labels)
+
     return Dataset(
-        name="shapes", class_names=SHAPE_NAMES, source="generated shapes, no clutter",
-        hashes={"shapes": "generated"}, **parts,
-    )  # fmt: skip
+        name="shapes",
+        class_names=SHAPE_NAMES,
+        train=part("train", 600),
+        validation=part("validation", 100),
+        test=part("test", 300),
+        source="generated shapes, no clutter",
+        hashes={"shapes": "generated"},
+    )
 
 
 def edges(luma: Tensor) -> Tensor:
@@ -422,7 +427,7 @@ def explained(values: Tensor, planes: Tensor) -> float:
     Source:
         H. Theil, "Economic Forecasts and Policy", 1958: R² for so many terms and positions.
     """
-    seen = F.adaptive_avg_pool2d(planes[None], tuple(values.shape))[0].double()
+    seen = F.adaptive_avg_pool2d(planes[None], (values.shape[0], values.shape[1]))[0].double()
     y = values.double().flatten()
     count, terms = len(y), len(planes)
     total = (y - y.mean()).square().sum()
