@@ -29,7 +29,7 @@ from convscope.studies._homework_2._materials import (
     say_stand_in,
     target_class,
 )
-from convscope.studies._question import Picture, Question
+from convscope.studies._question import Picture, Question, Tone
 from convscope.studies._study import Study
 from convscope.types import Images, Labels
 
@@ -88,12 +88,11 @@ def fooling(study: Study, question: Question) -> None:
         "four-by-three", ["image", "noise", "image + noise"],
         [
             (found.names[i], [
-                Picture(image=saved.originals[i], **_words(saved.logits_before[i], classifier)),
+                _predicted(saved.originals[i], saved.logits_before[i], classifier),
                 Picture(image=difference_tile(saved, i), title=difference_words(saved, i),
                         alt=f"The noise for {found.names[i]}; gray is no change"),
-                Picture(image=saved.adversarials[i],
-                        tone="bad" if bool(saved.success[i]) else "good",
-                        **_words(saved.logits_after[i], classifier)),
+                _predicted(saved.adversarials[i], saved.logits_after[i], classifier,
+                           tone="bad" if bool(saved.success[i]) else "good"),
             ])
             for i in range(len(saved))
         ],
@@ -333,13 +332,18 @@ def _of_target(result: AttackResult) -> float:
     return float(saved.logits_after.softmax(dim=1).gather(1, saved.targets[:, None]).mean())
 
 
-def _words(logits: torch.Tensor, classifier: Classifier) -> dict[str, Any]:
+def _predicted(
+    image: torch.Tensor, logits: torch.Tensor, classifier: Classifier, tone: Tone = ""
+) -> Picture:
+    """An image with what it is predicted as."""
     shares = logits.softmax(dim=0)
     top = int(shares.argmax())
-    return {
-        "title": class_label(classifier.class_names, top, 16),
-        "detail": f"{100 * float(shares[top]):.1f} %",
-    }
+    return Picture(
+        image=image,
+        title=class_label(classifier.class_names, top, 16),
+        detail=f"{100 * float(shares[top]):.1f} %",
+        tone=tone,
+    )
 
 
 SPOKEN = {"none": "none", "flip": "mirror image", "crop 80 %": "crop of 80 %",

@@ -353,10 +353,14 @@ def _few_shapes() -> Dataset:
         return Split(name=name, images=scenes.images, labels=scenes.labels)
 
     return Dataset(
-        name="shapes", class_names=SHAPE_NAMES, source="generated shapes, no clutter",
-        hashes={"shapes": "generated"}, train=part("train", 600),
-        validation=part("validation", 100), test=part("test", 300),
-    )  # fmt: skip
+        name="shapes",
+        class_names=SHAPE_NAMES,
+        train=part("train", 600),
+        validation=part("validation", 100),
+        test=part("test", 300),
+        source="generated shapes, no clutter",
+        hashes={"shapes": "generated"},
+    )
 
 
 def edges(luma: Tensor) -> Tensor:

@@ -202,8 +202,9 @@ def deeper_network(study: Study, question: Question) -> None:
     question.figure(
         "error", run_curves(histories, "error", parts=("training",)),
         alt="Training error of the three networks over the epochs",
-        caption="Misclassified training images over the epochs, logarithmic. The better network "
-        "sees them shifted and mirrored, which is harder.",
+        caption="Misclassified training images over the epochs, logarithmic: errors, because the "
+        "better network's loss is smoothed over the classes and cannot be compared. It sees the "
+        "images augmented, which is harder.",
     )  # fmt: skip
     question.figure(
         "per-class", per_class_bars(found[name]), alt="Test accuracy of each class",
@@ -222,11 +223,6 @@ def deeper_network(study: Study, question: Question) -> None:
     question.discuss(
         f"Recipe: {chosen.epochs} epochs, {chosen.summary()}. Initialization: "
         f"{MODELS[name].initialization}."
-    )
-    question.deviate(
-        "loss curves of all networks are compared",
-        "errors are compared",
-        "The better network's loss is smoothed over the classes: its values cannot be compared.",
     )
     _say_digits(study, question)
 
@@ -305,14 +301,13 @@ def _discuss_loss(question: Question, history: tuple[Measured, ...]) -> None:
     half = next((i + 1 for i, loss in enumerate(losses) if loss <= losses[0] / 2), None)
     question.discuss(
         f"The training loss falls from {losses[0]:.3f} in the first epoch to {losses[-1]:.3f} in "
-        f"the last"
-        + (f", and is halved in epoch {half}" if half else ", less than by half")
+        f"the last{f'; it is halved in epoch {half}' if half else ', by less than half'}. "
         + (
-            f". It rises in epoch {listed([str(e) for e in rises])}"
+            f"It rises in epoch {listed([str(epoch) for epoch in rises])}."
             if rises
-            else ", in every epoch"
+            else "It falls in every epoch."
         )
-        + f". The training error of the last epoch is {100 * history[-1].train_error:.2f} %."
+        + f" The training error of the last epoch is {100 * history[-1].train_error:.2f} %."
     )
 
 
@@ -341,8 +336,7 @@ def _discuss_normalization(
             if kept
             else "Nothing is gained here"
         )
-        + f": {difference:+.2f} points of test accuracy. One run each; another seed moves an "
-        "accuracy by some tenths of a point."
+        + f": {difference:+.2f} points of test accuracy, one run each."
     )
 
 
