@@ -178,6 +178,26 @@ class Study:
             self.file(Path(name))
         return self.used[key]
 
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What several questions of one run share and is no network: made by the first that asks.
+
+        It is not kept in the folder. Inputs that were opened to make it become inputs of every
+        question that gets it.
+
+        Args:
+            name: Of the thing within the study.
+            make: Makes it.
+        """
+        key = f"once {name}"
+        if key not in self._opened:
+            before, self.used = self.used, {}
+            self._opened[key] = (make(), self.used)
+            self.used = before
+        made, inputs = self._opened[key]
+        self.used.update(inputs)
+        thing: T = made
+        return thing
+
     def trained(
         self,
         model: str,
@@ -244,26 +264,6 @@ class Study:
         for done, item in enumerate(items):
             with stage(done / len(items), (done + 1) / len(items)):
                 yield item
-
-    def once(self, name: str, make: Callable[[], T]) -> T:
-        """What several questions of one run share and is no network: made by the first that asks.
-
-        It is not kept in the folder. Inputs that were opened to make it become inputs of every
-        question that gets it.
-
-        Args:
-            name: Of the thing within the study.
-            make: Makes it.
-        """
-        key = f"once {name}"
-        if key not in self._opened:
-            before, self.used = self.used, {}
-            self._opened[key] = (make(), self.used)
-            self.used = before
-        made, inputs = self._opened[key]
-        self.used.update(inputs)
-        thing: T = made
-        return thing
 
     def generator(self, purpose: int = 0) -> Generator:
         """A stream of random numbers for each purpose of a question."""

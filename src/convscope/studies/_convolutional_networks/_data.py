@@ -30,6 +30,7 @@ def data(study: Study, question: Question) -> None:
         [name_of(found.class_names, k) for k in range(len(found.class_names))],
         [(split.name, _first_of_classes(split, len(found.class_names))) for split in found.splits],
         caption="The first image of every class in each of the three parts.",
+        scale=2,
     )
     question.table(
         "files",
