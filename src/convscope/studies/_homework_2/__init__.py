@@ -131,6 +131,7 @@ CONTENT = StudyContent(
             rows=("003.10",),
             lead="What is handed in: answers, figures and the code that made them, in one file.",
             minutes=(0.01, 0.01),
+            snippet=snippets.paper_with_code,
         ),
     ),
 )

@@ -19,13 +19,10 @@ def setup(data: str, data_dir: str | None, fast: bool) -> None:
 
     dataset = convscope.open_dataset(data, data_dir=data_dir)
     folder = data_folder(data_dir)  # in full: with the folders imagenet and photos, and the pets
-    if fast:
-        classifier = convscope.load("cifar-resnet20")
-        photos = shape_scenes("test", 4).images.float() / 255
-    else:
-        classifier = convscope.load(f"hf:{folder / 'imagenet'}")
-        files = sorted(folder.glob("photos/*"), key=lambda file: "peppers" not in file.name)[:4]
-        photos = select_images(files, like=classifier).images
+    classifier = convscope.load("cifar-resnet20" if fast else f"hf:{folder / 'imagenet'}")
+    shapes = shape_scenes("test", 4).images.float() / 255
+    files = sorted(folder.glob("photos/*"), key=lambda file: "peppers" not in file.name)[:4]
+    photos = shapes if fast else select_images(files, like=classifier).images
     target = class_number("ship" if fast else "space shuttle", classifier.class_names)
 
 
@@ -129,3 +126,11 @@ def binary_adder() -> Figure:
     from convscope.scratch import addition
 
     return draw(addition("100111", "110010"))
+
+
+def paper_with_code() -> list[tuple[str, str, str]]:
+    from convscope.studies import STUDIES
+
+    # On the command line: convscope study homework-2 --pdf
+    questions = STUDIES["homework-2"].questions
+    return [(one.heading, one.answer.__module__, one.answer.__name__) for one in questions]
