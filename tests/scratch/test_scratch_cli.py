@@ -88,15 +88,6 @@ def test_a_trained_network_is_one_that_the_torch_half_loads(tmp_path, capsys):
     assert np.abs(logits - again).max() < 1e-4
 
 
-def test_the_networks_that_it_trains_are_those_that_there_are(capsys):
-    from convscope import scratch
-    from convscope.cli._scratch import SCRATCH_NETWORKS
-
-    assert tuple(scratch.NETWORKS) == SCRATCH_NETWORKS
-    assert main(["scratch", "train", "mnist-tiny"]) == 2
-    assert "mnist-tiny" in capsys.readouterr().err
-
-
 def test_about_twelve_thousand_images_are_shown_unless_told(monkeypatch, capsys):
     from convscope import scratch
 

@@ -21,7 +21,8 @@ def test_questions_cover_the_rows_of_the_document(name):
     content, spec = STUDIES[name], STUDIES.spec(name)
     assert isinstance(content, StudyContent)
     rows = [row for question in content.questions for row in question.rows]
-    assert sorted(rows) == sorted(f"{spec.document}.{n}" for n in spec.cited.rows)
+    # A row may ask for several things, such as three kinds of pictures, each with its heading.
+    assert set(rows) == {f"{spec.document}.{n}" for n in spec.cited.rows}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope._readable import readable
 from convscope.figures import lossless, photo, picture_grid, pixels, svg
 from convscope.pages import screen_scale
 from convscope.reports import Section
@@ -109,6 +110,7 @@ def in_unit(value: float, unit: Unit) -> str:
     return f"{value:,.0f}" if unit == "count" else f"{value:.4g}"
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
     """One image of a grid.

@@ -104,7 +104,7 @@ def run_study(
         >>> import tempfile
         >>> found = run_study("assignment-2-report", tempfile.mkdtemp(), fast=True,
         ...     only=["parameters"])
-        >>> found.numbers["questions"][1]["numbers"]["parameters"]
+        >>> found.numbers["questions"][-1]["numbers"]["parameters"]
         799078
     """
     from convscope.studies import STUDIES

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.data import SHAPE_NAMES, class_number, data_folder, select_images, shape_scenes
 from convscope.errors import DataError, ResourceError, UsageError
@@ -34,6 +35,7 @@ SCENES = 60
 """Generated images among which four are chosen in a fast study."""
 
 
+@readable
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Photos:
     """Images for the network of the study.
