@@ -78,8 +78,8 @@ def adversarial_noises(classifier: Classifier, dataset: Dataset) -> Figure:
     from convscope.attacks import uap
     from convscope.figures import draw
 
-    images, labels = dataset.train.to_float(range(1000)), dataset.train.labels[:1000]
-    noises = uap(classifier, images, labels, epsilon=None, update="gradient", steps=20, samples=24)
+    images, labels = dataset.train.to_float(range(300)), dataset.train.labels[:300]
+    noises = uap(classifier, images, labels, epsilon=None, update="gradient", steps=20, samples=12)
     return draw(noises)
 
 
@@ -87,8 +87,8 @@ def nine_images(classifier: Classifier, dataset: Dataset) -> Figure:
     from convscope.attacks import apply_noise, uap
     from convscope.figures import draw
 
-    images, labels = dataset.train.to_float(range(1000)), dataset.train.labels[:1000]
-    made = uap(classifier, images, labels, epsilon=None, update="gradient", steps=20, samples=24)
+    images, labels = dataset.train.to_float(range(300)), dataset.train.labels[:300]
+    made = uap(classifier, images, labels, epsilon=None, update="gradient", steps=20, samples=12)
     nine = [int((dataset.test.labels == digit).nonzero()[0]) for digit in range(9)]
     images, labels = dataset.test.to_float(nine), dataset.test.labels[nine]
     shown = apply_noise(classifier, images, labels, noises=made.noises, noise_targets=made.targets)
