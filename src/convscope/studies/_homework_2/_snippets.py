@@ -46,7 +46,7 @@ def transfer_to_pets(classifier: Classifier, dataset: Dataset, folder: Path, fas
     from convscope.figures import draw
     from convscope.transfer import transfer
 
-    # Fast: from a network that knows printed digits to written ones; in full: to breeds of pets.
+    # Fast: from MNIST's digits to those of scikit-learn; in full: from ImageNet to breeds of pets.
     known = convscope.load("mnist-conv2-fc") if fast else classifier
     found = transfer(known, dataset if fast else "pets", data_dir=None if fast else folder)
     print(found.mean_per_class, found.features)
