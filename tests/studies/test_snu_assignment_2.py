@@ -15,6 +15,7 @@ from convscope.models import build, load, summarize
 from convscope.scratch import Convolution, convolve, padding_arithmetic
 from convscope.studies import DOCUMENTS, STUDIES
 from convscope.studies._snu_assignment_2 import _libraries as libraries
+from convscope.studies._snu_assignment_2._adversarial import stopped_at_once, strengthened
 from convscope.studies._snu_assignment_2._by_hand import CASES, checked_layers, source_of
 from convscope.studies._snu_assignment_2._convolution import KERNELS, fourier_convolution
 from convscope.studies._snu_assignment_2._inception import (
@@ -35,8 +36,6 @@ from convscope.studies._snu_assignment_2._visualization import (
     concentration,
     plain_saliency,
     roughness,
-    stopped_at_once,
-    strengthened,
 )
 from convscope.training import TrainSettings, recipe
 

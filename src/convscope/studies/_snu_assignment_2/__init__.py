@@ -6,13 +6,13 @@ pictures is three questions here.
 """
 
 from convscope.studies._snu_assignment_2 import _snippets as snippets
+from convscope.studies._snu_assignment_2._adversarial import adversarial_examples
 from convscope.studies._snu_assignment_2._by_hand import layers_by_hand
 from convscope.studies._snu_assignment_2._convolution import convolution_and_padding
 from convscope.studies._snu_assignment_2._inception import inception
 from convscope.studies._snu_assignment_2._libraries import notebooks
 from convscope.studies._snu_assignment_2._training import cifar_10
 from convscope.studies._snu_assignment_2._visualization import (
-    adversarial_examples,
     class_representatives,
     saliency_maps,
 )
