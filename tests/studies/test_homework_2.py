@@ -11,14 +11,7 @@ from convscope.scratch import ADDER_WEIGHTS, run_adder
 from convscope.studies import STUDIES, Study
 from convscope.studies._homework_2 import CONTENT, _adder
 from convscope.studies._homework_2._adder import all_sums, one_step, random_sums
-from convscope.studies._homework_2._materials import (
-    chosen_photos,
-    network,
-    photos,
-    target_class,
-)
-from convscope.studies._homework_2._paper import lines_of
-from convscope.studies._homework_2._pretrained import (
+from convscope.studies._homework_2._feature_maps import (
     bright_share,
     correlation,
     edges,
@@ -27,6 +20,13 @@ from convscope.studies._homework_2._pretrained import (
     local_planes,
     shrunk,
 )
+from convscope.studies._homework_2._materials import (
+    chosen_photos,
+    network,
+    photos,
+    target_class,
+)
+from convscope.studies._homework_2._paper import lines_of
 from convscope.studies._homework_2._small_networks import (
     NORMALIZED,
     PLAIN,
