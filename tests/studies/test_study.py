@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from convscope.cli import main
-from convscope.errors import DataError, UsageError
+from convscope.errors import DataError, ResourceError, UsageError
 from convscope.figures import line_chart
 from convscope.progress import announce, watch
 from convscope.studies import (
@@ -232,6 +232,24 @@ def test_only_some_questions(tmp_path):
     assert CALLS == ["drawn"]
     with pytest.raises(UsageError, match="did you mean drawn"):
         run_study("toy", tmp_path / "s", fast=True, only=["drown"])
+
+
+def test_missing_data_stop_the_study_but_no_question_that_needs_none(tmp_path):
+    spec = STUDIES.spec("toy")
+    del STUDIES["toy"]
+    STUDIES["toy"] = replace(spec, data=("mnist", "mnist"))
+    place = {"data_dir": tmp_path / "empty", "offline": True}
+    with pytest.raises(ResourceError):
+        run_study("toy", tmp_path / "a", fast=True, **place)
+    assert run_study("toy", tmp_path / "b", fast=True, only=["drawn"], **place).failed == ()
+    found = run_study("toy", tmp_path / "c", fast=True, only=["counted"], **place)
+    assert found.failed == ("1 Question 1",)
+
+
+def test_a_study_that_was_killed_as_it_claimed_its_folder_goes_on(tmp_path):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "study.json").write_text('{"study": "toy"}')
+    assert run_study("toy", tmp_path / "s", fast=True, only=["drawn"]).page.is_file()
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

@@ -126,7 +126,8 @@ def run_study(
         accept_modified=accept_modified,
     )
     announce(0.0, "reading data")
-    study.dataset()  # What is not there is said before hours of work.
+    if not wanted:
+        study.dataset()  # What is not there is said before hours of work.
     answers = _answers(study, content, wanted, again=again)
     announce(1.0, "writing")
     seconds = time.perf_counter() - start
@@ -230,19 +231,24 @@ def _claim(folder: Path, name: str) -> None:
             raise UsageError(
                 f"holds the study {theirs}", code="U13", where=folder, hint="choose another --out"
             )
-        return
-    others = (
-        [path.name for path in folder.iterdir() if path.name != "notes.md"]
-        if folder.is_dir()
-        else []
-    )
-    if folder.exists() and (not folder.is_dir() or others):
-        raise UsageError(
-            "already exists and is no study", code="U13", where=folder, hint="choose another --out"
+    else:
+        others = (
+            [path.name for path in folder.iterdir() if path.name != "notes.md"]
+            if folder.is_dir()
+            else []
         )
-    write_whole(mark, json.dumps({"study": name}).encode() + b"\n")
-    # A report may replace an earlier report only: this is the first.
-    write_whole(folder / "report.json", b'{"schema": 1, "title": "", "sections": []}\n')
+        if folder.exists() and (not folder.is_dir() or others):
+            raise UsageError(
+                "already exists and is no study",
+                code="U13",
+                where=folder,
+                hint="choose another --out",
+            )
+        write_whole(mark, json.dumps({"study": name}).encode() + b"\n")
+    first = folder / "report.json"
+    if not first.exists():
+        # A report may replace an earlier report only: this is the first.
+        write_whole(first, b'{"schema": 1, "title": "", "sections": []}\n')
 
 
 def _write(

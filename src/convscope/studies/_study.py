@@ -242,7 +242,9 @@ class Study:
             elif isinstance(event, Stepped):
                 announce(event.step / steps, f"training {model}, seed {settings.seed}")
             elif isinstance(event, Measured):
-                words = f"training {model}, validation accuracy {event.validation_accuracy:.2%}"
+                words = f"training {model}, seed {settings.seed}"
+                if event.validation_images:
+                    words = f"training {model}, validation accuracy {event.validation_accuracy:.2%}"
                 announce(event.step / steps, words)
 
         folder = self.out / "runs" / f"{model}-{preset}-{settings.seed}-{digest[:8]}"
