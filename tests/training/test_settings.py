@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from convscope.data import Augmentation
@@ -21,6 +22,7 @@ from convscope.training import (
 BASE = TrainSettings(model="mnist-conv1", data="digits")
 
 
+@examples(deadline=None)
 @given(
     seed=st.integers(0, 2**63 - 1),
     rate=st.floats(1e-12, 1e12),
