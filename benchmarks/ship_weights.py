@@ -7,6 +7,10 @@ is stored. All weights together may have 12 MB; what would exceed them is refuse
 
     python benchmarks/ship_weights.py runs/m --data-dir DIR
     python benchmarks/ship_weights.py runs/robust --data-dir DIR --name mnist-conv2-fc-robust
+    python benchmarks/ship_weights.py --shipped mnist-conv1 --data-dir DIR
+
+`--shipped` measures weights that are shipped already and whose runs are gone, and gives them a
+model card with what their sentence says of their training. The weights stay as they are.
 
 Of a run of adversarial training the accuracy under attack is measured, too.
 """
@@ -14,6 +18,7 @@ Of a run of adversarial training the accuracy under attack is measured, too.
 import argparse
 import datetime
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -26,7 +31,8 @@ from convscope import robustness
 from convscope.classifier import Classifier
 from convscope.data import Dataset, open_dataset, sample_rows
 from convscope.models import load
-from convscope.models._shipped import ship
+from convscope.models._shipped import ship, shipped_config, weights_folder
+from convscope.models._weights import save_model
 from convscope.training import (
     TrainSettings,
     evaluate,
@@ -89,6 +95,59 @@ def measured(classifier: Classifier, dataset: Dataset, settings: TrainSettings) 
     return figures
 
 
+def measurement() -> dict[str, str]:
+    """When and on what a card was measured."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "processor": machine()["processor"],
+        "script": "benchmarks/ship_weights.py",
+    }
+
+
+SENTENCE = re.compile(r"(\w+) preset, seed (\d+), trained on ([\d,]+) (?:MNIST|CIFAR-10) images\b")
+"""What weights from before there were model cards say of themselves."""
+
+
+def describe_shipped(name: str, data_dir: Path | None) -> str:
+    """Give weights that are shipped without a model card one; returns the new sentence.
+
+    Raises:
+        SystemExit: They have one, or their sentence says something else.
+    """
+    config = shipped_config(name)
+    found = SENTENCE.match(config.source)
+    if config.extra or found is None:
+        raise SystemExit(
+            f"{name} has a model card, or says nothing to make one of: {config.source}"
+        )
+    preset, seed, images = found[1], int(found[2]), int(found[3].replace(",", ""))
+    data = "cifar10" if config.input_shape[0] == 3 else "mnist"
+    settings = recipe(config.architecture, data=data, preset=preset, seed=seed)
+    dataset = open_dataset(data, data_dir=data_dir)
+    classifier = load(name)
+    test = measured(classifier, dataset, settings)
+    card = {
+        "trained": {
+            "command": command(settings),
+            "preset": preset,
+            "seed": seed,
+            "data": data,
+            "images": images,
+            "not_kept": "processor, versions, seconds; today's recipe may differ from that of then",
+        },
+        "test": test,
+        "stored_as": "float16",
+        "measured": measurement(),
+    }
+    sentence = described(settings, images, test)
+    save_model(
+        weights_folder(), module=classifier.module, architecture=config.architecture,
+        class_names=config.class_names, input_shape=config.input_shape, mean=config.mean,
+        std=config.std, source=sentence, extra=card, name=name, dtype=torch.float16,
+    )  # fmt: skip
+    return sentence
+
+
 def attacked(
     classifier: Classifier, dataset: Dataset, *, epsilon: float, count: int, effort: str
 ) -> dict[str, Any]:
@@ -104,6 +163,19 @@ def attacked(
         "robust_accuracy": round(found.robust_accuracy, 5),
         "interval": interval(round(found.robust_accuracy * len(rows)), len(rows)),
     }
+
+
+def described(settings: TrainSettings, images: int, test: dict[str, Any]) -> str:
+    """The sentence that reports show: recipe, data, accuracy."""
+    low, high = test["interval"]
+    sentence = (
+        f"{settings.preset} preset, seed {settings.seed}, trained on {images:,} images of "
+        f"{settings.data}: {test['accuracy']:.2%} [{low:.2%} to {high:.2%}] of the "
+        f"{test['n']:,} test images"
+    )
+    if settings.tta != "none":
+        sentence += f", {test['with_tta']['accuracy']:.2%} with {settings.tta} augmentation"
+    return sentence
 
 
 def model_card(
@@ -148,20 +220,9 @@ def model_card(
             "accuracy_in_half_precision": round(accuracies[1], 5),
         },
         "stored_as": "float16" if fits else "float32",
-        "measured": {
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "processor": machine()["processor"],
-            "script": "benchmarks/ship_weights.py",
-        },
+        "measured": measurement(),
     }
-    low, high = test["interval"]
-    sentence = (
-        f"{settings.preset} preset, seed {settings.seed}, trained on {trained_on:,} images of "
-        f"{settings.data}: {test['accuracy']:.2%} [{low:.2%} to {high:.2%}] of the "
-        f"{test['n']:,} test images"
-    )
-    if settings.tta != "none":
-        sentence += f", {test['with_tta']['accuracy']:.2%} with {settings.tta} augmentation"
+    sentence = described(settings, trained_on, test)
     if settings.adversary != "none":
         found = attacked(stored, dataset, epsilon=settings.epsilon, count=count, effort=effort)
         card["robust"] = found
@@ -176,13 +237,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="a finished run folder")
+    parser.add_argument("run", type=Path, nargs="?", help="a finished run folder")
+    parser.add_argument("--shipped", metavar="NAME", help="a card for weights that have none")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--name", default="", help="the architecture's, or ARCHITECTURE-RECIPE")
     parser.add_argument("--attacked", type=int, default=1000, help="images of a robust network")
     parser.add_argument("--effort", default="standard", choices=("quick", "standard", "full"))
     parser.add_argument("--dry", action="store_true", help="measure, store nothing")
     args = parser.parse_args(arguments)
+    if (args.run is None) is (args.shipped is None):
+        parser.error("either a run folder, or --shipped NAME")
+    if args.shipped:
+        print(describe_shipped(args.shipped, args.data_dir))
+        return 0
     settings = read_settings(args.run / "config.toml")
     dataset = open_dataset(settings.data, data_dir=args.data_dir)
     sentence, card, dtype = model_card(args.run, dataset, count=args.attacked, effort=args.effort)
