@@ -41,7 +41,9 @@ def one_run(
     model: str, split: str, seed: int, dataset: Dataset, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Losses by epoch, test accuracy and error of one network."""
-    changes = {} if args.epochs is None else {"epochs": args.epochs}
+    changes: dict[str, Any] = {} if args.epochs is None else {"epochs": args.epochs}
+    if args.precision:
+        changes["precision"] = args.precision
     settings = recipe(
         model, data="cifar10", preset=args.preset, seed=seed, train_split=split,
         evals_per_epoch=1, **changes,
@@ -107,6 +109,9 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--epochs", type=int)
+    parser.add_argument(
+        "--precision", choices=("auto", "fp32", "bf16"), help="default: the preset's"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pictures", type=Path, metavar="DIR")
     parser.add_argument("--dry", action="store_true", help="do not write the result file")

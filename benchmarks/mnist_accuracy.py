@@ -80,7 +80,8 @@ def measure(
             runs = list(before["runs"])
         with tempfile.TemporaryDirectory() as place:
             wall, cpu = time.monotonic(), time.process_time()
-            result = train(settings, dataset, out=Path(place) / "run")
+            folder = (args.keep or Path(place)) / f"{model}-{preset}-{seed}"
+            result = train(settings, dataset, out=folder)
             wall, cpu = time.monotonic() - wall, time.process_time() - cpu
             judged = evaluate(result.classifier, dataset.test)
         run = {"seed": seed, "test_accuracy": round(judged.accuracy, 5)}
@@ -119,6 +120,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=list(PROMISED), metavar="MODEL:PRESET")
     parser.add_argument("--all", action="store_true", help="train on validation images, too")
     parser.add_argument("--epochs", type=int, help="another length, recorded under its own name")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the run folders there")
     parser.add_argument("--dry", action="store_true", help="do not write the result file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

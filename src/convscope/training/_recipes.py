@@ -149,6 +149,16 @@ _BEST_QUICK: dict[str, Any] = {
     "tta": "mirror",
 }
 
+_LARGE_FILTERS: dict[str, Any] = {
+    **_CIFAR_MUON,
+    "epochs": 30,
+    "batch_size": 250,
+    "learning_rate": 0.08,
+    "ema": 0.0,
+    "warm_up": 0.1,
+    "evals_per_epoch": 1,
+}
+
 _INCEPTION: dict[str, Any] = {**_CIFAR_MUON, "warm_up": 0.1, "evals_per_epoch": 1}
 
 _DEEP: dict[str, Any] = {
@@ -159,6 +169,22 @@ _DEEP: dict[str, Any] = {
     "max_grad_norm": 1.0,
     "augment": Augmentation(flip="random", shift=3),
 }
+
+_RESNET: dict[str, Any] = {
+    "epochs": 36,
+    "batch_size": 125,
+    "optimizer": "muon",
+    "learning_rate": 0.08,
+    "nonfilter_lr": 0.05,
+    "momentum": 0.6,
+    "weight_decay": 0.0005,
+    "warm_up": 0.1,
+    "label_smoothing": 0.1,
+    "ema": 0.0,
+    "augment": Augmentation(flip="alternating", shift=3, padding="reflection"),
+    "evals_per_epoch": 1,
+}
+"""Chosen on validation images in runs of 8 epochs: 88.2 %, SGD 86.8 %."""
 
 _SMALL_STEPS: dict[str, Any] = {
     "batch_size": 128,
@@ -239,8 +265,8 @@ RECIPES: dict[str, RecipeSpec] = {
             "mnist-tiny": {**_DIGITS_MUON, "epochs": 24, "learning_rate": 0.1, "bias_lr": 1.0},
             "mnist-best": {**_DIGITS_MUON, "epochs": 10, "bias_lr": 1.0},
             "cifar-11x11": {**_CIFAR, "epochs": 30},
-            "cifar-11x11-bn": _CIFAR_MUON,
-            "cifar-resnet20": {**_DEEP, "epochs": 30},
+            "cifar-11x11-bn": _LARGE_FILTERS,
+            "cifar-resnet20": _RESNET,
             "cifar-vgg": {**_DEEP, "epochs": 20, "learning_rate": 0.003},
             "cifar-inception": {**_INCEPTION, "epochs": 20},
             "cifar-best": {**_BEST, "epochs": 16},
