@@ -24,10 +24,11 @@ from convscope.studies import (
     run_study,
     write_index,
 )
+from convscope.studies._comparison import Comparison
 from convscope.studies._kept import read_kept
-from convscope.studies._question import Comparison, latex_table
 from convscope.studies._snippets import code_of
 from convscope.studies._study_page import read_notes
+from convscope.studies._tables import latex_table
 from convscope.training import Interrupted
 
 CALLS = []

@@ -15,24 +15,13 @@ from convscope.errors import UsageError, choose
 from convscope.files import REPORT, read_json_table, write_whole
 from convscope.progress import announce, stage
 from convscope.reports import Report, render
+from convscope.studies._digests import code_of_study, digest_of, versions
 from convscope.studies._kept import keep, recall
+from convscope.studies._notebook import notebook_of
 from convscope.studies._question import Question
-from convscope.studies._study import (
-    QuestionSpec,
-    Study,
-    StudyContent,
-    code_of_study,
-    digest_of,
-    versions,
-)
-from convscope.studies._study_page import (
-    Answer,
-    notebook_of,
-    page_of,
-    read_notes,
-    record_of,
-    section_of,
-)
+from convscope.studies._record import Answer, record_of
+from convscope.studies._study import QuestionSpec, Study, StudyContent
+from convscope.studies._study_page import page_of, read_notes, section_of
 
 RESULT = "result.json"
 MARK = "study.json"

@@ -5,45 +5,21 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from convscope.errors import ConvscopeError, printable
-from convscope.files import Kind, plain_json, read_text
+from convscope.files import Kind, read_text
 from convscope.reports import Report, Section
-from convscope.studies._documents import all_rows, row_text
-from convscope.studies._question import Comparison, Question, add_table
-from convscope.studies._snippets import code_of, first_cell, notebook_text
+from convscope.studies._comparison import Comparison
+from convscope.studies._record import Answer
+from convscope.studies._snippets import code_of, first_cell
 from convscope.studies._study import QuestionSpec, Study, StudyContent
+from convscope.studies._tables import add_table
 
 NOTES = Kind(what="notes", largest=1 << 20)
-
-
-@dataclass
-class Answer:
-    """A question that was answered, or that stopped.
-
-    Attributes:
-        spec: Its record.
-        question: What was found.
-        seconds: How long it took.
-        error: Why it stopped.
-        recalled: Whether it was finished before.
-    """
-
-    spec: QuestionSpec
-    question: Question
-    seconds: float
-    error: Exception | None = None
-    recalled: bool = False
-
-    @property
-    def failed(self) -> bool:
-        """Whether it stopped."""
-        return self.error is not None
 
 
 def section_of(spec: QuestionSpec) -> Section:
@@ -238,101 +214,6 @@ def _modules(content: StudyContent) -> list[str]:
             files = sorted(Path(str(import_module(package).__file__)).parent.glob("_*.py"))
             found += [f"{package}.{file.stem}" for file in files if file.stem != "__init__"]
     return list(dict.fromkeys(found))
-
-
-def record_of(study: Study, answers: Sequence[Answer], *, seconds: float | None) -> dict[str, Any]:
-    """What ``result.json`` holds: plain JSON."""
-    document = study.spec.cited
-    questions: list[dict[str, Any]] = []
-    rows: dict[str, Any] = {}
-    for answer in answers:
-        spec, question = answer.spec, answer.question
-        questions.append(
-            {
-                "name": spec.name,
-                "number": spec.number,
-                "title": spec.title,
-                "rows": list(spec.rows),
-                "status": "failed" if answer.failed else "ok",
-                "error": "" if answer.error is None else printable(_reason(answer.error)),
-                "finding": question.section.finding,
-                "numbers": question.numbers,
-                "comparisons": [entry.record() for entry in question.comparisons],
-                "deviations": [
-                    {"document": theirs, "here": here, "reason": reason}
-                    for theirs, here, reason in question.deviations
-                ],
-                "discussion": question.discussion,
-                "shown": question.shown,
-                "seconds": round(answer.seconds, 1),
-            }
-        )
-        for key, files in question.shown.items():
-            empty: dict[str, Any] = {
-                "asks": row_text(key),
-                "question": spec.name,
-                "page": f"report.html#{spec.name}",
-                "figures": [],
-                "tables": [],
-            }
-            row = rows.setdefault(key, empty)
-            row["figures"] += [file for file in files if file.startswith("figures/")]
-            row["tables"] += [file for file in files if file.startswith("tables/")]
-    order = {key: place for place, key in enumerate(all_rows())}
-    record = {
-        "schema": 1,
-        "study": study.name,
-        "document": {"key": study.spec.document, "citation": document.citation},
-        "fast": study.fast,
-        "seed": study.seed,
-        "data": study.data,
-        "convscope": version("convscope"),
-        "seconds": None if seconds is None else round(seconds, 1),
-        "questions": questions,
-        "rows": dict(sorted(rows.items(), key=lambda item: order[item[0]])),
-    }
-    made: dict[str, Any] = plain_json(record)
-    return made
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, ConvscopeError) else f"{type(error).__name__}: {error}"
-
-
-def notebook_of(study: Study, content: StudyContent, answers: Sequence[Answer]) -> str:
-    """The study as a notebook: words of what was found here, cells that find it again."""
-    found = {answer.spec.name: answer for answer in answers}
-    head = (
-        f"# {study.spec.title}\n\n{study.spec.about}\n\n"
-        f"The {study.spec.cited.kind}: {study.spec.cited.citation}.\n\n"
-        f"Written by `convscope study {study.name}{' --fast' if study.fast else ''}`; numbers in "
-        "the text are those of that run."
-    )
-    cells = [
-        ("markdown", head),
-        ("code", first_cell(fast=study.fast, seed=study.seed, data=study.data)),
-        ("code", code_of(content.setup)),
-    ]
-    for spec in content.questions:
-        words = [f"## {spec.heading}", spec.lead]
-        if spec.name in found:
-            question = found[spec.name].question
-            words.append(question.section.finding and f"**{question.section.finding}**")
-            if question.comparisons:
-                words.append(_markdown_table(question.comparisons))
-            words += question.discussion
-        cells.append(("markdown", "\n\n".join(filter(None, words))))
-        if spec.snippet is not None:
-            cells.append(("code", code_of(spec.snippet)))
-    return notebook_text(cells)
-
-
-def _markdown_table(comparisons: Sequence[Comparison]) -> str:
-    lines = ["| | in the document | measured here |", "|---|---|---|"]
-    for entry in comparisons:
-        cells = (entry.what, entry.document, entry.here)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines)
 
 
 def read_notes(path: Path) -> dict[str, str]:

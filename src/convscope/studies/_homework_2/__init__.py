@@ -8,7 +8,7 @@ CIFAR-10, four photos that are read as something else, and a recurrent network t
 from convscope.studies._homework_2 import _snippets as snippets
 from convscope.studies._homework_2._adder import binary_adder
 from convscope.studies._homework_2._feature_maps import feature_maps_of_three_layers
-from convscope.studies._homework_2._fooling import fooling, transformed
+from convscope.studies._homework_2._fooling import fooling
 from convscope.studies._homework_2._paper import paper_with_code
 from convscope.studies._homework_2._peppers import peppers
 from convscope.studies._homework_2._small_networks import (
@@ -17,6 +17,7 @@ from convscope.studies._homework_2._small_networks import (
     with_batch_normalization,
 )
 from convscope.studies._homework_2._transfer import transfer_to_pets
+from convscope.studies._homework_2._transformations import transformed
 from convscope.studies._study import QuestionSpec, StudyContent
 
 CONTENT = StudyContent(
