@@ -20,7 +20,12 @@ from convscope.studies._study import QuestionSpec, Study, StudyContent, StudySpe
 if TYPE_CHECKING:
     from convscope.studies._audit import AuditResult, audit
     from convscope.studies._question import Picture, Question
-    from convscope.studies._run_study import StudyResult, run_study, write_index
+    from convscope.studies._run_study import (
+        StudyResult,
+        missing_materials,
+        run_study,
+        write_index,
+    )
 
 __all__ = [
     "AUDIT_SECTIONS",
@@ -38,6 +43,7 @@ __all__ = [
     "StudySpec",
     "all_rows",
     "audit",
+    "missing_materials",
     "row_text",
     "run_study",
     "write_index",
@@ -212,6 +218,6 @@ if not TYPE_CHECKING:
         {
             "_audit": "audit AuditResult",
             "_question": "Picture Question",
-            "_run_study": "run_study StudyResult write_index",
+            "_run_study": "missing_materials run_study StudyResult write_index",
         },
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from convscope.errors import ConvscopeError, printable
@@ -85,6 +88,7 @@ def record_of(study: Study, answers: Sequence[Answer], *, seconds: float | None)
         "seed": study.seed,
         "data": study.data,
         "convscope": version("convscope"),
+        "machine": machine(),
         "seconds": None if seconds is None else round(seconds, 1),
         "questions": questions,
         "rows": dict(sorted(rows.items(), key=lambda item: order[item[0]])),
@@ -95,3 +99,25 @@ def record_of(study: Study, answers: Sequence[Answer], *, seconds: float | None)
 
 def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, ConvscopeError) else f"{type(error).__name__}: {error}"
+
+
+def machine() -> dict[str, Any]:
+    """What the time of a study depends on: processor, cores, and threads of torch."""
+    import torch
+
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def processor() -> str:
+    """What the processor calls itself, or its architecture."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()

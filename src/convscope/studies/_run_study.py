@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from convscope.errors import UsageError, choose
+from convscope.errors import ConvscopeError, UsageError, choose
 from convscope.files import REPORT, read_json_table, write_whole
 from convscope.progress import announce, stage
 from convscope.reports import Report, render
@@ -66,8 +66,9 @@ def run_study(
     """Answer a course document, question by question, and write all of it to a folder.
 
     Finished questions are kept in the folder: the same call goes on where an earlier one was
-    killed. A question that fails says why on the page, and the others go on. Says how far it is to
-    whoever listens by `convscope.progress.watch`.
+    killed. A question that fails, for want of a data set or for any other reason, says why on the
+    page, and the others go on. Says how far it is to whoever listens by
+    `convscope.progress.watch`.
 
     Args:
         name: In `STUDIES`.
@@ -85,8 +86,7 @@ def run_study(
 
     Raises:
         UsageError: U01 for an unknown study or question, U13 if the folder holds something else.
-        DataError: Data files are damaged.
-        ResourceError: Data are not on this machine, or the disk refuses.
+        ResourceError: The disk refuses.
         Interrupted: SIGINT or SIGTERM came during a training; everything is saved.
 
     Example:
@@ -99,24 +99,12 @@ def run_study(
     from convscope.studies import STUDIES
 
     start = time.perf_counter()
-    name = choose("study", STUDIES.known(name), STUDIES, aliases=STUDIES.aliases)
-    spec, content = STUDIES.spec(name), STUDIES[name]
+    study = _begun(name, out, fast=fast, data_dir=data_dir, seed=seed, offline=offline,
+                   accept_modified=accept_modified)  # fmt: skip
+    name, folder, content = study.name, study.out, STUDIES[study.name]
     wanted = [choose("question", q, [one.name for one in content.questions]) for q in only]
-    folder = Path(out)
     _claim(folder, name)
-    study = Study(
-        name=name,
-        spec=spec,
-        out=folder,
-        fast=fast,
-        seed=seed,
-        data_dir=None if data_dir is None else Path(data_dir),
-        offline=offline,
-        accept_modified=accept_modified,
-    )
     announce(0.0, "reading data")
-    if not wanted:
-        study.dataset()  # What is not there is said before hours of work.
     answers = _answers(study, content, wanted, again=again)
     announce(1.0, "writing")
     seconds = time.perf_counter() - start
@@ -129,6 +117,76 @@ def run_study(
         failed=tuple(answer.spec.heading for answer in answers if answer.failed),
         recalled=sum(answer.recalled for answer in answers),
         seconds=seconds,
+    )
+
+
+def missing_materials(
+    name: str,
+    *,
+    fast: bool = False,
+    data_dir: Path | str | None = None,
+    offline: bool = False,
+    accept_modified: bool = False,
+) -> tuple[ConvscopeError, ...]:
+    """What a study needs and cannot have on this machine: said before hours of work.
+
+    Args:
+        name: In `STUDIES`.
+        fast: As for `run_study`.
+        data_dir: As for `run_study`.
+        offline: As for `run_study`.
+        accept_modified: As for `run_study`.
+
+    Returns:
+        An error for each data set, network or folder of images, which says what to do.
+
+    Raises:
+        UsageError: U01 for an unknown study.
+
+    Example:
+        >>> missing_materials("assignment-2-report", fast=True)
+        ()
+    """
+    from convscope.studies import STUDIES
+
+    study = _begun(name, Path(), fast=fast, data_dir=data_dir, seed=0, offline=offline,
+                   accept_modified=accept_modified)  # fmt: skip
+    found: list[ConvscopeError] = []
+    for needed in (Study.dataset, *STUDIES[study.name].materials):
+        try:
+            needed(study)
+        except ConvscopeError as error:
+            found.append(error)
+    return tuple(found)
+
+
+def _begun(
+    name: str,
+    out: Path | str,
+    *,
+    fast: bool,
+    data_dir: Path | str | None,
+    seed: int,
+    offline: bool,
+    accept_modified: bool,
+) -> Study:
+    """A study in progress of that name.
+
+    Raises:
+        UsageError: U01.
+    """
+    from convscope.studies import STUDIES
+
+    name = choose("study", STUDIES.known(name), STUDIES, aliases=STUDIES.aliases)
+    return Study(
+        name=name,
+        spec=STUDIES.spec(name),
+        out=Path(out),
+        fast=fast,
+        seed=seed,
+        data_dir=None if data_dir is None else Path(data_dir),
+        offline=offline,
+        accept_modified=accept_modified,
     )
 
 

@@ -61,7 +61,8 @@ class QuestionSpec:
     Attributes:
         name: Lower-case words with hyphens: the address on the page and the beginning of the names
             of its files.
-        number: As the document counts it, such as ``"2.3"``; empty where it does not.
+        number: As the document counts it, such as ``"Problem 4 Part 2"`` (`Document.number`); with
+            a second number where a row has several questions; empty where it counts nothing.
         title: As the document names it.
         answer: Called with the `Study` and the `Question` to fill.
         rows: Keys of the rows that it answers, such as ``"002.3"``.
@@ -94,10 +95,13 @@ class StudyContent:
         questions: In the document's order.
         setup: A function whose body is the first cell of the notebook: it opens the data and makes
             the networks that the snippets of the questions take as parameters.
+        materials: What questions need besides the data set of the study: functions that raise if it
+            is not on this machine. They are called before hours of work.
     """
 
     questions: tuple[QuestionSpec, ...]
     setup: Callable[..., Any]
+    materials: tuple[Callable[[Study], object], ...] = ()
 
 
 @dataclass

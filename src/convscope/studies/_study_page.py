@@ -41,7 +41,7 @@ def page_of(
         study: In progress or done.
         content: Its questions.
         answers: In order.
-        notes: Texts of the reader by the number or name of a question; ``""``: of all.
+        notes: Texts of the reader by their headings; ``""``: of the whole study.
         seconds: Wall time of the run, once it is over.
     """
     report = Report(title=study.spec.title, generator=f"convscope {version('convscope')}")
@@ -77,7 +77,8 @@ def _overview(
     section = Section(
         "overview",
         "Overview",
-        f"{study.spec.about} Headings are those of the {document.kind}, in its order.",
+        f"{study.spec.about} Below are the demands of the {document.kind}, in its order"
+        + (" and with its own numbers." if document.numbers else "."),
     )
     facts: dict[str, Any] = {
         document.kind: document.citation,
@@ -140,9 +141,7 @@ def _question_section(answer: Answer, notes: Mapping[str, str]) -> Section:
     if question.discussion:
         made.heading("Discussion")
         made.text("\n\n".join(question.discussion))
-    mine = "\n\n".join(
-        filter(None, (notes.get(key, "") for key in {spec.number, spec.name} - {""}))
-    )
+    mine = "\n\n".join(text for heading, text in notes.items() if is_about(heading, spec))
     if mine:
         made.heading("Notes")
         made.text(mine)
@@ -219,8 +218,8 @@ def _modules(content: StudyContent) -> list[str]:
 def read_notes(path: Path) -> dict[str, str]:
     r"""The reader's own notes by question.
 
-    A line ``## 2.3`` or ``## batch-normalization`` begins the notes of that question; what stands
-    before the first such line is about the whole study.
+    A heading begins the notes of a question (`is_about`); what stands before the first one is about
+    the whole study.
 
     Raises:
         DataError: No UTF-8 text, or more than a megabyte.
@@ -228,14 +227,32 @@ def read_notes(path: Path) -> dict[str, str]:
     Example:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "notes.md"
-        >>> _ = file.write_text("On all.\n\n## 2.3 Batch normalization\nSurprising.\n")
+        >>> _ = file.write_text("On all.\n\n## Problem 4 Part 2\nSurprising.\n")
         >>> read_notes(file)
-        {'': 'On all.', '2.3': 'Surprising.'}
+        {'': 'On all.', 'Problem 4 Part 2': 'Surprising.'}
     """
     if not path.exists():
         return {}
-    parts = re.split(r"^#+ +(\S+)[^\n]*$", read_text(path, NOTES), flags=re.M)
+    parts = re.split(r"^#+ +(\S[^\n]*)$", read_text(path, NOTES), flags=re.M)
     found = {"": parts[0].strip()}
-    for key, text in zip(parts[1::2], parts[2::2], strict=True):
+    for heading, text in zip(parts[1::2], parts[2::2], strict=True):
+        key = heading.strip()
         found[key] = "\n\n".join(filter(None, (found.get(key, ""), text.strip())))
     return {key: text for key, text in found.items() if text}
+
+
+def is_about(heading: str, spec: QuestionSpec) -> bool:
+    """Whether a heading of the notes is a question's: its name, its number, or both numbers alone.
+
+    Example:
+        >>> from convscope.studies import STUDIES
+        >>> spec = next(q for q in STUDIES["homework-2"].questions if q.name == "transformations")
+        >>> [is_about(h, spec) for h in ("transformations", "problem 4 part 2: odd", "4.2", "4")]
+        [True, True, True, False]
+    """
+    first = heading.split()[0].rstrip(":.") if heading.strip() else ""
+    digits = ".".join(re.findall(r"\d+", spec.number))
+    if first and first in (spec.name, digits):
+        return True
+    number = re.escape(spec.number)
+    return bool(number and re.match(rf"{number}(?![\w.])", heading, re.IGNORECASE))

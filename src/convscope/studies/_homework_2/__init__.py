@@ -9,6 +9,7 @@ from convscope.studies._homework_2 import _snippets as snippets
 from convscope.studies._homework_2._adder import binary_adder
 from convscope.studies._homework_2._feature_maps import feature_maps_of_three_layers
 from convscope.studies._homework_2._fooling import fooling
+from convscope.studies._homework_2._materials import network_files, pets, photo_files
 from convscope.studies._homework_2._paper import paper_with_code
 from convscope.studies._homework_2._peppers import peppers
 from convscope.studies._homework_2._small_networks import (
@@ -22,10 +23,11 @@ from convscope.studies._study import QuestionSpec, StudyContent
 
 CONTENT = StudyContent(
     setup=snippets.setup,
+    materials=(network_files, photo_files, pets),
     questions=(
         QuestionSpec(
             name="peppers",
-            number="1.1",
+            number="Problem 1 Part 1",
             title="A pre-trained network on peppers",
             answer=peppers,
             rows=("003.1",),
@@ -36,7 +38,7 @@ CONTENT = StudyContent(
         ),
         QuestionSpec(
             name="feature-maps",
-            number="1.2",
+            number="Problem 1 Part 2",
             title="Feature maps",
             answer=feature_maps_of_three_layers,
             rows=("003.2",),
@@ -47,7 +49,7 @@ CONTENT = StudyContent(
         ),
         QuestionSpec(
             name="transfer",
-            number="2",
+            number="Problem 2",
             title="Transfer learning on Oxford pets",
             answer=transfer_to_pets,
             rows=("003.3",),
@@ -59,7 +61,7 @@ CONTENT = StudyContent(
         ),
         QuestionSpec(
             name="network-11x11",
-            number="3.1",
+            number="Problem 3 Part 1",
             title="A small network on CIFAR-10",
             answer=network_11x11,
             rows=("003.4",),
@@ -70,7 +72,7 @@ CONTENT = StudyContent(
         ),
         QuestionSpec(
             name="batch-normalization",
-            number="3.2",
+            number="Problem 3 Part 2",
             title="The same with batch normalization",
             answer=with_batch_normalization,
             rows=("003.5",),
@@ -81,7 +83,7 @@ CONTENT = StudyContent(
         ),
         QuestionSpec(
             name="deeper-network",
-            number="3.3",
+            number="Problem 3 Part 3",
             title="A deeper and better network",
             answer=deeper_network,
             rows=("003.6",),
@@ -91,7 +93,7 @@ CONTENT = StudyContent(
         ),
         QuestionSpec(
             name="fooling",
-            number="4.1",
+            number="Problem 4 Part 1",
             title="Fooling the network with four photos",
             answer=fooling,
             rows=("003.7",),
@@ -102,7 +104,7 @@ CONTENT = StudyContent(
         ),
         QuestionSpec(
             name="transformations",
-            number="4.2",
+            number="Problem 4 Part 2",
             title="Do the fooled photos survive a transformation?",
             answer=transformed,
             rows=("003.8",),
@@ -113,7 +115,7 @@ CONTENT = StudyContent(
         ),
         QuestionSpec(
             name="adder",
-            number="5",
+            number="Problem 5",
             title="A recurrent network that adds",
             answer=binary_adder,
             rows=("003.9",),
