@@ -1,6 +1,7 @@
-"""S. Sahoo, "EE6132 Assignment 2: Convolutional Neural Networks", IIT Madras, 2019, made again.
+"""A report on a network, its filters, its maps and what fools it, made again.
 
-A student's report on a network of two convolutions and a dense layer of 500 on MNIST. The facts are
+S. Sahoo, "EE6132 Assignment 2: Convolutional Neural Networks", IIT Madras, 24 September 2019: a
+student's report on a network of two convolutions and a dense layer of 500 on MNIST. The facts are
 nine results (rows 002.1 to 002.9), and a question here is one of them, in the report's order.
 """
 

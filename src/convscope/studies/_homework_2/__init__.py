@@ -1,8 +1,9 @@
-"""CS 5787 Deep Learning, Homework 2, Cornell Tech, Spring 2019, made again.
+"""A homework of five problems, from peppers to an adder, made again.
 
-Five problems: an ImageNet network on peppers, transfer learning on pets, a small network on
-CIFAR-10, four photos that are read as something else, and a recurrent network that adds (rows
-003.1 to 003.10). A question here is a part of a problem, in the homework's order.
+"CS 5787 Deep Learning, Homework 2", Cornell Tech, Spring 2019: an ImageNet network on peppers,
+transfer learning on pets, a small network on CIFAR-10, four photos that are read as something else,
+and a recurrent network that adds (rows 003.1 to 003.10). A question here is a part of a problem, in
+the homework's order.
 """
 
 from convscope.studies._homework_2 import _snippets as snippets

@@ -1,8 +1,9 @@
-"""G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural Networks".
+"""A report on a network with and without batch normalization, made again.
 
-A student's report (IIT Madras, undated) on a network of two convolutions and a dense layer of 500
-on MNIST, made again. The facts are ten results (rows 001.1 to 001.10), and a question here is one
-of them, in the report's order.
+G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural Networks", IIT
+Madras, undated: a student's report on a network of two convolutions and a dense layer of 500 on
+MNIST. The facts are ten results (rows 001.1 to 001.10), and a question here is one of them, in the
+report's order.
 """
 
 from convscope.studies._mnist_report import _snippets as snippets

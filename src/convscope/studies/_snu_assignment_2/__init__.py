@@ -1,6 +1,7 @@
-"""S. Kim, "Assignment 2" (CNN part), Data Science Laboratory, Seoul National University, 2018.
+"""An assignment on convolutional networks by hand, trained, and looked into, made again.
 
-Slides that ask for a convolutional network by hand, for a trained one, and for pictures of what it
+S. Kim, "Assignment 2 (CNN part)", Data Science Laboratory, Seoul National University, 2018: slides
+that ask for a convolutional network by hand, for a trained one, and for pictures of what it
 learned. The facts are six demands (rows 004.1 to 004.6) in the order of the slides; the one about
 pictures is three questions here.
 """
