@@ -409,3 +409,34 @@ def test_a_study_is_found_by_the_number_of_its_document_and_typos_are_answered(c
     assert main(["study", "asignment-2-report"]) == 2
     assert "did you mean assignment-2-report" in capsys.readouterr().err
     assert main(["study", "all", "--only", "x"]) == 2
+
+
+def test_pictures_in_many_columns_fit_into_a_page(tmp_path):
+    def many(study, question):
+        tile = np.zeros((32, 32, 3), np.uint8)
+        for columns in (5, 10):
+            cells = [Picture(image=tile, title="7")] * columns
+            question.pictures(f"n{columns}", ["x"] * columns, [("row", cells)], caption="c.")
+
+    register(many)
+    run_study("toy", tmp_path / "s", fast=True)
+    blocks = json.loads((tmp_path / "s" / "report.json").read_text())["sections"][1]["blocks"]
+    few, all_ten = (block for block in blocks if block["type"] == "grid")
+    assert few["scale"] == 3
+    assert 74 + 10 * (32 * all_ten["scale"] + 10) <= 1000
+
+
+def test_why_a_question_stopped_stands_before_its_code(tmp_path):
+    def half(study, question):
+        question.discuss("There are few.")
+        raise DataError("no luck", hint="try again")
+
+    register(half)
+    one = STUDIES["toy"].questions[0]
+    del STUDIES["toy"]
+    STUDIES["toy"] = StudySpec(
+        StudyContent(setup=setup, questions=(replace(one, snippet=snippet),)), "A toy.",
+        title="A toy", document="002", data=("digits", "digits"),
+    )  # fmt: skip
+    page = run_study("toy", tmp_path / "s", fast=True).page.read_text()
+    assert page.index("This section stopped: no luck") < page.index("How many images there are")

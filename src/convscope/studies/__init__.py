@@ -19,13 +19,9 @@ from convscope.studies._study import QuestionSpec, Study, StudyContent, StudySpe
 
 if TYPE_CHECKING:
     from convscope.studies._audit import AuditResult, audit
+    from convscope.studies._index import write_index
     from convscope.studies._question import Picture, Question
-    from convscope.studies._run_study import (
-        StudyResult,
-        missing_materials,
-        run_study,
-        write_index,
-    )
+    from convscope.studies._run_study import StudyResult, missing_materials, run_study
 
 __all__ = [
     "AUDIT_SECTIONS",
@@ -218,6 +214,7 @@ if not TYPE_CHECKING:
         {
             "_audit": "audit AuditResult",
             "_question": "Picture Question",
-            "_run_study": "missing_materials run_study StudyResult write_index",
+            "_index": "write_index",
+            "_run_study": "missing_materials run_study StudyResult",
         },
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -27,8 +28,8 @@ DPI = 150
 SMALL = 112
 """Sides in pixels up to which an image on a page loses nothing."""
 
-HALF, TITLES, GAP = 420, 74, 10
-"""Pixels of half a card, of the titles of rows, and between two images."""
+FULL, HALF, TITLES, GAP = 1000, 420, 74, 10
+"""Pixels of a card and of half of it, of the titles of rows, and between two images."""
 
 Tone = Literal["", "good", "warn", "bad"]
 
@@ -125,7 +126,7 @@ class Question:
             rows: Title and cells of each row; ``None`` leaves a cell empty.
             caption: What one sees and how to read it.
             row: As for `figure`.
-            scale: Screen pixels per pixel; by default what suits the images.
+            scale: Screen pixels per pixel; by default what suits the images and fits into a page.
         """
         cells = [picture for _, line in rows for picture in line if picture is not None]
         side = max(max(picture.pixels.shape[:2]) for picture in cells)
@@ -139,9 +140,10 @@ class Question:
             }
             for r, (title, line) in enumerate(rows)
         ]
-        if not scale:
-            scale = screen_scale(side, 84 if len(columns) > 6 else 108)
         titles = TITLES if any(title for title, _ in rows) else 0
+        if not scale:
+            wish = screen_scale(side, 84 if len(columns) > 6 else 108)
+            scale = fitting_scale(wish, side, len(columns), FULL - titles)
         width = titles + sum(scale * side + GAP for _ in columns)
         self.section.grid(columns, lines, caption=caption, scale=scale, beside=width <= HALF)
         drawn = picture_grid(
@@ -266,3 +268,26 @@ def png_of(drawn: Figure) -> bytes:
     out = io.BytesIO()
     drawn.savefig(out, format="png", dpi=DPI, metadata={"Software": None})
     return out.getvalue()
+
+
+def fitting_scale(wish: float, side: int, columns: int, width: float) -> float:
+    """The largest scale up to `wish` at which images in so many columns fit into a width.
+
+    Large scales are multiples of a half, so that the pixels of small images stay even.
+
+    Args:
+        wish: Screen pixels per pixel that the images would have if there were room.
+        side: Pixels of the longest side of an image.
+        columns: Images side by side.
+        width: Screen pixels that there are.
+
+    Example:
+        >>> fitting_scale(3, 32, 5, 1000), fitting_scale(3, 32, 10, 926)
+        (3, 2.5)
+        >>> fitting_scale(0.75, 224, 6, 1000)
+        0.69
+    """
+    most = (width / columns - GAP) / side
+    if wish <= most:
+        return wish
+    return math.floor(2 * most) / 2 if most >= 1 else math.floor(100 * most) / 100

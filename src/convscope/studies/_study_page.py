@@ -56,10 +56,7 @@ def page_of(
         )
     report.sections.append(_overview(study, content, answers, notes=notes, seconds=seconds))
     for answer in answers:
-        made = _question_section(answer, notes)
-        report.sections.append(made)
-        if answer.error is not None:
-            report.fail(made, answer.error)
+        report.sections.append(_question_section(report, answer, notes))
     report.sections.append(_deviations(answers))
     report.sections.append(_code(study, content))
     return report
@@ -127,20 +124,25 @@ def _overview(
     return section
 
 
-def _question_section(answer: Answer, notes: Mapping[str, str]) -> Section:
-    """The chapter as it is shown: comparison first, then what was added, discussion, code."""
+def _question_section(report: Report, answer: Answer, notes: Mapping[str, str]) -> Section:
+    """The chapter as it is shown: comparison first, then what was added, discussion, code.
+
+    Why a question stopped is said in its place, and at the top of the report.
+    """
     spec, question = answer.spec, answer.question
     found = question.section
-    made = replace(found, blocks=[], files=dict(found.files))
+    made = replace(found, blocks=[], files=dict(found.files), finding=_bound(found.finding))
     if question.comparisons:
         noted = any(entry.note for entry in question.comparisons)
         columns = _words("", "in the document", "measured here", *(["note"] if noted else []))
         rows = [_compared(entry, note=noted) for entry in question.comparisons]
         made.table(columns, rows, wide=True)
     made.blocks += found.blocks
+    if answer.error is not None:
+        report.fail(made, answer.error)
     if question.discussion:
         made.heading("Discussion")
-        made.text("\n\n".join(question.discussion))
+        made.text(_bound("\n\n".join(question.discussion)))
     mine = "\n\n".join(text for heading, text in notes.items() if is_about(heading, spec))
     if mine:
         made.heading("Notes")
@@ -153,6 +155,11 @@ def _question_section(answer: Answer, notes: Mapping[str, str]) -> Section:
         with made.details("In Python"):
             made.code(code_of(spec.snippet))
     return made
+
+
+def _bound(text: str) -> str:
+    """A percent sign stays with its number at the end of a line."""
+    return text.replace(" %", "\u00a0%")
 
 
 def _compared(entry: Comparison, *, note: bool) -> list[Any]:

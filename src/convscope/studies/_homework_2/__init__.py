@@ -1,23 +1,20 @@
 """A homework of five problems, from peppers to an adder, made again.
 
 "CS 5787 Deep Learning, Homework 2", Cornell Tech, Spring 2019: an ImageNet network on peppers,
-transfer learning on pets, a small network on CIFAR-10, four photos that are read as something else,
-and a recurrent network that adds (rows 003.1 to 003.10). A question here is a part of a problem, in
-the homework's order.
+transfer learning on pets, a small network on CIFAR-10, four photos that are predicted as something
+else, and a recurrent network that adds (rows 003.1 to 003.10). A question here is a part of a
+problem, in the homework's order.
 """
 
 from convscope.studies._homework_2 import _snippets as snippets
 from convscope.studies._homework_2._adder import binary_adder
+from convscope.studies._homework_2._deeper_network import deeper_network
 from convscope.studies._homework_2._feature_maps import feature_maps_of_three_layers
 from convscope.studies._homework_2._fooling import fooling
 from convscope.studies._homework_2._materials import network_files, pets, photo_files
 from convscope.studies._homework_2._paper import paper_with_code
 from convscope.studies._homework_2._peppers import peppers
-from convscope.studies._homework_2._small_networks import (
-    deeper_network,
-    network_11x11,
-    with_batch_normalization,
-)
+from convscope.studies._homework_2._small_networks import network_11x11, with_batch_normalization
 from convscope.studies._homework_2._transfer import transfer_to_pets
 from convscope.studies._homework_2._transformations import transformed
 from convscope.studies._study import QuestionSpec, StudyContent

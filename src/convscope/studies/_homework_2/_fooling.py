@@ -1,4 +1,4 @@
-"""Problem 4: four photos that are read as something else, and what a transformation leaves."""
+"""Problem 4 Part 1: four photos that are predicted as something else."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from convscope.studies._question import Picture, Question
 from convscope.studies._study import Study
 from convscope.transfer import TransferResult, transfer
 
-WORST = 12
-"""Misclassified pets that are shown."""
+WORST, COLUMNS = 10, 5
+"""Misclassified pets that are shown, and how many in a row: what fits into a page."""
 
 Number = {"kind": "number"}
 Share = {"kind": "percent"}
@@ -115,7 +115,7 @@ def _mistakes(question: Question, result: TransferResult) -> None:
         )
         for i in range(min(len(wrong.labels), WORST))
     ]  # fmt: skip
-    columns = min(WORST // 2, len(cells))
+    columns = min(COLUMNS, len(cells))
     cells += [None] * (-len(cells) % columns)
     lines = [("", cells[start : start + columns]) for start in range(0, len(cells), columns)]
     question.pictures(

@@ -128,9 +128,9 @@ def _discuss_transformed(
         f"a mean probability of {100 * strongest[0]:.2g} %, {weakest[1]} of "
         f"{100 * weakest[0]:.2g} %. "
         + (
-            f"Images are still read as the target after: {listed(hold)}."
+            f"Images are still predicted as the target after: {listed(hold)}."
             if hold
-            else "No image is read as the target after any of them."
+            else "No image is predicted as the target after any of them."
         )
     )
     unlike = (after.adversarials_predicted != after.originals_predicted) & (
