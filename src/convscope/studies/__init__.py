@@ -161,7 +161,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="Programming Assignment 2: Convolutional Neural Networks",
             document="000",
             data=("digits", "mnist"),
-            minutes=(2, 20),
+            minutes=(2, 8),
         ),
         "mnist-report": StudySpec(
             "_mnist_report:CONTENT",
@@ -171,7 +171,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="Assignment 2: Convolutional Neural Networks",
             document="001",
             data=("digits", "mnist"),
-            minutes=(1.5, 25),
+            minutes=(1.5, 8),
         ),
         "assignment-2-report": StudySpec(
             "_assignment_2_report:CONTENT",
@@ -181,7 +181,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="EE6132 Assignment 2: Convolutional Neural Networks",
             document="002",
             data=("digits", "mnist"),
-            minutes=(1.5, 30),
+            minutes=(1.5, 8),
         ),
         "homework-2": StudySpec(
             "_homework_2:CONTENT",
@@ -191,7 +191,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="CS 5787 Deep Learning, Homework 2",
             document="003",
             data=("digits", "cifar10"),
-            minutes=(1.5, 60),
+            minutes=(1.5, 30),
         ),
         "snu-assignment-2": StudySpec(
             "_snu_assignment_2:CONTENT",

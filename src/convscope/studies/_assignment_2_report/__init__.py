@@ -35,7 +35,7 @@ CONTENT = StudyContent(
             lead="Two convolutions of 32 3 x 3 filters, each with ReLU and a 2 x 2 max-pool, then "
             "500 hidden units: loss over the iterations, accuracy, and random test images with the "
             "predicted (P) and the true (T) class.",
-            minutes=(0.3, 9),
+            minutes=(0.3, 2.5),
             snippet=snippets.training,
         ),
         QuestionSpec(
@@ -56,7 +56,7 @@ CONTENT = StudyContent(
             rows=("002.3",),
             lead="The same network with batch normalization between each convolution and its ReLU, "
             "trained the same way.",
-            minutes=(0.5, 14),
+            minutes=(0.5, 3),
             snippet=snippets.batch_normalization,
         ),
         QuestionSpec(

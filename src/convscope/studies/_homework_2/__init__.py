@@ -54,7 +54,7 @@ CONTENT = StudyContent(
             lead="Images become what enters the network's last layer, after its ReLU, scaled to "
             "length one. A linear classifier learns the breeds from that; accuracy is the mean "
             "over the classes.",
-            minutes=(0.2, 2),
+            minutes=(0.2, 0.5),
             snippet=snippets.transfer_to_pets,
         ),
         QuestionSpec(
@@ -65,7 +65,7 @@ CONTENT = StudyContent(
             rows=("003.4",),
             lead="64 filters of 11 x 11, a 2 x 2 max-pool with stride 2, 128 of 3 x 3, 128 of "
             "3 x 3, average pooling and a dense layer, trained on all training images.",
-            minutes=(0.25, 12),
+            minutes=(0.25, 10),
             snippet=snippets.network_11x11,
         ),
         QuestionSpec(
@@ -76,7 +76,7 @@ CONTENT = StudyContent(
             rows=("003.5",),
             lead="Batch normalization between each convolution and its ReLU; images, order and "
             "settings are the same.",
-            minutes=(0.3, 14),
+            minutes=(0.3, 11),
             snippet=snippets.with_batch_normalization,
         ),
         QuestionSpec(
@@ -86,7 +86,7 @@ CONTENT = StudyContent(
             answer=deeper_network,
             rows=("003.6",),
             lead="More layers, smaller filters, and whatever else helps.",
-            minutes=(0.25, 25),
+            minutes=(0.25, 7),
             snippet=snippets.deeper_network,
         ),
         QuestionSpec(
@@ -97,7 +97,7 @@ CONTENT = StudyContent(
             rows=("003.7",),
             lead="Noise is added to a photo so that the network sees something else: no pixel may "
             "change by more than epsilon. The peppers become a space shuttle.",
-            minutes=(0.2, 2),
+            minutes=(0.2, 0.6),
             snippet=snippets.fooling,
         ),
         QuestionSpec(
@@ -108,7 +108,7 @@ CONTENT = StudyContent(
             rows=("003.8",),
             lead="The four fooled images are mirrored, cropped to 80 %, rotated by 30 degrees and "
             "turned gray: the new classes and probabilities.",
-            minutes=(0.2, 3),
+            minutes=(0.2, 1),
             snippet=snippets.transformed,
         ),
         QuestionSpec(

@@ -33,7 +33,7 @@ CONTENT = StudyContent(
             rows=("001.1",),
             lead="Two convolutions of 32 3 x 3 filters, each with ReLU and a 2 x 2 max-pool, then "
             "500 hidden units; batches of 64, Adam at 5e-4, ten epochs.",
-            minutes=(0.6, 12),
+            minutes=(0.6, 3.5),
             snippet=snippets.batch_normalization,
         ),
         QuestionSpec(
@@ -132,7 +132,7 @@ CONTENT = StudyContent(
             rows=("001.10",),
             lead="Three ideas of the report, tried: blur the image, make it black and white, train "
             "against adversarial images.",
-            minutes=(0.4, 6),
+            minutes=(0.4, 2),
             snippet=snippets.defenses,
         ),
     ),
