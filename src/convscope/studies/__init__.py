@@ -201,7 +201,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="Assignment 2: Convolutional Neural Networks",
             document="004",
             data=("digits", "cifar10"),
-            minutes=(1.5, 85),
+            minutes=(1.5, 27),
         ),
     },
 )

@@ -52,7 +52,7 @@ CONTENT = StudyContent(
             rows=("004.3",),
             lead="40,000 images to learn from, 10,000 to choose settings by, and 10,000 that are "
             "looked at once.",
-            minutes=(0.6, 75),
+            minutes=(0.6, 22),
             snippet=snippets.cifar_10,
         ),
         QuestionSpec(
@@ -85,7 +85,7 @@ CONTENT = StudyContent(
             rows=("004.5",),
             lead="From noise, images that maximize the score of a class minus λ ||I||², and are "
             "blurred by a Gaussian now and then.",
-            minutes=(0.4, 8),
+            minutes=(0.4, 1.5),
             snippet=snippets.class_representatives,
         ),
         QuestionSpec(
@@ -96,7 +96,7 @@ CONTENT = StudyContent(
             rows=("004.5",),
             lead="From an image, ascent of the score of another class by L2-normalized gradients, "
             "until that class is predicted.",
-            minutes=(0.1, 2),
+            minutes=(0.1, 2.5),
             snippet=snippets.adversarial_examples,
         ),
         QuestionSpec(
