@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
@@ -10,6 +11,7 @@ from convscope._metrics import gates_of
 from convscope._registry import Effort
 from convscope.attacks import ATTACKS
 from convscope.cli._gates import failed_gates, gates_help, read_gates
+from convscope.cli._large import AT_ONCE, LargeOptions, judged
 from convscope.cli._methods import chosen_attack
 from convscope.cli._opened import OpenedData, opened_data, opened_network
 from convscope.cli._options import (
@@ -19,6 +21,7 @@ from convscope.cli._options import (
     CommonOptions,
     DataName,
     ModelName,
+    Output,
     OutputOptions,
     OwnNetwork,
     SplitName,
@@ -41,6 +44,7 @@ from convscope.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
+    from convscope.robustness import RobustnessEvaluation
 
 Gates = Annotated[
     list[str],
@@ -59,6 +63,7 @@ def evaluate(
     split: SplitName | None = None,
     count: int = 1000,
     fail_under: Gates | None = None,
+    large: LargeOptions = AT_ONCE,
     common: CommonOptions = USUAL,
     output: OutputOptions = NOWHERE,
     network: OwnNetwork = NOTHING,
@@ -74,6 +79,7 @@ def evaluate(
         split: train, validation, test or all; by default as for `convscope eval`.
         count: At most this many images: a sample with every class in proportion.
         fail_under: Gates, as NAME=NUMBER.
+        large: Going on after a kill, and many workers.
         common: What is the same everywhere.
         output: What to write.
         network: What the files of a network of your own do not say.
@@ -84,26 +90,58 @@ def evaluate(
     check_seed(common.seed)
     output.check()
     check_names(models=[model], data=data)
+    large.chosen()
     import torch
 
-    from convscope.robustness import evaluate as judge
+    from convscope._random import seed_of
+    from convscope.robustness import RobustnessJudging, robustness_of
 
     classifier = opened_network(model, network=network, device=common.device)
     opened = opened_data(classifier, data, split=split, count=count, common=common)
     part = opened.split
+    judging = RobustnessJudging(
+        classifier,
+        part.to_float,
+        part.labels,
+        epsilon=epsilon,
+        norm=norm,
+        effort=effort,
+        seed=seed_of(torch.Generator().manual_seed(common.seed)),
+    )
+    facts = {
+        "about": _about(classifier, data, opened),
+        "audit": [model, *network.again(), "--data", data, *data_place(common.data_dir)],
+    }
     title = f"attacking {len(part)} images, effort {effort}"
-    with watching(title):
-        result = judge(
-            classifier,
-            part.to_float(),
-            part.labels,
-            epsilon=epsilon,
-            norm=norm,
-            effort=effort,
-            generator=torch.Generator().manual_seed(common.seed),
-        )
-    if common.as_json:
-        emit(result.summary() | _about(classifier, data, opened), as_json=True)
+    with judged(judging, large, title, classifier=classifier, split=part, facts=facts) as found:
+        if found is not None:
+            result = robustness_of(judging.settings, *found, part.to_float(), part.labels)
+            show_evaluation(result, facts, gates, as_json=common.as_json, output=output)
+            opened.raise_if_refused()
+
+
+def show_evaluation(
+    result: RobustnessEvaluation,
+    facts: Mapping[str, Any],
+    gates: Mapping[str, float],
+    *,
+    as_json: bool,
+    output: Output,
+) -> None:
+    """Print and write an evaluation, whoever judged it.
+
+    Args:
+        result: What was found.
+        facts: What the job says about itself.
+        gates: Thresholds by name.
+        as_json: For machines.
+        output: What to write.
+
+    Raises:
+        GateFailed: A threshold was not reached.
+    """
+    if as_json:
+        emit(result.summary() | dict(facts["about"]), as_json=True)
     else:
         table(
             ["attack", "attacked", "broken", "robust", "forwards", "backwards", "seconds"],
@@ -111,24 +149,22 @@ def evaluate(
                 [r.attack, r.attacked, r.broken, r.robust, r.forwards, r.backwards, r.seconds]
                 for r in result.suite
             ],
-            title=f"{norm} {shown_default(epsilon)}",
+            title=f"{result.norm} {shown_default(result.epsilon)}",
         )
         table(["check", "verdict", "meaning"], [[c.name, c.verdict, c.sentence]
               for c in result.checks])  # fmt: skip
         say(
             f"robust accuracy {result.robust_accuracy:.1%} ({result.low:.1%} to {result.high:.1%})"
-            f" of {len(part)} images; clean {result.clean_accuracy:.1%}"
+            f" of {len(result.labels)} images; clean {result.clean_accuracy:.1%}"
         )
     for check in result.checks:
         if check.verdict == "warn":
             warn(f"{check.name}: {check.sentence}")
     output.write(result)
-    place = data_place(common.data_dir)
-    next_step("convscope audit", model, *network.again(), "--data", data, *place)
+    next_step("convscope audit", *facts["audit"])
     found = {"robust": result.robust_accuracy, "accuracy": result.clean_accuracy}
-    if failed := failed_gates(gates, found):
+    if failed := failed_gates(dict(gates), found):
         raise GateFailed("; ".join(failed))
-    opened.raise_if_refused()
 
 
 def certify(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from convscope.attacks import NoiseTransfer
 from convscope.robustness._curve import curve
-from convscope.robustness._evaluate import evaluate
+from convscope.robustness._evaluate import RobustnessJudging, evaluate, robustness_of
 from convscope.robustness._results import (
     Certification,
     Check,
@@ -34,6 +34,7 @@ __all__ = [
     "NoiseTransfer",
     "RobustnessCurve",
     "RobustnessEvaluation",
+    "RobustnessJudging",
     "Stage",
     "Survival",
     "TransformationRobustness",
@@ -43,6 +44,7 @@ __all__ = [
     "evaluate",
     "model_transfer",
     "noise_transfer",
+    "robustness_of",
     "survival",
     "transformation_robustness",
 ]
