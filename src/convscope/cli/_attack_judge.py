@@ -13,7 +13,7 @@ from convscope.attacks import ATTACKS
 from convscope.cli._gates import failed_gates, gates_help, read_gates
 from convscope.cli._large import AT_ONCE, LargeOptions, judged
 from convscope.cli._methods import chosen_attack
-from convscope.cli._opened import OpenedData, opened_data, opened_network
+from convscope.cli._opened import OpenedData, opened_data, opened_network, raise_if_left_out
 from convscope.cli._options import (
     NOTHING,
     NOWHERE,
@@ -44,7 +44,7 @@ from convscope.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
-    from convscope.robustness import RobustnessEvaluation
+    from convscope.robustness import Certification, RobustnessEvaluation
 
 Gates = Annotated[
     list[str],
@@ -117,7 +117,6 @@ def evaluate(
         if found is not None:
             result = robustness_of(judging.settings, *found, part.to_float(), part.labels)
             show_evaluation(result, facts, gates, as_json=common.as_json, output=output)
-            opened.raise_if_refused()
 
 
 def show_evaluation(
@@ -139,6 +138,7 @@ def show_evaluation(
 
     Raises:
         GateFailed: A threshold was not reached.
+        PartlyRefused: D21, files were left out.
     """
     if as_json:
         emit(result.summary() | dict(facts["about"]), as_json=True)
@@ -163,8 +163,9 @@ def show_evaluation(
     output.write(result)
     next_step("convscope audit", *facts["audit"])
     found = {"robust": result.robust_accuracy, "accuracy": result.clean_accuracy}
-    if failed := failed_gates(dict(gates), found):
+    if failed := failed_gates(gates, found):
         raise GateFailed("; ".join(failed))
+    raise_if_left_out(facts["about"]["refused"])
 
 
 def certify(
@@ -177,6 +178,7 @@ def certify(
     alpha: float = 0.001,
     count: int = 500,
     split: SplitName | None = None,
+    large: LargeOptions = AT_ONCE,
     common: CommonOptions = USUAL,
     output: OutputOptions = NOWHERE,
     network: OwnNetwork = NOTHING,
@@ -193,6 +195,7 @@ def certify(
         alpha: Probability that a certificate is wrong.
         count: At most this many images: a sample with every class in proportion.
         split: train, validation, test or all; by default as for `convscope eval`.
+        large: Going on after a kill, and many workers.
         common: What is the same everywhere.
         output: What to write.
         network: What the files of a network of your own do not say.
@@ -205,41 +208,70 @@ def certify(
     check_seed(common.seed)
     output.check()
     check_names(models=[model], data=data)
+    large.chosen()
     import torch
 
-    from convscope.robustness import certify as judge
+    from convscope._random import seed_of
+    from convscope.robustness import CertificationJudging, certification_of
 
     classifier = opened_network(model, network=network, device=common.device)
     opened = opened_data(classifier, data, split=split, count=count, common=common)
     part = opened.split
-    with watching(f"certifying {len(part)} images"):
-        result = judge(
-            classifier,
-            part.to_float(),
-            part.labels,
-            std=std,
-            draws=draws,
-            alpha=alpha,
-            generator=torch.Generator().manual_seed(common.seed),
-        )
-    summary = result.summary()
-    if common.as_json:
-        emit(summary | _about(classifier, data, opened), as_json=True)
+    judging = CertificationJudging(
+        classifier,
+        part.to_float,
+        part.labels,
+        std=std,
+        draws=draws,
+        alpha=alpha,
+        seed=seed_of(torch.Generator().manual_seed(common.seed)),
+    )
+    place = data_place(common.data_dir)
+    facts = {
+        "about": _about(classifier, data, opened),
+        "evaluate": [model, *network.again(), "--data", data, *place, "--norm", "l2",
+                     "--epsilon", f"{std:g}"],
+    }  # fmt: skip
+    title = f"certifying {len(part)} images"
+    with judged(judging, large, title, classifier=classifier, split=part, facts=facts) as found:
+        if found is not None:
+            result = certification_of(judging.settings, found[1], part.labels)
+            show_certification(result, facts, {}, as_json=common.as_json, output=output)
+
+
+def show_certification(
+    result: Certification,
+    facts: Mapping[str, Any],
+    gates: Mapping[str, float],
+    *,
+    as_json: bool,
+    output: Output,
+) -> None:
+    """Print and write certificates, whoever judged.
+
+    Args:
+        result: What was found.
+        facts: What the job says about itself.
+        gates: None: the command has no gates.
+        as_json: For machines.
+        output: What to write.
+
+    Raises:
+        PartlyRefused: D21, files were left out.
+    """
+    summary, count = result.summary(), len(result.labels)
+    if as_json:
+        emit(summary | dict(facts["about"]), as_json=True)
     else:
         table(
             ["L2 radius", "certified and right"],
             [[radius, f"{share:.1%}"] for radius, share in summary["certified_accuracy"].items()],
-            title=f"std {std:g}, {draws} draws, {len(part)} images",
+            title=f"std {result.std:g}, {result.draws} draws, {count} images",
         )
-        say(
-            f"abstained on {summary['abstained']} of {len(part)} images; {summary['seconds']:.0f} s"
-        )
+        say(f"abstained on {summary['abstained']} of {count} images; {summary['seconds']:.0f} s")
     output.write(result)
-    next_step(
-        "convscope attack evaluate", model, *network.again(), "--data", data,
-        *data_place(common.data_dir), "--norm", "l2", "--epsilon", f"{std:g}",
-    )  # fmt: skip
-    opened.raise_if_refused()
+    next_step("convscope attack evaluate", *facts["evaluate"])
+    raise_if_left_out(facts["about"]["refused"])
 
 
 def _about(classifier: Classifier, data: str, opened: OpenedData) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Annotated, Any, NamedTuple
 import cyclopts
 
 from convscope._metrics import Command, gates_of
-from convscope.cli._attack_judge import show_evaluation
+from convscope.cli._attack_judge import show_certification, show_evaluation
+from convscope.cli._eval import show_accuracy
 from convscope.cli._gates import read_gates
-from convscope.cli._opened import raise_if_left_out
 from convscope.cli._options import NOWHERE, Json, OutputOptions
 from convscope.cli._output import say, warn
 from convscope.errors import ConvscopeError, DataError, UsageError
@@ -27,13 +27,13 @@ class Kind(NamedTuple):
     """A command whose parts can be put together.
 
     Attributes:
-        command: Whose gates it has.
+        command: Whose gates it has; None: it has none.
         bare: The gate that a number alone means.
         combine: The result of the records of all blocks.
         show: Prints and writes it.
     """
 
-    command: Command
+    command: Command | None
     bare: str
     combine: Callable[[Job, Record, Sequence[Record]], Any]
     show: Callable[..., None]
@@ -45,7 +45,23 @@ def _evaluation(job: Job, head: Record, records: Sequence[Record]) -> Any:
     return robustness_of(job.settings, head, records)
 
 
-KINDS = {"attack evaluate": Kind("attack evaluate", "robust", _evaluation, show_evaluation)}
+def _accuracy(job: Job, head: Record, records: Sequence[Record]) -> Any:
+    from convscope.training import accuracy_of
+
+    return accuracy_of(job.settings, records)
+
+
+def _certification(job: Job, head: Record, records: Sequence[Record]) -> Any:
+    from convscope.robustness import certification_of
+
+    return certification_of(job.settings, records)
+
+
+KINDS = {
+    "attack evaluate": Kind("attack evaluate", "robust", _evaluation, show_evaluation),
+    "attack certify": Kind(None, "", _certification, show_certification),
+    "eval": Kind("eval", "accuracy", _accuracy, show_accuracy),
+}
 """By the kind of a job."""
 
 
@@ -78,7 +94,8 @@ def merge(
             expected=f"parts of {', '.join(KINDS)}",
         )  # fmt: skip
     kind = KINDS[job.kind]
-    gates = read_gates(fail_under or [], gates_of(kind.command), bare=kind.bare)
+    known = gates_of(kind.command) if kind.command else ()
+    gates = read_gates(fail_under or [], known, bare=kind.bare)
     head, records, notes = collected(found)
     for note in notes:
         warn(note)
@@ -94,7 +111,6 @@ def merge(
             where=found[0].folder,
         ) from error
     kind.show(result, job.facts, gates, as_json=as_json, output=output)
-    raise_if_left_out(job.facts["about"].get("refused", []))
 
 
 def register(app: cyclopts.App) -> None:

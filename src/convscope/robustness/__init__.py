@@ -16,7 +16,7 @@ from convscope.robustness._results import (
     Stage,
     TransformationRobustness,
 )
-from convscope.robustness._smoothing import certify
+from convscope.robustness._smoothing import CertificationJudging, certification_of, certify
 from convscope.robustness._survival import Survival, survival
 from convscope.robustness._transfer import (
     compare_defenses,
@@ -27,6 +27,7 @@ from convscope.robustness._transfer import (
 
 __all__ = [
     "Certification",
+    "CertificationJudging",
     "Check",
     "DefenseComparison",
     "DefenseRow",
@@ -38,6 +39,7 @@ __all__ = [
     "Stage",
     "Survival",
     "TransformationRobustness",
+    "certification_of",
     "certify",
     "compare_defenses",
     "curve",

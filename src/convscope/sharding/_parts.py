@@ -81,7 +81,7 @@ class Part:
                 code="T24", where=path, hint="update convscope, or begin in another folder",
             )  # fmt: skip
         recorded = table.pop("sha256", None)
-        values = {name: table.get(name) for name in _TYPES}
+        values: dict[str, Any] = {name: table.get(name) for name in _TYPES}
         whole = all(type(values[name]) is kind for name, kind in _TYPES.items())
         if not whole or recorded != _digest(table) or values["rows"] < 0 or values["size"] < 1:
             raise DataError(

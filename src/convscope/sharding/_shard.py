@@ -102,7 +102,8 @@ def shard_of_environment(environment: Mapping[str, str] | None = None) -> Shard:
         '3/4'
     """
     given = os.environ if environment is None else environment
-    rank, world = _number(given, "RANK", 0), _number(given, "WORLD_SIZE", 1)
+    world = _number(given, "WORLD_SIZE", 1)
+    rank = _number(given, "RANK", 0) if "WORLD_SIZE" in given else 0
     task, tasks = 0, 1
     if "SLURM_ARRAY_TASK_ID" in given:
         first = _number(given, "SLURM_ARRAY_TASK_MIN", 0)

@@ -10,7 +10,13 @@ from convscope.training._callbacks import (
     WandbWriter,
     writers_of,
 )
-from convscope.training._evaluate import Evaluation, Examples, evaluate
+from convscope.training._evaluate import (
+    AccuracyJudging,
+    Evaluation,
+    Examples,
+    accuracy_of,
+    evaluate,
+)
 from convscope.training._events import (
     Event,
     Measured,
@@ -48,6 +54,7 @@ __all__ = [
     "PRESETS",
     "RECIPES",
     "WRITERS",
+    "AccuracyJudging",
     "Dimension",
     "Evaluation",
     "Event",
@@ -69,6 +76,7 @@ __all__ = [
     "Trial",
     "WandbWriter",
     "Warned",
+    "accuracy_of",
     "check_run_folder",
     "check_space",
     "evaluate",
