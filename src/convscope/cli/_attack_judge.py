@@ -39,11 +39,13 @@ from convscope.cli._output import (
     warn,
     watching,
 )
+from convscope.cli._plan import show_plan
 from convscope.cli._settings import REQUIRED, settings_written, shown_default, takes_target
 from convscope.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
+    from convscope.data import Split
     from convscope.robustness import Certification, RobustnessEvaluation
 
 Gates = Annotated[
@@ -90,7 +92,7 @@ def evaluate(
     check_seed(common.seed)
     output.check()
     check_names(models=[model], data=data)
-    large.chosen()
+    shard = large.chosen()
     import torch
 
     from convscope._random import seed_of
@@ -99,15 +101,20 @@ def evaluate(
     classifier = opened_network(model, network=network, device=common.device)
     opened = opened_data(classifier, data, split=split, count=count, common=common)
     part = opened.split
-    judging = RobustnessJudging(
-        classifier,
-        part.to_float,
-        part.labels,
-        epsilon=epsilon,
-        norm=norm,
-        effort=effort,
-        seed=seed_of(torch.Generator().manual_seed(common.seed)),
-    )
+
+    def judging_of(images: Split, of: int | None = None) -> RobustnessJudging:
+        return RobustnessJudging(
+            classifier, images.to_float, images.labels, epsilon=epsilon, norm=norm, effort=effort,
+            seed=seed_of(torch.Generator().manual_seed(common.seed)), of=of,
+        )  # fmt: skip
+
+    judging = judging_of(part)
+    if large.dry_run:
+        show_plan(
+            classifier, part, judging, lambda few: judging_of(few, len(part)), shard, copies=4,
+            as_json=common.as_json,
+        )  # fmt: skip
+        return
     facts = {
         "about": _about(classifier, data, opened),
         "audit": [model, *network.again(), "--data", data, *data_place(common.data_dir)],
@@ -208,7 +215,7 @@ def certify(
     check_seed(common.seed)
     output.check()
     check_names(models=[model], data=data)
-    large.chosen()
+    shard = large.chosen()
     import torch
 
     from convscope._random import seed_of
@@ -217,15 +224,23 @@ def certify(
     classifier = opened_network(model, network=network, device=common.device)
     opened = opened_data(classifier, data, split=split, count=count, common=common)
     part = opened.split
-    judging = CertificationJudging(
-        classifier,
-        part.to_float,
-        part.labels,
-        std=std,
-        draws=draws,
-        alpha=alpha,
-        seed=seed_of(torch.Generator().manual_seed(common.seed)),
-    )
+
+    def judging_of(images: Split, draws: int) -> CertificationJudging:
+        return CertificationJudging(
+            classifier, images.to_float, images.labels, std=std, draws=draws, alpha=alpha,
+            seed=seed_of(torch.Generator().manual_seed(common.seed)),
+        )  # fmt: skip
+
+    judging = judging_of(part, draws)
+    if large.dry_run:
+        # Noise comes by the hundreds: a few of them tell the time of all.
+        less = min(draws, 400)
+        times = (draws + judging.first_draws) / (less + judging.first_draws)
+        show_plan(
+            classifier, part, judging, lambda few: judging_of(few, less), shard, times=times,
+            few=1, more=2, as_json=common.as_json,
+        )  # fmt: skip
+        return
     place = data_place(common.data_dir)
     facts = {
         "about": _about(classifier, data, opened),

@@ -27,9 +27,11 @@ from convscope.cli._options import (
     check_seed,
 )
 from convscope.cli._output import data_place, emit, next_step, table
+from convscope.cli._plan import show_plan
 from convscope.errors import GateFailed, choose
 
 if TYPE_CHECKING:
+    from convscope.data import Split
     from convscope.training import Evaluation
 
 Gates = Annotated[
@@ -75,7 +77,7 @@ def evaluate_model(
     check_names(models=[model], data=data)
     check_number("--count", count)
     check_seed(common.seed)
-    large.chosen()
+    shard = large.chosen()
     import torch
 
     from convscope._random import seed_of
@@ -92,9 +94,16 @@ def evaluate_model(
         common=common,
     )
     part = opened.split
-    judging = AccuracyJudging(
-        classifier, part, tta=tta, seed=seed_of(torch.Generator().manual_seed(0))
-    )
+
+    def judging_of(images: Split) -> AccuracyJudging:
+        seed = seed_of(torch.Generator().manual_seed(0))
+        return AccuracyJudging(classifier, images, tta=tta, seed=seed)
+
+    judging = judging_of(part)
+    if large.dry_run:
+        show_plan(classifier, part, judging, judging_of, shard, few=64, more=192,
+                  as_json=common.as_json)  # fmt: skip
+        return
     about = {"model": model, "source": classifier.source, "data": data, **opened.facts()}
     about["execution"] = classifier.describe()["execution"]
     facts = {

@@ -49,6 +49,9 @@ share it."
     "I/N: judge only the I-th of N parts of the images. By default as torchrun says and, with \
 --part, a SLURM array."
 
+    dry_run: Flag = False
+    "Judge a few images only, and say what all of it takes: passes, memory, time."
+
     def chosen(self) -> Shard:
         """Which worker this process is.
 

@@ -106,6 +106,7 @@ class RobustnessJudging:
         norm: ``"linf"`` or ``"l2"``.
         effort: How hard attacks try.
         seed: Of every draw.
+        of: How many images these are a sample of, for a rehearsal: checks look at their share.
     """
 
     classifier: Classifier
@@ -115,6 +116,7 @@ class RobustnessJudging:
     norm: Norm
     effort: Effort
     seed: int
+    of: int | None = None
     kind: str = "attack evaluate"
 
     def __post_init__(self) -> None:
@@ -215,7 +217,7 @@ class RobustnessJudging:
         """The checks that run further attacks: on the block's share of their samples."""
 
         def share(mask: Tensor, most: int = _checks.SAMPLE) -> Tensor:
-            return _checks.sampled(mask, labels, share_of(most, block, self.rows))
+            return _checks.sampled(mask, labels, share_of(most, block, self.of or self.rows))
 
         def draws(name: str) -> dict[str, Any]:
             radius = check_radius(self.epsilon, self.norm, images).to(images.device)

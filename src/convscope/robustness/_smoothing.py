@@ -171,7 +171,7 @@ class CertificationJudging:
         lost = int((counts.sum(dim=1) < self.draws).sum())
         cost = probe.cost()
         return Record(
-            {"lost": lost, "forwards": cost.forwards, "seconds": cost.seconds},
+            {"lost": lost, "cost": [cost.forwards, cost.backwards, cost.seconds]},
             {"chosen": chosen.cpu().numpy(), "votes": votes.cpu().numpy()},
         )
 
@@ -194,16 +194,14 @@ def certification_of(
     def joined(name: str) -> Tensor:
         return torch.from_numpy(np.concatenate([record.arrays[name] for record in records]))
 
-    def total(name: str) -> Any:
-        return sum(record.numbers[name] for record in records)
-
+    cost = [record.numbers["cost"] for record in records]
     labels = joined("labels") if labels is None else labels
     std, draws = settings["std"], settings["draws"]
     votes, chosen = (joined(name).to(labels.device) for name in ("votes", "chosen"))
     bound = lower_bound(votes, draws, settings["alpha"])
     certain = bound > 0.5
     radii = torch.where(certain, std * torch.special.ndtri(bound.clamp(max=1 - 1e-12)), 0.0)
-    lost = total("lost")
+    lost = sum(record.numbers["lost"] for record in records)
     words = (
         f"NaN or infinite logits among the noisy copies of {lost} of {len(labels)} images: "
         "they vote for no class"
@@ -216,8 +214,8 @@ def certification_of(
         predicted=torch.where(certain, chosen, -1),
         radii=radii.float(),
         votes=votes,
-        forwards=total("forwards"),
-        seconds=total("seconds"),
+        forwards=sum(forwards for forwards, _, _ in cost),
+        seconds=sum(seconds for _, _, seconds in cost),
         class_names=tuple(settings["classes"]),
         flags=(Flag("nonfinite", "warning", lost, len(labels), words),) if lost else (),
     )

@@ -27,6 +27,7 @@ from convscope.training._events import (
     print_progress,
 )
 from convscope.training._find_rate import LearningRateCurve, find_learning_rate
+from convscope.training._flops import forward_flops
 from convscope.training._process import Interrupted, Terminated, tune_allocator
 from convscope.training._recipes import PRESETS, RECIPES, RecipeSpec, recipe
 from convscope.training._run_folder import check_run_folder, read_history
@@ -82,6 +83,7 @@ __all__ = [
     "evaluate",
     "find_learning_rate",
     "fitting_batch",
+    "forward_flops",
     "importance",
     "overrides_of",
     "print_progress",

@@ -296,6 +296,7 @@ class AccuracyJudging:
                 "hits": [int((places < k).sum()) for k in _top(logits.shape[1])],
                 "plain_hits": int((plain.argmax(dim=1) == labels).sum()),
                 "loss": -likelihood.gather(1, labels[:, None]).sum().item(),
+                "cost": [probe.forwards, probe.backwards, probe.cost().seconds],
             },
             {"predicted": predicted.numpy(), "confidences": best.exp().float().numpy()},
         )
