@@ -1,4 +1,4 @@
-"""Judge robustness by many workers, kill them at random moments, compare every byte with one process.
+"""Judge robustness by many workers, kill them at random, compare every byte with one process.
 
 Workers are programs of their own: 1, 2, 4 and 8 shards by hand, as processes of torchrun, and with
 the environment of a SLURM array. Then workers are killed with SIGKILL at random moments and started

@@ -148,3 +148,22 @@ def test_what_makes_no_sense_is_refused_before_torch_is_asked(capsys):
     assert main(["merge"]) == 2
     assert main(["merge", os.curdir]) == 2
     assert main(["merge", "nowhere"]) == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_dry_run_counts_the_passes_of_the_job_and_keeps_nothing(command, capsys, tmp_path):
+    words = [*COMMANDS[command], "--json"]
+    planned = run(capsys, *words, "--dry-run", "--part", "p", "--shard", "1/2")
+    true = run(capsys, *words)
+    forwards, rel = true.get("forwards", 10), 0.1 * (command == "attack evaluate")
+    assert planned["images"] == 10 and planned["blocks"] == 4
+    # Ten images are all of them; only the checks round their shares.
+    assert planned["forwards"] == pytest.approx(forwards, rel=rel)
+    assert planned["flops"] > 0 and planned["memory"] > 0
+    assert 0 < planned["shard_seconds"] < planned["seconds"] and not (tmp_path / "p").exists()
+
+
+def test_a_dry_run_speaks_to_people(capsys):
+    assert main([*COMMANDS["eval"], "--dry-run", "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert "10 in 4 blocks" in said and "about 10 forward, 0 backward" in said

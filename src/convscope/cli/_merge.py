@@ -94,6 +94,7 @@ def merge(
             expected=f"parts of {', '.join(KINDS)}",
         )  # fmt: skip
     kind = KINDS[job.kind]
+    _check_facts(job, found[0].folder)
     known = gates_of(kind.command) if kind.command else ()
     gates = read_gates(fail_under or [], known, bare=kind.bare)
     head, records, notes = collected(found)
@@ -111,6 +112,24 @@ def merge(
             where=found[0].folder,
         ) from error
     kind.show(result, job.facts, gates, as_json=as_json, output=output)
+
+
+def _check_facts(job: Job, where: Path) -> None:
+    """What a report says about the job comes from a file, too.
+
+    Raises:
+        DataError: T24, something is not there, or of another type.
+    """
+    about, facts = job.facts.get("about"), job.facts
+    good = isinstance(about, dict) and all(
+        isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+        for texts in (about.get("refused"), about.get("absent_classes"),
+                      facts.get("audit", facts.get("evaluate")))
+    )  # fmt: skip
+    for each in (facts.get("rows"), facts.get("names")):
+        good = good and (each is None or (isinstance(each, list) and len(each) == job.rows))
+    if not good or (job.kind == "eval" and not isinstance(facts.get("name"), str)):
+        raise DataError("says nothing about its data", code="T24", where=where / "job.json")
 
 
 def register(app: cyclopts.App) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from convscope.sharding._shard import Shard
 SCHEMA = 1
 NAME, HEAD, DONE = "job.json", "head.npz", "reported"
 JOB = Kind(what=NAME, largest=256 * MB, damaged="T24", special="U02", not_finite=True)
+MOST_BLOCKS = 1_000_000
+"""So many have numbers of six digits."""
 _BLOCK = re.compile(r"block-([0-9]{6})\.npz")
 _TYPES = {"kind": str, "rows": int, "size": int, "judged": dict, "settings": dict,
           "answers": list, "machine": dict, "facts": dict}  # fmt: skip
@@ -83,7 +85,7 @@ class Part:
         recorded = table.pop("sha256", None)
         values: dict[str, Any] = {name: table.get(name) for name in _TYPES}
         whole = all(type(values[name]) is kind for name, kind in _TYPES.items())
-        if not whole or recorded != _digest(table) or values["rows"] < 0 or values["size"] < 1:
+        if not whole or recorded != _digest(table) or not _sensible(values):
             raise DataError(
                 "damaged: it is not what its SHA-256 says",
                 code="T24", where=path, hint="copy the part again, or begin in another folder",
@@ -242,6 +244,17 @@ def collected(parts: Sequence[Part]) -> tuple[Record, list[Record], list[str]]:
 def _rows(job: Job, block: int) -> str:
     rows = job.blocks[block]
     return f"{rows.start} to {rows.stop - 1}"
+
+
+def _sensible(values: Mapping[str, Any]) -> bool:
+    """Whether numbers of a job can be: blocks that can be counted, logits that are numbers."""
+    rows, size = values["rows"], values["size"]
+    answers = values["answers"]
+    return (
+        0 <= rows <= MOST_BLOCKS * size
+        and size >= 1
+        and all(type(row) is list and {type(one) for one in row} <= {int, float} for row in answers)
+    )
 
 
 def _refuse_other(folder: Path) -> None:

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from convscope.errors import ConvscopeError, DataError
 from convscope.files import Kind, parse_json, plain_json, read_arrays, write_whole
 
@@ -46,6 +44,8 @@ class Record:
         Raises:
             ResourceError: The disk says no.
         """
+        import numpy as np
+
         text = json.dumps(self.numbers, ensure_ascii=True, sort_keys=True)
         arrays = {f"of.{name}": np.asarray(array) for name, array in self.arrays.items()}
         arrays["numbers"] = np.frombuffer(text.encode(), dtype=np.uint8)
@@ -70,8 +70,8 @@ class Record:
         except ConvscopeError as error:
             error.hint = error.hint or HINT
             raise
-        found = arrays.pop("sha256", np.zeros(0, dtype=np.uint8))
-        if "numbers" not in arrays or found.tobytes() != _digest(arrays, place):
+        found = arrays.pop("sha256", None)
+        if found is None or "numbers" not in arrays or found.tobytes() != _digest(arrays, place):
             raise DataError(
                 "damaged: it is not what its SHA-256 says", code="T24", where=path, hint=HINT
             )
@@ -82,7 +82,7 @@ class Record:
 def _digest(arrays: Mapping[str, NDArray[Any]], place: str) -> bytes:
     digest = hashlib.sha256(place.encode())
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = arrays[name]
         digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
         digest.update(array.tobytes())
     return digest.digest()
