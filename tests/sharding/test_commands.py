@@ -13,10 +13,10 @@ from convscope.training import AccuracyJudging
 
 COMMANDS = {
     "attack evaluate": ["attack", "evaluate", "mnist-conv1", "--data", "digits", "--epsilon",
-                        "0.05", "--effort", "quick", "--count", "10"],
+                        "0.05", "--effort", "quick", "--count", "7"],
     "attack certify": ["attack", "certify", "mnist-conv1", "--data", "digits", "--std", "0.1",
-                       "--draws", "30", "--count", "10"],
-    "eval": ["eval", "mnist-conv1", "--data", "digits", "--count", "10"],
+                       "--draws", "30", "--count", "7"],
+    "eval": ["eval", "mnist-conv1", "--data", "digits", "--count", "7"],
 }  # fmt: skip
 SHARDS = [["1/1"], ["2/2", "1/2"], ["3/3", "1/3", "2/3"]]
 
@@ -90,7 +90,7 @@ def test_the_same_command_goes_on_where_it_was_killed(capsys, monkeypatch, tmp_p
     assert main([*words, "--resume"]) == 130
     capsys.readouterr()
     assert run(capsys, *words, "--resume") == alone
-    assert judged == [0, 3, 6, 6, 9]
+    assert judged == [0, 3, 6, 6]
     assert not list((tmp_path / "cache").rglob("block-*")), "what is reported is not kept"
 
 
@@ -153,11 +153,12 @@ def test_what_makes_no_sense_is_refused_before_torch_is_asked(capsys):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_dry_run_counts_the_passes_of_the_job_and_keeps_nothing(command, capsys, tmp_path):
     words = [*COMMANDS[command], "--json"]
-    planned = run(capsys, *words, "--dry-run", "--part", "p", "--shard", "1/2")
+    assert main([*words, "--dry-run", "--part", "p", "--shard", "1/2", "--quiet"]) == 0
+    planned = json.loads(capsys.readouterr().out)
     true = run(capsys, *words)
-    forwards, rel = true.get("forwards", 10), 0.1 * (command == "attack evaluate")
-    assert planned["images"] == 10 and planned["blocks"] == 4
-    # Ten images are all of them; only the checks round their shares.
+    forwards, rel = true.get("forwards", 7), 0.1 * (command == "attack evaluate")
+    assert planned["images"] == 7 and planned["blocks"] == 3
+    # Seven images are all of them; only the checks round their shares.
     assert planned["forwards"] == pytest.approx(forwards, rel=rel)
     assert planned["flops"] > 0 and planned["memory"] > 0
     assert 0 < planned["shard_seconds"] < planned["seconds"] and not (tmp_path / "p").exists()
@@ -166,4 +167,4 @@ def test_a_dry_run_counts_the_passes_of_the_job_and_keeps_nothing(command, capsy
 def test_a_dry_run_speaks_to_people(capsys):
     assert main([*COMMANDS["eval"], "--dry-run", "--quiet"]) == 0
     said = capsys.readouterr().out
-    assert "10 in 4 blocks" in said and "about 10 forward, 0 backward" in said
+    assert "7 in 3 blocks" in said and "about 7 forward, 0 backward" in said

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from convscope.cli._output import clock, emit, watching
@@ -105,7 +106,7 @@ def show_plan(
         sizes = [min(few, len(order)), more]
         records, seconds = [], []
         for rows in (slice(0, sizes[0]), slice(max(0, len(order) - more), len(order))):
-            found, taken = _timed(lambda rows=rows: part.judge(rows, head))
+            found, taken = _timed(partial(part.judge, rows, head))
             records.append(found)
             seconds.append(taken)
     whole = _lengths(judging, sizes, [times * one for one in seconds])
