@@ -343,8 +343,8 @@ CODES = {
         "Free some space, or choose another folder with --out.",
     ),
     "T10": Code(
-        "Another process works in this run folder.",
-        "Wait until it ends, stop it, or train into another folder.",
+        "Another process works in this run folder, or on this shard of a part.",
+        "Wait until it ends, stop it, or choose another folder.",
     ),
     "T11": Code(
         "The run cannot begin here: its folder cannot be written or is not seen by all processes, "
@@ -372,6 +372,19 @@ CODES = {
     "T22": Code(
         "The database or file in which a search keeps its trials cannot be used.",
         "Check the URL and that the server can be reached; a file needs no server.",
+    ),
+    "T23": Code(
+        "A part holds another job than this one: another network, other data or settings.",
+        "Give each job a --part folder of its own, and the command the settings it began with.",
+    ),
+    "T24": Code(
+        "A file of a part is damaged or missing, or of another version.",
+        "Remove the file that the message names and run the command again with the same --part: "
+        "it judges those images anew.",
+    ),
+    "T25": Code(
+        "Parts that are to be merged do not hold every image exactly once.",
+        "Leave a part out that overlaps; let the command judge what is missing, with --part.",
     ),
     "U01": Code(
         "A name, a command or an argument is unknown or missing.",

@@ -31,6 +31,7 @@ from convscope.files._door import (
     read_text,
     usable_path,
 )
+from convscope.files._locking import locked
 from convscope.files._texts import (
     loads_json,
     parse_json,
@@ -70,6 +71,7 @@ __all__ = [
     "decoded",
     "disk_errors",
     "loads_json",
+    "locked",
     "missing_parents",
     "most_inflated",
     "of_system",
