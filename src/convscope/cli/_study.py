@@ -17,7 +17,7 @@ from convscope.cli._options import (
     check_out,
     check_seed,
 )
-from convscope.cli._output import emit, say, table, warn, watching, wrote
+from convscope.cli._output import emit, say, showing_progress, table, warn, watching, wrote
 from convscope.errors import PartlyRefused, ResourceError, UsageError, choose
 from convscope.studies import STUDIES
 
@@ -95,7 +95,9 @@ def study(
             "fast": fast, "data_dir": data_dir, "offline": offline,
             "accept_modified": accept_modified,
         }  # fmt: skip
-        for lack in missing_materials(one, **given) if not questions else ():
+        with showing_progress(f"{one}: data"):
+            missing = () if questions else missing_materials(one, **given)
+        for lack in missing:
             warn(f"{one}: {lack.what}; questions that need it say so, the others are answered")
             say(f"  fix: {lack.hint}")
         with watching(one):

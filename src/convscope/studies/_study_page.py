@@ -54,6 +54,16 @@ def page_of(
         report.alert(
             f"Not answered yet: {', '.join(left)}. The same command goes on.", level="warning"
         )
+    lost = [
+        heading
+        for heading in notes
+        if heading and not any(is_about(heading, spec) for spec in content.questions)
+    ]
+    if lost:
+        report.alert(
+            f"notes.md: no question is called {', '.join(lost)}; these notes are not shown.",
+            level="warning",
+        )
     report.sections.append(_overview(study, content, answers, notes=notes, seconds=seconds))
     for answer in answers:
         report.sections.append(_question_section(report, answer, notes))
