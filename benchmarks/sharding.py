@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("--model", default="mnist-conv2-fc")
     parser.add_argument("--epsilon", default="0.1")
     parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--shards", type=int, nargs="*", default=[1, 2, 4, 8])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -108,7 +109,7 @@ def main() -> None:
         figures["one process that keeps its blocks"] = {
             "seconds": seconds, "equal": merged(at / "kept", at / "kept-out") == alone,
         }  # fmt: skip
-        for count in (1, 2, 4, 8):
+        for count in given.shards:
             part = at / f"shards-{count}"
             shards = [
                 started([*words, "--part", str(part), "--shard", f"{i + 1}/{count}"], cache)

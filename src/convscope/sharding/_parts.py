@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -282,7 +283,7 @@ def _digest(table: dict[str, Any]) -> str:
 
 def _write_once(path: Path, data: bytes) -> None:
     """Write a file unless it is there: of two workers that begin at once, the first one's stays."""
-    draft = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    draft = path.with_name(f".tmp-{uuid.uuid4().hex}")
     with disk_errors(path, cleanup=draft):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(draft, data)
