@@ -194,6 +194,11 @@ CODES = {
         "A file cannot be read or written because the system refuses.",
         "Look at disk space and connection; choose another folder with --data-dir.",
     ),
+    "D27": Code(
+        "A file that holds many images (an array, a shard, a table) is damaged, or not in the form "
+        "that is read.",
+        "See what is expected in the message; docs/data.md has the conventions.",
+    ),
     "I01": Code("An image file is empty.", "Copy it again."),
     "I02": Code(
         "An image file has more bytes, or declares far more pixels, than is decoded.",
@@ -372,6 +377,10 @@ CODES = {
     "T22": Code(
         "The database or file in which a search keeps its trials cannot be used.",
         "Check the URL and that the server can be reached; a file needs no server.",
+    ),
+    "T23": Code(
+        "A process that decodes images died, did not answer, or could not be started.",
+        "Look for a lack of memory; with CONVSCOPE_WORKERS=0 the process itself decodes.",
     ),
     "U01": Code(
         "A name, a command or an argument is unknown or missing.",

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from convscope._readable import readable
-from convscope.data._folder import SPLITS, Item, take_inventory
+from convscope.data._folder import take_inventory
 from convscope.data._image import fitted_pixels, read_image_file
+from convscope.data._items import SPLITS, Item
 from convscope.data._names import class_number
 from convscope.data._open import Chosen, folder_and_side, understood
 from convscope.data._pets import find_folder, read_lists

@@ -46,10 +46,10 @@ def data_digest(dataset: Dataset) -> str:
     """SHA-256 over the pixels and labels of the training and validation images."""
     digest = hashlib.sha256()
     for split in (dataset.train, dataset.validation):
-        for tensor in (split.images, split.labels):
-            # Part by part: the images may lie on the disk.
-            for part in torch.split(tensor, 4096):
-                digest.update(part.contiguous().numpy().data)
+        # Part by part: the images may lie on the disk.
+        for part in split.parts():
+            digest.update(part.contiguous().numpy().data)
+        digest.update(split.labels.contiguous().numpy().data)
     return digest.hexdigest()
 
 

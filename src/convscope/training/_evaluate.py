@@ -212,10 +212,11 @@ def evaluate(
     loss, plain_hits = 0.0, 0
     step = max(1, SLAB_BYTES // (4 * math.prod(split.images.shape[1:])))
     with classifier.probe() as probe:
-        for start in range(0, n, step):
-            at_step(start // step, math.ceil(n / step))
-            rows = slice(start, min(start + step, n))
-            plain, logits = (one.cpu() for one in averaged(probe.logits, split.to_float(rows), tta))
+        slabs = torch.split(torch.arange(n), step)
+        for number, (rows, part) in enumerate(zip(slabs, split.parts(slabs), strict=True)):
+            at_step(number, len(slabs))
+            images = part.to(torch.float32).div_(255)
+            plain, logits = (one.cpu() for one in averaged(probe.logits, images, tta))
             plain_hits += int((plain.argmax(dim=1) == labels[rows]).sum())
             if not bool(logits.isfinite().all()):
                 bad = int((~logits.isfinite()).any(dim=1).sum())

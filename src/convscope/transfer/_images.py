@@ -132,7 +132,7 @@ def _in_memory(name: str, dataset: Dataset, splits: tuple[str, ...]) -> Part:
     def read(rows: Sequence[int], wanted: Wanted) -> Iterator[ReadFile | ConvscopeError]:
         for row in rows:
             part, place = places[row]
-            pixels = part.images[place]
+            pixels = part.pixels([place])[0]
             shape = "x".join(map(str, pixels.shape))
             levels = pixels.contiguous().numpy().tobytes()
             sha256 = hashlib.sha256(f"{shape}\0".encode() + levels).hexdigest()
