@@ -122,7 +122,7 @@ def train(
 
     Args:
         network: One of the mnist-conv... names of `convscope models list`.
-        data: digits, mnist, cifar10 or folder:DIRECTORY.
+        data: The data set.
         data_dir: Folder that holds the data files.
         offline: Never download.
         skip_bad: Leave images out that cannot be read; exit with 8 if there were any.

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 from convscope._registry import lazy
 from convscope.data._download import cache_folder, data_folder
 from convscope.data._open import SPLITS, check_specs, choose_dataset, open_dataset
-from convscope.data._registry import DATASETS, DatasetSpec, Download, Found
+from convscope.data._registry import (
+    ADDRESSES,
+    DATASETS,
+    AddressSpec,
+    DatasetSpec,
+    Download,
+    Found,
+    address_of,
+    data_forms,
+)
 
 if TYPE_CHECKING:
     from convscope.data._augment import Augmentation, Draws, augment
@@ -47,10 +56,12 @@ if TYPE_CHECKING:
     from convscope.types import TakesImages
 
 __all__ = [
+    "ADDRESSES",
     "DATASETS",
     "DIFFICULTIES",
     "SHAPE_NAMES",
     "SPLITS",
+    "AddressSpec",
     "Augmentation",
     "Catalog",
     "ClassMatch",
@@ -71,6 +82,7 @@ __all__ = [
     "TakesImages",
     "about_class",
     "absent_sentence",
+    "address_of",
     "apply_augmentation",
     "augment",
     "cache_folder",
@@ -81,6 +93,7 @@ __all__ = [
     "choose_dataset",
     "class_number",
     "data_folder",
+    "data_forms",
     "download",
     "draw_augmentation",
     "export_data",

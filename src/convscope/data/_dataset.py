@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.data._file import check_memory
+from convscope.data._registry import ADDRESSES
 from convscope.data._stored import StoredImages, digest_of, part_size
 from convscope.errors import DataError, ImageError, choose
 from convscope.types import ByteImages, Images, Labels, ObjectMasks
@@ -295,12 +296,14 @@ class Dataset:
         Returns:
             Name of the split, and a sentence if that is not plainly the test split.
         """
-        trained_here = "trained" in source and " on folder:" in source
+        own = "|".join(map(re.escape, ADDRESSES))
+        trained_here = "trained" in source and re.search(f" on ({own}):", source) is not None
+        this = "folder" if self.name.startswith("folder:") else "data set"
         if len(self.test) and ("test" not in self.cut or trained_here):
             note = ""
             if "test" in self.cut:
                 note = (
-                    f"judged on the {len(self.test):,} test images that are cut from this folder; "
+                    f"judged on the {len(self.test):,} test images that are cut from this {this}; "
                     "--split all takes every image"
                 )
             return "test", note
@@ -315,7 +318,7 @@ class Dataset:
         total = sum(map(len, self.splits))
         if re.search(r"\btrained (on|with) ", source):
             return "all", (
-                f"judged on all {total:,} images, since the network was not trained on this folder"
+                f"judged on all {total:,} images, since the network was not trained on this {this}"
                 + ("; --split test takes the test part" if len(self.test) else "")
             )
         honest = "--split test is the honest number" if len(self.test) else "the number is too good"

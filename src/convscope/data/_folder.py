@@ -75,7 +75,7 @@ def _as_text(name: str) -> str:
 
 
 def open_folder(
-    folder: Path,
+    folder: Path | str,
     *,
     skip_bad: bool = False,
     input_shape: tuple[int, int, int] | None = None,
@@ -114,6 +114,13 @@ def open_folder(
         resize=resize,
         check_classes=check_classes,
     )
+
+
+def folder_inventory(address: str) -> Inventory:
+    """The images of a folder or list, none of which has been opened."""
+    folder = usable_path(address, DataError)
+    _refuse_file(folder)
+    return take_inventory(folder)
 
 
 def _refuse_file(path: Path) -> None:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -94,7 +94,7 @@ def open_inventory(
     if input_shape is None:
         headers = []
         items, readable = [], items
-        for item, header in zip(readable, _each(readable, _header, 0), strict=True):
+        for item, header in zip(readable, each_read(readable, _header, 0), strict=True):
             if isinstance(header, ConvscopeError):
                 problems.append(_problem(item, header))
             else:
@@ -166,7 +166,9 @@ def _looked_at(
         spoken = tuple(note for note in notes if not note.startswith("I17"))
         return _Looked(pixels, file.sha256, digest_of(pixels), spoken)
 
-    for count, (item, found) in enumerate(zip(items, _each(items, look, workers), strict=True), 1):
+    for count, (item, found) in enumerate(
+        zip(items, each_read(items, look, workers), strict=True), 1
+    ):
         announce(count / len(items), shown)
         if isinstance(found, ConvscopeError):
             problems.append(_problem(item, found))
@@ -205,12 +207,16 @@ def _header(item: Item) -> PictureHeader:
     return read_header(item.read().data, where=item.where)
 
 
-def _each(
-    items: Iterable[Item], work: Callable[[Item], Result], workers: int
+def each_read(
+    items: Iterable[Any], work: Callable[[Any], Result], workers: int
 ) -> Iterator[Result | ConvscopeError]:
-    """`work` for every item, in order, errors of single files in their place."""
+    """`work` for every item, in order, errors of single files in their place.
 
-    def attempt(item: Item) -> Result | ConvscopeError:
+    Raises:
+        ResourceError: T23, a process that decodes was lost.
+    """
+
+    def attempt(item: Any) -> Result | ConvscopeError:
         try:
             return work(item)
         except ResourceError as error:

@@ -79,13 +79,12 @@ def open_images(
 
         def files(name: str, splits: tuple[str, ...]) -> Part:
             items = [item for split in splits for item in found.split(split)]
-            paths = [item.path for item in items]
             return Part(
                 name,
                 tuple(item.label for item in items),
                 tuple(item.name for item in items),
                 lambda rows, wanted: read_files(
-                    [paths[row] for row in rows], shape=shape, resize=resize, wanted=wanted
+                    [items[row] for row in rows], shape=shape, resize=resize, wanted=wanted
                 ),
             )
 
