@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 
 from convscope.classifier import Classifier
-from convscope.data import StoredImages, open_folder
+from convscope.data import StoredImages, known_digest, open_folder
 from convscope.training import evaluate, train
 from convscope.training._batches import Batches
+from convscope.training._environment import data_digest
 from convscope.training._process import World
 
 
@@ -85,6 +86,27 @@ def test_batches_are_read_once_and_in_order(photos, settings, monkeypatch):
         batches.load(epoch, batch)
     rows = data.train.images.rows
     assert asked == [rows[batches.rows(*step)].tolist() for step in steps]
+
+
+def test_the_hash_of_the_data_is_the_same(photos, monkeypatch):
+    """It is made when the data are opened, and only for what was opened."""
+    memory, disk = opened(photos, monkeypatch, None), opened(photos, monkeypatch, 0)
+    variants = [
+        (lambda data: data, True),
+        (lambda data: data.with_all_trained_on(), False),
+        (lambda data: replace(data, train=data.train.subset([3, 1])), False),
+        (
+            lambda data: replace(data, train=replace(data.train, labels=1 - data.train.labels)),
+            False,
+        ),
+        (lambda data: replace(data, validation=data.validation.subset([])), False),
+    ]
+    for change, known in variants:
+        one, other = change(memory), change(disk)
+        parts = (other.train, other.validation)
+        found = known_digest([part.images for part in parts], [part.labels for part in parts])
+        assert (found is not None) == known
+        assert data_digest(other) == data_digest(one)
 
 
 def test_evaluation_is_the_same(photos, monkeypatch):

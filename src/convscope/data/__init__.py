@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from convscope.data._shapes import CLASS_NAMES as SHAPE_NAMES
     from convscope.data._shapes import DIFFICULTIES, Difficulty, Scenes, open_shapes, shape_scenes
     from convscope.data._store import Status, download, export_data, import_data, status
-    from convscope.data._stored import StoredImages
+    from convscope.data._stored import StoredImages, known_digest
     from convscope.data._stream import (
         Catalog,
         ImageStream,
@@ -98,6 +98,7 @@ __all__ = [
     "draw_augmentation",
     "export_data",
     "import_data",
+    "known_digest",
     "match_classes",
     "match_dataset",
     "open_dataset",
@@ -132,7 +133,7 @@ if not TYPE_CHECKING:
             "shape_scenes",
             "_stream": "Catalog catalog ImageStream read_files ReadFile refuse_nothing_read "
             "stream_images",
-            "_stored": "StoredImages",
+            "_stored": "known_digest StoredImages",
             "_store": "download export_data import_data Status status",
         },
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from convscope.data._dataset import Dataset
 from convscope.data._file import sniff
-from convscope.data._items import Inventory, Item, listed, with_splits
+from convscope.data._items import Inventory, Item, as_text, listed, with_splits
 from convscope.data._layouts import Tree, class_order, read_layout
 from convscope.data._lists import LIST_ENDINGS
 from convscope.data._survey import open_inventory
@@ -52,7 +52,7 @@ def take_inventory(folder: Path, *, seed: int = 0) -> Inventory:
     ]
     items, cut, small = with_splits(items, names, set(trees), seed=seed)
     notes += small
-    return Inventory(items, tuple(map(_as_text, names)), notes, problems, cut)
+    return Inventory(items, tuple(map(as_text, names)), notes, problems, cut)
 
 
 def _absent(trees: dict[str, Tree], names: list[str]) -> list[str]:
@@ -67,11 +67,6 @@ def _absent(trees: dict[str, Tree], names: list[str]) -> list[str]:
                 f"{', '.join(lost[:5])}{more}"
             )
     return notes
-
-
-def _as_text(name: str) -> str:
-    """File names may hold bytes that no text file can: those are escaped."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def open_folder(
@@ -135,7 +130,9 @@ def _refuse_file(path: Path) -> None:
         code="D19" if numpy else "U02",
         where=path,
         expected="a folder of class folders with images",
-        hint="NumPy files may hold code and are not opened; save the images as PNG files"
+        hint=f"--data npy:{path}, with labels beside it"
+        if path.suffix.lower() == ".npy"
+        else "NumPy archives may hold code and are not opened; save the images as PNG files"
         if numpy
-        else "unpack it first if it is an archive",
+        else f"--data tar:{path} for shards; unpack it if it is another archive",
     )

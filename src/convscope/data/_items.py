@@ -147,6 +147,11 @@ def _cut(
     return items, whole
 
 
+def as_text(name: str) -> str:
+    """File names may hold bytes that no text file can: those are escaped."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def listed(problems: Sequence[str]) -> str:
     """The first five problems, as the rest of a sentence."""
     more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""

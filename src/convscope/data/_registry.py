@@ -276,6 +276,25 @@ ADDRESSES: Registry[Callable[..., Dataset], AddressSpec] = Registry(
             form="folder:DIRECTORY",
             inventory="_folder:folder_inventory",
         ),
+        "npy": AddressSpec(
+            "_npy:open_npy",
+            "a NumPy array of bytes, (N, H, W), (N, H, W, C) or (N, C, H, W), and one of labels",
+            form="npy:FILE",
+        ),
+        "tar": AddressSpec(
+            "_tar:open_tar",
+            "tar shards as WebDataset has them: 0001.jpg with 0001.cls or 0001.json",
+            form="tar:PATTERN",
+            inventory="_tar:tar_inventory",
+        ),
+        "hfdata": AddressSpec(
+            "_arrow:open_hfdata",
+            "a folder that save_to_disk of Hugging Face's datasets wrote",
+            form="hfdata:DIRECTORY",
+            inventory="_arrow:hfdata_inventory",
+            library="pyarrow",
+            install='pip install "convscope[hfdata]"',
+        ),
     },
 )
 

@@ -140,6 +140,38 @@ class StoredImages:
         return self.source.parts(self.rows[part].tolist() for part in parts)
 
 
+@dataclass(frozen=True)
+class KnownDigest:
+    """A hash over the first images of a source and their labels, from when each was decoded.
+
+    Attributes:
+        labels: Of the training and of the validation images, which are the first ones.
+        sha256: Over pixels and labels of the ones, then of the others.
+    """
+
+    labels: tuple[Tensor, Tensor]
+    sha256: str
+
+
+def known_digest(
+    images: Sequence[ByteImages | StoredImages], labels: Sequence[Tensor]
+) -> str | None:
+    """SHA-256 over pixels and labels of training and validation images, if it is known.
+
+    It is known if they are those that were decoded when the data set was opened, in that order,
+    with those labels; any other images have to be hashed.
+    """
+    stored = [part for part in images if isinstance(part, StoredImages)]
+    known = getattr(stored[0].source, "digest", None) if len(stored) == len(images) else None
+    if known is None or any(part.source is not stored[0].source for part in stored):
+        return None
+    rows = torch.cat([part.rows for part in stored])
+    same = torch.equal(rows, torch.arange(len(rows))) and all(
+        torch.equal(one, other) for one, other in zip(labels, known.labels, strict=True)
+    )
+    return known.sha256 if same else None
+
+
 def part_size(shape: Sequence[int], *, values: int = PART_BYTES) -> int:
     """How many images of a shape one reads at once, at least one.
 
@@ -159,12 +191,14 @@ class EncodedImages:
         hashes: SHA-256 of each, from when the data set was opened.
         image_shape: Channels, height and width that every image is brought to.
         resize: How the network wants files brought to that size.
+        digest: What `known_digest` knows.
     """
 
     items: Sequence[Item]
     hashes: Sequence[bytes]
     image_shape: tuple[int, int, int]
     resize: Resize | None = None
+    digest: KnownDigest | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

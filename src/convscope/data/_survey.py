@@ -23,7 +23,13 @@ from convscope.data._decoders import shared_decoders, worker_count
 from convscope.data._image import PictureHeader, read_header
 from convscope.data._items import SPLITS, Inventory, Item, refuse_problems
 from convscope.data._room import in_threads
-from convscope.data._stored import EncodedImages, StoredImages, digest_of, stays_in_memory
+from convscope.data._stored import (
+    EncodedImages,
+    KnownDigest,
+    StoredImages,
+    digest_of,
+    stays_in_memory,
+)
 from convscope.errors import ConvscopeError, DataError, ResourceError
 from convscope.progress import announce
 from convscope.resizing import Resize
@@ -56,6 +62,36 @@ class _Kept:
     hashes: list[str] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
+    trained_on: _TrainedOn = field(default_factory=lambda: _TrainedOn())
+
+
+class _TrainedOn:
+    """The hash that a training run keeps of its images, made while they are at hand.
+
+    Training images come first, then validation images, each followed by their labels.
+    """
+
+    def __init__(self) -> None:
+        self.hash = hashlib.sha256()
+        self.labels: dict[str, list[int]] = {split: [] for split in SPLITS}
+
+    def add(self, item: Item, pixels: NDArray[np.uint8]) -> None:
+        """An image; they come split after split."""
+        if item.split == "validation" and not self.labels[item.split]:
+            self.hash.update(self._labels("train").numpy().data)
+        if item.split != "test":
+            self.hash.update(pixels.data)
+        self.labels[item.split].append(item.label)
+
+    def known(self) -> KnownDigest:
+        """The hash, and of which labels it is."""
+        train, validation = self._labels("train"), self._labels("validation")
+        whole = self.hash.copy()
+        whole.update((validation if len(validation) else train).numpy().data)
+        return KnownDigest((train, validation), whole.hexdigest())
+
+    def _labels(self, split: str) -> Tensor:
+        return torch.tensor(self.labels[split], dtype=torch.int64)
 
 
 def open_inventory(
@@ -113,7 +149,13 @@ def open_inventory(
         raise DataError("no readable images", code="D21", where=where)
     images = (
         StoredImages(
-            EncodedImages(kept.items, [bytes.fromhex(one) for one in kept.hashes], shape, resize)
+            EncodedImages(
+                kept.items,
+                [bytes.fromhex(one) for one in kept.hashes],
+                shape,
+                resize,
+                kept.trained_on.known(),
+            )
         )
         if block is None
         else block
@@ -175,6 +217,8 @@ def _looked_at(
             continue
         if block is not None:
             block[len(kept.items)] = torch.from_numpy(found.pixels)
+        else:
+            kept.trained_on.add(item, found.pixels)
         kept.items.append(item)
         kept.hashes.append(found.sha256)
         kept.digests.append(found.digest)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from convscope import files
-from convscope.data import Dataset
+from convscope.data import Dataset, known_digest
 from convscope.errors import ConvscopeError, DataError, printable
 from convscope.models import MODELS
 from convscope.training._checkpoints import write_atomically
@@ -44,8 +44,12 @@ def fingerprint(*, precision: str, device: str, processes: int) -> dict[str, str
 
 def data_digest(dataset: Dataset) -> str:
     """SHA-256 over the pixels and labels of the training and validation images."""
+    parts = (dataset.train, dataset.validation)
+    known = known_digest([part.images for part in parts], [part.labels for part in parts])
+    if known is not None:
+        return known
     digest = hashlib.sha256()
-    for split in (dataset.train, dataset.validation):
+    for split in parts:
         # Part by part: the images may lie on the disk.
         for part in split.parts():
             digest.update(part.contiguous().numpy().data)
