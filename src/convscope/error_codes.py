@@ -194,6 +194,11 @@ CODES = {
         "A file cannot be read or written because the system refuses.",
         "Look at disk space and connection; choose another folder with --data-dir.",
     ),
+    "D27": Code(
+        "A file that holds many images (an array, a shard, a table) is damaged, or not in the form "
+        "that is read.",
+        "See what is expected in the message; docs/data.md has the conventions.",
+    ),
     "I01": Code("An image file is empty.", "Copy it again."),
     "I02": Code(
         "An image file has more bytes, or declares far more pixels, than is decoded.",
@@ -385,6 +390,10 @@ CODES = {
     "T25": Code(
         "Parts that are to be merged do not hold every image exactly once.",
         "Leave a part out that overlaps; let the command judge what is missing, with --part.",
+    ),
+    "T26": Code(
+        "A process that decodes images died, did not answer, or could not be started.",
+        "Look for a lack of memory; with CONVSCOPE_WORKERS=0 the process itself decodes.",
     ),
     "U01": Code(
         "A name, a command or an argument is unknown or missing.",

@@ -7,7 +7,14 @@ with it becomes one error of the family in `convscope.errors`.
 
 from __future__ import annotations
 
-from convscope.files._arrays import check_tensor_file, most_inflated, read_arrays
+from convscope.files._arrays import (
+    ArrayHeader,
+    check_tensor_file,
+    most_inflated,
+    read_array,
+    read_array_header,
+    read_arrays,
+)
 from convscope.files._door import (
     ARRAYS,
     CLASS_NAMES,
@@ -65,6 +72,7 @@ __all__ = [
     "SETTINGS",
     "STATE",
     "TENSORS",
+    "ArrayHeader",
     "Kind",
     "check_tensor_file",
     "checked_path",
@@ -81,6 +89,8 @@ __all__ = [
     "parse_toml",
     "parse_xml",
     "plain_json",
+    "read_array",
+    "read_array_header",
     "read_arrays",
     "read_bytes",
     "read_json",

@@ -18,7 +18,7 @@ import torch
 
 from convscope import files
 from convscope._identity import images_digest, machine
-from convscope.data import Dataset
+from convscope.data import Dataset, known_digest
 from convscope.errors import ConvscopeError, DataError, printable
 from convscope.models import MODELS
 from convscope.training._checkpoints import write_atomically
@@ -41,7 +41,9 @@ def fingerprint(*, precision: str, device: str, processes: int) -> dict[str, str
 
 def data_digest(dataset: Dataset) -> str:
     """SHA-256 over the pixels and labels of the training and validation images."""
-    return images_digest(dataset.train, dataset.validation)
+    parts = (dataset.train, dataset.validation)
+    known = known_digest([part.images for part in parts], [part.labels for part in parts])
+    return images_digest(*parts) if known is None else known
 
 
 @dataclass

@@ -88,8 +88,8 @@ def by_chance(labels: Tensor) -> float:
 
 def in_both(first: Split, second: Split) -> int:
     """How many images of `first` are in `second`, too, byte by byte."""
-    known = {image.numpy().tobytes() for image in second.images}
-    return sum(image.numpy().tobytes() in known for image in first.images)
+    known = {image.numpy().tobytes() for image in second.pixels()}
+    return sum(image.numpy().tobytes() in known for image in first.pixels())
 
 
 def _splits(question: Question, found: Dataset) -> None:
