@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -156,6 +157,7 @@ def _header_of(
 _BROKEN = (
     zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError,
     KeyError, TypeError, SyntaxError, RuntimeError, OverflowError, LookupError, Warning,
+    tokenize.TokenError,
 )  # fmt: skip
 """What NumPy's and Python's readers raise for damaged files."""
 
