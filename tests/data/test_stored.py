@@ -197,10 +197,12 @@ def test_a_process_that_is_killed_at_work_ends_whoever_waits(image_folder, alone
 
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from convscope.data import open_folder
 from convscope.data import _decoders
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in jobs of the background
 data = open_folder(Path(sys.argv[1]))
 print(*(one.process.pid for one in next(iter(_decoders._shared.values()))._all), flush=True)
 while True:
@@ -229,7 +231,10 @@ def test_nothing_is_left_running(image_folder, sign):
     assert pids and all(map(alive, pids))
     time.sleep(0.3)
     program.send_signal(getattr(signal, sign))
-    _, words = program.communicate(timeout=20)
+    try:
+        _, words = program.communicate(timeout=20)
+    finally:
+        program.kill()
     if sign == "SIGINT":
         assert "KeyboardInterrupt" in words and "lost" not in words
     limit = time.monotonic() + 20
