@@ -54,15 +54,10 @@ def record(
 
 def machine() -> dict[str, Any]:
     """Processor, cores and load: what a ratio depends on."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
+    from convscope.studies._record import processor  # imports the drawing of figures: not before
+
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {"processor": model, "cores": os.cpu_count(), "load_1_minute": load}
+    return {"processor": processor(), "cores": os.cpu_count(), "load_1_minute": load}
 
 
 def interleaved(

@@ -107,7 +107,7 @@ def test_an_unknown_class_is_left_out_and_moves_no_other(model, folder, capsys):
 def test_no_common_class_is_refused(model, tmp_path, capsys, monkeypatch):
     for name in ("x", "y", "z", "w"):
         photo(tmp_path / "set" / name / "1.png", 1)
-    monkeypatch.setattr("convscope.data._folder._pixels", None)  # before an image is decoded
+    monkeypatch.setattr("convscope.data._survey.each_read", None)  # before an image is decoded
     _, err = run(capsys, "eval", model, "--data", f"folder:{tmp_path / 'set'}", code=3)
     assert "error[M21]" in err and "none of the 4 classes" in err
 

@@ -47,6 +47,10 @@ INTERNAL |= {
     "Network",
     "Trial",
     "Planned",
+    "CertificationJudging",
+    "RobustnessJudging",
+    "Fallen",
+    "KnownDigest",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,27 @@ def source(generator: Generator | None) -> Generator:
         True
     """
     return torch.Generator().manual_seed(0) if generator is None else generator
+
+
+def seed_of(generator: Generator | None) -> int:
+    """A seed that `generator` draws, for the streams of a method that works in blocks."""
+    return int(torch.randint(2**62, (), generator=source(generator)))
+
+
+def stream(seed: int, name: str) -> Generator:
+    """A stream of random numbers of its own, whatever others have drawn.
+
+    Args:
+        seed: Of the method.
+        name: Of the part of it that draws.
+
+    Example:
+        >>> torch.equal(torch.rand(2, generator=stream(0, "a")), torch.rand(2,
+        ...     generator=stream(0, "a")))
+        True
+    """
+    digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 class RandomStates:

@@ -106,7 +106,8 @@ def blur(classifier: Classifier, *, std: float = 1.0) -> Classifier:
         torch.Size([1, 2])
 
     Source:
-        A course report on MNIST proposes it. It falls to attacks that know it.
+        G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural
+        Networks", IIT Madras, undated proposes it. It falls to attacks that know it.
     """
     if not (math.isfinite(std) and std >= 0):
         raise UsageError(f"std must be at least 0 and finite, got {std}", code="U16")
@@ -173,8 +174,9 @@ def threshold(classifier: Classifier, *, level: float = 0.5) -> Classifier:
         1.0
 
     Source:
-        A course report on MNIST proposes it. On digits it does help a little against small
-        perturbations; against attacks that know it, less than it seems.
+        G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural
+        Networks", IIT Madras, undated proposes it. On digits it does help a little
+        against small perturbations; against attacks that know it, less than it seems.
     """
     if not math.isfinite(level):
         raise UsageError(f"level must be finite, got {level}", code="U11")

@@ -194,6 +194,11 @@ CODES = {
         "A file cannot be read or written because the system refuses.",
         "Look at disk space and connection; choose another folder with --data-dir.",
     ),
+    "D27": Code(
+        "A file that holds many images (an array, a shard, a table) is damaged, or not in the form "
+        "that is read.",
+        "See what is expected in the message; docs/data.md has the conventions.",
+    ),
     "I01": Code("An image file is empty.", "Copy it again."),
     "I02": Code(
         "An image file has more bytes, or declares far more pixels, than is decoded.",
@@ -343,8 +348,8 @@ CODES = {
         "Free some space, or choose another folder with --out.",
     ),
     "T10": Code(
-        "Another process works in this run folder.",
-        "Wait until it ends, stop it, or train into another folder.",
+        "Another process works in this run folder, or on this shard of a part.",
+        "Wait until it ends, stop it, or choose another folder.",
     ),
     "T11": Code(
         "The run cannot begin here: its folder cannot be written or is not seen by all processes, "
@@ -372,6 +377,23 @@ CODES = {
     "T22": Code(
         "The database or file in which a search keeps its trials cannot be used.",
         "Check the URL and that the server can be reached; a file needs no server.",
+    ),
+    "T23": Code(
+        "A part holds another job than this one: another network, other data or settings.",
+        "Give each job a --part folder of its own, and the command the settings it began with.",
+    ),
+    "T24": Code(
+        "A file of a part is damaged or missing, or of another version.",
+        "Remove the file that the message names and run the command again with the same --part: "
+        "it judges those images anew.",
+    ),
+    "T25": Code(
+        "Parts that are to be merged do not hold every image exactly once.",
+        "Leave a part out that overlaps; let the command judge what is missing, with --part.",
+    ),
+    "T26": Code(
+        "A process that decodes images died, did not answer, or could not be started.",
+        "Look for a lack of memory; with CONVSCOPE_WORKERS=0 the process itself decodes.",
     ),
     "U01": Code(
         "A name, a command or an argument is unknown or missing.",

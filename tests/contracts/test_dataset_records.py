@@ -3,21 +3,26 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from convscope.cli import main
 from convscope.data import (
+    ADDRESSES,
     DATASETS,
+    AddressSpec,
     Dataset,
     DatasetSpec,
     Download,
     Found,
     Split,
     choose_dataset,
+    data_forms,
     download,
     open_dataset,
+    select_images,
     status,
 )
 from convscope.errors import ResourceError, UsageError
@@ -191,3 +196,30 @@ def test_a_function_that_returns_something_else_is_named(registered):
     registered("nothing", lambda: None)
     with pytest.raises(UsageError, match=r"(?s)nothing returned a NoneType.*Dataset"):
         open_dataset("nothing")
+
+
+@pytest.mark.parametrize("prefix", ADDRESSES)
+def test_every_address_is_listed_and_documented(prefix, capsys):
+    spec = ADDRESSES.spec(prefix)
+    assert spec.form.startswith(f"{prefix}:") and spec.about and spec.form in data_forms()
+    assert bool(spec.library) == bool(spec.install)
+    assert main(["data", "list"]) == 0
+    assert spec.form in capsys.readouterr().out
+    text = DOCS.read_text(encoding="utf-8")
+    assert f"| `{spec.form.replace('DIRECTORY', 'DIR')}` |" in text
+    with pytest.raises(UsageError, match="names no") as caught:
+        open_dataset(f"{prefix}:")
+    assert caught.value.code == "U02"
+
+
+def test_an_address_of_ones_own_is_taken():
+    digits = open_dataset("digits")
+    ADDRESSES["yours"] = AddressSpec(lambda address, **options: digits, "mine", form="yours:NAME")
+    try:
+        assert open_dataset("yours:any") is digits and "yours:NAME" in data_forms()
+        like = SimpleNamespace(input_shape=(1, 28, 28), class_names=digits.class_names)
+        assert len(select_images("yours:any:test/0-2", like=like)) == 3
+    finally:
+        del ADDRESSES["yours"]
+    with pytest.raises(UsageError):
+        open_dataset("yours:any")

@@ -12,7 +12,9 @@ from convscope.data._cifar10 import read_binary, read_python
 from convscope.data._file import read_members
 from convscope.data._idx import read_idx
 from convscope.data._image import read_pixels
+from convscope.data._npy import open_npy
 from convscope.data._pets import read_lists
+from convscope.data._tar import open_tar
 from tests.data.conftest import idx_bytes, record_batch, write_small_pets
 from tests.fuzz.damage import check_reader, data_file, needs_alarm, picture
 
@@ -43,7 +45,35 @@ def pixels_of(path):
 
 
 IDX = idx_bytes(np.random.default_rng(0).integers(0, 256, (5, 9, 8)))
+
+
+def array(labels):
+    """An array of images, or its labels, is damaged."""
+
+    def make(folder):
+        np.save(folder / "a.npy", np.random.default_rng(0).integers(0, 9, (9, 4, 4)).astype("u1"))
+        np.save(folder / "a.labels.npy", np.arange(9) % 3)
+        damaged = folder / ("a.labels.npy" if labels else "a.npy")
+        return damaged, lambda: open_npy(folder / "a.npy")
+
+    return make
+
+
+def shard():
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for k in range(3):
+            for name, data in ((f"{k}.png", picture("PNG")), (f"{k}.cls", b"1")):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                tar.addfile(entry, io.BytesIO(data))
+    return out.getvalue()
+
+
 READERS = {
+    "npy": array(labels=False),
+    "labels of npy": array(labels=True),
+    "shard": data_file("a.tar", shard(), lambda p: open_tar(str(p))),
     "idx": data_file("images-idx3-ubyte", IDX, lambda p: read_idx(p, dimensions=3)),
     "gz": data_file("images.gz", gzip.compress(IDX), lambda p: read_idx(p, dimensions=3)),
     "cifar10 binary": data_file(

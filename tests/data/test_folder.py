@@ -310,29 +310,6 @@ def test_one_image_in_two_classes_is_an_overlap(image_folder):
     assert any(warning.startswith("D25") for warning in open_folder(image_folder).warnings)
 
 
-def test_images_that_fit_neither_into_memory_nor_on_the_disk(image_folder, refused, monkeypatch):
-    monkeypatch.setattr("convscope.data._file.free_memory", lambda: 1000)
-    monkeypatch.setattr("convscope.data._room.MARGIN", 1 << 60)
-    error = refused("", ResourceError, open_folder, image_folder)
-    assert "18 images of 3x16x16 need" in str(error)
-
-
-def test_images_that_do_not_fit_into_memory_lie_on_the_disk(image_folder, monkeypatch, tmp_path):
-    in_memory = open_folder(image_folder)
-    monkeypatch.setattr("convscope.data._file.free_memory", lambda: 1000)
-    monkeypatch.setattr("convscope.data._room.cache_folder", lambda: tmp_path / "cache")
-    made = []
-    real = np.memmap
-    monkeypatch.setattr("numpy.memmap", lambda *a, **k: made.append(real(*a, **k)) or made[-1])
-    on_disk = open_folder(image_folder)
-    assert len(made) == 1
-    assert not list((tmp_path / "cache").iterdir())
-    assert on_disk.hashes == in_memory.hashes
-    for one, other in zip(on_disk.splits, in_memory.splits, strict=True):
-        assert torch.equal(one.images, other.images)
-        assert one.names == other.names
-
-
 @pytest.mark.parametrize("name", ["data.npz", "data.npy"])
 def test_numpy_files_are_not_opened(tmp_path, refused, name):
     """An object array is a pickle in disguise."""

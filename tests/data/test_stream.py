@@ -57,11 +57,11 @@ def test_what_cannot_be_read_is_refused_where_it_stands(folder):
 
 def test_files_are_read_a_few_ahead_of_whoever_takes_them(folder, monkeypatch):
     opened = []
-    from convscope.data import _stream
+    from convscope.data import _items
 
-    read = _stream.read_image_file
-    monkeypatch.setattr(_stream, "read_image_file", lambda path: opened.append(path) or read(path))
-    monkeypatch.setattr(_stream.os, "cpu_count", lambda: 2)
+    read = _items.read_image_file
+    monkeypatch.setattr(_items, "read_image_file", lambda path: opened.append(path) or read(path))
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     paths = sorted(folder.rglob("*.png"))
     reading = read_files(paths, shape=(1, 28, 28), resize=None)
     next(reading)

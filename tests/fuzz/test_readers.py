@@ -11,6 +11,7 @@ from convscope.data import open_dataset
 from convscope.explanations import Explanation, saliency
 from convscope.models import build, load, save_model
 from convscope.reports import render
+from convscope.sharding import Part, Shard, collected, judge, parts_below
 from convscope.training import read_history, read_settings, read_space, train
 from tests.fuzz.damage import (
     attack,
@@ -21,6 +22,7 @@ from tests.fuzz.damage import (
     small_run,
 )
 from tests.reports.conftest import full_report
+from tests.sharding.conftest import Squares, job
 
 
 def network(**more):
@@ -115,7 +117,22 @@ def space_file(folder):
     return folder / "space.toml", lambda: read_space(folder / "space.toml")
 
 
+def part_file(name):
+    """A file of a part that is finished; it is merged."""
+
+    def make(folder):
+        judging = Squares()
+        part, _ = Part.begun(folder / "part", job(judging))
+        judge(judging, part, Shard())
+        return folder / "part" / name, lambda: collected(parts_below([folder]))
+
+    return make
+
+
 READERS = {
+    "part": part_file("job.json"),
+    "block of a part": part_file("block-000001.npz"),
+    "head of a part": part_file("head.npz"),
     "folder": image_folder,
     "space.toml": space_file,
     "safetensors": model_file("model.safetensors"),

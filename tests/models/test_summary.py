@@ -47,7 +47,7 @@ def test_both_neuron_counts():
     summary = summarize(build("mnist-conv2-fc"), (1, 28, 28))
     assert summary.neurons == 32 * 28 * 28 + 32 * 14 * 14 + 500 + 10 == 31_870
     assert summary.document_neurons == 288 + 288 + 1_568 + 500 + 10 == 2_654
-    assert "31,870 neurons (2,654 as the course documents count" in summary.totals()
+    assert "31,870 neurons (2,654 counting filter taps" in summary.totals()
 
 
 def test_only_what_is_flattened_for_the_first_dense_layer_is_counted_again():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from convscope.robustness import _checks, _curve, _evaluate, curve, evaluate
+from convscope.robustness import _curve, _evaluate, curve, evaluate
 
 
 @pytest.fixture
@@ -11,8 +11,8 @@ def small_blocks(monkeypatch):
     """Blocks of seven rows; those of the attacks themselves are tested with them."""
 
     def shrink():
-        for module in (_checks, _curve, _evaluate):
-            monkeypatch.setattr(module, "block_rows", lambda shape: 7)
+        monkeypatch.setattr(_curve, "block_rows", lambda shape: 7)
+        monkeypatch.setattr(_evaluate.RobustnessJudging, "size", 7)
 
     return shrink
 

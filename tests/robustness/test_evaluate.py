@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.attacks import Criterion
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
 from convscope.robustness import evaluate
-from convscope.robustness._checks import Setting, overfitting
+from convscope.robustness._checks import alignment, overfitting
 from convscope.stats import wilson
 from tests.attacks.conftest import learn_digits
 from tests.robustness.conftest import After, Before, single_steps
@@ -107,12 +106,11 @@ def test_the_same_network_without_waves_is_not():
 )
 def test_overfitting_has_three_signs_and_each_alone_is_none(change, single_step, worst, verdict):
     net, images, labels = linear_task(change)
-    setting = Setting(
-        classifier=Classifier.wrap(net, input_shape=(1, 8, 8)), images=images,
-        criterion=Criterion(labels=labels),
-        radii=torch.tensor(0.2).double(), norm="linf", generator=torch.Generator().manual_seed(0),
+    cosines, cost = alignment(
+        Classifier.wrap(net, input_shape=(1, 8, 8)), images, labels,
+        radius=torch.tensor(0.2).double(), norm="linf", generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
-    check, cost = overfitting(setting, single_step=single_step, worst=worst)
+    check = overfitting(cosines, single_step=single_step, worst=worst)
     assert check.verdict == verdict and cost.backwards == 2 * len(images)
 
 

@@ -11,6 +11,7 @@ from convscope.scratch import ADDER_WEIGHTS, run_adder
 from convscope.studies import STUDIES, Study
 from convscope.studies._homework_2 import CONTENT, _adder
 from convscope.studies._homework_2._adder import all_sums, one_step, random_sums
+from convscope.studies._homework_2._deeper_network import convolutions
 from convscope.studies._homework_2._feature_maps import (
     bright_share,
     correlation,
@@ -31,7 +32,6 @@ from convscope.studies._homework_2._small_networks import (
     NORMALIZED,
     PLAIN,
     better,
-    convolutions,
     settings,
 )
 

@@ -26,6 +26,25 @@ def test_questions_cover_the_rows_of_the_document(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_headings_carry_the_numbers_of_the_document_in_its_order(name):
+    questions, document = STUDIES[name].questions, STUDIES.spec(name).cited
+    asked = [int(row.partition(".")[2]) for question in questions for row in question.rows[:1]]
+    assert asked == sorted(asked), "the document's order"
+    for row in document.rows:
+        found = [q for q, first in zip(questions, asked, strict=True) if first == row]
+        number = document.number(row)
+        numbers = [number] if len(found) == 1 else [f"{number}.{i + 1}" for i in range(len(found))]
+        assert [question.number for question in found] == numbers
+        assert all(q.heading == f"{q.number} {q.title}".strip() for q in found)
+
+
+def test_the_homework_has_its_problems_and_parts():
+    headings = [question.heading for question in STUDIES["homework-2"].questions]
+    assert "Problem 4 Part 2 Do the fooled photos survive a transformation?" in headings
+    assert [heading.split()[0] for heading in headings[:-1]] == ["Problem"] * 9
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_questions_have_names_of_their_own_and_leads(name):
     content = STUDIES[name]
     names = [question.name for question in content.questions]

@@ -20,14 +20,16 @@ from convscope.studies import (
     StudyContent,
     StudySpec,
     all_rows,
+    missing_materials,
     row_text,
     run_study,
     write_index,
 )
+from convscope.studies._comparison import Comparison
 from convscope.studies._kept import read_kept
-from convscope.studies._question import Comparison, latex_table
 from convscope.studies._snippets import code_of
 from convscope.studies._study_page import read_notes
+from convscope.studies._tables import latex_table
 from convscope.training import Interrupted
 
 CALLS = []
@@ -234,16 +236,40 @@ def test_only_some_questions(tmp_path):
         run_study("toy", tmp_path / "s", fast=True, only=["drown"])
 
 
-def test_missing_data_stop_the_study_but_no_question_that_needs_none(tmp_path):
+def test_missing_data_stop_the_questions_that_need_them_and_no_others(tmp_path, capsys):
     spec = STUDIES.spec("toy")
     del STUDIES["toy"]
-    STUDIES["toy"] = replace(spec, data=("mnist", "mnist"))
+    STUDIES["toy"] = replace(spec, data=("mnist", "cifar10"))
+    words = ["study", "toy", "--offline", "--data-dir", str(tmp_path / "empty")]
+    assert main([*words, "--fast", "--out", str(tmp_path / "a")]) == 8
+    said = capsys.readouterr().err
+    assert "warning: toy: mnist is not on this machine" in said
+    assert "fix: convscope data download mnist" in said and "1 Question 1" in said
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert "This section stopped" in page and "convscope data download mnist" in page
+    assert "A curve" in page and CALLS == ["counted", "drawn"]
+    assert main([*words, "--out", str(tmp_path / "b")]) == 8
+    assert "cifar10" in (tmp_path / "b" / "report.html").read_text()
+
+
+def test_data_that_are_there_again_answer_what_was_left_open(tmp_path):
+    spec = STUDIES.spec("toy")
+    del STUDIES["toy"]
+    STUDIES["toy"] = replace(spec, data=("mnist", "digits"))
     place = {"data_dir": tmp_path / "empty", "offline": True}
-    with pytest.raises(ResourceError):
-        run_study("toy", tmp_path / "a", fast=True, **place)
-    assert run_study("toy", tmp_path / "b", fast=True, only=["drawn"], **place).failed == ()
-    found = run_study("toy", tmp_path / "c", fast=True, only=["counted"], **place)
-    assert found.failed == ("1 Question 1",)
+    assert run_study("toy", tmp_path / "s", fast=True, **place).failed == ("1 Question 1",)
+    assert run_study("toy", tmp_path / "s", fast=False, **place).failed == ()
+
+
+@pytest.mark.parametrize("name", [name for name in STUDIES if name != "toy"])
+def test_what_a_full_study_needs_is_said_before_hours_of_work(name, tmp_path):
+    missing = missing_materials(name, data_dir=tmp_path, offline=True)
+    assert STUDIES.spec(name).data[1] in missing[0].what
+    assert all(isinstance(error, ResourceError) and error.hint for error in missing)
+    if name == "homework-2":
+        words = " ".join(error.what for error in missing)
+        assert all(part in words for part in ("ImageNet network", "photos of peppers", "pets"))
+    assert missing_materials(name, fast=True, data_dir=tmp_path, offline=True) == ()
 
 
 def test_a_study_that_was_killed_as_it_claimed_its_folder_goes_on(tmp_path):
@@ -268,7 +294,16 @@ def test_notes_are_merged_into_the_page(tmp_path):
     run_study("toy", folder, fast=True)
     page = (folder / "report.html").read_text()
     assert all(text in page for text in ("On all.", "As &lt;i&gt;expected&lt;/i&gt;.", "Odd."))
+    assert json.loads((folder / "report.json").read_text())["alerts"] == []
     assert read_notes(folder / "nothing.md") == {}
+
+
+def test_notes_to_no_question_are_not_lost_in_silence(tmp_path):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "notes.md").write_text("## 7 Elsewhere\nOdd.\n\n## 1\nFine.\n")
+    page = run_study("toy", tmp_path / "s", fast=True).page.read_text()
+    (alert,) = json.loads((tmp_path / "s" / "report.json").read_text())["alerts"]
+    assert "no question is called 7 Elsewhere" in alert["text"] and "Fine." in page
 
 
 def test_progress_reaches_the_end_and_never_falls(tmp_path):
@@ -383,3 +418,34 @@ def test_a_study_is_found_by_the_number_of_its_document_and_typos_are_answered(c
     assert main(["study", "asignment-2-report"]) == 2
     assert "did you mean assignment-2-report" in capsys.readouterr().err
     assert main(["study", "all", "--only", "x"]) == 2
+
+
+def test_pictures_in_many_columns_fit_into_a_page(tmp_path):
+    def many(study, question):
+        tile = np.zeros((32, 32, 3), np.uint8)
+        for columns in (5, 10):
+            cells = [Picture(image=tile, title="7")] * columns
+            question.pictures(f"n{columns}", ["x"] * columns, [("row", cells)], caption="c.")
+
+    register(many)
+    run_study("toy", tmp_path / "s", fast=True)
+    blocks = json.loads((tmp_path / "s" / "report.json").read_text())["sections"][1]["blocks"]
+    few, all_ten = (block for block in blocks if block["type"] == "grid")
+    assert few["scale"] == 3
+    assert 74 + 10 * (32 * all_ten["scale"] + 10) <= 1000
+
+
+def test_why_a_question_stopped_stands_before_its_code(tmp_path):
+    def half(study, question):
+        question.discuss("There are few.")
+        raise DataError("no luck", hint="try again")
+
+    register(half)
+    one = STUDIES["toy"].questions[0]
+    del STUDIES["toy"]
+    STUDIES["toy"] = StudySpec(
+        StudyContent(setup=setup, questions=(replace(one, snippet=snippet),)), "A toy.",
+        title="A toy", document="002", data=("digits", "digits"),
+    )  # fmt: skip
+    page = run_study("toy", tmp_path / "s", fast=True).page.read_text()
+    assert page.index("This section stopped: no luck") < page.index("How many images there are")

@@ -195,20 +195,20 @@ def test_every_metric_of_eval_is_measured(classes):
     }
 
 
-def test_slabs_change_nothing(monkeypatch):
+def test_blocks_change_nothing(monkeypatch):
     from convscope.training import _evaluate
 
     classifier, split, _ = told(100, 4)
     whole = evaluate(classifier, split)
-    monkeypatch.setattr(_evaluate, "SLAB_BYTES", 7 * 4 * 8)
+    monkeypatch.setattr(_evaluate.AccuracyJudging, "size", 7)
     seen = []
     with watch(lambda share, what: seen.append(share)):
-        slabs = evaluate(classifier, split)
-    # The Probe, too, tells how far it is inside a slab.
+        blocks = evaluate(classifier, split)
+    # The Probe, too, tells how far it is inside a block.
     assert seen == sorted(seen) and seen[-1] == 1.0 and len(set(seen)) >= 15
-    assert torch.equal(whole.predicted, slabs.predicted)
-    assert torch.equal(whole.confusion, slabs.confusion)
-    assert whole.loss == pytest.approx(slabs.loss)
+    assert torch.equal(whole.predicted, blocks.predicted)
+    assert torch.equal(whole.confusion, blocks.confusion)
+    assert whole.loss == pytest.approx(blocks.loss)
 
 
 def test_an_empty_split_and_labels_beyond_the_classes():

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from convscope.cli import main
+from convscope.data import StoredImages, open_folder
 from convscope.models import load
 from convscope.training import _faults, read_settings
 from convscope.training._batches import balanced_order, balanced_weights
@@ -127,10 +128,9 @@ def test_stopped_while_the_head_is_fitted(network, photos, tmp_path, digest, mon
 
 def test_images_on_the_disk_change_no_bit(network, photos, tmp_path, digest, monkeypatch, capsys):
     assert main(words(network, photos, tmp_path / "memory")) == 0
-    monkeypatch.setattr("convscope.data._file.free_memory", lambda: 1000)
-    monkeypatch.setattr("convscope.data._room.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setenv("CONVSCOPE_IMAGE_MEMORY", "0")
+    assert isinstance(open_folder(photos).train.images, StoredImages)
     assert main(words(network, photos, tmp_path / "disk")) == 0
-    assert (tmp_path / "cache").is_dir()
     assert digest(tmp_path / "disk") == digest(tmp_path / "memory")
 
 

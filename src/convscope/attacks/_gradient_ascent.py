@@ -1,4 +1,4 @@
-"""Plain gradient ascent on a class, as course assignments write it."""
+"""Plain gradient ascent on a class, as it is written in courses."""
 
 from __future__ import annotations
 
@@ -84,9 +84,9 @@ def l2_gradient_ascent(
         False
 
     Source:
-        The exercise "adversarial examples" of a course on deep learning: gradient ascent on the
-        target's score, dX = rate * g / ||g||. Its rate of 1 belongs to ImageNet pixels scaled by
-        their deviation; 0.1 suits [0, 1].
+        S. Kim, "Assignment 2 (CNN part)", Data Science Laboratory, Seoul National University, 2018:
+        gradient ascent on the target's score, dX = rate * g / ||g||. Its rate of 1 belongs to
+        pixels scaled by their deviation; 0.1 suits [0, 1].
     """
     criterion = success_criterion(classifier, images, labels, targets)
     return attack_by_ascent(
@@ -124,7 +124,7 @@ def linf_gradient_ascent(
         epsilon: Radius in pixel units.
         steps: Number of steps, at most; a row leaves when it is adversarial.
         step_size: Factor of the gradient (lambda). By default the radius.
-        objective: ``"probability"`` is what the assignment prints: its gradient vanishes where the
+        objective: ``"probability"`` is what the homework prints: its gradient vanishes where the
             network is sure, and then nothing moves (the result counts such rows). The default is
             the logarithm of it; ``"margin"`` and ``"logit"`` also work.
 
@@ -142,8 +142,8 @@ def linf_gradient_ascent(
         tensor([True])
 
     Source:
-        A course assignment on fooling ImageNet networks: X' = X' + lambda * dP/dX', clipped to
-        the ball but not to [0, 1]. Ours always stays in [0, 1].
+        "CS 5787 Deep Learning, Homework 2", Cornell Tech, Spring 2019: X' = X' + lambda * dP/dX',
+        clipped to the ball but not to [0, 1]. Ours always stays in [0, 1].
     """
     task = Task.of(classifier, images, labels, targets, epsilon, "linf")
     size = task.radii if step_size is None else torch.tensor(check_positive("step_size", step_size))
@@ -205,7 +205,10 @@ def added_noise(
         'added-noise'
 
     Source:
-        "Adding noise" in two course reports on MNIST.
+        G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural
+        Networks", IIT Madras, undated, and
+        S. Sahoo, "EE6132 Assignment 2: Convolutional Neural Networks", IIT Madras, 24 September
+        2019.
     """
     criterion = success_criterion(classifier, images, labels, targets)
     return attack_by_ascent(
@@ -269,7 +272,11 @@ def from_noise(
         'from-noise'
 
     Source:
-        "Non-targeted" images of two course reports on MNIST, which start from N(0.5, 0.05).
+        Non-targeted images of
+        G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural
+        Networks", IIT Madras, undated, and
+        S. Sahoo, "EE6132 Assignment 2: Convolutional Neural Networks", IIT Madras, 24 September
+        2019; the first starts from N(0.5, 0.05).
         Compare Nguyen, Yosinski, Clune, "Deep Neural Networks are Easily Fooled", CVPR 2015.
     """
     criterion = success_criterion(classifier, images, labels, targets)
@@ -347,8 +354,12 @@ def toward_image(
         'toward-image'
 
     Source:
-        "Targeted" images of two course reports on MNIST, with beta for `pull`. Adam instead of
-        plain gradients, which at a pull of 1000 need steps below 0.8 / pull per pixel count.
+        Targeted images of
+        G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural
+        Networks", IIT Madras, undated, and
+        S. Sahoo, "EE6132 Assignment 2: Convolutional Neural Networks", IIT Madras, 24 September
+        2019, with beta for `pull`. Adam instead of plain gradients, which at a pull of 1000 need
+        steps below 0.8 / pull per pixel count.
     """
     criterion = success_criterion(classifier, images, labels, targets)
     if not 0 <= pull < float("inf"):

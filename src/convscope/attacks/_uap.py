@@ -113,8 +113,10 @@ def apply_noise(
         torch.Size([2, 3])
 
     Source:
-        The exercise of two course reports on MNIST: the noise that turns one image into a class,
-        added to test images.
+        G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural
+        Networks", IIT Madras, undated, and
+        S. Sahoo, "EE6132 Assignment 2: Convolutional Neural Networks", IIT Madras, 24 September
+        2019: the noise that turns one image into a class, added to test images.
     """
     criterion = success_criterion(classifier, images, labels, None)
     if noises.shape[1:] != images.shape[1:]:

@@ -37,6 +37,7 @@ MODULES = {
     "transfer": "_transfer",
     "inspect": "_inspect",
     "attack": "_attack",
+    "merge": "_merge",
     "audit": "_audit",
     "report": "_audit",
     "study": "_study",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
@@ -10,8 +11,9 @@ from convscope._metrics import gates_of
 from convscope._registry import Effort
 from convscope.attacks import ATTACKS
 from convscope.cli._gates import failed_gates, gates_help, read_gates
+from convscope.cli._large import AT_ONCE, LargeOptions, judged
 from convscope.cli._methods import chosen_attack
-from convscope.cli._opened import OpenedData, opened_data, opened_network
+from convscope.cli._opened import OpenedData, opened_data, opened_network, raise_if_left_out
 from convscope.cli._options import (
     NOTHING,
     NOWHERE,
@@ -19,6 +21,7 @@ from convscope.cli._options import (
     CommonOptions,
     DataName,
     ModelName,
+    Output,
     OutputOptions,
     OwnNetwork,
     SplitName,
@@ -36,11 +39,14 @@ from convscope.cli._output import (
     warn,
     watching,
 )
+from convscope.cli._plan import show_plan
 from convscope.cli._settings import REQUIRED, settings_written, shown_default, takes_target
 from convscope.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
+    from convscope.data import Split
+    from convscope.robustness import Certification, RobustnessEvaluation
 
 Gates = Annotated[
     list[str],
@@ -59,6 +65,7 @@ def evaluate(
     split: SplitName | None = None,
     count: int = 1000,
     fail_under: Gates | None = None,
+    large: LargeOptions = AT_ONCE,
     common: CommonOptions = USUAL,
     output: OutputOptions = NOWHERE,
     network: OwnNetwork = NOTHING,
@@ -74,6 +81,7 @@ def evaluate(
         split: train, validation, test or all; by default as for `convscope eval`.
         count: At most this many images: a sample with every class in proportion.
         fail_under: Gates, as NAME=NUMBER.
+        large: Going on after a kill, and many workers.
         common: What is the same everywhere.
         output: What to write.
         network: What the files of a network of your own do not say.
@@ -84,26 +92,63 @@ def evaluate(
     check_seed(common.seed)
     output.check()
     check_names(models=[model], data=data)
+    shard = large.chosen()
     import torch
 
-    from convscope.robustness import evaluate as judge
+    from convscope._random import seed_of
+    from convscope.robustness import RobustnessJudging, robustness_of
 
     classifier = opened_network(model, network=network, device=common.device)
     opened = opened_data(classifier, data, split=split, count=count, common=common)
     part = opened.split
+
+    def judging_of(images: Split, of: int | None = None) -> RobustnessJudging:
+        return RobustnessJudging(
+            classifier, images.to_float, images.labels, epsilon=epsilon, norm=norm, effort=effort,
+            seed=seed_of(torch.Generator().manual_seed(common.seed)), of=of,
+        )  # fmt: skip
+
+    judging = judging_of(part)
+    if large.dry_run:
+        show_plan(
+            classifier, part, judging, lambda few: judging_of(few, len(part)), shard, copies=4,
+            as_json=common.as_json,
+        )  # fmt: skip
+        return
+    facts = {
+        "about": _about(classifier, data, opened),
+        "audit": [model, *network.again(), "--data", data, *data_place(common.data_dir)],
+    }
     title = f"attacking {len(part)} images, effort {effort}"
-    with watching(title):
-        result = judge(
-            classifier,
-            part.to_float(),
-            part.labels,
-            epsilon=epsilon,
-            norm=norm,
-            effort=effort,
-            generator=torch.Generator().manual_seed(common.seed),
-        )
-    if common.as_json:
-        emit(result.summary() | _about(classifier, data, opened), as_json=True)
+    with judged(judging, large, title, classifier=classifier, split=part, facts=facts) as found:
+        if found is not None:
+            result = robustness_of(judging.settings, *found, part.to_float(), part.labels)
+            show_evaluation(result, facts, gates, as_json=common.as_json, output=output)
+
+
+def show_evaluation(
+    result: RobustnessEvaluation,
+    facts: Mapping[str, Any],
+    gates: Mapping[str, float],
+    *,
+    as_json: bool,
+    output: Output,
+) -> None:
+    """Print and write an evaluation, whoever judged it.
+
+    Args:
+        result: What was found.
+        facts: What the job says about itself.
+        gates: Thresholds by name.
+        as_json: For machines.
+        output: What to write.
+
+    Raises:
+        GateFailed: A threshold was not reached.
+        PartlyRefused: D21, files were left out.
+    """
+    if as_json:
+        emit(result.summary() | dict(facts["about"]), as_json=True)
     else:
         table(
             ["attack", "attacked", "broken", "robust", "forwards", "backwards", "seconds"],
@@ -111,24 +156,23 @@ def evaluate(
                 [r.attack, r.attacked, r.broken, r.robust, r.forwards, r.backwards, r.seconds]
                 for r in result.suite
             ],
-            title=f"{norm} {shown_default(epsilon)}",
+            title=f"{result.norm} {shown_default(result.epsilon)}",
         )
         table(["check", "verdict", "meaning"], [[c.name, c.verdict, c.sentence]
               for c in result.checks])  # fmt: skip
         say(
             f"robust accuracy {result.robust_accuracy:.1%} ({result.low:.1%} to {result.high:.1%})"
-            f" of {len(part)} images; clean {result.clean_accuracy:.1%}"
+            f" of {len(result.labels)} images; clean {result.clean_accuracy:.1%}"
         )
     for check in result.checks:
         if check.verdict == "warn":
             warn(f"{check.name}: {check.sentence}")
     output.write(result)
-    place = data_place(common.data_dir)
-    next_step("convscope audit", model, *network.again(), "--data", data, *place)
+    next_step("convscope audit", *facts["audit"])
     found = {"robust": result.robust_accuracy, "accuracy": result.clean_accuracy}
     if failed := failed_gates(gates, found):
         raise GateFailed("; ".join(failed))
-    opened.raise_if_refused()
+    raise_if_left_out(facts["about"]["refused"])
 
 
 def certify(
@@ -141,6 +185,7 @@ def certify(
     alpha: float = 0.001,
     count: int = 500,
     split: SplitName | None = None,
+    large: LargeOptions = AT_ONCE,
     common: CommonOptions = USUAL,
     output: OutputOptions = NOWHERE,
     network: OwnNetwork = NOTHING,
@@ -157,6 +202,7 @@ def certify(
         alpha: Probability that a certificate is wrong.
         count: At most this many images: a sample with every class in proportion.
         split: train, validation, test or all; by default as for `convscope eval`.
+        large: Going on after a kill, and many workers.
         common: What is the same everywhere.
         output: What to write.
         network: What the files of a network of your own do not say.
@@ -169,41 +215,78 @@ def certify(
     check_seed(common.seed)
     output.check()
     check_names(models=[model], data=data)
+    shard = large.chosen()
     import torch
 
-    from convscope.robustness import certify as judge
+    from convscope._random import seed_of
+    from convscope.robustness import CertificationJudging, certification_of
 
     classifier = opened_network(model, network=network, device=common.device)
     opened = opened_data(classifier, data, split=split, count=count, common=common)
     part = opened.split
-    with watching(f"certifying {len(part)} images"):
-        result = judge(
-            classifier,
-            part.to_float(),
-            part.labels,
-            std=std,
-            draws=draws,
-            alpha=alpha,
-            generator=torch.Generator().manual_seed(common.seed),
-        )
-    summary = result.summary()
-    if common.as_json:
-        emit(summary | _about(classifier, data, opened), as_json=True)
+
+    def judging_of(images: Split, draws: int) -> CertificationJudging:
+        return CertificationJudging(
+            classifier, images.to_float, images.labels, std=std, draws=draws, alpha=alpha,
+            seed=seed_of(torch.Generator().manual_seed(common.seed)),
+        )  # fmt: skip
+
+    judging = judging_of(part, draws)
+    if large.dry_run:
+        # Noise comes by the hundreds: a few of them tell the time of all.
+        less = min(draws, 400)
+        times = (draws + judging.first_draws) / (less + judging.first_draws)
+        show_plan(
+            classifier, part, judging, lambda few: judging_of(few, less), shard, times=times,
+            few=1, more=2, as_json=common.as_json,
+        )  # fmt: skip
+        return
+    place = data_place(common.data_dir)
+    facts = {
+        "about": _about(classifier, data, opened),
+        "evaluate": [model, *network.again(), "--data", data, *place, "--norm", "l2",
+                     "--epsilon", f"{std:g}"],
+    }  # fmt: skip
+    title = f"certifying {len(part)} images"
+    with judged(judging, large, title, classifier=classifier, split=part, facts=facts) as found:
+        if found is not None:
+            result = certification_of(judging.settings, found[1], part.labels)
+            show_certification(result, facts, {}, as_json=common.as_json, output=output)
+
+
+def show_certification(
+    result: Certification,
+    facts: Mapping[str, Any],
+    gates: Mapping[str, float],
+    *,
+    as_json: bool,
+    output: Output,
+) -> None:
+    """Print and write certificates, whoever judged.
+
+    Args:
+        result: What was found.
+        facts: What the job says about itself.
+        gates: None: the command has no gates.
+        as_json: For machines.
+        output: What to write.
+
+    Raises:
+        PartlyRefused: D21, files were left out.
+    """
+    summary, count = result.summary(), len(result.labels)
+    if as_json:
+        emit(summary | dict(facts["about"]), as_json=True)
     else:
         table(
             ["L2 radius", "certified and right"],
             [[radius, f"{share:.1%}"] for radius, share in summary["certified_accuracy"].items()],
-            title=f"std {std:g}, {draws} draws, {len(part)} images",
+            title=f"std {result.std:g}, {result.draws} draws, {count} images",
         )
-        say(
-            f"abstained on {summary['abstained']} of {len(part)} images; {summary['seconds']:.0f} s"
-        )
+        say(f"abstained on {summary['abstained']} of {count} images; {summary['seconds']:.0f} s")
     output.write(result)
-    next_step(
-        "convscope attack evaluate", model, *network.again(), "--data", data,
-        *data_place(common.data_dir), "--norm", "l2", "--epsilon", f"{std:g}",
-    )  # fmt: skip
-    opened.raise_if_refused()
+    next_step("convscope attack evaluate", *facts["evaluate"])
+    raise_if_left_out(facts["about"]["refused"])
 
 
 def _about(classifier: Classifier, data: str, opened: OpenedData) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +23,7 @@ from convscope.cli._output import (
 from convscope.errors import PartlyRefused, UsageError
 
 if TYPE_CHECKING:
-    from convscope.data import Dataset, Status
+    from convscope.data import AddressSpec, Dataset, Status
 
 IntoDir = Annotated[DataDir, cyclopts.Parameter(help="Folder to put the data files into.")]
 
@@ -34,15 +35,14 @@ def list_data(*, data_dir: DataDir | None = None, as_json: Json = False) -> None
         data_dir: Folder that holds the data files.
         as_json: Print JSON.
     """
-    from convscope.data import DATASETS, data_folder, status
+    from convscope.data import ADDRESSES, DATASETS, data_folder, status
 
     everything = [status(name, data_dir) for name in DATASETS]
     if as_json:
         emit([_row(one) for one in everything], as_json=True)
         return
     lines = [[one.name, _state(one), one.about, " ".join(_folders(one))] for one in everything]
-    layouts = "class folders, images with a list of labels, or images named by class"
-    lines.append(["folder:DIRECTORY", "yours", layouts, ""])
+    lines += [[spec.form, _yours(spec), spec.about, ""] for spec in ADDRESSES.specs().values()]
     table(["data set", "state", "what it is", "where"], lines)
     say(f"data folder: {data_folder(data_dir)}  (change it with --data-dir or $CONVSCOPE_DATA)")
     absent = [one.name for one in everything if one.download_bytes]
@@ -106,7 +106,7 @@ def verify_data(
     """Read data sets from the first byte to the last and compare their checksums.
 
     Args:
-        names: Data sets of `convscope data list`, or folder:DIRECTORY; all that are here by
+        names: Data sets of `convscope data list`, or your own; all that are here by
             default.
         data_dir: Folder that holds the data files.
         skip_bad: Leave unreadable images of a folder out; exit with 8 if there were any.
@@ -238,6 +238,13 @@ def _state(one: Status) -> str:
     if not one.download_bytes:
         return "missing (yours to fetch)"
     return f"missing ({one.download_bytes / 1e6:,.0f} MB)"
+
+
+def _yours(spec: AddressSpec) -> str:
+    """The state of data of one's own: there is none, but a library may be missing."""
+    if spec.library and find_spec(spec.library) is None:
+        return f"yours (needs {spec.library}: {spec.install})"
+    return "yours"
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:

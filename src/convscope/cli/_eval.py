@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import cyclopts
 
 from convscope._metrics import METRICS, gates_of
 from convscope.cli._gates import failed_gates, gates_help, read_gates
-from convscope.cli._opened import opened_data, opened_network
+from convscope.cli._large import AT_ONCE, LargeOptions, judged
+from convscope.cli._opened import opened_data, opened_network, raise_if_left_out
 from convscope.cli._options import (
     NOTHING,
+    NOWHERE,
     USUAL,
     CommonOptions,
     DataName,
     Flag,
     ModelName,
+    Output,
     OwnNetwork,
     SplitName,
     check_names,
     check_number,
     check_seed,
 )
-from convscope.cli._output import data_place, emit, next_step, table, watching
+from convscope.cli._output import data_place, emit, next_step, table
+from convscope.cli._plan import show_plan
 from convscope.errors import GateFailed, choose
 
 if TYPE_CHECKING:
@@ -48,6 +53,7 @@ def evaluate_model(
     tta: Literal["none", "mirror", "mirror-shift"] = "none",
     fail_under: Gates | None = None,
     allow_nonfinite: Flag = False,
+    large: LargeOptions = AT_ONCE,
     common: CommonOptions = USUAL,
     network: OwnNetwork = NOTHING,
 ) -> None:
@@ -63,6 +69,7 @@ def evaluate_model(
             both moved by a pixel, too. Accuracy without it is reported beside.
         fail_under: Gates, as NAME=NUMBER.
         allow_nonfinite: Load weights with NaN or infinity.
+        large: Going on after a kill, and many workers.
         common: What is the same everywhere.
         network: What the files of a network of your own do not say.
     """
@@ -70,7 +77,11 @@ def evaluate_model(
     check_names(models=[model], data=data)
     check_number("--count", count)
     check_seed(common.seed)
-    from convscope.training import evaluate
+    shard = large.chosen()
+    import torch
+
+    from convscope._random import seed_of
+    from convscope.training import AccuracyJudging, accuracy_of
 
     classifier = opened_network(
         model, network=network, device=common.device, allow_nonfinite=allow_nonfinite
@@ -83,26 +94,88 @@ def evaluate_model(
         common=common,
     )
     part = opened.split
-    with watching(f"predicting {len(part):,} {part.name} images"):
-        result = evaluate(classifier, part, tta=tta)
-    facts = report(result, part)
-    for name in gates:
-        choose("gate", name, result.metrics())
+
+    def judging_of(images: Split) -> AccuracyJudging:
+        seed = seed_of(torch.Generator().manual_seed(0))
+        return AccuracyJudging(classifier, images, tta=tta, seed=seed)
+
+    judging = judging_of(part)
+    if large.dry_run:
+        show_plan(classifier, part, judging, judging_of, shard, few=64, more=192,
+                  as_json=common.as_json)  # fmt: skip
+        return
     about = {"model": model, "source": classifier.source, "data": data, **opened.facts()}
     about["execution"] = classifier.describe()["execution"]
-    if common.as_json:
-        emit(about | facts, as_json=True)
+    facts = {
+        "about": about,
+        "name": part.name,
+        "rows": None if part.rows is None else part.rows.tolist(),
+        "names": None if part.names is None else list(part.names),
+        "audit": [model, *network.again(), "--data", data, *data_place(common.data_dir)],
+    }
+    title = f"predicting {len(part):,} {part.name} images"
+    with judged(judging, large, title, classifier=classifier, split=part, facts=facts) as found:
+        if found is not None:
+            result = accuracy_of(judging.settings, found[1], part.labels.cpu())
+            show_accuracy(result, facts, gates, as_json=common.as_json)
+
+
+def show_accuracy(
+    result: Evaluation,
+    facts: Mapping[str, Any],
+    gates: Mapping[str, float],
+    *,
+    as_json: bool,
+    output: Output = NOWHERE,
+) -> None:
+    """Print and write an evaluation, whoever judged it.
+
+    Args:
+        result: What was found.
+        facts: What the job says about itself.
+        gates: Thresholds by name.
+        as_json: For machines.
+        output: What to write.
+
+    Raises:
+        GateFailed: A threshold was not reached.
+        PartlyRefused: D21, files were left out.
+    """
+    about = dict(facts["about"])
+    numbers = report(result, Places(facts["name"], facts["rows"], facts["names"]))
+    for name in gates:
+        choose("gate", name, result.metrics())
+    if as_json:
+        emit(about | numbers, as_json=True)
     else:
         _print(result)
-    failed = failed_gates(gates, result.metrics(), opened.absent)
+    output.write(result)
+    failed = failed_gates(gates, result.metrics(), about["absent_classes"])
     if failed:
         raise GateFailed("; ".join(failed))
-    opened.raise_if_refused()
-    place = data_place(common.data_dir)
-    next_step("convscope audit", model, *network.again(), "--data", data, *place)
+    raise_if_left_out(about["refused"])
+    next_step("convscope audit", *facts["audit"])
 
 
-def report(result: Evaluation, part: Split) -> dict[str, Any]:
+class Places(NamedTuple):
+    """Where images come from.
+
+    Attributes:
+        name: Of the split.
+        rows: Positions in the split as it was opened; None: it is all of it.
+        names: Of images that come as files.
+    """
+
+    name: str
+    rows: Sequence[int] | None
+    names: Sequence[str] | None
+
+    def position(self, row: int) -> int:
+        """Where image `row` stands in the split as it was opened."""
+        return row if self.rows is None else self.rows[row]
+
+
+def report(result: Evaluation, part: Places) -> dict[str, Any]:
     """The numbers of an evaluation by name, without the per-image ones."""
     many = len(result.class_names) > MOST_IN_MATRIX
     pairs = result.confusion.nonzero().tolist() if many else []

@@ -83,10 +83,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope attack l2-gradient-ascent runs/digits digits:test/7 --target 3 --out f.html",
         "convscope attack l2-gradient-ascent runs/digits digits:test/7 --target all --out all.html",
         "convscope attack evaluate runs/digits --data digits --epsilon 0.1 --effort quick",
+        "convscope attack evaluate runs/digits --data digits --epsilon 0.1 --part p --shard 1/2",
+        "torchrun --nproc-per-node 4 -m convscope attack evaluate runs/digits --data digits",
         "convscope attack certify runs/digits --data digits --sigma 0.25 --count 20",
         "convscope attack transfer mnist-conv1 mnist-conv2 --data digits --epsilon 0.1",
         'convscope attack survival hf:mobilenet peppers.png --target "space shuttle" --out fooled',
         "convscope attack settings pgd",
+    ),
+    "merge": (
+        "convscope merge p",
+        "convscope merge node-1 node-2 --json --fail-under robust=0.4",
     ),
     "audit": (
         "convscope audit runs/digits --data digits --out report.html",

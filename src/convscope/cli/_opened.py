@@ -160,10 +160,19 @@ def raise_if_refused(dataset: Dataset) -> None:
     Raises:
         PartlyRefused: D21 with their number.
     """
-    for reason in dataset.refused:
+    raise_if_left_out(dataset.refused)
+
+
+def raise_if_left_out(refused: Sequence[str]) -> None:
+    """End with exit code 8 if there are reasons why files were left out, and list them.
+
+    Raises:
+        PartlyRefused: D21 with their number.
+    """
+    for reason in refused:
         warn(reason)
-    if dataset.refused:
-        count = len(dataset.refused)
+    if refused:
+        count = len(refused)
         raise PartlyRefused(
             f"{count} item{'s were' if count > 1 else ' was'} left out; the rest is done",
             code="D21",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import cyclopts
 
 from convscope.cli._output import fraction, progress, wrote
-from convscope.data import DATASETS, check_specs, choose_dataset
+from convscope.data import check_specs, choose_dataset, data_forms
 from convscope.errors import ResourceError, UsageError, choose
 from convscope.files import checked_path
 from convscope.models import ADAPTERS, adapter_forms, check_model_name
@@ -61,7 +61,7 @@ Force = Annotated[
 ]
 
 _PREFIXES = ", ".join(f"{prefix}:..." for prefix in ADAPTERS)
-_DATA = f"{', '.join(DATASETS)} or folder:DIRECTORY"
+_DATA = data_forms()
 # The help of these arguments follows the registries; it stands in for the line of the docstring.
 ModelName = Annotated[
     str,

@@ -122,7 +122,7 @@ def train(
 
     Args:
         network: One of the mnist-conv... names of `convscope models list`.
-        data: digits, mnist, cifar10 or folder:DIRECTORY.
+        data: The data set.
         data_dir: Folder that holds the data files.
         offline: Never download.
         skip_bad: Leave images out that cannot be read; exit with 8 if there were any.
@@ -156,7 +156,7 @@ def train(
     for warning in dataset.warnings:
         warn(warning)
     dataset.check_trainable()
-    images, labels = dataset.train.images.numpy(), dataset.train.labels.numpy()
+    images, labels = dataset.train.pixels().numpy(), dataset.train.labels.numpy()
     epochs = max(1, round(IMAGES_SHOWN / len(images))) if epochs is None else epochs
     batch_size = (32 if len(images) < 10_000 else 64) if batch_size is None else batch_size
     rate = {"adam": 0.005, "sgd": 0.05}[optimizer] if learning_rate is None else learning_rate
@@ -187,13 +187,13 @@ def train(
             epochs=epochs,
             batch_size=batch_size,
             generator=generator,
-            validation=(dataset.validation.images.numpy(), dataset.validation.labels.numpy()),
+            validation=(dataset.validation.pixels().numpy(), dataset.validation.labels.numpy()),
             warm_up=0.3,
             on_step=on_step,
         )
     seconds = time.perf_counter() - started
     tested = dataset.split("test")
-    right = accuracy(built, tested.images.numpy(), tested.labels.numpy())
+    right = accuracy(built, tested.pixels().numpy(), tested.labels.numpy())
     facts: dict[str, Any] = {
         "network": network,
         "data": data,

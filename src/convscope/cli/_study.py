@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
@@ -17,7 +17,7 @@ from convscope.cli._options import (
     check_out,
     check_seed,
 )
-from convscope.cli._output import emit, say, table, warn, watching, wrote
+from convscope.cli._output import emit, say, showing_progress, table, warn, watching, wrote
 from convscope.errors import PartlyRefused, ResourceError, UsageError, choose
 from convscope.studies import STUDIES
 
@@ -83,7 +83,7 @@ def study(
     place = FOLDER.with_name("study-fast") if fast else FOLDER
     root = (out or place) if name == ALL else (out or place / name)
     check_out(root, force=True, page=False)
-    from convscope.studies import run_study, write_index
+    from convscope.studies import missing_materials, run_study, write_index
     from convscope.training import tune_allocator
 
     tune_allocator()
@@ -91,17 +91,23 @@ def study(
     for one in STUDIES if name == ALL else (name,):
         minutes = STUDIES.spec(one).minutes[0 if fast else 1]
         say(f"{one}: about {_spoken(minutes)} on two free cores")
+        given: dict[str, Any] = {
+            "fast": fast, "data_dir": data_dir, "offline": offline,
+            "accept_modified": accept_modified,
+        }  # fmt: skip
+        with showing_progress(f"{one}: data"):
+            missing = () if questions else missing_materials(one, **given)
+        for lack in missing:
+            warn(f"{one}: {lack.what}; questions that need it say so, the others are answered")
+            say(f"  fix: {lack.hint}")
         with watching(one):
             found = run_study(
                 one,
                 root / one if name == ALL else root,
-                fast=fast,
-                data_dir=data_dir,
                 seed=seed,
                 only=questions,
                 again=again,
-                offline=offline,
-                accept_modified=accept_modified,
+                **given,
             )
         results.append(found)
         if pdf:

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 from convscope._registry import lazy
 from convscope.data._download import cache_folder, data_folder
 from convscope.data._open import SPLITS, check_specs, choose_dataset, open_dataset
-from convscope.data._registry import DATASETS, DatasetSpec, Download, Found
+from convscope.data._registry import (
+    ADDRESSES,
+    DATASETS,
+    AddressSpec,
+    DatasetSpec,
+    Download,
+    Found,
+    address_of,
+    data_forms,
+)
 
 if TYPE_CHECKING:
     from convscope.data._augment import Augmentation, Draws, augment
@@ -26,13 +35,15 @@ if TYPE_CHECKING:
     )
     from convscope.data._dataset import Dataset, Split, check_images
     from convscope.data._file import check_memory
-    from convscope.data._folder import open_folder, refuse_problems
+    from convscope.data._folder import open_folder
     from convscope.data._image import ImageNotice, read_image
+    from convscope.data._items import refuse_problems
     from convscope.data._names import about_class, class_number
     from convscope.data._select import Selection, sample_rows, select_images
     from convscope.data._shapes import CLASS_NAMES as SHAPE_NAMES
     from convscope.data._shapes import DIFFICULTIES, Difficulty, Scenes, open_shapes, shape_scenes
     from convscope.data._store import Status, download, export_data, import_data, status
+    from convscope.data._stored import StoredImages, known_digest
     from convscope.data._stream import (
         Catalog,
         ImageStream,
@@ -45,10 +56,12 @@ if TYPE_CHECKING:
     from convscope.types import TakesImages
 
 __all__ = [
+    "ADDRESSES",
     "DATASETS",
     "DIFFICULTIES",
     "SHAPE_NAMES",
     "SPLITS",
+    "AddressSpec",
     "Augmentation",
     "Catalog",
     "ClassMatch",
@@ -65,9 +78,11 @@ __all__ = [
     "Selection",
     "Split",
     "Status",
+    "StoredImages",
     "TakesImages",
     "about_class",
     "absent_sentence",
+    "address_of",
     "apply_augmentation",
     "augment",
     "cache_folder",
@@ -78,10 +93,12 @@ __all__ = [
     "choose_dataset",
     "class_number",
     "data_folder",
+    "data_forms",
     "download",
     "draw_augmentation",
     "export_data",
     "import_data",
+    "known_digest",
     "match_classes",
     "match_dataset",
     "open_dataset",
@@ -107,14 +124,16 @@ if not TYPE_CHECKING:
             "_classes": "absent_sentence ClassMatch match_classes match_dataset",
             "_dataset": "check_images Dataset Split",
             "_file": "check_memory",
-            "_folder": "open_folder refuse_problems",
+            "_folder": "open_folder",
             "_image": "ImageNotice read_image",
+            "_items": "refuse_problems",
             "_names": "about_class class_number",
             "_select": "sample_rows select_images Selection TakesImages",
             "_shapes": "CLASS_NAMES:SHAPE_NAMES DIFFICULTIES Difficulty open_shapes Scenes "
             "shape_scenes",
             "_stream": "Catalog catalog ImageStream read_files ReadFile refuse_nothing_read "
             "stream_images",
+            "_stored": "known_digest StoredImages",
             "_store": "download export_data import_data Status status",
         },
     )

@@ -1,7 +1,9 @@
 """CIFAR-10: 60,000 color images of 32x32 in ten classes, in the official binary or python layout.
 
-Split of the course documents: batches 1 to 4 for training (40,000), batch 5 for validation
-(10,000), the test batch for testing (10,000).
+Batches 1 to 4 are for training (40,000), batch 5 for validation (10,000), the test batch for
+testing (10,000): the sizes that
+S. Kim, "Assignment 2 (CNN part)", Data Science Laboratory, Seoul National University, 2018 asks
+for.
 
 Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009); for research.
 A record of the binary layout is one label byte and 3,072 pixels, channel by channel.

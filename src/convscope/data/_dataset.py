@@ -1,11 +1,12 @@
-"""Data sets: splits of images as bytes in memory, labels, class names."""
+"""Data sets: splits of images as bytes, in memory or on the disk; labels, class names."""
 
 from __future__ import annotations
 
-import hashlib
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.data._file import check_memory
+from convscope.data._registry import ADDRESSES
+from convscope.data._stored import StoredImages, digest_of, part_size
 from convscope.errors import DataError, ImageError, choose
 from convscope.types import ByteImages, Images, Labels, ObjectMasks
 
@@ -76,7 +80,8 @@ class Split:
 
     Args:
         name: ``"train"``, ``"validation"`` or ``"test"``.
-        images: (N, C, H, W) bytes.
+        images: (N, C, H, W) bytes: a tensor, or, of data larger than memory, `StoredImages`.
+            `pixels` and `parts` read both.
         labels: (N,) int64 class numbers.
         names: One name per image, for data that come as files.
         masks: (N, H, W) bools, True on the object, for data that know where it is.
@@ -93,7 +98,7 @@ class Split:
     """
 
     name: str
-    images: ByteImages
+    images: ByteImages | StoredImages
     labels: Labels
     names: tuple[str, ...] | None = None
     masks: ObjectMasks | None = None
@@ -114,7 +119,8 @@ class Split:
                 code="D09",
                 expected="one int64 label per image",
             )
-        if self.masks is not None and self.masks.shape != self.images[:, 0].shape:
+        count, _, height, width = self.images.shape
+        if self.masks is not None and self.masks.shape != (count, height, width):
             raise DataError(
                 f"{len(self.images)} {self.name} images have masks of shape "
                 f"{tuple(self.masks.shape)}",
@@ -130,6 +136,26 @@ class Split:
         """Shape instead of pixels."""
         return f"Split({self.name!r}, {'x'.join(map(str, self.images.shape))} bytes)"
 
+    def pixels(self, rows: Tensor | slice | Sequence[int] | None = None) -> ByteImages:
+        """Images as bytes, in memory.
+
+        Args:
+            rows: Which images, in which order; all by default.
+
+        Returns:
+            (n, C, H, W) bytes.
+
+        Raises:
+            ResourceError: Images on the disk that would not fit into memory.
+            DataError: D24, they are others than when the data set was opened.
+        """
+        if rows is None or isinstance(rows, slice):
+            return self.images[rows if rows is not None else slice(None)]
+        index = torch.as_tensor(rows, dtype=torch.int64, device=self.images.device)
+        if isinstance(self.images, StoredImages):
+            return self.images[index]
+        return self.images.index_select(0, index)
+
     def to_float(self, rows: Tensor | slice | Sequence[int] | None = None) -> Images:
         """Images as float32 in [0, 1], each pixel the correctly rounded ``byte / 255``.
 
@@ -139,19 +165,38 @@ class Split:
         Returns:
             (n, C, H, W) new floats.
         """
-        if rows is None or isinstance(rows, slice):
-            chosen = self.images[rows if rows is not None else slice(None)]
-        else:
-            index = torch.as_tensor(rows, dtype=torch.int64, device=self.images.device)
-            chosen = self.images.index_select(0, index)
-        return chosen.to(torch.float32).div_(255)
+        if isinstance(self.images, StoredImages):
+            count = len(self) if rows is None else len(torch.arange(len(self))[rows])
+            check_memory(4 * count * math.prod(self.images.shape[1:]), f"{count:,} images")
+        return self.pixels(rows).to(torch.float32).div_(255)
+
+    def parts(self, rows: Iterable[Tensor] | None = None) -> Iterator[ByteImages]:
+        """Images as bytes, part after part; of images on the disk, the next part is read ahead.
+
+        Args:
+            rows: The rows of each part; by default all images in order, in parts of about 32 MB.
+
+        Example:
+            >>> images = torch.zeros(5, 1, 2, 2, dtype=torch.uint8)
+            >>> split = Split(name="test", images=images, labels=torch.zeros(5).long())
+            >>> [len(part) for part in split.parts(torch.arange(5).split(2))]
+            [2, 2, 1]
+        """
+        if rows is None:
+            rows = torch.split(torch.arange(len(self)), part_size(self.images.shape[1:]))
+        if isinstance(self.images, StoredImages):
+            return self.images.parts(rows)
+        images = self.images
+        return (images[part.to(images.device)] for part in rows)
 
     def subset(self, rows: Tensor | Sequence[int]) -> Split:
         """The same split with some of its images, in the order of `rows`."""
         index = torch.as_tensor(rows, dtype=torch.int64, device=self.images.device)
         return replace(
             self,
-            images=self.images.index_select(0, index),
+            images=self.images.view(index)
+            if isinstance(self.images, StoredImages)
+            else self.images.index_select(0, index),
             labels=self.labels.index_select(0, index),
             names=None if self.names is None else tuple(self.names[i] for i in index.tolist()),
             masks=None if self.masks is None else self.masks.index_select(0, index),
@@ -163,10 +208,10 @@ class Split:
         return row if self.rows is None else int(self.rows[row])
 
     def to(self, device: torch.device | str) -> Split:
-        """The same split with its tensors on `device`."""
+        """The same split with its tensors on `device`; images on the disk stay there."""
         return replace(
             self,
-            images=self.images.to(device),
+            images=self.images if isinstance(self.images, StoredImages) else self.images.to(device),
             labels=self.labels.to(device),
             masks=None if self.masks is None else self.masks.to(device),
         )
@@ -251,12 +296,14 @@ class Dataset:
         Returns:
             Name of the split, and a sentence if that is not plainly the test split.
         """
-        trained_here = "trained" in source and " on folder:" in source
+        own = "|".join(map(re.escape, ADDRESSES))
+        trained_here = "trained" in source and re.search(f" on ({own}):", source) is not None
+        this = "folder" if self.name.startswith("folder:") else "data set"
         if len(self.test) and ("test" not in self.cut or trained_here):
             note = ""
             if "test" in self.cut:
                 note = (
-                    f"judged on the {len(self.test):,} test images that are cut from this folder; "
+                    f"judged on the {len(self.test):,} test images that are cut from this {this}; "
                     "--split all takes every image"
                 )
             return "test", note
@@ -271,7 +318,7 @@ class Dataset:
         total = sum(map(len, self.splits))
         if re.search(r"\btrained (on|with) ", source):
             return "all", (
-                f"judged on all {total:,} images, since the network was not trained on this folder"
+                f"judged on all {total:,} images, since the network was not trained on this {this}"
                 + ("; --split test takes the test part" if len(self.test) else "")
             )
         honest = "--split test is the honest number" if len(self.test) else "the number is too good"
@@ -323,14 +370,15 @@ class Dataset:
         images = self.train.images
         if not len(images):
             raise DataError("no training images to take the mean of", code="D11", where=self.name)
-        count = images[:, 0].numel()
+        count = len(images) * math.prod(images.shape[2:])
         total = torch.zeros(images.shape[1], dtype=torch.float64, device=images.device)
         squares = torch.zeros_like(total)
-        step = max(1, 200_000 // images[0].numel())  # doubles that stay in the cache
-        for first in range(0, len(images), step):
-            chunk = images[first : first + step].to(torch.float64)
-            total += chunk.sum(dim=(0, 2, 3))
-            squares += chunk.square_().sum(dim=(0, 2, 3))
+        step = part_size(images.shape[1:], values=200_000)  # doubles that stay in the cache
+        for part in self.train.parts():
+            for piece in torch.split(part, step):
+                chunk = piece.to(torch.float64)
+                total += chunk.sum(dim=(0, 2, 3))
+                squares += chunk.square_().sum(dim=(0, 2, 3))
         means = [value / count for value in total.tolist()]
         variances = [
             (count * int(square) - int(value) ** 2) / count**2
@@ -356,15 +404,22 @@ def _joined(splits: Sequence[Split]) -> Split:
     )
 
 
-def _behind_each_other(parts: list[Tensor]) -> Tensor:
-    first, end = parts[0], parts[0].data_ptr()
-    for part in parts:
+def _behind_each_other(parts: list[ByteImages | StoredImages]) -> ByteImages | StoredImages:
+    stored = [part for part in parts if isinstance(part, StoredImages)]
+    if stored:
+        assert len(stored) == len(parts) and len({id(part.source) for part in stored}) == 1, (
+            "the splits of a data set are in one place"
+        )
+        return StoredImages(stored[0].source, torch.cat([part.rows for part in stored]))
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    first, end = tensors[0], tensors[0].data_ptr()
+    for part in tensors:
         if not part.is_contiguous() or part.data_ptr() != end:
-            return torch.cat(parts)
+            return torch.cat(tensors)
         end += part.numel() * part.element_size()
-    if any(p.untyped_storage().data_ptr() != first.untyped_storage().data_ptr() for p in parts):
-        return torch.cat(parts)
-    shape = (sum(map(len, parts)), *first.shape[1:])
+    if any(p.untyped_storage().data_ptr() != first.untyped_storage().data_ptr() for p in tensors):
+        return torch.cat(tensors)
+    shape = (sum(map(len, tensors)), *first.shape[1:])
     return first.as_strided(shape, first.stride())
 
 
@@ -411,16 +466,19 @@ def stratified_parts(
 
 def _rank(key: str, seed: int) -> bytes:
     text = f"{seed}/{key}".encode("utf-8", "surrogateescape")
-    return hashlib.blake2b(text, digest_size=16).digest()
+    return blake2b(text, digest_size=16).digest()
 
 
-def content_warnings(train: Split, validation: Split, test: Split) -> tuple[str, ...]:
+def content_warnings(
+    train: Split, validation: Split, test: Split, *, digests: Sequence[bytes] | None = None
+) -> tuple[str, ...]:
     """What is odd about a data set as a whole: one class only, or images in two splits (D11, D25).
 
     Args:
         train: Training images.
         validation: Validation images.
         test: Test images.
+        digests: A hash of the pixels of every image, split after split, if they are known.
 
     Returns:
         Sentences; none for ordinary data.
@@ -432,16 +490,21 @@ def content_warnings(train: Split, validation: Split, test: Split) -> tuple[str,
                 f"D11: all {len(split)} labels of the {split.name} split are class "
                 f"{int(split.labels[0])}"
             )
-    known = _digests(train)
-    for split in (validation, test):
-        shared = sum(digest in known for digest in _digest_list(split))
+    if digests is None:
+        lists = [_digest_list(split) for split in (train, validation, test)]
+    else:
+        ends = [0, len(train), len(train) + len(validation), len(digests)]
+        lists = [list(digests[ends[k] : ends[k + 1]]) for k in range(3)]
+    known = set(lists[0])
+    for split, own in zip((validation, test), lists[1:], strict=True):
+        shared = sum(digest in known for digest in own)
         if shared:
             warnings.append(
                 f"D25: {shared} of {len(split)} {split.name} images are also in the training "
                 "split, pixel for pixel: scores on them are too good"
             )
-    both = _digests(validation)
-    shared = sum(digest in both for digest in _digest_list(test))
+    both = set(lists[1])
+    shared = sum(digest in both for digest in lists[2])
     if shared:
         warnings.append(
             f"D25: {shared} of {len(test)} test images are also in the validation split"
@@ -449,10 +512,5 @@ def content_warnings(train: Split, validation: Split, test: Split) -> tuple[str,
     return tuple(warnings)
 
 
-def _digests(split: Split) -> set[bytes]:
-    return set(_digest_list(split))
-
-
 def _digest_list(split: Split) -> list[bytes]:
-    flat: NDArray[np.uint8] = split.images.flatten(1).contiguous().numpy()
-    return [hashlib.blake2b(row, digest_size=16).digest() for row in flat]
+    return [digest_of(image) for part in split.parts() for image in part.numpy()]

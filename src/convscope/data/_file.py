@@ -252,15 +252,15 @@ def read_members(
         with tarfile.open(fileobj=bounded, mode="r:") as tar:
             for count, entry in enumerate(tar):
                 if count >= MOST_ENTRIES:
-                    raise _hostile_archive(f"archive has more than {MOST_ENTRIES:,} entries", where)
-                _check_entry(entry, where)
+                    raise hostile_archive(f"archive has more than {MOST_ENTRIES:,} entries", where)
+                check_entry(entry, where)
                 name = PurePosixPath(entry.name).name
                 if not entry.isfile() or name not in wanted:
                     continue
                 if entry.size > largest:
-                    raise _hostile_archive(f"{entry.name} declares {entry.size:,} bytes", where)
+                    raise hostile_archive(f"{entry.name} declares {entry.size:,} bytes", where)
                 if name in members:
-                    raise _hostile_archive(f"archive has {name} twice", where)
+                    raise hostile_archive(f"archive has {name} twice", where)
                 file = tar.extractfile(entry)
                 members[name] = file.read() if file else b""
                 if len(members[name]) != entry.size:
@@ -276,19 +276,24 @@ def read_members(
     return members
 
 
-def _check_entry(entry: tarfile.TarInfo, where: Path) -> None:
-    """Refuse what an honest data set never holds."""
+def check_entry(entry: tarfile.TarInfo, where: Path) -> None:
+    """Refuse what an honest data set never holds.
+
+    Raises:
+        DataError: D20.
+    """
     path = PurePosixPath(entry.name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0:1]:
-        raise _hostile_archive(f"archive holds {entry.name!r}, which leads outside", where)
+    if path.is_absolute() or ".." in path.parts or path.as_posix()[1:2] == ":":
+        raise hostile_archive(f"archive holds {entry.name!r}, which leads outside", where)
     if not (entry.isfile() or entry.isdir()) or entry.issparse():
         kind = "a link" if entry.islnk() or entry.issym() else "a special file"
-        raise _hostile_archive(f"archive holds {entry.name!r}, which is {kind}", where)
+        raise hostile_archive(f"archive holds {entry.name!r}, which is {kind}", where)
     if entry.size < 0 or entry.size > MOST_UNPACKED:
-        raise _hostile_archive(f"{entry.name!r} declares {entry.size:,} bytes", where)
+        raise hostile_archive(f"{entry.name!r} declares {entry.size:,} bytes", where)
 
 
-def _hostile_archive(what: str, where: Path) -> DataError:
+def hostile_archive(what: str, where: Path) -> DataError:
+    """The error for an archive that is not what a data set is served as."""
     return DataError(
         what,
         code="D20",
@@ -309,10 +314,10 @@ class _Bounded:
     def read(self, size: int = -1) -> bytes:
         """Read, or refuse what an honest archive never asks for."""
         if size < 0 or size > self.largest:
-            raise _hostile_archive(f"archive asks for {size:,} bytes at once", self.where)
+            raise hostile_archive(f"archive asks for {size:,} bytes at once", self.where)
         data = self.stream.read(size)
         if self.stream.tell() > MOST_UNPACKED:
-            raise _hostile_archive(
+            raise hostile_archive(
                 f"archive inflates to more than {MOST_UNPACKED:,} bytes", self.where
             )
         return data
@@ -320,7 +325,7 @@ class _Bounded:
     def seek(self, position: int, whence: int = 0) -> int:
         """Go on; inflating what lies between is bounded too."""
         if whence != 0 or position > MOST_UNPACKED:
-            raise _hostile_archive("archive leads beyond its end", self.where)
+            raise hostile_archive("archive leads beyond its end", self.where)
         return self.stream.seek(position)
 
     def tell(self) -> int:

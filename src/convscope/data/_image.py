@@ -6,18 +6,20 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
 from PIL import Image
-from torch import Tensor
 
 from convscope.data._file import FileBytes, read_file
 from convscope.data._image_structure import UNREADABLE, Structure, inspect_image
 from convscope.errors import ImageError, UsageError
 from convscope.resizing import Resize
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 MOST_PIXELS = 24_000_000
 LONGEST_SIDE = 16_384
@@ -334,7 +336,7 @@ def read_image(
     for note in notes:
         if note.startswith(SPOKEN):
             warnings.warn(f"{path}: {note}", ImageNotice, stacklevel=2)
-    return pixels.to(torch.float32).div_(255)
+    return pixels.float().div_(255)
 
 
 def read_pixels(
@@ -372,14 +374,35 @@ def fitted_pixels(
     resize: Resize | None = None,
 ) -> tuple[UInt8[Tensor, "channel height width"], tuple[str, ...]]:
     """As `read_pixels`, of the bytes of a file that has been read."""
-    picture = decode(data, where=path, ending=path.suffix, background=round(background * 255))
+    import torch
+
+    pixels, notes = decoded_array(
+        data, path, ending=path.suffix, channels=channels, size=size, fit=fit,
+        background=background, resize=resize,
+    )  # fmt: skip
+    return torch.from_numpy(pixels), notes
+
+
+def decoded_array(
+    data: bytes,
+    where: object,
+    *,
+    ending: str,
+    channels: int,
+    size: tuple[int, int] | None,
+    fit: Fit = "crop",
+    background: float = 1.0,
+    resize: Resize | None = None,
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """As `fitted_pixels`, without torch: what the processes that decode do."""
+    picture = decode(data, where=where, ending=ending, background=round(background * 255))
     notes = list(picture.notes)
     if channels == 1 and picture.image.mode == "RGB":
         notes.append("I17: color reduced to luma (ITU-R 601)")
     if channels == 3 and picture.image.mode == "L":
         notes.append("I17: gray repeated in three channels")
     fitted = fit_to(picture.image, channels=channels, size=size, fit=fit, resize=resize)
-    return to_tensor(fitted), tuple(notes)
+    return to_array(fitted), tuple(notes)
 
 
 def read_image_file(path: Path) -> FileBytes:
@@ -389,7 +412,14 @@ def read_image_file(path: Path) -> FileBytes:
 
 def to_tensor(image: Image.Image) -> UInt8[Tensor, "channel height width"]:
     """Bytes of a gray or RGB image, channels first."""
+    import torch
+
+    return torch.from_numpy(to_array(image))
+
+
+def to_array(image: Image.Image) -> NDArray[np.uint8]:
+    """Bytes of a gray or RGB image, channels first; no torch is needed."""
     values = np.array(image, dtype=np.uint8)
     if values.ndim == 2:
-        return torch.from_numpy(values)[None]
-    return torch.from_numpy(values).permute(2, 0, 1).contiguous()
+        return values[None]
+    return np.ascontiguousarray(values.transpose(2, 0, 1))

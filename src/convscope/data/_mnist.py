@@ -1,7 +1,8 @@
 """MNIST: 70,000 handwritten digits of 28x28.
 
-Split of the course documents: the first 50,000 images of the training file for training, its last
-10,000 for validation, the test file for testing.
+The first 50,000 images of the training file are for training, its last 10,000 for validation, the
+test file is for testing: the sizes that
+P. Shedligeri, "Programming Assignment 2: Convolutional Neural Networks", IIT Madras, 2017 asks for.
 
 Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits"; license
 CC BY-SA 3.0. Hashes are those of the uncompressed files, so re-compressed copies are known too;

@@ -11,7 +11,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convscope.data._registry import DATASETS
+from convscope.data._registry import (
+    ADDRESSES,
+    DATASETS,
+    address_forms,
+    address_of,
+    data_forms,
+)
 from convscope.errors import DataError, UsageError, choose
 from convscope.files import usable_path
 
@@ -21,18 +27,21 @@ if TYPE_CHECKING:
 
 
 def choose_dataset(typed: str) -> str:
-    """The data set that is meant, as `DATASETS` or ``folder:DIRECTORY`` spells it.
+    """The data set that is meant, as `DATASETS` or `ADDRESSES` spells it.
 
     Raises:
-        UsageError: U01 with the closest names; a folder of that name is said to be one.
+        UsageError: U01 with the closest names; a folder or file of that name is said to be one.
 
     Example:
         >>> choose_dataset("cifar10"), choose_dataset("folder:photos")
         ('cifar10', 'folder:photos')
     """
-    if typed.startswith("folder:"):
-        if not typed.removeprefix("folder:"):
-            raise UsageError("folder: names no directory", code="U02", expected="folder:DIRECTORY")
+    if (address := address_of(typed)) is not None:
+        form = ADDRESSES.spec(address[0]).form
+        if not address[1]:
+            raise UsageError(
+                f"{typed} names no {form.partition(':')[2].lower()}", code="U02", expected=form
+            )
         return typed
     if typed in DATASETS:
         return typed
@@ -41,7 +50,7 @@ def choose_dataset(typed: str) -> str:
         raise UsageError(
             f"unknown data set {typed!r}",
             code="U01",
-            expected=f"one of {', '.join(DATASETS)}, folder:DIRECTORY",
+            expected=data_forms(),
             hint=f"did you mean {meant}?",
         )
     name, colon, rest = typed.partition(":")
@@ -49,17 +58,28 @@ def choose_dataset(typed: str) -> str:
         raise UsageError(
             f"unknown data set {typed!r}",
             code="U01",
-            expected=f"one of {', '.join(DATASETS)}, folder:DIRECTORY",
+            expected=data_forms(),
             hint=f"--data {name} --split {rest.partition('/')[0] or 'test'}",
         )
-    if typed and usable_path(typed, DataError).is_dir():
+    if prefix := _likely_prefix(typed):
         raise UsageError(
             f"unknown data set {typed!r}",
             code="U01",
-            expected=f"one of {', '.join(DATASETS)}, folder:DIRECTORY",
-            hint=f"did you mean {shlex.quote(f'folder:{typed}')}?",
+            expected=data_forms(),
+            hint=f"did you mean {shlex.quote(f'{prefix}:{typed}')}?",
         )
-    return choose("data set", typed, [*DATASETS, "folder:DIRECTORY"])
+    return choose("data set", typed, [*DATASETS, *address_forms()])
+
+
+def _likely_prefix(typed: str) -> str:
+    """The prefix that belongs before a path that is there; empty if none does."""
+    if not typed:
+        return ""
+    path = usable_path(typed, DataError)
+    if path.is_dir():
+        return "folder"
+    endings = {".npy": "npy", ".tar": "tar"}
+    return endings.get(path.suffix.lower(), "") if path.is_file() else ""
 
 
 def open_dataset(
@@ -73,13 +93,14 @@ def open_dataset(
     resize: Resize | None = None,
     check_classes: Callable[[Sequence[str]], object] | None = None,
 ) -> Dataset:
-    """A data set, complete in memory as bytes.
+    """A data set as bytes: in memory, or on the disk if there are many of them.
 
     How much is downloaded and decoded is announced to whoever watches (`convscope.progress`).
     What does not concern a data set, such as `offline` the built-in ones, is not handed to it.
 
     Args:
-        spec: A name in `DATASETS`, such as ``"digits"`` (built in), or ``"folder:DIRECTORY"``.
+        spec: A name in `DATASETS`, such as ``"digits"`` (built in), or data of one's own as
+            `ADDRESSES` has it: ``"folder:DIRECTORY"``.
         data_dir: Data folder; else ``$CONVSCOPE_DATA``, else the user's cache.
         offline: Never use the network.
         accept_modified: Go on with files whose checksum is not the registered one.
@@ -104,19 +125,6 @@ def open_dataset(
         ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
     """
     spec = choose_dataset(spec)
-    if spec.startswith("folder:"):
-        from convscope.data._folder import open_folder
-
-        folder, side = folder_and_side(spec.removeprefix("folder:"))
-        if side:
-            input_shape = (input_shape[0] if input_shape else 3, side, side)
-        return open_folder(
-            folder,
-            skip_bad=skip_bad,
-            input_shape=input_shape,
-            resize=resize,
-            check_classes=check_classes,
-        )
     options = {
         "data_dir": data_dir,
         "offline": offline,
@@ -126,6 +134,16 @@ def open_dataset(
         "resize": resize,
         "check_classes": check_classes,
     }
+    if (address := address_of(spec)) is not None:
+        prefix, where = address
+        if ADDRESSES.spec(prefix).inventory:
+            where, side = address_and_side(where)
+            if side:
+                input_shape = (input_shape[0] if input_shape else 3, side, side)
+        return ADDRESSES[prefix](
+            where, skip_bad=skip_bad, input_shape=input_shape, resize=resize,
+            check_classes=check_classes,
+        )  # fmt: skip
     from convscope.data._dataset import Dataset
 
     dataset = DATASETS[spec](**DATASETS.spec(spec).accepted(options))
@@ -137,24 +155,18 @@ def open_dataset(
     return dataset
 
 
-def folder_and_side(text: str) -> tuple[Path, int]:
-    """``DIRECTORY`` or ``DIRECTORY@64``; a folder that really has such a name wins."""
-    folder, _, side = text.rpartition("@")
-    if folder and side.isascii() and side.isdigit() and not usable_path(text, DataError).exists():
+def address_and_side(text: str) -> tuple[str, int]:
+    """``DIRECTORY`` or ``DIRECTORY@64``; what really has such a name wins."""
+    address, _, side = text.rpartition("@")
+    if address and side.isascii() and side.isdigit() and not usable_path(text, DataError).exists():
         if not 1 <= int(side[:5]) <= 4096:
             raise UsageError(f"images of side {side}", code="U10", expected="1 to 4096 pixels")
-        return Path(folder), int(side)
-    return Path(text), 0
+        return address, int(side)
+    return text, 0
 
 
-DATASET_SPEC = re.compile(
-    r"(?P<data>[\w-]+|folder:.+?):(?P<split>[a-z]+)"
-    r"(?:\?class=(?P<named>.+?))?(?:/(?P<rows>[^/]*))?",
-    re.DOTALL,
-)
-WHOLE_FOLDER = re.compile(
-    r"(?P<data>folder:.+?)(?:\?class=(?P<named>.+?)(?:/(?P<rows>[^/]*))?)?", re.DOTALL
-)
+CLASS_AND_ROWS = r"(?:\?class=(?P<named>.+?))?(?:/(?P<rows>[^/]*))?"
+WHOLE = r"(?:\?class=(?P<named>.+?)(?:/(?P<rows>[^/]*))?)?"
 
 SPLITS = ("train", "validation", "test", "all")
 SPLIT_ALIASES = {"val": "validation", "valid": "validation", "dev": "validation",
@@ -178,11 +190,14 @@ def understood(spec: str) -> Chosen | None:
         >>> understood("digits:test/0-9")
         Chosen(data='digits', split='test', named=None, rows='0-9')
     """
-    match = DATASET_SPEC.fullmatch(spec)
-    folder = spec.startswith("folder:")
-    if match and (match["data"] in DATASETS or (folder and match["split"] in SPLITS)):
+    own = address_of(spec) is not None
+    data = rf"(?:{'|'.join(map(re.escape, ADDRESSES))}):.+?" if own else r"[\w-]+"
+    match = re.fullmatch(rf"(?P<data>{data}):(?P<split>[a-z]+){CLASS_AND_ROWS}", spec, re.DOTALL)
+    if match and (match["data"] in DATASETS or (own and match["split"] in SPLITS)):
         return Chosen(match["data"], match["split"], match["named"], match["rows"])
-    match = WHOLE_FOLDER.fullmatch(spec)
+    if not own:
+        return None
+    match = re.fullmatch(rf"(?P<data>{data}){WHOLE}", spec, re.DOTALL)
     return Chosen(match["data"], "all", match["named"], match["rows"]) if match else None
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from convscope.data._dataset import Dataset, Split
-    from convscope.data._folder import Item
+    from convscope.data._items import Item
     from convscope.resizing import Resize
 
 FOLDER = "oxford-iiit-pet"
@@ -87,7 +87,7 @@ def open_pets(
         DataError: A list is damaged (``D10``, ``D21``), or photos are (``D21``, the first five).
     """
     from convscope.data._dataset import Dataset, content_warnings
-    from convscope.data._folder import refuse_problems
+    from convscope.data._items import refuse_problems
     from convscope.data._room import make_room
 
     folder = find_folder(data_dir)
@@ -166,7 +166,7 @@ def read_lists(folder: Path) -> Listing:
         DataError: ``D21`` if a line cannot be read, a photo is in both splits, or fewer than two
             breeds are here; ``D10`` if two lists disagree on a breed.
     """
-    from convscope.data._folder import Item
+    from convscope.data._items import Item
 
     here = {path.stem: path for path in sorted((folder / "images").glob("*.jpg"))}
     breeds = _read(folder / "annotations" / "list.txt")

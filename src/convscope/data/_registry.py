@@ -1,4 +1,4 @@
-"""The registry of data sets: one record each.
+"""The registries of data sets: `DATASETS` by name, `ADDRESSES` for data of one's own by prefix.
 
 What is true of a data set stands in its record: `status`, ``convscope data list``, help texts,
 errors, the table in docs/data.md and the contract tests read it there. Nothing heavy is imported:
@@ -19,6 +19,7 @@ from convscope.errors import UsageError
 
 if TYPE_CHECKING:
     from convscope.data._dataset import Dataset
+    from convscope.data._items import Inventory
 
 OPTIONS = (
     *("data_dir", "offline", "accept_modified", "skip_bad"),
@@ -237,3 +238,94 @@ DATASETS: Registry[Callable[..., Dataset], DatasetSpec] = Registry(
         ),
     },
 )
+
+
+@dataclass(frozen=True)
+class AddressSpec(Spec):
+    """What `ADDRESSES` knows of a way to name data of one's own; its name is the prefix.
+
+    The function takes what stands behind the prefix, and by keyword `skip_bad`, `input_shape`,
+    `resize` and `check_classes`; it returns a `Dataset`.
+
+    Attributes:
+        form: How people write it.
+        inventory: ``"_module:name"`` of a function that lists the image files without opening one;
+            empty where images are no files. ``PREFIX:...@64`` then says the side of a square.
+        library: The library that it needs.
+        install: What to type to get the library.
+    """
+
+    form: str = field(default="", kw_only=True)
+    inventory: str = field(default="", kw_only=True)
+    library: str = field(default="", kw_only=True)
+    install: str = field(default="", kw_only=True)
+
+    def take_inventory(self, address: str) -> Inventory:
+        """The image files at an address, none of which has been opened."""
+        found = _fetched(self.inventory)(address)
+        return cast("Inventory", found)
+
+
+ADDRESSES: Registry[Callable[..., Dataset], AddressSpec] = Registry(
+    "convscope.data",
+    AddressSpec,
+    {
+        "folder": AddressSpec(
+            "_folder:open_folder",
+            "class folders, images with a list of labels, or images named by class",
+            form="folder:DIRECTORY",
+            inventory="_folder:folder_inventory",
+        ),
+        "npy": AddressSpec(
+            "_npy:open_npy",
+            "a NumPy array of bytes, (N, H, W), (N, H, W, C) or (N, C, H, W), and one of labels",
+            form="npy:FILE",
+        ),
+        "tar": AddressSpec(
+            "_tar:open_tar",
+            "tar shards as WebDataset has them: 0001.jpg with 0001.cls or 0001.json",
+            form="tar:PATTERN",
+            inventory="_tar:tar_inventory",
+        ),
+        "hfdata": AddressSpec(
+            "_arrow:open_hfdata",
+            "a folder that save_to_disk of Hugging Face's datasets wrote",
+            form="hfdata:DIRECTORY",
+            inventory="_arrow:hfdata_inventory",
+            library="pyarrow",
+            install='pip install "convscope[hfdata]"',
+        ),
+    },
+)
+
+
+def address_forms() -> tuple[str, ...]:
+    """How data of one's own can be named.
+
+    Example:
+        >>> address_forms()[0]
+        'folder:DIRECTORY'
+    """
+    return tuple(spec.form for spec in ADDRESSES.specs().values())
+
+
+def address_of(text: str) -> tuple[str, str] | None:
+    """Prefix and address, if data of one's own are named; else None.
+
+    Example:
+        >>> address_of("folder:photos"), address_of("mnist:test")
+        (('folder', 'photos'), None)
+    """
+    prefix, colon, address = text.partition(":")
+    return (prefix, address) if colon and prefix in ADDRESSES else None
+
+
+def data_forms() -> str:
+    """What ``--data`` can be, in words.
+
+    Example:
+        >>> data_forms().split(", ")[0]
+        'digits'
+    """
+    names = [*DATASETS, *address_forms()]
+    return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -81,7 +81,9 @@ AHEAD = 4
 """Results per thread that may wait to be taken."""
 
 
-def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def in_threads(
+    work: Callable[[Item], Result], items: Iterable[Item], *, threads: int = 0
+) -> Iterator[Result]:
     """`work` for every item, in order, in a few threads: decoding leaves Python's lock.
 
     A few results at a time wait to be taken, however many items there are, and nothing is left
@@ -90,17 +92,18 @@ def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
     Args:
         work: What to do.
         items: With what.
+        threads: How many; by default as many as there are cores, at most eight.
 
     Example:
         >>> list(in_threads(abs, [-1, 2, -3]))
         [1, 2, 3]
     """
-    count = min(8, os.cpu_count() or 1)
+    count = threads or min(8, os.cpu_count() or 1)
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(count) as threads:
+    with ThreadPoolExecutor(count) as pool:
         try:
             for item in items:
-                waiting.append(threads.submit(work, item))
+                waiting.append(pool.submit(work, item))
                 if len(waiting) >= AHEAD * count:
                     yield waiting.popleft().result()
             while waiting:

@@ -164,7 +164,7 @@ def open_shapes(*, side: int = 32, difficulty: str | Difficulty = "medium") -> D
         Split(name=name, images=part.images, labels=part.labels, masks=part.masks)
         for name, part in scenes.items()
     ]
-    digest = hashlib.sha256(b"".join(s.images.numpy().tobytes() for s in splits)).hexdigest()
+    digest = hashlib.sha256(b"".join(s.pixels().numpy().tobytes() for s in splits)).hexdigest()
     return Dataset(
         name="shapes",
         class_names=CLASS_NAMES,

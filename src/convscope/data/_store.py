@@ -13,7 +13,7 @@ from pathlib import Path
 from convscope.data._download import absent, data_folder, fetch_all
 from convscope.data._file import read_file, read_members
 from convscope.data._open import choose_dataset, open_dataset
-from convscope.data._registry import DATASETS
+from convscope.data._registry import DATASETS, address_of
 from convscope.errors import DataError, ResourceError, UsageError
 from convscope.files import usable_path
 
@@ -189,9 +189,9 @@ def _registered(name: str) -> str:
     Raises:
         UsageError: U01.
     """
-    if choose_dataset(name).startswith("folder:"):
+    if address_of(choose_dataset(name)) is not None:
         raise UsageError(
-            f"{name} is a folder of yours: it lies where it says",
+            f"{name} is yours: it lies where it says",
             code="U01",
             expected=", ".join(DATASETS),
         )

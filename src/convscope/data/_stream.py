@@ -6,10 +6,8 @@ whoever takes them, `stream_images` gives the images that a command names, in ba
 
 from __future__ import annotations
 
-import os
-from collections import deque
+import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,19 +16,21 @@ import torch
 from torch import Tensor
 
 from convscope._readable import readable
-from convscope.data._folder import SPLITS, Item, take_inventory
-from convscope.data._image import fitted_pixels, read_image_file
+from convscope.data._decoders import shared_decoders, worker_count
+from convscope.data._items import SPLITS, Item
 from convscope.data._names import class_number
-from convscope.data._open import Chosen, folder_and_side, understood
+from convscope.data._open import Chosen, address_and_side, understood
 from convscope.data._pets import find_folder, read_lists
+from convscope.data._registry import ADDRESSES, address_of
 from convscope.data._select import (
     Selection,
     files_of,
     parse_rows,
     select_images,
 )
-from convscope.errors import ConvscopeError, DataError, ImageError, UsageError
-from convscope.files import usable_path
+from convscope.data._stored import stays_in_memory
+from convscope.data._survey import each_read
+from convscope.errors import ConvscopeError, ImageError, UsageError
 from convscope.resizing import Resize
 from convscope.types import TakesImages
 
@@ -65,7 +65,8 @@ def catalog(data: str, *, data_dir: str | Path | None = None) -> Catalog | None:
     """The files of a data set that is made of image files; None for any other.
 
     Args:
-        data: ``"pets"``, ``"folder:DIRECTORY"``, or the name of another data set.
+        data: ``"pets"``, data of one's own such as ``"folder:DIRECTORY"``, or the name of another
+            data set.
         data_dir: Data folder; else ``$CONVSCOPE_DATA``, else the user's cache.
 
     Raises:
@@ -78,12 +79,13 @@ def catalog(data: str, *, data_dir: str | Path | None = None) -> Catalog | None:
         listing = read_lists(folder)
         items = sorted(listing.items, key=lambda item: SPLITS.index(item.split))
         return Catalog("pets", listing.class_names, items, (), tuple(listing.problems))
-    if not data.startswith("folder:"):
+    address = address_of(data)
+    if address is None or not ADDRESSES.spec(address[0]).inventory:
         return None
-    folder, side = folder_and_side(data.removeprefix("folder:"))
-    if side or usable_path(folder, DataError).is_file():
+    where, side = address_and_side(address[1])
+    if side:
         return None
-    found = take_inventory(folder)
+    found = ADDRESSES.spec(address[0]).take_inventory(where)
     items = sorted(found.items, key=lambda item: SPLITS.index(item.split))
     return Catalog(data, found.class_names, items, tuple(found.notes), tuple(found.problems))
 
@@ -105,7 +107,7 @@ class ReadFile:
 
 
 def read_files(
-    paths: Sequence[Path],
+    files: Sequence[Path] | Sequence[Item],
     *,
     shape: tuple[int, int, int],
     resize: Resize | None,
@@ -113,40 +115,32 @@ def read_files(
 ) -> Iterator[ReadFile | ConvscopeError]:
     """Each file as the network takes it, in order, or why it cannot be read.
 
-    A few threads decode (decoding leaves Python's lock), never more than a few files ahead.
+    Many files are decoded by other processes (`convscope.data._decoders`), few by threads; never
+    more than a few files ahead.
 
     Args:
-        paths: The files.
+        files: Paths, or the items of a `Catalog`.
         shape: ``(channel, height, width)`` of every image.
         resize: How the network wants files brought to that size.
         wanted: Called with a file's hash; pixels that nobody wants are not decoded.
+
+    Raises:
+        ResourceError: T26, a process that decodes was lost.
     """
+    workers = 0 if stays_in_memory(len(files) * math.prod(shape)) else worker_count()
+    decoders = shared_decoders(workers)
 
-    def read(path: Path) -> ReadFile | ConvscopeError:
-        try:
-            file = read_image_file(path)
-            if not wanted(file.sha256):
-                return ReadFile(sha256=file.sha256, pixels=None)
-            pixels, notes = fitted_pixels(
-                file.data, path, channels=shape[0], size=shape[1:], resize=resize
-            )
-            return ReadFile(sha256=file.sha256, pixels=pixels, notes=notes)
-        except ConvscopeError as error:
-            return error
+    def read(file: Path | Item) -> ReadFile | ConvscopeError:
+        item = file if isinstance(file, Item) else Item("", 0, file, str(file))
+        found = item.read()
+        if not wanted(found.sha256):
+            return ReadFile(sha256=found.sha256, pixels=None)
+        pixels, notes = decoders.decode(
+            found.data, item.where, shape=shape, ending=item.ending, resize=resize
+        )
+        return ReadFile(sha256=found.sha256, pixels=torch.from_numpy(pixels), notes=notes)
 
-    workers = min(8, os.cpu_count() or 1)
-    waiting: deque[Future[ReadFile | ConvscopeError]] = deque()
-    with ThreadPoolExecutor(workers) as threads:
-        try:
-            for path in paths:
-                waiting.append(threads.submit(read, path))
-                if len(waiting) > 4 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    return each_read(files, read, workers)
 
 
 @dataclass(frozen=True)
@@ -173,8 +167,8 @@ def stream_images(
 ) -> ImageStream:
     """As `select_images`, a batch at a time, without labels; what cannot be read is refused.
 
-    Image files, those of ``folder:DIRECTORY`` and the pets are read when their turn comes. Other
-    data sets are in memory as bytes.
+    Image files, those of ``folder:DIRECTORY`` and the like and the pets are read when their turn
+    comes. Other data sets are in memory as bytes.
 
     Args:
         specs: As for `select_images`.
@@ -255,7 +249,7 @@ def _of_catalog(
                 where=where,
             )
     items = [items[row] for row in parse_rows(chosen.rows, len(items), where=where)]
-    paths, names = [item.path for item in items], [item.name for item in items]
+    names = [item.name for item in items]
     first = Selection(
         images=torch.empty(0, *like.input_shape),
         labels=None,
@@ -266,19 +260,21 @@ def _of_catalog(
 
     def pieces() -> Iterator[Selection]:
         yield first
-        yield from _decoded(paths, names, like)
+        yield from _decoded(items, names, like)
 
     return len(items) + len(found.problems), pieces
 
 
-def _decoded(paths: Sequence[Path], names: Sequence[str], like: TakesImages) -> Iterator[Selection]:
+def _decoded(
+    files: Sequence[Path] | Sequence[Item], names: Sequence[str], like: TakesImages
+) -> Iterator[Selection]:
     """Files a batch at a time; those that cannot be read are listed."""
     rule = getattr(like, "resize", None)
     images: list[Tensor] = []
     rows: list[int] = []
     notes: list[str] = []
     refused: list[str] = []
-    for row, read in enumerate(read_files(paths, shape=like.input_shape, resize=rule)):
+    for row, read in enumerate(read_files(files, shape=like.input_shape, resize=rule)):
         if isinstance(read, ConvscopeError):
             refused.append(f"{names[row]}: {read.code} {read.what}")
         else:
@@ -286,7 +282,7 @@ def _decoded(paths: Sequence[Path], names: Sequence[str], like: TakesImages) -> 
             images.append(read.pixels)
             rows.append(row)
             notes.extend(f"{names[row]}: {note}" for note in read.notes)
-        if len(images) + len(refused) == BATCH or row == len(paths) - 1:
+        if len(images) + len(refused) == BATCH or row == len(files) - 1:
             shape = (0, *like.input_shape)
             yield Selection(
                 images=torch.stack(images).float().div_(255) if images else torch.empty(shape),

@@ -26,7 +26,7 @@ OCCLUSION_PRESETS: dict[str, dict[str, int | float]] = {
     "12/4": {"window": 12, "stride": 4, "fill": 0.5},
     "14/7": {"window": 14, "stride": 7, "fill": 0.5},
 }
-"""Windows of the course documents: side and stride in pixels, mid-gray."""
+"""Side and stride in pixels, and mid-gray: the windows of two reports, see `occlusion`."""
 
 
 @checked
@@ -51,8 +51,8 @@ def occlusion(
         classifier: The classifier to explain.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
         targets: ``None``: the predicted class; a class; one per image; or ``"all"``.
-        preset: ``"12/4"`` or ``"14/7"``: window and stride of the course documents, filled with
-            mid-gray. The other settings override it.
+        preset: ``"12/4"`` or ``"14/7"``: window and stride, filled with mid-gray. The other
+            settings override it.
         window: Side of the window in pixels, or (height, width). By default a quarter of the
             image.
         stride: How far it moves, in pixels. By default half of the window.
@@ -79,6 +79,11 @@ def occlusion(
     Source:
         Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014, section
         4.2. We average over overlapping windows and keep the whole table of probabilities.
+        The window of 12 pixels:
+        G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural
+        Networks", IIT Madras, undated; that of 14 pixels:
+        S. Sahoo, "EE6132 Assignment 2: Convolutional Neural Networks", IIT Madras, 24 September
+        2019.
     """
     known = known_targets(classifier, images, targets)
     if preset is not None:

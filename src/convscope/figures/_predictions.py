@@ -62,7 +62,7 @@ def _bars(made: Axes, result: Predictions, row: int, *, last: bool) -> None:
     made.barh(places, [100 * share for share in shares], 0.34, color=BLUE)
     for place, share, number in zip(places, shares, result.labels[row].tolist(), strict=True):
         told = f"{class_label(result.class_names, number, 26)}  {percent(share)}"
-        made.text(0, place - 0.24, told, ha="left", va="bottom", fontsize=SMALL, color=INK)
+        made.text(1, place - 0.24, told, ha="left", va="bottom", fontsize=SMALL, color=INK)
     made.set_xlim(0, 100)
     made.set_ylim(len(shares) - 0.6, -0.85)
     made.set_yticks([])

@@ -7,7 +7,14 @@ with it becomes one error of the family in `convscope.errors`.
 
 from __future__ import annotations
 
-from convscope.files._arrays import check_tensor_file, most_inflated, read_arrays
+from convscope.files._arrays import (
+    ArrayHeader,
+    check_tensor_file,
+    most_inflated,
+    read_array,
+    read_array_header,
+    read_arrays,
+)
 from convscope.files._door import (
     ARRAYS,
     CLASS_NAMES,
@@ -31,6 +38,7 @@ from convscope.files._door import (
     read_text,
     usable_path,
 )
+from convscope.files._locking import locked
 from convscope.files._texts import (
     loads_json,
     parse_json,
@@ -64,12 +72,14 @@ __all__ = [
     "SETTINGS",
     "STATE",
     "TENSORS",
+    "ArrayHeader",
     "Kind",
     "check_tensor_file",
     "checked_path",
     "decoded",
     "disk_errors",
     "loads_json",
+    "locked",
     "missing_parents",
     "most_inflated",
     "of_system",
@@ -79,6 +89,8 @@ __all__ = [
     "parse_toml",
     "parse_xml",
     "plain_json",
+    "read_array",
+    "read_array_header",
     "read_arrays",
     "read_bytes",
     "read_json",

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
+import tokenize
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from convscope.errors import CheckpointError, ResourceError
-from convscope.files._door import ARRAYS, Kind, opened
+from convscope.files._door import ARRAYS, Kind, opened, read_bytes
 from convscope.files._texts import loads_json
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 LARGEST_HEADER = 100_000_000
@@ -71,10 +76,7 @@ def read_arrays(path: Path | str, kind: Kind = ARRAYS) -> dict[str, NDArray[Any]
                     entry.filename.removesuffix(".npy"): _array(archive, entry, refuse)
                     for entry in entries
                 }
-        except (
-            zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError,
-            KeyError, TypeError, SyntaxError, RuntimeError, OverflowError, LookupError,
-        ) as error:  # fmt: skip
+        except _BROKEN as error:
             refuse(str(error))
         except MemoryError:
             raise ResourceError("not enough memory", code="T16", where=path) from None
@@ -85,18 +87,102 @@ def most_inflated(size: int) -> int:
     return max(INFLATED, RATIO * size)
 
 
-def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, refuse: Any) -> NDArray[Any]:
+@dataclass(frozen=True)
+class ArrayHeader:
+    """What a ``.npy`` file says of its array.
+
+    Attributes:
+        shape: Of the array.
+        dtype: Of its numbers; never objects.
+        start: Where they begin, in bytes.
+        stamp: Size and time of the last change of the file.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    start: int
+    stamp: tuple[int, int]
+
+
+def read_array_header(path: Path | str, kind: Kind) -> ArrayHeader:
+    """The header of a ``.npy`` file whose numbers may be more than memory; none of them is read.
+
+    Raises:
+        ConvscopeError: Of the kind's class: no NumPy array, objects in it (they are pickles), in
+            the order of Fortran, or another size than the header declares.
+        ResourceError: No permission, or the disk fails.
+    """
+    with opened(path, kind) as (file, size):
+        shape, dtype, start = _header_of(file, size, path, kind)
+        return ArrayHeader(shape, dtype, start, (size, os.fstat(file.fileno()).st_mtime_ns))
+
+
+def read_array(path: Path | str, kind: Kind) -> NDArray[Any]:
+    """The array in a ``.npy`` file, without pickle.
+
+    Raises:
+        ConvscopeError: As `read_array_header`.
+        ResourceError: No memory or permission.
+    """
     import numpy as np
+
+    data = read_bytes(path, kind)
+    shape, dtype, start = _header_of(io.BytesIO(data), len(data), path, kind)
+    return np.frombuffer(bytearray(data[start:]), dtype=dtype).reshape(shape)
+
+
+def _header_of(
+    file: IO[bytes], size: int, path: Path | str, kind: Kind
+) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    def refuse(what: str, hint: str = "") -> NoReturn:
+        raise kind.error(
+            what, code=kind.damaged, where=path, expected="an array of np.save", hint=hint
+        )
+
+    try:
+        shape, fortran, dtype = _npy_header(file, refuse, "the file")
+    except _BROKEN as error:
+        refuse(f"damaged: {error}")
+    except MemoryError:
+        refuse("damaged: the header is too deep")
+    start = file.tell()
+    if fortran and len(shape) > 1:
+        refuse("the array is in the order of Fortran", "save np.ascontiguousarray(array)")
+    wanted = start + math.prod(shape) * dtype.itemsize
+    if any(side < 0 for side in shape) or wanted != size:
+        refuse(f"damaged: declares {wanted:,} bytes and has {size:,}")
+    return shape, dtype, start
+
+
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError,
+    KeyError, TypeError, SyntaxError, RuntimeError, OverflowError, LookupError, Warning,
+    tokenize.TokenError,
+)  # fmt: skip
+"""What NumPy's and Python's readers raise for damaged files."""
+
+
+def _npy_header(
+    stream: IO[bytes], refuse: Any, name: str
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type that the header of an array declares; no objects."""
     from numpy.lib import format as npy
 
+    version = npy.read_magic(stream)
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    if version not in readers:
+        refuse(f"{name} is no array of a known version")
+    shape, fortran, dtype = readers[version](stream)
+    if dtype.hasobject or dtype.itemsize == 0 or len(shape) > 32:
+        refuse(f"{name} holds objects, not numbers")
+    return shape, fortran, dtype
+
+
+def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, refuse: Any) -> NDArray[Any]:
+    import numpy as np
+
     with archive.open(entry) as stream:
-        version = npy.read_magic(stream)
-        readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-        if version not in readers:
-            refuse(f"{entry.filename!r} is no array of a known version")
-        shape, fortran, dtype = readers[version](stream)
-        if dtype.hasobject or dtype.itemsize == 0 or len(shape) > 32:
-            refuse(f"{entry.filename!r} holds objects, not numbers")
+        shape, fortran, dtype = _npy_header(stream, refuse, repr(entry.filename))
         wanted = math.prod(shape) * dtype.itemsize
         data = stream.read()
         if any(side < 0 for side in shape) or len(data) != wanted:

@@ -1,4 +1,12 @@
-"""The networks of the course documents for handwritten digits."""
+"""Networks for handwritten digits.
+
+Source:
+    P. Shedligeri, "Programming Assignment 2: Convolutional Neural Networks", IIT Madras, 2017: one
+    convolution, two, and two with a dense layer of 500. With batch normalization the last one is in
+    G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural Networks",
+    IIT Madras, undated, and in
+    S. Sahoo, "EE6132 Assignment 2: Convolutional Neural Networks", IIT Madras, 24 September 2019.
+"""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class LayerSummary:
             layers, global pooling) it is the part of the image that they see. ``None``: cannot be
             derived.
         neurons: Values that the layer computes, if it is a convolution or a dense layer.
-        document_neurons: The count one of the course documents prints, see `NetworkSummary`.
+        document_neurons: What two reports count instead, see `NetworkSummary`.
         calls: How often one forward pass calls it.
     """
 
@@ -61,10 +61,10 @@ class NetworkSummary:
 
     Two neuron counts are in use. `neurons` is the field's: every value that a convolution or a
     dense layer computes is one neuron (31,870 for mnist-conv2-fc on 28x28 images: 25,088 + 6,272
-    + 500 + 10). `document_neurons` is the one two course documents print: a convolution counts one
-    per filter tap, *filters x kernel rows x kernel columns*, whatever its input channels and
-    positions; then come the values that are flattened for the first dense layer, and the outputs
-    of dense layers (288 + 288 + 1,568 + 500 + 10 = 2,654).
+    + 500 + 10). `document_neurons` is that of two reports: a convolution counts one per filter tap,
+    *filters x kernel rows x kernel columns*, whatever its input channels and positions; then come
+    the values that are flattened for the first dense layer, and the outputs of dense layers (288 +
+    288 + 1,568 + 500 + 10 = 2,654).
 
     Attributes:
         rows: The layers.
@@ -75,6 +75,13 @@ class NetworkSummary:
         neurons: Outputs of convolutions and dense layers.
         document_neurons: Filter taps, flattened values, outputs of dense layers.
         uncounted: Operations with products that `multiply_adds` does not contain.
+
+    Source:
+        `document_neurons`:
+        G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural
+        Networks", IIT Madras, undated;
+        S. Sahoo, "EE6132 Assignment 2: Convolutional Neural Networks", IIT Madras, 24 September
+        2019.
     """
 
     rows: tuple[LayerSummary, ...]
@@ -108,8 +115,8 @@ class NetworkSummary:
         return (
             f"input {'x'.join(map(str, self.input_shape))} · {self.parameters:,} parameters"
             f" · {self.work} · {self.neurons:,} neurons"
-            f" ({self.document_neurons:,} as the course documents count: filter taps, flattened"
-            " values, dense outputs)"
+            f" ({self.document_neurons:,} counting filter taps, flattened values and dense"
+            " outputs)"
         )
 
     def headline(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from convscope import results
+from convscope.data import address_of
 from convscope.figures import (
     draw,
     importance_bars,
@@ -65,7 +66,7 @@ def write_search(
 
 
 def _write_page(result: SearchResult, out: Path, *, command: Sequence[str], force: bool) -> None:
-    data = result.data.rpartition("/")[2] if result.data.startswith("folder:") else result.data
+    data = result.data.rpartition("/")[2] if address_of(result.data) else result.data
     report = Report(
         title=f"Search: {result.model} on {data}", subtitle=f"{result.method}, seed {result.seed}"
     )

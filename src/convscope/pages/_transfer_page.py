@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from convscope import results
+from convscope.data import address_of
 from convscope.figures import (
     confusion_matrix,
     cross_validation_curve,
@@ -107,7 +108,7 @@ def write_transfer(
 
 
 def _write_page(result: TransferResult, out: Path, *, force: bool) -> None:
-    data = result.data.rpartition("/")[2] if result.data.startswith("folder:") else result.data
+    data = result.data.rpartition("/")[2] if address_of(result.data) else result.data
     report = Report(title=f"Transfer learning: {data}", subtitle=result.source)
     low, high = result.mean_per_class_interval
     report.tile(

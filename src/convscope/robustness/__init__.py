@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from convscope.attacks import NoiseTransfer
 from convscope.robustness._curve import curve
-from convscope.robustness._evaluate import evaluate
+from convscope.robustness._evaluate import RobustnessJudging, evaluate, robustness_of
 from convscope.robustness._results import (
     Certification,
     Check,
@@ -16,7 +16,7 @@ from convscope.robustness._results import (
     Stage,
     TransformationRobustness,
 )
-from convscope.robustness._smoothing import certify
+from convscope.robustness._smoothing import CertificationJudging, certification_of, certify
 from convscope.robustness._survival import Survival, survival
 from convscope.robustness._transfer import (
     compare_defenses,
@@ -27,6 +27,7 @@ from convscope.robustness._transfer import (
 
 __all__ = [
     "Certification",
+    "CertificationJudging",
     "Check",
     "DefenseComparison",
     "DefenseRow",
@@ -34,15 +35,18 @@ __all__ = [
     "NoiseTransfer",
     "RobustnessCurve",
     "RobustnessEvaluation",
+    "RobustnessJudging",
     "Stage",
     "Survival",
     "TransformationRobustness",
+    "certification_of",
     "certify",
     "compare_defenses",
     "curve",
     "evaluate",
     "model_transfer",
     "noise_transfer",
+    "robustness_of",
     "survival",
     "transformation_robustness",
 ]

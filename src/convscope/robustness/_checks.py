@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from convscope.attacks import Criterion, block_rows, is_finite, pgd, random_start
+from convscope.attacks import AttackResult, Criterion, is_finite, pgd, random_start
 from convscope.classifier import Classifier
 from convscope.data import sample_rows
 from convscope.errors import ModelContractError
@@ -25,6 +25,8 @@ UNBOUNDED = 100
 def sampled(mask: Tensor, labels: Tensor, most: int = SAMPLE) -> Tensor:
     """At most so many of the rows where `mask` is true, every class in proportion."""
     rows = torch.nonzero(mask)[:, 0]
+    if most < 1:
+        return rows[:0]
     return rows[sample_rows(labels[rows], most).to(rows.device)]
 
 
@@ -56,27 +58,6 @@ CRUMPLED = 0.3
 epsilon 0.3), 0.47 and more on honest networks whose single-step accuracy stands out as much."""
 
 
-@dataclass(frozen=True, eq=False)
-class Setting:
-    """What an evaluation is about.
-
-    Attributes:
-        classifier: The network.
-        images: ``(batch, channel, height, width)``.
-        criterion: Their labels.
-        radii: Radius in pixel units, float64, ``()``.
-        norm: ``"linf"`` or ``"l2"``.
-        generator: Source of randomness.
-    """
-
-    classifier: Classifier
-    images: Tensor
-    criterion: Criterion
-    radii: Tensor
-    norm: Norm
-    generator: Generator
-
-
 @dataclass(frozen=True, kw_only=True)
 class Diagnostics:
     """Outputs and gradients of the network before any attack is run.
@@ -98,12 +79,9 @@ class Diagnostics:
     backwards: int
 
 
-def gradient_diagnostics(
-    classifier: Classifier, images: Tensor, criterion: Criterion, right: Tensor
-) -> Diagnostics:
-    """Outputs and gradients of the images that are classified correctly."""
-    rows = sampled(right, criterion.labels)
-    if len(rows) == 0:
+def gradient_diagnostics(classifier: Classifier, x: Tensor, labels: Tensor) -> Diagnostics:
+    """Outputs and gradients of images that are classified correctly."""
+    if len(x) == 0:
         nothing = skipped(
             "anatomy", "no image is classified correctly, so there is nothing to attack"
         )
@@ -111,7 +89,7 @@ def gradient_diagnostics(
             checks=(nothing,), differentiable=True, deterministic=True, masked=True,
             forwards=0, backwards=0,
         )  # fmt: skip
-    x, sample_criterion = images[rows], criterion.of(rows)
+    sample_criterion = Criterion(labels=labels)
     with classifier.probe() as probe:
         runs = [probe.logits(x) for _ in range(3)]
         try:
@@ -153,7 +131,28 @@ def gradient_diagnostics(
     )
 
 
-def overfitting(setting: Setting, *, single_step: float, worst: float) -> tuple[Check, Cost]:
+def alignment(
+    classifier: Classifier,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    radius: Tensor,
+    norm: Norm,
+    generator: Generator,
+) -> tuple[Tensor, Cost]:
+    """Cosine of the gradients at each image and at a random neighbor, ``(batch,)``."""
+    criterion = Criterion(labels=labels)
+    with classifier.probe() as probe:
+        start = random_start(images, radius, norm, generator)
+        here, there = (
+            probe.gradient(x, lambda a, z, i: criterion.cross_entropy(z, i)).gradients
+            for x in (images, start)
+        )
+    cosine = torch.cosine_similarity(here.flatten(1), there.flatten(1), dim=1)
+    return cosine.nan_to_num(0.0), probe.cost()
+
+
+def overfitting(cosines: Tensor, *, single_step: float, worst: float) -> Check:
     """Catastrophic overfitting: the network withstands single steps only, and is bent there.
 
     A network that was trained on single steps may bend so sharply near the images that single
@@ -161,7 +160,7 @@ def overfitting(setting: Setting, *, single_step: float, worst: float) -> tuple[
     robust than many do, and gradients at the image and at a random neighbor point elsewhere.
 
     Args:
-        setting: What is evaluated.
+        cosines: Of gradients nearby, see `alignment`.
         single_step: Accuracy under one step.
         worst: Robust accuracy.
 
@@ -169,72 +168,95 @@ def overfitting(setting: Setting, *, single_step: float, worst: float) -> tuple[
         Wong, Rice, Kolter, "Fast is better than free", ICLR 2020 (the failure); gradient alignment:
         Andriushchenko and Flammarion, NeurIPS 2020. The thresholds 0.5 and 0.25 are ours.
     """
-    images, criterion = setting.images, setting.criterion
-    with setting.classifier.probe() as probe:
-        rows = sample_rows(criterion.labels, SAMPLE).to(images.device)
-        few = images[rows]
-        start = random_start(few, setting.radii, setting.norm, setting.generator)
-        here = probe.gradient(few, lambda a, z, i: criterion.cross_entropy(z, rows[i])).gradients
-        there = probe.gradient(start, lambda a, z, i: criterion.cross_entropy(z, rows[i])).gradients
-    cosine = torch.cosine_similarity(here.flatten(1), there.flatten(1), dim=1)
-    alignment = float(cosine.nan_to_num(0.0).median()) if len(rows) else 1.0
+    agreement = float(cosines.median()) if len(cosines) else 1.0
     gap = single_step - worst
-    if single_step > 0.5 and gap > 0.25 and alignment < CRUMPLED:
-        check = warn(
+    if single_step > 0.5 and gap > 0.25 and agreement < CRUMPLED:
+        return warn(
             "catastrophic-overfitting",
-            alignment,
+            agreement,
             f"one step leaves {single_step:.0%} standing, many steps {worst:.0%}, and gradients "
-            f"nearby point elsewhere (cosine {alignment:.2f}): it was trained on single steps",
+            f"nearby point elsewhere (cosine {agreement:.2f}): it was trained on single steps",
         )
-    else:
-        check = ok(
-            "catastrophic-overfitting", alignment, f"gradients nearby agree, cosine {alignment:.2f}"
-        )
-    return check, probe.cost()
+    return ok(
+        "catastrophic-overfitting", agreement, f"gradients nearby agree, cosine {agreement:.2f}"
+    )
 
 
-def unbounded(classifier: Classifier, images: Tensor, labels: Tensor) -> tuple[Check, Cost]:
-    """Without a limit, every image must become adversarial."""
-    few = sample_rows(labels, UNBOUNDED).to(images.device)
-    result = pgd(classifier, images[few], labels[few], epsilon=1.0, steps=40, objective="margin")
-    left = float((~result.success).double().mean()) if len(result) else 0.0
-    chance = 1 / classifier.num_classes
-    if left > chance:
-        check = warn(
+def without_limit(classifier: Classifier, images: Tensor, labels: Tensor) -> AttackResult:
+    """The attack that every image must fall to."""
+    return pgd(classifier, images, labels, epsilon=1.0, steps=40, objective="margin")
+
+
+def unbounded(left: int, tried: int, classes: int) -> Check:
+    """Without a limit, every image must become adversarial.
+
+    Args:
+        left: Images that did not.
+        tried: Images that were attacked.
+        classes: How many classes there are.
+    """
+    share = left / tried if tried else 0.0
+    if share > 1 / classes:
+        return warn(
             "unbounded-attack-fails",
-            left,
-            f"{left:.0%} withstand any change at all: gradients do not lead to the class boundary",
+            share,
+            f"{share:.0%} withstand any change at all: gradients do not lead to the class boundary",
         )
-    else:
-        check = ok("unbounded-attack-fails", left, "without a limit, images fall")
-    return check, result.cost
+    return ok("unbounded-attack-fails", share, "without a limit, images fall")
 
 
-def random_noise(setting: Setting, robust: Tensor, draws: int = 20) -> tuple[Check, Cost]:
-    """Random noise must not do what gradients did not; blocks of images see the same draws."""
-    images, generator = setting.images, setting.generator
-    left = torch.nonzero(robust)[:, 0]
-    fallen = torch.zeros_like(robust)
-    begin = generator.get_state()
-    with setting.classifier.probe() as probe:
-        for rows in torch.split(left, block_rows(images.shape[1:])) if len(left) else ():
-            generator.set_state(begin)
-            for _ in range(draws):
-                noisy = random_start(images[rows], setting.radii, setting.norm, generator)
-                logits = probe.logits(noisy)
-                fallen[rows] |= setting.criterion.is_adversarial(logits, rows) | ~is_finite(logits)
-    share = float(fallen.double().mean()) if len(robust) else 0.0
+def fallen_to_noise(
+    classifier: Classifier,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    radius: Tensor,
+    norm: Norm,
+    generator: Generator,
+    draws: int = 20,
+) -> tuple[Tensor, Cost]:
+    """Images that random noise fools, ``(batch,)``; all see the same draws."""
+    criterion = Criterion(labels=labels)
+    everyone = torch.arange(len(images), device=images.device)
+    fallen = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    with classifier.probe() as probe:
+        for _ in range(draws if len(images) else 0):
+            logits = probe.logits(random_start(images, radius, norm, generator))
+            fallen |= criterion.is_adversarial(logits, everyone) | ~is_finite(logits)
+    return fallen, probe.cost()
+
+
+def random_noise(fallen: int, total: int) -> Check:
+    """Random noise must not do what gradients did not.
+
+    Args:
+        fallen: Images that withstood gradients and not noise.
+        total: Images of the evaluation.
+    """
+    share = fallen / total if total else 0.0
     # Our choice, without a source: half a percent, or two images.
-    if int(fallen.sum()) > max(0.005 * len(robust), 1):
-        check = warn(
+    if fallen > max(0.005 * total, 1):
+        return warn(
             "noise-beats-gradients",
             share,
             f"random noise fools {share:.1%} that gradients did not: gradients are not to be "
             "trusted",
         )
-    else:
-        check = ok("noise-beats-gradients", share, "random noise is weaker than gradients")
-    return check, probe.cost()
+    return ok("noise-beats-gradients", share, "random noise is weaker than gradients")
+
+
+def not_converged(broken: int, tried: int, *, limit: float) -> Check:
+    """Twice the steps from another start must not break much more.
+
+    Args:
+        broken: Images that they broke.
+        tried: Images that had withstood the suite.
+        limit: Share of these that may fall.
+    """
+    more = broken / tried if tried else 0.0
+    sentence = f"twice the steps from another start fool {more:.1%} of what stood"
+    enough = broken > max(limit * tried, 1)
+    return (warn if enough else ok)("not-converged", more, sentence)
 
 
 def _logits_check(classifier: Classifier, logits: Tensor) -> Check:

@@ -111,10 +111,9 @@ def survival(
         ['none', 'flip', 'crop 80 %', 'rotate 30', 'grayscale']
 
     Source:
-        A course assignment ("CS 5787 Deep Learning, Homework 2", Cornell Tech, 2019): four photos
-        fooled within a small L-infinity ball, then mirrored, cropped, rotated and grayed. The
-        second attack is that of Athalye et al., "Synthesizing Robust Adversarial Examples",
-        ICML 2018.
+        "CS 5787 Deep Learning, Homework 2", Cornell Tech, Spring 2019: four photos fooled within a
+        small L-infinity ball, then mirrored, cropped, rotated and grayed. The second attack is that
+        of Athalye et al., "Synthesizing Robust Adversarial Examples", ICML 2018.
     """
     settings: dict[str, Any] = {
         "targets": targets,

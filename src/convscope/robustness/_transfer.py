@@ -60,7 +60,10 @@ def noise_transfer(
         torch.Size([2, 2])
 
     Source:
-        Two course reports on MNIST: the noise of one image added to test images.
+        G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural
+        Networks", IIT Madras, undated, and
+        S. Sahoo, "EE6132 Assignment 2: Convolutional Neural Networks", IIT Madras, 24 September
+        2019: the noise of one image added to test images.
     """
     return apply_noise(
         classifier, images, labels, noises=made.perturbations, noise_targets=made.targets
@@ -255,8 +258,8 @@ def transformation_robustness(
         ('none', 'flip')
 
     Source:
-        A course assignment on fooling ImageNet networks: horizontal flip, random crop, rotation
-        and grayscale of adversarial images.
+        "CS 5787 Deep Learning, Homework 2", Cornell Tech, Spring 2019: horizontal flip, random
+        crop, rotation and grayscale of adversarial images.
     """
     table = {
         "none": _unchanged,

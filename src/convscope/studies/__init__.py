@@ -19,8 +19,9 @@ from convscope.studies._study import QuestionSpec, Study, StudyContent, StudySpe
 
 if TYPE_CHECKING:
     from convscope.studies._audit import AuditResult, audit
+    from convscope.studies._index import write_index
     from convscope.studies._question import Picture, Question
-    from convscope.studies._run_study import StudyResult, run_study, write_index
+    from convscope.studies._run_study import StudyResult, missing_materials, run_study
 
 __all__ = [
     "AUDIT_SECTIONS",
@@ -38,6 +39,7 @@ __all__ = [
     "StudySpec",
     "all_rows",
     "audit",
+    "missing_materials",
     "row_text",
     "run_study",
     "write_index",
@@ -159,7 +161,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="Programming Assignment 2: Convolutional Neural Networks",
             document="000",
             data=("digits", "mnist"),
-            minutes=(2, 20),
+            minutes=(2, 8),
         ),
         "mnist-report": StudySpec(
             "_mnist_report:CONTENT",
@@ -169,7 +171,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="Assignment 2: Convolutional Neural Networks",
             document="001",
             data=("digits", "mnist"),
-            minutes=(1.5, 25),
+            minutes=(1.5, 8),
         ),
         "assignment-2-report": StudySpec(
             "_assignment_2_report:CONTENT",
@@ -179,7 +181,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="EE6132 Assignment 2: Convolutional Neural Networks",
             document="002",
             data=("digits", "mnist"),
-            minutes=(1.5, 30),
+            minutes=(1.5, 8),
         ),
         "homework-2": StudySpec(
             "_homework_2:CONTENT",
@@ -189,7 +191,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="CS 5787 Deep Learning, Homework 2",
             document="003",
             data=("digits", "cifar10"),
-            minutes=(1.5, 60),
+            minutes=(1.5, 30),
         ),
         "snu-assignment-2": StudySpec(
             "_snu_assignment_2:CONTENT",
@@ -199,7 +201,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="Assignment 2: Convolutional Neural Networks",
             document="004",
             data=("digits", "cifar10"),
-            minutes=(1.5, 85),
+            minutes=(1.5, 27),
         ),
     },
 )
@@ -212,6 +214,7 @@ if not TYPE_CHECKING:
         {
             "_audit": "audit AuditResult",
             "_question": "Picture Question",
-            "_run_study": "run_study StudyResult write_index",
+            "_index": "write_index",
+            "_run_study": "missing_materials run_study StudyResult",
         },
     )

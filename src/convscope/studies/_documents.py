@@ -19,6 +19,8 @@ class Document:
         year: When, in words; documents without a date say so.
         kind: What it is.
         rows: Number to demand, in the document's order.
+        numbers: What the document itself calls a row, where that is not the row's number; empty
+            for a demand that it does not number.
     """
 
     author: str
@@ -27,6 +29,7 @@ class Document:
     year: str
     kind: str
     rows: dict[int, str] = field(default_factory=dict)
+    numbers: dict[int, str] = field(default_factory=dict)
 
     @property
     def citation(self) -> str:
@@ -38,6 +41,15 @@ class Document:
         """
         author = f"{self.author}, " if self.author else ""
         return f'{author}"{self.title}", {self.institution}, {self.year}'
+
+    def number(self, row: int) -> str:
+        """What stands before the heading of a row.
+
+        Example:
+            >>> DOCUMENTS["003"].number(8), DOCUMENTS["002"].number(8)
+            ('Problem 4 Part 2', '8')
+        """
+        return self.numbers.get(row, str(row))
 
 
 DOCUMENTS: dict[str, Document] = {
@@ -113,6 +125,18 @@ DOCUMENTS: dict[str, Document] = {
             8: "the four under flip, crop, rotation and grayscale",
             9: "a recurrent binary adder by hand",
             10: "a PDF with the code in it",
+        },
+        numbers={
+            1: "Problem 1 Part 1",
+            2: "Problem 1 Part 2",
+            3: "Problem 2",
+            4: "Problem 3 Part 1",
+            5: "Problem 3 Part 2",
+            6: "Problem 3 Part 3",
+            7: "Problem 4 Part 1",
+            8: "Problem 4 Part 2",
+            9: "Problem 5",
+            10: "",
         },
     ),
     "004": Document(

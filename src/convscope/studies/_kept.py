@@ -17,8 +17,10 @@ from typing import Any
 
 from convscope.errors import ConvscopeError, DataError
 from convscope.files import Kind, plain_json, read_json_table, write_whole
-from convscope.studies._question import Comparison, Question
-from convscope.studies._study import Study, digest_of
+from convscope.studies._comparison import Comparison
+from convscope.studies._digests import digest_of
+from convscope.studies._question import Question
+from convscope.studies._study import Study
 
 SCHEMA = 1
 KEPT = Kind(what="a finished question", largest=256 << 20, deepest=40, not_finite=True)

@@ -62,8 +62,8 @@ def architecture(audit: Audit, section: Section) -> None:
             "Parameters": f"{found.parameters:,}, {found.trainable:,} of them trainable",
             "Multiply-adds": found.work.replace(" multiply-adds", " per image", 1),
             "Neurons": f"{found.neurons:,} values computed by convolutions and dense layers; "
-            f"{found.document_neurons:,} as the course documents count (filter taps, flattened "
-            "values, outputs of dense layers)",
+            f"{found.document_neurons:,} counting filter taps, flattened values, and "
+            "outputs of dense layers",
         }
     )
     section.figure(

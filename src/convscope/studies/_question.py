@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from statistics import mean, stdev
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +18,9 @@ from convscope._readable import readable
 from convscope.figures import lossless, photo, picture_grid, pixels, svg
 from convscope.pages import screen_scale
 from convscope.reports import Section
+from convscope.studies._comparison import Comparison, Unit
 from convscope.studies._study import QuestionSpec
+from convscope.studies._tables import Column, add_table
 
 DPI = 150
 """Of the PNG files of figures."""
@@ -27,87 +28,10 @@ DPI = 150
 SMALL = 112
 """Sides in pixels up to which an image on a page loses nothing."""
 
-HALF, TITLES, GAP = 420, 74, 10
-"""Pixels of half a card, of the titles of rows, and between two images."""
+FULL, HALF, TITLES, GAP = 1000, 420, 74, 10
+"""Pixels of a card and of half of it, of the titles of rows, and between two images."""
 
-Unit = Literal["share", "count", "number"]
 Tone = Literal["", "good", "warn", "bad"]
-Column = str | dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """What a document reports and what is measured here.
-
-    Attributes:
-        row: Key of the row of the document.
-        what: What was measured.
-        document: As the document has it, in words.
-        measured: One value per seed; empty if it is no number.
-        words: What is found here, in words, if it is no number.
-        unit: How to write the values.
-        at_least: The value that is met or beaten, if more is better.
-        note: What is different about the two.
-    """
-
-    row: str
-    what: str
-    document: str
-    measured: tuple[float, ...] = ()
-    words: str = ""
-    unit: Unit = "number"
-    at_least: float | None = None
-    note: str = ""
-
-    @property
-    def mean(self) -> float | None:
-        """Mean over the seeds."""
-        return mean(self.measured) if self.measured else None
-
-    @property
-    def sd(self) -> float | None:
-        """Standard deviation over the seeds, if there are several."""
-        return stdev(self.measured) if len(self.measured) > 1 else None
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the document's value is met; ``None`` where nothing is to be met."""
-        if self.at_least is None or self.mean is None:
-            return None
-        return self.mean >= self.at_least
-
-    @property
-    def here(self) -> str:
-        """What is measured here, in words."""
-        if self.mean is None:
-            return self.words
-        text = in_unit(self.mean, self.unit)
-        if self.sd is not None:
-            text += f" (sd {in_unit(self.sd, self.unit)}, n = {len(self.measured)})"
-        return f"{text} {self.words}".strip()
-
-    def record(self) -> dict[str, Any]:
-        """For result.json."""
-        return {
-            "row": self.row, "what": self.what, "document": self.document, "here": self.here,
-            "measured": list(self.measured), "mean": self.mean, "sd": self.sd,
-            "n": len(self.measured), "unit": self.unit, "at_least": self.at_least,
-            "met": self.met, "note": self.note,
-        }  # fmt: skip
-
-
-def in_unit(value: float, unit: Unit) -> str:
-    """A value as people read it.
-
-    Example:
-        >>> in_unit(0.9892, "share"), in_unit(799078, "count"), in_unit(0.17341, "number")
-        ('98.92 %', '799,078', '0.1734')
-    """
-    if not math.isfinite(value):
-        return "–"
-    if unit == "share":
-        return f"{100 * value:.2f} %"
-    return f"{value:,.0f}" if unit == "count" else f"{value:.4g}"
 
 
 @readable
@@ -202,7 +126,7 @@ class Question:
             rows: Title and cells of each row; ``None`` leaves a cell empty.
             caption: What one sees and how to read it.
             row: As for `figure`.
-            scale: Screen pixels per pixel; by default what suits the images.
+            scale: Screen pixels per pixel; by default what suits the images and fits into a page.
         """
         cells = [picture for _, line in rows for picture in line if picture is not None]
         side = max(max(picture.pixels.shape[:2]) for picture in cells)
@@ -216,9 +140,10 @@ class Question:
             }
             for r, (title, line) in enumerate(rows)
         ]
-        if not scale:
-            scale = screen_scale(side, 84 if len(columns) > 6 else 108)
         titles = TITLES if any(title for title, _ in rows) else 0
+        if not scale:
+            wish = screen_scale(side, 84 if len(columns) > 6 else 108)
+            scale = fitting_scale(wish, side, len(columns), FULL - titles)
         width = titles + sum(scale * side + GAP for _ in columns)
         self.section.grid(columns, lines, caption=caption, scale=scale, beside=width <= HALF)
         drawn = picture_grid(
@@ -338,23 +263,6 @@ class Question:
             self.shown.setdefault(key, []).append(path)
 
 
-def add_table(
-    section: Section,
-    name: str,
-    columns: Sequence[Column],
-    rows: Sequence[Sequence[Any]],
-    *,
-    caption: str = "",
-    wide: bool = False,
-) -> str:
-    """A table on the page, as CSV and as LaTeX; the path of the CSV file."""
-    section.table(columns, rows, caption=caption, name=name, wide=wide)
-    path = str(section.blocks[-1]["csv"])
-    text = latex_table(columns, rows)
-    section.files[str(PurePosixPath(path).with_suffix(".tex"))] = text.encode()
-    return path
-
-
 def png_of(drawn: Figure) -> bytes:
     """A figure as the bytes of a PNG file: the same every time."""
     out = io.BytesIO()
@@ -362,44 +270,24 @@ def png_of(drawn: Figure) -> bytes:
     return out.getvalue()
 
 
-_SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-}  # fmt: skip
+def fitting_scale(wish: float, side: int, columns: int, width: float) -> float:
+    """The largest scale up to `wish` at which images in so many columns fit into a width.
 
+    Large scales are multiples of a half, so that the pixels of small images stay even.
 
-def latex_table(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> str:
-    r"""A table as LaTeX, without packages.
+    Args:
+        wish: Screen pixels per pixel that the images would have if there were room.
+        side: Pixels of the longest side of an image.
+        columns: Images side by side.
+        width: Screen pixels that there are.
 
     Example:
-        >>> print(latex_table(["a_b", {"title": "n", "kind": "percent"}], [["x", 0.5]]))
-        \begin{tabular}{lr}
-        a\_b & n \\ \hline
-        x & 50.00 \% \\
-        \end{tabular}
-        <BLANKLINE>
+        >>> fitting_scale(3, 32, 5, 1000), fitting_scale(3, 32, 10, 926)
+        (3, 2.5)
+        >>> fitting_scale(0.75, 224, 6, 1000)
+        0.69
     """
-    heads = [c if isinstance(c, dict) else {"title": c, "kind": "text"} for c in columns]
-    kinds = [str(head.get("kind", "text")) for head in heads]
-    places = "".join("r" if kind in ("number", "percent") else "l" for kind in kinds)
-    lines = [" & ".join(_latex(head["title"]) for head in heads) + r" \\ \hline"]
-    for row in rows:
-        cells = (_latex(_plain(cell, kind)) for cell, kind in zip(row, kinds, strict=True))
-        lines.append(" & ".join(cells) + r" \\")
-    body = "\n".join(lines)
-    return f"\\begin{{tabular}}{{{places}}}\n{body}\n\\end{{tabular}}\n"
-
-
-def _plain(cell: Any, kind: str) -> str:
-    value = cell.get("value") if isinstance(cell, dict) else cell
-    if value is None:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if kind == "percent":
-        return in_unit(float(value), "share")
-    return f"{value:,}" if isinstance(value, int) else in_unit(value, "number")
-
-
-def _latex(text: object) -> str:
-    return "".join(_SPECIAL.get(character, character) for character in " ".join(str(text).split()))
+    most = (width / columns - GAP) / side
+    if wish <= most:
+        return wish
+    return math.floor(2 * most) / 2 if most >= 1 else math.floor(100 * most) / 100

@@ -7,32 +7,20 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from convscope.errors import UsageError, choose
+from convscope.errors import ConvscopeError, UsageError, choose
 from convscope.files import REPORT, read_json_table, write_whole
 from convscope.progress import announce, stage
-from convscope.reports import Report, render
+from convscope.reports import render
+from convscope.studies._digests import code_of_study, digest_of, versions
 from convscope.studies._kept import keep, recall
+from convscope.studies._notebook import notebook_of
 from convscope.studies._question import Question
-from convscope.studies._study import (
-    QuestionSpec,
-    Study,
-    StudyContent,
-    code_of_study,
-    digest_of,
-    versions,
-)
-from convscope.studies._study_page import (
-    Answer,
-    notebook_of,
-    page_of,
-    read_notes,
-    record_of,
-    section_of,
-)
+from convscope.studies._record import Answer, record_of
+from convscope.studies._study import QuestionSpec, Study, StudyContent
+from convscope.studies._study_page import page_of, read_notes, section_of
 
 RESULT = "result.json"
 MARK = "study.json"
@@ -77,8 +65,9 @@ def run_study(
     """Answer a course document, question by question, and write all of it to a folder.
 
     Finished questions are kept in the folder: the same call goes on where an earlier one was
-    killed. A question that fails says why on the page, and the others go on. Says how far it is to
-    whoever listens by `convscope.progress.watch`.
+    killed. A question that fails, for want of a data set or for any other reason, says why on the
+    page, and the others go on. Says how far it is to whoever listens by
+    `convscope.progress.watch`.
 
     Args:
         name: In `STUDIES`.
@@ -96,8 +85,7 @@ def run_study(
 
     Raises:
         UsageError: U01 for an unknown study or question, U13 if the folder holds something else.
-        DataError: Data files are damaged.
-        ResourceError: Data are not on this machine, or the disk refuses.
+        ResourceError: The disk refuses.
         Interrupted: SIGINT or SIGTERM came during a training; everything is saved.
 
     Example:
@@ -110,24 +98,12 @@ def run_study(
     from convscope.studies import STUDIES
 
     start = time.perf_counter()
-    name = choose("study", STUDIES.known(name), STUDIES, aliases=STUDIES.aliases)
-    spec, content = STUDIES.spec(name), STUDIES[name]
+    study = _begun(name, out, fast=fast, data_dir=data_dir, seed=seed, offline=offline,
+                   accept_modified=accept_modified)  # fmt: skip
+    name, folder, content = study.name, study.out, STUDIES[study.name]
     wanted = [choose("question", q, [one.name for one in content.questions]) for q in only]
-    folder = Path(out)
     _claim(folder, name)
-    study = Study(
-        name=name,
-        spec=spec,
-        out=folder,
-        fast=fast,
-        seed=seed,
-        data_dir=None if data_dir is None else Path(data_dir),
-        offline=offline,
-        accept_modified=accept_modified,
-    )
     announce(0.0, "reading data")
-    if not wanted:
-        study.dataset()  # What is not there is said before hours of work.
     answers = _answers(study, content, wanted, again=again)
     announce(1.0, "writing")
     seconds = time.perf_counter() - start
@@ -140,6 +116,76 @@ def run_study(
         failed=tuple(answer.spec.heading for answer in answers if answer.failed),
         recalled=sum(answer.recalled for answer in answers),
         seconds=seconds,
+    )
+
+
+def missing_materials(
+    name: str,
+    *,
+    fast: bool = False,
+    data_dir: Path | str | None = None,
+    offline: bool = False,
+    accept_modified: bool = False,
+) -> tuple[ConvscopeError, ...]:
+    """What a study needs and cannot have on this machine: said before hours of work.
+
+    Args:
+        name: In `STUDIES`.
+        fast: As for `run_study`.
+        data_dir: As for `run_study`.
+        offline: As for `run_study`.
+        accept_modified: As for `run_study`.
+
+    Returns:
+        An error for each data set, network or folder of images, which says what to do.
+
+    Raises:
+        UsageError: U01 for an unknown study.
+
+    Example:
+        >>> missing_materials("assignment-2-report", fast=True)
+        ()
+    """
+    from convscope.studies import STUDIES
+
+    study = _begun(name, Path(), fast=fast, data_dir=data_dir, seed=0, offline=offline,
+                   accept_modified=accept_modified)  # fmt: skip
+    found: list[ConvscopeError] = []
+    for needed in (Study.dataset, *STUDIES[study.name].materials):
+        try:
+            needed(study)
+        except ConvscopeError as error:
+            found.append(error)
+    return tuple(found)
+
+
+def _begun(
+    name: str,
+    out: Path | str,
+    *,
+    fast: bool,
+    data_dir: Path | str | None,
+    seed: int,
+    offline: bool,
+    accept_modified: bool,
+) -> Study:
+    """A study in progress of that name.
+
+    Raises:
+        UsageError: U01.
+    """
+    from convscope.studies import STUDIES
+
+    name = choose("study", STUDIES.known(name), STUDIES, aliases=STUDIES.aliases)
+    return Study(
+        name=name,
+        spec=STUDIES.spec(name),
+        out=Path(out),
+        fast=fast,
+        seed=seed,
+        data_dir=None if data_dir is None else Path(data_dir),
+        offline=offline,
+        accept_modified=accept_modified,
     )
 
 
@@ -266,65 +312,3 @@ def _write(
     write_whole(folder / "notebook.ipynb", notebook_of(study, content, answers).encode())
     render(folder)
     return made
-
-
-def write_index(results: Sequence[StudyResult], out: Path | str) -> Path:
-    """One page that leads to the pages of several studies in folders below it.
-
-    Args:
-        results: In order; their folders lie in `out`.
-        out: The folder; ``index.html`` is replaced whole.
-
-    Raises:
-        ResourceError: The disk says no.
-    """
-    from convscope.studies import STUDIES
-
-    out = Path(out)
-    report = Report(title="Course documents, answered", generator=_generator())
-    done = sum(len(found.numbers["rows"]) for found in results)
-    report.tile("documents", f"{len(results)}")
-    report.tile("rows answered", f"{done}", detail="each with its figure or table")
-    report.tile("failed questions", f"{sum(len(found.failed) for found in results)}")
-    for found in results:
-        spec = STUDIES.spec(found.name)
-        section = report.section(found.name, spec.title, spec.cited.citation)
-        for heading in found.failed:
-            report.alert(f"{found.name}: {heading} is incomplete.", level="warning",
-                         section=found.name)  # fmt: skip
-        folder = found.folder.relative_to(out).as_posix()
-        questions = found.numbers["questions"]
-        section.links(
-            [
-                {
-                    "href": f"{folder}/report.html",
-                    "title": f"Open the study: {len(questions)} questions",
-                    "detail": spec.about,
-                }
-            ]
-        )
-        compared = [entry for question in questions for entry in question["comparisons"]]
-        if compared:
-            section.table(
-                ["what", f"the {spec.cited.kind}", "measured here"],
-                [[entry["what"], entry["document"], entry["here"]] for entry in compared],
-            )
-        others = [(file, words) for file, words in BESIDE.items() if (found.folder / file).exists()]
-        section.links(
-            [{"href": f"{folder}/{file}", "title": file, "detail": words} for file, words in others]
-        )
-    page = out / "index.html"
-    render(report, page, alone=True)
-    return page
-
-
-BESIDE = {
-    "notebook.ipynb": "the same as an executable notebook",
-    "result.json": "all numbers",
-    "report.pdf": "the page on paper, with the code",
-}
-"""Files beside the page of a study."""
-
-
-def _generator() -> str:
-    return f"convscope {version('convscope')}"

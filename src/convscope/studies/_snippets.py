@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-import json
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from convscope.errors import UsageError
@@ -50,30 +49,3 @@ def first_cell(*, fast: bool, seed: int, data: str) -> str:
         f"data, data_dir = {data!r}, None  # data_dir: the folder that holds the data files\n"
         f"seed, fast = {seed}, {fast}"
     )
-
-
-def notebook_text(cells: Iterable[tuple[str, str]]) -> str:
-    """A notebook as nbformat 4.5 has it, without outputs.
-
-    Args:
-        cells: ``("markdown", text)`` and ``("code", text)``.
-    """
-    made: list[Mapping[str, Any]] = []
-    for number, (kind, text) in enumerate(cells):
-        cell: dict[str, Any] = {
-            "cell_type": kind,
-            "id": f"cell-{number}",
-            "metadata": {},
-            "source": text.splitlines(keepends=True),
-        }
-        if kind == "code":
-            cell |= {"execution_count": None, "outputs": []}
-        made.append(cell)
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    tree = {
-        "cells": made,
-        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
-    return json.dumps(tree, indent=1, ensure_ascii=False) + "\n"

@@ -7,14 +7,14 @@ like a lab notebook: each answers one question of the document, in the document'
 from __future__ import annotations
 
 import hashlib
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from convscope._registry import Spec
-from convscope.files import Kind, plain_json, read_bytes
+from convscope.files import Kind, read_bytes
+from convscope.studies._digests import LEARNING, code_digest, digest_of
 from convscope.studies._documents import DOCUMENTS, Document
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ class QuestionSpec:
     Attributes:
         name: Lower-case words with hyphens: the address on the page and the beginning of the names
             of its files.
-        number: As the document counts it, such as ``"2.3"``; empty where it does not.
+        number: As the document counts it, such as ``"Problem 4 Part 2"`` (`Document.number`); with
+            a second number where a row has several questions; empty where it counts nothing.
         title: As the document names it.
         answer: Called with the `Study` and the `Question` to fill.
         rows: Keys of the rows that it answers, such as ``"002.3"``.
@@ -94,10 +95,13 @@ class StudyContent:
         questions: In the document's order.
         setup: A function whose body is the first cell of the notebook: it opens the data and makes
             the networks that the snippets of the questions take as parameters.
+        materials: What questions need besides the data set of the study: functions that raise if it
+            is not on this machine. They are called before hours of work.
     """
 
     questions: tuple[QuestionSpec, ...]
     setup: Callable[..., Any]
+    materials: tuple[Callable[[Study], object], ...] = ()
 
 
 @dataclass
@@ -272,62 +276,3 @@ class Study:
         import torch
 
         return torch.Generator().manual_seed(self.seed * 1009 + purpose)
-
-
-def digest_of(value: Any) -> str:
-    """SHA-256 of plain data, whatever the order of keys.
-
-    Example:
-        >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
-        True
-    """
-    import json
-
-    text = json.dumps(plain_json(value), sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-SOURCE = Path(__file__).parents[1]
-LEARNING = ("training", "models", "data", "_network", "classifier.py", "probe.py")
-"""Parts of the source that decide what a trained network is."""
-
-SHOWING = ("cli", "reports", "studies")
-"""Parts that do not decide what a question finds. Of the studies, only its own does."""
-
-_digests: dict[tuple[str, ...], str] = {}
-
-
-def code_digest(*parts: str) -> str:
-    """SHA-256 of the source files of some parts of the package."""
-    if parts not in _digests:
-        found = hashlib.sha256()
-        for part in parts:
-            place = SOURCE / part
-            for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-                found.update(file.name.encode())
-                found.update(file.read_bytes())
-        _digests[parts] = found.hexdigest()
-    return _digests[parts]
-
-
-def code_of_study(content: StudyContent) -> str:
-    """SHA-256 of all code that the questions of a study rest on: the package's and its own."""
-    rest = sorted(
-        place.name
-        for place in SOURCE.iterdir()
-        if place.name not in SHOWING and (place.is_dir() or place.suffix == ".py")
-    )
-    folders = {Path(inspect.getfile(spec.answer)).parent for spec in content.questions}
-    own = sorted(str(folder) for folder in folders)
-    return code_digest(
-        *(part for part in rest if part != "__pycache__"),
-        *(f"studies/{name}.py" for name in ("_study", "_question", "_chosen")),
-        *own,
-    )
-
-
-def versions() -> Mapping[str, str]:
-    """What of other people's code decides the numbers."""
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("torch", "numpy")}

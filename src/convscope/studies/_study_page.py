@@ -5,45 +5,21 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from convscope.errors import ConvscopeError, printable
-from convscope.files import Kind, plain_json, read_text
+from convscope.files import Kind, read_text
 from convscope.reports import Report, Section
-from convscope.studies._documents import all_rows, row_text
-from convscope.studies._question import Comparison, Question, add_table
-from convscope.studies._snippets import code_of, first_cell, notebook_text
+from convscope.studies._comparison import Comparison
+from convscope.studies._record import Answer
+from convscope.studies._snippets import code_of, first_cell
 from convscope.studies._study import QuestionSpec, Study, StudyContent
+from convscope.studies._tables import add_table
 
 NOTES = Kind(what="notes", largest=1 << 20)
-
-
-@dataclass
-class Answer:
-    """A question that was answered, or that stopped.
-
-    Attributes:
-        spec: Its record.
-        question: What was found.
-        seconds: How long it took.
-        error: Why it stopped.
-        recalled: Whether it was finished before.
-    """
-
-    spec: QuestionSpec
-    question: Question
-    seconds: float
-    error: Exception | None = None
-    recalled: bool = False
-
-    @property
-    def failed(self) -> bool:
-        """Whether it stopped."""
-        return self.error is not None
 
 
 def section_of(spec: QuestionSpec) -> Section:
@@ -65,7 +41,7 @@ def page_of(
         study: In progress or done.
         content: Its questions.
         answers: In order.
-        notes: Texts of the reader by the number or name of a question; ``""``: of all.
+        notes: Texts of the reader by their headings; ``""``: of the whole study.
         seconds: Wall time of the run, once it is over.
     """
     report = Report(title=study.spec.title, generator=f"convscope {version('convscope')}")
@@ -78,12 +54,19 @@ def page_of(
         report.alert(
             f"Not answered yet: {', '.join(left)}. The same command goes on.", level="warning"
         )
+    lost = [
+        heading
+        for heading in notes
+        if heading and not any(is_about(heading, spec) for spec in content.questions)
+    ]
+    if lost:
+        report.alert(
+            f"notes.md: no question is called {', '.join(lost)}; these notes are not shown.",
+            level="warning",
+        )
     report.sections.append(_overview(study, content, answers, notes=notes, seconds=seconds))
     for answer in answers:
-        made = _question_section(answer, notes)
-        report.sections.append(made)
-        if answer.error is not None:
-            report.fail(made, answer.error)
+        report.sections.append(_question_section(report, answer, notes))
     report.sections.append(_deviations(answers))
     report.sections.append(_code(study, content))
     return report
@@ -101,7 +84,8 @@ def _overview(
     section = Section(
         "overview",
         "Overview",
-        f"{study.spec.about} Headings are those of the {document.kind}, in its order.",
+        f"{study.spec.about} Below are the demands of the {document.kind}, in its order"
+        + (" and with its own numbers." if document.numbers else "."),
     )
     facts: dict[str, Any] = {
         document.kind: document.citation,
@@ -150,23 +134,26 @@ def _overview(
     return section
 
 
-def _question_section(answer: Answer, notes: Mapping[str, str]) -> Section:
-    """The chapter as it is shown: comparison first, then what was added, discussion, code."""
+def _question_section(report: Report, answer: Answer, notes: Mapping[str, str]) -> Section:
+    """The chapter as it is shown: comparison first, then what was added, discussion, code.
+
+    Why a question stopped is said in its place, and at the top of the report.
+    """
     spec, question = answer.spec, answer.question
     found = question.section
-    made = replace(found, blocks=[], files=dict(found.files))
+    made = replace(found, blocks=[], files=dict(found.files), finding=_bound(found.finding))
     if question.comparisons:
         noted = any(entry.note for entry in question.comparisons)
         columns = _words("", "in the document", "measured here", *(["note"] if noted else []))
         rows = [_compared(entry, note=noted) for entry in question.comparisons]
         made.table(columns, rows, wide=True)
     made.blocks += found.blocks
+    if answer.error is not None:
+        report.fail(made, answer.error)
     if question.discussion:
         made.heading("Discussion")
-        made.text("\n\n".join(question.discussion))
-    mine = "\n\n".join(
-        filter(None, (notes.get(key, "") for key in {spec.number, spec.name} - {""}))
-    )
+        made.text(_bound("\n\n".join(question.discussion)))
+    mine = "\n\n".join(text for heading, text in notes.items() if is_about(heading, spec))
     if mine:
         made.heading("Notes")
         made.text(mine)
@@ -178,6 +165,11 @@ def _question_section(answer: Answer, notes: Mapping[str, str]) -> Section:
         with made.details("In Python"):
             made.code(code_of(spec.snippet))
     return made
+
+
+def _bound(text: str) -> str:
+    """A percent sign stays with its number at the end of a line."""
+    return text.replace(" %", "\u00a0%")
 
 
 def _compared(entry: Comparison, *, note: bool) -> list[Any]:
@@ -240,106 +232,11 @@ def _modules(content: StudyContent) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def record_of(study: Study, answers: Sequence[Answer], *, seconds: float | None) -> dict[str, Any]:
-    """What ``result.json`` holds: plain JSON."""
-    document = study.spec.cited
-    questions: list[dict[str, Any]] = []
-    rows: dict[str, Any] = {}
-    for answer in answers:
-        spec, question = answer.spec, answer.question
-        questions.append(
-            {
-                "name": spec.name,
-                "number": spec.number,
-                "title": spec.title,
-                "rows": list(spec.rows),
-                "status": "failed" if answer.failed else "ok",
-                "error": "" if answer.error is None else printable(_reason(answer.error)),
-                "finding": question.section.finding,
-                "numbers": question.numbers,
-                "comparisons": [entry.record() for entry in question.comparisons],
-                "deviations": [
-                    {"document": theirs, "here": here, "reason": reason}
-                    for theirs, here, reason in question.deviations
-                ],
-                "discussion": question.discussion,
-                "shown": question.shown,
-                "seconds": round(answer.seconds, 1),
-            }
-        )
-        for key, files in question.shown.items():
-            empty: dict[str, Any] = {
-                "asks": row_text(key),
-                "question": spec.name,
-                "page": f"report.html#{spec.name}",
-                "figures": [],
-                "tables": [],
-            }
-            row = rows.setdefault(key, empty)
-            row["figures"] += [file for file in files if file.startswith("figures/")]
-            row["tables"] += [file for file in files if file.startswith("tables/")]
-    order = {key: place for place, key in enumerate(all_rows())}
-    record = {
-        "schema": 1,
-        "study": study.name,
-        "document": {"key": study.spec.document, "citation": document.citation},
-        "fast": study.fast,
-        "seed": study.seed,
-        "data": study.data,
-        "convscope": version("convscope"),
-        "seconds": None if seconds is None else round(seconds, 1),
-        "questions": questions,
-        "rows": dict(sorted(rows.items(), key=lambda item: order[item[0]])),
-    }
-    made: dict[str, Any] = plain_json(record)
-    return made
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, ConvscopeError) else f"{type(error).__name__}: {error}"
-
-
-def notebook_of(study: Study, content: StudyContent, answers: Sequence[Answer]) -> str:
-    """The study as a notebook: words of what was found here, cells that find it again."""
-    found = {answer.spec.name: answer for answer in answers}
-    head = (
-        f"# {study.spec.title}\n\n{study.spec.about}\n\n"
-        f"The {study.spec.cited.kind}: {study.spec.cited.citation}.\n\n"
-        f"Written by `convscope study {study.name}{' --fast' if study.fast else ''}`; numbers in "
-        "the text are those of that run."
-    )
-    cells = [
-        ("markdown", head),
-        ("code", first_cell(fast=study.fast, seed=study.seed, data=study.data)),
-        ("code", code_of(content.setup)),
-    ]
-    for spec in content.questions:
-        words = [f"## {spec.heading}", spec.lead]
-        if spec.name in found:
-            question = found[spec.name].question
-            words.append(question.section.finding and f"**{question.section.finding}**")
-            if question.comparisons:
-                words.append(_markdown_table(question.comparisons))
-            words += question.discussion
-        cells.append(("markdown", "\n\n".join(filter(None, words))))
-        if spec.snippet is not None:
-            cells.append(("code", code_of(spec.snippet)))
-    return notebook_text(cells)
-
-
-def _markdown_table(comparisons: Sequence[Comparison]) -> str:
-    lines = ["| | in the document | measured here |", "|---|---|---|"]
-    for entry in comparisons:
-        cells = (entry.what, entry.document, entry.here)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines)
-
-
 def read_notes(path: Path) -> dict[str, str]:
     r"""The reader's own notes by question.
 
-    A line ``## 2.3`` or ``## batch-normalization`` begins the notes of that question; what stands
-    before the first such line is about the whole study.
+    A heading begins the notes of a question (`is_about`); what stands before the first one is about
+    the whole study.
 
     Raises:
         DataError: No UTF-8 text, or more than a megabyte.
@@ -347,14 +244,32 @@ def read_notes(path: Path) -> dict[str, str]:
     Example:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "notes.md"
-        >>> _ = file.write_text("On all.\n\n## 2.3 Batch normalization\nSurprising.\n")
+        >>> _ = file.write_text("On all.\n\n## Problem 4 Part 2\nSurprising.\n")
         >>> read_notes(file)
-        {'': 'On all.', '2.3': 'Surprising.'}
+        {'': 'On all.', 'Problem 4 Part 2': 'Surprising.'}
     """
     if not path.exists():
         return {}
-    parts = re.split(r"^#+ +(\S+)[^\n]*$", read_text(path, NOTES), flags=re.M)
+    parts = re.split(r"^#+ +(\S[^\n]*)$", read_text(path, NOTES), flags=re.M)
     found = {"": parts[0].strip()}
-    for key, text in zip(parts[1::2], parts[2::2], strict=True):
+    for heading, text in zip(parts[1::2], parts[2::2], strict=True):
+        key = heading.strip()
         found[key] = "\n\n".join(filter(None, (found.get(key, ""), text.strip())))
     return {key: text for key, text in found.items() if text}
+
+
+def is_about(heading: str, spec: QuestionSpec) -> bool:
+    """Whether a heading of the notes is a question's: its name, its number, or both numbers alone.
+
+    Example:
+        >>> from convscope.studies import STUDIES
+        >>> spec = next(q for q in STUDIES["homework-2"].questions if q.name == "transformations")
+        >>> [is_about(h, spec) for h in ("transformations", "problem 4 part 2: odd", "4.2", "4")]
+        [True, True, True, False]
+    """
+    first = heading.split()[0].rstrip(":.") if heading.strip() else ""
+    digits = ".".join(re.findall(r"\d+", spec.number))
+    if first and first in (spec.name, digits):
+        return True
+    number = re.escape(spec.number)
+    return bool(number and re.match(rf"{number}(?![\w.])", heading, re.IGNORECASE))

@@ -10,7 +10,13 @@ from convscope.training._callbacks import (
     WandbWriter,
     writers_of,
 )
-from convscope.training._evaluate import Evaluation, Examples, evaluate
+from convscope.training._evaluate import (
+    AccuracyJudging,
+    Evaluation,
+    Examples,
+    accuracy_of,
+    evaluate,
+)
 from convscope.training._events import (
     Event,
     Measured,
@@ -21,6 +27,7 @@ from convscope.training._events import (
     print_progress,
 )
 from convscope.training._find_rate import LearningRateCurve, find_learning_rate
+from convscope.training._flops import forward_flops
 from convscope.training._process import Interrupted, Terminated, tune_allocator
 from convscope.training._recipes import PRESETS, RECIPES, RecipeSpec, recipe
 from convscope.training._run_folder import check_run_folder, read_history
@@ -48,6 +55,7 @@ __all__ = [
     "PRESETS",
     "RECIPES",
     "WRITERS",
+    "AccuracyJudging",
     "Dimension",
     "Evaluation",
     "Event",
@@ -69,11 +77,13 @@ __all__ = [
     "Trial",
     "WandbWriter",
     "Warned",
+    "accuracy_of",
     "check_run_folder",
     "check_space",
     "evaluate",
     "find_learning_rate",
     "fitting_batch",
+    "forward_flops",
     "importance",
     "overrides_of",
     "print_progress",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from convscope.data import Dataset, Split, apply_augmentation, draw_augmentation
+from convscope.data import Dataset, Split, StoredImages, apply_augmentation, draw_augmentation
 from convscope.errors import UsageError
 from convscope.training._faults import failpoint
 from convscope.training._process import World
@@ -191,20 +191,48 @@ class Batches:
             )
         self.split, self.settings, self.world, self.device = split, settings, world, device
         self.steps_per_epoch = len(split) // size
-        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+        self._orders: dict[int, Tensor] = {}
+        self._ahead: Iterator[Tensor] = iter(())
+        self._next: tuple[int, tuple[int, ...]] | None = None
 
     def rows(self, epoch: int, batch: int) -> Tensor:
         """``(batch_size,)`` row numbers of the whole batch."""
-        if epoch != self._epoch:
+        if epoch not in self._orders:
             seed = self.settings.seed
-            self._epoch, self._order = (
-                epoch,
+            found = (
                 balanced_order(seed, epoch, self.split.labels)
                 if self.settings.sampling == "balanced"
-                else order(seed, epoch, len(self.split)),
+                else order(seed, epoch, len(self.split))
             )
+            # Who reads ahead asks for the next epoch while this one goes on.
+            self._orders = {k: v for k, v in self._orders.items() if k == epoch - 1}
+            self._orders[epoch] = found
         start = batch * self.settings.batch_size
-        return self._order[start : start + self.settings.batch_size]
+        return self._orders[epoch][start : start + self.settings.batch_size]
+
+    def _bytes(self, epoch: int, batch: int, shard: Tensor | slice) -> Tensor:
+        """Pixels of some images of a batch.
+
+        Images on the disk are read in the order of the run, a batch ahead. Whoever asks for another
+        batch than the next one gets it, and the order goes on from there.
+        """
+        rows = self.rows(epoch, batch)
+        if not isinstance(self.split.images, StoredImages):
+            return self.split.images[rows[shard]]
+        place = epoch * self.steps_per_epoch + batch
+        wanted = tuple(torch.arange(len(rows))[shard].tolist())
+        if self._next != (place, wanted):
+            self._ahead = self.split.parts(self._upcoming(place, shard))
+        # Not before it is there: what an error left is not the next batch.
+        self._next = None
+        pixels = next(self._ahead)
+        self._next = (place + 1, wanted)
+        return pixels
+
+    def _upcoming(self, place: int, shard: Tensor | slice) -> Iterator[Tensor]:
+        """The rows of the batches from `place` on, to the end of the run."""
+        for following in range(place, max(place + 1, self.settings.epochs * self.steps_per_epoch)):
+            yield self.rows(*divmod(following, self.steps_per_epoch))[shard]
 
     @failpoint("data.read")
     def load(
@@ -223,7 +251,7 @@ class Batches:
         """
         rows = self.rows(epoch, batch)
         shard = self.world.shard(len(rows)) if positions is None else positions
-        images = self.split.images[rows[shard]].to(self.device).float().div_(255)
+        images = self._bytes(epoch, batch, shard).to(self.device).float().div_(255)
         augment = self.settings.augment
         draws = draw_augmentation(
             augment,
@@ -316,8 +344,9 @@ class Validation:
         module.eval()
         loss = wrong = 0.0
         fitting = CHUNK_VALUES // math.prod(self.split.images.shape[1:])
-        for chunk in torch.split(rows, max(1, min(CHUNK, fitting))):
-            images = self.split.images[chunk].to(self.device).float().div_(255)
+        chunks = torch.split(rows, max(1, min(CHUNK, fitting)))
+        for chunk, part in zip(chunks, self.split.parts(chunks), strict=True):
+            images = part.to(self.device).float().div_(255)
             labels = self.split.labels[chunk].to(self.device)
             _, logits = averaged(lambda views: module(self.normalize(views)), images, tta)
             loss += F.cross_entropy(logits, labels, reduction="sum").item()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import platform
@@ -18,7 +17,8 @@ import numpy as np
 import torch
 
 from convscope import files
-from convscope.data import Dataset
+from convscope._identity import images_digest, machine
+from convscope.data import Dataset, known_digest
 from convscope.errors import ConvscopeError, DataError, printable
 from convscope.models import MODELS
 from convscope.training._checkpoints import write_atomically
@@ -32,25 +32,18 @@ NAME = "env.json"
 def fingerprint(*, precision: str, device: str, processes: int) -> dict[str, str | int]:
     """Everything that the bits of a run depend on, besides settings and data."""
     return {
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
+        **machine(),
         "processes": processes,
         "precision": precision,
         "device": device if device == "cpu" else torch.cuda.get_device_name(),
-        "processor": torch.backends.cpu.get_cpu_capability(),
-        "machine": platform.machine(),
     }
 
 
 def data_digest(dataset: Dataset) -> str:
     """SHA-256 over the pixels and labels of the training and validation images."""
-    digest = hashlib.sha256()
-    for split in (dataset.train, dataset.validation):
-        for tensor in (split.images, split.labels):
-            # Part by part: the images may lie on the disk.
-            for part in torch.split(tensor, 4096):
-                digest.update(part.contiguous().numpy().data)
-    return digest.hexdigest()
+    parts = (dataset.train, dataset.validation)
+    known = known_digest([part.images for part in parts], [part.labels for part in parts])
+    return images_digest(*parts) if known is None else known
 
 
 @dataclass

@@ -85,12 +85,11 @@ def features_of(
     )
     try:
         chunks = torch.split(rows, CHUNK)
-        for number, chunk in enumerate(chunks):
+        for number, part in enumerate(split.parts(chunks)):
             if stop():
                 return None
             announce(number / len(chunks), "features for the new head")
-            images = split.images[chunk].to(device).float().div_(255)
-            learner(normalize(images))
+            learner(normalize(part.to(device).float().div_(255)))
     finally:
         handle.remove()
         learner.train(was_training)

@@ -1,7 +1,13 @@
 """Recipes: by preset, the training settings of each family of networks.
 
-Sources of the numbers: ``paper`` is what the course documents printed; ``fast`` and ``long`` were
-found on the validation split (see ``docs/training.md`` and ``benchmarks/mnist_accuracy.py``).
+``fast`` and ``long`` were found on the validation split (see ``docs/training.md`` and
+``benchmarks/mnist_accuracy.py``).
+
+Source:
+    ``paper`` for digits is what is printed in
+    S. Sahoo, "EE6132 Assignment 2: Convolutional Neural Networks", IIT Madras, 24 September 2019:
+    Adam, batches of 16, five epochs. For cifar-11x11 it trains what is asked for in
+    "CS 5787 Deep Learning, Homework 2", Cornell Tech, Spring 2019, which tells no settings.
 """
 
 from __future__ import annotations
@@ -280,7 +286,7 @@ RECIPES: dict[str, RecipeSpec] = {
         few_images={**_DIGITS, "epochs": 60},
     ),
     "paper": RecipeSpec(
-        about="as in the course documents, or the paper of the network",
+        about="as in the report, homework or paper that the network is from",
         general=_PAPER,
         families={
             "cifar-11x11": _COLOR_PAPER,
@@ -336,10 +342,10 @@ def recipe(
             takes color images; other networks get a careful general recipe.
         data: Name of the data set; one with few images, such as ``digits``, gets more epochs.
         preset: ``"fast"`` (seconds to a minute), ``"long"`` (more accurate), ``"paper"`` (as in the
-            course documents, for cifar-resnet20 as in its own paper; ``"faithful"`` is its former
-            name), ``"robust"`` (against PGD in an L-infinity ball: 0.3 for digits, 8/255 for
-            color), ``"smooth"`` (with noise of 0.5 or 0.25, for randomized smoothing) or
-            ``"finetune"`` (for networks that come with weights).
+            report, homework or paper that the network is from; ``"faithful"`` is its former name),
+            ``"robust"`` (against PGD in an L-infinity ball: 0.3 for digits, 8/255 for color),
+            ``"smooth"`` (with noise of 0.5 or 0.25, for randomized smoothing) or ``"finetune"``
+            (for networks that come with weights).
         overrides: Fields of `TrainSettings` to change; fields of nested tables too, as in
             ``{"augment": {"degrees": 5}}``.
         **more: The same as `overrides`.

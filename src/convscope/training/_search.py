@@ -165,7 +165,7 @@ def search(
 
 
 def _without_images(split: Split) -> Split:
-    return Split(name=split.name, images=split.images[:0], labels=split.labels[:0])
+    return Split(name=split.name, images=split.pixels([]), labels=split.labels[:0])
 
 
 def _count(trials: int | None, grid: list[dict[str, Any]], method: Method) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from convscope._identity import network_digest
 from convscope._network.hooks import LayerInfo, plain_name, require_hooks
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, NumericalError
@@ -191,21 +191,4 @@ def network_key(classifier: Classifier, where: FeatureLayer) -> str:
 
     The code of a network cannot be hashed. Whoever trusts this key checks a few images anew.
     """
-    digest = hashlib.sha256()
-    about = (
-        VERSION,
-        classifier.input_shape,
-        classifier.mean,
-        classifier.std,
-        classifier.resize,
-        str(classifier.dtype),
-        where,
-        [(path, type(child).__qualname__) for path, child in classifier.module.named_modules()],
-    )
-    digest.update(repr(about).encode("utf-8", "backslashreplace"))
-    tensors = (*classifier.module.named_parameters(), *classifier.module.named_buffers())
-    for name, tensor in tensors:
-        digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        plain = tensor.detach().cpu().contiguous().flatten()
-        digest.update(plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b"")
-    return digest.hexdigest()
+    return network_digest(classifier, VERSION, where)

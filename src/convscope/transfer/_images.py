@@ -79,13 +79,12 @@ def open_images(
 
         def files(name: str, splits: tuple[str, ...]) -> Part:
             items = [item for split in splits for item in found.split(split)]
-            paths = [item.path for item in items]
             return Part(
                 name,
                 tuple(item.label for item in items),
                 tuple(item.name for item in items),
                 lambda rows, wanted: read_files(
-                    [paths[row] for row in rows], shape=shape, resize=resize, wanted=wanted
+                    [items[row] for row in rows], shape=shape, resize=resize, wanted=wanted
                 ),
             )
 
@@ -132,7 +131,7 @@ def _in_memory(name: str, dataset: Dataset, splits: tuple[str, ...]) -> Part:
     def read(rows: Sequence[int], wanted: Wanted) -> Iterator[ReadFile | ConvscopeError]:
         for row in rows:
             part, place = places[row]
-            pixels = part.images[place]
+            pixels = part.pixels([place])[0]
             shape = "x".join(map(str, pixels.shape))
             levels = pixels.contiguous().numpy().tobytes()
             sha256 = hashlib.sha256(f"{shape}\0".encode() + levels).hexdigest()

@@ -99,6 +99,10 @@ def l2_blur(
             document confuses the two.
         every: Steps between two blurs.
         blur_std: Standard deviation of the blur in pixels.
+
+    Source:
+        S. Kim, "Assignment 2 (CNN part)", Data Science Laboratory, Seoul National University, 2018,
+        which leaves the numbers to the student.
     """
 
     def blur(x: Tensor, k: int, rows: Tensor) -> Tensor:
@@ -126,6 +130,10 @@ def zero_l2(*, steps: int = 200, step_size: float = 0.05, pull: float = 0.05) ->
         steps: How many.
         step_size: Adam's, in pixel units.
         pull: Weight of the penalty ||x||^2.
+
+    Source:
+        G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural
+        Networks", IIT Madras, undated: 200 steps at 0.05.
     """
 
     def optimize(problem: MaximizationProblem) -> OptimizedImages:
@@ -147,6 +155,10 @@ def noise_adam(*, steps: int = 200, step_size: float = 0.05) -> Recipe:
     Args:
         steps: How many.
         step_size: Adam's, in pixel units.
+
+    Source:
+        G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural
+        Networks", IIT Madras, undated, whose images begin so.
     """
 
     def optimize(problem: MaximizationProblem) -> OptimizedImages:

@@ -95,7 +95,7 @@ def logit_trajectory(
 
     Source:
         G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural
-        Networks", IIT Madras (report, undated). It does not tell step and start; these are ours.
+        Networks", IIT Madras, undated. It does not tell step and start; these are ours.
     """
     chosen = select_units(classifier, units, at)
     size = check_positive("step_size", step_size)

@@ -1,6 +1,7 @@
-"""S. Sahoo, "EE6132 Assignment 2: Convolutional Neural Networks", IIT Madras, 2019, made again.
+"""A report on a network, its filters, its maps and what fools it, made again.
 
-A student's report on a network of two convolutions and a dense layer of 500 on MNIST. The facts are
+S. Sahoo, "EE6132 Assignment 2: Convolutional Neural Networks", IIT Madras, 24 September 2019: a
+student's report on a network of two convolutions and a dense layer of 500 on MNIST. The facts are
 nine results (rows 002.1 to 002.9), and a question here is one of them, in the report's order.
 """
 
@@ -34,7 +35,7 @@ CONTENT = StudyContent(
             lead="Two convolutions of 32 3 x 3 filters, each with ReLU and a 2 x 2 max-pool, then "
             "500 hidden units: loss over the iterations, accuracy, and random test images with the "
             "predicted (P) and the true (T) class.",
-            minutes=(0.3, 9),
+            minutes=(0.3, 2.5),
             snippet=snippets.training,
         ),
         QuestionSpec(
@@ -55,7 +56,7 @@ CONTENT = StudyContent(
             rows=("002.3",),
             lead="The same network with batch normalization between each convolution and its ReLU, "
             "trained the same way.",
-            minutes=(0.5, 14),
+            minutes=(0.5, 3),
             snippet=snippets.batch_normalization,
         ),
         QuestionSpec(

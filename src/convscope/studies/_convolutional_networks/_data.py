@@ -9,6 +9,8 @@ from convscope.pages import name_of
 from convscope.studies._question import Picture, Question
 from convscope.studies._study import Study
 
+SPOKEN = {"train": "training", "validation": "validation", "test": "test"}
+
 
 def data(study: Study, question: Question) -> None:
     """Three splits, an image of each class of each, and what tells whether they are shuffled."""
@@ -21,7 +23,7 @@ def data(study: Study, question: Question) -> None:
     )
     for split, asked in zip(found.splits, ("50,000", "10,000", "10,000"), strict=True):
         question.compare(
-            f"{split.name} images", document=asked, measured=len(split), unit="count",
+            f"{SPOKEN[split.name]} images", document=asked, measured=len(split), unit="count",
             note="digits, not MNIST" if study.fast else "",
         )  # fmt: skip
     _splits(question, found)
@@ -86,8 +88,8 @@ def by_chance(labels: Tensor) -> float:
 
 def in_both(first: Split, second: Split) -> int:
     """How many images of `first` are in `second`, too, byte by byte."""
-    known = {image.numpy().tobytes() for image in second.images}
-    return sum(image.numpy().tobytes() in known for image in first.images)
+    known = {image.numpy().tobytes() for image in second.pixels()}
+    return sum(image.numpy().tobytes() in known for image in first.pixels())
 
 
 def _splits(question: Question, found: Dataset) -> None:

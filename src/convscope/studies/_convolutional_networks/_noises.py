@@ -288,7 +288,7 @@ def _curves(question: Question, found: UniversalPerturbation, names: list[str]) 
         "accuracy-per-class", noise_success_curve(found),
         alt="Validation accuracy of each of the ten noises over the steps",
         caption="Share of validation images of other classes that are predicted as the noise's "
-        "class: a line per class, and the mean in black.",
+        "class: a line per class; the thick one is their mean.",
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ MODELS = ("mnist-conv1", "mnist-conv2", "mnist-conv2-fc")
 """The networks of the assignment, in its order."""
 
 WEIGHT_DECAY = 1e-4
-"""Strength of L2. The preset of the course documents has none, and this assignment wants it."""
+"""Strength of L2. The preset ``paper`` has none, and this assignment wants it."""
 
 SHOWN = 20
 """Random test images."""

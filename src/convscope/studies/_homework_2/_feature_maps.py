@@ -1,4 +1,4 @@
-"""Problem 1.2: feature maps of three depths, and how far each is a picture of the image."""
+"""Problem 1 Part 2: feature maps of three depths, and how far each is a picture of the image."""
 
 from __future__ import annotations
 

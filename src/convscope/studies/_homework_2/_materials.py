@@ -15,7 +15,14 @@ from torch import Tensor
 
 from convscope._readable import readable
 from convscope.classifier import Classifier
-from convscope.data import SHAPE_NAMES, class_number, data_folder, select_images, shape_scenes
+from convscope.data import (
+    SHAPE_NAMES,
+    catalog,
+    class_number,
+    data_folder,
+    select_images,
+    shape_scenes,
+)
 from convscope.errors import DataError, ResourceError, UsageError
 from convscope.models import load
 from convscope.studies._question import Question
@@ -57,6 +64,19 @@ def network(study: Study) -> Classifier:
     """
     if study.fast:
         return load(STAND_IN)
+    for file in network_files(study):
+        study.file(file)
+    return load(f"hf:{data_folder(study.data_dir) / NETWORK}")
+
+
+def network_files(study: Study) -> list[Path]:
+    """The files of the ImageNet network in the data folder; with ``--fast`` none.
+
+    Raises:
+        ResourceError: There is none; the text says how to get one.
+    """
+    if study.fast:
+        return []
     folder = data_folder(study.data_dir) / NETWORK
     if not (folder / "config.json").is_file():
         raise ResourceError(
@@ -67,10 +87,22 @@ def network(study: Study) -> Classifier:
             hint="copy one there, such as google/mobilenet_v2_1.0_224 from huggingface.co; or "
             "--fast, which needs none",
         )
-    for file in sorted(folder.iterdir()):
-        if file.suffix in (".json", ".safetensors"):
-            study.file(file)
-    return load(f"hf:{folder}")
+    return [file for file in sorted(folder.iterdir()) if file.suffix in (".json", ".safetensors")]
+
+
+def pets(study: Study) -> list[Path]:
+    """The photos of pets in the data folder; with ``--fast`` none.
+
+    Raises:
+        ResourceError: There are none; the text says how to get them.
+    """
+    if study.fast:
+        return []
+    listing = catalog("pets", data_dir=study.data_dir)
+    if listing is None:
+        study.dataset("pets")  # raises: nothing is there
+        return []
+    return [item.path for item in listing.items]
 
 
 def photos(study: Study, classifier: Classifier) -> Photos:
@@ -84,12 +116,20 @@ def photos(study: Study, classifier: Classifier) -> Photos:
     """
     if study.fast:
         return _shapes(classifier)
-    folder = data_folder(study.data_dir) / PHOTOS
-    files = chosen_photos(folder)
+    files = photo_files(study)
     for file in files:
         study.file(file)
     found = select_images(files, like=classifier)
     return Photos(images=found.images, names=tuple(spoken_name(file) for file in files))
+
+
+def photo_files(study: Study) -> list[Path]:
+    """The four photos in the data folder; with ``--fast`` none.
+
+    Raises:
+        ResourceError: There are no photos, or no peppers among them.
+    """
+    return [] if study.fast else chosen_photos(data_folder(study.data_dir) / PHOTOS)
 
 
 def chosen_photos(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Problem 1.1: what a network that was trained on ImageNet sees in a photo of peppers."""
+"""Problem 1 Part 1: what a network that was trained on ImageNet sees in a photo of peppers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Problem 3: a small network with 11 x 11 filters, with batch normalization, and a better one."""
+"""Problem 3 Parts 1 and 2: a small network with 11 x 11 filters, plain and normalized."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def network_11x11(study: Study, question: Question) -> None:
         "Measured on CIFAR-10, it learns more per epoch than zero padding, with a third of the "
         "work.",
     )
-    _say_digits(study, question)
+    say_digits(study, question)
 
 
 def with_batch_normalization(study: Study, question: Question) -> None:
@@ -153,101 +153,22 @@ def with_batch_normalization(study: Study, question: Question) -> None:
     question.number("training_loss", losses)
     _discuss_normalization(question, losses["without"], losses["with batch normalization"],
                            difference)  # fmt: skip
-    _say_digits(study, question)
-
-
-def deeper_network(study: Study, question: Question) -> None:
-    """A network with more layers that is better than both, and what it costs."""
-    name = better(study)
-    models = (PLAIN, NORMALIZED, name)
-    runs = {model: trained(study, model) for model in models}
-    found = {model: judged(study, model) for model in models}
-    chosen = settings(study, name)
-    views = evaluate(runs[name].classifier, study.dataset().test, tta=chosen.tta)
-    best = max(found[PLAIN].accuracy, found[NORMALIZED].accuracy)
-    accuracy = found[name].accuracy
-    question.find(
-        f"{name} classifies {100 * accuracy:.2f} % of the test images correctly, "
-        f"{abs(100 * (accuracy - best)):.2f} points {'more' if accuracy >= best else 'less'} than "
-        f"the better of the two before ({100 * best:.2f} %)."
-    )
-    question.tile("deeper network", f"{100 * accuracy:.2f} %", detail=name)
-    question.compare(
-        "test accuracy", document="better than the networks before", measured=accuracy,
-        unit="share", at_least=study.pick(None, best), note=_on(study),
-    )  # fmt: skip
-    question.compare(
-        "the same, mean over views of each image", document="not asked for",
-        measured=views.accuracy, unit="share", note=f"test-time augmentation: {chosen.tta}",
-    )  # fmt: skip
-    sizes = {
-        model: summarize(run.classifier.module, run.classifier.input_shape)
-        for model, run in runs.items()
-    }
-    question.table(
-        "networks",
-        ["network", {"title": "convolutions", **Number}, {"title": "parameters", **Number},
-         {"title": "multiply-adds", **Number}, {"title": "epochs", **Number},
-         {"title": "test accuracy", **Share}, {"title": "test error", **Share}],
-        [
-            [model, convolutions(sizes[model]), sizes[model].parameters,
-             sizes[model].multiply_adds, settings(study, model).epochs,
-             round(found[model].accuracy, 4), round(1 - found[model].accuracy, 4)]
-            for model in models
-        ],
-        caption="Multiply-adds: for one image.",
-        wide=True,
-    )  # fmt: skip
-    histories = {model: run.history for model, run in runs.items()}
-    question.figure(
-        "error", run_curves(histories, "error", parts=("training",)),
-        alt="Training error of the three networks over the epochs",
-        caption="Misclassified training images over the epochs, logarithmic: errors, because the "
-        "better network's loss is smoothed over the classes and cannot be compared. It sees the "
-        "images augmented, which is harder.",
-    )  # fmt: skip
-    question.figure(
-        "per-class", per_class_bars(found[name]), alt="Test accuracy of each class",
-        caption="Test accuracy of each class (dot) with its 95 % interval (line); dashed: mean.",
-    )  # fmt: skip
-    question.number("test_accuracy", accuracy)
-    question.number("test_accuracy_views", views.accuracy)
-    depth = convolutions(sizes[name]), convolutions(sizes[PLAIN])
-    work = sizes[name].multiply_adds / sizes[PLAIN].multiply_adds
-    question.discuss(
-        f"{depth[0]} convolutions in place of {depth[1]}, {sizes[name].parameters:,} parameters in "
-        f"place of {sizes[PLAIN].parameters:,}, and {work:.1f} times the multiply-adds. Its "
-        "filters are 3 x 3 or smaller: two of them see 5 x 5 pixels with fewer weights and a "
-        "ReLU between them."
-    )
-    question.discuss(
-        f"Recipe: {chosen.epochs} epochs, {chosen.summary()}. Initialization: "
-        f"{MODELS[name].initialization}."
-    )
-    _say_digits(study, question)
-
-
-def convolutions(summary: NetworkSummary) -> int:
-    """Convolutions of a network.
-
-    Example:
-        >>> from convscope.models import build
-        >>> convolutions(summarize(build("cifar-11x11"), (3, 32, 32)))
-        3
-    """
-    return sum(row.kind == "Conv2d" for row in summary.rows)
+    say_digits(study, question)
 
 
 def _accuracies(study: Study, question: Question, found: Evaluation) -> None:
     asked = "asked for, without a value to reach"
     question.compare("test accuracy", document=asked, measured=found.accuracy, unit="share",
-                     note=_on(study))  # fmt: skip
+                     note=on_images(study))  # fmt: skip
     question.compare("test error", document=asked, measured=1 - found.accuracy, unit="share",
-                     note=_on(study))  # fmt: skip
+                     note=on_images(study))  # fmt: skip
 
 
-def _on(study: Study) -> str:
-    return "on digits, not CIFAR-10" if study.fast else "CIFAR-10, 10,000 test images"
+def on_images(study: Study) -> str:
+    """What accuracies are measured on."""
+    if study.fast:
+        return "on digits, not CIFAR-10"
+    return f"CIFAR-10, {len(study.dataset().test):,} test images"
 
 
 def _filters(question: Question, found: Filters) -> None:
@@ -340,7 +261,8 @@ def _discuss_normalization(
     )
 
 
-def _say_digits(study: Study, question: Question) -> None:
+def say_digits(study: Study, question: Question) -> None:
+    """In a fast study, that images are not those of the document."""
     if study.fast:
         question.deviate(
             "CIFAR-10",

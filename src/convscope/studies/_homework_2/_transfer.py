@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from convscope.data import SHAPE_NAMES, Dataset, Split, catalog, shape_scenes
+from convscope.data import SHAPE_NAMES, Dataset, Split, shape_scenes
 from convscope.figures import (
     class_label,
     confusion_matrix,
@@ -13,13 +13,13 @@ from convscope.figures import (
     pixels,
     top_confusions,
 )
-from convscope.studies._homework_2._materials import network, say_stand_in
+from convscope.studies._homework_2._materials import network, pets, say_stand_in
 from convscope.studies._question import Picture, Question
 from convscope.studies._study import Study
 from convscope.transfer import TransferResult, transfer
 
-WORST = 12
-"""Misclassified pets that are shown."""
+WORST, COLUMNS = 10, 5
+"""Misclassified pets that are shown, and how many in a row: what fits into a page."""
 
 Number = {"kind": "number"}
 Share = {"kind": "percent"}
@@ -31,9 +31,8 @@ def transfer_to_pets(study: Study, question: Question) -> None:
     if study.fast:
         result = transfer(classifier, _few_shapes(), generator=study.generator(2))
     else:
-        listing = catalog("pets", data_dir=study.data_dir)
-        for item in [] if listing is None else listing.items:
-            study.file(item.path)
+        for file in pets(study):
+            study.file(file)
         result = transfer(
             classifier, "pets", data_dir=study.data_dir, generator=study.generator(2),
             offline=study.offline,
@@ -116,7 +115,7 @@ def _mistakes(question: Question, result: TransferResult) -> None:
         )
         for i in range(min(len(wrong.labels), WORST))
     ]  # fmt: skip
-    columns = min(WORST // 2, len(cells))
+    columns = min(COLUMNS, len(cells))
     cells += [None] * (-len(cells) % columns)
     lines = [("", cells[start : start + columns]) for start in range(0, len(cells), columns)]
     question.pictures(

@@ -1,8 +1,9 @@
-"""G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural Networks".
+"""A report on a network with and without batch normalization, made again.
 
-A student's report (IIT Madras, undated) on a network of two convolutions and a dense layer of 500
-on MNIST, made again. The facts are ten results (rows 001.1 to 001.10), and a question here is one
-of them, in the report's order.
+G. Pradeep, "Deep Learning for Computer Vision, Assignment 2: Convolutional Neural Networks", IIT
+Madras, undated: a student's report on a network of two convolutions and a dense layer of 500 on
+MNIST. The facts are ten results (rows 001.1 to 001.10), and a question here is one of them, in the
+report's order.
 """
 
 from convscope.studies._mnist_report import _snippets as snippets
@@ -32,7 +33,7 @@ CONTENT = StudyContent(
             rows=("001.1",),
             lead="Two convolutions of 32 3 x 3 filters, each with ReLU and a 2 x 2 max-pool, then "
             "500 hidden units; batches of 64, Adam at 5e-4, ten epochs.",
-            minutes=(0.6, 12),
+            minutes=(0.6, 3.5),
             snippet=snippets.batch_normalization,
         ),
         QuestionSpec(
@@ -131,7 +132,7 @@ CONTENT = StudyContent(
             rows=("001.10",),
             lead="Three ideas of the report, tried: blur the image, make it black and white, train "
             "against adversarial images.",
-            minutes=(0.4, 6),
+            minutes=(0.4, 2),
             snippet=snippets.defenses,
         ),
     ),

@@ -1,6 +1,7 @@
-"""S. Kim, "Assignment 2" (CNN part), Data Science Laboratory, Seoul National University, 2018.
+"""An assignment on convolutional networks by hand, trained, and looked into, made again.
 
-Slides that ask for a convolutional network by hand, for a trained one, and for pictures of what it
+S. Kim, "Assignment 2 (CNN part)", Data Science Laboratory, Seoul National University, 2018: slides
+that ask for a convolutional network by hand, for a trained one, and for pictures of what it
 learned. The facts are six demands (rows 004.1 to 004.6) in the order of the slides; the one about
 pictures is three questions here.
 """
@@ -51,7 +52,7 @@ CONTENT = StudyContent(
             rows=("004.3",),
             lead="40,000 images to learn from, 10,000 to choose settings by, and 10,000 that are "
             "looked at once.",
-            minutes=(0.6, 75),
+            minutes=(0.6, 22),
             snippet=snippets.cifar_10,
         ),
         QuestionSpec(
@@ -84,7 +85,7 @@ CONTENT = StudyContent(
             rows=("004.5",),
             lead="From noise, images that maximize the score of a class minus λ ||I||², and are "
             "blurred by a Gaussian now and then.",
-            minutes=(0.4, 8),
+            minutes=(0.4, 1.5),
             snippet=snippets.class_representatives,
         ),
         QuestionSpec(
@@ -95,7 +96,7 @@ CONTENT = StudyContent(
             rows=("004.5",),
             lead="From an image, ascent of the score of another class by L2-normalized gradients, "
             "until that class is predicted.",
-            minutes=(0.1, 2),
+            minutes=(0.1, 2.5),
             snippet=snippets.adversarial_examples,
         ),
         QuestionSpec(

@@ -303,8 +303,8 @@ def _notebook_table(question: Question, content: StudyContent) -> None:
         [[spec.heading, f"{spec.snippet.__name__.replace('_', ' ')}: as on this page"]
          for spec in content.questions if spec.snippet is not None],
         caption="notebook.ipynb has a cell for the data, one for the network, and one for each "
-        "question. `jupyter lab notebook.ipynb` opens it in the browser; Colab and Kaggle take it "
-        "by upload, after `pip install convscope`.",
+        "question. The command jupyter lab notebook.ipynb opens it in the browser; Colab and "
+        "Kaggle take it by upload, after pip install convscope.",
     )  # fmt: skip
 
 

@@ -97,7 +97,7 @@ def trials(study: Study) -> list[Trial]:
 
 def _common(study: Study) -> dict[str, Any]:
     """What all runs have: no smoothed labels, which change scores and so all pictures of them."""
-    return {"label_smoothing": 0.0, "evals_per_epoch": study.pick(3, 4)}
+    return {"label_smoothing": 0.0, "evals_per_epoch": study.pick(3, 2)}
 
 
 def chosen(study: Study) -> tuple[Trial, TrainResult]:

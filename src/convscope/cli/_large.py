@@ -1,0 +1,177 @@
+"""Large jobs: parts, shards, resuming; the same for every command that judges images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import cyclopts
+
+from convscope.cli._options import Flag
+from convscope.cli._output import next_step, say, warn, watching
+from convscope.errors import GateFailed, PartlyRefused
+from convscope.sharding import (
+    Judging,
+    Part,
+    Record,
+    Shard,
+    collected,
+    job_of,
+    judge,
+    judged_here,
+    shard_of_environment,
+)
+
+if TYPE_CHECKING:
+    from convscope.classifier import Classifier
+    from convscope.data import Split
+
+LARGE = cyclopts.Group(
+    "Large jobs",
+    help="Work that may be killed and goes on, by one process or many. See the page on scale.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Large:
+    """Whether and where finished images are kept, and which of them this process takes."""
+
+    part: Path | None = None
+    "Folder to keep finished images in; the same command goes on there after a kill, and workers \
+share it."
+    resume: Flag = False
+    "Keep finished images in the user's cache, and go on with those that are there."
+    shard: str | None = None
+    "I/N: judge only the I-th of N parts of the images. By default as torchrun says and, with \
+--part, a SLURM array."
+
+    dry_run: Flag = False
+    "Judge a few images only, and say what all of it takes: passes, memory, time."
+
+    def chosen(self) -> Shard:
+        """Which worker this process is.
+
+        Raises:
+            UsageError: U05, there is no such worker.
+        """
+        if self.shard is not None:
+            return Shard.parse(self.shard)
+        # An array may do anything; only with a folder to share it is known to be one job.
+        shared = self.part is not None
+        given = {k: v for k, v in os.environ.items() if shared or not k.startswith("SLURM_")}
+        return shard_of_environment(given)
+
+    def keeps(self, shard: Shard) -> bool:
+        """Whether finished images are kept."""
+        return self.part is not None or self.resume or shard.count > 1
+
+
+LargeOptions = Annotated[Large, cyclopts.Parameter(name="*", group=LARGE)]
+AT_ONCE = Large()
+
+
+@contextmanager
+def judged(
+    judging: Judging,
+    large: Large,
+    title: str,
+    *,
+    classifier: Classifier,
+    split: Split,
+    facts: Mapping[str, Any],
+) -> Iterator[tuple[Record, list[Record]] | None]:
+    """The head and records of all images, judged here or by many workers.
+
+    The block reports them; what was kept in the user's cache goes when it is through.
+
+    Args:
+        judging: What is found out.
+        large: The options of the command.
+        title: Of the progress bar.
+        classifier: The network.
+        split: The images.
+        facts: What a report says about the job.
+
+    Yields:
+        Head and records; None while other workers are not through, or if one of them reports.
+    """
+    shard = large.chosen()
+    if not large.keeps(shard):
+        with watching(title):
+            found = judged_here(judging)
+        yield found
+        return
+    part = _begun(judging, large, classifier, split, facts)
+    _say_what(part, shard)
+    with part.working(shard), watching(title):
+        whole = judge(judging, part, shard)
+    if not part.folder.exists():
+        say("another worker has reported")
+        yield None
+        return
+    if not whole:
+        left = len(part.missing())
+        say(f"shard {shard} is judged; {left} of {len(part.job.blocks)} blocks are not yet")
+        next_step("convscope merge", str(part.folder))
+        yield None
+        return
+    with part.reporting() as first:
+        if shard.count > 1 and not first:
+            say("another worker reports")
+            if part.folder.exists():
+                next_step("convscope merge", str(part.folder))
+            yield None
+            return
+        head, records, _ = collected([part])
+        try:
+            yield head, records
+        except (GateFailed, PartlyRefused):
+            _put_away(part, large)
+            raise
+        _put_away(part, large)
+
+
+def _begun(
+    judging: Judging, large: Large, classifier: Classifier, split: Split, facts: Mapping[str, Any]
+) -> Part:
+    from convscope import __version__
+    from convscope._identity import images_digest, machine, network_digest
+    from convscope.data import cache_folder
+
+    with classifier.probe() as probe:
+        answers = probe.logits(split.to_float(slice(0, 2))).cpu().tolist()
+    job = job_of(
+        judging,
+        network=network_digest(classifier),
+        data=images_digest(split),
+        device=classifier.device.type,
+        version=__version__,
+        answers=answers,
+        machine=machine(),
+        facts=dict(facts),
+    )
+    part, notes = Part.begun(large.part or cache_folder() / "parts" / job.digest[:32], job)
+    for note in notes:
+        warn(note)
+    return part
+
+
+def _say_what(part: Part, shard: Shard) -> None:
+    job = part.job
+    blocks = [rows for number, rows in enumerate(job.blocks) if shard.takes(number)]
+    images = sum(rows.stop - rows.start for rows in blocks)
+    where = f" ({shard.source})" if shard.source else ""
+    who = f"shard {shard}{where}: {images:,} of {job.rows:,} images; " if shard.count > 1 else ""
+    done = len(part.blocks())
+    before = f", {done} of {len(job.blocks)} blocks are there" if done else ""
+    say(f"{who}kept in {part.folder}{before}")
+
+
+def _put_away(part: Part, large: Large) -> None:
+    part.reported()
+    if large.part is None:
+        part.remove()
