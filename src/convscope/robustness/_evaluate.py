@@ -25,7 +25,7 @@ from convscope.robustness import _checks
 from convscope.robustness._results import Check, RobustnessEvaluation
 from convscope.robustness._suite import Planned, plan
 from convscope.robustness._tally import NOTHING, Tally, cost_of
-from convscope.sharding import Record, blocks_of, judged_here, share_of
+from convscope.sharding import Record, blocks_of, joined, judged_here, share_of
 from convscope.stats import wilson
 from convscope.types import Images, Labels, Norm
 
@@ -335,7 +335,7 @@ def _comparisons(
     numbers = [record.numbers for record in records]
     broken, tried = (sum(one["longer"][place] for one in numbers) for place in (0, 1))
     left, free = (sum(one["unbounded"][place] for one in numbers) for place in (0, 1))
-    cosines = torch.from_numpy(np.concatenate([record.arrays["cosines"] for record in records]))
+    cosines = torch.from_numpy(joined(records, "cosines"))
     # Our choice, without a source: 30 steps (quick) are known not to be enough, 100 ought to be.
     limit = 0.01 if settings["effort"] != "quick" else 0.1
     return [

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
@@ -21,7 +20,7 @@ from convscope.flags import Flag
 from convscope.probe import Probe
 from convscope.progress import announce, stage
 from convscope.robustness._results import Certification
-from convscope.sharding import Record, judged_here
+from convscope.sharding import Record, joined, judged_here
 from convscope.types import Images, Labels
 
 BLOCK = 500
@@ -190,14 +189,12 @@ def certification_of(
         records: Of all blocks, in order.
         labels: Of all images; by default those that the records hold.
     """
-
-    def joined(name: str) -> Tensor:
-        return torch.from_numpy(np.concatenate([record.arrays[name] for record in records]))
-
     cost = [record.numbers["cost"] for record in records]
-    labels = joined("labels") if labels is None else labels
+    labels = torch.from_numpy(joined(records, "labels")) if labels is None else labels
     std, draws = settings["std"], settings["draws"]
-    votes, chosen = (joined(name).to(labels.device) for name in ("votes", "chosen"))
+    votes, chosen = (
+        torch.from_numpy(joined(records, name)).to(labels.device) for name in ("votes", "chosen")
+    )
     bound = lower_bound(votes, draws, settings["alpha"])
     certain = bound > 0.5
     radii = torch.where(certain, std * torch.special.ndtri(bound.clamp(max=1 - 1e-12)), 0.0)

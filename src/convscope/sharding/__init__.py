@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from convscope.sharding._job import Job, Judging, job_of, judge, judged_here
 from convscope.sharding._parts import Part, collected, parts_below
-from convscope.sharding._records import Record
+from convscope.sharding._records import Record, joined
 from convscope.sharding._shard import Shard, blocks_of, shard_of_environment, share_of
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "blocks_of",
     "collected",
     "job_of",
+    "joined",
     "judge",
     "judged_here",
     "parts_below",

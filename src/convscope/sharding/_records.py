@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,6 +77,18 @@ class Record:
             )
         numbers = parse_json(arrays.pop("numbers").tobytes(), NUMBERS, where=path)
         return cls(numbers, {name.removeprefix("of."): array for name, array in arrays.items()})
+
+
+def joined(records: Sequence[Record], name: str) -> NDArray[Any]:
+    """An array of all blocks, one behind the other.
+
+    Args:
+        records: Of all blocks, in order.
+        name: Of the array.
+    """
+    import numpy as np
+
+    return np.concatenate([record.arrays[name] for record in records])
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]], place: str) -> bytes:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
@@ -21,7 +20,7 @@ from convscope.data import Split, sample_rows
 from convscope.errors import DataError, ModelContractError, NumericalError, UsageError, choose
 from convscope.probe import rows_per_chunk
 from convscope.progress import announce, at_step
-from convscope.sharding import Record, judged_here
+from convscope.sharding import Record, joined, judged_here
 from convscope.stats import wilson
 from convscope.training._tta import TTA, Tta, averaged
 
@@ -317,14 +316,12 @@ def accuracy_of(
         labels: Of all images; by default those that the records hold.
     """
 
-    def joined(name: str) -> Tensor:
-        return torch.from_numpy(np.concatenate([record.arrays[name] for record in records]))
-
     def total(name: str) -> Any:
         return sum(record.numbers[name] for record in records)
 
-    labels = joined("labels") if labels is None else labels
-    predicted, confidences = joined("predicted"), joined("confidences")
+    labels = torch.from_numpy(joined(records, "labels")) if labels is None else labels
+    predicted = torch.from_numpy(joined(records, "predicted"))
+    confidences = torch.from_numpy(joined(records, "confidences"))
     names, tta = tuple(settings["classes"]), settings["tta"]
     n, classes, top = len(labels), len(names), _top(len(names))
     hits = torch.tensor([record.numbers["hits"] for record in records]).sum(dim=0)
