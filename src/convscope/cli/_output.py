@@ -268,9 +268,9 @@ def _rich_bar(description: str, total: float | None, transient: bool) -> Iterato
             gone = task.finished_time if task.finished else task.elapsed
             words = clock(gone or 0.0)
             done = task.completed / task.total if task.total else 0.0
-            if task.finished or not gone or not 0 < done < 1:
+            if task.finished or not gone:
                 return Text(words)
-            return Text(f"{words}, about {clock(gone * (1 - done) / done)} left")
+            return Text(words + time_left(gone, done))
 
     class Share(ProgressColumn):
         """Percent, where the whole is known."""
@@ -300,6 +300,24 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+SOON = 0.005
+"""Share of the work from which on the rest is estimated; before it, the guess would be absurd."""
+
+
+def time_left(gone: float, share: float) -> str:
+    """How long the rest takes at the pace so far, as the end of a line; empty if nobody can tell.
+
+    Args:
+        gone: Seconds so far.
+        share: Part of the work that is done, from 0 to 1.
+
+    Example:
+        >>> time_left(10, 0.25), time_left(10, 1e-6), time_left(10, 1)
+        (', about 0:30 left', '', '')
+    """
+    return f", about {clock(gone * (1 - share) / share)} left" if SOON <= share < 1 else ""
+
+
 def _plain_lines(description: str, total: float | None) -> Progress:
     state = {"done": 0.0, "said": time.monotonic(), "started": time.monotonic()}
     words = [description]
@@ -313,8 +331,7 @@ def _plain_lines(description: str, total: float | None) -> Progress:
         state["said"] = now
         if whole[0]:
             share = min(state["done"] / whole[0], 1.0)
-            left = (now - state["started"]) * (1 - share) / max(share, 1e-9)
-            say(f"{words[0]}: {share:.0%}, about {clock(left)} left")
+            say(f"{words[0]}: {share:.0%}{time_left(now - state['started'], share)}")
         else:
             say(f"{words[0]}: {state['done']:.0f}")
 

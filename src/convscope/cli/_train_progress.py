@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from convscope.cli._output import VOICE, clock, progress, say, warn
+from convscope.cli._output import VOICE, progress, say, time_left, warn
 from convscope.progress import watch
 
 if TYPE_CHECKING:
@@ -37,10 +37,7 @@ def shown(settings: TrainSettings, steps: int) -> Iterator[Callable[[Event], Non
             say(f"{title}: {what} {share:.0%}")
 
     def left(step: int) -> str:
-        done = step - first
-        if not done or step >= steps:
-            return ""
-        return f", about {clock((time.monotonic() - began) * (steps - step) / done)} left"
+        return time_left(time.monotonic() - began, (step - first) / max(steps - first, 1))
 
     with (
         progress(title, total=steps) if terminal else _no_bar() as bar,
