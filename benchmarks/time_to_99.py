@@ -234,6 +234,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=1, help="length of our run")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--short-repeats", type=int, default=5, help="of the two short schedules")
+    parser.add_argument("--only", nargs="+", choices=kinds, default=kinds, help="besides ours")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--limit", type=int, default=8000, help="steps after which a loop gives up")
     parser.add_argument("--dry", action="store_true", help="do not write the result file")
@@ -243,7 +244,7 @@ def main() -> int:
     # As our own runs do; it serves all contestants alike.
     tune_allocator()
     runs: dict[str, list[dict]] = {}
-    for kind in ["convscope", *kinds]:
+    for kind in ["convscope", *args.only]:
         short = kind in ("convscope", "in memory, our schedule")
         for seed in range(args.short_repeats if short else args.repeats):
             one = (
