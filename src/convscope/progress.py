@@ -3,10 +3,14 @@
 There is one protocol: a `Progress` is called with the share that is done, from 0 to 1, and with
 what is being done. Methods say how far they are by `announce` or, in loops, by `at_step`; a method
 that calls others says by `stage` which stretch of its own work they are.
+
+In a notebook, calls that take longer than a second or two show a bar below their cell by
+themselves, unless a `watch` hears them.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -75,7 +79,7 @@ def stage(start: float, stop: float, what: str = "") -> Iterator[None]:
         stop: Share of the whole that will be done after.
         what: What is being done meanwhile; empty: what was said outside.
     """
-    outer = _listener.get()
+    outer = _heard_by()
     if outer is None:
         yield
         return
@@ -89,9 +93,26 @@ def stage(start: float, stop: float, what: str = "") -> Iterator[None]:
         yield
 
 
+def _heard_by() -> _Listener | None:
+    """Who watches; in a notebook where nobody does, the bar below the cell."""
+    listener = _listener.get()
+    if listener is None and "IPython" in sys.modules:
+        from convscope._notebook_bar import notebook_bar
+
+        bar = notebook_bar(_forget_step)
+        return None if bar is None else _Listener(bar.hear, "")
+    return listener
+
+
+def _forget_step() -> None:
+    _step.set(None)
+
+
 def announce(share: float, what: str = "") -> None:
     """Say that a share of the work is done, to whoever watches."""
-    listener = _listener.get()
+    if share > 1 - 1e-9:  # What runs after the last step of a loop is no part of it.
+        _forget_step()
+    listener = _heard_by()
     if listener is not None:
         listener.hear(share, what or listener.what)
 
@@ -101,7 +122,7 @@ def at_step(step: int, steps: int) -> None:
 
     What runs the network says by `within_step` how far it is inside.
     """
-    if _listener.get() is not None and steps > 0:
+    if _heard_by() is not None and steps > 0:
         _step.set((step / steps, 1 / steps))
         announce(step / steps)
 
