@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from convscope.data import DATASETS, Dataset, Split, open_dataset
-from convscope.data._dataset import content_warnings, stratified_parts
+from convscope.data._content_warnings import content_warnings
 from convscope.data._digits import open_digits, upsample
+from convscope.data._stratified import stratified_parts
 from convscope.errors import DataError, UsageError
 
 

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from convscope.cli._output import clock, emit, watching
+from convscope._durations import clock
+from convscope.cli._output import emit, watching
 from convscope.sharding import Judging, Record, Shard, blocks_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from convscope.cli._output import VOICE, progress, say, time_left, warn
+from convscope._durations import time_left
+from convscope.cli._output import VOICE, progress, say, warn
 from convscope.progress import watch
 
 if TYPE_CHECKING:

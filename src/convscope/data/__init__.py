@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         match_classes,
         match_dataset,
     )
-    from convscope.data._dataset import Dataset, Split, check_images
+    from convscope.data._dataset import Dataset
     from convscope.data._file import check_memory
     from convscope.data._folder import open_folder
     from convscope.data._image import ImageNotice, read_image
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from convscope.data._select import Selection, sample_rows, select_images
     from convscope.data._shapes import CLASS_NAMES as SHAPE_NAMES
     from convscope.data._shapes import DIFFICULTIES, Difficulty, Scenes, open_shapes, shape_scenes
+    from convscope.data._split import Split, check_images
     from convscope.data._store import Status, download, export_data, import_data, status
     from convscope.data._stored import StoredImages, known_digest
     from convscope.data._stream import (
@@ -122,7 +123,7 @@ if not TYPE_CHECKING:
             "_augment": "apply:apply_augmentation augment Augmentation draw:draw_augmentation "
             "Draws",
             "_classes": "absent_sentence ClassMatch match_classes match_dataset",
-            "_dataset": "check_images Dataset Split",
+            "_dataset": "Dataset",
             "_file": "check_memory",
             "_folder": "open_folder",
             "_image": "ImageNotice read_image",
@@ -133,6 +134,7 @@ if not TYPE_CHECKING:
             "shape_scenes",
             "_stream": "Catalog catalog ImageStream read_files ReadFile refuse_nothing_read "
             "stream_images",
+            "_split": "check_images Split",
             "_stored": "known_digest StoredImages",
             "_store": "download export_data import_data Status status",
         },

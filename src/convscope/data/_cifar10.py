@@ -147,7 +147,9 @@ def open_cifar10(
     import numpy as np
     import torch
 
-    from convscope.data._dataset import Dataset, Split, content_warnings
+    from convscope.data._content_warnings import content_warnings
+    from convscope.data._dataset import Dataset
+    from convscope.data._split import Split
 
     layout = find_layout(data_dir)
     if layout is None:
@@ -242,7 +244,7 @@ def read_binary(data: bytes, *, where: Path) -> tuple[NDArray[np.uint8], NDArray
     """
     import numpy as np
 
-    from convscope.data._dataset import check_labels
+    from convscope.data._split import check_labels
 
     if not data:
         raise DataError("file is empty", code="D01", where=where, hint="download it again")

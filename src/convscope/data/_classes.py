@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from convscope.data._dataset import Dataset, Split
+from convscope.data._dataset import Dataset
 from convscope.data._names import (
     PLACEHOLDER,
     ClassIndex,
@@ -22,6 +22,7 @@ from convscope.data._names import (
     spaced,
     unnamed,
 )
+from convscope.data._split import Split
 from convscope.errors import DataError
 from convscope.types import TakesImages
 

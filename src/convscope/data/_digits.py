@@ -20,14 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convscope.data._dataset import (
-    TEST_SHARE,
-    VALIDATION_SHARE,
-    Dataset,
-    Split,
-    content_warnings,
-    stratified_parts,
-)
+from convscope.data._content_warnings import content_warnings
+from convscope.data._dataset import Dataset
+from convscope.data._split import Split
+from convscope.data._stratified import TEST_SHARE, VALIDATION_SHARE, stratified_parts
 from convscope.files import Kind, read_bytes
 
 MARGIN = 4

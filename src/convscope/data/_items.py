@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from convscope.data._dataset import TEST_SHARE, VALIDATION_SHARE, stratified_parts
 from convscope.data._file import FileBytes
 from convscope.data._image import LARGEST_FILE, read_image_file
+from convscope.data._stratified import TEST_SHARE, VALIDATION_SHARE, stratified_parts
 from convscope.errors import DataError, ImageError
 from convscope.files import Kind, opened
 

@@ -108,8 +108,10 @@ def open_mnist(
         DataError: A file is damaged (``D01`` to ``D13``) or modified (``D24``).
         ResourceError: Not on this machine, and offline or no mirror answers.
     """
-    from convscope.data._dataset import Dataset, Split, content_warnings
+    from convscope.data._content_warnings import content_warnings
+    from convscope.data._dataset import Dataset
     from convscope.data._idx import read_idx
+    from convscope.data._split import Split
 
     paths = find_files(data_dir)
     if None in paths.values():
@@ -172,7 +174,7 @@ def _images_and_labels(
     import numpy as np
     import torch
 
-    from convscope.data._dataset import check_labels
+    from convscope.data._split import check_labels
 
     images = files[f"{part}-images-idx3-ubyte"].values
     labels = files[f"{part}-labels-idx1-ubyte"].values

@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.data._dataset import Dataset, Split, content_warnings
+from convscope.data._content_warnings import content_warnings
+from convscope.data._dataset import Dataset
 from convscope.data._file import read_file
 from convscope.data._items import SPLITS, Item, with_splits
+from convscope.data._split import Split
 from convscope.data._stored import (
     ARRAY,
     ArrayRows,

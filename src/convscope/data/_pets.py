@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from convscope.data._dataset import Dataset, Split
+    from convscope.data._dataset import Dataset
     from convscope.data._items import Item
+    from convscope.data._split import Split
     from convscope.resizing import Resize
 
 FOLDER = "oxford-iiit-pet"
@@ -86,7 +87,8 @@ def open_pets(
         ResourceError: Not on this machine, or too large for its memory.
         DataError: A list is damaged (``D10``, ``D21``), or photos are (``D21``, the first five).
     """
-    from convscope.data._dataset import Dataset, content_warnings
+    from convscope.data._content_warnings import content_warnings
+    from convscope.data._dataset import Dataset
     from convscope.data._items import refuse_problems
     from convscope.data._room import make_room
 
@@ -244,7 +246,7 @@ def _check_against(
 
 def _cut(items: list[Item]) -> list[Item]:
     """Official training photos for training and validation; official test photos for testing."""
-    from convscope.data._dataset import VALIDATION_SHARE, stratified_parts
+    from convscope.data._stratified import VALIDATION_SHARE, stratified_parts
 
     rows = [row for row, item in enumerate(items) if item.split == "trainval"]
     chosen, _ = stratified_parts(
@@ -332,7 +334,7 @@ def _split(name: str, items: list[Item], images: Tensor, masks: Tensor, folder: 
     """
     import torch
 
-    from convscope.data._dataset import Split
+    from convscope.data._split import Split
 
     rows = [row for row, item in enumerate(items) if item.split == name]
     if not rows:

@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Generator, Tensor
 
 from convscope._readable import readable
-from convscope.data._dataset import Dataset, Split
+from convscope.data._dataset import Dataset
+from convscope.data._split import Split
 from convscope.errors import UsageError
 
 Outline = Callable[[Tensor, Tensor], Tensor]

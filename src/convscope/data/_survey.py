@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from convscope.data._dataset import Dataset, Split, content_warnings
+from convscope.data._content_warnings import content_warnings
+from convscope.data._dataset import Dataset
 from convscope.data._decoders import shared_decoders, worker_count
 from convscope.data._image import PictureHeader, read_header
 from convscope.data._items import SPLITS, Inventory, Item, refuse_problems
 from convscope.data._room import in_threads
+from convscope.data._split import Split
 from convscope.data._stored import (
     EncodedImages,
     KnownDigest,
