@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import cyclopts
 
 from convscope.attacks import ATTACKS, SHARED
-from convscope.cli._attack_judge import certify, evaluate, transfer
+from convscope.cli._attack_judge import certify, evaluate
 from convscope.cli._attack_survival import survival
+from convscope.cli._attack_transfer import transfer
 from convscope.cli._methods import chosen_attack, list_attack_settings, list_attacks, registry_of
 from convscope.cli._opened import opened_images, opened_network, said_class
 from convscope.cli._options import (
