@@ -55,6 +55,37 @@ class Subject(Protocol):
         """Some of them, for a rehearsal."""
 
 
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Images that were named one by one, as a `Subject`.
+
+    Attributes:
+        images: ``(batch, channel, height, width)`` in [0, 1].
+        labels: Their classes.
+        rows: Where they stand among all of them.
+    """
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def to_float(self, rows: Any = None) -> Tensor:
+        """Some of the images."""
+        return self.images if rows is None else self.images[rows]
+
+    def parts(self) -> Iterator[Tensor]:
+        """All images."""
+        yield self.images
+
+    def subset(self, rows: Tensor) -> Pictures:
+        """Some of them."""
+        return Pictures(self.images[rows], self.labels[rows], self.rows[rows])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kept:
     """Whether and where finished work is kept, and which of it this process takes."""
