@@ -8,7 +8,9 @@ from typing import Annotated
 import cyclopts
 
 from convscope._metrics import gates_of
+from convscope.cli._attack import ATTACK
 from convscope.cli._attack_judge import CERTIFY, EVALUATE
+from convscope.cli._audit import AUDIT
 from convscope.cli._eval import EVAL
 from convscope.cli._gates import read_gates
 from convscope.cli._options import NOWHERE, Json, OutputOptions
@@ -22,7 +24,7 @@ Gates = Annotated[
 ]
 
 
-COMMANDS = {command.kind: command for command in (EVAL, EVALUATE, CERTIFY)}
+COMMANDS = {command.kind: command for command in (EVAL, ATTACK, EVALUATE, CERTIFY, AUDIT)}
 """By the kind of their jobs."""
 
 

@@ -18,7 +18,7 @@ from convscope.studies._documents import DOCUMENTS, Document, all_rows, row_text
 from convscope.studies._study import QuestionSpec, Study, StudyContent, StudySpec
 
 if TYPE_CHECKING:
-    from convscope.studies._audit import AuditResult, audit, audit_judging, audit_of
+    from convscope.studies._audit import AuditFound, AuditResult, audit, audit_judging, audit_of
     from convscope.studies._audit_judging import AuditJudging
     from convscope.studies._index import write_index
     from convscope.studies._question import Picture, Question
@@ -29,6 +29,7 @@ __all__ = [
     "AUDIT_SECTIONS",
     "DOCUMENTS",
     "STUDIES",
+    "AuditFound",
     "AuditJudging",
     "AuditResult",
     "Document",
@@ -227,7 +228,7 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "_audit": "audit audit_judging audit_of AuditResult",
+            "_audit": "audit audit_judging audit_of AuditFound AuditResult",
             "_audit_judging": "AuditJudging",
             "_question": "Picture Question",
             "_index": "write_index",
