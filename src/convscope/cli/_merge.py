@@ -13,6 +13,7 @@ from convscope.cli._attack_judge import CERTIFY, EVALUATE
 from convscope.cli._audit import AUDIT
 from convscope.cli._eval import EVAL
 from convscope.cli._gates import read_gates
+from convscope.cli._inspect_trust import TRUST
 from convscope.cli._options import NOWHERE, Json, OutputOptions
 from convscope.cli._output import say, warn
 from convscope.errors import ConvscopeError, DataError, UsageError
@@ -24,7 +25,7 @@ Gates = Annotated[
 ]
 
 
-COMMANDS = {command.kind: command for command in (EVAL, ATTACK, EVALUATE, CERTIFY, AUDIT)}
+COMMANDS = {command.kind: command for command in (EVAL, ATTACK, EVALUATE, CERTIFY, TRUST, AUDIT)}
 """By the kind of their jobs."""
 
 

@@ -61,6 +61,8 @@ class Planned(NamedTuple):
         """What one of its blocks is called."""
         whole = f"{self.section}: {self.name}" if self.name else self.section
         last = max(rows.start, rows.stop - 1)
+        if own := getattr(self.stage, "addresses", None):
+            return f"{whole}, {own[rows.start]}"
         return f"{whole}, images {rows.start} to {last}" if is_judged(self.stage) else whole
 
 
