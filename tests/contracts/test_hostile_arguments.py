@@ -41,7 +41,7 @@ def public():
 
 
 # Helpers of the command line, listed because other packages need them.
-INTERNAL = {"total_images", "trust_passes", "passes_per_map"}
+INTERNAL = {"total_images", "trust_passes", "passes_per_map", "judged_rows"}
 # A whole evaluation per value: in the fast suite only what every function has.
 LONG = {"robustness.evaluate", "explanations.trust", "auto-attack"}
 EVERYWHERE = {"classifier", "images", "labels"}

@@ -178,14 +178,14 @@ def test_missing_rows_are_named(tmp_path):
     judging = Squares()
     part = begun(tmp_path, judging)
     judge(judging, part, Shard(0, 2))
-    with pytest.raises(UsageError, match="rows 4 to 7, 12 to 15, 20 to 22 are not") as caught:
+    with pytest.raises(UsageError, match="rows 4 to 7, rows 12 to 15, rows 20 to 22") as caught:
         collected([part])
     assert caught.value.code == "T25" and "3 of 6 blocks" in caught.value.what
 
 
 def test_overlapping_parts_are_named(tmp_path):
     parts = [finished(tmp_path / name) for name in ("a", "b")]
-    with pytest.raises(UsageError, match="rows 0 to 3 are judged here and in") as caught:
+    with pytest.raises(UsageError, match="rows 0 to 3: judged here and in") as caught:
         collected(parts)
     assert caught.value.code == "T25" and caught.value.where == str(tmp_path / "b")
     assert str(tmp_path / "a") in caught.value.what

@@ -36,6 +36,12 @@ if TYPE_CHECKING:
         linf_gradient_ascent,
         toward_image,
     )
+    from convscope.attacks._judging import (
+        AttackJudging,
+        attack_of,
+        judged_rows,
+        shared_result_of,
+    )
     from convscope.attacks._pgd import bim, fgsm, mi_fgsm, pgd
     from convscope.attacks._result import AttackResult
     from convscope.attacks._square import square
@@ -62,6 +68,7 @@ __all__ = [
     "SHARED",
     "TRANSFORMS",
     "AdversarialPatch",
+    "AttackJudging",
     "AttackResult",
     "AttackSpec",
     "Criterion",
@@ -75,6 +82,7 @@ __all__ = [
     "apgd_targeted",
     "apply_noise",
     "at_effort",
+    "attack_of",
     "auto_attack",
     "bim",
     "block_rows",
@@ -91,6 +99,7 @@ __all__ = [
     "in_blocks",
     "is_correct",
     "is_finite",
+    "judged_rows",
     "l2_gradient_ascent",
     "linf_gradient_ascent",
     "mi_fgsm",
@@ -102,6 +111,7 @@ __all__ = [
     "random_rotations",
     "random_start",
     "rotated",
+    "shared_result_of",
     "square",
     "success_criterion",
     "toward_image",
@@ -391,6 +401,7 @@ if not TYPE_CHECKING:
             "_base": "random_start",
             "_blocks": "block_rows in_blocks",
             "_criteria": "Criterion is_correct is_finite success_criterion",
+            "_judging": "AttackJudging attack_of judged_rows shared_result_of",
             "_result": "AttackResult",
             "_transforms": "TRANSFORMS RandomTransform Transform compose cropped flipped grayscale "
             "random_choice random_crops random_flips random_noise random_rotations rotated",

@@ -112,7 +112,8 @@ def _whole(
 
     def run(rows: Tensor) -> AttackResult:
         first, last = int(rows[0]), int(rows[-1]) + 1
-        part = {name: _part(value, first, last, count) for name, value in settings.items()}
+        block = slice(first, last)
+        part = {name: part_of_setting(value, block, count) for name, value in settings.items()}
         return attack(classifier, images[first:last], criterion.labels[first:last], **part)
 
     everyone = torch.arange(count, device=images.device)
@@ -124,11 +125,25 @@ def _whole(
     return whole.result()
 
 
-def _part(value: Any, first: int, last: int, count: int) -> Any:
-    """A setting of some rows: tensors with one entry per image are cut."""
+def part_of_setting(value: Any, rows: slice, count: int) -> Any:
+    """A setting of some of `count` rows: tensors with one entry per image are cut."""
     if isinstance(value, Tensor) and value.ndim > 0 and len(value) == count:
-        return value[first:last]
+        return value[rows]
     return value
+
+
+def put_together(images: Tensor, parts: Sequence[AttackResult]) -> AttackResult:
+    """The results of blocks as that of all rows.
+
+    Args:
+        images: ``(batch, channel, height, width)``, what was attacked.
+        parts: Results of blocks of them, in order.
+    """
+    whole, first = _Whole(images), 0
+    for part in parts:
+        whole.add(first, part)
+        first += len(part)
+    return whole.result()
 
 
 class _Whole:
@@ -169,7 +184,7 @@ class _Whole:
         whole = replace(
             self.last,
             **filled,
-            history=torch.cat(self.rest["history"], dim=1),
+            history=torch.cat(_as_long(self.rest["history"]), dim=1),
             epsilon=_largest(self.rest["epsilon"]),
             settings=_settings(self.rest["settings"]),
             cost=reduce(add, costs),
@@ -186,6 +201,17 @@ class _Whole:
                 notes=notes_of(*flags),
             ),
         )
+
+
+def _as_long(histories: list[Tensor]) -> list[Tensor]:
+    """Histories of the same length: NaN where a block was through before."""
+    longest = max(len(one) for one in histories)
+    return [
+        one
+        if len(one) == longest
+        else torch.cat([one, one.new_full((longest - len(one), one.shape[1]), torch.nan)])
+        for one in histories
+    ]
 
 
 def _largest(values: list[float | None]) -> float | None:

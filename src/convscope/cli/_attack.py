@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
 from convscope.attacks import ATTACKS, SHARED
-from convscope.cli._attack_judge import certify, evaluate, transfer
+from convscope.cli._attack_judge import certify, evaluate
 from convscope.cli._attack_survival import survival
+from convscope.cli._attack_transfer import transfer
+from convscope.cli._judged import (
+    JudgedCommand,
+    Rehearsal,
+    Settings,
+    are_texts,
+    run_judged,
+)
+from convscope.cli._large import AT_ONCE, LargeOptions, Pictures
 from convscope.cli._methods import chosen_attack, list_attack_settings, list_attacks, registry_of
 from convscope.cli._opened import opened_images, opened_network, said_class
 from convscope.cli._options import (
@@ -17,6 +27,7 @@ from convscope.cli._options import (
     USUAL,
     CommonOptions,
     ModelName,
+    Output,
     OutputOptions,
     OwnNetwork,
     check_names,
@@ -29,7 +40,6 @@ from convscope.cli._output import (
     next_step,
     say,
     warn,
-    watching,
 )
 from convscope.cli._settings import settings_written, shown_default, takes_target
 from convscope.cli._words import split_words, values_of, without_budget
@@ -41,6 +51,7 @@ if TYPE_CHECKING:
 
     from convscope.attacks import AttackResult
     from convscope.classifier import Classifier
+    from convscope.sharding import Job, Record
 
 COPIES = 20
 """Copies of its images that an attack holds, as measured for pgd."""
@@ -52,6 +63,7 @@ def attack(
     /,
     *words: Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True)],
     target: str | None = None,
+    large: LargeOptions = AT_ONCE,
     common: CommonOptions = USUAL,
     output: OutputOptions = NOWHERE,
     network: OwnNetwork = NOTHING,
@@ -68,6 +80,7 @@ def attack(
             of the method as --name value.
         target: Class to reach, by name or number; all: every other class in turn. By default any
             wrong class.
+        large: Going on after a kill, and many workers.
         common: What is the same everywhere.
         output: What to write.
         network: What the files of a network of your own do not say. A setting of the method that
@@ -96,7 +109,17 @@ def attack(
             if chosen in ATTACKS
             else f"{chosen} has no budget: --epsilon is not used"
         )
+    shared = chosen in SHARED
+    if shared and large.dry_run:
+        raise UsageError(
+            f"--dry-run of {chosen}",
+            code="U11",
+            expected="a method that attacks images one by one: few of them tell the time of all",
+        )
+    large.chosen()
     import torch
+
+    from convscope.attacks import AttackJudging
 
     run = registry[chosen]
     classifier = opened_network(model, network=network, device=common.device)
@@ -108,16 +131,77 @@ def attack(
     names, pixels = images.names, images.images.to(torch.float32)
     if target == "all" and chosen in ATTACKS and "all" not in classifier.class_names:
         names, pixels, labels, settings["targets"] = _toward_all(classifier, names, pixels, labels)
-    about = _add_arguments(settings, run, classifier, target, len(names), common.seed)
-    with watching(f"attacking {counted(len(names))} by {chosen}"):
-        result = run(classifier, pixels, labels, **settings)
-    summary = {**result.summary(), **about, "model": classifier.source}
-    summary["execution"] = classifier.describe()["execution"]
-    if budget is not None and chosen in ATTACKS:
+    about = _add_targets(settings, classifier, target, len(names))
+
+    def judging_of(some: Pictures) -> AttackJudging:
+        cut = {
+            name: value[some.rows] if isinstance(value, torch.Tensor) and not shared else value
+            for name, value in settings.items()
+        }
+        return AttackJudging(
+            classifier=classifier, pixels=some.to_float, labels=some.labels, method=chosen,
+            run=run, arguments=cut, seed=common.seed, whole=shared, said=options,
+        )  # fmt: skip
+
+    data = specs[0].partition(":")[0]
+    radius = settings.get("epsilon", budget)
+    again = [
+        model, *network.again(), "--data", data, *data_place(common.data_dir),
+        "--epsilon", shown_default(0.1 if radius is None else radius),
+    ]  # fmt: skip
+    everyone = Pictures(pixels, labels, torch.arange(len(names)))
+    run_judged(
+        ATTACK,
+        judging_of(everyone),
+        title=f"attacking {counted(len(names))} by {chosen}",
+        classifier=classifier,
+        subject=everyone,
+        facts={
+            "about": {
+                **about,
+                "model": classifier.source,
+                "execution": classifier.describe()["execution"],
+            },
+            "names": list(names),
+            "known": images.labels is not None,
+            "budget": budget if chosen in ATTACKS else None,
+            "next": again if data in DATASETS else [],
+            "refused": list(images.refused),
+        },
+        large=large,
+        as_json=common.as_json,
+        output=output,
+        rehearsal=Rehearsal(of=judging_of, copies=COPIES, few=4, more=12),
+    )
+
+
+def show_attack(
+    result: Any,
+    facts: Mapping[str, Any],
+    gates: Mapping[str, float],
+    *,
+    as_json: bool,
+    output: Output,
+) -> None:
+    """Print and write the result of a method, whoever attacked.
+
+    Args:
+        result: Of the method.
+        facts: What the job says about itself.
+        gates: None: the command has no gates.
+        as_json: For machines.
+        output: What to write.
+
+    Raises:
+        PartlyRefused: Files were left out.
+    """
+    about, budget = facts["about"], facts["budget"]
+    summary = {**result.summary(), **about}
+    if budget is not None:
         summary["within_epsilon"] = within(result, budget)
     for flag in getattr(result, "flags", ()):
         warn(str(flag))
-    if common.as_json:
+    if as_json:
         emit(summary, as_json=True)
     else:
         from convscope.pages import spoken
@@ -126,19 +210,34 @@ def attack(
         shown = {"target": f"{t['number']} {t['name']!r}"} if (t := about.get("target")) else {}
         inside = {} if within_budget is None else _spoken_within(within_budget)
         emit(spoken(result) | shown | inside)
-    output.write(result, names, known=images.labels is not None)
-    data = specs[0].partition(":")[0]
-    if data in DATASETS:
-        radius = settings.get("epsilon", budget)
-        next_step(
-            "convscope attack evaluate", model, *network.again(), "--data", data,
-            *data_place(common.data_dir),
-            "--epsilon", shown_default(0.1 if radius is None else radius),
-        )  # fmt: skip
-    if images.refused:
-        for reason in images.refused:
+    output.write(result, tuple(facts["names"]), known=facts["known"])
+    if facts["next"]:
+        next_step("convscope attack evaluate", *facts["next"])
+    if facts["refused"]:
+        for reason in facts["refused"]:
             warn(reason)
-        raise PartlyRefused(f"{counted(len(images.refused))} could not be read; the rest is done")
+        raise PartlyRefused(f"{counted(len(facts['refused']))} could not be read; the rest is done")
+
+
+def _attacked(settings: Settings, facts: Settings, head: Record, records: Sequence[Record]) -> Any:
+    from convscope.attacks import attack_of, shared_result_of
+
+    return shared_result_of(records) if settings["whole"] else attack_of(records)
+
+
+def _is_attack(job: Job) -> bool:
+    """Whether a job says which images were attacked."""
+    facts, budget = job.facts, job.facts.get("budget")
+    return (
+        isinstance(facts.get("about"), dict)
+        and isinstance(facts.get("known"), bool)
+        and (budget is None or isinstance(budget, int | float))
+        and all(are_texts(facts.get(name)) for name in ("names", "next", "refused"))
+        and (job.settings.get("whole") is True or len(facts["names"]) == job.rows)
+    )
+
+
+ATTACK = JudgedCommand(kind="attack", combine=_attacked, show=show_attack, knows=_is_attack)
 
 
 def check_target(target: str | None, takes: str, name: str) -> None:
@@ -172,32 +271,22 @@ def _spoken_within(found: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _add_arguments(
-    settings: dict[str, Any],
-    method: Any,
-    classifier: Classifier,
-    target: str | None,
-    count: int,
-    seed: int,
+def _add_targets(
+    settings: dict[str, Any], classifier: Classifier, target: str | None, count: int
 ) -> dict[str, Any]:
-    """Targets and generator, where the method takes them; the target for the reader."""
-    import inspect
-
+    """Targets, where one is given; the target for the reader."""
     import torch
 
     from convscope.data import class_number
 
-    about: dict[str, Any] = {}
-    if target is not None:
-        if target == "all" and "all" not in classifier.class_names:
-            settings.setdefault("targets", torch.arange(classifier.num_classes))
-        else:
-            chosen = class_number(target, classifier.class_names)
-            about["target"] = said_class(chosen, classifier.class_names, typed=target)
-            settings["targets"] = torch.full((1 if count == 0 else count,), chosen)[:count]
-    if "generator" in inspect.signature(method).parameters:
-        settings["generator"] = torch.Generator().manual_seed(seed)
-    return about
+    if target is None:
+        return {}
+    if target == "all" and "all" not in classifier.class_names:
+        settings.setdefault("targets", torch.arange(classifier.num_classes))
+        return {}
+    chosen = class_number(target, classifier.class_names)
+    settings["targets"] = torch.full((1 if count == 0 else count,), chosen)[:count]
+    return {"target": said_class(chosen, classifier.class_names, typed=target)}
 
 
 def _toward_all(

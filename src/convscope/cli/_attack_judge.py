@@ -1,18 +1,23 @@
-"""``convscope attack evaluate``, ``certify`` and ``transfer``: robustness on a data set."""
+"""``convscope attack evaluate`` and ``certify``: robustness on a data set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
 from convscope._metrics import gates_of
 from convscope._registry import Effort
-from convscope.attacks import ATTACKS
 from convscope.cli._gates import failed_gates, gates_help, read_gates
-from convscope.cli._large import AT_ONCE, LargeOptions, judged
-from convscope.cli._methods import chosen_attack
+from convscope.cli._judged import (
+    JudgedCommand,
+    Rehearsal,
+    Settings,
+    about_is_known,
+    run_judged,
+)
+from convscope.cli._large import AT_ONCE, LargeOptions
 from convscope.cli._opened import OpenedData, opened_data, opened_network, raise_if_left_out
 from convscope.cli._options import (
     NOTHING,
@@ -37,16 +42,15 @@ from convscope.cli._output import (
     say,
     table,
     warn,
-    watching,
 )
-from convscope.cli._plan import show_plan
-from convscope.cli._settings import REQUIRED, settings_written, shown_default, takes_target
+from convscope.cli._settings import shown_default
 from convscope.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
     from convscope.data import Split
     from convscope.robustness import Certification, RobustnessEvaluation
+    from convscope.sharding import Record
 
 Gates = Annotated[
     list[str],
@@ -92,11 +96,11 @@ def evaluate(
     check_seed(common.seed)
     output.check()
     check_names(models=[model], data=data)
-    shard = large.chosen()
+    large.chosen()
     import torch
 
     from convscope._random import seed_of
-    from convscope.robustness import RobustnessJudging, robustness_of
+    from convscope.robustness import RobustnessJudging
 
     classifier = opened_network(model, network=network, device=common.device)
     opened = opened_data(classifier, data, split=split, count=count, common=common)
@@ -108,22 +112,22 @@ def evaluate(
             seed=seed_of(torch.Generator().manual_seed(common.seed)), of=of,
         )  # fmt: skip
 
-    judging = judging_of(part)
-    if large.dry_run:
-        show_plan(
-            classifier, part, judging, lambda few: judging_of(few, len(part)), shard, copies=4,
-            as_json=common.as_json,
-        )  # fmt: skip
-        return
-    facts = {
-        "about": _about(classifier, data, opened),
-        "audit": [model, *network.again(), "--data", data, *data_place(common.data_dir)],
-    }
-    title = f"attacking {len(part)} images, effort {effort}"
-    with judged(judging, large, title, classifier=classifier, split=part, facts=facts) as found:
-        if found is not None:
-            result = robustness_of(judging.settings, *found, part.to_float(), part.labels)
-            show_evaluation(result, facts, gates, as_json=common.as_json, output=output)
+    run_judged(
+        EVALUATE,
+        judging_of(part),
+        title=f"attacking {len(part)} images, effort {effort}",
+        classifier=classifier,
+        subject=part,
+        facts={
+            "about": _about(classifier, data, opened),
+            "audit": [model, *network.again(), "--data", data, *data_place(common.data_dir)],
+        },
+        large=large,
+        gates=gates,
+        as_json=common.as_json,
+        output=output,
+        rehearsal=Rehearsal(of=lambda few: judging_of(few, len(part)), copies=4),
+    )
 
 
 def show_evaluation(
@@ -215,11 +219,11 @@ def certify(
     check_seed(common.seed)
     output.check()
     check_names(models=[model], data=data)
-    shard = large.chosen()
+    large.chosen()
     import torch
 
     from convscope._random import seed_of
-    from convscope.robustness import CertificationJudging, certification_of
+    from convscope.robustness import CertificationJudging
 
     classifier = opened_network(model, network=network, device=common.device)
     opened = opened_data(classifier, data, split=split, count=count, common=common)
@@ -232,26 +236,26 @@ def certify(
         )  # fmt: skip
 
     judging = judging_of(part, draws)
-    if large.dry_run:
-        # Noise comes by the hundreds: a few of them tell the time of all.
-        less = min(draws, 400)
-        times = (draws + judging.first_draws) / (less + judging.first_draws)
-        show_plan(
-            classifier, part, judging, lambda few: judging_of(few, less), shard, times=times,
-            few=1, more=2, as_json=common.as_json,
-        )  # fmt: skip
-        return
+    # Noise comes by the hundreds: a few of them tell the time of all.
+    less = min(draws, 400)
+    times = (draws + judging.first_draws) / (less + judging.first_draws)
     place = data_place(common.data_dir)
-    facts = {
-        "about": _about(classifier, data, opened),
-        "evaluate": [model, *network.again(), "--data", data, *place, "--norm", "l2",
-                     "--epsilon", f"{std:g}"],
-    }  # fmt: skip
-    title = f"certifying {len(part)} images"
-    with judged(judging, large, title, classifier=classifier, split=part, facts=facts) as found:
-        if found is not None:
-            result = certification_of(judging.settings, found[1], part.labels)
-            show_certification(result, facts, {}, as_json=common.as_json, output=output)
+    run_judged(
+        CERTIFY,
+        judging,
+        title=f"certifying {len(part)} images",
+        classifier=classifier,
+        subject=part,
+        facts={
+            "about": _about(classifier, data, opened),
+            "evaluate": [model, *network.again(), "--data", data, *place, "--norm", "l2",
+                         "--epsilon", f"{std:g}"],
+        },
+        large=large,
+        as_json=common.as_json,
+        output=output,
+        rehearsal=Rehearsal(of=lambda few: judging_of(few, less), times=times, few=1, more=2),
+    )  # fmt: skip
 
 
 def show_certification(
@@ -295,114 +299,33 @@ def _about(classifier: Classifier, data: str, opened: OpenedData) -> dict[str, A
     return {"model": classifier.source, "data": data, **opened.facts(), "execution": execution}
 
 
-def transfer(
-    *models: str,
-    data: DataName,
-    method: str = "mi-fgsm",
-    epsilon: Fraction = 8 / 255,
-    split: SplitName | None = None,
-    count: int = 200,
-    common: CommonOptions = USUAL,
-    output: OutputOptions = NOWHERE,
-) -> None:
-    """Make adversarial images on each of several networks and show them to all the others.
+def _evaluation(
+    settings: Settings, facts: Settings, head: Record, records: Sequence[Record]
+) -> RobustnessEvaluation:
+    from convscope.robustness import robustness_of
 
-    Counted are images that both networks classify correctly before.
-
-    Args:
-        models: Two or more networks, each as in the other commands.
-        data: The data set.
-        method: The attack; mi-fgsm is made for transfer.
-        epsilon: Radius in pixel units, such as 0.3 or 8/255.
-        split: train, validation, test or all; by default as for `convscope eval`.
-        count: At most this many images: a sample with every class in proportion.
-        common: What is the same everywhere.
-        output: What to write.
-    """
-    if len(models) < 2 or len(set(models)) < len(models):
-        raise UsageError(
-            f"transfer of {', '.join(models) or 'nothing'}",
-            code="U01",
-            expected="two or more different networks",
-            hint="convscope attack transfer mnist-conv1 mnist-conv2 --data mnist --epsilon 0.2",
-        )
-    check_number("--count", count)
-    check_number("--epsilon", epsilon, least=0)
-    check_seed(common.seed)
-    output.check()
-    check_names(models=models, data=data)
-    method = chosen_attack(method, shared=False)
-    settings = _budget_of(method, epsilon)
-    from convscope.robustness import model_transfer
-
-    classifiers = {name: opened_network(name, named=True, device=common.device) for name in models}
-    shapes = {classifier.input_shape for classifier in classifiers.values()}
-    if len(shapes) > 1:
-        raise UsageError("the networks take images of different sizes", code="M14")
-    first = next(iter(classifiers.values()))
-    opened = opened_data(first, data, split=split, count=count, common=common)
-    _same_classes(classifiers, opened)
-    part = opened.split
-    with watching(f"{method} on {len(models)} networks, {len(part)} images"):
-        found = model_transfer(
-            classifiers,
-            part.to_float(),
-            part.labels,
-            attack=method,
-            **settings,
-        )
-    if common.as_json:
-        emit({**found.summary(), "data": data, **opened.facts()}, as_json=True)
-    else:
-        table(
-            ["made on", *found.names],
-            [
-                [name, *(f"{float(share):.1%}" for share in found.rates[i])]
-                for i, name in enumerate(found.names)
-            ],
-            title=f"share of images fooled by {method}, epsilon {shown_default(epsilon)}",
-        )
-    output.write(found)
-    next_step(
-        "convscope attack evaluate", models[0], "--data", data, *data_place(common.data_dir),
-        "--epsilon", shown_default(epsilon),
-    )  # fmt: skip
-    opened.raise_if_refused()
+    return robustness_of(settings, head, records)
 
 
-def _same_classes(classifiers: dict[str, Classifier], opened: OpenedData) -> None:
-    """Refuse networks that give the classes of these data other numbers than the first one does.
+def _certification(
+    settings: Settings, facts: Settings, head: Record, records: Sequence[Record]
+) -> Certification:
+    from convscope.robustness import certification_of
 
-    Raises:
-        UsageError: M21, or what `match_classes` says.
-    """
-    from convscope.data import match_classes
-
-    names = opened.dataset.class_names
-    here = sorted(set(opened.split.labels.tolist()))
-    for name, classifier in classifiers.items():
-        numbers = match_classes(names, classifier.class_names, where=name).numbers
-        wrong = [label for label in here if numbers[label] != label]
-        if wrong:
-            raise UsageError(
-                f"{name} has no class {wrong[0]} called {names[wrong[0]]!r}",
-                code="M21",
-                expected="networks that give the classes of these data the same numbers",
-            )
+    return certification_of(settings, records)
 
 
-def _budget_of(method: str, epsilon: float) -> dict[str, float]:
-    """The budget, for methods that have one; methods that need more than labels are refused."""
-    known = settings_written(ATTACKS, method)
-    needed = [f"--{name}" for name, setting in known.items() if setting.default is REQUIRED]
-    needed += ["--target"] * (takes_target(ATTACKS, method) == "required")
-    if needed:
-        raise UsageError(
-            f"{method} needs {', '.join(needed)}",
-            code="U01",
-            expected="an attack that needs no more than images and labels",
-        )
-    if "epsilon" in known:
-        return {"epsilon": epsilon}
-    warn(f"{method} has no budget: --epsilon is not used")
-    return {}
+EVALUATE = JudgedCommand(
+    kind="attack evaluate",
+    combine=_evaluation,
+    show=show_evaluation,
+    knows=lambda job: about_is_known(job, "audit"),
+    gates="attack evaluate",
+    bare="robust",
+)
+CERTIFY = JudgedCommand(
+    kind="attack certify",
+    combine=_certification,
+    show=show_certification,
+    knows=lambda job: about_is_known(job, "evaluate"),
+)

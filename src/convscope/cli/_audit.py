@@ -5,15 +5,19 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 
 from convscope._metrics import METRICS, gates_of
 from convscope._registry import Effort
 from convscope.cli._gates import failed_gates, gates_help, read_gates
+from convscope.cli._judged import JudgedCommand, Settings, are_texts, run_judged
+from convscope.cli._large import KEPT_NOWHERE, KeptOptions, without_workers
 from convscope.cli._opened import opened_network
 from convscope.cli._options import (
     NOTHING,
@@ -23,6 +27,7 @@ from convscope.cli._options import (
     Flag,
     Force,
     ModelName,
+    Output,
     OwnNetwork,
     Seed,
     SplitName,
@@ -53,7 +58,8 @@ from convscope.errors import (
 from convscope.studies import AUDIT_SECTIONS
 
 if TYPE_CHECKING:
-    from convscope.studies import AuditResult
+    from convscope.sharding import Job, Record
+    from convscope.studies import AuditFound, AuditResult
 
 Gates = Annotated[
     list[str], cyclopts.Parameter(help=gates_help("audit", "accuracy=0.98,robust=0.4"))
@@ -85,6 +91,7 @@ def audit_model(
     only: SectionNames | None = None,
     split: SplitName | None = None,
     force: Annotated[Force, cyclopts.Parameter(help="Replace an earlier report.")] = False,
+    large: KeptOptions = KEPT_NOWHERE,
     common: CommonOptions = USUAL,
     network: OwnNetwork = NOTHING,
 ) -> None:
@@ -109,6 +116,7 @@ def audit_model(
         only: Only these sections.
         split: train, validation, test or all to judge on; by default as for `convscope eval`.
         force: Replace an earlier report.
+        large: Going on after a kill, and many workers.
         common: What is the same everywhere.
         network: What the files of a network of your own do not say.
     """
@@ -124,15 +132,12 @@ def audit_model(
     if only and not sections:
         raise UsageError("--only names no section", code="U01", expected="such as performance")
     sections = [choose("section", name, AUDIT_SECTIONS) for name in sections]
+    large.chosen()
     from convscope.data import match_classes, open_dataset
-    from convscope.reports import refuse_taken
-    from convscope.studies import audit
+    from convscope.studies import audit_judging
 
     out = html_path(out)
-    folder = out.with_suffix("")
-    refuse_taken(folder, force=force)
-    if out.exists() and not force:
-        refuse_taken(out, force=False)
+    _refuse_taken(out, force=force)
     classifier = opened_network(model, network=network, device=common.device)
     other = None if judge is None else opened_network(judge, named=True, device=common.device)
     with showing_progress("reading images"):
@@ -146,37 +151,91 @@ def audit_model(
             resize=classifier.resize,
             check_classes=partial(match_classes, network=classifier.class_names, where=data),
         )
-    with watching("auditing"):
-        result = audit(
-            classifier,
-            dataset,
-            out_folder=folder,
-            images_per_section=shown,
-            attacked_images=count,
-            epsilon=epsilon,
-            effort=effort,
-            run_folder=model if (Path(model) / "metrics.csv").is_file() else None,
-            judge=other,
-            certify_sigma=certify,
-            sections=sections or None,
-            split=split,
-            seed=common.seed,
-            command=shlex.join(["convscope", *sys.argv[1:]]),
-            title=_title(model, dataset.name),
-            force=force,
-        )
+    judging = audit_judging(
+        classifier,
+        dataset,
+        images_per_section=shown,
+        attacked_images=count,
+        epsilon=epsilon,
+        effort=effort,
+        run_folder=model if (Path(model) / "metrics.csv").is_file() else None,
+        judge=other,
+        certify_sigma=certify,
+        sections=sections or None,
+        split=split,
+        seed=common.seed,
+        command=shlex.join(["convscope", *without_workers(sys.argv[1:])]),
+        title=_title(model, dataset.name),
+    )
+    about = {"model": model, "data": data, "refused": list(dataset.refused)}
+    run_judged(
+        replace(AUDIT, show=partial(show_audit, pdf=pdf)),
+        judging,
+        title="auditing",
+        classifier=judging.audit.classifier,
+        subject=judging.audit.test,
+        facts={**about, **judging.facts},
+        large=large,
+        gates=gates,
+        as_json=common.as_json,
+        output=Output(out=out, force=force),
+    )
+
+
+def show_audit(
+    found: AuditFound,
+    facts: Mapping[str, Any],
+    gates: Mapping[str, float],
+    *,
+    as_json: bool,
+    output: Output,
+    pdf: bool = False,
+) -> None:
+    """Write a report and print its numbers, whoever judged.
+
+    Args:
+        found: The report in memory.
+        facts: What the job says about itself.
+        gates: Thresholds by name.
+        as_json: For machines.
+        output: Where the page goes; ``report.html`` by default.
+        pdf: Also print a PDF.
+
+    Raises:
+        UsageError: U13, something is there.
+        GateFailed: A threshold was not reached.
+        PartlyRefused: Sections are incomplete, or files were left out.
+    """
+    out = html_path(output.out or Path("report.html"))
+    _refuse_taken(out, force=output.force)
+    folder = out.with_suffix("")
+    found.report.write(folder, force=output.force)
+    result = found.result(folder)
     refused = write_pages(folder, out, pdf=pdf)
-    if common.as_json:
-        about = {"model": model, "data": data, "report": str(out)}
-        emit({**about, **result.summary(), "refused": list(dataset.refused)}, as_json=True)
+    if as_json:
+        about = {"model": facts["model"], "data": facts["data"], "report": str(out)}
+        emit({**about, **result.summary(), "refused": facts["refused"]}, as_json=True)
     else:
         emit(headline(result))
     for alert in result.alerts:
         say(f"- {alert}")
     say(f"open {out} in a browser")
-    for reason in dataset.refused:
+    for reason in facts["refused"]:
         warn(reason)
-    _judge(result, gates, (*refused, *(f"left out: {reason}" for reason in dataset.refused)))
+    _judge(result, gates, (*refused, *(f"left out: {reason}" for reason in facts["refused"])))
+
+
+def _refuse_taken(out: Path, *, force: bool) -> None:
+    """Before hours of work: may page and folder be written?
+
+    Raises:
+        UsageError: U13.
+    """
+    from convscope.reports import refuse_taken
+
+    refuse_taken(out.with_suffix(""), force=force)
+    if out.exists() and not force:
+        refuse_taken(out, force=False)
 
 
 def _title(model: str, data: str) -> str:
@@ -231,7 +290,7 @@ def headline(result: AuditResult) -> dict[str, object]:
     return shown | {"audited in": f"{result.seconds:.0f} s"}
 
 
-def _judge(result: AuditResult, gates: dict[str, float], refused: tuple[str, ...]) -> None:
+def _judge(result: AuditResult, gates: Mapping[str, float], refused: tuple[str, ...]) -> None:
     failed = failed_gates(gates, result.numbers, result.absent)
     if failed:
         raise GateFailed("; ".join(failed))
@@ -345,6 +404,32 @@ def _make_room(out: Path) -> None:
     write_whole(
         out / DEMO_MARK, b"Written by `convscope demo`, which replaces run/ and report/ here.\n"
     )
+
+
+def _report(
+    settings: Settings, facts: Settings, head: Record, records: Sequence[Record]
+) -> AuditFound:
+    from convscope.studies import audit_of
+
+    return audit_of(settings, facts, head, records)
+
+
+def _is_audit(job: Job) -> bool:
+    """Whether a job says what the report of an audit says about itself."""
+    facts = job.facts
+    texts = (facts.get(name) for name in ("model", "data", "title", "generator", "split",
+                                          "small samples"))  # fmt: skip
+    return (
+        all(isinstance(text, str) for text in texts)
+        and isinstance(facts.get("images"), int)
+        and isinstance(facts.get("left out"), list)
+        and all(are_texts(facts.get(name)) for name in ("refused", "absent"))
+    )
+
+
+AUDIT = JudgedCommand(
+    kind="audit", combine=_report, show=show_audit, knows=_is_audit, gates="audit", unit="blocks"
+)
 
 
 def register(app: cyclopts.App) -> None:

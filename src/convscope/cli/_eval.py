@@ -9,7 +9,14 @@ import cyclopts
 
 from convscope._metrics import METRICS, gates_of
 from convscope.cli._gates import failed_gates, gates_help, read_gates
-from convscope.cli._large import AT_ONCE, LargeOptions, judged
+from convscope.cli._judged import (
+    JudgedCommand,
+    Rehearsal,
+    Settings,
+    about_is_known,
+    run_judged,
+)
+from convscope.cli._large import AT_ONCE, LargeOptions
 from convscope.cli._opened import opened_data, opened_network, raise_if_left_out
 from convscope.cli._options import (
     NOTHING,
@@ -27,11 +34,11 @@ from convscope.cli._options import (
     check_seed,
 )
 from convscope.cli._output import data_place, emit, next_step, table
-from convscope.cli._plan import show_plan
 from convscope.errors import GateFailed, choose
 
 if TYPE_CHECKING:
     from convscope.data import Split
+    from convscope.sharding import Job, Record
     from convscope.training import Evaluation
 
 Gates = Annotated[
@@ -77,11 +84,11 @@ def evaluate_model(
     check_names(models=[model], data=data)
     check_number("--count", count)
     check_seed(common.seed)
-    shard = large.chosen()
+    large.chosen()
     import torch
 
     from convscope._random import seed_of
-    from convscope.training import AccuracyJudging, accuracy_of
+    from convscope.training import AccuracyJudging
 
     classifier = opened_network(
         model, network=network, device=common.device, allow_nonfinite=allow_nonfinite
@@ -99,11 +106,6 @@ def evaluate_model(
         seed = seed_of(torch.Generator().manual_seed(0))
         return AccuracyJudging(classifier, images, tta=tta, seed=seed)
 
-    judging = judging_of(part)
-    if large.dry_run:
-        show_plan(classifier, part, judging, judging_of, shard, few=64, more=192,
-                  as_json=common.as_json)  # fmt: skip
-        return
     about = {"model": model, "source": classifier.source, "data": data, **opened.facts()}
     about["execution"] = classifier.describe()["execution"]
     facts = {
@@ -113,11 +115,18 @@ def evaluate_model(
         "names": None if part.names is None else list(part.names),
         "audit": [model, *network.again(), "--data", data, *data_place(common.data_dir)],
     }
-    title = f"predicting {len(part):,} {part.name} images"
-    with judged(judging, large, title, classifier=classifier, split=part, facts=facts) as found:
-        if found is not None:
-            result = accuracy_of(judging.settings, found[1], part.labels.cpu())
-            show_accuracy(result, facts, gates, as_json=common.as_json)
+    run_judged(
+        EVAL,
+        judging_of(part),
+        title=f"predicting {len(part):,} {part.name} images",
+        classifier=classifier,
+        subject=part,
+        facts=facts,
+        large=large,
+        gates=gates,
+        as_json=common.as_json,
+        rehearsal=Rehearsal(of=judging_of, few=64, more=192),
+    )
 
 
 def show_accuracy(
@@ -241,6 +250,34 @@ def _print(result: Evaluation) -> None:
         )
     title = "classes" if len(order) == len(counts) else f"the {len(order)} hardest classes"
     table(["class", "images", "correct", "most often mistaken for"], rows, title=title)
+
+
+def _accuracy(
+    settings: Settings, facts: Settings, head: Record, records: Sequence[Record]
+) -> Evaluation:
+    from convscope.training import accuracy_of
+
+    return accuracy_of(settings, records)
+
+
+def _is_eval(job: Job) -> bool:
+    """Whether a job says where its images come from."""
+    facts = job.facts
+    each = all(
+        one is None or (isinstance(one, list) and len(one) == job.rows)
+        for one in (facts.get("rows"), facts.get("names"))
+    )
+    return each and isinstance(facts.get("name"), str) and about_is_known(job, "audit")
+
+
+EVAL = JudgedCommand(
+    kind="eval",
+    combine=_accuracy,
+    show=show_accuracy,
+    knows=_is_eval,
+    gates="eval",
+    bare="accuracy",
+)
 
 
 def register(app: cyclopts.App) -> None:

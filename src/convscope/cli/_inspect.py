@@ -8,11 +8,12 @@ import cyclopts
 
 from convscope.cli._inspect_modes import (
     Units,
-    judge_methods,
     look_at_images,
     look_at_units,
     place_in_map,
 )
+from convscope.cli._inspect_trust import judge_methods
+from convscope.cli._large import KEPT_NOWHERE, KeptOptions
 from convscope.cli._methods import (
     chosen_explanations,
     list_explanation_settings,
@@ -35,7 +36,7 @@ from convscope.cli._options import (
     check_number,
     check_seed,
 )
-from convscope.cli._output import data_place, fresh_name, next_step, not_kept
+from convscope.cli._output import data_place, next_step, not_kept
 from convscope.cli._settings import settings_written
 from convscope.cli._words import shared_values, split_words
 from convscope.errors import UsageError
@@ -59,6 +60,7 @@ def inspect(
     data: ReferenceData | None = None,
     split: SplitName | None = None,
     count: int | None = None,
+    large: KeptOptions = KEPT_NOWHERE,
     common: CommonOptions = USUAL,
     output: OutputOptions = NOWHERE,
     network: OwnNetwork = NOTHING,
@@ -85,6 +87,7 @@ def inspect(
         split: Of --trust: train, validation, test or all; by default as for `convscope eval`.
         count: At most this many images for --trust, a sample with every class in proportion: by
             default 32, or 16 above 112 pixels.
+        large: Of --trust: going on after a kill, and many workers.
         common: What is the same everywhere.
         output: What to write.
         network: What the files of a network of your own do not say.
@@ -99,8 +102,11 @@ def inspect(
     mode = "--trust" if trust else "IMAGES" if images else "--units"
     given = {
         "targets": targets, "at": at, "recipe": recipe, "judge": judge, "count": count,
-        "split": split, "data": data, "show": show,
+        "split": split, "data": data, "show": show, "part": large.part, "shard": large.shard,
+        "resume": large.resume or None,
     }  # fmt: skip
+    if trust:
+        large.chosen()
     refuse_others(mode, {name: given[name] for name in NOT_IN[mode]})
     if options and trust:
         option = options[0].partition("=")[0]
@@ -134,11 +140,8 @@ def inspect(
         if data is not None:
             next_step("convscope audit", model, *again, "--data", data, *where)
     elif data is not None:
-        judge_methods(classifier, methods, data, split, count, common, output)
-        not_kept("the tables are", output.out, name="trust")
-        example = [model, f"{data}:{split or 'all'}/0", *where, *again]
-        look = ["--show", "grad-cam,occlusion", "--out", fresh_name("look.html")]
-        next_step("convscope inspect", *example, *look)
+        look = [model, f"{data}:{split or 'all'}/0", *where, *again]
+        judge_methods(classifier, methods, data, split, count, large, common, output, look)
 
 
 def settings_of_methods(methods: list[str], options: list[str]) -> dict[str, dict[str, object]]:
@@ -180,14 +183,17 @@ HOMES = {
     "judge": "--units",
     "show": "IMAGES and --trust",
     "count": "--trust",
+    "part": "--trust",
+    "resume": "--trust",
+    "shard": "--trust",
     "split": "--trust (for images: DATA:SPLIT/ROWS)",
     "data": "--units and --trust (for images: DATA:SPLIT/ROWS)",
 }
 """What an option belongs to."""
 
 NOT_IN = {
-    "IMAGES": ("at", "recipe", "judge", "count", "split", "data"),
-    "--units": ("targets", "show", "count", "split"),
+    "IMAGES": ("at", "recipe", "judge", "count", "split", "data", "part", "resume", "shard"),
+    "--units": ("targets", "show", "count", "split", "part", "resume", "shard"),
     "--trust": ("targets", "at", "recipe", "judge"),
 }
 """Options that mean nothing for what is inspected."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from convscope.cli._methods import registry_of
-from convscope.cli._opened import opened_data, opened_images, opened_network, said_class
+from convscope.cli._opened import opened_images, opened_network, said_class
 from convscope.cli._options import Common, Output, check_number
 from convscope.cli._output import (
     SCREENFUL,
@@ -35,17 +34,6 @@ MOST_REFERENCES = 5000
 
 STEPS = {"steps": Setting(name="steps", kinds=("int",), default=200, meaning="Number of steps.")}
 """What every recipe takes."""
-
-SMALL = 112
-"""Sides in pixels up to which every method is evaluated without being asked."""
-
-MOST_PASSES_IF_LARGE = 50
-"""Methods with more passes per image are evaluated on larger images only if asked."""
-
-COUNT, COUNT_IF_LARGE = 32, 16
-
-WORTH_SAYING = 20
-"""Seconds."""
 
 
 def look_at_images(
@@ -282,96 +270,3 @@ def place_in_map(text: str) -> Any:
     if comma and row.strip().isdecimal() and column.strip().isdecimal():
         return int(row), int(column)
     return choose("place", text, ("center", "mean", "ROW,COLUMN"))
-
-
-def usual_methods(large: bool) -> tuple[list[str], list[str]]:
-    """Explanation methods that are evaluated without being asked, and those that are not.
-
-    Example:
-        >>> usual_methods(large=False)[1], usual_methods(large=True)[1]
-        ([], ['integrated-gradients', 'rise'])
-    """
-    from convscope.explanations import EXPLANATIONS, passes_per_map
-
-    most = MOST_PASSES_IF_LARGE if large else math.inf
-    usual = [name for name in EXPLANATIONS if passes_per_map(name) <= most]
-    return usual, [name for name in EXPLANATIONS if name not in usual]
-
-
-def judge_methods(
-    classifier: Classifier,
-    chosen: list[str] | None,
-    data: str,
-    split: str | None,
-    count: int | None,
-    common: Common,
-    output: Output,
-) -> None:
-    """Put explanation methods to tests on a sample of a data set.
-
-    Args:
-        classifier: The network.
-        chosen: The methods; by default all that are quick enough for images of this size.
-        data: The data set.
-        split: Of the data.
-        count: At most this many images.
-        common: Where data are, and the seed.
-        output: What to write.
-    """
-    import torch
-
-    from convscope.explanations import EXPLANATIONS, passes_per_map, trust_passes
-    from convscope.pages import seconds_per_pass, trust_on, trust_rows, write_trust
-
-    large = min(classifier.input_shape[1:]) > SMALL
-    usual, left_out = usual_methods(large)
-    if left_out and chosen is None:
-        parts = [f"{name} ({passes_per_map(name)} passes per map)" for name in left_out]
-        say(f"for images of this size without {' and '.join(parts)}; --show adds them")
-    names = usual if chosen is None else chosen
-    methods = {name: EXPLANATIONS[name] for name in names}
-    most = count if count is not None else COUNT_IF_LARGE if large else COUNT
-    opened = opened_data(
-        classifier, data, split=split, count=most, common=common, labels_needed=False
-    )
-    sample, dataset = opened.split, opened.dataset
-    generator = torch.Generator().manual_seed(common.seed)
-    work = trust_passes(classifier, len(sample), methods)
-    seconds = sum(work.values()) * seconds_per_pass(classifier, sample.to_float())
-    if seconds > WORTH_SAYING:
-        say(f"about {duration(seconds)} for {counted(len(sample))}; --count and --show change that")
-    with watching("evaluating explanations"):
-        found = trust_on(
-            classifier,
-            sample,
-            methods,
-            classes=classifier.num_classes if opened.labeled else 0,
-            generator=generator,
-        )
-    lines = trust_rows(found)
-    if common.as_json:
-        facts = {"data": data, **opened.facts()}
-        emit(facts | {"images": found.images, "methods": lines, "notes": found.notes}, as_json=True)
-    else:
-        applied = [key for key in lines[0] if any(line[key] is not None for line in lines)]
-        shown = [["" if line[key] is None else line[key] for key in applied] for line in lines]
-        table(applied, shown, title="which explanations to trust")
-    for text in found.notes:
-        warn(text)
-    if output.out is not None:
-        title = f"Which explanations to trust: {dataset.name}"
-        write_trust(found, output.out, title=title, force=output.force, formats=output.kinds)
-        wrote(output.out)
-    opened.raise_if_refused()
-
-
-def duration(seconds: float) -> str:
-    """Roughly.
-
-    Example:
-        >>> duration(40), duration(400), duration(10000)
-        ('40 seconds', '7 minutes', '3 hours')
-    """
-    if seconds < 90:
-        return f"{max(1, round(seconds / 10)) * 10} seconds"
-    return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{round(seconds / 3600)} hours"

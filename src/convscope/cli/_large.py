@@ -1,4 +1,4 @@
-"""Large jobs: parts, shards, resuming; the same for every command that judges images."""
+"""Large jobs: parts, shards, resuming; the same for every command that judges in blocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import cyclopts
 
@@ -27,30 +27,77 @@ from convscope.sharding import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from convscope.classifier import Classifier
-    from convscope.data import Split
 
 LARGE = cyclopts.Group(
     "Large jobs",
     help="Work that may be killed and goes on, by one process or many. See the page on scale.",
 )
+OWN = ("--part", "--shard")
+"""Options with a value that say who does the work, and nothing about what is done."""
+
+
+class Subject(Protocol):
+    """What is judged: images and labels, as a `convscope.data.Split` has them."""
+
+    @property
+    def labels(self) -> Tensor: ...
+    def __len__(self) -> int: ...
+    def to_float(self, rows: Any = None) -> Tensor:
+        """Images in [0, 1]."""
+
+    def parts(self) -> Iterator[Tensor]:
+        """All images, for their hash."""
+
+    def subset(self, rows: Tensor) -> Subject:
+        """Some of them, for a rehearsal."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Images that were named one by one, as a `Subject`.
+
+    Attributes:
+        images: ``(batch, channel, height, width)`` in [0, 1].
+        labels: Their classes.
+        rows: Where they stand among all of them.
+    """
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def to_float(self, rows: Any = None) -> Tensor:
+        """Some of the images."""
+        return self.images if rows is None else self.images[rows]
+
+    def parts(self) -> Iterator[Tensor]:
+        """All images."""
+        yield self.images
+
+    def subset(self, rows: Tensor) -> Pictures:
+        """Some of them."""
+        return Pictures(self.images[rows], self.labels[rows], self.rows[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Large:
-    """Whether and where finished images are kept, and which of them this process takes."""
+class Kept:
+    """Whether and where finished work is kept, and which of it this process takes."""
 
     part: Path | None = None
-    "Folder to keep finished images in; the same command goes on there after a kill, and workers \
+    "Folder to keep finished work in; the same command goes on there after a kill, and workers \
 share it."
     resume: Flag = False
-    "Keep finished images in the user's cache, and go on with those that are there."
+    "Keep finished work in the user's cache, and go on with what is there."
     shard: str | None = None
-    "I/N: judge only the I-th of N parts of the images. By default as torchrun says and, with \
---part, a SLURM array."
-
-    dry_run: Flag = False
-    "Judge a few images only, and say what all of it takes: passes, memory, time."
+    "I/N: do only the I-th of N parts of the work. By default as torchrun says and, with --part, a \
+SLURM array."
 
     def chosen(self) -> Shard:
         """Which worker this process is.
@@ -66,25 +113,56 @@ share it."
         return shard_of_environment(given)
 
     def keeps(self, shard: Shard) -> bool:
-        """Whether finished images are kept."""
+        """Whether finished work is kept."""
         return self.part is not None or self.resume or shard.count > 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class Large(Kept):
+    """The same, where a plan can be made."""
+
+    dry_run: Flag = False
+    "Judge a few images only, and say what all of it takes: passes, memory, time."
+
+
 LargeOptions = Annotated[Large, cyclopts.Parameter(name="*", group=LARGE)]
+KeptOptions = Annotated[Kept, cyclopts.Parameter(name="*", group=LARGE)]
 AT_ONCE = Large()
+KEPT_NOWHERE = Kept()
+
+
+def without_workers(words: list[str]) -> list[str]:
+    """A command line without what says who does the work: the same for all workers.
+
+    Example:
+        >>> without_workers(["audit", "m", "--shard", "1/2", "--part=p", "--resume", "--json"])
+        ['audit', 'm', '--json']
+    """
+    kept: list[str] = []
+    words = list(words)
+    while words:
+        word = words.pop(0)
+        name, equals, _ = word.partition("=")
+        if name in OWN:
+            if not equals and words:
+                words.pop(0)
+        elif word != "--resume":
+            kept.append(word)
+    return kept
 
 
 @contextmanager
 def judged(
     judging: Judging,
-    large: Large,
+    large: Kept,
     title: str,
     *,
     classifier: Classifier,
-    split: Split,
+    subject: Subject,
     facts: Mapping[str, Any],
+    unit: str = "images",
 ) -> Iterator[tuple[Record, list[Record]] | None]:
-    """The head and records of all images, judged here or by many workers.
+    """The head and records of all blocks, judged here or by many workers.
 
     The block reports them; what was kept in the user's cache goes when it is through.
 
@@ -93,8 +171,9 @@ def judged(
         large: The options of the command.
         title: Of the progress bar.
         classifier: The network.
-        split: The images.
+        subject: The images.
         facts: What a report says about the job.
+        unit: What is counted, in words.
 
     Yields:
         Head and records; None while other workers are not through, or if one of them reports.
@@ -102,11 +181,11 @@ def judged(
     shard = large.chosen()
     if not large.keeps(shard):
         with watching(title):
-            found = judged_here(judging)
+            found = judged_here(judging, inputs=True)
         yield found
         return
-    part = _begun(judging, large, classifier, split, facts)
-    _say_what(part, shard)
+    part = _begun(judging, large, classifier, subject, facts)
+    _say_what(part, shard, unit)
     with part.working(shard), watching(title):
         whole = judge(judging, part, shard)
     if not part.folder.exists():
@@ -136,18 +215,22 @@ def judged(
 
 
 def _begun(
-    judging: Judging, large: Large, classifier: Classifier, split: Split, facts: Mapping[str, Any]
+    judging: Judging,
+    large: Kept,
+    classifier: Classifier,
+    subject: Subject,
+    facts: Mapping[str, Any],
 ) -> Part:
     from convscope import __version__
     from convscope._identity import images_digest, machine, network_digest
     from convscope.data import cache_folder
 
     with classifier.probe() as probe:
-        answers = probe.logits(split.to_float(slice(0, 2))).cpu().tolist()
+        answers = probe.logits(subject.to_float(slice(0, 2))).cpu().tolist()
     job = job_of(
         judging,
         network=network_digest(classifier),
-        data=images_digest(split),
+        data=images_digest(subject),
         device=classifier.device.type,
         version=__version__,
         answers=answers,
@@ -160,18 +243,18 @@ def _begun(
     return part
 
 
-def _say_what(part: Part, shard: Shard) -> None:
+def _say_what(part: Part, shard: Shard, unit: str) -> None:
     job = part.job
     blocks = [rows for number, rows in enumerate(job.blocks) if shard.takes(number)]
-    images = sum(rows.stop - rows.start for rows in blocks)
+    mine = sum(rows.stop - rows.start for rows in blocks)
     where = f" ({shard.source})" if shard.source else ""
-    who = f"shard {shard}{where}: {images:,} of {job.rows:,} images; " if shard.count > 1 else ""
+    who = f"shard {shard}{where}: {mine:,} of {job.rows:,} {unit}; " if shard.count > 1 else ""
     done = len(part.blocks())
     before = f", {done} of {len(job.blocks)} blocks are there" if done else ""
     say(f"{who}kept in {part.folder}{before}")
 
 
-def _put_away(part: Part, large: Large) -> None:
+def _put_away(part: Part, large: Kept) -> None:
     part.reported()
     if large.part is None:
         part.remove()

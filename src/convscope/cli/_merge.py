@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 import cyclopts
 
-from convscope._metrics import Command, gates_of
-from convscope.cli._attack_judge import show_certification, show_evaluation
-from convscope.cli._eval import show_accuracy
+from convscope._metrics import gates_of
+from convscope.cli._attack import ATTACK
+from convscope.cli._attack_judge import CERTIFY, EVALUATE
+from convscope.cli._audit import AUDIT
+from convscope.cli._eval import EVAL
 from convscope.cli._gates import read_gates
+from convscope.cli._inspect_trust import TRUST
 from convscope.cli._options import NOWHERE, Json, OutputOptions
 from convscope.cli._output import say, warn
 from convscope.errors import ConvscopeError, DataError, UsageError
-from convscope.sharding import Job, Record, collected, parts_below
+from convscope.sharding import collected, parts_below
 
 Gates = Annotated[
     list[str],
@@ -23,46 +25,8 @@ Gates = Annotated[
 ]
 
 
-class Kind(NamedTuple):
-    """A command whose parts can be put together.
-
-    Attributes:
-        command: Whose gates it has; None: it has none.
-        bare: The gate that a number alone means.
-        combine: The result of the records of all blocks.
-        show: Prints and writes it.
-    """
-
-    command: Command | None
-    bare: str
-    combine: Callable[[Job, Record, Sequence[Record]], Any]
-    show: Callable[..., None]
-
-
-def _evaluation(job: Job, head: Record, records: Sequence[Record]) -> Any:
-    from convscope.robustness import robustness_of
-
-    return robustness_of(job.settings, head, records)
-
-
-def _accuracy(job: Job, head: Record, records: Sequence[Record]) -> Any:
-    from convscope.training import accuracy_of
-
-    return accuracy_of(job.settings, records)
-
-
-def _certification(job: Job, head: Record, records: Sequence[Record]) -> Any:
-    from convscope.robustness import certification_of
-
-    return certification_of(job.settings, records)
-
-
-KINDS = {
-    "attack evaluate": Kind("attack evaluate", "robust", _evaluation, show_evaluation),
-    "attack certify": Kind(None, "", _certification, show_certification),
-    "eval": Kind("eval", "accuracy", _accuracy, show_accuracy),
-}
-"""By the kind of a job."""
+COMMANDS = {command.kind: command for command in (EVAL, ATTACK, EVALUATE, CERTIFY, TRUST, AUDIT)}
+"""By the kind of their jobs."""
 
 
 def merge(
@@ -88,21 +52,24 @@ def merge(
     output.check()
     found = parts_below(parts)
     job = found[0].job
-    if job.kind not in KINDS:
+    if job.kind not in COMMANDS:
         raise UsageError(
             f"holds parts of {job.kind!r}", code="U01", where=found[0].folder,
-            expected=f"parts of {', '.join(KINDS)}",
+            expected=f"parts of {', '.join(COMMANDS)}",
         )  # fmt: skip
-    kind = KINDS[job.kind]
-    _check_facts(job, found[0].folder)
-    known = gates_of(kind.command) if kind.command else ()
-    gates = read_gates(fail_under or [], known, bare=kind.bare)
+    command = COMMANDS[job.kind]
+    if not command.knows(job):
+        raise DataError(
+            "says nothing about its data", code="T24", where=found[0].folder / "job.json"
+        )
+    known = gates_of(command.gates) if command.gates else ()
+    gates = read_gates(fail_under or [], known, bare=command.bare)
     head, records, notes = collected(found)
     for note in notes:
         warn(note)
-    say(f"{job.kind}: {job.rows:,} images of {len(found)} part{'s' * (len(found) > 1)}")
+    say(f"{job.kind}: {job.rows:,} {command.unit} of {len(found)} part{'s' * (len(found) > 1)}")
     try:
-        result = kind.combine(job, head, records)
+        result = command.combine(job.settings, job.facts, head, records)
     except ConvscopeError:
         raise
     except Exception as error:  # what the records hold may be anything
@@ -111,25 +78,7 @@ def merge(
             code="T24",
             where=found[0].folder,
         ) from error
-    kind.show(result, job.facts, gates, as_json=as_json, output=output)
-
-
-def _check_facts(job: Job, where: Path) -> None:
-    """What a report says about the job comes from a file, too.
-
-    Raises:
-        DataError: T24, something is not there, or of another type.
-    """
-    about, facts = job.facts.get("about"), job.facts
-    good = isinstance(about, dict) and all(
-        isinstance(texts, list) and all(isinstance(text, str) for text in texts)
-        for texts in (about.get("refused"), about.get("absent_classes"),
-                      facts.get("audit", facts.get("evaluate")))
-    )  # fmt: skip
-    for each in (facts.get("rows"), facts.get("names")):
-        good = good and (each is None or (isinstance(each, list) and len(each) == job.rows))
-    if not good or (job.kind == "eval" and not isinstance(facts.get("name"), str)):
-        raise DataError("says nothing about its data", code="T24", where=where / "job.json")
+    command.show(result, job.facts, gates, as_json=as_json, output=output)
 
 
 def register(app: cyclopts.App) -> None:

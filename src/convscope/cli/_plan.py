@@ -16,7 +16,7 @@ from convscope.sharding import Judging, Record, Shard, blocks_of
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
-    from convscope.data import Split
+    from convscope.cli._large import Subject
 
 FEW, MORE = 16, 48
 """Images of the two rehearsals: a block takes a time that does not depend on its images (every step
@@ -68,9 +68,9 @@ class Plan:
 
 def show_plan(
     classifier: Classifier,
-    split: Split,
+    split: Subject,
     judging: Judging,
-    rehearsal: Callable[[Split], Judging],
+    rehearsal: Callable[[Any], Judging],
     shard: Shard,
     *,
     copies: int = 0,

@@ -49,7 +49,13 @@ if TYPE_CHECKING:
         interest,
         selected_maps,
     )
-    from convscope.explanations._trust import Trust, TrustRow, total_images, trust, trust_passes
+    from convscope.explanations._trust import Trust, TrustRow, trust
+    from convscope.explanations._trust_judging import (
+        TrustJudging,
+        total_images,
+        trust_of,
+        trust_passes,
+    )
 
 __all__ = [
     "EXPLANATIONS",
@@ -70,6 +76,7 @@ __all__ = [
     "SelectedMaps",
     "Targets",
     "Trust",
+    "TrustJudging",
     "TrustRow",
     "attention_rollout",
     "deletion_insertion",
@@ -94,6 +101,7 @@ __all__ = [
     "stability",
     "total_images",
     "trust",
+    "trust_of",
     "trust_passes",
     "weight_randomization",
 ]
@@ -283,7 +291,8 @@ if not TYPE_CHECKING:
             "_occlusion": "OCCLUSION_PRESETS",
             "_result": "Explanation FeatureMaps Filters LayerMaps OcclusionTable Targets",
             "_selected_maps": "interest LayerSelection SelectedMaps",
-            "_trust": "Trust TrustRow total_images trust trust_passes",
+            "_trust": "Trust TrustRow trust",
+            "_trust_judging": "TrustJudging total_images trust_of trust_passes",
             "_faithfulness": "Faithfulness deletion_insertion",
             "_pointing": "Localization Mosaics localization mosaics grid_pointing_game",
             "_sanity": "Randomization spearman stability weight_randomization",

@@ -29,7 +29,7 @@ from convscope.pages._transfer_page import class_table, mistake_rows, write_tran
 from convscope.pages._trust_page import (
     TRUST_COLUMNS,
     seconds_per_pass,
-    trust_on,
+    trust_judging,
     trust_rows,
     write_trust,
 )
@@ -70,7 +70,7 @@ __all__ = [
     "spoken",
     "survival_rows",
     "survival_table",
-    "trust_on",
+    "trust_judging",
     "trust_rows",
     "unit_rows",
     "write_csv",

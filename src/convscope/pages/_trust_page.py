@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from torch import Generator
 
 from convscope import results
 from convscope.classifier import Classifier
 from convscope.data import Split
 from convscope.errors import ModelContractError
-from convscope.explanations import Explanation, Trust, saliency, trust
+from convscope.explanations import Explanation, Trust, TrustJudging, saliency
 from convscope.figures import draw, svg
 from convscope.pages._write import fresh_folder, save_figure, write_csv, write_page
 from convscope.reports import Report, Section
@@ -34,15 +32,15 @@ TRUST_COLUMNS = {
 """Scores of a `TrustRow` in the order of tables, and the heads of their columns."""
 
 
-def trust_on(
+def trust_judging(
     classifier: Classifier,
     sample: Split,
-    methods: dict[str, Callable[..., Explanation]],
+    methods: Mapping[str, Callable[..., Explanation]],
     *,
     classes: int,
-    generator: Generator,
-) -> Trust:
-    """`trust` on some images of a data set: their classes, their masks where they have them.
+    seed: int,
+) -> TrustJudging:
+    """The judging of methods on a data set: its classes, its masks where it has them.
 
     Args:
         classifier: The network that is explained.
@@ -50,15 +48,15 @@ def trust_on(
         methods: Functions by name.
         classes: How many classes the data set has. If the network has another number, maps are
             about the predicted classes.
-        generator: Source of every draw.
+        seed: Of every draw.
     """
-    return trust(
-        classifier,
-        sample.to_float(),
-        sample.labels if classes == classifier.num_classes else None,
-        methods,
+    return TrustJudging(
+        classifier=classifier,
+        images=sample.to_float(),
+        given_labels=sample.labels if classes == classifier.num_classes else None,
+        methods=methods,
         masks=sample.masks,
-        generator=generator,
+        seed=seed,
     )
 
 

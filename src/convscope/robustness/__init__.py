@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convscope.attacks import NoiseTransfer
-from convscope.robustness._curve import curve
+from convscope.robustness._curve import CurveJudging, curve, curve_of
 from convscope.robustness._evaluate import RobustnessJudging, evaluate, robustness_of
 from convscope.robustness._results import (
     Certification,
@@ -29,6 +29,7 @@ __all__ = [
     "Certification",
     "CertificationJudging",
     "Check",
+    "CurveJudging",
     "DefenseComparison",
     "DefenseRow",
     "ModelTransfer",
@@ -43,6 +44,7 @@ __all__ = [
     "certify",
     "compare_defenses",
     "curve",
+    "curve_of",
     "evaluate",
     "model_transfer",
     "noise_transfer",

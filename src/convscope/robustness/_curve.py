@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
+from operator import add
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from convscope._arguments import checked
@@ -19,13 +23,17 @@ from convscope.attacks import (
     block_rows,
     in_blocks,
     is_finite,
+    judged_rows,
     success_criterion,
 )
 from convscope.classifier import Classifier
 from convscope.errors import UsageError
+from convscope.files import plain_json
 from convscope.flags import Flag, count_of
 from convscope.progress import stage
+from convscope.results import packed_result, unpacked_result
 from convscope.robustness._results import RobustnessCurve
+from convscope.sharding import Record
 from convscope.types import Images, Labels, Norm
 
 DEFAULT_EPSILONS = (0.03, 0.06, 0.09, 0.12, 0.15, 0.18, 0.21, 0.24, 0.27, 0.3)
@@ -136,14 +144,13 @@ def curve(
                 distances[rows] = torch.where(success, nearest, distances[rows])
     flags |= _nonfinite_flags(zeros, int(unreadable.sum()), count)
     last = torch.cat([grid, grid.new_tensor([torch.inf])]).to(images.device)
-    smallest = last[high]
-    robust = smallest[None, :] > grid.to(images.device)[:, None]
+    smallest = last[high].to(images.dtype)
     return RobustnessCurve(
         attack=attack,
         norm=norm,
         epsilons=grid,
-        accuracies=robust.double().mean(dim=1).cpu() if count else torch.full_like(grid, torch.nan),
-        smallest=smallest.to(images.dtype),
+        accuracies=_accuracies(grid, smallest),
+        smallest=smallest,
         distances=distances,
         labels=criterion.labels,
         cost=cost,
@@ -151,6 +158,110 @@ def curve(
         flags=tuple(sorted(flags, key=str)),
         class_names=classifier.class_names,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveJudging:
+    """The judging of `curve`, block by block: a `convscope.sharding.Judging`.
+
+    Each image has an epsilon of its own, so blocks need not know of each other.
+
+    Args:
+        classifier: The network.
+        pixels: ``pixels(rows)``: images of some rows.
+        labels: Of all rows.
+        epsilons: Radii in pixel units.
+        attack: Name in `ATTACKS`.
+        arguments: Further settings of the attack.
+        seed: Of its draws, if it draws.
+        norm: ``"linf"`` or ``"l2"``.
+    """
+
+    classifier: Classifier
+    pixels: Callable[[slice], Tensor]
+    labels: Tensor
+    epsilons: Sequence[float]
+    attack: str = "pgd"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    norm: Norm = "linf"
+    kind: str = "curve"
+
+    @property
+    def rows(self) -> int:
+        """How many images there are."""
+        return len(self.labels)
+
+    @cached_property
+    def size(self) -> int:
+        """Images of a block."""
+        return judged_rows(self.classifier)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the result depends on besides network and images."""
+        return {
+            "epsilons": [float(epsilon) for epsilon in self.epsilons],
+            "attack": self.attack,
+            "arguments": plain_json(dict(self.arguments)),
+            "seed": self.seed,
+            "norm": self.norm,
+            "classes": list(self.classifier.class_names),
+        }
+
+    def head(self) -> Record:
+        """Nothing."""
+        return Record()
+
+    def judge(self, rows: slice, head: Record) -> Record:
+        """The curve of some images."""
+        found = curve(
+            self.classifier,
+            self.pixels(rows),
+            self.labels[rows],
+            epsilons=list(self.epsilons),
+            norm=self.norm,
+            attack=self.attack,
+            generator=torch.Generator().manual_seed(self.seed),
+            **self.arguments,
+        )
+        tree, arrays = packed_result(found)
+        return Record({"result": tree}, arrays)
+
+    def inputs(self, rows: slice) -> Mapping[str, NDArray[Any]]:
+        """Nothing: results hold the labels."""
+        return {}
+
+
+def curve_of(records: Sequence[Record]) -> RobustnessCurve:
+    """The curve of all blocks together.
+
+    Args:
+        records: Of a `CurveJudging`, in order.
+    """
+    parts = [unpacked_result(RobustnessCurve, r.numbers["result"], r.arrays) for r in records]
+    first, count = parts[0], sum(len(part.labels) for part in parts)
+    smallest = torch.cat([part.smallest for part in parts])
+    every = [flag for part in parts for flag in part.flags]
+    flags = {flag for flag in every if flag.of == 0}
+    flags |= _nonfinite_flags(count_of(every, "zero-gradient"), count_of(every, "nonfinite"), count)
+    return replace(
+        first,
+        accuracies=_accuracies(first.epsilons, smallest),
+        smallest=smallest,
+        distances=torch.cat([part.distances for part in parts]),
+        labels=torch.cat([part.labels for part in parts]),
+        cost=reduce(add, (part.cost for part in parts)),
+        flags=tuple(sorted(flags, key=str)),
+    )
+
+
+def _accuracies(grid: Tensor, smallest: Tensor) -> Tensor:
+    """Share of images that withstand each radius."""
+    if not len(smallest):
+        return torch.full_like(grid, torch.nan)
+    robust = smallest[None, :].double() > grid.to(smallest.device).float().double()[:, None]
+    return robust.double().mean(dim=1).cpu()
 
 
 def _nonfinite_flags(zeros: int, lost: int, count: int) -> set[Flag]:

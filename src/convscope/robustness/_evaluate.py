@@ -16,11 +16,12 @@ from convscope._arguments import checked
 from convscope._inputs import check_norm, check_radius
 from convscope._random import seed_of, stream
 from convscope._registry import Effort
-from convscope.attacks import AttackResult, Criterion, apgd, block_rows, is_finite
+from convscope.attacks import AttackResult, Criterion, apgd, is_finite, judged_rows
 from convscope.classifier import Classifier
 from convscope.data import sample_rows
-from convscope.probe import Cost, rows_per_chunk
+from convscope.probe import Cost
 from convscope.progress import stage
+from convscope.results import packed_images, unpacked_images
 from convscope.robustness import _checks
 from convscope.robustness._results import Check, RobustnessEvaluation
 from convscope.robustness._suite import Planned, plan
@@ -28,10 +29,6 @@ from convscope.robustness._tally import NOTHING, Tally, cost_of
 from convscope.sharding import Record, blocks_of, joined, judged_here, share_of
 from convscope.stats import wilson
 from convscope.types import Images, Labels, Norm
-
-BLOCK = 128
-"""Images of a block at most. Measured on mnist-conv2-fc, one thread: 1,000 images with quick effort
-take 13.9 CPU seconds in blocks of 128, 14.7 of 256, 17.0 of 1,000, 15.2 of 64."""
 
 
 @checked
@@ -134,8 +131,7 @@ class RobustnessJudging:
     @cached_property
     def size(self) -> int:
         """Images of a block: by their shape and the kind of device alone."""
-        shape = self.classifier.input_shape
-        return max(min(BLOCK, block_rows(shape)), rows_per_chunk(shape, self.classifier.device))
+        return judged_rows(self.classifier)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -268,7 +264,10 @@ class RobustnessJudging:
 
     def inputs(self, rows: slice) -> Mapping[str, NDArray[Any]]:
         """The images and labels of a block."""
-        return {"images": packed(self.pixels(rows)), "labels": self.labels[rows].cpu().numpy()}
+        return {
+            "images": packed_images(self.pixels(rows)),
+            "labels": self.labels[rows].cpu().numpy(),
+        }
 
 
 def robustness_of(
@@ -288,7 +287,7 @@ def robustness_of(
         labels: Their classes; likewise.
     """
     if images is None:
-        images = unpacked([record.arrays["images"] for record in records])
+        images = torch.cat([unpacked_images(record.arrays["images"]) for record in records])
     if labels is None:
         labels = torch.from_numpy(np.concatenate([r.arrays["labels"] for r in records]))
     seen = head.numbers
@@ -356,17 +355,3 @@ def _right(logits: Tensor, labels: Tensor) -> Tensor:
     """Rows that no attack is needed for: predicted as their label, or a tie."""
     everyone = torch.arange(len(logits), device=logits.device)
     return ~Criterion(labels=labels).is_adversarial(logits, everyone) & is_finite(logits)
-
-
-def packed(images: Tensor) -> NDArray[Any]:
-    """Images for a record: as bytes where that loses nothing, which is a quarter."""
-    levels = (images * 255).round().to(torch.uint8)
-    exact = torch.equal(levels.to(torch.float32).div_(255), images)
-    return (levels if exact else images).cpu().numpy()
-
-
-def unpacked(parts: Sequence[NDArray[Any]]) -> Tensor:
-    """The images of `packed` blocks, to the bit."""
-    tensors = [torch.from_numpy(part) for part in parts]
-    return torch.cat([t.to(torch.float32).div_(255) if t.dtype == torch.uint8 else t
-                      for t in tensors])  # fmt: skip

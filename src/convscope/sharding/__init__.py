@@ -11,12 +11,13 @@ that a worker can be killed at any instant; whoever opens the folder again goes 
 
 from __future__ import annotations
 
-from convscope.sharding._job import Job, Judging, job_of, judge, judged_here
+from convscope.sharding._job import BEFORE, Job, Judging, job_of, judge, judged_here
 from convscope.sharding._parts import Part, collected, parts_below
 from convscope.sharding._records import Record, joined
 from convscope.sharding._shard import Shard, blocks_of, shard_of_environment, share_of
 
 __all__ = [
+    "BEFORE",
     "Job",
     "Judging",
     "Part",

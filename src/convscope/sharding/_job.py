@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,7 +24,12 @@ float32 logits agree to about 1e-6 of it, TF32 and half precision to about 1e-3.
 
 
 class Judging(Protocol):
-    """What is to be found out about every image of some data."""
+    """What is to be found out about every image of some data.
+
+    A judging may have more: ``before``, another judging whose records all workers have to know, and
+    which ``head_after(records)`` is then called with in place of ``head``; ``addresses``, what its
+    blocks are called, if they are no rows; ``weights``, which share of the work each block is.
+    """
 
     @property
     def kind(self) -> str:
@@ -65,6 +70,7 @@ class Job:
         answers: Logits of the first images, of whoever began: code has no hash, so it is asked.
         machine: Versions, threads and processor, which the last bits may depend on.
         facts: What reports say about it.
+        addresses: What blocks are called; empty: by their rows.
     """
 
     kind: str
@@ -75,6 +81,7 @@ class Job:
     answers: list[list[float]] = field(default_factory=list)
     machine: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    addresses: list[str] = field(default_factory=list)
 
     @property
     def blocks(self) -> tuple[slice, ...]:
@@ -86,6 +93,15 @@ class Job:
         """SHA-256 of what must be equal."""
         same = [self.kind, self.rows, self.size, self.judged, self.settings]
         return hashlib.sha256(canonical(same).encode()).hexdigest()
+
+    def address(self, block: int) -> str:
+        """What a block is called: ``"rows 0 to 127"``, or a name of its own."""
+        rows = self.blocks[block]
+        return (
+            self.addresses[block]
+            if self.addresses
+            else f"rows {rows.start} to {max(rows.start, rows.stop - 1)}"
+        )
 
     def table(self) -> dict[str, Any]:
         """For JSON."""
@@ -167,6 +183,7 @@ def job_of(
         answers=answers,
         machine=machine,
         facts=facts,
+        addresses=list(getattr(judging, "addresses", ())),
     )
 
 
@@ -187,28 +204,79 @@ def judge(judging: Judging, part: Part, shard: Shard) -> bool:
     """
     blocks = part.job.blocks
     mine = [block for block in range(len(blocks)) if shard.takes(block)]
+    spans = _spans(judging, mine)
     head = None
-    for done, block in enumerate(mine):
+    for block in mine:
         if part.has(block):
             continue
         if head is None:
-            head = part.head(judging.head)
-        with stage(done / len(mine), (done + 1) / len(mine)):
+            head = _head_in(judging, part, shard)
+        with stage(*spans[block]):
             found = judging.judge(blocks[block], head)
         arrays = {**found.arrays, **judging.inputs(blocks[block])}
         part.write(block, Record(found.numbers, arrays))
     return not part.missing()
 
 
-def judged_here(judging: Judging) -> tuple[Record, list[Record]]:
-    """The head and all records, in memory."""
+def judged_here(judging: Judging, *, inputs: bool = False) -> tuple[Record, list[Record]]:
+    """The head and all records, in memory.
+
+    Args:
+        judging: What is found out.
+        inputs: Whether records have the inputs of their blocks, too, as those of a part do.
+    """
     blocks = blocks_of(judging.rows, judging.size)
-    head = judging.head()
+    spans = _spans(judging, range(len(blocks)))
+    before = getattr(judging, "before", None)
+    with stage(0.0, spans[0][0]):
+        head = judging.head() if before is None else _after(judging, judged_here(before)[1])
     records = []
     for number, rows in enumerate(blocks):
-        with stage(number / len(blocks), (number + 1) / len(blocks)):
-            records.append(judging.judge(rows, head))
+        with stage(*spans[number]):
+            found = judging.judge(rows, head)
+        more = judging.inputs(rows) if inputs else {}
+        records.append(Record(found.numbers, {**found.arrays, **more}))
     return head, records
+
+
+def _after(judging: Any, records: Sequence[Record]) -> Record:
+    head: Record = judging.head_after(records)
+    return head
+
+
+def _head_in(judging: Judging, part: Part, shard: Shard) -> Record:
+    """The head, from the part or made.
+
+    What it rests on is judged in a part inside of the part: each worker begins with its share, and
+    goes on with what the others have not finished by then. So nobody waits for anybody.
+    """
+    before = getattr(judging, "before", None)
+    if before is None or part.has_head():
+        return part.head(judging.head)
+    inner = part.within(before)
+    for some in (shard, Shard()):
+        with stage(0.0, _spans(judging, range(1))[0][0]):
+            judge(before, inner, some)
+    records = [inner.read(block) for block in range(len(inner.job.blocks))]
+    return part.head(lambda: _after(judging, records))
+
+
+BEFORE = 0.05
+"""Share of the work that a judging before is announced as."""
+
+
+def _spans(judging: Judging, blocks: Iterable[int]) -> dict[int, tuple[float, float]]:
+    """Where in the whole each block begins and ends, as shares."""
+    weights = getattr(judging, "weights", None)
+    done = BEFORE if getattr(judging, "before", None) is not None else 0.0
+    parts = {block: 1.0 if weights is None else weights[block] for block in blocks}
+    scale = (1.0 - done) / max(sum(parts.values()), 1e-30)
+    spans = {}
+    for block, part in parts.items():
+        end = min(1.0, done + scale * part)
+        spans[block] = (done, end)
+        done = end
+    return spans
 
 
 def _flat(job: Job) -> dict[str, str]:

@@ -10,23 +10,24 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from convscope.errors import DataError, ResourceError, RunBusyError, UsageError
 from convscope.files import Kind, checked_path, disk_errors, locked, read_json_table, write_whole
-from convscope.sharding._job import Job
+from convscope.sharding._job import Job, Judging
 from convscope.sharding._records import MB, Record, canonical
 from convscope.sharding._shard import Shard
 
 SCHEMA = 1
-NAME, HEAD, DONE = "job.json", "head.npz", "reported"
+NAME, HEAD, DONE, BEFORE = "job.json", "head.npz", "reported", "before"
 JOB = Kind(what=NAME, largest=256 * MB, damaged="T24", special="U02", not_finite=True)
 MOST_BLOCKS = 1_000_000
 """So many have numbers of six digits."""
 _BLOCK = re.compile(r"block-([0-9]{6})\.npz")
 _TYPES = {"kind": str, "rows": int, "size": int, "judged": dict, "settings": dict,
-          "answers": list, "machine": dict, "facts": dict}  # fmt: skip
+          "answers": list, "machine": dict, "facts": dict, "addresses": list}  # fmt: skip
 
 
 class Part:
@@ -131,6 +132,28 @@ class Part:
         """
         record.write(self._path(block), f"{self._digest}/{block}")
 
+    def has_head(self) -> bool:
+        """Whether somebody has made the head."""
+        return (self.folder / HEAD).exists()
+
+    def within(self, judging: Judging) -> Part:
+        """A part inside of this one, for what has to be judged before its first block.
+
+        Raises:
+            UsageError: T23, it holds another job.
+            DataError: T24, it is damaged.
+            ResourceError: The disk says no.
+        """
+        inner = replace(
+            self.job,
+            kind=judging.kind,
+            rows=judging.rows,
+            size=judging.size,
+            settings=judging.settings,
+            addresses=[],
+        )
+        return Part.begun(self.folder / BEFORE, inner)[0]
+
     def head(self, make: Callable[[], Record]) -> Record:
         """What has to be known before the first block, made if nobody has made it yet.
 
@@ -217,7 +240,7 @@ def collected(parts: Sequence[Part]) -> tuple[Record, list[Record], list[str]]:
         for block in part.blocks():
             if block in places:
                 raise UsageError(
-                    f"rows {_rows(job, block)} are judged here and in {places[block].folder}",
+                    f"{job.address(block)}: judged here and in {places[block].folder}",
                     code="T25",
                     where=part.folder,
                     expected="parts that do not overlap",
@@ -226,10 +249,10 @@ def collected(parts: Sequence[Part]) -> tuple[Record, list[Record], list[str]]:
             places[block] = part
     missing = [block for block in range(len(job.blocks)) if block not in places]
     if missing:
-        shown = ", ".join(_rows(job, block) for block in missing[:6])
-        more = f" and {len(missing) - 6} more blocks" if len(missing) > 6 else ""
+        shown = ", ".join(job.address(block) for block in missing[:6])
+        more = f" and {len(missing) - 6} more" if len(missing) > 6 else ""
         raise UsageError(
-            f"rows {shown}{more} are not judged yet ({len(missing)} of {len(job.blocks)} blocks)",
+            f"not judged yet: {shown}{more} ({len(missing)} of {len(job.blocks)} blocks)",
             code="T25",
             where=", ".join(str(part.folder) for part in parts[:4]),
             expected="parts that hold every image once",
@@ -242,18 +265,15 @@ def collected(parts: Sequence[Part]) -> tuple[Record, list[Record], list[str]]:
     return head, [places[block].read(block) for block in range(len(job.blocks))], notes
 
 
-def _rows(job: Job, block: int) -> str:
-    rows = job.blocks[block]
-    return f"{rows.start} to {rows.stop - 1}"
-
-
 def _sensible(values: Mapping[str, Any]) -> bool:
     """Whether numbers of a job can be: blocks that can be counted, logits that are numbers."""
     rows, size = values["rows"], values["size"]
-    answers = values["answers"]
+    answers, addresses = values["answers"], values["addresses"]
     return (
         0 <= rows <= MOST_BLOCKS * size
         and size >= 1
+        and (not addresses or (size == 1 and len(addresses) == rows))
+        and all(type(address) is str for address in addresses)
         and all(type(row) is list and {type(one) for one in row} <= {int, float} for row in answers)
     )
 

@@ -18,17 +18,23 @@ from convscope.studies._documents import DOCUMENTS, Document, all_rows, row_text
 from convscope.studies._study import QuestionSpec, Study, StudyContent, StudySpec
 
 if TYPE_CHECKING:
-    from convscope.studies._audit import AuditResult, audit
+    from convscope.studies._audit import AuditFound, AuditResult, audit, audit_judging, audit_of
+    from convscope.studies._audit_judging import AuditJudging
     from convscope.studies._index import write_index
     from convscope.studies._question import Picture, Question
     from convscope.studies._run_study import StudyResult, missing_materials, run_study
+    from convscope.studies._stages import Found, JudgedSection
 
 __all__ = [
     "AUDIT_SECTIONS",
     "DOCUMENTS",
     "STUDIES",
+    "AuditFound",
+    "AuditJudging",
     "AuditResult",
     "Document",
+    "Found",
+    "JudgedSection",
     "Picture",
     "Question",
     "QuestionSpec",
@@ -39,6 +45,8 @@ __all__ = [
     "StudySpec",
     "all_rows",
     "audit",
+    "audit_judging",
+    "audit_of",
     "missing_materials",
     "row_text",
     "run_study",
@@ -52,15 +60,18 @@ class SectionSpec(Spec):
 
     Attributes:
         home: ``"_module:function"``, which is called with the audit in progress and the section
-            to fill.
+            to fill; or a `JudgedSection` of that name, whose stages many processes may share.
         about: The lead: a sentence or two for readers who see such a thing for the first time.
         title: Heading.
         needs: What a black box lacks for it: ``"layers"`` or ``"gradients"``; empty: it is filled
             for every classifier, as far as its methods go.
+        predictions: Whether it looks at the predictions of all images that are judged, which are
+            made before.
     """
 
     title: str = ""
     needs: Literal["", "layers", "gradients"] = ""
+    predictions: bool = False
 
 
 AUDIT_SECTIONS: Registry[Callable[[Any, Any], None], SectionSpec] = Registry(
@@ -72,6 +83,7 @@ AUDIT_SECTIONS: Registry[Callable[[Any, Any], None], SectionSpec] = Registry(
             "Accuracy on images that the network was not trained on, its mistakes, and whether its "
             "confidence matches its accuracy.",
             title="Accuracy and calibration",
+            predictions=True,
         ),
         "architecture": SectionSpec(
             "_network:architecture",
@@ -95,12 +107,14 @@ AUDIT_SECTIONS: Registry[Callable[[Any, Any], None], SectionSpec] = Registry(
             "The outputs of the layers for one image: bright where a filter responds.",
             title="Feature maps",
             needs="layers",
+            predictions=True,
         ),
         "looking": SectionSpec(
             "_explanations:looking",
             "Which pixels raise the score of the class? Several methods, because each has blind "
             "spots.",
             title="Attribution maps",
+            predictions=True,
         ),
         "trust": SectionSpec(
             "_explanations:trusted",
@@ -123,6 +137,7 @@ AUDIT_SECTIONS: Registry[Callable[[Any, Any], None], SectionSpec] = Registry(
             "_fooling:fooling",
             "Small changes that make the network predict another class.",
             title="Attacks",
+            predictions=True,
         ),
         "noises": SectionSpec(
             "_noises:noises",
@@ -130,6 +145,7 @@ AUDIT_SECTIONS: Registry[Callable[[Any, Any], None], SectionSpec] = Registry(
             "transferred to other images.",
             title="Universal and transferred perturbations",
             needs="gradients",
+            predictions=True,
         ),
         "robustness": SectionSpec(
             "_robustness:robustness",
@@ -212,9 +228,11 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "_audit": "audit AuditResult",
+            "_audit": "audit audit_judging audit_of AuditFound AuditResult",
+            "_audit_judging": "AuditJudging",
             "_question": "Picture Question",
             "_index": "write_index",
+            "_stages": "Found JudgedSection",
             "_run_study": "missing_materials run_study StudyResult",
         },
     )

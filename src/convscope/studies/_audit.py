@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import datetime
 import re
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from convscope._registry import Effort
 from convscope.classifier import Classifier
 from convscope.data import Dataset, absent_sentence, match_classes, match_dataset
 from convscope.errors import ModelContractError, UsageError, choose
 from convscope.figures import percent
-from convscope.progress import announce, stage
+from convscope.progress import announce
 from convscope.reports import Report, refuse_taken
+from convscope.sharding import Record, judged_here
 from convscope.studies import AUDIT_SECTIONS
+from convscope.studies._audit_judging import WHOLE, AuditJudging, head_of
 from convscope.studies._context import ATTACKED, Audit, has_large_images
+from convscope.studies._stages import Found, JudgedSection, is_missing_part
 
 LONGEST_NAME = 60
 """Characters of a network's name in a heading."""
@@ -34,7 +36,7 @@ class AuditResult:
         numbers: Headline numbers by name: ``accuracy``, ``robust``, ...
         alerts: Sentences worth reading first.
         failed: Titles of the sections that stopped; the report says why.
-        seconds: Wall-clock time.
+        seconds: Of all blocks together, whoever judged them.
         split: The split that was judged.
         absent: Classes of the data without an image in it.
         epsilon: L-infinity budget of ``robust``, in pixel units.
@@ -139,6 +141,84 @@ def audit(
     """
     folder = Path(out_folder)
     refuse_taken(folder, force=force)
+    judging = audit_judging(
+        classifier,
+        dataset,
+        images_per_section=images_per_section,
+        attacked_images=attacked_images,
+        epsilon=epsilon,
+        effort=effort,
+        run_folder=run_folder,
+        judge=judge,
+        certify_sigma=certify_sigma,
+        sections=sections,
+        split=split,
+        seed=seed,
+        command=command,
+        title=title,
+        about=about,
+    )
+    head, records = judged_here(judging)
+    announce(1.0, "writing")
+    found = audit_of(judging.settings, judging.facts, head, records)
+    found.report.write(folder, force=force)
+    return found.result(folder)
+
+
+def audit_judging(
+    classifier: Classifier,
+    dataset: Dataset,
+    *,
+    images_per_section: int = 8,
+    attacked_images: int | None = None,
+    epsilon: float | None = None,
+    effort: Effort = "quick",
+    run_folder: Path | str | None = None,
+    judge: Classifier | None = None,
+    certify_sigma: float | None = None,
+    sections: Sequence[str] | None = None,
+    split: str | None = None,
+    seed: int = 0,
+    command: str = "",
+    title: str = "",
+    about: dict[str, Any] | None = None,
+) -> AuditJudging:
+    """The judging of `audit`, block by block: a `convscope.sharding.Judging`.
+
+    Args:
+        classifier: As for `audit`; so is all that follows.
+        dataset: Images.
+        images_per_section: Images shown.
+        attacked_images: Images attacked.
+        epsilon: Budget.
+        effort: Of the attacks.
+        run_folder: Where the network was trained.
+        judge: Another network.
+        certify_sigma: Noise to certify for.
+        sections: Names of sections.
+        split: To judge on.
+        seed: Of every random choice.
+        command: The command line.
+        title: Of the report.
+        about: Further facts.
+
+    Returns:
+        Blocks, the settings that decide what they find, and `facts` for `audit_of`.
+
+    Raises:
+        UsageError: U01 for an unknown section, U03 for a bad epsilon, M21 for a judge of other
+            classes.
+        ModelContractError: M14, the network takes images of another size.
+        DataError: M21, no class of the data is one of the network.
+
+    Example:
+        >>> from convscope.data import open_dataset
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+        >>> classifier = Classifier.wrap(net, input_shape=(1, 28, 28))
+        >>> audit_judging(classifier, open_dataset("digits"),
+        ...     sections=["architecture", "filters"]).addresses
+        ['architecture', 'filters']
+    """
     _check(classifier, dataset, epsilon)
     if certify_sigma is not None and not 0 < certify_sigma < float("inf"):
         raise UsageError(f"sigma must be positive and finite, got {certify_sigma}", code="U06")
@@ -154,15 +234,10 @@ def audit(
         said.append(absent_sentence(absent, len(dataset.split(split))))
     dataset = replace(dataset, warnings=(*dataset.warnings, *said))
     names = [choose("section", name, AUDIT_SECTIONS) for name in sections or AUDIT_SECTIONS]
-    start = time.perf_counter()
-    report = Report(
-        title=title or f"{network_name(classifier)} on {dataset.name}",
-        generator=f"convscope {_version()}",
-    )
     work = Audit(
         classifier=classifier,
         dataset=dataset,
-        report=report,
+        report=Report(title=""),
         count=max(1, images_per_section),
         attacked=_attacked(classifier, attacked_images),
         epsilon=epsilon if epsilon is not None else default_epsilon(classifier),
@@ -177,51 +252,109 @@ def audit(
         match=match,
         absent=absent,
     )
-    if has_large_images(classifier):
-        report.alert(
-            f"Images are large ({_by(classifier.input_shape)}): attacks are measured on "
-            f"{min(work.attacked, len(work.test)):,} of them, and other samples are small, too. "
-            "Intervals are wide.",
-            section="limits",
-            code="small-samples",
-        )
-    failed = []
-    for done, name in enumerate(names):
-        spec = AUDIT_SECTIONS.spec(name)
-        section = report.section(name, spec.title, spec.about)
-        with stage(done / len(names), (done + 1) / len(names), spec.title):
-            if classifier.black_box and spec.needs:
-                section.text(f"Left out: a black box has no {spec.needs}, only answers.")
-                continue
-            try:
-                AUDIT_SECTIONS[name](work, section)
-            except Exception as error:
-                if _is_missing_part(error):
-                    raise
-                report.fail(section, error)
-                failed.append(spec.title)
-    announce(1.0, "writing")
-    _finish(work, names)
-    seconds = time.perf_counter() - start
-    report.subtitle = _subtitle(work, seconds)
-    report.created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    report.write(folder, force=force)
-    return AuditResult(
-        folder=folder,
-        numbers=dict(work.numbers),
-        alerts=tuple(alert["text"] for alert in report.alerts),
-        failed=tuple(failed),
-        seconds=seconds,
-        split=split,
-        absent=absent,
-        epsilon=work.epsilon,
-        left_out=match.left_out,
+    small = (
+        f"Images are large ({_by(classifier.input_shape)}): attacks are measured on "
+        f"{min(work.attacked, len(work.test)):,} of them, and other samples are small, too. "
+        "Intervals are wide."
     )
+    facts = {
+        "title": title or f"{network_name(classifier)} on {dataset.name}",
+        "generator": f"convscope {_version()}",
+        "small samples": small if has_large_images(classifier) else "",
+        "images": len(work.test),
+        "split": split,
+        "absent": list(absent),
+        "left out": [list(pair) for pair in match.left_out],
+    }
+    return AuditJudging(work, names, facts)
 
 
-def _is_missing_part(error: Exception) -> bool:
-    """Whether a module of convscope is missing, or a name in one: no fault of the network."""
-    return isinstance(error, ImportError) and (error.name or "").split(".")[0] == "convscope"
+@dataclass(eq=False)
+class AuditFound:
+    """A report in memory, and what gates and machines ask for: what sections are shown to.
+
+    Attributes:
+        report: The report.
+        epsilon: L-infinity budget of the headline, pixel units.
+        sigma: Noise that was certified for.
+        numbers: Headline numbers by name.
+        seconds: Of all blocks together.
+        facts: What `audit_judging` said.
+    """
+
+    report: Report
+    epsilon: float
+    sigma: float | None
+    numbers: dict[str, float]
+    seconds: float
+    facts: Mapping[str, Any]
+
+    def result(self, folder: Path) -> AuditResult:
+        """What `audit` gives back.
+
+        Args:
+            folder: Where the report was written.
+        """
+        return AuditResult(
+            folder=folder,
+            numbers=dict(self.numbers),
+            alerts=tuple(alert["text"] for alert in self.report.alerts),
+            failed=tuple(one.title for one in self.report.sections if one.status != "ok"),
+            seconds=self.seconds,
+            split=self.facts["split"],
+            absent=tuple(self.facts["absent"]),
+            epsilon=self.epsilon,
+            left_out=tuple((str(name), str(why)) for name, why in self.facts["left out"]),
+        )
+
+
+def audit_of(
+    settings: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    head: Record,
+    records: Sequence[Record],
+) -> AuditFound:
+    """The report of all blocks together: neither network nor data are needed.
+
+    Args:
+        settings: Of the `AuditJudging`.
+        facts: Of it.
+        head: Of it.
+        records: Of all blocks, in order.
+    """
+    report = Report(title=facts["title"], generator=facts["generator"])
+    took = [one.numbers["took"] for one in (head, *records)]
+    found = AuditFound(
+        report=report,
+        epsilon=settings["epsilon"],
+        sigma=settings["std"],
+        numbers={},
+        seconds=sum(took),
+        facts=facts,
+    )
+    if facts["small samples"]:
+        report.alert(facts["small samples"], section="limits", code="small-samples")
+    stages: dict[str, dict[str, Found]] = {name: {} for name, _, _ in settings["sections"]}
+    place = 0
+    for number, (name, stage, blocks, own) in enumerate(settings["stages"]):
+        some = records[place : place + blocks]
+        stages[name][stage] = Found(own, head_of(head, number), some)
+        place += blocks
+    for name, title, about in settings["sections"]:
+        section = report.section(name, title, about)
+        try:
+            if list(stages[name]) == [WHOLE]:
+                stages[name][WHOLE].put(found, section)
+            else:
+                cast(JudgedSection, AUDIT_SECTIONS[name]).show(found, section, stages[name])
+        except Exception as error:
+            if is_missing_part(error):
+                raise
+            report.fail(section, error)
+    _finish(found)
+    report.subtitle = _subtitle(found)
+    report.created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return found
 
 
 def _attacked(classifier: Classifier, asked: int | None) -> int:
@@ -287,19 +420,19 @@ def _by(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _subtitle(work: Audit, seconds: float) -> str:
+def _subtitle(found: AuditFound) -> str:
     parts = []
-    if "parameters" in work.numbers:
-        parts.append(f"{int(work.numbers['parameters']):,} parameters")
-    kind = "images" if work.split == "all" else f"{work.split} images"
-    parts.append(f"{len(work.test):,} {kind}")
-    parts.append(f"audited in {seconds:.0f} s")
+    if "parameters" in found.numbers:
+        parts.append(f"{int(found.numbers['parameters']):,} parameters")
+    split = found.facts["split"]
+    parts.append(f"{found.facts['images']:,} {'images' if split == 'all' else f'{split} images'}")
+    parts.append(f"audited in {found.seconds:.0f} s")
     return " · ".join(parts)
 
 
-def _finish(work: Audit, names: list[str]) -> None:
+def _finish(found: AuditFound) -> None:
     """Good news last, and only if there is any; then the most serious alerts first."""
-    report, numbers = work.report, work.numbers
+    report, numbers = found.report, found.numbers
     if "accuracy" in numbers and numbers["calibration-error"] < 0.02:
         report.alert(
             f"Well calibrated: expected calibration error "

@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from convscope._random import seed_of
 from convscope._registry import Effort, Registry
 from convscope.classifier import Classifier
 from convscope.data import ClassMatch, Dataset, Split, sample_rows
 from convscope.pages import screen_scale
 from convscope.reports import Report, Section
-from convscope.training import Evaluation, evaluate
+from convscope.sharding import judged_here
+from convscope.training import AccuracyJudging, Evaluation, accuracy_of
 from convscope.types import Images, Labels
 
 MOST_TESTED = 20_000
@@ -100,12 +102,18 @@ class Audit:
         return split.subset(rows.sort().values)
 
     @cached_property
+    def accuracy(self) -> AccuracyJudging:
+        """How the classifier is judged on the test images."""
+        few = 12 if self.effort == "quick" else 24
+        return AccuracyJudging(
+            self.classifier, self.test, mistakes=few, sample=few, seed=seed_of(self.generator(2))
+        )
+
+    @cached_property
     def evaluation(self) -> Evaluation:
         """The classifier on the test images."""
-        few = 12 if self.effort == "quick" else 24
-        return evaluate(
-            self.classifier, self.test, mistakes=few, sample=few, generator=self.generator(2)
-        )
+        _, records = judged_here(self.accuracy)
+        return accuracy_of(self.accuracy.settings, records, self.test.labels.cpu())
 
     @cached_property
     def shown_rows(self) -> Tensor:

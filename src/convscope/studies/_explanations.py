@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from convscope._random import seed_of
 from convscope.errors import ConvscopeError
-from convscope.explanations import EXPLANATIONS, Explanation, occlusion
+from convscope.explanations import EXPLANATIONS, Explanation, Trust, occlusion, trust_of
 from convscope.figures import (
     SIGNED_LEGEND,
     UNSIGNED_LEGEND,
@@ -25,11 +28,15 @@ from convscope.pages import (
     name_of,
     scale_bars,
     some_are,
-    trust_on,
+    trust_judging,
 )
 from convscope.progress import stage
 from convscope.reports import Section
 from convscope.studies._context import Audit
+from convscope.studies._stages import Found, JudgedSection, Shown, Stage
+
+LEFT_OUT, SCORES = "left out", "scores"
+"""Stages of the section on trust."""
 
 MOST = 3
 NARROW = 96
@@ -164,20 +171,40 @@ def _occlusion_table(audit: Audit, section: Section, row: int) -> None:
         )
 
 
-def trusted(audit: Audit, section: Section) -> None:
-    """Scores of the methods that this effort tests, with a random map as the yardstick."""
+def _trust_stages(audit: Audit) -> dict[str, Stage]:
+    """The methods that this effort tests, one after the other."""
     specs = EXPLANATIONS.specs().items()
     planned = [name for name, spec in specs if audit.effort in spec.trusted]
-    methods = {
-        name: EXPLANATIONS[name] for name in audit.applicable(section, EXPLANATIONS, planned)
-    }
-    scores = trust_on(
+    fit = audit.applicable(Section("trust", ""), EXPLANATIONS, planned)
+    rows = audit.attacked_rows[: audit.sized(TESTED[audit.effort], FEW_TESTED)]
+    scores = trust_judging(
         audit.classifier,
-        audit.test.subset(audit.attacked_rows[: audit.sized(TESTED[audit.effort], FEW_TESTED)]),
-        methods,
+        audit.test.subset(rows),
+        {name: EXPLANATIONS[name] for name in fit},
         classes=len(audit.dataset.class_names),
-        generator=audit.generator(40),
+        seed=seed_of(audit.generator(40)),
     )
+    return {LEFT_OUT: partial(_left_out, names=planned), SCORES: scores}
+
+
+def _left_out(audit: Audit, section: Section, *, names: Sequence[str]) -> None:
+    """Say which methods a black box has no gradients for."""
+    audit.applicable(section, EXPLANATIONS, names)
+
+
+def _trust_show(shown: Shown, section: Section, found: Mapping[str, Found]) -> None:
+    found[LEFT_OUT].put(shown, section)
+    judged = found[SCORES]
+    if judged.failure is not None:
+        raise judged.failure
+    _scores(shown, section, trust_of(judged.head, judged.records))
+
+
+trusted = JudgedSection(stages=_trust_stages, show=_trust_show)
+"""Scores of the methods that this effort tests, with a random map as the yardstick."""
+
+
+def _scores(shown: Shown, section: Section, scores: Trust) -> None:
     *rows, random = scores.rows
     weak = [
         row.method
@@ -224,7 +251,7 @@ def trusted(audit: Audit, section: Section) -> None:
     for note in scores.notes:
         section.note(note[:1].upper() + note[1:] + ".")
     if weak:
-        audit.report.alert(
+        shown.report.alert(
             f"No better than a random map on {scores.images} images: {', '.join(weak)}.",
             section="trust",
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from convscope._registry import Effort
-from convscope.attacks import ATTACKS, AttackResult, at_effort
+from convscope.attacks import ATTACKS, AttackJudging, AttackResult, at_effort, attack_of
 from convscope.errors import ConvscopeError
 from convscope.figures import (
     budget,
@@ -24,6 +25,7 @@ from convscope.pages import keep_image, name_of
 from convscope.progress import stage
 from convscope.reports import Section
 from convscope.studies._context import Audit, legend
+from convscope.studies._stages import Found, JudgedSection, Shown, Stage
 
 COMPARABLE = 0.95
 """Success rate from which the median distance of an attack without a budget is compared."""
@@ -34,34 +36,97 @@ MINIMAL_IMAGES = (50, 8)
 NOT_COUNTED = ("target-predicted", "target-is-label")
 """Flags that say which images were no task: the table leaves them out anyway."""
 
-MEASURED = 0.8
-"""Share of the section's work that measuring attacks is announced as; pictures are the rest."""
-
 MOST = 4
 FEW = 2
 """Images in pictures where images are large."""
 
 
-def fooling(audit: Audit, section: Section) -> None:
-    """A table of attacks on many images, then a few images in pictures."""
+LEFT_OUT, PICTURES = "left out", "pictures"
+"""Stages that are no attack on many images."""
+
+
+def _stages(audit: Audit) -> dict[str, Stage]:
+    """Attacks on many images, then a few images in pictures."""
+    wanted = _wanted(audit)
+    stages: dict[str, Stage] = {LEFT_OUT: partial(_left_out, names=list(wanted))}
+    plan = {name: wanted[name] for name in _fit(audit, wanted)}
     rows = audit.attacked_rows
-    images, labels = audit.test.to_float(rows), audit.test.labels[rows]
-    plan = planned("standard" if audit.classifier.black_box else audit.effort)
-    plan = {name: plan[name] for name in audit.applicable(section, ATTACKS, plan)}
-    with stage(0.0, MEASURED):
-        done = _run(audit, section, images, labels, plan)
+    minimal = audit.sized(*MINIMAL_IMAGES) if audit.effort == "quick" else len(rows)
+    for method, settings in plan.items():
+        attack, arguments = _with_budget(audit, method, settings)
+        some = rows if "epsilon" in arguments else rows[:minimal]
+        stages[method] = AttackJudging(
+            classifier=audit.classifier,
+            pixels=partial(_pixels, audit, some),
+            labels=audit.test.labels[some],
+            method=method,
+            run=attack,
+            arguments=arguments,
+        )
+    return stages | {PICTURES: _pictures}
+
+
+def _show(shown: Shown, section: Section, found: Mapping[str, Found]) -> None:
+    """A table of the attacks, then the pictures."""
+    done = []
+    for name, one in found.items():
+        if name == LEFT_OUT:
+            one.put(shown, section)
+        elif name != PICTURES and one.usable(section, f"`{name}` stopped"):
+            done.append(attack_of(one.records))
     section.finding = finding(done)
-    _table(audit, section, done)
-    shown, shown_labels = audit.shown
-    quick = plan if audit.classifier.black_box else planned("quick")
-    with stage(MEASURED, 1.0):
-        few = _run(
-            audit, section, shown[: audit.sized(MOST, FEW)], shown_labels[: audit.sized(MOST, FEW)],
-            {method: settings for method, settings in plan.items() if method in quick},
-        )  # fmt: skip
-    _grid(audit, section, few)
-    _differences(audit, section, few)
-    _alerts(audit, section, done)
+    _table(section, done)
+    found[PICTURES].put(shown, section)
+    _alerts(shown, section, done)
+
+
+fooling = JudgedSection(stages=_stages, show=_show)
+"""A table of attacks on many images, then a few images in pictures."""
+
+
+def _wanted(audit: Audit) -> dict[str, dict[str, Any]]:
+    return planned("standard" if audit.classifier.black_box else audit.effort)
+
+
+def _fit(audit: Audit, names: Iterable[str]) -> list[str]:
+    return audit.applicable(Section("fooling", ""), ATTACKS, names)
+
+
+def _left_out(audit: Audit, section: Section, *, names: Sequence[str]) -> None:
+    """Say which methods a black box has no gradients for."""
+    audit.applicable(section, ATTACKS, names)
+
+
+def _pixels(audit: Audit, rows: Tensor, block: slice) -> Tensor:
+    return audit.test.to_float(rows[block])
+
+
+def _with_budget(
+    audit: Audit, method: str, settings: Mapping[str, Any]
+) -> tuple[Callable[..., AttackResult], dict[str, Any]]:
+    """An attack and its settings, with the radius if it has one."""
+    attack = ATTACKS[method]
+    bounded = "epsilon" in inspect.signature(attack).parameters
+    return attack, {**settings, **({"epsilon": audit.epsilon} if bounded else {})}
+
+
+def _pictures(audit: Audit, section: Section) -> None:
+    """A few images before and after."""
+    wanted = _wanted(audit)
+    quick = wanted if audit.classifier.black_box else planned("quick")
+    few = audit.sized(MOST, FEW)
+    images, labels = audit.shown
+    images, labels, done = images[:few], labels[:few], []
+    names = [name for name in _fit(audit, wanted) if name in quick]
+    for number, method in enumerate(names):
+        attack, arguments = _with_budget(audit, method, wanted[method])
+        try:
+            with stage(number / len(names), (number + 1) / len(names)):
+                done.append(attack(audit.classifier, images, labels, **arguments))
+        except ConvscopeError as error:
+            section.note(f"`{method}` stopped: {error}", level="warning")
+    _grid(audit, section, done)
+    _differences(audit, section, done)
 
 
 def planned(effort: Effort) -> dict[str, dict[str, Any]]:
@@ -70,32 +135,7 @@ def planned(effort: Effort) -> dict[str, dict[str, Any]]:
     return {name: dict(settings) for name, settings in found.items() if settings is not None}
 
 
-def _run(
-    audit: Audit,
-    section: Section,
-    images: Tensor,
-    labels: Tensor,
-    plan: Mapping[str, Mapping[str, Any]],
-) -> list[AttackResult]:
-    """Run attacks; one that stops is noted."""
-    done = []
-    minimal = audit.sized(*MINIMAL_IMAGES) if audit.effort == "quick" else len(images)
-    for number, (method, settings) in enumerate(plan.items()):
-        attack = ATTACKS[method]
-        bounded = "epsilon" in inspect.signature(attack).parameters
-        more = {"epsilon": audit.epsilon} if bounded else {}
-        some = slice(len(images) if bounded else minimal)
-        try:
-            with stage(number / len(plan), (number + 1) / len(plan)):
-                done.append(
-                    attack(audit.classifier, images[some], labels[some], **settings, **more)
-                )
-        except ConvscopeError as error:
-            section.note(f"`{method}` stopped: {error}", level="warning")
-    return done
-
-
-def _table(audit: Audit, section: Section, done: list[AttackResult]) -> None:
+def _table(section: Section, done: list[AttackResult]) -> None:
     rows = []
     for found in done:
         s = found.summary()
@@ -239,7 +279,7 @@ def predicted(found: AttackResult, row: int) -> str:
     return f"{name_of(found.class_names, int(logits.argmax()))} {percent(share, 0)}"
 
 
-def _alerts(audit: Audit, section: Section, done: list[AttackResult]) -> None:
+def _alerts(shown: Shown, section: Section, done: list[AttackResult]) -> None:
     """What a method noticed; what casts doubt on its figures goes to the top of the report."""
     for found in done:
         for flag in found.flags:
@@ -248,4 +288,4 @@ def _alerts(audit: Audit, section: Section, done: list[AttackResult]) -> None:
             section.note(f"`{found.method}`: {flag}.")
             if flag.severity != "note":
                 text = f"{found.method}: {flag}."
-                audit.report.alert(text, level="warning", section="fooling", code=flag.code)
+                shown.report.alert(text, level="warning", section="fooling", code=flag.code)

@@ -24,7 +24,7 @@ from convscope.studies._study import Study
 
 SCHEMA = 1
 KEPT = Kind(what="a finished question", largest=256 << 20, deepest=40, not_finite=True)
-_PLACE = re.compile(r"(?:figures|images|tables)/[a-z0-9][a-z0-9.-]{0,200}")
+PLACE = re.compile(r"(?:figures|images|tables)/[a-z0-9][a-z0-9.-]{0,200}")
 
 
 def keep(study: Study, question: Question, *, key: str, seconds: float) -> None:
@@ -120,7 +120,7 @@ def read_kept(path: Path) -> dict[str, Any]:
             raise DataError(f"is damaged: {name} is missing or of another kind", where=path)
     files: dict[str, bytes] = {}
     for place, text in content["files"].items():
-        if not _PLACE.fullmatch(place) or not isinstance(text, str):
+        if not PLACE.fullmatch(place) or not isinstance(text, str):
             raise DataError(f"is damaged: it holds a file {place!r:.80}", where=path)
         try:
             files[place] = base64.b64decode(text, validate=True)

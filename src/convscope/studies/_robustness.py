@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
+from convscope._random import seed_of
 from convscope.attacks import ATTACKS
 from convscope.defenses import DEFENSES
 from convscope.errors import ConvscopeError
@@ -21,19 +24,24 @@ from convscope.figures import (
     svg,
 )
 from convscope.pages import name_of
-from convscope.progress import stage
 from convscope.reports import Section
 from convscope.robustness import (
+    Certification,
+    CertificationJudging,
+    CurveJudging,
     RobustnessCurve,
-    certify,
+    RobustnessEvaluation,
+    RobustnessJudging,
+    certification_of,
     compare_defenses,
-    curve,
-    evaluate,
+    curve_of,
     model_transfer,
+    robustness_of,
     transformation_robustness,
 )
 from convscope.stats import wilson
 from convscope.studies._context import Audit
+from convscope.studies._stages import Found, JudgedSection, Shown, Stage
 
 GRAY = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 COLOR = tuple(level / 255 for level in (0.5, 1, 2, 3, 4, 6, 8, 12))
@@ -41,32 +49,82 @@ JUDGED = {"quick": 50, "standard": 200, "full": 1000}
 """Images of the suite and of the defenses."""
 QUERIES = {"quick": 200, "standard": 1000, "full": 5000}
 """Of Square, where there are no gradients."""
-CURVE = 0.4
-"""Share of the section's work that the curve is announced as."""
 DRAWS = {"quick": 1000, "standard": 10_000, "full": 10_000}
 """Noisy copies of an image that a certificate rests on."""
 
 
-def robustness(audit: Audit, section: Section) -> None:
-    """Curve, suite with its checks, transformations, defenses, other networks."""
+def _stages(audit: Audit) -> dict[str, Stage]:
+    """Curve, suite with its checks, transformations, defenses, other networks, certificates."""
     rows = audit.attacked_rows
-    images, labels = audit.test.to_float(rows), audit.test.labels[rows]
+    few = rows[: JUDGED[audit.effort]]
     grid = sorted({*(GRAY if audit.classifier.input_shape[0] == 1 else COLOR), audit.epsilon})
     attack, settings = _attack(audit)
-    with stage(0.0, CURVE):
-        found = curve(audit.classifier, images, labels, epsilons=grid, attack=attack, **settings)
-    _headline(audit, section, found)
-    _curve(section, found)
-    few = slice(0, JUDGED[audit.effort])
-    parts = (_suite, _transforms, _defenses, _networks, _certified)
-    for number, part in enumerate(parts):
-        begin, end = (CURVE + (1 - CURVE) * n / len(parts) for n in (number, number + 1))
-        try:
-            with stage(begin, end):
-                part(audit, section, images[few], labels[few])
-        except ConvscopeError as error:
-            section.note(f"A part of this section stopped: {error}", level="warning")
-    _curve_table(section, found)
+    stages: dict[str, Stage] = {
+        "curve": CurveJudging(
+            classifier=audit.classifier,
+            pixels=partial(_pixels, audit, rows),
+            labels=audit.test.labels[rows],
+            epsilons=grid,
+            attack=attack,
+            arguments=settings,
+        ),
+        "suite": RobustnessJudging(
+            audit.classifier,
+            partial(_pixels, audit, few),
+            audit.test.labels[few],
+            epsilon=audit.epsilon,
+            norm="linf",
+            effort=audit.effort,
+            seed=seed_of(audit.generator(60)),
+        ),
+    }
+    for name, fill in PIECES.items():
+        stages[name] = partial(_piece, fill=fill)
+    if audit.sigma is not None:
+        stages["certificates"] = CertificationJudging(
+            audit.classifier,
+            partial(_pixels, audit, few),
+            audit.test.labels[few],
+            std=audit.sigma,
+            draws=DRAWS[audit.effort],
+            alpha=0.001,
+            seed=seed_of(audit.generator(61)),
+        )
+    return stages
+
+
+def _show(shown: Shown, section: Section, found: Mapping[str, Found]) -> None:
+    if (failure := found["curve"].failure) is not None:
+        raise failure
+    whole = curve_of(found["curve"].records)
+    _headline(shown, section, whole)
+    _curve(section, whole)
+    suite = found["suite"]
+    if suite.usable(section):
+        _suite(shown, section, robustness_of(suite.settings, suite.head, suite.records))
+    for name in PIECES:
+        found[name].put(shown, section)
+    sure = found.get("certificates")
+    if sure is not None and sure.usable(section):
+        _certified(shown, section, certification_of(sure.settings, sure.records))
+    _curve_table(section, whole)
+
+
+robustness = JudgedSection(stages=_stages, show=_show)
+"""Curve, suite, transformations, defenses, other networks, certificates."""
+
+
+def _pixels(audit: Audit, rows: Tensor, block: slice | Tensor) -> Tensor:
+    return audit.test.to_float(rows[block])
+
+
+def _piece(audit: Audit, section: Section, *, fill: Callable[..., None]) -> None:
+    """A part on the images of the suite; what stops it is said in its place."""
+    rows = audit.attacked_rows[: JUDGED[audit.effort]]
+    try:
+        fill(audit, section, audit.test.to_float(rows), audit.test.labels[rows])
+    except ConvscopeError as error:
+        section.note(f"A part of this section stopped: {error}", level="warning")
 
 
 def _attack(audit: Audit) -> tuple[str, dict[str, Any]]:
@@ -117,28 +175,28 @@ def _interval(share: float, count: int) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
-def _headline(audit: Audit, section: Section, found: RobustnessCurve) -> None:
-    at = int((found.epsilons - audit.epsilon).abs().argmin())
+def _headline(shown: Shown, section: Section, found: RobustnessCurve) -> None:
+    at = int((found.epsilons - shown.epsilon).abs().argmin())
     share, clean = float(found.accuracies[at]), float(found.accuracies[0])
-    audit.numbers["robust"] = share
-    section.finding = finding(found, audit.epsilon)
-    audit.report.tile(
+    shown.numbers["robust"] = share
+    section.finding = finding(found, shown.epsilon)
+    shown.report.tile(
         "Robust accuracy",
         percent(share, 1),
-        detail=f"L∞ ≤ {budget(audit.epsilon)}, {len(found.labels)} images, "
+        detail=f"L∞ ≤ {budget(shown.epsilon)}, {len(found.labels)} images, "
         f"interval {_interval(share, len(found.labels))}",
         tone="bad" if share < 0.5 * clean else "",
     )
     if clean - share > 0.2:
-        audit.report.alert(
-            f"A change of at most {budget(audit.epsilon)} per pixel lowers accuracy from "
+        shown.report.alert(
+            f"A change of at most {budget(shown.epsilon)} per pixel lowers accuracy from "
             f"{percent(clean, 1)} to {percent(share, 1)}.",
             level="warning",
             section="robustness",
             code="robust-accuracy",
         )
     for flag in found.flags:
-        audit.report.alert(f"Robustness: {flag}.", section="robustness", code=flag.code)
+        shown.report.alert(f"Robustness: {flag}.", section="robustness", code=flag.code)
 
 
 def finding(found: RobustnessCurve, epsilon: float) -> str:
@@ -160,21 +218,14 @@ def finding(found: RobustnessCurve, epsilon: float) -> str:
     )
 
 
-def _suite(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
+def _suite(shown: Shown, section: Section, found: RobustnessEvaluation) -> None:
     """The worst case per image over several attacks, with the signs of a wrong figure."""
-    if not bool((audit.classifier.predict(images, top=1).labels[:, 0] == labels).any()):
+    labels = found.labels
+    if not found.clean_accuracy > 0:
         section.text(
             "None of the images for the suite is classified correctly: nothing is evaluated."
         )
         return
-    found = evaluate(
-        audit.classifier,
-        images,
-        labels,
-        epsilon=audit.epsilon,
-        effort=audit.effort,
-        generator=audit.generator(60),
-    )
     section.figure(
         "suite",
         svg(draw_robustness_evaluation(found)),
@@ -195,7 +246,7 @@ def _suite(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> No
         )  # fmt: skip
     for check in found.checks:
         if check.verdict == "warn":
-            audit.report.alert(
+            shown.report.alert(
                 f"The robustness figure may be wrong ({check.name}): {check.sentence}",
                 level="warning",
                 section="robustness",
@@ -283,23 +334,22 @@ def _networks(audit: Audit, section: Section, images: Tensor, labels: Tensor) ->
     )
 
 
-def _certified(audit: Audit, section: Section, images: Tensor, labels: Tensor) -> None:
+def _certified(shown: Shown, section: Section, found: Certification) -> None:
     """Radii within which the vote of noisy copies provably keeps its prediction, if asked for."""
-    if audit.sigma is None:
-        return
-    found = certify(
-        audit.classifier, images, labels, std=audit.sigma, draws=DRAWS[audit.effort],
-        generator=audit.generator(61),
-    )  # fmt: skip
+    labels = found.labels
     abstained = int((found.predicted < 0).sum())
     section.figure(
         "certified",
         svg(draw_certification(found)),
         alt="Share of images certified and right, against the radius",
         caption=f"Randomized smoothing: the prediction is the vote of copies with noise of σ = "
-        f"{audit.sigma:g}. No change within the radius can alter it, whatever the attack, except "
+        f"{found.std:g}. No change within the radius can alter it, whatever the attack, except "
         f"with probability {found.alpha:g} per image ({len(labels)} images, {found.draws:,} copies "
         f"each; {abstained} without a clear vote). A network that was not trained on such noise "
         "certifies little.",
     )
-    audit.numbers["certified"] = found.accuracy_at(audit.sigma)
+    shown.numbers["certified"] = found.accuracy_at(found.std)
+
+
+PIECES = {"transformations": _transforms, "defenses": _defenses, "networks": _networks}
+"""Parts that one worker does as a whole."""
