@@ -51,6 +51,7 @@ attack certify --help
 attack transfer --help
 attack survival --help
 audit --help
+eval mnist-conv1 --data digits --device gpu7
 report --help
 study
 study --help

@@ -29,6 +29,7 @@ from convscope._network.execution import decide, execution_of, fingerprint, reme
 from convscope._network.outputs import read_logits, read_scores, sums_to_one
 from convscope._network.trial_run import run_trial
 from convscope._readable import readable
+from convscope.devices import WITHOUT_STORAGE
 from convscope.errors import ModelContractError, NumericalError, UsageError
 from convscope.probe import LayerInfo, Probe
 from convscope.resizing import Resize
@@ -548,8 +549,10 @@ class Classifier:
 
 
 def _same_memory(x: Tensor, images: Tensor) -> bool:
-    if x is images:
+    if x is images or x.device.type in WITHOUT_STORAGE:
         return True
+    if x.device != images.device:
+        return False
     try:
         return x.untyped_storage().data_ptr() == images.untyped_storage().data_ptr()
     except (RuntimeError, NotImplementedError):  # Layouts without a storage.

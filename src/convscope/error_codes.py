@@ -353,9 +353,9 @@ CODES = {
     ),
     "T11": Code(
         "The run cannot begin here: its folder cannot be written or is not seen by all processes, "
-        "or the device is not there.",
+        "or there are fewer GPUs than processes.",
         "Choose another folder with --out (on several machines, on a disk that they share), or "
-        "--device cpu.",
+        "start one process per GPU.",
     ),
     "T16": Code(
         "There is not enough memory.",
@@ -394,6 +394,10 @@ CODES = {
     "T26": Code(
         "A process that decodes images died, did not answer, or could not be started.",
         "Look for a lack of memory; with CONVSCOPE_WORKERS=0 the process itself decodes.",
+    ),
+    "T27": Code(
+        "The device that was asked for is not there, or not one that this torch can use.",
+        "Take one that the message names, or --device auto: a GPU if there is one.",
     ),
     "U01": Code(
         "A name, a command or an argument is unknown or missing.",

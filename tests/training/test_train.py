@@ -343,5 +343,5 @@ def test_a_gpu_run_learns_and_resumes(tmp_path, dataset, settings, crash_after):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_missing_gpu_is_said(tmp_path, dataset, settings):
-    with pytest.raises(ResourceError, match="no GPU"):
+    with pytest.raises(ResourceError, match="no device"):
         train(replace(settings, device="cuda"), dataset, out=tmp_path / "run")

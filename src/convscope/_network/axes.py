@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from convscope._network.axis_rules import RULES, Dim, Labels, is_channel, merge, tokens_of
 from convscope._network.extents import WHOLE, Extent, centered, cropped, half_a_place, slid
+from convscope.devices import WITHOUT_STORAGE
 
 Layout = Literal["maps", "channels-last maps", "tokens", "other", "unknown"]
 """What the axes of an output are: ``"maps"`` (image, channel, row, column), ``"channels-last
@@ -308,7 +309,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if any(id(x) in self.known or id(x) in self.lost for x in others):
             self.written.add(_memory(target))
             self.alive.append(target)
-        part = target.numel() * target.element_size() < target.untyped_storage().nbytes()
+        whole = target.device.type in WITHOUT_STORAGE
+        part = (
+            not whole and target.numel() * target.element_size() < target.untyped_storage().nbytes()
+        )
         if not part or not any(x.ndim >= 3 and x.numel() > x.shape[0] for x in others):
             return
         memory = _memory(target)
@@ -374,7 +378,7 @@ def _is(kind: str, wanted: str) -> bool:
 
 def _memory(tensor: Tensor) -> int:
     """Which storage a tensor lies in."""
-    return tensor.untyped_storage()._cdata
+    return id(tensor) if tensor.device.type in WITHOUT_STORAGE else tensor.untyped_storage()._cdata
 
 
 def _flat(value: Any) -> list[Any]:

@@ -22,6 +22,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.overrides import TorchFunctionMode
 
 from convscope._network.black_box import BlackBox
+from convscope.devices import WITHOUT_STORAGE
 from convscope.errors import ModelContractError
 
 _ATOMIC = frozenset((
@@ -161,7 +162,7 @@ class Copier:
                 made = plain.clone()
         elif (
             tensor.layout != torch.strided
-            or tensor.device.type == "meta"
+            or tensor.device.type in WITHOUT_STORAGE
             or tensor.is_quantized
             or tensor.is_conj()
             or tensor.is_neg()

@@ -91,8 +91,8 @@ def scores_of(logits: Logits, classes: Sequence[int] | Tensor | None) -> list[Te
     if classes is None:
         classes = logits.detach().argmax(dim=1, keepdim=True)
     if isinstance(classes, Tensor):
-        own = classes.to(logits.device).unbind(1)
-        scores = [logits.gather(1, pick[:, None])[:, 0] for pick in own]
+        own = classes.to(logits.device)
+        scores = [logits.gather(1, own[:, k : k + 1])[:, 0] for k in range(own.shape[1])]
     else:
         scores = [logits[:, int(pick)] for pick in classes]
     if not scores:

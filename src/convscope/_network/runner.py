@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
@@ -397,11 +397,27 @@ def _rectified(pool: nn.Module, whole: _Switch) -> Any:
 def without_autocast(device: torch.device) -> Iterator[None]:
     """Without the caller's autocast, which would change what the network computes."""
     kind = device.type
-    if torch.is_autocast_enabled(kind):
-        with torch.autocast(kind, enabled=False):
-            yield
-    else:
+    with ExitStack() as calm:
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            calm.enter_context(torch.autocast(kind, enabled=False))
+        if kind != "cpu":
+            calm.enter_context(whole_float32())
         yield
+
+
+@contextmanager
+def whole_float32() -> Iterator[None]:
+    """Convolutions of a GPU in float32, not in TF32, whose ten bits torch takes if nobody asks."""
+    try:
+        before = torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # Somebody has chosen by torch's newer settings: it was asked for.
+        yield
+        return
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 # ---------------------------------------------------------------------- narrow convolutions

@@ -24,6 +24,7 @@ from convscope.cli._options import (
     USUAL,
     CommonOptions,
     DataName,
+    Device,
     Flag,
     Force,
     ModelName,
@@ -337,6 +338,7 @@ def demo(
     *,
     out: Path = Path("runs/demo"),
     seed: Seed = 0,
+    device: Device = "auto",
     pdf: Flag = False,
 ) -> None:
     """Train on real handwritten digits, judge, look inside, attack, and write a report.
@@ -346,6 +348,7 @@ def demo(
     Args:
         out: Folder for the run and the report. An earlier demo there is replaced.
         seed: Of training and of every random choice.
+        device: Where the network is trained and judged.
         pdf: Also print a PDF.
     """
     start = time.perf_counter()
@@ -355,16 +358,19 @@ def demo(
     _make_room(out)
     from convscope.cli._train_progress import shown
     from convscope.data import open_dataset
+    from convscope.devices import resolve_device
     from convscope.studies import audit
     from convscope.training import recipe, train, tune_allocator
 
     tune_allocator()
+    place = resolve_device(device)
     dataset = open_dataset("digits")
-    settings = recipe(DEMO_MODEL, data="digits", seed=seed)
+    settings = recipe(DEMO_MODEL, data="digits", seed=seed, device=device)
     steps = settings.epochs * (len(dataset.train) // settings.batch_size)
     say(f"1 of 2: training {DEMO_MODEL} on {len(dataset.train):,} digits")
     with shown(settings, steps) as on_event:
         trained = train(settings, dataset, out=run, on_event=on_event)
+    trained.classifier.module.to(place)
     say("2 of 2: judging, looking inside, attacking")
     with watching("auditing"):
         result = audit(

@@ -8,7 +8,16 @@ from typing import Annotated
 import cyclopts
 
 from convscope.cli._opened import opened_network
-from convscope.cli._options import NOTHING, Flag, Force, Json, ModelName, OwnNetwork, check_names
+from convscope.cli._options import (
+    NOTHING,
+    Device,
+    Flag,
+    Force,
+    Json,
+    ModelName,
+    OwnNetwork,
+    check_names,
+)
 from convscope.cli._output import emit, wrote
 from convscope.errors import UsageError, choose
 from convscope.models import EXPORTS
@@ -29,6 +38,7 @@ def export(
     out: Path | None = None,
     allow_nonfinite: Flag = False,
     force: Force = False,
+    device: Device = "cpu",
     as_json: Json = False,
     network: OwnNetwork = NOTHING,
 ) -> None:
@@ -40,6 +50,7 @@ def export(
         out: File or folder; by default "network" with the ending of the format, here.
         allow_nonfinite: Load weights with NaN or infinity.
         force: Write over what is there.
+        device: Where the network runs that is compared with what was written.
         as_json: Print JSON.
         network: What the files of a network of your own do not say.
     """
@@ -57,7 +68,9 @@ def export(
         raise UsageError(
             "already exists", code="U13", where=place, hint="another --out, or --force"
         )
-    classifier = opened_network(model, network=network, allow_nonfinite=allow_nonfinite)
+    classifier = opened_network(
+        model, network=network, device=device, allow_nonfinite=allow_nonfinite
+    )
     from convscope.models import export_model
 
     done = export_model(classifier, name, place, force=force)

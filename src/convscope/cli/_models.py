@@ -11,8 +11,9 @@ from typing import Any
 
 import cyclopts
 
-from convscope.cli._options import NOTHING, Flag, Json, OwnNetwork, check_names
+from convscope.cli._options import NOTHING, Device, Flag, Json, OwnNetwork, check_names
 from convscope.cli._output import emit, next_step, table, warn
+from convscope.devices import resolve_device
 from convscope.errors import ModelContractError, UsageError
 from convscope.models import MODELS, model_forms, shipped, shipped_config
 
@@ -83,6 +84,7 @@ def show_model(
     /,
     *,
     allow_nonfinite: Flag = False,
+    device: Device = "cpu",
     as_json: Json = False,
     network: OwnNetwork = NOTHING,
 ) -> None:
@@ -91,6 +93,7 @@ def show_model(
     Args:
         model: Any MODEL; a name of `convscope models list` also works without weights.
         allow_nonfinite: Load weights with NaN or infinity.
+        device: Where the network runs, once, to show its shapes.
         as_json: Print JSON.
         network: What the files of a network of your own do not say.
     """
@@ -110,10 +113,10 @@ def show_model(
                 hint=f"convscope models show {model}",
             )
         architecture = MODELS[model]
-        module, shape = architecture.build(), architecture.input_shape
+        module, shape = architecture.build().to(resolve_device(device)), architecture.input_shape
         facts |= {"source": "fresh weights (none are shipped)", "num_classes": 10}
     else:
-        classifier = network.load(model, allow_nonfinite=allow_nonfinite)
+        classifier = network.load(model, allow_nonfinite=allow_nonfinite, device=device)
         module, shape = classifier.module, classifier.input_shape
         facts |= {
             "source": classifier.source,

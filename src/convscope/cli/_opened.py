@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from convscope.cli._options import NOTHING, USUAL, Common, ModelOptions
 from convscope.cli._output import showing_progress, warn
-from convscope.errors import DataError, PartlyRefused, ResourceError, UsageError
+from convscope.errors import DataError, PartlyRefused, UsageError
 
 if TYPE_CHECKING:
     from convscope.classifier import Classifier
@@ -31,24 +31,17 @@ def opened_network(
         model: What was typed.
         named: Whether warnings name it, as is needed where there are several.
         network: What the files do not say.
-        device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+        device: As `convscope.devices.resolve_device` takes it.
         allow_nonfinite: Load weights with NaN or infinity.
 
     Raises:
-        ResourceError: ``"cuda"`` was asked for and there is none.
+        ResourceError: T27, the device is not there.
     """
     from convscope.training import tune_allocator
 
     tune_allocator()
-    classifier = network.load(model, allow_nonfinite=allow_nonfinite)
-    if device != "cpu":
-        import torch
-
-        if torch.cuda.is_available():
-            # Images and results stay on the CPU; a probe hands chunks over and takes them back.
-            classifier.module.to("cuda")
-        elif device == "cuda":
-            raise ResourceError("no GPU that torch can use", hint="--device cpu or --device auto")
+    # Images and results stay on the CPU; a probe hands chunks over and takes them back.
+    classifier = network.load(model, allow_nonfinite=allow_nonfinite, device=device)
     for flag in classifier.flags:
         warn(f"{model}: {flag}" if named else flag)
     return classifier

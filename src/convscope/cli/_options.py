@@ -12,6 +12,7 @@ import cyclopts
 
 from convscope.cli._output import fraction, progress, wrote
 from convscope.data import check_specs, choose_dataset, data_forms
+from convscope.devices import FORMS, check_device_name
 from convscope.errors import ResourceError, UsageError, choose
 from convscope.files import checked_path
 from convscope.models import ADAPTERS, adapter_forms, check_model_name
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 Flag = Annotated[bool, cyclopts.Parameter(negative="")]
 SplitName = Literal["train", "validation", "test", "all"]
-Device = Literal["auto", "cpu", "cuda"]
+
+
+def _read_device(kind: object, tokens: Sequence[cyclopts.Token]) -> str:
+    return check_device_name(tokens[0].value)
+
 
 COMMON = cyclopts.Group("Common options", help="The same in every command that has them.")
 NETWORK = cyclopts.Group(
@@ -31,6 +36,15 @@ NETWORK = cyclopts.Group(
 )
 
 # One option each, for commands that have some of `Common` and `Output` and not all.
+Device = Annotated[
+    str,
+    cyclopts.Parameter(
+        group=COMMON,
+        converter=_read_device,
+        help=f"Where networks run: {', '.join(FORMS[:-1])} or {FORMS[-1]}; auto is a GPU "
+        "by CUDA if there is one.",
+    ),
+]
 DataDir = Annotated[
     Path, cyclopts.Parameter(group=COMMON, help="Folder that holds the data files.")
 ]
@@ -96,7 +110,6 @@ class Common:
     data_dir: DataDir | None = None
     seed: Seed = 0
     device: Device = "cpu"
-    "Where the network runs: cpu, cuda, or auto (cuda if there is one)."
     skip_bad: SkipBad = False
     accept_modified: AcceptModified = False
     offline: Offline = False
@@ -170,10 +183,11 @@ class ModelOptions:
     std: str | None = None
     "Standard deviation per channel that it divides by."
 
-    def load(self, model: str, *, allow_nonfinite: bool = False) -> Classifier:
+    def load(self, model: str, *, allow_nonfinite: bool = False, device: str = "cpu") -> Classifier:
         """The classifier that `model` names, with what the flags say.
 
         Raises:
+            ResourceError: T27, the device is not there.
             UsageError: A flag makes no sense, or `model` describes itself.
             CheckpointError: C01 to C19, whatever is wrong with the files.
         """
@@ -191,6 +205,7 @@ class ModelOptions:
                 class_names=self.classes,
                 mean=mean,
                 std=std,
+                device=device,
             )
 
     def again(self) -> list[str]:

@@ -49,6 +49,7 @@ from convscope.cli._train_settings import (
     refuse_description,
     trained_from_the_start,
 )
+from convscope.devices import resolve_device
 from convscope.errors import UsageError
 from convscope.files import checked_path
 
@@ -128,6 +129,7 @@ def search_settings(
     settings = choose_settings(model, data, preset, config, overrides.table(), None)
     refuse_twice(overrides, {dimension.name for dimension in dimensions})
     check_space(dimensions, settings, images=2**62)
+    resolve_device(settings.device)
     tune_allocator()
     base = None if trained_from_the_start(settings.model) else network.load(settings.model)
     if base is None:

@@ -21,7 +21,7 @@ from convscope._registry import Registry
 
 HANDLED = (
     *("classifier", "images", "labels", "targets", "reference"),
-    *("generator", "validation", "start"),
+    *("generator", "validation", "start", "device"),
 )
 """Arguments that the commands give, or that no plain text can give."""
 

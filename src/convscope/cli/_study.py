@@ -10,6 +10,7 @@ import cyclopts
 from convscope.cli._options import (
     AcceptModified,
     DataDir,
+    Device,
     Flag,
     Json,
     Offline,
@@ -50,6 +51,7 @@ def study(
     data_dir: DataDir | None = None,
     seed: Seed = 0,
     accept_modified: AcceptModified = False,
+    device: Device = "cpu",
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:
@@ -69,6 +71,7 @@ def study(
         data_dir: Folder that holds the data files.
         seed: Seed of every random choice.
         accept_modified: Go on with data files whose checksum is not the known one.
+        device: Where networks are trained and run.
         offline: Never download.
         as_json: Print JSON.
     """
@@ -107,6 +110,7 @@ def study(
                 seed=seed,
                 only=questions,
                 again=again,
+                device=device,
                 **given,
             )
         results.append(found)

@@ -44,6 +44,7 @@ from convscope.cli._train_settings import (
     refuse_idle,
     trained_from_the_start,
 )
+from convscope.devices import resolve_device
 from convscope.errors import UsageError, choose
 from convscope.files import checked_path
 
@@ -120,6 +121,7 @@ def train_model(
         emit(None, text=settings_to_toml(settings).rstrip("\n"))
         return
     refuse_idle(overrides.table(), settings)
+    resolve_device(settings.device)
     folder = out or Path("runs") / _default_name(settings)
     tune_allocator()
     is_main = os.environ.get("RANK", "0") == "0"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import cyclopts
 
 from convscope.cli._options import (
+    Device,
     ModelOptions,
     check_names,
     check_out,
@@ -90,8 +91,7 @@ class Overrides:
     "Test-time augmentation that the trained network is measured with, too."
     precision: Literal["auto", "fp32", "bf16"] | None = None
     "Arithmetic of training; evaluation is always float32."
-    device: Literal["auto", "cpu", "cuda"] | None = None
-    "Where training happens; auto: a GPU if there is one."
+    device: Device | None = None
     freeze: str | None = None
     "What stays as it is: body (all but the head), or the last LAYER that does."
     norm_statistics: Literal["batch", "frozen"] | None = None

@@ -83,7 +83,7 @@ OPTION_VALUES = {
         "training": "train",
         "testing": "test",
     },
-    "--device": {"gpu": "cuda", "cuda:0": "cuda"},
+    "--device": {"gpu": "cuda", "GPU": "cuda", "CPU": "cpu"},
     "--norm": {"inf": "linf", "Linf": "linf", "LInf": "linf", "L2": "l2", "2": "l2"},
     "--schedule": {"onecycle": "one-cycle", "one_cycle": "one-cycle"},
     "--precision": {"float32": "fp32", "bfloat16": "bf16"},

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from convscope.classifier import Classifier
+from convscope.devices import resolve_device
 from convscope.errors import CheckpointError, UsageError
 from convscope.files import usable_path
 from convscope.models._description import Description
@@ -37,6 +39,7 @@ def load(
     mean: Sequence[float] | float | None = None,
     std: Sequence[float] | float | None = None,
     module: nn.Module | Classifier | None = None,
+    device: str | torch.device = "cpu",
 ) -> Classifier:
     """A classifier from wherever it is.
 
@@ -62,6 +65,8 @@ def load(
         std: Likewise.
         module: With the folder of a run that trained a network in memory further: that network. It
             is copied, not changed.
+        device: Where its weights are put: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or
+            ``"auto"``. Images may stay on the CPU; methods take what they need to the network.
 
     Returns:
         The classifier, in evaluation mode, with its normalization; ``source`` says where it came
@@ -71,7 +76,7 @@ def load(
         CheckpointError: C01 to C19, each with what to do (`convscope.error_codes`).
         NumericalError: C13, NaN or infinity in the weights.
         UsageError: A library that the spec needs is missing.
-        ResourceError: Nothing can be read or fetched.
+        ResourceError: Nothing can be read or fetched; T27, the device is not there.
 
     Example:
         >>> import tempfile, torch
@@ -84,12 +89,30 @@ def load(
         >>> load(folder).predict(torch.zeros(2, 1, 28, 28), top=1).labels.shape
         torch.Size([2, 1])
     """
-    text = str(spec)
-    prefix, _, rest = text.partition(":")
-    path = usable_path(spec, CheckpointError)
+    place = resolve_device(device)
     about = Description.of(
         weights=weights, input_shape=input_shape, class_names=class_names, mean=mean, std=std
     )
+    found = _found(spec, about, module, allow_nonfinite=allow_nonfinite)
+    if found.device != place:
+        found.module.to(place)
+        if found.device.type != place.type:
+            flag = f"it stays on the CPU: nothing of it can be moved to {place}"
+            return replace(found, flags=(*found.flags, flag))
+    return found
+
+
+def _found(
+    spec: str | Path,
+    about: Description,
+    module: nn.Module | Classifier | None,
+    *,
+    allow_nonfinite: bool,
+) -> Classifier:
+    """The classifier, where it was made."""
+    text = str(spec)
+    prefix, _, rest = text.partition(":")
+    path = usable_path(spec, CheckpointError)
     if module is not None:
         _refuse_description(about, text)
         base = module if isinstance(module, Classifier) else _bare(module)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convscope.devices import resolve_device
 from convscope.errors import ConvscopeError, UsageError, choose
 from convscope.files import REPORT, read_json_table, write_whole
 from convscope.progress import announce, stage
@@ -61,6 +62,7 @@ def run_study(
     again: bool = False,
     offline: bool = False,
     accept_modified: bool = False,
+    device: str = "cpu",
 ) -> StudyResult:
     """Answer a course document, question by question, and write all of it to a folder.
 
@@ -79,13 +81,15 @@ def run_study(
         again: Answer finished questions again.
         offline: Never download.
         accept_modified: Go on with data files whose checksum is not the known one.
+        device: Where networks are trained and run: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``
+            or ``"auto"``. Comparisons with other libraries stay on the CPU.
 
     Returns:
         Where it is, and what was found.
 
     Raises:
         UsageError: U01 for an unknown study or question, U13 if the folder holds something else.
-        ResourceError: The disk refuses.
+        ResourceError: The disk refuses; T27, the device is not there.
         Interrupted: SIGINT or SIGTERM came during a training; everything is saved.
 
     Example:
@@ -99,7 +103,7 @@ def run_study(
 
     start = time.perf_counter()
     study = _begun(name, out, fast=fast, data_dir=data_dir, seed=seed, offline=offline,
-                   accept_modified=accept_modified)  # fmt: skip
+                   accept_modified=accept_modified, device=device)  # fmt: skip
     name, folder, content = study.name, study.out, STUDIES[study.name]
     wanted = [choose("question", q, [one.name for one in content.questions]) for q in only]
     _claim(folder, name)
@@ -168,11 +172,13 @@ def _begun(
     seed: int,
     offline: bool,
     accept_modified: bool,
+    device: str = "cpu",
 ) -> Study:
     """A study in progress of that name.
 
     Raises:
         UsageError: U01.
+        ResourceError: T27.
     """
     from convscope.studies import STUDIES
 
@@ -186,6 +192,7 @@ def _begun(
         data_dir=None if data_dir is None else Path(data_dir),
         offline=offline,
         accept_modified=accept_modified,
+        device=str(resolve_device(device)),
     )
 
 
@@ -260,6 +267,7 @@ def _key(study: Study, spec: QuestionSpec, code: str) -> str:
             "seed": study.seed,
             "code": code,
             "versions": dict(versions()),
+            **({} if study.device == "cpu" else {"device": study.device}),
         }
     )
 

@@ -117,6 +117,7 @@ class Study:
         data_dir: Folder that holds the data files.
         offline: Never download.
         accept_modified: Go on with data files whose checksum is not the known one.
+        device: Where networks are trained and run, as `convscope.devices.resolve_device` gives it.
         used: Inputs that were opened so far, and a digest of each.
     """
 
@@ -128,6 +129,7 @@ class Study:
     data_dir: Path | None = None
     offline: bool = False
     accept_modified: bool = False
+    device: str = "cpu"
     used: dict[str, str] = field(default_factory=dict)
     _opened: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -228,7 +230,7 @@ class Study:
             data=data or self.data,
             preset=preset,
             seed=self.seed if seed is None else seed,
-            overrides=overrides,
+            overrides={"device": self.device, **overrides},
         )
         dataset = self.dataset(data)
         digest = digest_of(
@@ -253,6 +255,7 @@ class Study:
 
         folder = self.out / "runs" / f"{model}-{preset}-{settings.seed}-{digest[:8]}"
         run = train(settings, dataset, out=folder, resume=True, on_event=on_event)
+        run.classifier.module.to(self.device)
         self._opened[digest] = run
         return run
 

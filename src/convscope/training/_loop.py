@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope.errors import NumericalError, ResourceError
+from convscope.errors import NumericalError
 from convscope.training._batches import Batches, Normalize, Validation, count_wrong, number
 from convscope.training._checkpoints import RunningMetrics, State, write_atomically
 from convscope.training._events import Event, Measured, Stepped, Warned
@@ -75,25 +74,6 @@ class NotFinite(Exception):
         )
 
 
-def resolve_device(wanted: str) -> torch.device:
-    """``"auto"`` becomes the GPU where there is one; under ``torchrun`` each process has its own.
-
-    Raises:
-        ResourceError: ``"cuda"`` was asked for and there is none.
-
-    Example:
-        >>> resolve_device("cpu")
-        device(type='cpu')
-    """
-    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise ResourceError(
-            "there is no GPU that this torch can use", code="T11", hint="device = 'cpu'"
-        )
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-
-
 def resolve_precision(wanted: str, device: torch.device) -> str:
     """``"auto"`` becomes ``"bf16"`` where the processor has instructions for it, else ``"fp32"``.
 
@@ -105,7 +85,7 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
         return wanted
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if _cpu_multiplies_bfloat16() else "fp32"
+    return "bf16" if device.type == "cpu" and _cpu_multiplies_bfloat16() else "fp32"
 
 
 def _cpu_multiplies_bfloat16() -> bool:
@@ -119,6 +99,8 @@ def _cpu_multiplies_bfloat16() -> bool:
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """The context of a training step's forward pass."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
@@ -358,6 +340,9 @@ def _wrong(logits: Tensor, mixed: Mixed) -> float:
 def _seed(seed: int, device: torch.device) -> None:
     """Seed the generator of `device` alone: `torch.manual_seed` would change others, too."""
     if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
     else:
         torch.default_generator.manual_seed(seed)

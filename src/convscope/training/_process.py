@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from convscope.errors import ConvscopeError
+from convscope.errors import ConvscopeError, ResourceError
 
 
 class Interrupted(ConvscopeError):
@@ -131,6 +131,7 @@ def init_distributed(device: torch.device) -> Iterator[World]:
     ours = not dist.is_initialized()
     if ours:
         if device.type == "cuda":
+            _require_one_each(device)
             torch.cuda.set_device(device)
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
@@ -138,6 +139,22 @@ def init_distributed(device: torch.device) -> Iterator[World]:
     finally:
         if ours:
             dist.destroy_process_group()
+
+
+def _require_one_each(device: torch.device) -> None:
+    """Refuse several processes on one GPU, which NCCL does not join.
+
+    Raises:
+        ResourceError: T11.
+    """
+    count, here = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if count > here or int(os.environ.get("LOCAL_RANK", "0")) != device.index:
+        raise ResourceError(
+            f"{count} processes train here, and this one on {device}",
+            code="T11",
+            expected=f"one GPU each, and {here} are here",
+            hint="torchrun --nproc-per-node as many as there are GPUs, with --device cuda",
+        )
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from convscope import files
 from convscope.data import Augmentation
+from convscope.devices import check_device_name
 from convscope.errors import UsageError, choose
 from convscope.training._tta import TTA, Tta
 
@@ -20,7 +21,6 @@ OPTIMIZERS = ("adamw", "adam", "sgd", "muon")
 SCHEDULES = ("one-cycle", "cosine", "step", "constant")
 TRAIN_SPLITS = ("train", "train+validation")
 PRECISIONS = ("auto", "fp32", "bf16")
-DEVICES = ("auto", "cpu", "cuda")
 ADVERSARIES = ("none", "pgd", "fgsm-rs", "trades")
 NORM_STATISTICS = ("batch", "frozen")
 HEADS = ("random", "probe")
@@ -71,8 +71,8 @@ class TrainSettings:
             of the run, on the validation images: ``"none"``, ``"mirror"`` or ``"mirror-shift"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"auto"`` (bf16 where the processor has it). Training
             only: evaluation is always float32.
-        device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (cuda where there is one). Bitwise promises hold
-            on a CPU.
+        device: ``"cpu"``, ``"cuda"`` (under ``torchrun`` each process takes its own), ``"cuda:1"``,
+            ``"mps"`` or ``"auto"`` (cuda where there is one). Bitwise promises hold on a CPU.
         freeze: What stays as it is: ``""`` nothing, ``"body"`` everything but the head, or the name
             of a layer: that layer and all that run before it. Frozen layers run as in evaluation:
             no dropout, and batch norm keeps its statistics.
@@ -146,7 +146,7 @@ class TrainSettings:
     ema: float = 0.99
     tta: Tta = "none"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: str = "auto"
     freeze: str = ""
     norm_statistics: Literal["batch", "frozen"] = "batch"
     head_init: Literal["random", "probe"] = "random"
@@ -179,7 +179,7 @@ class TrainSettings:
         choose("train_split", self.train_split, TRAIN_SPLITS)
         choose("tta", self.tta, TTA)
         choose("precision", self.precision, PRECISIONS)
-        choose("device", self.device, DEVICES)
+        check_device_name(self.device)
         choose("adversary", self.adversary, ADVERSARIES)
         choose("norm_statistics", self.norm_statistics, NORM_STATISTICS)
         choose("head_init", self.head_init, HEADS)

@@ -10,6 +10,7 @@ from torch import nn
 
 from convscope.classifier import Classifier
 from convscope.data import Dataset
+from convscope.devices import resolve_device
 from convscope.errors import UsageError
 from convscope.training._batches import (
     Batches,
@@ -20,7 +21,7 @@ from convscope.training._batches import (
 from convscope.training._checkpoints import (
     State,
 )
-from convscope.training._loop import Engine, resolve_device, resolve_precision
+from convscope.training._loop import Engine, resolve_precision
 from convscope.training._network import Network, copied_network, fresh_network
 from convscope.training._objective import build_objective
 from convscope.training._process import World

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.data import Dataset
+from convscope.devices import resolve_device
 from convscope.errors import ResourceError
 from convscope.training._batches import (
     require_validation,
@@ -40,7 +41,7 @@ from convscope.training._events import (
 from convscope.training._faults import failpoint
 from convscope.training._flops import forward_flops, training_flops
 from convscope.training._layers import Learner
-from convscope.training._loop import NotFinite, resolve_device
+from convscope.training._loop import NotFinite
 from convscope.training._probe import probe_head
 from convscope.training._process import StopSignal, World, catch_stop_signals, init_distributed
 from convscope.training._run_folder import (

@@ -13,6 +13,7 @@ from convscope._arguments import checked
 from convscope._random import source
 from convscope._random_weights import with_random_weights
 from convscope.classifier import Classifier
+from convscope.devices import resolve_device
 from convscope.errors import ModelContractError, UsageError, choose
 from convscope.probe import Probe
 from convscope.progress import announce, stage
@@ -44,6 +45,7 @@ def class_images(
     evaluator: Classifier | None = None,
     control: bool = True,
     generator: Generator | None = None,
+    device: str | torch.device | None = None,
 ) -> Visualization:
     """Images that raise one logit each: what the network takes for a member of the class.
 
@@ -61,8 +63,11 @@ def class_images(
             classes of the images.
         control: Whether to repeat the recipe on the same network with random weights.
         generator: Source of every draw; by default one with seed 0.
+        device: Where the images are optimized, and come out; by default where `reference` is, and
+            the CPU without it. The network may be elsewhere.
 
     Raises:
+        ResourceError: T27, the device is not there.
         UsageError: For unknown recipes or classes, or a recipe that lacks its reference images.
 
     Example:
@@ -98,6 +103,7 @@ def class_images(
         evaluator=evaluator,
         control=control,
         generator=generator,
+        device=device,
     )
 
 
@@ -112,6 +118,7 @@ def neuron_images(
     evaluator: Classifier | None = None,
     control: bool = True,
     generator: Generator | None = None,
+    device: str | torch.device | None = None,
 ) -> Visualization:
     """Images that raise units of any layer: ``neuron_images(classifier, "pool2:0-9")``.
 
@@ -126,6 +133,7 @@ def neuron_images(
         evaluator: As for `class_images`; used for logits only.
         control: As for `class_images`.
         generator: As for `class_images`.
+        device: As for `class_images`.
 
     Raises:
         UnknownLayer: If there is no such layer.
@@ -147,6 +155,7 @@ def neuron_images(
         evaluator=evaluator,
         control=control,
         generator=generator,
+        device=device,
     )
 
 
@@ -184,11 +193,14 @@ def _maximize(
     evaluator: Classifier | None,
     control: bool,
     generator: Generator | None,
+    device: str | torch.device | None,
 ) -> Visualization:
     """All units of a call in one batch; see `class_images` for the arguments."""
+    place = torch.device("cpu") if reference is None else reference.device
+    place = place if device is None else resolve_device(device)
     if reference is not None:
         classifier.check_images(reference)
-        reference = reference[:MOST_REFERENCES]
+        reference = reference[:MOST_REFERENCES].to(place)
     if recipe.needs_reference and (reference is None or len(reference) < 2):
         raise UsageError(
             f"recipe {recipe.name!r} learns from images",
@@ -205,7 +217,7 @@ def _maximize(
     end = 0.5 if control else 1.0
     with classifier.probe() as probe:
         with stage(0.0, end):
-            optimized = _optimized(probe, units, recipe, reference, generator)
+            optimized = _optimized(probe, units, recipe, reference, generator, place)
         logits = probe.logits(optimized.images)
         activations = _activations(probe, units, optimized.images, logits)
         max_activation, argmax = _max_dataset_activation(probe, units, reference)
@@ -215,7 +227,9 @@ def _maximize(
     random_weights = None
     if control:
         with stage(end, 1.0):
-            random_weights = _control(classifier, units, recipe, reference, evaluator, generator)
+            random_weights = _control(
+                classifier, units, recipe, reference, evaluator, generator, place
+            )
     announce(1.0)
     result = Visualization(
         images=optimized.images,
@@ -268,6 +282,7 @@ def _optimized(
     recipe: Recipe,
     reference: Images | None,
     generator: Generator,
+    place: torch.device,
 ) -> OptimizedImages:
     return recipe.optimize(
         MaximizationProblem(
@@ -276,6 +291,7 @@ def _optimized(
             shape=probe.classifier.input_shape,
             reference=reference,
             generator=generator,
+            device=place,
         )
     )
 
@@ -322,13 +338,14 @@ def _control(
     reference: Images | None,
     evaluator: Classifier | None,
     generator: Generator,
+    place: torch.device,
 ) -> Control | None:
     try:
         untrained = with_random_weights(classifier, generator=generator)
     except ModelContractError:
         return None
     with untrained.probe() as probe:
-        images = _optimized(probe, units, recipe, reference, generator).images
+        images = _optimized(probe, units, recipe, reference, generator, place).images
     classes = units.layer == LOGITS
     held_out = _evaluated(evaluator, images, units) if evaluator and classes else None
     return Control(images=images, held_out=held_out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -104,6 +104,15 @@ class Spectrum:
         mixed = torch.einsum("dc,nchw->ndhw", self.colors, planes)
         raw = mixed + self.mean[:, None, None]
         return raw.sigmoid() if self.squash else raw
+
+    def to(self, device: torch.device) -> Spectrum:
+        """The same on another device."""
+        return replace(
+            self,
+            magnitude=self.magnitude.to(device),
+            colors=self.colors.to(device),
+            mean=self.mean.to(device),
+        )
 
     @classmethod
     def fit(cls, images: Images) -> Spectrum:
@@ -240,7 +249,7 @@ def fourier(
     """
 
     def optimize(problem: MaximizationProblem) -> OptimizedImages:
-        prior = Spectrum.of_photographs(problem.shape)
+        prior = Spectrum.of_photographs(problem.shape).to(problem.device)
         return optimize_latents(
             problem, prior, start=0.01, steps=steps, step_size=step_size, pull=0.0, jitter=jitter
         )
@@ -270,7 +279,8 @@ def optimize_latents(
 
     def draw(factor: float) -> Tensor:
         shape = (count, *prior.shape)
-        return factor * start * torch.randn(shape, generator=problem.generator, dtype=torch.float32)
+        normal = torch.randn(shape, generator=problem.generator, dtype=torch.float32)
+        return (factor * start * normal).to(problem.device)
 
     with stage(0.0, WARM_START):
         latents, dead = warm_start(
@@ -310,7 +320,7 @@ def activation_std(problem: MaximizationProblem) -> Tensor:
     """Standard deviation of each unit on 256 real images; 1 without them, or for a dead unit."""
     count = len(problem.units.names)
     if problem.reference is None or len(problem.reference) < 2:
-        return torch.ones(count)
+        return torch.ones(count, device=problem.device)
     std = unit_activations(problem.probe, problem.units, problem.reference[:256]).std(dim=0)
     return torch.where(std > 0, std, torch.ones_like(std))
 

@@ -24,7 +24,8 @@ class MaximizationProblem:
         units: What to maximize, one image each.
         shape: ``(channel, height, width)`` of the images.
         reference: Real images, for recipes that learn from them.
-        generator: Source of every draw.
+        generator: Source of every draw, on the CPU: the numbers are the same on every device.
+        device: Where the images are.
     """
 
     probe: Probe
@@ -32,6 +33,7 @@ class MaximizationProblem:
     shape: tuple[int, int, int]
     reference: Images | None
     generator: Generator
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def activation(self) -> Objective:
         """Objective: the activation of each image's own unit."""
@@ -47,7 +49,7 @@ class MaximizationProblem:
         normal = torch.randn(
             len(self.units.names), *self.shape, generator=self.generator, dtype=torch.float32
         )
-        return (mean + std * normal).clamp(0, 1)
+        return (mean + std * normal).clamp(0, 1).to(self.device)
 
 
 @readable

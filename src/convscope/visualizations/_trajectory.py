@@ -14,6 +14,7 @@ from convscope._random import source
 from convscope._readable import readable
 from convscope.ascent import Point, adam_step, ascend, box
 from convscope.classifier import Classifier
+from convscope.devices import resolve_device
 from convscope.errors import UsageError
 from convscope.probe import Cost
 from convscope.visualizations._units import At, select_units
@@ -62,6 +63,7 @@ def logit_trajectory(
     mean: float = 0.5,
     std: float = 0.05,
     generator: Generator | None = None,
+    device: str | torch.device = "cpu",
 ) -> LogitTrajectory:
     """Maximize units inside a network and record the logits of every class at each step.
 
@@ -78,11 +80,13 @@ def logit_trajectory(
         mean: Of the first pixels.
         std: Standard deviation of the first pixels.
         generator: Source of the noise; by default one with seed 0.
+        device: Where the images are optimized, and come out. The network may be elsewhere.
 
     Returns:
         Activations and logits of every step.
 
     Raises:
+        ResourceError: T27, the device is not there.
         UnknownLayer: If there is no such layer.
         UsageError: U05 if a channel or position does not exist, U06 for a bad number.
 
@@ -104,7 +108,7 @@ def logit_trajectory(
     shape = (1, *classifier.input_shape)
     noise = torch.randn(shape, generator=source(generator), dtype=torch.float32)
     start = (mean + check_positive("std", std) * noise).clamp(0, 1)
-    start = start.expand(len(chosen.names), -1, -1, -1).clone()
+    start = start.expand(len(chosen.names), -1, -1, -1).to(resolve_device(device), copy=True)
     activations: list[Tensor] = []
     logits: list[Tensor] = []
 

@@ -63,10 +63,10 @@ def network(study: Study) -> Classifier:
         ResourceError: There is none; the text says how to get one.
     """
     if study.fast:
-        return load(STAND_IN)
+        return load(STAND_IN, device=study.device)
     for file in network_files(study):
         study.file(file)
-    return load(f"hf:{data_folder(study.data_dir) / NETWORK}")
+    return load(f"hf:{data_folder(study.data_dir) / NETWORK}", device=study.device)
 
 
 def network_files(study: Study) -> list[Path]:

@@ -202,7 +202,7 @@ def class_representatives(study: Study, question: Question) -> None:
 
 def _networks(study: Study) -> tuple[Classifier, Classifier | None]:
     """The network that class images are made for, and one that judges them."""
-    shipped = load(SHIPPED)
+    shipped = load(SHIPPED, device=study.device)
     return (shipped, None) if study.fast else (chosen(study)[1].classifier, shipped)
 
 
