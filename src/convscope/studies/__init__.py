@@ -57,10 +57,12 @@ class SectionSpec(Spec):
         title: Heading.
         needs: What a black box lacks for it: ``"layers"`` or ``"gradients"``; empty: it is filled
             for every classifier, as far as its methods go.
+        asked: Whether it is there only for those who ask for it: ``audit(playable=True)``.
     """
 
     title: str = ""
     needs: Literal["", "layers", "gradients"] = ""
+    asked: bool = False
 
 
 AUDIT_SECTIONS: Registry[Callable[[Any, Any], None], SectionSpec] = Registry(
@@ -72,6 +74,14 @@ AUDIT_SECTIONS: Registry[Callable[[Any, Any], None], SectionSpec] = Registry(
             "Accuracy on images that the network was not trained on, its mistakes, and whether its "
             "confidence matches its accuracy.",
             title="Accuracy and calibration",
+        ),
+        "playground": SectionSpec(
+            "_playground:playground",
+            "The network itself, in this page and without a server: give it an image, see why it "
+            "answers as it does, and fool it.",
+            title="Playground",
+            needs="layers",
+            asked=True,
         ),
         "architecture": SectionSpec(
             "_network:architecture",

@@ -20,6 +20,7 @@ from convscope.progress import announce, stage
 from convscope.reports import Report, refuse_taken
 from convscope.studies import AUDIT_SECTIONS
 from convscope.studies._context import ATTACKED, Audit, has_large_images
+from convscope.studies._playground import compare_playable
 
 LONGEST_NAME = 60
 """Characters of a network's name in a heading."""
@@ -83,6 +84,7 @@ def audit(
     title: str = "",
     about: dict[str, Any] | None = None,
     force: bool = False,
+    playable: bool = False,
 ) -> AuditResult:
     """Judge, look into and attack a classifier, and write all of it to a report folder.
 
@@ -115,6 +117,8 @@ def audit(
             that of the data.
         about: Further facts for the last section.
         force: Replace an earlier report in `out_folder`.
+        playable: Put the network itself into the page, where it runs, explains itself and is
+            fooled without a server.
 
     Returns:
         Where the report is, and its headline numbers.
@@ -122,7 +126,8 @@ def audit(
     Raises:
         UsageError: U13 if the folder is taken, U01 for an unknown section, U03 for a bad epsilon,
             M21 if the judge numbers the classes otherwise.
-        ModelContractError: M14 if the network takes images of another size.
+        ModelContractError: M14 if the network takes images of another size; if it is to be
+            playable, M26 for a black box, M27 if a page cannot run it, M28 if it is too large.
         DataError: M21 if no class of the data is one of the network, D11 if the split is empty.
         ResourceError: If the disk refuses.
         ImportError: If a part of convscope is missing.
@@ -154,6 +159,8 @@ def audit(
         said.append(absent_sentence(absent, len(dataset.split(split))))
     dataset = replace(dataset, warnings=(*dataset.warnings, *said))
     names = [choose("section", name, AUDIT_SECTIONS) for name in sections or AUDIT_SECTIONS]
+    playable = playable or "playground" in (sections or ())
+    names = _with_asked(names, playable)
     start = time.perf_counter()
     report = Report(
         title=title or f"{network_name(classifier)} on {dataset.name}",
@@ -185,7 +192,10 @@ def audit(
             section="limits",
             code="small-samples",
         )
-    failed = []
+    failed: list[str] = []
+    if playable:
+        with stage(0.0, 0.02, "comparing the network in the page"):
+            compare_playable(work)
     for done, name in enumerate(names):
         spec = AUDIT_SECTIONS.spec(name)
         section = report.section(name, spec.title, spec.about)
@@ -216,6 +226,17 @@ def audit(
         absent=absent,
         epsilon=work.epsilon,
         left_out=match.left_out,
+    )
+
+
+def _with_asked(names: list[str], playable: bool) -> list[str]:
+    """The sections in the order of the registry, with those that somebody asked for."""
+    wanted = {name for name in names if not AUDIT_SECTIONS.spec(name).asked}
+    wanted |= {name for name in AUDIT_SECTIONS if playable and AUDIT_SECTIONS.spec(name).asked}
+    return (
+        [*(name for name in AUDIT_SECTIONS if name in wanted)]
+        if playable
+        else [name for name in names if name in wanted]
     )
 
 
