@@ -1,6 +1,6 @@
 // One output value of a convolution, product by product.
 
-import { element, largest, number, signed } from "./paint.js";
+import { control, element, largest, number, signed } from "./paint.js";
 
 const tint = (cell, share) => {
   const [red, green, blue, alpha] = signed(share);
@@ -36,8 +36,8 @@ export class Arithmetic {
     this.body = element("div", { class: "kernels" });
     this.words = element("p", { class: "sum" });
     this.controls = element("div", { class: "controls" },
-      element("label", { for: "pg-channel" }, "Input channel"), this.pick, this.channelName,
-      element("label", { for: "pg-product" }, "Product"), this.slide, this.productName);
+      control("pg-channel", "Input channel", this.pick, this.channelName),
+      control("pg-product", "Product", this.slide, this.productName));
     this.note = element("p", { class: "fact" });
     this.root = element("div", { class: "arithmetic" }, this.note, this.controls, this.body, this.words);
     this.hide("Choose a layer that is a convolution, then point at a place of its map.");

@@ -1,7 +1,7 @@
 // Feature maps: a layer's outputs as small pictures, one of them large, value by value.
 
 import { layersOf, receptiveField } from "./geometry.js";
-import { element, gray, largest, number, paintMap, positive, signed } from "./paint.js";
+import { control, element, gray, largest, number, paintMap, positive, signed } from "./paint.js";
 import { Picture } from "./pictures.js";
 
 const MOST = 256;
@@ -31,8 +31,7 @@ export class Layers {
     this.large.root.classList.add("large");
     this.root = element("div", { class: "layers" },
       element("div", { class: "controls" },
-        element("label", { for: "pg-layer" }, "Layer"), this.select,
-        element("label", { for: "pg-unit" }, "Map"), this.number),
+        control("pg-layer", "Layer", this.select), control("pg-unit", "Map", this.number)),
       element("div", { class: "mapsplit" }, this.large.root, element("div", {}, this.grid, this.legend = element("p", { class: "fact" }))));
   }
 
@@ -53,7 +52,7 @@ export class Layers {
   }
 
   show({ layer, values }) {
-    if (values === null || layer !== this.layer.index) return;
+    if (values === null || layer !== this.layer?.index) return;
     this.values = values;
     this.shown = layer;
     this.paint();

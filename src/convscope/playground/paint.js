@@ -12,6 +12,11 @@ export function element(tag, settings = {}, ...children) {
   return made;
 }
 
+// A control with its label, which stay together where lines break.
+export function control(id, name, ...parts) {
+  return element("span", { class: "control" }, element("label", { for: id }, name), ...parts);
+}
+
 // Cividis (Nunez, Anderton, Renslow, 2018), nine of its colors; between them straight lines.
 const CIVIDIS = [
   [0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115],
@@ -75,7 +80,7 @@ export function paintMap(canvas, map, height, width, scale, under = null) {
   return most;
 }
 
-export const percent = (share) => `${(100 * share).toFixed(1)} %`;
+export const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 
 export const number = (value) => {
   const size = Math.abs(value);
