@@ -1,6 +1,7 @@
 """A browser without a window, driven through two pipes by the DevTools protocol."""
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -28,15 +29,23 @@ class Browser:
             "--host-resolver-rules=MAP * ~NOTFOUND", "--disable-dev-shm-usage",
             f"--user-data-dir={folder}", "--remote-debugging-pipe", "about:blank",
         ]  # fmt: skip
-        # The browser reads from file 3 and writes to file 4.
-        shell = f'exec "$@" 3<&{from_us} 4>&{to_us}'
+        # The browser reads from file 3 and writes to file 4. Copies far from both cannot collide.
+        far = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in (from_us, to_us)]
+
+        def place():
+            os.dup2(far[0], 3)
+            os.dup2(far[1], 4)
+
         self.process = subprocess.Popen(
-            ["sh", "-c", shell, "sh", program, *options],
-            pass_fds=(from_us, to_us),
+            [program, *options],
+            preexec_fn=place,
+            close_fds=False,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        for fd in far:
+            os.close(fd)
         os.close(from_us)
         os.close(to_us)
         self.writing, self.reading = to_browser, from_browser

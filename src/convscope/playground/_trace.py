@@ -101,7 +101,10 @@ class _Known(fx.Proxy):
         return len(self.tracer.seen[self.node])  # type: ignore[attr-defined]
 
 
-_FACTS = ("shape", "ndim", "dtype", "device", "size", "dim", "numel", "nelement")
+_FACTS = (
+    "shape", "ndim", "dtype", "device", "layout", "is_cuda", "requires_grad", "size", "dim",
+    "numel", "nelement", "is_floating_point", "is_contiguous",
+)  # fmt: skip
 """What code may ask of a tensor, and branch on, without looking at its numbers."""
 
 
@@ -110,12 +113,14 @@ class _Tracer(fx.Tracer):
 
     Attributes:
         seen: What each node returned for the example.
+        live: Nodes that depend on the image.
     """
 
     def __init__(self, module: nn.Module, example: Tensor) -> None:
         super().__init__()
         self.module, self.example = module, example
         self.seen: dict[fx.Node, Any] = {}
+        self.live: set[fx.Node] = set()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return type(m) in _MODULES or super().is_leaf_module(m, module_qualified_name)
@@ -127,14 +132,16 @@ class _Tracer(fx.Tracer):
         self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **more: Any
     ) -> Any:
         made = super().create_proxy(kind, target, args, kwargs, *rest, **more)
-        value = self._value(made.node)
-        self.seen[made.node] = value
-        # Sizes and numbers are the same for every image: code goes on with them as they are.
-        return (
-            made
-            if isinstance(value, Tensor | tuple | list) and not isinstance(value, torch.Size)
-            else value
-        )
+        node = made.node
+        self.seen[node] = value = self._value(node)
+        if kind == "placeholder" or any(n in self.live for n in node.all_input_nodes):
+            self.live.add(node)
+            if not isinstance(value, Tensor):
+                called = getattr(target, "__name__", str(target))
+                raise refusal(f"{node.name} ({called})", "it makes no tensor of the image")
+            return made
+        # Sizes, numbers and constants are the same for every image: code goes on with them.
+        return made if isinstance(value, Tensor) else value
 
     def _value(self, node: fx.Node) -> Any:
         if node.op == "placeholder":
@@ -237,11 +244,8 @@ class _Builder:
     # ---- What the rules below use --------------------------------------------------------------
 
     def _emit(self, node: fx.Node) -> Any:
-        found = self.tracer.value_of(node)
-        if node.op == "get_attr" or not isinstance(found, Tensor):
-            return found  # a buffer, a size, a number: the same for every image
-        if not any(isinstance(self.values.get(n), int) for n in node.all_input_nodes):
-            return found
+        if node not in self.tracer.live:
+            return self.tracer.value_of(node)  # a buffer, a size: the same for every image
         arguments = fx.node.map_arg(node.args, self._argument)
         options = fx.node.map_arg(node.kwargs, self._argument)
         self.name = str(node.target) if node.op == "call_module" else node.name
@@ -262,11 +266,7 @@ class _Builder:
 
     def _argument(self, node: fx.Node) -> Any:
         value = self.values[node]
-        return (
-            _Ref(value, node)
-            if type(value) is int and isinstance(self.tracer.value_of(node), Tensor)
-            else value
-        )
+        return _Ref(value, node) if node in self.tracer.live else value
 
     def out_shape(self) -> tuple[int, ...]:
         assert self.current is not None

@@ -17,7 +17,7 @@ export class Layers {
     this.unit = 0;
     this.select = element("select", { id: "pg-layer", onchange: () => this.choose(this.layers[this.select.selectedIndex], 0) },
       ...this.layers.map((layer) => element("option", {}, `${layer.name}: ${layer.shape[0]} maps of ${layer.shape[1]} × ${layer.shape[2]}`)));
-    this.number = element("input", { id: "pg-unit", type: "number", min: 0, value: 0, inputmode: "numeric",
+    this.number = element("input", { id: "pg-unit", type: "number", min: 0, inputmode: "numeric", placeholder: "0",
       onchange: () => this.choose(this.layer, Math.min(this.layer.shape[0] - 1, Math.max(0, Math.round(Number(this.number.value) || 0)))) });
     this.grid = element("div", { class: "maps" });
     this.large = new Picture({
@@ -42,9 +42,10 @@ export class Layers {
   }
 
   set(layer, unit) {
+    const same = layer === this.layer && unit === this.unit;
     this.layer = layer;
     this.unit = unit;
-    if (layer === null) return;
+    if (layer === null || (same && this.number.value !== "")) return;
     this.select.selectedIndex = this.layers.indexOf(layer);
     this.number.max = layer.shape[0] - 1;
     this.number.value = unit;

@@ -281,10 +281,26 @@ export class Playground {
     });
     this.layers.set(layer, state.unit);
     this.arithmetic.set(state);
-    this.client?.run({ image: this.image, serial: this.serial, explained: state.explained, layer: layer?.index ?? null,
+    this.askSoon(layer);
+    if (this.restored) this.write();
+  }
+
+  // At most one request per frame, however fast a slider moves.
+  askSoon(layer) {
+    this.requested = { layer };
+    if (this.asking) return;
+    this.asking = true;
+    requestAnimationFrame(() => {
+      this.asking = false;
+      this.request(this.requested.layer);
+    });
+  }
+
+  request(layer) {
+    const { state } = this;
+    this.client.run({ image: this.image, serial: this.serial, explained: state.explained, layer: layer?.index ?? null,
       cam: this.graph.cam, window: state.window, stride: state.stride, epsilon: state.epsilon, target: state.target });
     this.askArithmetic(layer);
-    if (this.restored) this.write();
   }
 
   askArithmetic(layer) {
@@ -389,8 +405,8 @@ export class Playground {
     if (found.layer === this.layers.layer?.index && found.unit === this.state.unit) this.arithmetic.show(found);
   }
 
-  show_done({ ms }) {
-    this.root.dataset.done = this.serial;
+  show_done({ id, ms }) {
+    this.root.dataset.done = id;
     this.root.dataset.total = (ms ?? 0).toFixed(1);
   }
 
