@@ -332,8 +332,12 @@ CODES = {
         "Choose a method that needs answers only, or load the network itself.",
     ),
     "M27": Code(
-        "A format cannot hold the network, or what was written gives other logits.",
-        "Choose another format: `convscope export MODEL --to safetensors`.",
+        "A format, or a page, cannot hold the network, or what was written gives other logits.",
+        "Choose another format: `convscope export MODEL --to safetensors`; leave --playable out.",
+    ),
+    "M28": Code(
+        "The network is too large to be put into a page.",
+        "Leave --playable out, or take a smaller network; the rest of the report does not need it.",
     ),
     "T01": Code(
         "The loss became NaN or infinite; no update was made.",

@@ -89,6 +89,7 @@ def audit_model(
     shown: int = 8,
     judge: str | None = None,
     certify: Fraction | None = None,
+    playable: Flag = False,
     only: SectionNames | None = None,
     split: SplitName | None = None,
     force: Annotated[Force, cyclopts.Parameter(help="Replace an earlier report.")] = False,
@@ -114,6 +115,8 @@ def audit_model(
             optimized images.
         certify: Also certify for Gaussian noise of this standard deviation, such as 0.5 (randomized
             smoothing; thousands of passes per image).
+        playable: Put the network itself into the page, where it can be played with offline: draw,
+            explain, attack. Up to 1.5 MB of network.
         only: Only these sections.
         split: train, validation, test or all to judge on; by default as for `convscope eval`.
         force: Replace an earlier report.
@@ -167,6 +170,7 @@ def audit_model(
         seed=common.seed,
         command=shlex.join(["convscope", *without_workers(sys.argv[1:])]),
         title=_title(model, dataset.name),
+        playable=playable,
     )
     about = {"model": model, "data": data, "refused": list(dataset.refused)}
     run_judged(
@@ -383,13 +387,14 @@ def demo(
             seed=seed,
             command=shlex.join(["convscope", "demo", "--out", str(out)]),
             title=f"{DEMO_MODEL} on digits",
+            playable=True,
         )
     refused = write_pages(folder, page, pdf=pdf)
     wrote(run)
     emit({**headline(result), "all in": f"{time.perf_counter() - start:.0f} s"})
     for alert in result.alerts:
         say(f"- {alert}")
-    say(f"open {page} in a browser")
+    say(f"open {page} in a browser: the network runs in it, offline")
     look = fresh_name(str(out / "inspect.html"))
     next_step("convscope inspect", str(run), "digits:test/0-3", "--out", look)
     _judge(result, {}, refused)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 import re
 from collections.abc import Callable
@@ -10,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from convscope.errors import ConvscopeError, printable
-from convscope.files import DRAWING, Kind, decoded
+from convscope.files import DRAWING, Kind, decoded, loads_json, plain_json
 from convscope.reports._images import Files, Unreadable, harmless, read_picture
-from convscope.reports._text import LONGEST, TONES, cell, cut, number, runs, without_paths
+from convscope.reports._text import LONGEST, TONES, cell, clean, cut, number, runs, without_paths
 from convscope.reports._write import LARGEST_MATRIX, LONGEST_TABLE
 
 Shown = dict[str, Any]
 TABLE = Kind(what="a table", largest=8_000_000)
+PLAYGROUND = Kind(what="a playground", largest=8_000_000)
 STEPS = 8
 """Shades of a matrix."""
 
@@ -53,6 +55,7 @@ class Reader:
         limit: See `read_picture`.
         alone: Whether CSV files go into the page, which has no folder beside it.
         refused: One sentence per block or picture that is missing.
+        playground: Network and images of the one block that runs, as text.
     """
 
     files: Files
@@ -61,6 +64,7 @@ class Reader:
     alone: bool = False
     refused: list[str] = field(default_factory=list)
     figures: int = 0
+    playground: Shown | None = None
 
     def blocks(self, raw: Any, address: str, depth: int = 0) -> list[Shown]:
         """All blocks of a section, each with an address; narrow neighbors stand side by side.
@@ -369,6 +373,34 @@ def _scale(raw: Any) -> float:
     return scale
 
 
+def _playground(reader: Reader, raw: Any) -> Shown:
+    """Network and images go to the end of the page, where they are read by its script."""
+    if reader.enlarge > 1:
+        return {"paper": True}
+    if reader.playground is not None:
+        raise ValueError("a page has room for one playground")
+    found = []
+    for name in ("data", "weights"):
+        try:
+            found.append(reader.files.read(raw[name], PLAYGROUND))
+        except Unreadable as error:
+            raise ValueError(f"{printable(str(raw[name]), 80)}: {error}") from None
+    data = plain_json(loads_json(found[0]), text=clean)
+    weights = found[1].decode("ascii", errors="replace").strip()
+    if not isinstance(data, dict) or not isinstance(data.get("graph"), dict):
+        raise ValueError("it holds no network")
+    if not _LETTERS.fullmatch(weights):
+        raise ValueError("its weights are damaged")
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    reader.playground = {"data": text.translate(_NO_HTML), "weights": weights}
+    return {"paper": False}
+
+
+_LETTERS = re.compile(r"[!-%'-;=-~]*")
+"""Visible ASCII without ``<`` and ``&``: nothing that HTML reads as anything else than text."""
+
+_NO_HTML = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}
+
 _MAKERS: dict[str, Callable[[Reader, Any], Shown]] = {
     "text": _text,
     "heading": _heading,
@@ -382,4 +414,5 @@ _MAKERS: dict[str, Callable[[Reader, Any], Shown]] = {
     "picture": _picture,
     "gallery": _gallery,
     "grid": _grid,
+    "playground": _playground,
 }

@@ -1,10 +1,9 @@
-"""A report to one HTML file that needs nothing else: no network, no script, no server."""
+"""A report to one HTML file that needs nothing else: no network, no server, a script to play."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -18,6 +17,7 @@ from convscope.errors import DataError, UsageError
 from convscope.files import REPORT, checked_path, plain_json, read_json, usable_path, write_whole
 from convscope.reports._blocks import Reader, Shown
 from convscope.reports._images import Files, InFolder, InMemory
+from convscope.reports._scripts import TRUSTED, digest, playground_scripts
 from convscope.reports._text import TONES, clean, cut, runs
 from convscope.reports._write import FILE, SCHEMA, Report
 
@@ -130,8 +130,10 @@ def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple
         _section(raw, i, reader) for i, raw in enumerate(tree["sections"]) if isinstance(raw, dict)
     ]
     known = {section["id"] for section in sections}
-    css = _asset("report.css")
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    css, scripts = _asset("report.css"), []
+    if reader.playground is not None:
+        css += (resources.files("convscope.playground") / "playground.css").read_text("utf-8")
+        scripts = playground_scripts()
     text = (
         _environment()
         .get_template("report.html")
@@ -145,10 +147,31 @@ def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple
             alerts=[_alert(alert, known) for alert in _dicts(tree.get("alerts"))],
             sections=sections,
             css=Markup(css),
-            digest=digest,
+            policy=_policy(css, scripts),
+            playground=reader.playground,
+            scripts=[Markup(script) for script in scripts],
         )
     )
     return text, tuple(reader.refused)
+
+
+def _policy(css: str, scripts: Sequence[str]) -> str:
+    """The strictest Content-Security-Policy under which the page works.
+
+    Without a playground nothing runs. With one, these scripts run and no others, whatever a text
+    of the page may hold; a worker may be made, from bytes in memory only, and a Trusted Types
+    policy of that name lets the one address through that the page made itself. Nothing can be
+    loaded or sent: there is no `connect-src`.
+    """
+    parts = ["default-src 'none'", "img-src data:", f"style-src '{digest(css)}'"]
+    if scripts:
+        parts += [
+            "script-src " + " ".join(f"'{digest(script)}'" for script in scripts),
+            "worker-src blob:",
+            "require-trusted-types-for 'script'",
+            f"trusted-types {TRUSTED}",
+        ]
+    return "; ".join([*parts, "base-uri 'none'", "form-action 'none'"])
 
 
 def _section(raw: dict[str, Any], index: int, reader: Reader) -> Shown:

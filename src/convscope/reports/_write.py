@@ -256,6 +256,22 @@ class Section:
             }
         )
 
+    def playground(self, data: Mapping[str, Any], weights: str) -> None:
+        """A network that runs in the page.
+
+        Args:
+            data: What ``playground.js`` takes: plain values.
+            weights: All weights as text.
+        """
+        text = json.dumps(plain_json(data, text=clean), separators=(",", ":"), allow_nan=False)
+        self.add(
+            {
+                "type": "playground",
+                "data": self._keep("playground/playground.json", text.encode()),
+                "weights": self._keep("playground/weights.txt", weights.encode()),
+            }
+        )
+
     @contextmanager
     def details(self, summary: str) -> Iterator[None]:
         """Blocks added inside are folded away on screen and printed in full."""
@@ -398,7 +414,7 @@ class Report:
                 (draft / path).parent.mkdir(parents=True, exist_ok=True)
                 (draft / path).write_bytes(data)
             if folder.exists():
-                for part in ("images", "figures", "tables"):
+                for part in ("images", "figures", "tables", "playground"):
                     shutil.rmtree(folder / part, ignore_errors=True)
         return folder
 

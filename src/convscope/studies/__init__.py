@@ -67,11 +67,13 @@ class SectionSpec(Spec):
             for every classifier, as far as its methods go.
         predictions: Whether it looks at the predictions of all images that are judged, which are
             made before.
+        asked: Whether it is there only for those who ask for it: ``audit(playable=True)``.
     """
 
     title: str = ""
     needs: Literal["", "layers", "gradients"] = ""
     predictions: bool = False
+    asked: bool = False
 
 
 AUDIT_SECTIONS: Registry[Callable[[Any, Any], None], SectionSpec] = Registry(
@@ -84,6 +86,14 @@ AUDIT_SECTIONS: Registry[Callable[[Any, Any], None], SectionSpec] = Registry(
             "confidence matches its accuracy.",
             title="Accuracy and calibration",
             predictions=True,
+        ),
+        "playground": SectionSpec(
+            "_playground:playground",
+            "The network itself, in this page and without a server: give it an image, see why it "
+            "answers as it does, and fool it.",
+            title="Playground",
+            needs="layers",
+            asked=True,
         ),
         "architecture": SectionSpec(
             "_network:architecture",

@@ -21,6 +21,7 @@ from convscope.sharding import Record, judged_here
 from convscope.studies import AUDIT_SECTIONS
 from convscope.studies._audit_judging import WHOLE, AuditJudging, head_of
 from convscope.studies._context import ATTACKED, Audit, has_large_images
+from convscope.studies._playground import compare_playable
 from convscope.studies._stages import Found, JudgedSection, is_missing_part
 
 LONGEST_NAME = 60
@@ -85,6 +86,7 @@ def audit(
     title: str = "",
     about: dict[str, Any] | None = None,
     force: bool = False,
+    playable: bool = False,
 ) -> AuditResult:
     """Judge, look into and attack a classifier, and write all of it to a report folder.
 
@@ -117,6 +119,8 @@ def audit(
             that of the data.
         about: Further facts for the last section.
         force: Replace an earlier report in `out_folder`.
+        playable: Put the network itself into the page, where it runs, explains itself and is
+            fooled without a server.
 
     Returns:
         Where the report is, and its headline numbers.
@@ -124,7 +128,8 @@ def audit(
     Raises:
         UsageError: U13 if the folder is taken, U01 for an unknown section, U03 for a bad epsilon,
             M21 if the judge numbers the classes otherwise.
-        ModelContractError: M14 if the network takes images of another size.
+        ModelContractError: M14 if the network takes images of another size; if it is to be
+            playable, M26 for a black box, M27 if a page cannot run it, M28 if it is too large.
         DataError: M21 if no class of the data is one of the network, D11 if the split is empty.
         ResourceError: If the disk refuses.
         ImportError: If a part of convscope is missing.
@@ -157,6 +162,7 @@ def audit(
         command=command,
         title=title,
         about=about,
+        playable=playable,
     )
     head, records = judged_here(judging)
     announce(1.0, "writing")
@@ -182,6 +188,7 @@ def audit_judging(
     command: str = "",
     title: str = "",
     about: dict[str, Any] | None = None,
+    playable: bool = False,
 ) -> AuditJudging:
     """The judging of `audit`, block by block: a `convscope.sharding.Judging`.
 
@@ -201,6 +208,7 @@ def audit_judging(
         command: The command line.
         title: Of the report.
         about: Further facts.
+        playable: Put the network itself into the page.
 
     Returns:
         Blocks, the settings that decide what they find, and `facts` for `audit_of`.
@@ -208,7 +216,8 @@ def audit_judging(
     Raises:
         UsageError: U01 for an unknown section, U03 for a bad epsilon, M21 for a judge of other
             classes.
-        ModelContractError: M14, the network takes images of another size.
+        ModelContractError: M14, the network takes images of another size; M26, M27, M28, it cannot
+            be in a page.
         DataError: M21, no class of the data is one of the network.
 
     Example:
@@ -234,6 +243,8 @@ def audit_judging(
         said.append(absent_sentence(absent, len(dataset.split(split))))
     dataset = replace(dataset, warnings=(*dataset.warnings, *said))
     names = [choose("section", name, AUDIT_SECTIONS) for name in sections or AUDIT_SECTIONS]
+    playable = playable or "playground" in (sections or ())
+    names = _with_asked(names, playable)
     work = Audit(
         classifier=classifier,
         dataset=dataset,
@@ -252,6 +263,8 @@ def audit_judging(
         match=match,
         absent=absent,
     )
+    if playable:  # Before hours of other work: it may be refused.
+        compare_playable(work)
     small = (
         f"Images are large ({_by(classifier.input_shape)}): attacks are measured on "
         f"{min(work.attacked, len(work.test)):,} of them, and other samples are small, too. "
@@ -355,6 +368,15 @@ def audit_of(
     report.subtitle = _subtitle(found)
     report.created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     return found
+
+
+def _with_asked(names: list[str], playable: bool) -> list[str]:
+    """The sections, with those that are there only if somebody asks, in their place."""
+    usual = [name for name in names if not AUDIT_SECTIONS.spec(name).asked]
+    if not playable:
+        return usual
+    asked = {name for name in AUDIT_SECTIONS if AUDIT_SECTIONS.spec(name).asked}
+    return [name for name in AUDIT_SECTIONS if name in asked.union(usual)]
 
 
 def _attacked(classifier: Classifier, asked: int | None) -> int:

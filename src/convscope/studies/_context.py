@@ -17,6 +17,7 @@ from convscope._registry import Effort, Registry
 from convscope.classifier import Classifier
 from convscope.data import ClassMatch, Dataset, Split, sample_rows
 from convscope.pages import screen_scale
+from convscope.playground import PlayableNetwork
 from convscope.reports import Report, Section
 from convscope.sharding import judged_here
 from convscope.training import AccuracyJudging, Evaluation, accuracy_of
@@ -60,6 +61,7 @@ class Audit:
         split: The split that the network is judged on.
         match: How the classes of the data were matched with the network's.
         absent: Classes of the data without an image in that split.
+        playable: The network as the page holds it, if the page is to hold it.
     """
 
     classifier: Classifier
@@ -79,6 +81,7 @@ class Audit:
     split: str = "test"
     match: ClassMatch | None = None
     absent: tuple[str, ...] = ()
+    playable: PlayableNetwork | None = None
 
     def stream(self, purpose: int = 0) -> int:
         """The seed of one purpose, for samples."""

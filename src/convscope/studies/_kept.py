@@ -24,7 +24,7 @@ from convscope.studies._study import Study
 
 SCHEMA = 1
 KEPT = Kind(what="a finished question", largest=256 << 20, deepest=40, not_finite=True)
-PLACE = re.compile(r"(?:figures|images|tables)/[a-z0-9][a-z0-9.-]{0,200}")
+PLACE = re.compile(r"(?:figures|images|tables|playground)/[a-z0-9][a-z0-9.-]{0,200}")
 
 
 def keep(study: Study, question: Question, *, key: str, seconds: float) -> None:

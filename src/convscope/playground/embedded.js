@@ -1,0 +1,23 @@
+// The playground inside a report: network and images lie in the page, the worker is made of its text.
+
+import { Playground } from "./playground.js";
+
+const text = (id) => document.getElementById(id).textContent;
+
+// A worker from the engine's own script; `require-trusted-types-for` lets only this address through.
+function startWorker() {
+  const source = `${text("playground-engine")}\nconst receive = playgroundEngine.serve((part) => postMessage(part));\nonmessage = (event) => receive(event.data);`;
+  let address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  if (globalThis.trustedTypes) {
+    const own = address;
+    address = trustedTypes.createPolicy("convscope-playground", {
+      createScriptURL: (asked) => { if (asked !== own) throw new TypeError("not the playground's own worker"); return asked; },
+    }).createScriptURL(own);
+  }
+  return new Worker(address);
+}
+
+const root = document.getElementById("playground-root");
+root.hidden = false;
+document.getElementById("playground-missing")?.remove();
+globalThis.playground = new Playground(root, { data: JSON.parse(text("playground-data")), weights: text("playground-weights"), start: startWorker });
