@@ -15,7 +15,7 @@ from convscope.classifier import Classifier
 from convscope.data import Dataset, absent_sentence, match_classes, match_dataset
 from convscope.errors import ModelContractError, UsageError, choose
 from convscope.figures import percent
-from convscope.progress import announce
+from convscope.progress import announce, stage
 from convscope.reports import Report, refuse_taken
 from convscope.sharding import Record, judged_here
 from convscope.studies import AUDIT_SECTIONS
@@ -263,8 +263,9 @@ def audit_judging(
         match=match,
         absent=absent,
     )
-    if playable:  # Before hours of other work: it may be refused.
-        compare_playable(work)
+    if playable:  # Before hours of other work: it may be refused. Takes seconds.
+        with stage(0.0, 0.0, "comparing the network in the page"):
+            compare_playable(work)
     small = (
         f"Images are large ({_by(classifier.input_shape)}): attacks are measured on "
         f"{min(work.attacked, len(work.test)):,} of them, and other samples are small, too. "
