@@ -1,4 +1,4 @@
-"""Judge robustness by many workers, kill them at random, compare every byte with one process.
+"""Judge robustness or audit by many workers, kill them, compare every byte with one process.
 
 Workers are programs of their own: 1, 2, 4 and 8 shards by hand, as processes of torchrun, and with
 the environment of a SLURM array. Then workers are killed with SIGKILL at random moments and started
@@ -6,13 +6,15 @@ again until so many kills have struck. Each way must write the tables, figures a
 times) of one process that nobody disturbed.
 
     python benchmarks/sharding.py --data-dir DIR --kills 50
+    python benchmarks/sharding.py --data-dir DIR --job audit --count 50
+    python benchmarks/sharding.py --data-dir DIR --job audit --data digits --shards 2 --ray
 """
 
 import argparse
+import csv
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,41 +28,74 @@ PROGRAM = [sys.executable, "-m", "convscope", "--threads", "1", "--quiet"]
 ARRAY = "SLURM_ARRAY_TASK_"
 
 
+TIMED = ("seconds", "created", "subtitle")
+"""Keys, and columns of tables, that are times or the date."""
+CLOCK = "Time per image"
+"""Label of a tile."""
+
+
 def without_times(tree: Any) -> Any:
-    """JSON without seconds."""
-    if isinstance(tree, dict):
-        return {key: without_times(value) for key, value in tree.items() if key != "seconds"}
-    return [without_times(value) for value in tree] if isinstance(tree, list) else tree
+    """JSON without times: keys, columns of tables, and the tile of the time per image."""
+    if isinstance(tree, list):
+        kept = [one for one in tree if not (isinstance(one, dict) and one.get("label") == CLOCK)]
+        return [without_times(value) for value in kept]
+    if not isinstance(tree, dict):
+        return tree
+    titles = [column.get("title") for column in tree.get("columns", ()) if isinstance(column, dict)]
+    if "seconds" in titles:
+        place = titles.index("seconds")
+        tree = {**tree, "rows": [[*row[:place], *row[place + 1 :]] for row in tree["rows"]]}
+    return {key: without_times(value) for key, value in tree.items() if key not in TIMED}
+
+
+def without_seconds(text: str) -> list[list[str]]:
+    """A table without its column of seconds."""
+    rows = list(csv.reader(text.splitlines()))
+    kept = [place for place, head in enumerate(rows[0]) if head not in TIMED]
+    return [[row[place] for place in kept] for row in rows]
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Every file of a folder of results: its bytes, or its JSON without times."""
+    """Every file of a folder of results: its bytes, or JSON and tables without times."""
     found: dict[str, Any] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        text = path.suffix == ".json"
-        found[str(path.relative_to(folder))] = (
-            without_times(json.loads(path.read_text())) if text else path.read_bytes()
-        )
+        name = str(path.relative_to(folder))
+        if path.suffix == ".json":
+            found[name] = without_times(json.loads(path.read_text()))
+        else:
+            found[name] = (
+                without_seconds(path.read_text()) if path.suffix == ".csv" else path.read_bytes()
+            )
     return found
 
 
-def started(words: list[str], cache: Path, **environment: str) -> subprocess.Popen:
-    """A worker."""
-    given = {**os.environ, "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.Popen(words, env=given, stdout=subprocess.DEVNULL)
+def started(words: list[str], where: Path, **environment: str) -> subprocess.Popen:
+    """A worker; all workers of a job have the same folder to work in."""
+    where.mkdir(exist_ok=True)
+    given = {**os.environ, "XDG_CACHE_HOME": str(where / "cache"), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(words, env=given | environment, cwd=where, stdout=subprocess.DEVNULL)
 
 
 def merged(part: Path, out: Path) -> dict[str, Any]:
-    """The report of a part."""
+    """The report of a part; that of an audit is a folder beside its page."""
     subprocess.run([*PROGRAM, "merge", str(part), "--out", str(out)], check=True)
     return contents(out)
 
 
-def killed(words: list[str], part: Path, cache: Path, kills: int, seed: int) -> int:
+def words_of(given: argparse.Namespace) -> list[str]:
+    """The command without the options of workers."""
+    place = str(given.data_dir.resolve())
+    about = [given.model, "--data", given.data, "--data-dir", place, "--epsilon", given.epsilon,
+             "--effort", "quick", "--count", str(given.count), "--out", "report",
+             "--force"]  # fmt: skip
+    return [*PROGRAM, *(["audit"] if given.job == "audit" else ["attack", "evaluate"]), *about]
+
+
+def killed(words: list[str], where: Path, kills: int, seed: int) -> int:
     """Start two workers over and over, and kill each at a random moment; how many kills struck."""
-    draws, struck, longest = random.Random(seed), 0, 4.0
+    draws, struck, longest, part = random.Random(seed), 0, 4.0, where / "part"
     while struck < kills:
-        pair = [started([*words, "--part", str(part), "--shard", f"{i}/2"], cache) for i in (1, 2)]
+        pair = [started([*words, "--part", "part", "--shard", f"{i}/2"], where) for i in (1, 2)]
         for worker in draws.sample(pair, 2):
             time.sleep(draws.uniform(0.5, longest))
             worker.kill()
@@ -78,6 +113,8 @@ def killed(words: list[str], part: Path, cache: Path, kills: int, seed: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--job", choices=["evaluate", "audit"], default="evaluate")
+    parser.add_argument("--ray", action="store_true", help="also by tasks of Ray")
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--model", default="mnist-conv2-fc")
     parser.add_argument("--epsilon", default="0.1")
@@ -86,15 +123,10 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    words = [
-        *PROGRAM, "attack", "evaluate", given.model, "--data", given.data, "--data-dir",
-        str(given.data_dir), "--epsilon", given.epsilon, "--effort", "quick", "--count",
-        str(given.count),
-    ]  # fmt: skip
+    words = words_of(given)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:
         at = Path(place)
-        cache = at / "cache"
 
         def timed(*workers: subprocess.Popen) -> float:
             began = time.monotonic()
@@ -102,49 +134,45 @@ def main() -> None:
             assert not failed, failed
             return round(time.monotonic() - began, 2)
 
-        seconds = timed(started([*words, "--out", str(at / "alone")], cache))
-        alone = contents(at / "alone")
+        def judged(name: str, where: Path, *workers: subprocess.Popen) -> None:
+            seconds = timed(*workers)
+            figures[name] = {
+                "seconds": seconds,
+                "equal": contents(where / "report") == alone,
+                "merged equal": merged(where / "part", where / "merged") == alone,
+            }
+
+        first = at / "alone"
+        seconds = timed(started(words, first))
+        alone = contents(first / "report")
         figures["one process"] = {"seconds": seconds, "files": len(alone)}
-        seconds = timed(started([*words, "--part", str(at / "kept")], cache))
-        figures["one process that keeps its blocks"] = {
-            "seconds": seconds, "equal": merged(at / "kept", at / "kept-out") == alone,
-        }  # fmt: skip
+        kept = [*words, "--part", "part"]
+        judged("one process that keeps its blocks", at / "kept", started(kept, at / "kept"))
         for count in given.shards:
-            part = at / f"shards-{count}"
-            shards = [
-                started([*words, "--part", str(part), "--shard", f"{i + 1}/{count}"], cache)
-                for i in range(count)
-            ]
-            seconds = timed(*shards)
-            figures[f"{count} shards by hand"] = {
-                "seconds": seconds, "equal": merged(part, at / f"out-{count}") == alone,
-            }  # fmt: skip
+            where = at / f"shards-{count}"
+            shards = [started([*kept, "--shard", f"{i + 1}/{count}"], where) for i in range(count)]
+            judged(f"{count} shards by hand", where, *shards)
         run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m",
-               "convscope", *words[3:], "--part", str(at / "torchrun")]  # fmt: skip
-        seconds = timed(started(run, cache))
-        figures["torchrun, 2 processes"] = {
-            "seconds": seconds, "equal": merged(at / "torchrun", at / "torchrun-out") == alone,
-        }  # fmt: skip
+               "convscope", *kept[3:]]  # fmt: skip
+        judged("torchrun, 2 processes", at / "torchrun", started(run, at / "torchrun"))
         array = {f"{ARRAY}COUNT": "3", f"{ARRAY}MIN": "5", f"{ARRAY}MAX": "7"}
         tasks = [
-            started([*words, "--part", str(at / "array")], cache, **array, **{f"{ARRAY}ID": task})
-            for task in ("5", "6", "7")
+            started(kept, at / "array", **array, **{f"{ARRAY}ID": task}) for task in ("5", "6", "7")
         ]
-        seconds = timed(*tasks)
-        figures["an array of 3 tasks"] = {
-            "seconds": seconds, "equal": merged(at / "array", at / "array-out") == alone,
-        }  # fmt: skip
+        judged("an array of 3 tasks", at / "array", *tasks)
+        if given.ray:
+            judged("tasks of Ray", at / "ray", started([*kept, "--engine", "ray"], at / "ray"))
         if given.kills:
             began = time.monotonic()
-            struck = killed(words, at / "killed", cache, given.kills, given.seed)
-            timed(started([*words, "--part", str(at / "killed")], cache))
-            shutil.rmtree(at / "killed-out", ignore_errors=True)
-            figures["workers killed at random moments"] = {
+            where = at / "killed"
+            struck = killed(words, where, given.kills, given.seed)
+            judged("workers killed at random moments", where, started(kept, where))
+            figures["workers killed at random moments"] |= {
                 "kills": struck,
                 "seconds": round(time.monotonic() - began, 2),
-                "equal": merged(at / "killed", at / "killed-out") == alone,
             }
-    record("sharding", figures, images=given.count, model=given.model, data=given.data)
+    name = "sharding-audit" if given.job == "audit" else "sharding"
+    record(name, figures, images=given.count, model=given.model, data=given.data)
 
 
 if __name__ == "__main__":

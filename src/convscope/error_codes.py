@@ -389,10 +389,10 @@ CODES = {
     "T24": Code(
         "A file of a part is damaged or missing, or of another version.",
         "Remove the file that the message names and run the command again with the same --part: "
-        "it judges those images anew.",
+        "it does that work anew.",
     ),
     "T25": Code(
-        "Parts that are to be merged do not hold every image exactly once.",
+        "Parts that are to be merged do not hold every block exactly once.",
         "Leave a part out that overlaps; let the command judge what is missing, with --part.",
     ),
     "T26": Code(
@@ -402,6 +402,10 @@ CODES = {
     "T27": Code(
         "The device that was asked for is not there, or not one that this torch can use.",
         "Take one that the message names, or --device auto: a GPU if there is one.",
+    ),
+    "T28": Code(
+        "The network or the data cannot be sent to the workers of Ray.",
+        "Start workers that load them by themselves: --shard I/N, torchrun or a SLURM array.",
     ),
     "U01": Code(
         "A name, a command or an argument is unknown or missing.",

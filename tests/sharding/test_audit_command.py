@@ -8,6 +8,7 @@ import pytest
 from convscope.attacks import AttackJudging
 from convscope.cli import main
 from convscope.robustness import CertificationJudging, CurveJudging, RobustnessJudging
+from convscope.sharding import Part, Record
 from convscope.studies import AuditJudging
 from convscope.training import AccuracyJudging
 
@@ -149,3 +150,18 @@ def test_a_section_that_fails_fails_in_every_report(capsys, monkeypatch, tmp_pat
             "report.json").read_text())["sections"])  # fmt: skip
     assert reports[0] == reports[1] and reports[0][0]["status"] == "failed"
     assert "it broke" in json.dumps(reports[0]) and "so far" in json.dumps(reports[0])
+
+
+@pytest.mark.parametrize(
+    "changed", [{"files": ["../../../outside"]}, {"piece": "[]"}, {"piece": 3}, {"files": 1}]
+)
+def test_a_piece_that_no_audit_has_written_is_damage(changed, capsys, tmp_path):
+    words = [*AUDIT, "--only", "architecture", "--part", "p", "--out", "r.html"]
+    assert main(words) == 0
+    part = Part.opened(tmp_path / "p")
+    record = part.read(0)
+    part.write(0, Record({**record.numbers, **changed}, record.arrays))
+    capsys.readouterr()
+    assert main(["merge", "p", "--out", "m.html"]) == 3
+    assert "error[T24]" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists() and not (tmp_path.parent / "outside").exists()

@@ -207,10 +207,14 @@ def show_audit(
         pdf: Also print a PDF.
 
     Raises:
-        UsageError: U13, something is there.
+        UsageError: U13, something is there; U11, formats were chosen.
         GateFailed: A threshold was not reached.
         PartlyRefused: Sections are incomplete, or files were left out.
     """
+    if output.formats is not None:
+        raise UsageError(
+            "--format of an audit", code="U11", expected="none: its figures are SVG and PNG"
+        )
     out = html_path(output.out or Path("report.html"))
     _refuse_taken(out, force=output.force)
     folder = out.with_suffix("")

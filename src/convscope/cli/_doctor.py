@@ -31,6 +31,7 @@ PATIENCE = 60.0
 EXTRAS = {
     "weasyprint": ('pip install "convscope[pdf]"', "PDF without a browser"),
     "optuna": ('pip install "convscope[search]"', "convscope search --method tpe"),
+    "ray": ('pip install "convscope[ray]"', "--engine ray of large jobs"),
 }
 """Libraries besides those of the adapters: what to type to get one, and what it is for."""
 

@@ -66,6 +66,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope transfer hf:mobilenet --data folder:photos",
         "convscope transfer hf:mobilenet --data pets --classifier svm --fail-under 0.9",
         "convscope transfer cifar-resnet20 --data folder:photos --out transfer.html",
+        "convscope transfer hf:mobilenet --data pets --part features --shard 1/2",
     ),
     "inspect": (
         "convscope inspect runs/digits digits:test/7 --show saliency,occlusion --out look",
@@ -77,12 +78,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope inspect runs/digits --units logits --recipe gaussian-gradient --out classes",
         "convscope inspect runs/digits --trust --data digits",
         "convscope inspect hf:mobilenet --trust --data pets --show grad-cam,occlusion",
+        "convscope inspect hf:mobilenet --trust --data pets --resume",
     ),
     "attack": (
         "convscope attack pgd runs/digits digits:test/0-99 --epsilon 0.1",
         "convscope attack l2-gradient-ascent runs/digits digits:test/7 --target 3 --out f.html",
         "convscope attack l2-gradient-ascent runs/digits digits:test/7 --target all --out all.html",
         "convscope attack evaluate runs/digits --data digits --epsilon 0.1 --effort quick",
+        "convscope attack ddn runs/digits digits:test/0-999 --resume",
         "convscope attack evaluate runs/digits --data digits --epsilon 0.1 --part p --shard 1/2",
         "torchrun --nproc-per-node 4 -m convscope attack evaluate runs/digits --data digits",
         "convscope attack certify runs/digits --data digits --sigma 0.25 --count 20",
@@ -97,6 +100,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "audit": (
         "convscope audit runs/digits --data digits --out report.html",
         "convscope audit runs/digits --data digits --fail-under accuracy=0.98",
+        "convscope audit runs/digits --data digits --resume",
+        "torchrun --nproc-per-node 2 -m convscope audit runs/digits --data digits",
     ),
     "report": (
         "convscope report report",

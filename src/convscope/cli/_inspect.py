@@ -103,7 +103,7 @@ def inspect(
     given = {
         "targets": targets, "at": at, "recipe": recipe, "judge": judge, "count": count,
         "split": split, "data": data, "show": show, "part": large.part, "shard": large.shard,
-        "resume": large.resume or None,
+        "resume": large.resume or None, "engine": None if large.engine == "here" else "ray",
     }  # fmt: skip
     if trust:
         large.chosen()
@@ -183,6 +183,7 @@ HOMES = {
     "judge": "--units",
     "show": "IMAGES and --trust",
     "count": "--trust",
+    "engine": "--trust",
     "part": "--trust",
     "resume": "--trust",
     "shard": "--trust",
@@ -192,8 +193,19 @@ HOMES = {
 """What an option belongs to."""
 
 NOT_IN = {
-    "IMAGES": ("at", "recipe", "judge", "count", "split", "data", "part", "resume", "shard"),
-    "--units": ("targets", "show", "count", "split", "part", "resume", "shard"),
+    "IMAGES": (
+        "at",
+        "recipe",
+        "judge",
+        "count",
+        "split",
+        "data",
+        "part",
+        "resume",
+        "shard",
+        "engine",
+    ),
+    "--units": ("targets", "show", "count", "split", "part", "resume", "shard", "engine"),
     "--trust": ("targets", "at", "recipe", "judge"),
 }
 """Options that mean nothing for what is inspected."""

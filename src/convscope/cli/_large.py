@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import cyclopts
 
 from convscope.cli._options import Flag
 from convscope.cli._output import next_step, say, warn, watching
-from convscope.errors import GateFailed, PartlyRefused
+from convscope.errors import GateFailed, PartlyRefused, UsageError
 from convscope.sharding import (
     Judging,
     Part,
@@ -22,6 +23,7 @@ from convscope.sharding import (
     collected,
     job_of,
     judge,
+    judge_by_ray,
     judged_here,
     shard_of_environment,
 )
@@ -35,7 +37,7 @@ LARGE = cyclopts.Group(
     "Large jobs",
     help="Work that may be killed and goes on, by one process or many. See the page on scale.",
 )
-OWN = ("--part", "--shard")
+OWN = ("--part", "--shard", "--engine")
 """Options with a value that say who does the work, and nothing about what is done."""
 
 
@@ -99,12 +101,23 @@ share it."
     "I/N: do only the I-th of N parts of the work. By default as torchrun says and, with --part, a \
 SLURM array."
 
+    engine: Literal["here", "ray"] = "here"
+    "ray: blocks are tasks of Ray, on the cluster of RAY_ADDRESS or on this machine (extra ray)."
+
     def chosen(self) -> Shard:
         """Which worker this process is.
 
         Raises:
-            UsageError: U05, there is no such worker.
+            UsageError: U05, there is no such worker; U11, Ray shares the work out by itself.
         """
+        if self.engine == "ray":
+            if self.shard is not None:
+                raise UsageError(
+                    "--shard with --engine ray",
+                    code="U11",
+                    expected="one of the two: Ray shares the work out by itself",
+                )
+            return Shard()
         if self.shard is not None:
             return Shard.parse(self.shard)
         # An array may do anything; only with a folder to share it is known to be one job.
@@ -114,7 +127,7 @@ SLURM array."
 
     def keeps(self, shard: Shard) -> bool:
         """Whether finished work is kept."""
-        return self.part is not None or self.resume or shard.count > 1
+        return self.part is not None or self.resume or shard.count > 1 or self.engine == "ray"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +174,7 @@ def judged(
     subject: Subject,
     facts: Mapping[str, Any],
     unit: str = "images",
+    again: Sequence[str] = (),
 ) -> Iterator[tuple[Record, list[Record]] | None]:
     """The head and records of all blocks, judged here or by many workers.
 
@@ -174,6 +188,7 @@ def judged(
         subject: The images.
         facts: What a report says about the job.
         unit: What is counted, in words.
+        again: Words that make the report of a part; by default `merge` does.
 
     Yields:
         Head and records; None while other workers are not through, or if one of them reports.
@@ -187,7 +202,9 @@ def judged(
     part = _begun(judging, large, classifier, subject, facts)
     _say_what(part, shard, unit)
     with part.working(shard), watching(title):
-        whole = judge(judging, part, shard)
+        whole = (
+            _judged_by_ray(judging, part) if large.engine == "ray" else judge(judging, part, shard)
+        )
     if not part.folder.exists():
         say("another worker has reported")
         yield None
@@ -195,14 +212,14 @@ def judged(
     if not whole:
         left = len(part.missing())
         say(f"shard {shard} is judged; {left} of {len(part.job.blocks)} blocks are not yet")
-        next_step("convscope merge", str(part.folder))
+        _next(part, again)
         yield None
         return
     with part.reporting() as first:
         if shard.count > 1 and not first:
             say("another worker reports")
             if part.folder.exists():
-                next_step("convscope merge", str(part.folder))
+                _next(part, again)
             yield None
             return
         head, records, _ = collected([part])
@@ -212,6 +229,41 @@ def judged(
             _put_away(part, large)
             raise
         _put_away(part, large)
+
+
+def _judged_by_ray(judging: Judging, part: Part) -> bool:
+    """Whether Ray has judged all blocks."""
+    import torch
+
+    from convscope import __version__
+
+    threads = torch.get_num_threads()
+    prepare = partial(_like_here, threads=threads, version=__version__)
+    for note in judge_by_ray(judging, part, cores=threads, prepare=prepare):
+        warn(note)
+    return not part.missing()
+
+
+def _like_here(*, threads: int, version: str) -> dict[str, Any]:
+    """Make a worker of Ray like the process that began.
+
+    Raises:
+        UsageError: T23, it has another convscope.
+    """
+    import torch
+
+    from convscope import __version__
+    from convscope._identity import machine
+
+    if __version__ != version:
+        raise UsageError(
+            f"a worker of Ray has convscope {__version__}",
+            code="T23",
+            expected=f"convscope {version}, as here",
+            hint="install it on all machines of the cluster",
+        )
+    torch.set_num_threads(threads)
+    return machine()
 
 
 def _begun(
@@ -252,6 +304,13 @@ def _say_what(part: Part, shard: Shard, unit: str) -> None:
     done = len(part.blocks())
     before = f", {done} of {len(job.blocks)} blocks are there" if done else ""
     say(f"{who}kept in {part.folder}{before}")
+
+
+def _next(part: Part, again: Sequence[str]) -> None:
+    if again:
+        next_step(*again, "--part", str(part.folder))
+    else:
+        next_step("convscope merge", str(part.folder))
 
 
 def _put_away(part: Part, large: Kept) -> None:

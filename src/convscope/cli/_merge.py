@@ -56,6 +56,7 @@ def merge(
         raise UsageError(
             f"holds parts of {job.kind!r}", code="U01", where=found[0].folder,
             expected=f"parts of {', '.join(COMMANDS)}",
+            hint=f"the command itself makes the report of such a part: --part {found[0].folder}",
         )  # fmt: skip
     command = COMMANDS[job.kind]
     if not command.knows(job):

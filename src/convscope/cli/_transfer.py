@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
 from convscope._metrics import METRICS, gates_of
 from convscope.cli._gates import failed_gates, gates_help, read_gates
+from convscope.cli._large import KEPT_NOWHERE, KeptOptions, Pictures, judged
 from convscope.cli._opened import opened_network
 from convscope.cli._options import (
     NOTHING,
     NOWHERE,
     USUAL,
+    Common,
     CommonOptions,
     DataName,
     ModelName,
+    Output,
     OutputOptions,
     OwnNetwork,
     check_names,
     check_seed,
 )
 from convscope.cli._output import SCREENFUL, emit, not_kept, table, warn, watching, wrote
-from convscope.errors import GateFailed, PartlyRefused, choose
+from convscope.errors import GateFailed, PartlyRefused, UsageError, choose
 from convscope.files import checked_path
 from convscope.transfer import TRANSFER_CLASSIFIERS
+
+if TYPE_CHECKING:
+    from convscope.transfer import TransferResult
 
 Gates = Annotated[
     list[str],
@@ -50,6 +57,7 @@ def transfer_learning(
     layer: str | None = None,
     cache: Path | None = None,
     fail_under: Gates | None = None,
+    large: KeptOptions = KEPT_NOWHERE,
     common: CommonOptions = USUAL,
     output: OutputOptions = NOWHERE,
     network: OwnNetwork = NOTHING,
@@ -67,6 +75,7 @@ def transfer_learning(
         layer: A layer whose output are the features; by default what enters the last layer.
         cache: Folder of features that are kept; by default in the user's cache.
         fail_under: Gates, as NAME=NUMBER.
+        large: Going on after a kill, and many workers.
         common: What is the same everywhere.
         output: What to write.
         network: What the files of a network of your own do not say.
@@ -79,25 +88,81 @@ def transfer_learning(
     check_seed(common.seed)
     if cache is not None:
         checked_path(cache)
+    shard = large.chosen()
+    if cache is not None and large.keeps(shard):
+        raise UsageError(
+            "--cache with --resume, --part or --shard",
+            code="U11",
+            expected="one place for features: a part is cut by position, a cache by image",
+        )
     import torch
 
-    from convscope.pages import class_table, mistake_rows, write_transfer
-    from convscope.transfer import feature_cache_folder, transfer
+    from convscope.transfer import (
+        FeaturesJudging,
+        feature_cache_folder,
+        transfer,
+        transfer_of,
+    )
 
     opened = opened_network(model, network=network, device=common.device)
-    with watching(f"learning {data}"):
-        found = transfer(
-            opened,
-            data,
-            method=method,
-            layer=layer,
-            cache=cache or feature_cache_folder(),
-            data_dir=common.data_dir,
-            offline=common.offline,
-            skip_bad=common.skip_bad,
-            accept_modified=common.accept_modified,
-            generator=torch.Generator().manual_seed(common.seed),
-        )
+    generator = torch.Generator().manual_seed(common.seed)
+    if not large.keeps(shard):
+        with watching(f"learning {data}"):
+            found = transfer(
+                opened,
+                data,
+                method=method,
+                layer=layer,
+                cache=cache or feature_cache_folder(),
+                data_dir=common.data_dir,
+                offline=common.offline,
+                skip_bad=common.skip_bad,
+                accept_modified=common.accept_modified,
+                generator=generator,
+            )
+        _show(found, model, gates, common, output)
+        return
+    judging = FeaturesJudging.of(
+        opened,
+        data,
+        layer=layer,
+        data_dir=common.data_dir,
+        offline=common.offline,
+        accept_modified=common.accept_modified,
+        skip_bad=common.skip_bad,
+    )
+    some, labels = judging.first()
+    with judged(
+        judging,
+        large,
+        f"features of {data}",
+        classifier=opened,
+        subject=Pictures(some, labels, torch.arange(len(labels))),
+        facts={},
+        unit="batches",
+        again=["convscope transfer", model, *network.again(), "--data", data],
+    ) as records:
+        if records is not None:
+            with watching(f"learning {data}"):
+                found = transfer_of(judging, records[1], method=method, generator=generator)
+            _show(found, model, gates, common, output)
+
+
+def _show(
+    found: TransferResult,
+    model: str,
+    gates: Mapping[str, float],
+    common: Common,
+    output: Output,
+) -> None:
+    """Print and write what was learned.
+
+    Raises:
+        GateFailed: A threshold was not reached.
+        PartlyRefused: D21, images were left out.
+    """
+    from convscope.pages import class_table, mistake_rows, write_transfer
+
     for note in found.notes:
         warn(note)
     classes, wrong = class_table(found), mistake_rows(found)
@@ -115,7 +180,7 @@ def transfer_learning(
                 "accuracy": f"{text(found.accuracy)}  "
                 f"({text(found.interval[0])} to {text(found.interval[1])})",
                 "worst class": text(found.worst_class),
-                "classifier": f"{method}, {found.parameter} = {found.value:g} "
+                "classifier": f"{found.classifier}, {found.parameter} = {found.value:g} "
                 f"(cross-validation: {text(float(found.fold_scores.mean(dim=1).max()))})",
                 "features": found.features,
             }

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from convscope.sharding._job import BEFORE, Job, Judging, job_of, judge, judged_here
 from convscope.sharding._parts import Part, collected, parts_below
+from convscope.sharding._ray import judge_by_ray
 from convscope.sharding._records import Record, joined
 from convscope.sharding._shard import Shard, blocks_of, shard_of_environment, share_of
 
@@ -28,6 +29,7 @@ __all__ = [
     "job_of",
     "joined",
     "judge",
+    "judge_by_ray",
     "judged_here",
     "parts_below",
     "shard_of_environment",

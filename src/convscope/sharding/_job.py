@@ -281,7 +281,12 @@ def _spans(judging: Judging, blocks: Iterable[int]) -> dict[int, tuple[float, fl
 
 def _flat(job: Job) -> dict[str, str]:
     """What must be equal, by name."""
-    same = {"command": job.kind, "images": job.rows, "images of a block": job.size, **job.judged}
+    rows = (
+        {"blocks": job.rows}
+        if job.addresses
+        else {"images": job.rows, "images of a block": job.size}
+    )
+    same = {"command": job.kind, **rows, **job.judged}
     same |= {f"setting {name}": value for name, value in job.settings.items()}
     return {name: canonical(value) for name, value in same.items()}
 

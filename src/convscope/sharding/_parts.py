@@ -191,7 +191,7 @@ class Part:
     def reported(self) -> None:
         """The report is made: tidy up what killed workers left half written."""
         write_whole(self.folder / DONE, b"")
-        for path in self.folder.glob(".tmp-*"):
+        for path in self.folder.rglob(".tmp-*"):
             with suppress(OSError):
                 path.unlink()
 

@@ -22,7 +22,7 @@ from convscope.studies import AUDIT_SECTIONS
 from convscope.studies._audit_judging import WHOLE, AuditJudging, head_of
 from convscope.studies._context import ATTACKED, Audit, has_large_images
 from convscope.studies._playground import compare_playable
-from convscope.studies._stages import Found, JudgedSection, is_missing_part
+from convscope.studies._stages import DamagedPiece, Found, JudgedSection, is_missing_part
 
 LONGEST_NAME = 60
 """Characters of a network's name in a heading."""
@@ -362,7 +362,7 @@ def audit_of(
             else:
                 cast(JudgedSection, AUDIT_SECTIONS[name]).show(found, section, stages[name])
         except Exception as error:
-            if is_missing_part(error):
+            if is_missing_part(error) or isinstance(error, DamagedPiece):
                 raise
             report.fail(section, error)
     _finish(found)

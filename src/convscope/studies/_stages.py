@@ -44,6 +44,15 @@ class Shown(Protocol):
     sigma: float | None
 
 
+PIECE = {"finding": str, "status": str, "blocks": list, "tiles": list, "alerts": list,
+         "numbers": dict}  # fmt: skip
+"""What a piece of a section holds."""
+
+
+class DamagedPiece(DataError):
+    """A record that no audit has written: no fault of the network, so no report is made."""
+
+
 Fill = Callable[[Any, Section], None]
 """``fill(audit, section)`` computes and shows at once."""
 
@@ -51,11 +60,20 @@ Stage = Judging | Fill
 
 
 class Stopped(ConvscopeError):
-    """What stopped a block, in the words that it had."""
+    """What stopped a block.
+
+    Args:
+        words: What the error said, on one to three lines.
+        expected: Whether a network may cause it, so that the section goes on.
+    """
+
+    def __init__(self, words: str, *, expected: bool = True) -> None:
+        super().__init__(words)
+        self.words, self.may_happen = words, expected
 
     def __str__(self) -> str:
-        """The words."""
-        return str(self.args[0])
+        """The words as they were."""
+        return self.words
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +95,7 @@ class Found:
         """What stopped one of the blocks."""
         for record in (self.head, *self.records):
             if (failed := record.numbers.get("failed")) is not None:
-                return Stopped(str(failed["words"]), code="" if failed["expected"] else "U00")
+                return Stopped(str(failed["words"]), expected=bool(failed["expected"]))
         return None
 
     def usable(self, section: Section, words: str = "A part of this section stopped") -> bool:
@@ -89,7 +107,7 @@ class Found:
         failure = self.failure
         if failure is None:
             return True
-        if failure.code:
+        if not failure.may_happen:
             raise failure
         section.note(f"{words}: {failure}", level="warning")
         return False
@@ -98,7 +116,7 @@ class Found:
         """Show a piece in its place.
 
         Raises:
-            DataError: T24, the record is damaged.
+            DamagedPiece: T24, no audit has written the record.
         """
         for record in self.records:
             _put(record, shown, section)
@@ -237,11 +255,12 @@ def _put(record: Record, shown: Shown, section: Section) -> None:
         content: dict[str, Any] = loads_json(record.numbers["piece"], deepest=DEEPEST)
         paths: list[str] = record.numbers["files"]
         files = {path: record.arrays[f"file.{i}"].tobytes() for i, path in enumerate(paths)}
+        whole = all(type(content[name]) is kind for name, kind in PIECE.items())
+        whole = whole and all(PLACE.fullmatch(path) for path in paths)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"no piece of a section: {error}", code="T24") from None
-    for path, data in files.items():
-        if not PLACE.fullmatch(path) or section.files.get(path, data) != data:
-            raise DataError(f"holds a file {path!r:.80}", code="T24")
+        raise DamagedPiece(f"no piece of a section: {error}", code="T24") from None
+    if not whole or any(section.files.get(path, data) != data for path, data in files.items()):
+        raise DamagedPiece("no piece of a section", code="T24", where=section.id)
     section.files.update(files)
     section.blocks += content["blocks"]
     section.finding = content["finding"] or section.finding

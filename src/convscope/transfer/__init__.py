@@ -16,13 +16,15 @@ from convscope._registry import Registry, Spec, lazy
 if TYPE_CHECKING:
     from convscope.transfer._cache import FeatureCache, feature_cache_folder
     from convscope.transfer._features import FeatureLayer, feature_layer, layer_features
+    from convscope.transfer._judging import FeaturesJudging
     from convscope.transfer._result import TransferMistakes, TransferResult
-    from convscope.transfer._transfer import transfer
+    from convscope.transfer._transfer import transfer, transfer_of
 
 __all__ = [
     "TRANSFER_CLASSIFIERS",
     "FeatureCache",
     "FeatureLayer",
+    "FeaturesJudging",
     "TransferClassifierSpec",
     "TransferMistakes",
     "TransferResult",
@@ -30,6 +32,7 @@ __all__ = [
     "feature_layer",
     "layer_features",
     "transfer",
+    "transfer_of",
 ]
 
 
@@ -79,8 +82,9 @@ if not TYPE_CHECKING:
         {
             "_cache": "FeatureCache feature_cache_folder",
             "_features": "feature_layer FeatureLayer layer_features",
+            "_judging": "FeaturesJudging",
             "_result": "TransferMistakes TransferResult",
-            "_transfer": "transfer",
+            "_transfer": "transfer transfer_of",
         },
         TRANSFER_CLASSIFIERS,
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,24 +20,21 @@ from convscope.data import Dataset, ReadFile, refuse_problems
 from convscope.errors import ConvscopeError, DataError
 from convscope.probe import Probe
 from convscope.progress import announce, stage
+from convscope.sharding import Record
 from convscope.stats import wilson, wilson_of_mean
 from convscope.transfer import TRANSFER_CLASSIFIERS
 from convscope.transfer._cache import FeatureCache
 from convscope.transfer._features import FeatureLayer, feature_layer, layer_features, network_key
 from convscope.transfer._images import Part, TransferImages, open_images
+from convscope.transfer._judging import BATCH, Features, FeaturesJudging, RecordedFeatures, unit
 from convscope.transfer._result import TransferMistakes, TransferResult
 
 FOLDS = 5
-BATCH = 32
-"""Images that are run at once."""
-
 CHECKED = 2
 """Images of a cache that are run again, to see that it is of this network."""
 
 CLOSE = 1e-3
 """How far their features may be from the cached ones, as a share of the largest."""
-
-Features = NDArray[np.float32]
 
 
 def transfer(
@@ -96,18 +94,68 @@ def transfer(
         length one, and the folds are stratified.
     """
     started = time.perf_counter()
-    spec_name = TRANSFER_CLASSIFIERS.known(method)
-    make = TRANSFER_CLASSIFIERS.chosen("classifier", method)
-    spec = TRANSFER_CLASSIFIERS.spec(spec_name)
-    seed = int(torch.randint(2**31 - 1, (1,), generator=source(generator)))
+    TRANSFER_CLASSIFIERS.chosen("classifier", method)
     images = open_images(
         data, classifier, data_dir=data_dir, offline=offline, accept_modified=accept_modified,
         skip_bad=skip_bad,
     )  # fmt: skip
     where = feature_layer(classifier, layer)
-    folds = _folds(images)
     kept = FeatureCache(cache, network_key(classifier, where), size=where.size)
     reader = _Reader(classifier, where, kept, skip_bad=skip_bad)
+    return _learned(images, reader, method, mistakes, generator, started)
+
+
+def transfer_of(
+    judging: FeaturesJudging,
+    records: Sequence[Record],
+    *,
+    method: str = "logistic",
+    mistakes: int = 24,
+    generator: Generator | None = None,
+) -> TransferResult:
+    """What `transfer` learns, from features that many workers may have found.
+
+    Args:
+        judging: How they were found.
+        records: Of all its batches, in order.
+        method: A name in `TRANSFER_CLASSIFIERS`.
+        mistakes: Keep at most this many of the misclassified images; they are read again.
+        generator: Cuts the folds; ``None``: a fresh generator with seed 0.
+
+    Raises:
+        UsageError: U01, no such classifier.
+        DataError: D11, as for `transfer`.
+    """
+    found = RecordedFeatures(judging, records)
+    return _learned(judging.images, found, method, mistakes, generator, time.perf_counter())
+
+
+class _Features(Protocol):
+    """Where features come from."""
+
+    classifier: Classifier
+    where: FeatureLayer
+    refused: list[str]
+    computed: int
+
+    def notes(self) -> list[str]: ...
+    def features(self, part: Part) -> tuple[Features, list[int]]: ...
+
+
+def _learned(
+    images: TransferImages,
+    reader: _Features,
+    method: str,
+    mistakes: int,
+    generator: Generator | None,
+    started: float,
+) -> TransferResult:
+    """Fit a classifier to the features of training images, then look at the test images."""
+    spec_name = TRANSFER_CLASSIFIERS.known(method)
+    make = TRANSFER_CLASSIFIERS.chosen("classifier", method)
+    spec = TRANSFER_CLASSIFIERS.spec(spec_name)
+    seed = int(torch.randint(2**31 - 1, (1,), generator=source(generator)))
+    where, folds = reader.where, _folds(images)
     share = len(images.training) / (len(images.training) + len(images.test))
     with stage(0.0, 0.9 * share, "features of training images"):
         x, rows = reader.features(images.training)
@@ -128,7 +176,7 @@ def transfer(
     names = tuple(images.test.names[row] for row in rows)
     return TransferResult(
         data=images.name,
-        source=classifier.source,
+        source=reader.classifier.source,
         features=f"{where}, scaled to length 1",
         feature_size=where.size,
         classifier=spec_name,
@@ -210,6 +258,9 @@ class _Reader:
         with self.classifier.probe() as probe:
             for row, read in enumerate(part.read(range(len(part)), self._wanted)):
                 announce(row / len(part))
+                if row % BATCH == 0:  # Batches are cut by position, whatever is in the cache.
+                    self._run(probe, waiting, found)
+                    waiting = []
                 if isinstance(read, ConvscopeError):
                     problems.append(f"{part.names[row]}: {read.code} {read.what}")
                     continue
@@ -224,9 +275,6 @@ class _Reader:
                     if isinstance(read, ConvscopeError):
                         raise read
                 waiting.append((row, read))
-                if len(waiting) == BATCH:
-                    self._run(probe, waiting, found)
-                    waiting = []
             self._run(probe, waiting, found)
         self.cache.flush()
         announce(1.0)
@@ -234,8 +282,7 @@ class _Reader:
         if not rows:
             raise DataError(f"none of the {part.name} images can be read", code="D11")
         self.refused += problems
-        found = found[rows] if problems else found
-        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12), rows
+        return unit(found[rows] if problems else found), rows
 
     def _wanted(self, sha256: str) -> bool:
         if sha256 not in self.cache:
@@ -343,7 +390,7 @@ def _looked_at(scores: Tensor, labels: Tensor, classes: int) -> dict[str, Any]:
 
 
 def _worst(
-    reader: _Reader,
+    reader: _Features,
     part: Part,
     rows: list[int],
     labels: Tensor,
