@@ -5,10 +5,10 @@
 
 For mnist-conv2-fc (799,078 parameters) and cifar-resnet20: bytes of a page with nothing else on
 it, the largest difference of a probability between the page's engine and torch on test images, in
-how many the predicted class is the same, and milliseconds of one prediction, of prediction and saliency,
-and of an attack of 20 steps, by node on one core (median of the repeats). If Chromium is here, also
-how long it takes from opening the page to the first prediction on it, and from a slider's event to
-the picture of the attack. Needs node.
+how many the predicted class is the same, and milliseconds of one prediction, of prediction and
+saliency, and of an attack of 20 steps, by node on one core (median of the repeats). If Chromium is
+here, also how long it takes from opening the page to the first prediction on it, and from a
+slider's event to the picture of the attack. Needs node.
 """
 
 from __future__ import annotations
