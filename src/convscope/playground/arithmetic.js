@@ -70,6 +70,12 @@ export class Arithmetic {
     this.paint();
   }
 
+  sourceOf(layer) {
+    const from = this.nodes[layer].from[0];
+    if (from === 0) return "image";
+    return this.nodes[from].name || (this.nodes[from].from[0] === 0 ? "normalized image" : "values");
+  }
+
   paint() {
     const { channels, kernel, bias, total, unit, row, column, layer, first } = this.found;
     const c = Math.min(this.channel, channels.length - 1);
@@ -87,7 +93,7 @@ export class Arithmetic {
     const soFar = products.slice(0, k + 1).reduce((a, b) => a + b, 0);
     const most = Math.max(...channels.map((channel) => largest(channel.values)));
     this.body.replaceChildren(
-      grid(values, kernel[1], { most, chosen: k, inside, name: `Input, channel ${first + c}` }),
+      grid(values, kernel[1], { most, chosen: k, inside, name: `Input: ${this.sourceOf(layer)}, channel ${first + c}` }),
       element("span", { class: "sign", "aria-hidden": "true" }, "×"),
       grid([...weights], kernel[1], { most: Math.max(...channels.map((channel) => largest(channel.weights))), chosen: k, name: "Weights" }),
       element("span", { class: "sign", "aria-hidden": "true" }, "="),

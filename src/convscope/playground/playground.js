@@ -385,7 +385,7 @@ export class Playground {
       const predicted = argmax(probabilities);
       const same = predicted === this.before?.predicted;
       return element("figure", { class: "tile" }, element("h4", { title: about }, name), canvas,
-        element("p", { class: `chip ${same ? "good" : "bad"}` }, `${same ? "✓" : "✗"} ${short(this.classes[predicted], 18)}, ${percent(probabilities[predicted])}`));
+        element("p", { class: `chip ${same ? "good" : "bad"}` }, `${same ? "✓" : "✗"} ${short(this.classes[predicted], 18)}`, element("span", {}, percent(probabilities[predicted]))));
     }));
   }
 
