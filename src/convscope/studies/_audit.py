@@ -350,9 +350,9 @@ def audit_of(
         report.alert(facts["small samples"], section="limits", code="small-samples")
     stages: dict[str, dict[str, Found]] = {name: {} for name, _, _ in settings["sections"]}
     place = 0
-    for number, (name, stage, blocks, own) in enumerate(settings["stages"]):
+    for number, (name, part, blocks, own) in enumerate(settings["stages"]):
         some = records[place : place + blocks]
-        stages[name][stage] = Found(own, head_of(head, number), some)
+        stages[name][part] = Found(own, head_of(head, number), some)
         place += blocks
     for name, title, about in settings["sections"]:
         section = report.section(name, title, about)
