@@ -129,5 +129,5 @@ def _architecture(name: str, widths: tuple[int, ...], activation: type[nn.Module
     )
 
 
-cifar_best = _architecture("cifar-best", (64, 256, 256), nn.GELU)
+cifar_best = _architecture("cifar-best", (64, 248, 256), nn.GELU)
 cifar_best_quick = _architecture("cifar-best-quick", (64, 128, 128), nn.ReLU)

@@ -191,7 +191,7 @@ MODELS = ModelRegistry(
         ),
         "cifar-best": ModelSpec(
             "_cifar_best:cifar_best",
-            "patch whitening, 3 blocks of two 3x3 convolutions with 64, 256, 256 filters, "
+            "patch whitening, 3 blocks of two 3x3 convolutions with 64, 248, 256 filters, "
             "GELU, global maximum",
             input_shape=(3, 32, 32),
             parameters=1_972_792,
