@@ -26,7 +26,16 @@ from convscope.cli._options import (
     check_names,
     check_seed,
 )
-from convscope.cli._output import SCREENFUL, emit, not_kept, table, warn, watching, wrote
+from convscope.cli._output import (
+    SCREENFUL,
+    data_place,
+    emit,
+    not_kept,
+    table,
+    warn,
+    watching,
+    wrote,
+)
 from convscope.errors import GateFailed, PartlyRefused, UsageError, choose
 from convscope.files import checked_path
 from convscope.transfer import TRANSFER_CLASSIFIERS
@@ -140,8 +149,12 @@ def transfer_learning(
         subject=Pictures(some, labels, torch.arange(len(labels))),
         facts={},
         unit="batches",
-        again=["convscope transfer", model, *network.again(), "--data", data],
-    ) as records:
+        again=[
+            "convscope transfer", model, *network.again(), "--data", data,
+            *data_place(common.data_dir), "--classifier", method,
+            *(["--layer", layer] if layer else []),
+        ],
+    ) as records:  # fmt: skip
         if records is not None:
             with watching(f"learning {data}"):
                 found = transfer_of(judging, records[1], method=method, generator=generator)

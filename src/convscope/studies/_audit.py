@@ -221,6 +221,7 @@ def audit_judging(
         DataError: M21, no class of the data is one of the network.
 
     Example:
+        >>> import torch
         >>> from convscope.data import open_dataset
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 28, 28))
