@@ -77,3 +77,11 @@ def make_case(channels):
     images, labels = torch.rand(7, channels, 6, 8), torch.arange(7) % 5
     classifier = Classifier(module=module, class_names=tuple("abcde"), input_shape=(channels, 6, 8))
     return classifier, images, labels
+
+
+@pytest.fixture(params=["stand-in", "cuda"])
+def device(request):
+    """Another device than the CPU: one that every machine has, and a GPU if there is one."""
+    from tests.stand_in import a_gpu, stand_in
+
+    return stand_in() if request.param == "stand-in" else a_gpu()

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from convscope.errors import ConvscopeError, ResourceError
 
@@ -133,12 +135,30 @@ def init_distributed(device: torch.device) -> Iterator[World]:
         if device.type == "cuda":
             _require_one_each(device)
             torch.cuda.set_device(device)
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", **_fresh_store())
     try:
         yield World(rank=dist.get_rank(), size=dist.get_world_size())
     finally:
         if ours:
             dist.destroy_process_group()
+
+
+def _fresh_store() -> dict[str, Any]:
+    """After a restart by ``torchrun``, a part of its store that lost processes did not write to.
+
+    The store outlives the processes, and with it their addresses: a new process that is faster than
+    the others would connect to a dead one. Several machines do not count their restarts together,
+    so this holds for one machine.
+    """
+    given = os.environ.get
+    restart = given("TORCHELASTIC_RESTART_COUNT", "0")
+    if restart == "0" or given("LOCAL_WORLD_SIZE") != given("WORLD_SIZE"):
+        return {}
+    store, rank, size = next(rendezvous("env://"))
+    return {
+        "store": dist.PrefixStore(f"restart {restart}", store),  # type: ignore[attr-defined]
+        "rank": rank, "world_size": size,
+    }  # fmt: skip
 
 
 def _require_one_each(device: torch.device) -> None:
