@@ -18,7 +18,7 @@ function grid(values, columns, { most, chosen, inside = null, name }) {
       return cell;
     })));
   }
-  return element("div", { class: "kernel" }, element("h5", {}, name),
+  return element("div", { class: "kernel" }, element("h4", {}, name),
     element("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": name }, element("table", {}, element("tbody", {}, ...rows))));
 }
 
