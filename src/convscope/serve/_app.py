@@ -21,7 +21,7 @@ from convscope.files import loads_json, plain_json
 from convscope.serve._door import Door, body_of, status_of
 from convscope.serve._frames import packed, unpacked
 from convscope.serve._jobs import Job, Lane, described
-from convscope.serve._laboratory import arithmetic, look
+from convscope.serve._laboratory import arithmetic, image_of, look
 from convscope.serve._methods import Method, chosen, run_method
 from convscope.serve._networks import ServedNetwork
 from convscope.serve._shelf import Shelf
@@ -139,7 +139,8 @@ def application(served: Served, *, token: str, port: int) -> Any:
         panel = (*_panel(request), name.family)
 
         def work(job: Job) -> None:
-            result = run_method(name, network, arrays.get("image"), header)
+            image = image_of(network, arrays) if name.takes == "image" else None
+            result = run_method(name, network, image, header)
             job.go_on()
             show(job, result, name.name)
 

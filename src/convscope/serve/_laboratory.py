@@ -96,7 +96,22 @@ def image_of(served: ServedNetwork, arrays: Mapping[str, Tensor]) -> Tensor:
     """
     if "image" not in arrays:
         raise UsageError("no image was sent", code="U21", hint="reload the page")
-    return served.classifier.check_images(arrays["image"][None])[0]
+    return checked(served, arrays["image"][None])[0]
+
+
+def checked(served: ServedNetwork, images: Tensor) -> Tensor:
+    """Images of a request, whose size the page knows exactly.
+
+    Raises:
+        UsageError: U10 for another size.
+        ImageError: Pixels outside [0, 1].
+    """
+    shape = served.classifier.input_shape
+    if tuple(images.shape[1:]) != tuple(shape):
+        raise UsageError(
+            f"an image of {tuple(images.shape[1:])}", code="U10", expected=f"{tuple(shape)}"
+        )
+    return served.classifier.check_images(images)
 
 
 def _saliency(job: Job, asked: _Asked, _: Any) -> None:
@@ -129,7 +144,7 @@ def _transforms(job: Job, asked: _Asked, arrays: Mapping[str, Tensor]) -> None:
     changed = arrays.get("changed")
     if changed is None or len(changed) > MOST_CHANGED:
         raise UsageError("no changed images were sent", code="U21", hint="reload the page")
-    images = asked.classifier.check_images(changed)
+    images = checked(asked.served, changed)
     with asked.classifier.probe() as probe:
         job.post("transforms", {"probabilities": probe.logits(images).softmax(dim=1)})
 

@@ -171,7 +171,7 @@ class Shelf:
 
     def described(self, item: Item) -> dict[str, Any]:
         """For the list: the item, and in a few words what is in it."""
-        about = ""
+        about, live = "", False
         place = self.root / item.name
         with suppress(ConvscopeError, OSError):
             if item.kind == "run":
@@ -184,11 +184,10 @@ class Shelf:
                     about += f"; epoch {last.epoch:.4g}"
                     if last.validation_images:
                         about += f", validation accuracy {last.validation_accuracy:.2%}"
-                if _owner(place):
-                    about += "; in progress"
+                live = bool(_owner(place))
             elif item.kind in ("report", "study"):
                 about = str(read_report(place).get("title", ""))
-        return {**asdict(item), "about": re.sub(r"\s+", " ", about)[:300]}
+        return {**asdict(item), "about": re.sub(r"\s+", " ", about)[:300], "live": live}
 
 
 MARKS: dict[str, tuple[str, ...]] = {

@@ -1,7 +1,7 @@
 // A chart of curves as SVG, drawn for the width that it has; every line says at its end what it is.
 
 const SVG = "http://www.w3.org/2000/svg";
-const LEFT = 52, RIGHT = 92, TOP = 26, BOTTOM = 30, HEIGHT = 260;
+const LEFT = 52, RIGHT = 92, TOP = 26, BOTTOM = 46, HEIGHT = 276;
 
 function svg(tag, settings, text = "") {
   const made = document.createElementNS(SVG, tag);
@@ -24,7 +24,7 @@ export function ticks(low, high, count = 5) {
 function decades(low, high) {
   const out = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
-    for (const m of [1, 3]) {
+    for (const m of high / low < 30 ? [1, 2, 5] : [1]) {
       const value = m * 10 ** power;
       if (value >= low * 0.999 && value <= high * 1.001) out.push(value);
     }
@@ -55,7 +55,7 @@ export function chart({ title, series, width, log = false, format, unit = "epoch
   for (const x of ticks(x0, x1, Math.max(2, Math.floor((width - LEFT - RIGHT) / 70)))) {
     root.append(svg("text", { x: toX(x), y: HEIGHT - BOTTOM + 17, "text-anchor": "middle" }, String(x)));
   }
-  root.append(svg("text", { x: width - RIGHT + 8, y: HEIGHT - BOTTOM + 17 }, unit));
+  root.append(svg("text", { x: (LEFT + width - RIGHT) / 2, y: HEIGHT - 8, "text-anchor": "middle" }, unit));
   const ends = [];
   for (const { tone, train, name, points: own } of series) {
     const shown = own.filter(([, y]) => Number.isFinite(y) && (!log || y > 0));
@@ -67,7 +67,11 @@ export function chart({ title, series, width, log = false, format, unit = "epoch
     if (!train) ends.push({ tone, x: toX(x) + 6, y: toY(y) + 4, text: `${name} ${format(y)}` });
   }
   ends.sort((a, b) => a.y - b.y);
-  ends.forEach((end, i) => { if (i && end.y - ends[i - 1].y < 14) end.y = ends[i - 1].y + 14; });
+  // Two names keep a line's height apart, and above the axis.
+  if (ends.length === 2 && ends[1].y - ends[0].y < 14) {
+    ends[1].y = Math.min(HEIGHT - BOTTOM, ends[0].y + 14);
+    ends[0].y = ends[1].y - 14;
+  }
   for (const { tone, x, y, text } of ends) root.append(svg("text", { class: `name ${tone}`, x, y }, text));
   return root;
 }

@@ -59,8 +59,7 @@ class ShelfPage {
       const pick = item.kind === "run" ? element("input", { type: "checkbox", checked: at >= 0, "aria-label": `Curves of ${item.name}`, "data-name": item.name, onchange: (event) => this.choose(item.name, event.target.checked) }) : "";
       const name = item.kind === "run" ? element("span", {}, short(item.name, 80))
         : element("a", { href: `/shelf/show?name=${encodeURIComponent(item.name)}`, target: "_blank", rel: "noopener" }, short(item.name, 80));
-      const live = item.about.endsWith("in progress");
-      return element("tr", {}, element("td", {}, pick), element("td", {}, name, " ", element("span", { class: `kind${live ? " live" : ""}` }, item.kind)),
+      return element("tr", {}, element("td", {}, pick), element("td", {}, name, " ", element("span", { class: `kind${item.live ? " live" : ""}` }, item.live ? "run in progress" : item.kind)),
         element("td", {}, short(item.about, 200)), element("td", { class: "when" }, new Date(1000 * item.changed).toLocaleString()));
     });
     document.getElementById("items").replaceChildren(rows.length === 0 ? "" : element("table", { class: "shelf" },
