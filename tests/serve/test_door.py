@@ -1,6 +1,7 @@
 """Who gets in, what may be sent, and what every answer carries."""
 
 import json
+from types import MappingProxyType
 
 import pytest
 from starlette.testclient import TestClient
@@ -136,7 +137,7 @@ def test_a_body_without_a_length_is_read_no_further_than_it_may_be_long():
     sent = []
 
     class Request:
-        headers: dict[str, str] = {}
+        headers = MappingProxyType({})
 
         async def stream(self):
             for _ in range(100):

@@ -57,9 +57,7 @@ def _method(
     spec = registry.spec(name)
     # Defaults of recipes are objects, which their source alone does not tell.
     every = (
-        settings_of(registry[name])
-        if family == "visualize"
-        else settings_written(registry, name)
+        settings_of(registry[name]) if family == "visualize" else settings_written(registry, name)
     )
     settings = {
         option: setting

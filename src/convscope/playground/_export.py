@@ -197,7 +197,7 @@ def describe(
             "name": node.name,
             **node.settings,
         }
-        for name, tensor in node.tensors.items():
+        for name in node.tensors:
             entry[name] = numbers.get((id(node), name))
         if node.folded:
             entry["folded"] = True

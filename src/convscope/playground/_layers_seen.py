@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from convscope._network.black_box import refuse_black_box
@@ -105,6 +104,7 @@ def layers_seen(classifier: Classifier, images: Images) -> LayersSeen:
             predictions differ.
 
     Example:
+        >>> import torch
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(),
         ...                           torch.nn.Linear(8, 2))
         >>> seen = layers_seen(Classifier.wrap(net, input_shape=(1, 4, 4)), torch.rand(2, 1, 4, 4))
@@ -138,4 +138,3 @@ def nothing_seen(classifier: Classifier) -> dict[str, Any]:
         "nodes": [{"op": "input", "from": [], "shape": shape, "name": ""}],
         "cam": None,
     }
-

@@ -97,9 +97,7 @@ def application(served: Served, *, token: str, port: int) -> Any:
     async def home(request: Request) -> Response:
         if not served.networks:
             return await shelf_page(request)
-        return _html(
-            "network.html", served, number=0, network=served.networks[0]
-        )
+        return _html("network.html", served, number=0, network=served.networks[0])
 
     async def network_page(request: Request) -> Response:
         return _html(
@@ -183,9 +181,7 @@ def application(served: Served, *, token: str, port: int) -> Any:
     async def shelf_show(request: Request) -> Response:
         shelf, name = _the_shelf(), request.query_params.get("name")
         text, policy = await run_in_threadpool(lambda: shelf.page(name))
-        return Response(
-            text, media_type="text/html", headers={"content-security-policy": policy}
-        )
+        return Response(text, media_type="text/html", headers={"content-security-policy": policy})
 
     api = "/api/{number:int}"
     routes = [
@@ -255,10 +251,14 @@ def _stream(job: Job) -> Response:
 
 
 def _html(template: str, served: Served, **values: Any) -> Response:
-    text = _environment().get_template(template).render(
-        networks=[network.name for network in served.networks],
-        shelf=served.shelf is not None,
-        **values,
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            networks=[network.name for network in served.networks],
+            shelf=served.shelf is not None,
+            **values,
+        )
     )
     return Response(text, media_type="text/html")
 

@@ -75,13 +75,13 @@ class _Asked:
         self.predicted, self.explained, self.request = predicted, explained, request
 
     def whole(self, name: str, least: int, most: int) -> int:
-        value = self.request.get(name)
+        value: Any = self.request.get(name)
         if type(value) is not int or not least <= value <= most:
             raise UsageError(f"{name} {value!r}", code="U05", expected=f"{least} to {most}")
         return value
 
     def share(self, name: str) -> float:
-        value = self.request.get(name)
+        value: Any = self.request.get(name)
         if type(value) not in (int, float) or not 0 <= value <= 1:
             raise UsageError(f"{name} {value!r}", code="U03", expected="0 to 1")
         return float(value)
@@ -184,7 +184,12 @@ def _occlusion(job: Job, asked: _Asked, _: Any) -> None:
             hint="a larger stride",
         )  # fmt: skip
     found = occlusion(
-        asked.classifier, asked.image[None], asked.explained, window=window, stride=stride, fill="mean"
+        asked.classifier,
+        asked.image[None],
+        asked.explained,
+        window=window,
+        stride=stride,
+        fill="mean",
     )
     table = found.table
     assert table is not None, "occlusion makes one"

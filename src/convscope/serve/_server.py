@@ -79,9 +79,9 @@ def run_server(
         server = uvicorn.Server(config)
         ends = server.handle_exit
 
-        def end(number: int, frame: FrameType | None) -> None:
+        def end(sig: int, frame: FrameType | None) -> None:
             served.cancel()
-            ends(number, frame)
+            ends(sig, frame)
 
         server.handle_exit = end  # type: ignore[method-assign]
         server.run(sockets=[listener])

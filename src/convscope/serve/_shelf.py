@@ -125,9 +125,7 @@ class Shelf:
         name = place.relative_to(self.root).as_posix()
         try:
             if place.is_file():
-                return Item(
-                    name=name, kind="page", title=place.stem, changed=place.stat().st_mtime
-                )
+                return Item(name=name, kind="page", title=place.stem, changed=place.stat().st_mtime)
             kind = _kind_of_folder(place)
             if kind == "":
                 return None
@@ -227,5 +225,3 @@ def _owner(run: Path) -> str:
             return "a process of this machine"
         return f"process {pid}" if Path(f"/proc/{pid}").is_dir() else ""
     return f"a process on {host}" if isinstance(host, str) else ""
-
-

@@ -7,7 +7,6 @@ import io
 import threading
 from typing import Any
 
-
 from convscope.attacks import AttackResult
 from convscope.explanations import Explanation
 from convscope.figures import draw
@@ -78,5 +77,3 @@ def _picture(result: Any) -> str:
     with _drawing:
         draw(result).savefig(content, format="png", dpi=DPI, bbox_inches="tight")
     return base64.b64encode(content.getvalue()).decode()
-
-
