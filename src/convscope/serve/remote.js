@@ -13,7 +13,9 @@ const KEYS = {
   attack: (r) => [r.target, r.epsilon],
   occlusion: (r) => [r.explained, r.window, r.stride],
 };
-const QUICK = ["prediction", "saliency"];
+const SLOW = ["attack", "transforms", "occlusion"];
+
+const pause = () => new Promise((resolve) => setTimeout(resolve, 0));
 
 export class Remote {
   // api: address of the network; panel: name of this page; shape: of its images;
@@ -43,22 +45,29 @@ export class Remote {
     this.onmessage?.({ data });
   }
 
-  // The newest request wins; one that is under way may first bring its quick parts, so that a
-  // slider that never rests is followed all the same.
+  // The newest request wins. The quick parts of one that is under way may come first, so that a
+  // slider that never rests is followed all the same; its slow parts give way.
   run(message) {
     this.image = message.request.image;
     this.waiting = message;
     if (this.flight === null) this.work();
-    else if (this.flight.quick) this.flight.controller.abort();
+    else if (this.flight.slow) this.flight.controller.abort();
   }
 
   async work() {
     while (this.waiting !== null) {
       const { id, request } = this.waiting;
       this.waiting = null;
-      this.flight = { controller: new AbortController(), quick: false };
+      const start = performance.now();
+      if (this.serial !== request.serial) this.kept.clear();
+      this.serial = request.serial;
+      const wanted = this.parts.filter((part) => this.kept.get(part) !== keyOf(part, request) && !(part === "maps" && request.layer === null));
+      this.flight = { controller: new AbortController(), slow: false, start };
       try {
-        await this.look(id, request);
+        await this.fetchParts(wanted.filter((part) => !SLOW.includes(part)), id, request);
+        this.flight.slow = true;
+        if (this.waiting === null) await this.fetchParts(wanted.filter((part) => SLOW.includes(part)), id, request);
+        if (this.waiting === null) this.tell({ id, serial: request.serial, part: "done", ms: performance.now() - start });
       } catch (error) {
         if (error.name !== "AbortError") this.tell({ id, part: "failed", why: String(error.message ?? error) });
       }
@@ -66,39 +75,37 @@ export class Remote {
     }
   }
 
-  async look(id, request) {
-    if (this.serial !== request.serial) this.kept.clear();
-    this.serial = request.serial;
-    const start = performance.now();
-    const key = (part) => JSON.stringify(KEYS[part](request));
-    const want = this.parts.filter((part) => this.kept.get(part) !== key(part) && !(part === "maps" && request.layer === null));
-    if (want.length === 0) { this.tell({ id, serial: request.serial, part: "done", ms: 0 }); return; }
+  async fetchParts(want, id, request) {
+    if (want.length === 0) return;
+    const { controller, start } = this.flight;
     const arrays = { image: { shape: this.shape, values: request.image } };
     const transforms = TRANSFORMS.filter(({ onlyColor }) => !onlyColor || this.shape[0] === 3);
-    const changed = want.includes("transforms") ? transforms.map(({ apply }) => apply(request.image, this.shape)) : [];
-    if (changed.length) {
-      const values = new Float32Array(changed.length * request.image.length);
-      changed.forEach((image, i) => values.set(image, i * request.image.length));
-      arrays.changed = { shape: [changed.length, ...this.shape], values: values.map((v) => Math.min(1, Math.max(0, v))) };
+    const changed = [];
+    if (want.includes("transforms")) {
+      const values = new Float32Array(transforms.length * request.image.length);
+      for (const { apply } of transforms) {
+        const made = apply(request.image, this.shape);
+        values.set(made.map((v) => Math.min(1, Math.max(0, v))), changed.length * made.length);
+        changed.push(made);
+        await pause();
+        if (this.waiting !== null) return;
+      }
+      arrays.changed = { shape: [changed.length, ...this.shape], values };
     }
     const { explained, layer, window, stride, epsilon, target } = request;
     const response = await send(`${this.api}/run?panel=${this.panel}`, {
-      body: pack({ want, explained, layer, window, stride, epsilon, target }, arrays), signal: this.flight.controller.signal,
+      body: pack({ want, explained, layer, window, stride, epsilon, target }, arrays), signal: controller.signal,
     });
     for await (const { header, arrays: came } of framesOf(response)) {
       const { part } = header;
-      if (part === "canceled") return;
-      if (part === "failed") { this.tell({ id, part, why: wordsOf(header.error) }); return; }
-      if (KEYS[part]) this.kept.set(part, key(part));
+      if (part === "canceled" || part === "done") return;
+      if (part === "failed") throw new Error(wordsOf(header.error));
+      if (KEYS[part]) this.kept.set(part, keyOf(part, request));
       const answer = { ...header, id, serial: request.serial, ms: performance.now() - start };
       for (const [name, { values }] of Object.entries(came)) answer[name] = values;
       if (part === "transforms") answer.rows = this.rows(transforms, changed, came.probabilities);
       if (part === "occlusion") answer.probabilities = rowsOf(came.probabilities);
       this.tell(answer);
-      if (!QUICK.some((name) => want.includes(name) && !this.kept.has(name))) {
-        this.flight.quick = true;
-        if (this.waiting !== null && part !== "done") { this.flight.controller.abort(); return; }
-      }
     }
   }
 
@@ -120,6 +127,8 @@ export class Remote {
     }
   }
 }
+
+const keyOf = (part, request) => JSON.stringify(KEYS[part](request));
 
 function rowsOf({ shape, values }) {
   return Array.from({ length: shape[0] }, (_, i) => values.subarray(i * shape[1], (i + 1) * shape[1]));

@@ -7,12 +7,15 @@ import { enlarged } from "./methods.js";
 import { element, number, paintMap, short, signed } from "./paint.js";
 import { Playground } from "./playground.js";
 import { Remote } from "./remote.js";
+import { toHash } from "./state.js";
 
 const PANELS = [
   ["explain", "Explain it with any method", "Runs on the image above, on the server, with the settings of the command line."],
   ["attack", "Attack it with any method", "Starts from the image above. A method that needs many images takes them from the data set."],
   ["visualize", "An image of a class", "An image that the network takes for a member of the class, made by one of the recipes."],
 ];
+
+const LONGEST = 20000; // Numbers of an image that is part of the address.
 
 class ServedPlayground extends Playground {
   // The server reads files, as `convscope predict` reads them.
@@ -48,6 +51,16 @@ class ServedPlayground extends Playground {
     const most = paintMap(this.cam.canvas, this.camMap, rows, columns, signed, toGray(this.image, this.shape));
     this.cam.tell(most === 0 ? `Empty: nothing of ${layer} speaks for or against it.` : `For ${short(this.classes[explained])}, at ${layer}, ${height} × ${width}: blue −${number(most)}, orange ${number(most)}.`,
       `Grad-CAM for ${this.classes[explained]} at ${layer}`);
+  }
+
+  // A photo is too long for an address: its state is kept without it.
+  write() {
+    if (this.state.image !== null || this.image.length <= LONGEST) { super.write(); return; }
+    clearTimeout(this.writing);
+    this.writing = setTimeout(() => {
+      this.written = toHash({ ...this.state, epsilon: Number(this.state.epsilon.toFixed(4)) });
+      history.replaceState(null, "", this.written);
+    }, 250);
   }
 
   // What this network cannot show is not there.
@@ -88,6 +101,10 @@ async function begin() {
   root.hidden = false;
   const playground = new ServedPlayground(root, { data, weights: null,
     start: () => new Remote({ api, panel, shape, parts: partsOf(data) }) });
+  // There is no second engine to fall back to, however long the server needs.
+  clearTimeout(playground.client.timer);
+  playground.client.watch = () => {};
+  playground.client.fallBack = () => {};
   playground.leaveOut();
   globalThis.playground = playground;
   const about = [`${data.size.toLocaleString("en-US")} parameters`, `${shape[1]} × ${shape[2]} ${shape[0] === 1 ? "gray" : "color"} pixels`, `${data.graph.classes.length.toLocaleString("en-US")} classes`];
