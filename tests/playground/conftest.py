@@ -9,7 +9,9 @@ import sys
 
 import pytest
 
-from convscope.playground import PlayableNetwork
+from convscope.playground._export import describe
+from convscope.playground._quantize import pack, store
+from convscope.playground._trace import trace
 from convscope.reports import find_browser, linked_scripts
 
 WHOLE_PAGE = """<!doctype html><meta charset="utf-8"><pre id="out"></pre>
@@ -73,6 +75,9 @@ def javascript(tmp_path_factory):
     return JavaScript(node, browser, tmp_path_factory.mktemp("javascript"))
 
 
-def as_payload(network: PlayableNetwork):
-    """What a page would hold."""
-    return {"graph": network.graph, "weights": network.weights}
+def whole(classifier):
+    """Graph and weights with all their bits."""
+    nodes = trace(classifier).nodes
+    found = [(n, key, t) for n in nodes for key, t in n.tensors.items() if t is not None]
+    stored = [store(tensor, 32) for _, _, tensor in found]
+    return nodes, describe(classifier, nodes, found, stored), pack(stored)

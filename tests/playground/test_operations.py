@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from convscope import Classifier
-from convscope.playground._export import describe
 from convscope.playground._quantize import pack, store
 from convscope.playground._run import OPERATIONS, run
-from convscope.playground._trace import trace
+
+from .conftest import whole
 
 MAIN = """
 async function main({ cases }) {
@@ -153,14 +153,6 @@ def truth(classifier, images, seeds):
     logits = classifier.logits(x)
     (gradient,) = torch.autograd.grad((logits * seeds).sum(), x)
     return logits.detach(), gradient
-
-
-def whole(classifier):
-    """Graph and weights with all their bits."""
-    nodes = trace(classifier).nodes
-    found = [(n, key, t) for n in nodes for key, t in n.tensors.items() if t is not None]
-    stored = [store(tensor, 32) for _, _, tensor in found]
-    return nodes, describe(classifier, nodes, found, stored), pack(stored)
 
 
 def test_every_operation_gives_the_values_and_gradients_of_torch(javascript):

@@ -76,7 +76,7 @@ def made(tmp_path_factory):
     with watch(lambda share, what: steps.append((share, what))):
         result = audit(
             classifier(data), data, out_folder=folder, images_per_section=3, attacked_images=8,
-            command="convscope audit x",
+            command="convscope audit x", playable=True,
         )  # fmt: skip
     return result, steps
 
@@ -87,6 +87,27 @@ def test_every_section_succeeds(made):
     tree = read_report(result.folder)
     assert [section["id"] for section in tree["sections"]] == list(AUDIT_SECTIONS)
     assert all(section["blocks"] for section in tree["sections"])
+
+
+def test_the_network_is_in_the_page_for_those_who_ask(made, tmp_path):
+    data = dataset()
+    audit(classifier(data), data, out_folder=tmp_path / "r", sections=["limits"])
+    plain, playable = tmp_path / "plain.html", tmp_path / "playable.html"
+    render(tmp_path / "r", plain)
+    render(made[0].folder, playable)
+    assert "<script" not in plain.read_text() and "script-src" not in plain.read_text()
+    text = playable.read_text()
+    assert text.count("<script") == 4 and "worker-src blob:" in text
+    assert not (tmp_path / "r" / "playground").exists()
+
+
+def test_a_network_that_no_page_can_run_stops_before_the_work(tmp_path):
+    data = dataset()
+    net = nn.Sequential(nn.Flatten(), nn.LayerNorm(data.input_shape[1] ** 2), nn.Linear(144, 4))
+    strange = Classifier.wrap(net, input_shape=data.input_shape, class_names=data.class_names)
+    with pytest.raises(ModelContractError, match="LayerNorm"):
+        audit(strange, data, out_folder=tmp_path / "r", playable=True)
+    assert not (tmp_path / "r").exists()
 
 
 def blocks_of(tree, name):
@@ -489,7 +510,11 @@ def test_an_audit_of_a_black_box_does_what_it_can_and_names_the_rest(tmp_path):
     assert result.numbers["accuracy"] == plain.numbers["accuracy"] and "robust" in result.numbers
     text = (tmp_path / "box" / "report.json").read_text()
     for spec in AUDIT_SECTIONS.specs().values():
-        assert (f"a black box has no {spec.needs}, only answers" in text) or not spec.needs
+        assert (
+            (f"a black box has no {spec.needs}, only answers" in text)
+            or not spec.needs
+            or spec.asked
+        )
     assert "`saliency`" in text and "`pgd`" in text and "Only the answers of this" in text
     render(tmp_path / "box")
 

@@ -15,9 +15,10 @@ from convscope._network.hooks import plain_name
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UsageError
 from convscope.explanations import grad_cam
+from convscope.playground._nodes import Node, refusal
 from convscope.playground._quantize import WIDTHS, Stored, as_text, pack, store, widths
 from convscope.playground._run import run
-from convscope.playground._trace import Node, refusal, trace
+from convscope.playground._trace import trace
 from convscope.progress import announce
 from convscope.types import Images
 

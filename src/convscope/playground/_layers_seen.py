@@ -14,8 +14,9 @@ from torch import Tensor
 from convscope._network.black_box import refuse_black_box
 from convscope.classifier import Classifier
 from convscope.playground._export import TOLERANCE, camera, describe, input_rule
+from convscope.playground._nodes import Node, refusal
 from convscope.playground._run import values_until
-from convscope.playground._trace import Node, refusal, trace
+from convscope.playground._trace import trace
 from convscope.types import Images
 
 

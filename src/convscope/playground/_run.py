@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convscope.playground._trace import Node
+from convscope.playground._nodes import Node
 
 
 @torch.no_grad()
@@ -17,7 +17,7 @@ def run(nodes: Sequence[Node], images: Tensor) -> Tensor:
     """The value of the last node.
 
     Args:
-        nodes: As `trace` makes them.
+        nodes: As `_trace.trace` makes them.
         images: ``(batch, channel, height, width)``, pixels in [0, 1].
 
     Returns:

@@ -1,6 +1,6 @@
 // One output value of a convolution, product by product.
 
-import { element, largest, number, signed } from "./paint.js";
+import { control, element, largest, number, signed } from "./paint.js";
 
 const tint = (cell, share) => {
   const [red, green, blue, alpha] = signed(share);
@@ -36,8 +36,8 @@ export class Arithmetic {
     this.body = element("div", { class: "kernels" });
     this.words = element("p", { class: "sum" });
     this.controls = element("div", { class: "controls" },
-      element("label", { for: "pg-channel" }, "Input channel"), this.pick, this.channelName,
-      element("label", { for: "pg-product" }, "Product"), this.slide, this.productName);
+      control("pg-channel", "Input channel", this.pick, this.channelName),
+      control("pg-product", "Product", this.slide, this.productName));
     this.note = element("p", { class: "fact" });
     this.root = element("div", { class: "arithmetic" }, this.note, this.controls, this.body, this.words);
     this.hide("Choose a layer that is a convolution, then point at a place of its map.");
@@ -70,6 +70,12 @@ export class Arithmetic {
     this.paint();
   }
 
+  sourceOf(layer) {
+    const from = this.nodes[layer].from[0];
+    if (from === 0) return "image";
+    return this.nodes[from].name || (this.nodes[from].from[0] === 0 ? "normalized image" : "values");
+  }
+
   paint() {
     const { channels, kernel, bias, total, unit, row, column, layer, first } = this.found;
     const c = Math.min(this.channel, channels.length - 1);
@@ -87,7 +93,7 @@ export class Arithmetic {
     const soFar = products.slice(0, k + 1).reduce((a, b) => a + b, 0);
     const most = Math.max(...channels.map((channel) => largest(channel.values)));
     this.body.replaceChildren(
-      grid(values, kernel[1], { most, chosen: k, inside, name: `Input, channel ${first + c}` }),
+      grid(values, kernel[1], { most, chosen: k, inside, name: `Input: ${this.sourceOf(layer)}, channel ${first + c}` }),
       element("span", { class: "sign", "aria-hidden": "true" }, "×"),
       grid([...weights], kernel[1], { most: Math.max(...channels.map((channel) => largest(channel.weights))), chosen: k, name: "Weights" }),
       element("span", { class: "sign", "aria-hidden": "true" }, "="),

@@ -10,6 +10,7 @@ export class Client {
   constructor({ start, graph, weights, onPart, onPlace }) {
     Object.assign(this, { graph, weights, onPart, onPlace });
     this.newest = 0;
+    this.silence = SILENCE;
     this.request = null;
     this.loaded = false;
     this.timer = null;
@@ -51,7 +52,7 @@ export class Client {
       if (this.request !== null) this.run(this.request);
       return;
     }
-    if (message.part === "done" || message.part === "failed") clearTimeout(this.timer);
+    if (message.part === "failed" || (message.part === "done" && message.id === this.newest)) clearTimeout(this.timer);
     else if (message.part !== "arithmetic") this.watch();
     // A part of an older request about the same image is still true, or replaced in a moment.
     if (message.serial !== undefined && message.serial !== this.request.serial) return;
@@ -60,7 +61,7 @@ export class Client {
 
   watch() {
     clearTimeout(this.timer);
-    if (this.worker !== null) this.timer = setTimeout(() => this.fallBack(), SILENCE);
+    if (this.worker !== null) this.timer = setTimeout(() => this.fallBack(), this.silence);
   }
 
   // From now on, work is done here, in short slices.

@@ -18,17 +18,24 @@ const FILTERS = {
   lanczos: [3, (x) => (Math.abs(x) < 3 ? sinc(x) * sinc(x / 3) : 0)],
 };
 
-function tapsOf(from, length, size, filter) {
+// Which of `count` pixels, from `from` on over `length` of them, make up each of `size` new ones.
+function tapsOf(from, length, count, size, filter) {
   const scale = length / size;
   if (filter === "nearest") {
-    return Array.from({ length: size }, (_, i) => ({ first: Math.floor(from + (i + 0.5) * scale), weights: [1] }));
+    // Added up step by step as Pillow does, whose rounding decides between two pixels equally near.
+    let at = from + scale * 0.5;
+    return Array.from({ length: size }, () => {
+      const first = Math.floor(at);
+      at += scale;
+      return { first, weights: [1] };
+    });
   }
   const [reach, weigh] = FILTERS[filter];
   const wide = Math.max(1, scale);
   return Array.from({ length: size }, (_, i) => {
     const center = from + (i + 0.5) * scale;
-    const first = Math.max(Math.floor(from), Math.trunc(center - reach * wide + 0.5));
-    const end = Math.min(Math.ceil(from + length), Math.trunc(center + reach * wide + 0.5));
+    const first = Math.max(0, Math.trunc(center - reach * wide + 0.5));
+    const end = Math.min(count, Math.trunc(center + reach * wide + 0.5));
     const weights = [];
     for (let k = first; k < end; k++) weights.push(weigh((k - center + 0.5) / wide));
     const sum = weights.reduce((a, b) => a + b, 0);
@@ -39,8 +46,8 @@ function tapsOf(from, length, size, filter) {
 // The part `box` = {top, left, height, width} of an image, resampled to `height` x `width`.
 export function resample(image, shape, box, height, width, filter = "bilinear") {
   const [channels, rows, columns] = shape;
-  const across = tapsOf(box.left, box.width, width, filter);
-  const down = tapsOf(box.top, box.height, height, filter);
+  const across = tapsOf(box.left, box.width, columns, width, filter);
+  const down = tapsOf(box.top, box.height, rows, height, filter);
   const out = new Float32Array(channels * height * width);
   const line = new Float64Array(rows * width);
   for (let c = 0; c < channels; c++) {
@@ -49,7 +56,8 @@ export function resample(image, shape, box, height, width, filter = "bilinear") 
         let sum = 0;
         const { first, weights } = across[x];
         for (let k = 0; k < weights.length; k++) sum += weights[k] * image[(c * rows + y) * columns + first + k];
-        line[y * width + x] = sum;
+        // Pillow keeps 8 bits between the two directions.
+        line[y * width + x] = Math.round(255 * Math.min(1, Math.max(0, sum))) / 255;
       }
     }
     for (let y = 0; y < height; y++) {

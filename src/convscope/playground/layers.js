@@ -1,7 +1,7 @@
 // Feature maps: a layer's outputs as small pictures, one of them large, value by value.
 
 import { layersOf, receptiveField } from "./geometry.js";
-import { element, gray, largest, number, paintMap, positive, signed } from "./paint.js";
+import { control, element, gray, largest, number, paintMap, positive, signed } from "./paint.js";
 import { Picture } from "./pictures.js";
 
 const MOST = 256;
@@ -17,7 +17,7 @@ export class Layers {
     this.unit = 0;
     this.select = element("select", { id: "pg-layer", onchange: () => this.choose(this.layers[this.select.selectedIndex], 0) },
       ...this.layers.map((layer) => element("option", {}, `${layer.name}: ${layer.shape[0]} maps of ${layer.shape[1]} × ${layer.shape[2]}`)));
-    this.number = element("input", { id: "pg-unit", type: "number", min: 0, value: 0, inputmode: "numeric",
+    this.number = element("input", { id: "pg-unit", type: "number", min: 0, inputmode: "numeric", placeholder: "0",
       onchange: () => this.choose(this.layer, Math.min(this.layer.shape[0] - 1, Math.max(0, Math.round(Number(this.number.value) || 0)))) });
     this.grid = element("div", { class: "maps" });
     this.large = new Picture({
@@ -31,8 +31,7 @@ export class Layers {
     this.large.root.classList.add("large");
     this.root = element("div", { class: "layers" },
       element("div", { class: "controls" },
-        element("label", { for: "pg-layer" }, "Layer"), this.select,
-        element("label", { for: "pg-unit" }, "Map"), this.number),
+        control("pg-layer", "Layer", this.select), control("pg-unit", "Map", this.number)),
       element("div", { class: "mapsplit" }, this.large.root, element("div", {}, this.grid, this.legend = element("p", { class: "fact" }))));
   }
 
@@ -43,9 +42,10 @@ export class Layers {
   }
 
   set(layer, unit) {
+    const same = layer === this.layer && unit === this.unit;
     this.layer = layer;
     this.unit = unit;
-    if (layer === null) return;
+    if (layer === null || (same && this.number.value !== "")) return;
     this.select.selectedIndex = this.layers.indexOf(layer);
     this.number.max = layer.shape[0] - 1;
     this.number.value = unit;
@@ -53,7 +53,7 @@ export class Layers {
   }
 
   show({ layer, values }) {
-    if (values === null || layer !== this.layer.index) return;
+    if (values === null || layer !== this.layer?.index) return;
     this.values = values;
     this.shown = layer;
     this.paint();

@@ -7,7 +7,7 @@ import { argmax } from "./functions.js";
 import { prepare, toGray } from "./images.js";
 import { Layers } from "./layers.js";
 import { enlarged } from "./methods.js";
-import { element, number, paintChange, paintImage, paintMap, percent, positive, short, signed } from "./paint.js";
+import { control, element, largest, number, paintChange, paintImage, paintMap, percent, positive, short, signed } from "./paint.js";
 import { Pad } from "./pad.js";
 import { Picture } from "./pictures.js";
 import { bytesOf } from "./weights.js";
@@ -94,6 +94,7 @@ export class Playground {
     this.epsilon = this.slider("pg-epsilon", "Epsilon", 0, most, step, () => this.change({ epsilon: Number(this.epsilon.input.value) }));
     this.target = element("select", { id: "pg-target", onchange: () => this.change({ target: this.target.value === "" ? null : Number(this.target.value) }) },
       element("option", { value: "" }, "any other class"), ...classes.map((name, i) => element("option", { value: i }, short(name, 40))));
+    this.original = new Picture({ title: "Before", shows: "What the network saw, for comparison.", hover: (row, column) => this.pixelWords(row, column) });
     this.attacked = new Picture({ title: "After the attack",
       shows: "The image after 20 steps along the sign of the gradient (PGD); no pixel is further than epsilon from where it was.",
       not: "It is one attack: that it fails does not prove that the network is robust.", hover: (row, column) => this.attackedWords(row, column) });
@@ -118,10 +119,10 @@ export class Playground {
     this.root.replaceChildren(
       element("div", { class: "top" }, source, element("div", { class: "answer" }, this.status, this.bars.root, this.place,
         element("button", { type: "button", class: "keys", "aria-haspopup": "dialog", onclick: () => this.help.showModal() }, "Keys (?)"))),
-      part("Why", element("div", { class: "controls" }, element("label", { for: "pg-explained" }, "Explain"), this.explained, ...this.window.parts, ...this.stride.parts),
+      part("Why", element("div", { class: "controls" }, control("pg-explained", "Explain", this.explained), this.window.root, this.stride.root),
         element("div", { class: "tiles" }, this.saw.root, this.saliency.root, this.cam.root, this.occlusion.root)),
-      part("Fool it", element("div", { class: "controls" }, ...this.epsilon.parts, element("label", { for: "pg-target" }, "Toward"), this.target),
-        this.verdict, element("div", { class: "tiles" }, this.attacked.root, this.noise.root)),
+      part("Fool it", element("div", { class: "controls" }, this.epsilon.root, control("pg-target", "Toward", this.target)),
+        this.verdict, element("div", { class: "tiles" }, this.original.root, this.attacked.root, this.noise.root)),
       part("Change the image", element("p", { class: "fact" }, "The same image, transformed: what the network predicts then. A network that has learned the object, not the picture, keeps its answer, where the change leaves the object what it is."), this.transforms),
       part("Feature maps", this.layers.root),
       part("One convolution, step by step", this.arithmetic.root),
@@ -132,7 +133,7 @@ export class Playground {
   slider(id, name, min, max, step, oninput) {
     const input = element("input", { id, type: "range", min, max, step, oninput });
     const output = element("output", { for: id });
-    return { input, output, parts: [element("label", { for: id }, name), input, output] };
+    return { input, output, root: control(id, name, input, output) };
   }
 
   listen() {
@@ -212,7 +213,7 @@ export class Playground {
     this.image = image;
     this.serial++;
     this.state.image = name;
-    paintImage(this.saw.canvas, image, this.shape);
+    for (const picture of [this.saw, this.original]) paintImage(picture.canvas, image, this.shape);
     this.refresh();
   }
 
@@ -280,10 +281,26 @@ export class Playground {
     });
     this.layers.set(layer, state.unit);
     this.arithmetic.set(state);
-    this.client?.run({ image: this.image, serial: this.serial, explained: state.explained, layer: layer?.index ?? null,
+    this.askSoon(layer);
+    if (this.restored) this.write();
+  }
+
+  // At most one request per frame, however fast a slider moves.
+  askSoon(layer) {
+    this.requested = { layer };
+    if (this.asking) return;
+    this.asking = true;
+    requestAnimationFrame(() => {
+      this.asking = false;
+      this.request(this.requested.layer);
+    });
+  }
+
+  request(layer) {
+    const { state } = this;
+    this.client.run({ image: this.image, serial: this.serial, explained: state.explained, layer: layer?.index ?? null,
       cam: this.graph.cam, window: state.window, stride: state.stride, epsilon: state.epsilon, target: state.target });
     this.askArithmetic(layer);
-    if (this.restored) this.write();
   }
 
   askArithmetic(layer) {
@@ -313,7 +330,8 @@ export class Playground {
     const example = this.data.examples[Number(this.state.image)];
     const label = this.state.image !== null && example?.label >= 0 ? ` Its label is ${short(this.classes[example.label])}.` : "";
     this.say(`Predicted: ${short(this.classes[predicted], 40)}, ${percent(probabilities[predicted])}.${label}`);
-    this.saw.tell(this.sawFact());
+    this.saw.tell(this.sawFact(), `What the network saw, predicted ${this.classes[predicted]}`);
+    this.original.tell(`Predicted: ${short(this.classes[predicted], 40)}, ${percent(probabilities[predicted])}.`, "The image before the attack");
     this.root.dataset.prediction = this.classes[predicted];
     this.root.dataset.ms = ms.toFixed(1);
     this.askArithmetic(this.layers.layer);
@@ -351,11 +369,12 @@ export class Playground {
     const was = this.before?.predicted;
     const answer = `${short(this.classes[predicted], 40)}, ${percent(probabilities[predicted])}`;
     this.verdict.textContent = epsilon === 0 ? "Epsilon is 0: nothing is changed."
+      : target !== null && target === was ? `${short(this.classes[was], 40)} is what the network predicts without an attack: choose another class.`
       : success ? `Fooled: ${answer}${target === null && was !== undefined ? ` instead of ${short(this.classes[was], 40)}` : ""}.`
         : `Not fooled within epsilon: ${answer}.`;
-    this.verdict.dataset.success = success && epsilon > 0;
+    this.verdict.dataset.success = success && epsilon > 0 && target !== was;
     this.attacked.tell(`Predicted: ${answer}.`, `The attacked image, predicted ${answer}`);
-    this.noise.tell(epsilon === 0 ? "Nothing was added." : `At most ${number(Math.max(...change.map(Math.abs)))} per pixel.`, `What was added, ${TIMES} times`);
+    this.noise.tell(epsilon === 0 ? "Nothing was added." : `At most ${number(largest(change))} per pixel.`, `What was added, ${TIMES} times`);
     this.root.dataset.attack = this.classes[predicted];
   }
 
@@ -366,7 +385,7 @@ export class Playground {
       const predicted = argmax(probabilities);
       const same = predicted === this.before?.predicted;
       return element("figure", { class: "tile" }, element("h4", { title: about }, name), canvas,
-        element("p", { class: `chip ${same ? "good" : "bad"}` }, `${same ? "✓" : "✗"} ${short(this.classes[predicted], 18)} ${percent(probabilities[predicted])}`));
+        element("p", { class: `chip ${same ? "good" : "bad"}` }, `${same ? "✓" : "✗"} ${short(this.classes[predicted], 18)}`, element("span", {}, percent(probabilities[predicted]))));
     }));
   }
 
@@ -386,8 +405,8 @@ export class Playground {
     if (found.layer === this.layers.layer?.index && found.unit === this.state.unit) this.arithmetic.show(found);
   }
 
-  show_done({ ms }) {
-    this.root.dataset.done = this.serial;
+  show_done({ id, ms }) {
+    this.root.dataset.done = id;
     this.root.dataset.total = (ms ?? 0).toFixed(1);
   }
 

@@ -21,7 +21,7 @@ export function serve(post) {
       const start = performance.now();
       let slice = start;
       for (const part of laboratory.run(request)) {
-        if (part !== null) post({ id, serial: request.serial, ms: performance.now() - start, ...part });
+        if (part !== null) post({ ...part, id, serial: request.serial, ms: performance.now() - start });
         if (performance.now() - slice > SLICE) {
           post({ id, part: "alive" });
           await pause();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import wait
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -60,6 +61,10 @@ class Served:
         self.methods = {method.name: method for method in methods}
         self.shelf = shelf
         self.quick, self.slow = Lane("quick"), Lane("slow")
+        # While torch.fx traces, every module of the process is reached through it: no method may
+        # run then. It begins before anybody asks.
+        traced = [self.quick.call(network.layers) for network in self.networks]
+        self.slow.call(lambda: wait(traced))
 
     def cancel(self) -> None:
         """Cancel all work, and return at once."""

@@ -71,8 +71,6 @@ def run_server(
         application(served, token=token, port=own), log_config=None, access_log=False,
         lifespan="off", timeout_graceful_shutdown=PATIENCE, server_header=False, ws="none",
     )  # fmt: skip
-    for network in networks:  # while somebody opens the page
-        served.quick.call(network.layers)
     try:
         if on_start is not None:
             on_start(f"http://{ADDRESS}:{own}/?token={token}")

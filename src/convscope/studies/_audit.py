@@ -230,14 +230,12 @@ def audit(
 
 
 def _with_asked(names: list[str], playable: bool) -> list[str]:
-    """The sections in the order of the registry, with those that somebody asked for."""
-    wanted = {name for name in names if not AUDIT_SECTIONS.spec(name).asked}
-    wanted |= {name for name in AUDIT_SECTIONS if playable and AUDIT_SECTIONS.spec(name).asked}
-    return (
-        [*(name for name in AUDIT_SECTIONS if name in wanted)]
-        if playable
-        else [name for name in names if name in wanted]
-    )
+    """The sections, with those that are there only if somebody asks, in their place."""
+    usual = [name for name in names if not AUDIT_SECTIONS.spec(name).asked]
+    if not playable:
+        return usual
+    asked = {name for name in AUDIT_SECTIONS if AUDIT_SECTIONS.spec(name).asked}
+    return [name for name in AUDIT_SECTIONS if name in asked.union(usual)]
 
 
 def _is_missing_part(error: Exception) -> bool:

@@ -44,8 +44,8 @@ def playground(work: Audit, section: Section) -> None:
         )
     ]
     section.playground(page_data(made, examples, epsilon=work.epsilon), made.weights)
-    section.text(
-        f"What runs here is this network with {made.bits} bits per weight: on "
-        f"{made.compared:,} {work.split} images no probability is further than "
-        f"{made.difference:.1e} from its own."
+    section.finding = (
+        f"The network in this page predicts what the network predicts: on {made.compared:,} "
+        f"{work.split} images no probability is further than {made.difference:.1e} from its own "
+        f"({made.bits} bits per weight)."
     )
