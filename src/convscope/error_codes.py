@@ -458,5 +458,17 @@ CODES = {
         "The standard deviation of a blur is negative or not finite.", "Give a number from 0 on."
     ),
     "U19": Code("A binary number holds something else than 0 and 1.", "Write only 0 and 1."),
+    "U20": Code(
+        "A request to the page of `convscope serve` has no token, or comes from another page.",
+        "Open the address that `convscope serve` prints, with its token.",
+    ),
+    "U21": Code(
+        "What was sent to the page of `convscope serve` is too large, or is not in its form.",
+        "Send one image file of at most the size in the message.",
+    ),
+    "U22": Code(
+        "Work on the page of `convscope serve` was canceled, or a newer request took its place.",
+        "Nothing has to be done; ask again for what is still wanted.",
+    ),
 }
 """Every code of the source; `convscope.error_index.error_index` adds where it is raised."""

@@ -41,6 +41,7 @@ MODULES = {
     "audit": "_audit",
     "report": "_audit",
     "study": "_study",
+    "serve": "_serve",
     "scratch": "_scratch",
     "adder": "_scratch",
     "explain": "_doctor",

@@ -30,6 +30,7 @@ PATIENCE = 60.0
 
 EXTRAS = {
     "weasyprint": ('pip install "convscope[pdf]"', "PDF without a browser"),
+    "uvicorn": ("pip install 'convscope[web]'", "convscope serve"),
     "optuna": ('pip install "convscope[search]"', "convscope search --method tpe"),
     "ray": ('pip install "convscope[ray]"', "--engine ray of large jobs"),
 }

@@ -113,6 +113,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "convscope study assignment-2-report --data-dir ~/data --out runs/answers --pdf",
         "convscope study all --fast",
     ),
+    "serve": (
+        "convscope serve mnist-conv2-fc --data digits",
+        "convscope serve hf:mobilenet --data folder:photos --open",
+        "convscope serve runs/digits runs/other --folder runs --port 0",
+        "convscope serve --folder runs",
+    ),
     "scratch": ("convscope scratch check", "convscope scratch train --data digits"),
     "adder": ("convscope adder 100111 110010",),
     "explain": ("convscope explain U11", "convscope explain"),

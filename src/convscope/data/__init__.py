@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from convscope.data._dataset import Dataset
     from convscope.data._file import check_memory
     from convscope.data._folder import open_folder
-    from convscope.data._image import ImageNotice, read_image
+    from convscope.data._image import ImageNotice, decode_image, read_image
     from convscope.data._items import refuse_problems
     from convscope.data._names import about_class, class_number
     from convscope.data._select import Selection, sample_rows, select_images
@@ -95,6 +95,7 @@ __all__ = [
     "class_number",
     "data_folder",
     "data_forms",
+    "decode_image",
     "download",
     "draw_augmentation",
     "export_data",
@@ -126,7 +127,7 @@ if not TYPE_CHECKING:
             "_dataset": "Dataset",
             "_file": "check_memory",
             "_folder": "open_folder",
-            "_image": "ImageNotice read_image",
+            "_image": "decode_image ImageNotice read_image",
             "_items": "refuse_problems",
             "_names": "about_class class_number",
             "_select": "sample_rows select_images Selection TakesImages",

@@ -339,6 +339,46 @@ def read_image(
     return pixels.float().div_(255)
 
 
+def decode_image(
+    data: bytes,
+    name: str,
+    *,
+    channels: int,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "crop",
+    resize: Resize | None = None,
+) -> tuple[Float[Tensor, "channel height width"], tuple[str, ...]]:
+    """As `read_image`, of bytes that are in memory; the notes are given, not warned of.
+
+    Size and structure are checked before a pixel is decoded.
+
+    Args:
+        data: The content of an image file.
+        name: What it is called, for messages and to compare its ending with the content.
+        channels: As for `read_image`.
+        size: As for `read_image`.
+        fit: As for `read_image`.
+        resize: As for `read_image`.
+
+    Returns:
+        (channels, height, width), and a sentence with its code for each thing that was done.
+
+    Raises:
+        ImageError: Not a readable image (I01 to I22).
+
+    Example:
+        >>> content = io.BytesIO()
+        >>> Image.new("L", (4, 2), 255).save(content, "PNG")
+        >>> image, notes = decode_image(content.getvalue(), "white.png", channels=1)
+        >>> image.shape, notes
+        (torch.Size([1, 2, 4]), ())
+    """
+    pixels, notes = fitted_pixels(
+        data, Path(name), channels=channels, size=size, fit=fit, resize=resize
+    )
+    return pixels.float().div_(255), notes
+
+
 def read_pixels(
     path: Path,
     *,

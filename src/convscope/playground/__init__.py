@@ -20,10 +20,24 @@ if TYPE_CHECKING:
         page_data,
         playable_network,
     )
+    from convscope.playground._layers_seen import LayersSeen, layers_seen, nothing_seen
 
-__all__ = ["LARGEST", "PlayableNetwork", "example", "page_data", "playable_network"]
+__all__ = [
+    "LARGEST",
+    "LayersSeen",
+    "PlayableNetwork",
+    "example",
+    "layers_seen",
+    "nothing_seen",
+    "page_data",
+    "playable_network",
+]
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy(
-        __name__, {"_export": "LARGEST PlayableNetwork example page_data playable_network"}
+        __name__,
+        {
+            "_export": "LARGEST PlayableNetwork example page_data playable_network",
+            "_layers_seen": "LayersSeen layers_seen nothing_seen",
+        },
     )

@@ -116,7 +116,7 @@ def playable_network(
             f"{TOLERANCE:g}",
         )
     graph = describe(classifier, traced.nodes, found, stored)
-    graph["cam"] = _cam(classifier, images, traced.places, traced.nodes)
+    graph["cam"] = camera(classifier, images, traced.places, traced.nodes)
     made = PlayableNetwork(
         graph=graph,
         weights=pack(stored),
@@ -198,21 +198,21 @@ def describe(
             "name": node.name,
             **node.settings,
         }
-        for name, tensor in node.tensors.items():
-            entry[name] = None if tensor is None else numbers[id(node), name]
+        for name in node.tensors:
+            entry[name] = numbers.get((id(node), name))
         if node.folded:
             entry["folded"] = True
         described.append(entry)
     return {
         "version": VERSION,
         "classes": list(classifier.class_names),
-        "input": {"shape": list(classifier.input_shape), "rule": _rule(classifier)},
+        "input": {"shape": list(classifier.input_shape), "rule": input_rule(classifier)},
         "tensors": [kept.about() for kept in stored],
         "nodes": described,
     }
 
 
-def _rule(classifier: Classifier) -> dict[str, Any]:
+def input_rule(classifier: Classifier) -> dict[str, Any]:
     """How the page brings an image to size: as the network's files are, or as digits are."""
     channels, height, width = classifier.input_shape
     digits = tuple(str(digit) for digit in range(10))
@@ -229,7 +229,7 @@ def _rule(classifier: Classifier) -> dict[str, Any]:
     }
 
 
-def _cam(
+def camera(
     classifier: Classifier, images: Tensor, places: dict[str, int], nodes: Sequence[Node]
 ) -> int | None:
     """The node of the layer that `grad_cam` looks at by default, if there is one."""

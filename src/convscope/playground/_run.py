@@ -23,11 +23,17 @@ def run(nodes: Sequence[Node], images: Tensor) -> Tensor:
     Returns:
         Logits ``(batch, class)``.
     """
+    return values_until(nodes, images, len(nodes) - 1)
+
+
+@torch.no_grad()
+def values_until(nodes: Sequence[Node], images: Tensor, last: int) -> Tensor:
+    """As `run`, the value of node `last`; what comes after it is not computed."""
     values: list[Tensor] = [images]
-    for node in nodes[1:]:
+    for node in nodes[1 : last + 1]:
         inputs = [values[k] for k in node.sources]
         values.append(_OPERATIONS[node.op](node, *inputs).reshape(len(images), *node.shape))
-    return values[-1]
+    return values[last]
 
 
 def _per_channel(numbers: Tensor, x: Tensor) -> Tensor:

@@ -50,9 +50,15 @@ function draw(canvas, width, height, colorOf) {
 export function paintImage(canvas, image, shape) {
   const [channels, height, width] = shape;
   const area = height * width;
-  draw(canvas, width, height, (i) => channels === 3
-    ? [0, 1, 2].map((c) => 255 * Math.min(1, Math.max(0, image[c * area + i]))).concat(255)
-    : gray(image[i]));
+  const planes = channels === 3 ? [0, area, 2 * area] : [0, 0, 0];
+  const pixels = new ImageData(width, height);
+  const { data } = pixels; // clamps to 0 to 255
+  for (let i = 0; i < area; i++) {
+    for (let c = 0; c < 3; c++) data[4 * i + c] = 255 * image[planes[c] + i];
+    data[4 * i + 3] = 255;
+  }
+  if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
 // What was added to an image, `times` times: gray is nothing.

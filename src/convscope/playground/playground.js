@@ -7,7 +7,7 @@ import { argmax } from "./functions.js";
 import { prepare, toGray } from "./images.js";
 import { Layers } from "./layers.js";
 import { enlarged } from "./methods.js";
-import { control, element, number, paintChange, paintImage, paintMap, percent, positive, short, signed } from "./paint.js";
+import { control, element, largest, number, paintChange, paintImage, paintMap, percent, positive, short, signed } from "./paint.js";
 import { Pad } from "./pad.js";
 import { Picture } from "./pictures.js";
 import { bytesOf } from "./weights.js";
@@ -374,7 +374,7 @@ export class Playground {
         : `Not fooled within epsilon: ${answer}.`;
     this.verdict.dataset.success = success && epsilon > 0 && target !== was;
     this.attacked.tell(`Predicted: ${answer}.`, `The attacked image, predicted ${answer}`);
-    this.noise.tell(epsilon === 0 ? "Nothing was added." : `At most ${number(Math.max(...change.map(Math.abs)))} per pixel.`, `What was added, ${TIMES} times`);
+    this.noise.tell(epsilon === 0 ? "Nothing was added." : `At most ${number(largest(change))} per pixel.`, `What was added, ${TIMES} times`);
     this.root.dataset.attack = this.classes[predicted];
   }
 
