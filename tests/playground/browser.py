@@ -9,7 +9,7 @@ import subprocess
 import time
 from itertools import pairwise
 
-PATIENCE = 60
+PATIENCE = 120
 
 
 class Browser:

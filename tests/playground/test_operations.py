@@ -137,6 +137,19 @@ class Normalized(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class TwoNames(nn.Module):
+    """A convolution that is read twice, once under another name: nothing may be folded into it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.same, self.bn = nn.Conv2d(2, 3, 3), nn.Identity(), nn.BatchNorm2d(3)
+        self.fc = nn.Linear(3, 3)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.fc((self.bn(self.same(y)) + y).mean((2, 3)))
+
+
 def cases():
     """Names, and networks with the shape of their images."""
     for i, (module, shape) in enumerate(convolutions()):
@@ -146,6 +159,7 @@ def cases():
     for name, function in FUNCTIONS.items():
         yield name, Function(lambda x, f=function: f(x - 0.5), (2, 6, 5)), (2, 6, 5)
     yield "batch norm", Normalized(), (2, 6, 5)
+    yield "two names", TwoNames(), (2, 6, 5)
 
 
 def truth(classifier, images, seeds):

@@ -15,6 +15,8 @@ from convscope.models import load
 from convscope.playground import example, page_data, playable_network
 from convscope.reports import Report, find_browser, render
 
+PATIENCE = 120
+
 DONE = (
     "!playground.asking && !playground.waiting &&"
     "document.getElementById('playground-root').dataset.done === String(playground.client.newest)"
@@ -315,11 +317,12 @@ def test_without_workers_the_page_computes_itself(browser, page):
 
 def test_of_fifty_events_a_second_the_last_one_counts(opened):
     opened.evaluate(
-        "new Promise((done) => { let n = 0; const e = document.querySelector('#pg-epsilon');"
-        "const timer = setInterval(() => { e.value = (n % 40) / 100; e.dispatchEvent(new Event("
-        "'input')); if (++n === 100) { e.value = 0.07; e.dispatchEvent(new Event('input'));"
-        "clearInterval(timer); done(); } }, 20); })"
+        "(() => { let n = 0; const e = document.querySelector('#pg-epsilon');"
+        "const move = (to) => { e.value = to; e.dispatchEvent(new Event('input')); };"
+        "const timer = setInterval(() => { move((n % 40) / 100); if (++n === 100) {"
+        "move(0.07); clearInterval(timer); globalThis.moved = true; } }, 20); })()"
     )
+    opened.until("globalThis.moved", patience=4 * PATIENCE)
     settle(opened)
     change = opened.evaluate(
         "Math.max(...playground.after.map((v, i) => Math.abs(v - playground.image[i])))"
