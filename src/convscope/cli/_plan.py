@@ -34,7 +34,8 @@ class Plan:
         backwards: Images whose gradient is computed.
         flops: Floating-point operations of convolutions and matrix products, two per multiply-add.
         memory: Bytes at most, of one process.
-        seconds: Wall-clock time of one process, at the pace of the rehearsal.
+        seconds: Wall-clock time of one process, at the pace of the rehearsal, from when network and
+            data are open.
         shard_seconds: Time of the longest shard, if there are several.
         rehearsed: Images that were judged to find this out.
         rehearsal_seconds: How long that took.
@@ -101,9 +102,10 @@ def show_plan(
     part = rehearsal(split.subset(order))
     begin = time.perf_counter()
     with watching("rehearsing"):
-        if len(order):
-            part.judge(slice(0, 1), part.head())  # the first call of anything takes longer
+        # The first call of anything takes longer, in the job, too.
+        first = _timed(lambda: part.judge(slice(0, 1), part.head()))[1] if len(order) else 0.0
         head, head_seconds = _timed(part.head)
+        beginning = max(first, head_seconds)
         sizes = [min(few, len(order)), more]
         records, seconds = [], []
         for rows in (slice(0, sizes[0]), slice(max(0, len(order) - more), len(order))):
@@ -125,8 +127,8 @@ def show_plan(
         # The gradient of the pixels alone costs about as much as a forward pass.
         flops=round(operations * (forwards + backwards)),
         memory=_peak_memory() + 4 * copies * pixels * judging.rows,
-        seconds=head_seconds + sum(whole),
-        shard_seconds=head_seconds + sum(mine),
+        seconds=beginning + sum(whole),
+        shard_seconds=beginning + sum(mine),
         rehearsed=looked,
         rehearsal_seconds=time.perf_counter() - begin,
     )
