@@ -8,15 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-pytest.importorskip("starlette", reason="needs the extra web")
-pytest.importorskip("uvicorn", reason="needs the extra web")
-
-from starlette.testclient import TestClient
-
 from convscope.classifier import Classifier
-from convscope.cli._serve_methods import served_methods
+from convscope.cli import served_methods
 from convscope.data import Dataset, Split
-from convscope.serve import Served, ServedNetwork, Shelf, application
+from convscope.serve import ServedNetwork, Shelf
 
 TOKEN, PORT = "a-token-for-tests", 7860
 ORIGIN = f"http://127.0.0.1:{PORT}"
@@ -66,13 +61,36 @@ def frames(data):
     return found
 
 
+@pytest.fixture(autouse=True)
+def _web():
+    """Everything here needs the libraries of an extra."""
+    for library in ("starlette", "uvicorn"):
+        pytest.importorskip(library, reason="needs the extra web")
+
+
+def serving(networks, methods, shelf=None):
+    """What the application works with. Imported late: without the extra, all of this is skipped."""
+    from convscope.serve import Served
+
+    return Served(networks, methods, shelf)
+
+
+def client_of(app, **options):
+    """Somebody who has not shown the token yet."""
+    from starlette.testclient import TestClient
+
+    return TestClient(app, base_url=ORIGIN, **options)
+
+
 class Page:
     """A page that has come in, with what it sends."""
 
     def __init__(self, served):
+        from convscope.serve import application
+
         self.served = served
         self.app = application(served, token=TOKEN, port=PORT)
-        self.client = TestClient(self.app, base_url=ORIGIN)
+        self.client = client_of(self.app)
         self.client.get(f"/?token={TOKEN}")
 
     def post(self, path, body, **headers):
@@ -118,7 +136,7 @@ def black_box():
 @pytest.fixture
 def page(network, black_box, tmp_path):
     """Both networks and an empty shelf."""
-    served = Served([network, black_box], served_methods(), Shelf(tmp_path))
+    served = serving([network, black_box], served_methods(), Shelf(tmp_path))
     yield Page(served)
     served.close()
 

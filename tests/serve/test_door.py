@@ -4,9 +4,8 @@ import json
 from types import MappingProxyType
 
 import pytest
-from starlette.testclient import TestClient
 
-from tests.serve.conftest import ORIGIN, PORT, TOKEN, packed
+from tests.serve.conftest import ORIGIN, PORT, TOKEN, client_of, packed
 
 PATHS = ["/", "/shelf", "/assets/served.js", "/api/0/page", "/api/shelf", "/shelf/show?name=x"]
 
@@ -14,7 +13,7 @@ PATHS = ["/", "/shelf", "/assets/served.js", "/api/0/page", "/api/shelf", "/shel
 @pytest.fixture
 def stranger(page):
     """Somebody without the cookie."""
-    return TestClient(page.app, base_url=ORIGIN, follow_redirects=False)
+    return client_of(page.app, follow_redirects=False)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -173,7 +172,7 @@ def test_errors_are_json_without_a_traceback(page, monkeypatch, caplog):
         raise RuntimeError("a secret detail")
 
     monkeypatch.setattr(type(page.served.networks[0]), "page", broken)
-    client = TestClient(page.app, base_url=ORIGIN, raise_server_exceptions=False)
+    client = client_of(page.app, raise_server_exceptions=False)
     client.get(f"/?token={TOKEN}")
     answer = client.get("/api/0/page")
     assert answer.status_code == 500

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from convscope.reports import Report
-from tests.serve.conftest import Page
+from convscope.serve import ServedNetwork, Shelf
+from tests.serve.conftest import Page, serving
 
 COLUMNS = (
     "step,epoch,learning_rate,train_loss,train_error,train_accuracy,validation_loss,"
@@ -163,10 +164,7 @@ def test_the_folder_is_only_read(page, tmp_path):
 
 
 def test_a_folder_that_comes_later_is_no_error(network):
-    from convscope.cli._serve_methods import served_methods
-    from convscope.serve import Served, Shelf
-
-    served = Served([], served_methods(), Shelf(Path("/nowhere/at/all")))
+    served = serving([], [], Shelf(Path("/nowhere/at/all")))
     try:
         page = Page(served)
         assert listed(page) == {}
@@ -177,11 +175,9 @@ def test_a_folder_that_comes_later_is_no_error(network):
 
 @pytest.mark.parametrize("name", [MARKUP, '"><img src=x onerror=alert(1)>', "a&b=c#d"])
 def test_hostile_names_stay_text(network, tmp_path, name):
-    from convscope.serve import Served, ServedNetwork, Shelf
-
     folder = name.replace("/", "_")
     make_run(tmp_path / folder, model=MARKUP)
-    served = Served(
+    served = serving(
         [ServedNetwork(name=name, classifier=network.classifier), network], (), Shelf(tmp_path)
     )
     try:

@@ -11,12 +11,12 @@ from PIL import Image
 
 from convscope._registry import Spec
 from convscope.attacks import ATTACKS, SHARED, pgd
-from convscope.cli._serve_methods import served_methods
+from convscope.cli import served_methods
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS, grad_cam, occlusion, saliency
 from convscope.progress import at_step
-from convscope.serve import Method, Served
+from convscope.serve import Method
 from convscope.visualizations import VISUALIZATION_RECIPES
-from tests.serve.conftest import ORIGIN, Page, frames, packed
+from tests.serve.conftest import ORIGIN, Page, frames, packed, serving
 
 EVERY = ["prediction", "saliency", "maps", "cam", "transforms", "attack", "occlusion"]
 METHODS = {method.name: method for method in served_methods()}
@@ -209,7 +209,7 @@ def test_a_black_box_gets_only_what_it_can_do(page, image):
 
 def test_methods_that_need_many_images_say_so_without_data(network, image):
     alone = type(network)(name="tiny", classifier=network.classifier)
-    served = Served([alone], served_methods(), None)
+    served = serving([alone], served_methods())
     try:
         page = Page(served)
         found = page.client.get("/api/0/page").json()
@@ -291,7 +291,7 @@ class Slow:
     def __call__(self, classifier, images, targets=None):
         self.began.release()
         try:
-            for step in range(100_000):
+            for step in range(3_000):
                 at_step(step % 100, 100)
                 threading.Event().wait(0.002)
         except BaseException as error:
@@ -307,7 +307,7 @@ class Slow:
 def slow(network):
     """A page with one method that does not end by itself."""
     slow = Slow()
-    served = Served([network], [slow.method(), METHODS["saliency"]], None)
+    served = serving([network], [slow.method(), METHODS["saliency"]])
     yield Page(served), slow
     served.close()
 
