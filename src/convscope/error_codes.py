@@ -407,6 +407,10 @@ CODES = {
         "The network or the data cannot be sent to the workers of Ray.",
         "Start workers that load them by themselves: --shard I/N, torchrun or a SLURM array.",
     ),
+    "T29": Code(
+        "Ray could not be started on this machine, or its cluster could not be reached.",
+        "Check RAY_ADDRESS, or try again when the machine is less busy; finished blocks are kept.",
+    ),
     "U01": Code(
         "A name, a command or an argument is unknown or missing.",
         "Take one of the names in the message, or ask for --help.",

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,6 +28,17 @@ def test_without_the_library_the_error_says_what_to_do(capsys, monkeypatch, tmp_
     assert "error[M22]" in said and "convscope[ray]" in said
 
 
+def test_a_cluster_that_does_not_start_is_no_bug(capsys, monkeypatch, tmp_path):
+    def late(**_):
+        raise Exception("The current node timed out during startup.")
+
+    library = SimpleNamespace(is_initialized=lambda: False, init=late)
+    monkeypatch.setitem(sys.modules, "ray", library)
+    assert main([*EVAL, "--engine", "ray", "--part", str(tmp_path / "p")]) == 6
+    said = capsys.readouterr().err
+    assert "error[T29]" in said and "timed out during startup" in said
+
+
 def test_ray_shares_the_work_out_by_itself(capsys):
     assert main([*EVAL, "--engine", "ray", "--shard", "1/2"]) == 2
     assert "error[U11]" in capsys.readouterr().err
@@ -37,7 +49,7 @@ def ran(tmp_path, *words):
     given = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "RAY_ADDRESS": "local"}
     found = subprocess.run(
         [sys.executable, "-m", "convscope", "--threads", "1", *words],
-        cwd=tmp_path, env=given, capture_output=True, text=True, check=False, timeout=300,
+        cwd=tmp_path, env=given, capture_output=True, text=True, check=False, timeout=1800,
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     return json.loads(found.stdout)

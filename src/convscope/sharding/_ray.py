@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from convscope.errors import UsageError
+from convscope.errors import ResourceError, UsageError
 from convscope.progress import announce
 from convscope.sharding._job import Judging
 from convscope.sharding._parts import Part
@@ -38,12 +38,13 @@ def judge_by_ray(judging: Judging, part: Part, *, cores: int, prepare: Prepare) 
 
     Raises:
         UsageError: M22, Ray is not installed; T28, what is judged cannot be sent to workers.
+        ResourceError: T29, Ray cannot be started or reached.
         ConvscopeError: Whatever a block raises.
     """
     ray = _library()
     mine = not ray.is_initialized()
     if mine:
-        ray.init(logging_level="ERROR", log_to_driver=False)
+        _start(ray)
     try:
         before = getattr(judging, "before", None)
         if before is not None and not part.has_head():
@@ -55,6 +56,24 @@ def judge_by_ray(judging: Judging, part: Part, *, cores: int, prepare: Prepare) 
     finally:
         if mine:
             ray.shutdown()
+
+
+def _start(ray: Any) -> None:
+    """Connect to the cluster, or begin one here.
+
+    Raises:
+        ResourceError: T29.
+    """
+    try:
+        ray.init(logging_level="ERROR", log_to_driver=False)
+    except Exception as error:  # Ray raises plain exceptions, too
+        raise ResourceError(
+            f"Ray cannot be started or reached: {type(error).__name__}: {error}",
+            code="T29",
+            where="--engine ray",
+            expected="a cluster at RAY_ADDRESS, or a machine that is not too busy to begin one",
+            hint="try again: finished blocks are kept; or --shard I/N, which needs no cluster",
+        ) from error
 
 
 def _run(ray: Any, judging: Judging, part: Part, cores: int, prepare: Prepare) -> list[str]:
