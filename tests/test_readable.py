@@ -49,6 +49,12 @@ INTERNAL |= {
     "Planned",
     "CertificationJudging",
     "RobustnessJudging",
+    "AttackJudging",
+    "CurveJudging",
+    "FeaturesJudging",
+    "TrustJudging",
+    "Node",
+    "Stored",
     "Fallen",
     "KnownDigest",
 }

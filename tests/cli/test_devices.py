@@ -81,6 +81,7 @@ WORDS = {
     "attack survival": "mnist-conv1 digits:test/0 --target 3",
     "audit": "mnist-conv1 --data digits",
     "study": "assignment-2-report --fast",
+    "serve": "mnist-conv1",
 }
 """How each is called."""
 

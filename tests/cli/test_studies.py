@@ -181,7 +181,7 @@ def test_a_demo_with_an_incomplete_section_does_not_pass_for_whole(
         folder=tmp_path, numbers={"robust": 0.35}, alerts=(), failed=failed, seconds=1.0,
         epsilon=0.1,
     )  # fmt: skip
-    trained = SimpleNamespace(classifier=None)
+    trained = SimpleNamespace(classifier=SimpleNamespace(module=torch.nn.Identity()))
     monkeypatch.setattr("convscope.training.train", lambda *_, **__: trained)
     heard = {}
     monkeypatch.setattr(

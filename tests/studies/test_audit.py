@@ -541,6 +541,6 @@ def test_a_section_of_many_parts_says_how_far_it_is_in_all_of_them(made, name):
     """A part that begins at 0 again would be silent: shares do not fall."""
     names, rest = list(AUDIT_SECTIONS), 1 - BEFORE  # predictions of all images come before
     start, length = BEFORE + rest * names.index(name) / len(names), rest / len(names)
-    heard = [(share - start) / length for share, _ in made[1]]
+    heard = [round((share - start) / length, 9) for share, _ in made[1]]
     quarters = [sum(low <= share < low + 0.25 for share in heard) for low in (0, 0.25, 0.5, 0.75)]
     assert min(quarters) >= 1, quarters

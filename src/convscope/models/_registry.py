@@ -194,7 +194,7 @@ MODELS = ModelRegistry(
             "patch whitening, 3 blocks of two 3x3 convolutions with 64, 248, 256 filters, "
             "GELU, global maximum",
             input_shape=(3, 32, 32),
-            parameters=1_972_792,
+            parameters=1_913_432,
             normalized=True,
             recipe="cifar-best",
         ),

@@ -30,7 +30,7 @@ from convscope.pages import (
     some_are,
     trust_judging,
 )
-from convscope.progress import stage
+from convscope.progress import announce, stage
 from convscope.reports import Section
 from convscope.studies._context import Audit
 from convscope.studies._stages import Found, JudgedSection, Shown, Stage
@@ -69,6 +69,7 @@ def looking(audit: Audit, section: Section) -> None:
                 explanations.append(
                     EXPLANATIONS[method](audit.classifier, images, labels, **settings)
                 )
+                announce(1.0)  # Quick methods say nothing by themselves.
         except ConvscopeError as error:
             section.note(f"`{method}` does not work on this network: {error}", level="warning")
     rows: list[dict[str, Any]] = []
