@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from record import record
+from record import RESULTS, record
 
 from convscope.classifier import Classifier
 from convscope.data import Split, open_dataset
@@ -104,7 +104,10 @@ def main() -> None:
     node = shutil.which("node")
     if node is None:
         raise SystemExit("needs node, which runs the page's engine here")
-    figures = {}
+    figures: dict[str, Any] = {}
+    path = RESULTS / "playground.json"
+    if arguments.only is not None and path.exists():  # The other network stays as recorded.
+        figures = json.loads(path.read_text())["figures"]
     for name, (data, epsilon) in NETWORKS.items():
         if arguments.only not in (None, name):
             continue
