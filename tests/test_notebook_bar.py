@@ -115,6 +115,20 @@ def test_no_bar_without_a_kernel(shell):
     assert shell.pages == []
 
 
+@pytest.mark.parametrize("broken", ["display", "get_ipython"])
+def test_a_bar_that_cannot_be_shown_ends_no_call(shell, monkeypatch, broken):
+    def fail(*_, **__):
+        raise OSError("the socket is closed")
+
+    if broken == "display":
+        monkeypatch.setattr(sys.modules["IPython.display"], "display", fail)
+    else:
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace())
+    for number in range(10):
+        step(shell, number, 10, seconds=1.0)
+    assert shell.pages == []
+
+
 @pytest.mark.slow
 def test_in_a_real_notebook():
     nbformat = pytest.importorskip("nbformat", reason="needs the dev extra")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib
 import sys
 import threading
 import time
@@ -31,7 +32,7 @@ class NotebookBar:
         self._shell = shell
         self._handle: Any = None
         self._cell = -1
-        self._visible = False
+        self._visible = self._broken = False
         self._began = self._drawn = 0.0
         self._share = 1.0
 
@@ -46,6 +47,8 @@ class NotebookBar:
 
         Within a call the share never falls: a step may run the network more than once.
         """
+        if self._broken:
+            return
         now = time.monotonic()
         if share <= 0 or self._share >= 1:
             self._share, self._began, self._drawn = 0.0, now, now
@@ -71,14 +74,17 @@ class NotebookBar:
         )
 
     def _draw(self, page: str) -> None:
-        # Through Any: in some versions of IPython these have no annotations, in others they do.
-        display: Any = sys.modules["IPython.display"]
-        page_of = display.HTML(page)
-        cell = self._shell.execution_count
-        if page and cell != self._cell:
-            self._cell, self._handle = cell, display.display(page_of, display_id=True)
-        else:
-            self._handle.update(page_of)
+        try:
+            # Through Any: in some versions of IPython these have no annotations.
+            display: Any = importlib.import_module("IPython.display")
+            page_of = display.HTML(page)
+            cell = self._shell.execution_count
+            if page and cell != self._cell:
+                self._cell, self._handle = cell, display.display(page_of, display_id=True)
+            else:
+                self._handle.update(page_of)
+        except Exception:
+            self._broken = True  # A bar that cannot be shown must not end the call that it is of.
 
 
 _bars: dict[int, NotebookBar] = {}
@@ -86,7 +92,8 @@ _bars: dict[int, NotebookBar] = {}
 
 def notebook_bar(at_end: Callable[[], None]) -> NotebookBar | None:
     """The bar of the notebook that this process serves; ``None`` elsewhere and in threads."""
-    shell = sys.modules["IPython"].get_ipython()
+    get_ipython = getattr(sys.modules["IPython"], "get_ipython", None)  # Or half imported.
+    shell = None if get_ipython is None else get_ipython()
     if getattr(shell, "kernel", None) is None:
         return None
     if threading.current_thread() is not threading.main_thread():
