@@ -54,6 +54,16 @@ def test_a_long_call_shows_a_bar_that_goes_away(shell):
     assert shell.pages[-1] == ""
 
 
+def test_what_runs_after_the_last_step_is_no_part_of_the_loop(shell):
+    for number in range(4):
+        step(shell, number, 4, seconds=1.0)
+    shown = len(shell.pages)
+    for share in (0.1, 0.2, 0.3, 0.4):  # A prediction, say, whose steps nobody counts.
+        shell.now += 2.0
+        within_step(share)
+    assert len(shell.pages) == shown
+
+
 def test_a_short_call_shows_nothing(shell):
     for number in range(10):
         step(shell, number, 10, seconds=0.1)
