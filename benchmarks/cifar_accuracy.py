@@ -11,13 +11,18 @@ and shifts, batches gathered from one tensor in memory, channels last, bfloat16 
 has it. Its clock runs from the first batch to the last update. One seed of ours is timed in the
 same process, for the ratio.
 
+`--avx2` measures what a processor without bfloat16 units and AVX-512 would need: oneDNN, ATen and
+MKL are held to AVX2, and training is in float32, as it would be there.
+
     python benchmarks/cifar_accuracy.py --data-dir DIR --model cifar-best-quick --seeds 5
     python benchmarks/cifar_accuracy.py --data-dir DIR --model cifar-best-quick --plain 8 10 12
+    python benchmarks/cifar_accuracy.py --data-dir DIR --model cifar-best-quick --seeds 1 --avx2
 """
 
 import argparse
 import json
 import math
+import os
 import statistics
 import sys
 import tempfile
@@ -25,6 +30,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+if "--avx2" in sys.argv:  # read once, when the libraries are loaded
+    os.environ |= {
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    }
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +70,7 @@ def bf16_units() -> bool:
 
 def label(args: argparse.Namespace) -> str:
     """What a row is recorded under."""
-    name = f"{args.model}:{'plain' if args.plain else args.preset}"
+    name = f"{args.model}:{'plain' if args.plain else args.preset}{':avx2' if args.avx2 else ''}"
     return name if args.epochs is None or args.plain else f"{name}:{args.epochs} epochs"
 
 
@@ -76,6 +88,8 @@ def measure(args: argparse.Namespace, dataset: Dataset) -> Iterator[dict[str, An
     changes: dict[str, Any] = {"train_split": "train" if args.select else "train+validation"}
     if args.epochs is not None:
         changes["epochs"] = args.epochs
+    if args.avx2:
+        changes["precision"] = "fp32"
     part = dataset.validation if args.select else dataset.test
     others: list[dict[str, Any]] = []
     for seed in range(args.first_seed, args.first_seed + args.seeds):
@@ -104,6 +118,7 @@ def measure(args: argparse.Namespace, dataset: Dataset) -> Iterator[dict[str, An
         } | machine_facts(args)
         print(args.model, args.preset, run, flush=True)
         words = f"{settings.epochs} epochs, {settings.summary()}"
+        words += f", {settings.precision}" if args.avx2 else ""
         before = {} if args.dry or args.select else recorded().get(label(args), {})
         kept = before["runs"] if before.get("settings") == words else others
         others = sorted(
@@ -130,7 +145,12 @@ def summary(runs: list[dict[str, Any]], args: argparse.Namespace, *, tta: str) -
 
 def machine_facts(args: argparse.Namespace) -> dict[str, Any]:
     """What the seconds depend on."""
-    return {"threads": args.threads, "bf16_units": bf16_units(), "machine": machine()}
+    return {
+        "threads": args.threads,
+        "bf16_units": bf16_units() and not args.avx2,
+        "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+        "machine": machine(),
+    }
 
 
 def plain(args: argparse.Namespace, dataset: Dataset, epochs: int, seed: int) -> dict[str, Any]:
@@ -241,6 +261,7 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("--select", action="store_true", help="on validation images, to choose")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the run folders there")
+    parser.add_argument("--avx2", action="store_true", help="no AVX-512, no bfloat16")
     parser.add_argument("--dry", action="store_true", help="do not write the result file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

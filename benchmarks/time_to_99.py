@@ -22,6 +22,7 @@ fixed length: the clock of the plain one runs to its last step, ours to the fini
 """
 
 import argparse
+import json
 import statistics
 import sys
 import tempfile
@@ -33,7 +34,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from record import record
+from record import RESULTS, record
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -226,6 +227,24 @@ def figures_of(runs: dict[str, list[dict]], model: str) -> dict:
     }
 
 
+def of_earlier_runs(kinds: list[str]) -> dict:
+    """What is recorded of contestants that do not run now, with the processor it was measured on.
+
+    Their seconds are not compared with ours: those were measured at another time.
+    """
+    path = RESULTS / "time_to_99.json"
+    if not path.exists():
+        return {}
+    before = json.loads(path.read_text())
+    found = dict(before["figures"].get("earlier runs", {}))
+    for kind, median in before["figures"]["medians"].items():
+        if kind != "convscope":
+            times = before["figures"]["times_ours"][kind]
+            context = {"date": before["date"], "machine": before["machine"]}
+            found[kind] = {"median": median, "times_ours_then": times} | context
+    return {kind: row for kind, row in found.items() if kind not in kinds}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     kinds = ["in memory, our schedule", "in memory", "pytorch/examples", "per image"]
@@ -244,6 +263,7 @@ def main() -> int:
     # As our own runs do; it serves all contestants alike.
     tune_allocator()
     runs: dict[str, list[dict]] = {}
+    earlier = of_earlier_runs(args.only)
     for kind in ["convscope", *args.only]:
         short = kind in ("convscope", "in memory, our schedule")
         for seed in range(args.short_repeats if short else args.repeats):
@@ -255,8 +275,9 @@ def main() -> int:
             runs.setdefault(kind, []).append(one)
             print(kind, one, flush=True)
             if not args.dry:  # After each run: what was measured is kept whenever it ends.
+                figures = figures_of(runs, args.model) | {"earlier runs": earlier}
                 record(
-                    "time_to_99", figures_of(runs, args.model), threads=args.threads,
+                    "time_to_99", figures, threads=args.threads,
                     learning_rates="the short schedules: chosen on the same validation images",
                 )  # fmt: skip
     mine = figures_of(runs, args.model)["medians"]["convscope"]
