@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import warnings
 from dataclasses import replace
@@ -16,9 +17,11 @@ from convscope.training import (
     TrainSettings,
     _faults,
     _search_study,
+    check_space,
     importance,
     overrides_of,
     read_space,
+    recipe,
     search,
     space_from_table,
     train,
@@ -116,6 +119,19 @@ def test_a_hostile_space_is_refused(tmp_path, content):
     (tmp_path / "space.toml").write_bytes(content)
     with pytest.raises(UsageError):
         read_space(tmp_path / "space.toml")
+
+
+def test_a_missing_space_file_comes_with_the_line_that_makes_one(tmp_path):
+    file = tmp_path / "what; to vary.toml"
+    with pytest.raises(UsageError, match="no such file") as caught:
+        read_space(file)
+    subprocess.run(["sh", "-c", caught.value.hint.partition(": ")[2]], check=True, cwd=tmp_path)
+    assert [dimension.name for dimension in read_space(file)] == ["learning_rate"]
+
+
+def test_the_space_in_the_examples_can_be_searched():
+    space = read_space(Path(__file__).parents[2] / "examples" / "space.toml")
+    check_space(space, recipe("mnist-conv2-fc-bn", data="digits"), images=1000)
 
 
 def test_values_that_no_run_takes_are_refused_before_any_is_trained(run, tmp_path):

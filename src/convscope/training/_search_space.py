@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
@@ -156,6 +157,16 @@ def read_space(path: Path) -> tuple[Dimension, ...]:
         UsageError: As `space_from_table`; or the file is missing, no text, or not TOML.
         ResourceError: It may not be read.
     """
+    if not path.exists():
+        raise UsageError(
+            "no such file",
+            code="U02",
+            where=path,
+            expected="a TOML file of what to vary",
+            hint="such as: echo "
+            + shlex.quote("learning_rate = { low = 0.001, high = 0.1, log = true }")
+            + f" > {shlex.quote(str(path))}",
+        )
     text = read_text(path)
     table = files.parse_toml(text, files.SETTINGS, where=path)
     return space_from_table(table, text=text, where=path)
