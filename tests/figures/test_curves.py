@@ -1,11 +1,12 @@
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from convscope.figures import accuracy_curve, draw, draw_history, loss_curve, svg
+from convscope.figures import accuracy_curve, draw, draw_history, loss_curve, run_curves, svg
 from convscope.figures._curve import MOST, decimated
 from convscope.robustness import RobustnessCurve
 
@@ -36,6 +37,28 @@ def test_errors_of_zero_and_nan_are_drawn(error):
     points = [measured(1, error=0.2), measured(2, error=error)]
     assert "nan" not in svg(accuracy_curve(points))
     assert "nan" not in svg(draw_history(points))
+
+
+def of_two_kinds():
+    """An easy part of the images inside the epochs, all of them at the ends."""
+    points = [replace(measured(step, loss=0.1 * step), epoch=step / 2) for step in range(1, 7)]
+    few = {"validation_loss": 0.01, "validation_images": 10}
+    return [replace(p, **few) if p.epoch % 1 else replace(p, validation_images=100) for p in points]
+
+
+@pytest.mark.parametrize("of", [lambda p: run_curves({"a": p}, "loss"), loss_curve])
+def test_no_line_joins_validations_on_a_part_of_the_images_with_those_on_all(of):
+    lines = of(of_two_kinds()).axes[0].lines
+    joined = [np.round(np.transpose(line.get_data()), 3).tolist() for line in lines]
+    assert [[1.0, 0.2], [2.0, 0.4], [3.0, 0.6]] in joined
+    assert [[0.5, 0.01], [1.5, 0.01], [2.5, 0.01]] in joined
+    assert any("10 of the images" in str(line.get_label()) for line in lines)
+
+
+def test_equal_validations_are_one_line_and_nothing_is_pale():
+    points = [replace(measured(step), epoch=step / 2) for step in range(1, 7)]
+    lines = run_curves({"a": points}, "loss").axes[0].lines
+    assert [len(line.get_xdata()) for line in lines] == [6]
 
 
 def test_a_million_points_are_drawn_quickly_and_small():

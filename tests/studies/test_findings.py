@@ -19,7 +19,7 @@ from convscope.studies._audit import network_name
 from convscope.studies._explanations import _occlusion_table
 from convscope.studies._fooling import finding as attacks_finding
 from convscope.studies._inside import _filters_finding, effects
-from convscope.studies._network import training_finding
+from convscope.studies._network import ends, training_finding
 from convscope.studies._noises import finding as noises_finding
 from convscope.studies._performance import _classes
 from convscope.studies._robustness import finding as robustness_finding
@@ -112,6 +112,15 @@ def point(step, epoch, loss, accuracy=0.9):
 )  # fmt: skip
 def test_the_end_of_a_run_is_told_truly(last, best, words):
     assert training_finding(point(*last), point(*best)) == words
+
+
+def test_the_loss_on_a_part_of_the_images_is_no_lowest_and_no_last():
+    easy = [replace(point(2 * i, i - 0.5, 0.01), validation_images=2) for i in (1, 2, 3)]
+    whole = [point(2 * i + 1, float(i), loss) for i, loss in ((1, 0.5), (2, 0.4), (3, 0.45))]
+    rows = sorted([*easy, *whole], key=lambda row: row.epoch)
+    assert ends(rows) == (whole[2], whole[1])
+    assert ends([*rows, replace(easy[0], epoch=3.5, step=99)]) == (whole[2], whole[1])
+    assert ends(easy) == (easy[2], easy[2])
 
 
 def test_the_end_of_a_run_without_validation_images_is_told_truly():

@@ -131,13 +131,20 @@ def run_curves(
         many = len(runs) * len(parts) > MOST_BESIDE
         drawn = figure(NARROW + BESIDE if many else NARROW, 2.9)
         panel = axes(drawn, 111, title=title, x=x, y=y, grid="y")
-        lines = []
+        lines, pale, used = [], {}, set()
         for run, points in runs.items():
             for part in parts:
                 field = f"{'train' if part == 'training' else part}_{what}"
-                values = [factor * float(getattr(point, field)) for point in points]
                 name = ", ".join(([run] if len(runs) > 1 else []) + [part] * (len(parts) > 1))
-                lines.append((name or part, [getattr(p, x) for p in points], values))
+                whole, few = (points, []) if part == "training" else by_images(points)
+                for kind in (whole, few):
+                    values = [factor * float(getattr(point, field)) for point in kind]
+                    places = [getattr(point, x) for point in kind]
+                    if kind is whole:
+                        lines.append((name or part, places, values))
+                    elif few:
+                        pale[len(lines) - 1] = (places, values)
+                        used |= {point.validation_images for point in few}
         log = log and any(value > 0 for _, _, values in lines for value in values)
         missing = 0
         for series, (name, places, values) in enumerate(lines):
@@ -146,6 +153,9 @@ def run_curves(
             missing += curve(
                 panel, places, values, series=series, name=named, markers=len(lines) > 1, log=log
             )
+        for series, (places, values) in pale.items():
+            curve(panel, places, values, series=series, log=log, **PALE)
+        _name_pale(panel, used)
         zeros = 0
         if log:
             logarithmic(panel)
@@ -260,25 +270,59 @@ def _pair(
     unit: str = "",
 ) -> None:
     """Training and validation over the epochs, with their last values and a legend."""
-    epochs = [p.epoch for p in points]
-    pairs = ((train, "training"), (validation, "validation"))
+    value_at = {id(point): value for point, value in zip(points, validation, strict=True)}
+    whole, few = by_images(points)
+    pairs = (
+        ([p.epoch for p in points], train, "training"),
+        ([p.epoch for p in whole], [value_at[id(p)] for p in whole], "validation"),
+    )
     missing = 0
-    for series, (values, name) in enumerate(pairs):
+    for series, (epochs, values, name) in enumerate(pairs):
         end = next((v for v in reversed(values) if isfinite(v)), None)
         named = name if end is None else f"{name}: {end:.4g}{unit}"
         missing += curve(
             panel, epochs, values, series=series, name=named, markers=series == 1, log=log
         )
+    if few:
+        places, values = [p.epoch for p in few], [value_at[id(p)] for p in few]
+        curve(panel, places, values, series=1, log=log, **PALE)
+        _name_pale(panel, {point.validation_images for point in few})
     zeros = 0
     if log:
         logarithmic(panel)
-        for series, (values, _) in enumerate(pairs):
+        for series, (epochs, values, _) in enumerate(pairs):
             at = [epoch for epoch, value in zip(epochs, values, strict=True) if value == 0]
             zeros += len(at)
             at_the_axis(panel, at, series=series)
     if points:
         panel.legend()
-    remark(panel, [missing - zeros], 2 * len(points))
+    remark(panel, [missing - zeros], sum(len(values) for _, values, _ in pairs))
+
+
+PALE = {"alpha": 0.35, "linewidth": 1.0, "zorder": 1.5}
+"""A line of measurements on fewer images."""
+
+
+def by_images(points: Sequence[Measured]) -> tuple[list[Measured], list[Measured]]:
+    """Points whose validation can be compared, and those that were measured on fewer images.
+
+    A validation inside an epoch may use a part of the images. Joined with those on all of them, it
+    would be a line that jumps by how difficult that part is.
+
+    Example:
+        >>> by_images([])
+        ([], [])
+    """
+    most = max((point.validation_images for point in points), default=0)
+    whole = [point for point in points if point.validation_images in (0, most)]
+    return whole, [point for point in points if point.validation_images not in (0, most)]
+
+
+def _name_pale(panel: Axes, images: set[int]) -> None:
+    """Say in the legend what pale lines are."""
+    if images:
+        few = " or ".join(f"{number:,}" for number in sorted(images))
+        panel.plot([], [], color=MUTED, label=f"pale: on {few} of the images", **PALE)
 
 
 def curve(

@@ -32,7 +32,13 @@ function decades(low, high) {
   return out.length >= 2 ? out : [low, high];
 }
 
-// series: [{tone: "first" | "second", train: boolean, name, points: [[x, y]]}].
+// Rows validated on the most images, and those on a part of them, which no line may join.
+export function byImages(rows) {
+  const most = Math.max(0, ...rows.map((row) => row.validation_images));
+  return [false, true].map((part) => ({ part, rows: rows.filter(({ validation_images: n }) => n > 0 && (n < most) === part) }));
+}
+
+// series: [{tone: "first" | "second", train: boolean, part: boolean, name, points: [[x, y]]}].
 export function chart({ title, series, width, log = false, format, unit = "epoch" }) {
   const points = series.flatMap((each) => each.points).filter(([, y]) => Number.isFinite(y) && (!log || y > 0));
   const root = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": title });
@@ -57,14 +63,14 @@ export function chart({ title, series, width, log = false, format, unit = "epoch
   }
   root.append(svg("text", { x: (LEFT + width - RIGHT) / 2, y: HEIGHT - 8, "text-anchor": "middle" }, unit));
   const ends = [];
-  for (const { tone, train, name, points: own } of series) {
+  for (const { tone, train, part = false, name, points: own } of series) {
     const shown = own.filter(([, y]) => Number.isFinite(y) && (!log || y > 0));
     if (shown.length === 0) continue;
     const d = shown.map(([x, y], i) => `${i ? "L" : "M"}${toX(x).toFixed(1)} ${toY(y).toFixed(1)}`).join("");
-    root.append(svg("path", { class: `${tone}${train ? " train" : ""}`, d }));
+    root.append(svg("path", { class: `${tone}${train ? " train" : ""}${part ? " part" : ""}`, d }));
     const [x, y] = shown.at(-1);
     if (shown.length === 1) root.append(svg("circle", { class: tone, cx: toX(x), cy: toY(y), r: 3 }));
-    if (!train) ends.push({ tone, x: toX(x) + 6, y: toY(y) + 4, text: `${name} ${format(y)}` });
+    if (!train && !part) ends.push({ tone, x: toX(x) + 6, y: toY(y) + 4, text: `${name} ${format(y)}` });
   }
   ends.sort((a, b) => a.y - b.y);
   // Two names keep a line's height apart, and above the axis.

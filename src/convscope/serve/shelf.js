@@ -1,6 +1,6 @@
 // The experiments of a folder: a list, one run or two over each other, and runs in progress live.
 
-import { chart } from "./curves.js";
+import { byImages, chart } from "./curves.js";
 import { send } from "./frames.js";
 import { element, short } from "./paint.js";
 
@@ -98,13 +98,13 @@ class ShelfPage {
     const names = runs.length > 1 ? ["A", "B"] : [""];
     const legend = element("ul", { class: "legend" }, ...runs.map((run, i) => element("li", { class: TONES[i] },
       element("b", {}, `${names[i]} ${run.name}`.trim()), ` ${this.progress(run)}`)),
-    element("li", {}, "solid: validation, dashed: training"));
+    element("li", {}, `solid: validation, dashed: training${runs.some((run) => byImages(run.rows)[1].rows.length) ? ", pale: validation on a part of the images" : ""}`));
     const room = document.getElementById("compared");
     const width = Math.min(620, Math.max(300, room.clientWidth < 880 ? room.clientWidth : (room.clientWidth - 18) / 2));
     const charts = CHARTS.map(({ title, log, train, validation, format }) => {
       const series = runs.flatMap((run, i) => [
         { tone: TONES[i], train: true, name: names[i], points: run.rows.map((row) => [row.epoch, row[train]]) },
-        { tone: TONES[i], train: false, name: names[i], points: run.rows.filter((row) => row.validation_images > 0).map((row) => [row.epoch, row[validation]]) },
+        ...byImages(run.rows).map(({ rows, part }) => ({ tone: TONES[i], train: false, part, name: names[i], points: rows.map((row) => [row.epoch, row[validation]]) })),
       ]);
       return element("figure", {}, chart({ title, series, width, log, format }));
     });

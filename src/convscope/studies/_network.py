@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from convscope.files import ENVIRONMENT, read_json_table
 from convscope.models import MODELS, LayerSummary, summarize
 from convscope.reports import Section
 from convscope.studies._context import Audit
-from convscope.training import Measured, read_history, read_settings
+from convscope.training import Measured, best_row, read_history, read_settings
 
 RISEN = 1.25
 """A last validation loss of this many times the lowest one is an alert."""
@@ -108,7 +109,7 @@ def training(audit: Audit, section: Section) -> None:
             "about its training."
         )
         return
-    last, best = points[-1], min(points, key=_loss)
+    last, best = ends(points)
     section.finding = training_finding(last, best)
     section.figure("loss", svg(loss_curve(points)), alt="Training and validation loss over the "
                    "epochs", caption="Cross-entropy. Training loss is as optimized, with "
@@ -122,7 +123,7 @@ def training(audit: Audit, section: Section) -> None:
                    "the epochs", caption="Share of misclassified images, in percent.")  # fmt: skip
     section.facts(
         {
-            "Last point": _words(last),
+            "Last point": _words(points[-1]),
             "Lowest validation loss": _words(best),
             **_settings(folder),
             **_environment(folder),
@@ -148,12 +149,29 @@ def training(audit: Audit, section: Section) -> None:
         )
 
 
+def ends(points: Sequence[Measured]) -> tuple[Measured, Measured]:
+    """The last point and that of the lowest validation loss, both measured on all images.
+
+    Args:
+        points: Rows of ``metrics.csv``, one at least. Those inside an epoch may be measured on a
+            part of the validation images, on which the loss is another.
+
+    Returns:
+        Both; the very last row twice if no epoch ended with a finite loss.
+    """
+    best = best_row(points)
+    if best is None:
+        return points[-1], points[-1]
+    like = [point for point in points if point.validation_images == best.validation_images]
+    return like[-1], best
+
+
 def training_finding(last: Measured, best: Measured) -> str:
     """How a run ended, and its lowest validation loss.
 
     Args:
         last: The last point.
-        best: That of the lowest validation loss; NaN or infinite if no point has a finite one.
+        best: The end of an epoch with the lowest validation loss; the last point if none is finite.
     """
     epochs = f"{_epoch(last)} {'epoch' if _epoch(last) == '1' else 'epochs'}"
     if not last.validation_images:
@@ -171,11 +189,6 @@ def training_finding(last: Measured, best: Measured) -> str:
     if best.step == last.step:
         return f"{text}, the lowest of the run."
     return f"{text}; the lowest was {_plain(best.validation_loss)} at epoch {_epoch(best)}."
-
-
-def _loss(point: Measured) -> float:
-    value = point.validation_loss
-    return value if value == value else float("inf")
 
 
 def _epoch(point: Measured) -> str:

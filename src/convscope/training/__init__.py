@@ -49,6 +49,7 @@ from convscope.training._settings import (
     settings_to_toml,
     with_values,
 )
+from convscope.training._stopping import best_row
 from convscope.training._train import TrainResult, train
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "WandbWriter",
     "Warned",
     "accuracy_of",
+    "best_row",
     "check_run_folder",
     "check_space",
     "evaluate",

@@ -16,7 +16,18 @@ def best_row(points: Sequence[Measured]) -> Measured | None:
     """The end of an epoch with the lowest validation loss, the first of equals.
 
     Losses are compared with the seven digits that ``metrics.csv`` has, so that a resumed run, which
-    knows no more of them, decides alike. A loss that is not finite is never the best.
+    knows no more of them, decides alike. A loss that is not finite is never the best. Rows inside
+    an epoch may be measured on a part of the validation images: they are not compared.
+
+    Args:
+        points: Rows of ``metrics.csv``.
+
+    Returns:
+        The row; None if no epoch ended with a finite loss.
+
+    Example:
+        >>> best_row([]) is None
+        True
     """
     known = [point for point in epoch_rows(points) if _loss(point) < float("inf")]
     return min(known, key=lambda point: (_loss(point), point.step), default=None)

@@ -10,7 +10,7 @@ from convscope.pages import name_of
 from convscope.studies._chosen import random_rows
 from convscope.studies._question import Picture, Question
 from convscope.studies._study import Study
-from convscope.training import TrainResult, evaluate
+from convscope.training import TrainResult, best_row, evaluate
 
 PLAIN, NORMALIZED = "mnist-conv2-fc", "mnist-conv2-fc-bn"
 DOCUMENT, DOCUMENT_NORMALIZED = 0.9892, 0.9905
@@ -85,7 +85,7 @@ def training(study: Study, question: Question) -> None:
     last = run.history[-1]
     question.number("test_accuracies", found)
     question.number("validation_loss", last.validation_loss)
-    best = min(run.history, key=lambda point: point.validation_loss)
+    best = best_row(run.history) or last
     question.discuss(
         f"The training loss falls to {last.train_loss:.3g}, the validation loss to "
         f"{best.validation_loss:.3g} at iteration {best.step:,} and is {last.validation_loss:.3g} "

@@ -11,7 +11,7 @@ from convscope.pages import name_of
 from convscope.studies._chosen import random_rows
 from convscope.studies._question import Picture, Question
 from convscope.studies._study import Study
-from convscope.training import Measured, TrainResult, evaluate, recipe
+from convscope.training import Measured, TrainResult, best_row, evaluate, recipe
 
 MODELS = ("mnist-conv1", "mnist-conv2", "mnist-conv2-fc")
 """The networks of the assignment, in its order."""
@@ -132,7 +132,7 @@ def _network(study: Study, question: Question, model: str) -> None:
     question.number("train_error", last.train_error)
     question.number("validation_error", last.validation_error)
     question.number("wrong_of_shown", wrong)
-    low = min(run.history, key=lambda point: point.validation_loss)
+    low = best_row(run.history) or last
     over = last.validation_loss / max(low.validation_loss, 1e-12)
     question.discuss(
         f"After {run.history[0].step:,} iterations "
