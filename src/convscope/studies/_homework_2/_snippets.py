@@ -61,6 +61,7 @@ def network_11x11(dataset: Dataset, data: str, seed: int, fast: bool) -> Figure:
     from convscope.training import evaluate, recipe, train
 
     how = {"preset": "paper", "train_split": "train+validation", "seed": seed}
+    how["precision"] = "fp32" if fast else "auto"
     epochs = 2 if fast else 20
     settings = recipe("cifar-11x11", data=data, epochs=epochs, overrides=how)
     run = train(settings, dataset, out=Path("runs/cifar-11x11"), resume=True)
@@ -75,6 +76,7 @@ def with_batch_normalization(dataset: Dataset, data: str, seed: int, fast: bool)
     from convscope.training import evaluate, recipe, train
 
     how = {"preset": "paper", "train_split": "train+validation", "seed": seed}
+    how["precision"] = "fp32" if fast else "auto"
     epochs, histories = 2 if fast else 20, {}
     for model in ("cifar-11x11", "cifar-11x11-bn"):
         settings = recipe(model, data=data, epochs=epochs, overrides=how)
