@@ -17,6 +17,7 @@ from convscope.studies import (
     STUDIES,
     Picture,
     QuestionSpec,
+    Study,
     StudyContent,
     StudySpec,
     all_rows,
@@ -140,6 +141,17 @@ def test_result_json_knows_rows_figures_and_comparisons(tmp_path):
     first, second = found["questions"][0]["comparisons"]
     assert first["met"] is False and second["met"] is True
     assert second["mean"] == pytest.approx(0.55) and second["n"] == 2
+
+
+def test_networks_of_earlier_runs_count_with_the_time_that_they_took(tmp_path):
+    def study():
+        return Study("toy", STUDIES.spec("toy"), tmp_path / "s")
+
+    run = study().trained("mnist-conv1", preset="fast", epochs=1)
+    later = study()
+    for _ in range(2):
+        again = later.trained("mnist-conv1", preset="fast", epochs=1)
+    assert run.seconds - 0.01 < again.seconds + later.earlier_seconds < run.seconds + 1
 
 
 def test_finished_questions_are_not_answered_again(tmp_path):

@@ -24,7 +24,7 @@ class Answer:
     Attributes:
         spec: Its record.
         question: What was found.
-        seconds: How long it took.
+        seconds: How long it took, with the training of the networks that it took from earlier runs.
         error: Why it stopped.
         recalled: Whether it was finished before.
     """

@@ -233,7 +233,7 @@ def _answer(study: Study, spec: QuestionSpec, *, key: str) -> Answer:
     """One question; what it raises becomes its remark."""
     from convscope.training import Interrupted
 
-    start = time.perf_counter()
+    start, earlier = time.perf_counter(), study.earlier_seconds
     study.used = {}
     question = _blank(spec)
     try:
@@ -246,9 +246,9 @@ def _answer(study: Study, spec: QuestionSpec, *, key: str) -> Answer:
     except Exception as error:
         if isinstance(error, ImportError) and (error.name or "").startswith("convscope"):
             raise
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - start + study.earlier_seconds - earlier
         return Answer(spec=spec, question=question, seconds=seconds, error=error)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start + study.earlier_seconds - earlier
     keep(study, question, key=key, seconds=seconds)
     return Answer(spec=spec, question=question, seconds=seconds)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from convscope._registry import Spec
-from convscope.files import Kind, read_bytes
+from convscope.files import ENVIRONMENT, Kind, read_bytes, read_json_table
 from convscope.studies._digests import LEARNING, code_digest, digest_of
 from convscope.studies._documents import DOCUMENTS, Document
 
@@ -119,6 +119,7 @@ class Study:
         accept_modified: Go on with data files whose checksum is not the known one.
         device: Where networks are trained and run, as `convscope.devices.resolve_device` gives it.
         used: Inputs that were opened so far, and a digest of each.
+        earlier_seconds: What the networks that were taken from earlier runs took to train then.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Study:
     accept_modified: bool = False
     device: str = "cpu"
     used: dict[str, str] = field(default_factory=dict)
+    earlier_seconds: float = 0.0
     _opened: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def pick(self, fast: T, full: T) -> T:
@@ -256,6 +258,9 @@ class Study:
         folder = self.out / "runs" / f"{model}-{preset}-{settings.seed}-{digest[:8]}"
         run = train(settings, dataset, out=folder, resume=True, on_event=on_event)
         run.classifier.module.to(self.device)
+        sessions = read_json_table(folder / "env.json", ENVIRONMENT).get("sessions", [])
+        recorded = sum(float(session.get("seconds", 0.0)) for session in sessions)
+        self.earlier_seconds += max(0.0, recorded - run.seconds)
         self._opened[digest] = run
         return run
 
