@@ -299,7 +299,7 @@ def _pair(
     remark(panel, [missing - zeros], sum(len(values) for _, values, _ in pairs))
 
 
-PALE = {"alpha": 0.35, "linewidth": 1.0, "zorder": 1.5}
+PALE: dict[str, Any] = {"alpha": 0.35, "linewidth": 1.0, "zorder": 1.5}
 """A line of measurements on fewer images."""
 
 
