@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,8 +95,8 @@ def resident(pid: int) -> int:
     return int(match[1]) * 1024 if match else 0
 
 
-def measured(command: list[str], environment: dict[str, str], *, until: str = "") -> dict[str, Any]:
-    """Run a command line; kill it when it prints `until`, if that is given."""
+def measured(command: list[str], environment: dict[str, str], *, until: int = 0) -> dict[str, Any]:
+    """Run a command line; kill it when it says that it is at step `until`, if that is given."""
     began, peak, processes = time.perf_counter(), 0, 0
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
@@ -108,7 +109,7 @@ def measured(command: list[str], environment: dict[str, str], *, until: str = ""
             if sum(sizes) > peak:
                 peak, processes = sum(sizes), len(sizes)
             words += program.stdout.read() or b""
-            if until and re.search(until.encode(), words):
+            if until and max(map(int, re.findall(rb"step (\d+) of", words)), default=0) >= until:
                 program.send_signal(signal.SIGKILL)
                 program.wait()
             time.sleep(0.05)
@@ -116,6 +117,8 @@ def measured(command: list[str], environment: dict[str, str], *, until: str = ""
     seconds = time.perf_counter() - began
     if program.returncode and not until:
         sys.exit(f"{command}\n{words.decode(errors='replace')[-800:]}")
+    if until and program.returncode != -signal.SIGKILL:
+        sys.exit(f"{command}\nwas through before it said that it was at step {until}")
     return {
         "seconds": round(seconds, 1),
         "peak_megabytes": round(peak / 1e6, 1),
@@ -149,7 +152,7 @@ def main() -> None:
     program = [sys.executable, "-m", "convscope"]
     data = ["--data", f"folder:{photos}"]
     network = ["streaming_network:network", "--input-shape", f"3,{SIDE},{SIDE}"]
-    run = work / "run"
+    run, other = work / "run", work / "killed"
     earlier = RESULTS / "streaming_large.json"
     known = json.loads(earlier.read_text())["figures"] if earlier.exists() and given.only else {}
     figures: dict[str, Any] = (known if known.get("images") == given.images else {}) | {
@@ -183,12 +186,15 @@ def main() -> None:
         if name in wanted:
             keep(name, measured([*program, *command], environment))
     if "train" in wanted:
-        train = [*program, "train", *network, *data, "--epochs", "1", "--batch-size", "64"]
-        train += ["--checkpoint-steps", "20", "--out"]
+        batch = 64 if given.images >= 10_000 else 1
+        steps = given.images * 7 // 10 // batch  # seven of ten images are for training
+        train = [*program, "train", *network, *data, "--epochs", "1", "--batch-size", str(batch)]
+        train += ["--checkpoint-steps", str(max(1, steps // 10)), "--out"]
+        for folder in (run, other):  # of an earlier call
+            shutil.rmtree(folder, ignore_errors=True)
         keep("train", measured([*train, str(run)], environment))
-        other = work / "killed"
-        steps = r"step (?:[6-9]\d|1\d\d) of"
-        keep("train, killed", measured([*train, str(other)], environment, until=steps))
+        killed = measured([*train, str(other)], environment, until=max(1, steps // 4))
+        keep("train, killed", killed)
         again = [*train, str(other), "--resume"]
         keep("train, resumed", measured(again, environment))
         figures["same_bits_after_kill"] = digest(run) == digest(other)

@@ -408,8 +408,9 @@ CODES = {
         "Start workers that load them by themselves: --shard I/N, torchrun or a SLURM array.",
     ),
     "T29": Code(
-        "Ray could not be started on this machine, or its cluster could not be reached.",
-        "Check RAY_ADDRESS, or try again when the machine is less busy; finished blocks are kept.",
+        "Ray could not be started or reached, has no machine large enough, or lost its workers.",
+        "Check RAY_ADDRESS and --threads, or try again when the machine is less busy; finished "
+        "blocks are kept.",
     ),
     "U01": Code(
         "A name, a command or an argument is unknown or missing.",

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
@@ -53,6 +55,7 @@ __all__ = [
     "LayerInfo",
     "Objective",
     "Probe",
+    "counting",
     "fast_paths",
     "rows_per_chunk",
 ]
@@ -61,6 +64,37 @@ __all__ = [
 SMALL = 32 * 32
 """Pixels of an image for which a batch of copies is faster than one way back for each class:
 half the time for 10 classes of a network of two layers at 28 x 28, nothing at 224 x 224."""
+
+
+_counted: ContextVar[list[Probe] | None] = ContextVar("counted", default=None)
+
+
+@contextmanager
+def counting() -> Iterator[Callable[[], Cost]]:
+    """What all probes that are opened inside the block have run, whoever opens them.
+
+    Yields:
+        To be called for passes and seconds so far.
+
+    Example:
+        >>> from convscope.classifier import Classifier
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> with counting() as cost:
+        ...     _ = Classifier.wrap(net, input_shape=(1, 2, 2)).predict(torch.rand(5, 1, 2, 2))
+        >>> cost().forwards
+        5
+    """
+    probes: list[Probe] = []
+    started = time.perf_counter()
+    outer = _counted.set(probes)
+    try:
+        yield lambda: Cost(
+            forwards=sum(probe.forwards for probe in probes),
+            backwards=sum(probe.backwards for probe in probes),
+            seconds=time.perf_counter() - started,
+        )
+    finally:
+        _counted.reset(outer)
 
 
 class Probe:
@@ -127,6 +161,8 @@ class Probe:
         self._started = time.perf_counter()
         self._elapsed = None
         self._runner = runner
+        if (counted := _counted.get()) is not None:
+            counted.append(self)
         return self
 
     def __exit__(

@@ -223,3 +223,75 @@ def test_without_the_library(tmp_path, refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.ipc", None)
     error = refused("M22", UsageError, open_dataset, f"hfdata:{tmp_path}")
     assert "not installed" in str(error) and ADDRESSES.spec("hfdata").install in str(error)
+
+
+SAVED = {
+    "as it is": lambda data: data,
+    "filtered": lambda data: data.filter(lambda label: label != 1, input_columns="label"),
+    "shuffled": lambda data: data.shuffle(seed=1),
+    "with a format": lambda data: data.with_format("numpy"),
+    "with another column": lambda data: data.add_column("index", list(range(len(data)))),
+    "under other names": lambda data: data.rename_columns({"image": "img", "label": "fine_label"}),
+}
+
+
+def as_saved(folder, count=12):
+    """The same rows by the library itself."""
+    datasets = pytest.importorskip("datasets", reason="needs Hugging Face's datasets")
+    from datasets import ClassLabel, Features
+    from datasets import Image as ImageFeature
+
+    datasets.disable_progress_bars()
+    kinds = Features({"image": ImageFeature(), "label": ClassLabel(names=["ant", "bee", "cat"])})
+    images = [Image.open(io.BytesIO(picture(k))) for k in range(count)]
+    return datasets.Dataset.from_dict(
+        {"image": images, "label": [k % 3 for k in range(count)]}, features=kinds
+    )
+
+
+def pairs(images, labels):
+    return sorted((np.asarray(x).tobytes(), int(y)) for x, y in zip(images, labels, strict=True))
+
+
+@with_library
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("way", SAVED)
+def test_what_the_library_itself_saves_is_read(way, tmp_path):
+    from_library = SAVED[way](as_saved(tmp_path))
+    from_library.save_to_disk(tmp_path / "set", num_shards=2)
+    split = open_dataset(f"hfdata:{tmp_path / 'set'}").split("all")
+    plain = from_library.with_format(None)
+    image = next(name for name in plain.column_names if name in ("image", "img"))
+    label = next(name for name in plain.column_names if "label" in name)
+    theirs = [np.array(row).transpose(2, 0, 1) for row in plain[image]]
+    assert pairs(split.pixels(), split.labels) == pairs(theirs, plain[label])
+
+
+@with_library
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_splits_of_the_library_and_parquet_by_way_of_it(tmp_path):
+    from_library = as_saved(tmp_path)
+    import datasets
+
+    both = datasets.DatasetDict({"train": from_library, "test": from_library.select(range(6))})
+    both.save_to_disk(tmp_path / "dict")
+    found = open_dataset(f"hfdata:{tmp_path / 'dict'}")
+    assert len(found.test) == 6 and found.class_names == ("ant", "bee", "cat")
+    (tmp_path / "files").mkdir()
+    from_library.to_parquet(tmp_path / "files" / "train.parquet")
+    files = str(tmp_path / "files" / "train.parquet")
+    again = datasets.load_dataset("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))
+    again.save_to_disk(tmp_path / "again")
+    split = open_dataset(f"hfdata:{tmp_path / 'again'}").split("all")
+    mine = open_dataset(f"hfdata:{tmp_path / 'dict'}").train
+    assert len(split) == 12 and set(pairs(mine.pixels(), mine.labels)) <= set(
+        pairs(split.pixels(), split.labels)
+    )
+
+
+def test_parquet_is_refused_with_the_way_out(tmp_path, refused):
+    (tmp_path / "train-00000-of-00001.parquet").write_bytes(b"PAR1")
+    error = refused("D27", DataError, open_dataset, f"hfdata:{tmp_path}")
+    assert "save_to_disk" in str(error) and "parquet" in str(error)

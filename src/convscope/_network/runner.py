@@ -15,6 +15,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from convscope._float32 import whole_float32
 from convscope._network.frozen_copy import FrozenCopy
 from convscope._random import Draws
 
@@ -403,21 +404,6 @@ def without_autocast(device: torch.device) -> Iterator[None]:
         if kind != "cpu":
             calm.enter_context(whole_float32())
         yield
-
-
-@contextmanager
-def whole_float32() -> Iterator[None]:
-    """Convolutions of a GPU in float32, not in TF32, whose ten bits torch takes if nobody asks."""
-    try:
-        before = torch.backends.cudnn.allow_tf32
-    except RuntimeError:  # Somebody has chosen by torch's newer settings: it was asked for.
-        yield
-        return
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
 
 
 # ---------------------------------------------------------------------- narrow convolutions

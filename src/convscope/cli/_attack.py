@@ -15,6 +15,7 @@ from convscope.cli._judged import (
     JudgedCommand,
     Rehearsal,
     Settings,
+    Trials,
     are_texts,
     run_judged,
 )
@@ -110,12 +111,6 @@ def attack(
             else f"{chosen} has no budget: --epsilon is not used"
         )
     shared = chosen in SHARED
-    if shared and large.dry_run:
-        raise UsageError(
-            f"--dry-run of {chosen}",
-            code="U11",
-            expected="a method that attacks images one by one: few of them tell the time of all",
-        )
     large.chosen()
     import torch
 
@@ -171,7 +166,7 @@ def attack(
         large=large,
         as_json=common.as_json,
         output=output,
-        rehearsal=Rehearsal(of=judging_of, copies=COPIES, few=4, more=12),
+        rehearsal=Trials() if shared else Rehearsal(of=judging_of, copies=COPIES, few=4, more=12),
     )
 
 

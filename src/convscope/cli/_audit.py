@@ -16,8 +16,8 @@ import cyclopts
 from convscope._metrics import METRICS, gates_of
 from convscope._registry import Effort
 from convscope.cli._gates import failed_gates, gates_help, read_gates
-from convscope.cli._judged import JudgedCommand, Settings, are_texts, run_judged
-from convscope.cli._large import KEPT_NOWHERE, KeptOptions, without_workers
+from convscope.cli._judged import JudgedCommand, Settings, Trials, are_texts, run_judged
+from convscope.cli._large import AT_ONCE, LargeOptions, without_workers
 from convscope.cli._opened import opened_network
 from convscope.cli._options import (
     NOTHING,
@@ -69,6 +69,9 @@ DEMO_MODEL = "mnist-conv2-fc-bn"
 DEMO_MARK = "demo.txt"
 """The file by which a later demo knows a folder as one of its own."""
 
+REHEARSED = 128
+"""Images that are predicted in a rehearsal, at least."""
+
 SectionNames = Annotated[
     list[str],
     cyclopts.Parameter(help=f"Only these sections, with commas: {', '.join(AUDIT_SECTIONS)}."),
@@ -93,7 +96,7 @@ def audit_model(
     only: SectionNames | None = None,
     split: SplitName | None = None,
     force: Annotated[Force, cyclopts.Parameter(help="Replace an earlier report.")] = False,
-    large: KeptOptions = KEPT_NOWHERE,
+    large: LargeOptions = AT_ONCE,
     common: CommonOptions = USUAL,
     network: OwnNetwork = NOTHING,
 ) -> None:
@@ -184,6 +187,7 @@ def audit_model(
         gates=gates,
         as_json=common.as_json,
         output=Output(out=out, force=force),
+        rehearsal=Trials(of=lambda: judging.smaller(REHEARSED)),
     )
 
 

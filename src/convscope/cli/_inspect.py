@@ -13,7 +13,7 @@ from convscope.cli._inspect_modes import (
     place_in_map,
 )
 from convscope.cli._inspect_trust import judge_methods
-from convscope.cli._large import KEPT_NOWHERE, KeptOptions
+from convscope.cli._large import AT_ONCE, LargeOptions
 from convscope.cli._methods import (
     chosen_explanations,
     list_explanation_settings,
@@ -60,7 +60,7 @@ def inspect(
     data: ReferenceData | None = None,
     split: SplitName | None = None,
     count: int | None = None,
-    large: KeptOptions = KEPT_NOWHERE,
+    large: LargeOptions = AT_ONCE,
     common: CommonOptions = USUAL,
     output: OutputOptions = NOWHERE,
     network: OwnNetwork = NOTHING,

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from convscope.cli._judged import JudgedCommand, Settings, about_is_known, run_judged
-from convscope.cli._large import Kept
+from convscope.cli._judged import JudgedCommand, Settings, Trials, about_is_known, run_judged
+from convscope.cli._large import Large
 from convscope.cli._opened import opened_data, raise_if_left_out
 from convscope.cli._options import Common, Output
 from convscope.cli._output import (
@@ -59,7 +59,7 @@ def judge_methods(
     data: str,
     split: str | None,
     count: int | None,
-    large: Kept,
+    large: Large,
     common: Common,
     output: Output,
     look: list[str],
@@ -120,6 +120,7 @@ def judge_methods(
         large=large,
         as_json=common.as_json,
         output=output,
+        rehearsal=Trials(),
     )
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from convscope._metrics import Command
-from convscope.cli._large import Kept, Large, judged
+from convscope.cli._large import Large, judged
 from convscope.cli._options import NOWHERE, Output
 from convscope.cli._plan import FEW, MORE, show_plan
+from convscope.cli._trials import show_trials
 from convscope.sharding import Job, Judging, Record
 
 if TYPE_CHECKING:
@@ -63,6 +64,17 @@ class Rehearsal:
     more: int = MORE
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """How ``--dry-run`` tries a job whose blocks differ; see `show_trials`.
+
+    Attributes:
+        of: The judging to try; None: the job itself.
+    """
+
+    of: Callable[[], Judging] | None = None
+
+
 def run_judged(
     command: JudgedCommand,
     judging: Judging,
@@ -71,11 +83,11 @@ def run_judged(
     classifier: Classifier,
     subject: Subject,
     facts: Settings,
-    large: Kept,
+    large: Large,
     gates: Mapping[str, float] | None = None,
     as_json: bool = False,
     output: Output = NOWHERE,
-    rehearsal: Rehearsal | None = None,
+    rehearsal: Rehearsal | Trials,
 ) -> None:
     """Judge what this process is to judge; report where it is the one that sees the end.
 
@@ -95,7 +107,13 @@ def run_judged(
     Raises:
         ConvscopeError: Whatever judging and showing raise.
     """
-    if isinstance(large, Large) and large.dry_run and rehearsal is not None:
+    if large.dry_run and isinstance(rehearsal, Trials):
+        show_trials(
+            classifier, judging, judging if rehearsal.of is None else rehearsal.of(),
+            large.chosen(), unit=command.unit, as_json=as_json,
+        )  # fmt: skip
+        return
+    if large.dry_run and isinstance(rehearsal, Rehearsal):
         show_plan(
             classifier, subject, judging, rehearsal.of, large.chosen(), copies=rehearsal.copies,
             times=rehearsal.times, few=rehearsal.few, more=rehearsal.more, as_json=as_json,

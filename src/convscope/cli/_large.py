@@ -89,8 +89,8 @@ class Pictures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
-    """Whether and where finished work is kept, and which of it this process takes."""
+class Large:
+    """Whether and where finished work is kept, which of it this process takes, or a plan."""
 
     part: Path | None = None
     "Folder to keep finished work in; the same command goes on there after a kill, and workers \
@@ -103,6 +103,9 @@ SLURM array."
 
     engine: Literal["here", "ray"] = "here"
     "ray: blocks are tasks of Ray, on the cluster of RAY_ADDRESS or on this machine (extra ray)."
+
+    dry_run: Flag = False
+    "Try a few images or blocks only, and say what all of it takes: passes, memory, time."
 
     def chosen(self) -> Shard:
         """Which worker this process is.
@@ -130,18 +133,8 @@ SLURM array."
         return self.part is not None or self.resume or shard.count > 1 or self.engine == "ray"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Large(Kept):
-    """The same, where a plan can be made."""
-
-    dry_run: Flag = False
-    "Judge a few images only, and say what all of it takes: passes, memory, time."
-
-
 LargeOptions = Annotated[Large, cyclopts.Parameter(name="*", group=LARGE)]
-KeptOptions = Annotated[Kept, cyclopts.Parameter(name="*", group=LARGE)]
 AT_ONCE = Large()
-KEPT_NOWHERE = Kept()
 
 
 def without_workers(words: list[str]) -> list[str]:
@@ -167,7 +160,7 @@ def without_workers(words: list[str]) -> list[str]:
 @contextmanager
 def judged(
     judging: Judging,
-    large: Kept,
+    large: Large,
     title: str,
     *,
     classifier: Classifier,
@@ -268,7 +261,7 @@ def _like_here(*, threads: int, version: str) -> dict[str, Any]:
 
 def _begun(
     judging: Judging,
-    large: Kept,
+    large: Large,
     classifier: Classifier,
     subject: Subject,
     facts: Mapping[str, Any],
@@ -313,7 +306,7 @@ def _next(part: Part, again: Sequence[str]) -> None:
         next_step("convscope merge", str(part.folder))
 
 
-def _put_away(part: Part, large: Kept) -> None:
+def _put_away(part: Part, large: Large) -> None:
     part.reported()
     if large.part is None:
         part.remove()

@@ -23,13 +23,17 @@ FEW, MORE = 16, 48
 is taken as long as one of them stands), and one for each of them; two points tell them apart."""
 
 
+GPU = "not known without one: give the same command with --device cuda where it is"
+"""No formula makes a GPU's time of a processor's: small networks wait for their launches there."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a job is expected to take.
 
     Attributes:
-        images: How many are judged.
-        blocks: Blocks of images, each of which is kept when it is through.
+        images: How many are judged; of a job of pieces, how many pieces there are.
+        blocks: Each of which is kept when it is through.
         forwards: Images run through the network.
         backwards: Images whose gradient is computed.
         flops: Floating-point operations of convolutions and matrix products, two per multiply-add.
@@ -37,8 +41,10 @@ class Plan:
         seconds: Wall-clock time of one process, at the pace of the rehearsal, from when network and
             data are open.
         shard_seconds: Time of the longest shard, if there are several.
-        rehearsed: Images that were judged to find this out.
+        rehearsed: Images, or kinds of pieces, that were judged to find this out.
         rehearsal_seconds: How long that took.
+        device: Where the network ran meanwhile: the time is the time there.
+        unit: What is counted, in words.
     """
 
     images: int
@@ -51,19 +57,29 @@ class Plan:
     shard_seconds: float
     rehearsed: int
     rehearsal_seconds: float
+    device: str = "cpu"
+    unit: str = "images"
+
+    def table(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self)
 
     def spoken(self) -> dict[str, str]:
         """For people."""
+        pieces = self.unit != "images"
         told = {
-            "images": f"{self.images:,} in {self.blocks} blocks",
+            self.unit: f"{self.images:,}" + ("" if pieces else f" in {self.blocks} blocks"),
             "passes": f"about {self.forwards:,} forward, {self.backwards:,} backward",
             "operations": f"about {self.flops:.2g}" if self.flops else "not known",
             "memory": f"about {self.memory / 2**20:,.0f} MB per process",
-            "time": f"about {clock(self.seconds)} at the pace of now",
+            "time": f"about {clock(self.seconds)} on {self.device} at the pace of now",
         }
         if self.shard_seconds < self.seconds:
             told["time of a shard"] = f"about {clock(self.shard_seconds)}"
-        told["rehearsed"] = f"{self.rehearsed} images in {self.rehearsal_seconds:.1f} s"
+        if self.device.startswith("cpu"):
+            told["on a GPU"] = GPU
+        kinds = "kinds of blocks" if pieces else "images"
+        told["rehearsed"] = f"{self.rehearsed} {kinds} in {self.rehearsal_seconds:.1f} s"
         return told
 
 
@@ -112,7 +128,9 @@ def show_plan(
             found, taken = _timed(partial(part.judge, rows, head))
             records.append(found)
             seconds.append(taken)
-    whole = _lengths(judging, sizes, [times * one for one in seconds])
+    blocks = blocks_of(judging.rows, judging.size)
+    images = [rows.stop - rows.start for rows in blocks]
+    whole = lengths(images, sizes, [times * one for one in seconds])
     mine = [taken for block, taken in enumerate(whole) if shard.takes(block)]
     looked = sum(sizes)
     scale = times * judging.rows / looked
@@ -121,28 +139,38 @@ def show_plan(
     operations = forward_flops(classifier.module, classifier.input_shape)
     plan = Plan(
         images=judging.rows,
-        blocks=len(blocks_of(judging.rows, judging.size)),
+        blocks=len(blocks),
+        device=str(classifier.device),
         forwards=round(forwards) + _passes(head)[0],
         backwards=round(backwards) + _passes(head)[1],
         # The gradient of the pixels alone costs about as much as a forward pass.
         flops=round(operations * (forwards + backwards)),
-        memory=_peak_memory() + 4 * copies * pixels * judging.rows,
+        memory=peak_memory() + 4 * copies * pixels * judging.rows,
         seconds=beginning + sum(whole),
         shard_seconds=beginning + sum(mine),
         rehearsed=looked,
         rehearsal_seconds=time.perf_counter() - begin,
     )
-    emit(asdict(plan) if as_json else plan.spoken(), as_json=as_json)
+    emit(plan.table() if as_json else plan.spoken(), as_json=as_json)
 
 
-def _lengths(judging: Judging, sizes: Sequence[int], seconds: Sequence[float]) -> list[float]:
-    """How long each block takes: so much by itself, and so much for each image."""
+def lengths(images: Sequence[int], sizes: Sequence[int], seconds: Sequence[float]) -> list[float]:
+    """How long each block takes: so much by itself, and so much for each image.
+
+    Args:
+        images: Of each block.
+        sizes: Images of two rehearsals.
+        seconds: What these took.
+
+    Example:
+        >>> lengths([10, 100], sizes=[1, 3], seconds=[3.0, 5.0])
+        [12.0, 102.0]
+    """
     each = (seconds[1] - seconds[0]) / (sizes[1] - sizes[0]) if sizes[1] > sizes[0] else 0.0
     alone = seconds[0] - each * sizes[0]
     if each <= 0 or alone < 0:
         each, alone = sum(seconds) / sum(sizes), 0.0
-    blocks = blocks_of(judging.rows, judging.size)
-    return [alone + each * (rows.stop - rows.start) for rows in blocks]
+    return [alone + each * count for count in images]
 
 
 def _passes(record: Record) -> tuple[int, int]:
@@ -156,7 +184,7 @@ def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
     return run(), time.perf_counter() - begin
 
 
-def _peak_memory() -> int:
+def peak_memory() -> int:
     """Bytes that this process has had at most; 0 where the system does not tell."""
     if sys.platform == "win32":
         return 0

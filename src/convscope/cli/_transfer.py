@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +12,7 @@ import cyclopts
 
 from convscope._metrics import METRICS, gates_of
 from convscope.cli._gates import failed_gates, gates_help, read_gates
-from convscope.cli._large import KEPT_NOWHERE, KeptOptions, Pictures, judged
+from convscope.cli._large import AT_ONCE, LargeOptions, Pictures, judged
 from convscope.cli._opened import opened_network
 from convscope.cli._options import (
     NOTHING,
@@ -36,12 +38,13 @@ from convscope.cli._output import (
     watching,
     wrote,
 )
+from convscope.cli._trials import Trial, show_trials, tried
 from convscope.errors import GateFailed, PartlyRefused, UsageError, choose
 from convscope.files import checked_path
 from convscope.transfer import TRANSFER_CLASSIFIERS
 
 if TYPE_CHECKING:
-    from convscope.transfer import TransferResult
+    from convscope.transfer import FeaturesJudging, TransferResult
 
 Gates = Annotated[
     list[str],
@@ -66,7 +69,7 @@ def transfer_learning(
     layer: str | None = None,
     cache: Path | None = None,
     fail_under: Gates | None = None,
-    large: KeptOptions = KEPT_NOWHERE,
+    large: LargeOptions = AT_ONCE,
     common: CommonOptions = USUAL,
     output: OutputOptions = NOWHERE,
     network: OwnNetwork = NOTHING,
@@ -115,7 +118,7 @@ def transfer_learning(
 
     opened = opened_network(model, network=network, device=common.device)
     generator = torch.Generator().manual_seed(common.seed)
-    if not large.keeps(shard):
+    if not (large.keeps(shard) or large.dry_run):
         with watching(f"learning {data}"):
             found = transfer(
                 opened,
@@ -140,6 +143,12 @@ def transfer_learning(
         accept_modified=common.accept_modified,
         skip_bad=common.skip_bad,
     )
+    if large.dry_run:
+        show_trials(
+            opened, judging, judging, shard, unit="images", as_json=common.as_json,
+            after=partial(_tried_learning, judging, method),
+        )  # fmt: skip
+        return
     some, labels = judging.first()
     with judged(
         judging,
@@ -159,6 +168,14 @@ def transfer_learning(
             with watching(f"learning {data}"):
                 found = transfer_of(judging, records[1], method=method, generator=generator)
             _show(found, model, gates, common, output)
+
+
+def _tried_learning(judging: FeaturesJudging, method: str) -> Trial:
+    """What learning takes when all features are there."""
+    from convscope.transfer import rehearse_learning
+
+    trial, folds = tried(lambda: rehearse_learning(judging, method=method), math.inf)
+    return trial._replace(seconds=folds * trial.seconds, forwards=0)
 
 
 def _show(

@@ -140,11 +140,15 @@ def _parts(folder: Path) -> tuple[dict[str, Path], list[str]]:
         return {"": folder}, []
     place = folder / "dataset_dict.json"
     if not place.is_file():
+        files = any(any(folder.glob(form)) for form in ("*.parquet", "*/*.parquet"))
         raise DataError(
-            "no state.json or dataset_dict.json",
+            "no state.json or dataset_dict.json" + (", but parquet files" if files else ""),
             code="D27",
             where=folder,
             expected="a folder that save_to_disk of the library datasets wrote",
+            hint="datasets.load_dataset(FOLDER).save_to_disk(OTHER) makes one of these files"
+            if files
+            else "",
         )
     said = read_json_table(place, TABLE).get("splits")
     if not isinstance(said, list) or not said or not all(map(_is_plain, said)):

@@ -127,6 +127,16 @@ class TrustJudging:
         """What is judged, in the order of the table."""
         return [*self.methods, *(given.method for given in self.external), RANDOM]
 
+    @property
+    def alike(self) -> list[str]:
+        """No two blocks take as long."""
+        return self.addresses
+
+    @property
+    def counts(self) -> list[int]:
+        """A block is no block of images."""
+        return [1] * self.rows
+
     @cached_property
     def weights(self) -> list[float]:
         """About how many passes each takes."""

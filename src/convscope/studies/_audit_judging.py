@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from convscope._identity import images_digest, network_digest
 from convscope.data import sample_rows
 from convscope.errors import ConvscopeError
 from convscope.progress import stage
-from convscope.reports import Section
+from convscope.reports import Report, Section
 from convscope.sharding import Judging, Record, joined
 from convscope.studies import AUDIT_SECTIONS
 from convscope.studies._context import Audit
@@ -103,6 +103,26 @@ class AuditJudging:
         return [self.stages[number].address(rows) for number, rows in self.units]
 
     @cached_property
+    def alike(self) -> list[str]:
+        """The kind of each block: those of one kind take as long for each of their images."""
+        stages = [self.stages[number] for number, _ in self.units]
+        return [
+            address if hasattr(one.stage, "addresses") else f"{one.section}: {one.name}"
+            for address, one in zip(self.addresses, stages, strict=True)
+        ]
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """How many images each block has; 1 if it is no block of images."""
+        return [max(1, rows.stop - rows.start) for _, rows in self.units]
+
+    def smaller(self, images: int) -> AuditJudging:
+        """The same with fewer images that are predicted, for a rehearsal; as many are attacked."""
+        least = max(images, min(self.audit.attacked, len(self.audit.test)))
+        less = replace(self.audit, most_tested=least, report=Report(title=""), numbers={})
+        return AuditJudging(less, self.sections, self.facts)
+
+    @cached_property
     def weights(self) -> list[float]:
         """Which share of the work each block is announced as: sections have the same."""
         of = [self.stages[number].section for number, _ in self.units]
@@ -169,6 +189,20 @@ class AuditJudging:
             return timed(
                 lambda: block_in(self.audit, section, one.stage, part, head_of(head, number))
             )
+
+    def some(self, block: int, rows: slice, head: Record) -> Record:
+        """Some images of a block, for a rehearsal.
+
+        Args:
+            block: Its number.
+            rows: Which of its images.
+            head: Of the judging.
+        """
+        number, whole = self.units[block]
+        part = slice(whole.start + rows.start, min(whole.stop, whole.start + rows.stop))
+        one = self.stages[number]
+        section = Section(one.section, one.title)
+        return block_in(self.audit, section, one.stage, part, head_of(head, number))
 
     def inputs(self, rows: slice) -> Mapping[str, NDArray[Any]]:
         """Nothing: records hold what is shown."""

@@ -62,6 +62,7 @@ class Audit:
         match: How the classes of the data were matched with the network's.
         absent: Classes of the data without an image in that split.
         playable: The network as the page holds it, if the page is to hold it.
+        most_tested: Images at most that accuracy is measured on.
     """
 
     classifier: Classifier
@@ -82,6 +83,7 @@ class Audit:
     match: ClassMatch | None = None
     absent: tuple[str, ...] = ()
     playable: PlayableNetwork | None = None
+    most_tested: int = MOST_TESTED
 
     def stream(self, purpose: int = 0) -> int:
         """The seed of one purpose, for samples."""
@@ -99,9 +101,9 @@ class Audit:
     def test(self) -> Split:
         """The images to judge on, or a sample of very many."""
         split = self.dataset.split(self.split)
-        if len(split) <= MOST_TESTED:
+        if len(split) <= self.most_tested:
             return split
-        rows = sample_rows(split.labels, MOST_TESTED, seed=self.stream(1))
+        rows = sample_rows(split.labels, self.most_tested, seed=self.stream(1))
         return split.subset(rows.sort().values)
 
     @cached_property

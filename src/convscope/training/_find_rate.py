@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from convscope._float32 import whole_float32
 from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.data import Dataset
@@ -106,12 +107,13 @@ def find_learning_rate(
     dataset = training_data(dataset, settings)
     network = network_for(base, settings, dataset)
     engine, state = engine_and_state(settings, dataset, network, World(), stop=lambda: False)
-    fill_whitening(network, state, dataset)
     rates: list[float] = []
     losses: list[float] = []
     smoothed: list[float] = []
     average = 0.0
-    with torch.random.fork_rng(devices=[engine.device] if engine.device.type == "cuda" else []):
+    devices = [engine.device] if engine.device.type == "cuda" else []
+    with whole_float32(), torch.random.fork_rng(devices=devices):
+        fill_whitening(network, state, dataset)
         for step in range(steps):
             rate = low * (high / low) ** (step / (steps - 1))
             try:

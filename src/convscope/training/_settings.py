@@ -70,7 +70,8 @@ class TrainSettings:
         tta: Test-time augmentation with which the exported network is measured once more at the end
             of the run, on the validation images: ``"none"``, ``"mirror"`` or ``"mirror-shift"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"auto"`` (bf16 where the processor has it). Training
-            only: evaluation is always float32.
+            only: evaluation is always float32. Float32 has all its bits: TF32, which torch takes on
+            GPUs by itself, is off during a run, whatever the process has set.
         device: ``"cpu"``, ``"cuda"`` (under ``torchrun`` each process takes its own), ``"cuda:1"``,
             ``"mps"`` or ``"auto"`` (cuda where there is one). Bitwise promises hold on a CPU.
         freeze: What stays as it is: ``""`` nothing, ``"body"`` everything but the head, or the name

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from convscope._float32 import whole_float32
 from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.data import Dataset
@@ -203,6 +204,7 @@ def train(
             if hasattr(callback, "close"):
                 stack.callback(callback.close)
         stack.enter_context(_memory_errors())
+        stack.enter_context(whole_float32())
         stop_signal = stack.enter_context(catch_stop_signals())
         run = _Run(settings, dataset, out, device, world, stop_signal, emit, base, spec, failures)
         run.go()

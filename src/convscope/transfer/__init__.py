@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from convscope.transfer._features import FeatureLayer, feature_layer, layer_features
     from convscope.transfer._judging import FeaturesJudging
     from convscope.transfer._result import TransferMistakes, TransferResult
-    from convscope.transfer._transfer import transfer, transfer_of
+    from convscope.transfer._transfer import rehearse_learning, transfer, transfer_of
 
 __all__ = [
     "TRANSFER_CLASSIFIERS",
@@ -31,6 +31,7 @@ __all__ = [
     "feature_cache_folder",
     "feature_layer",
     "layer_features",
+    "rehearse_learning",
     "transfer",
     "transfer_of",
 ]
@@ -84,7 +85,7 @@ if not TYPE_CHECKING:
             "_features": "feature_layer FeatureLayer layer_features",
             "_judging": "FeaturesJudging",
             "_result": "TransferMistakes TransferResult",
-            "_transfer": "transfer transfer_of",
+            "_transfer": "rehearse_learning transfer transfer_of",
         },
         TRANSFER_CLASSIFIERS,
     )

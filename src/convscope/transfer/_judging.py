@@ -103,6 +103,16 @@ class FeaturesJudging:
         return [f"{part.name} images {s.start} to {s.stop - 1}" for part, s in self.batches]
 
     @cached_property
+    def alike(self) -> list[str]:
+        """The kind of each batch."""
+        return [part.name for part, _ in self.batches]
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """How many images each batch has."""
+        return [rows.stop - rows.start for _, rows in self.batches]
+
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """What features depend on besides the network."""
         known = hashlib.sha256()
@@ -128,12 +138,17 @@ class FeaturesJudging:
             NumericalError: M11, features are NaN or infinite.
         """
         part, batch = self.batches[rows.start]
+        return self.of_rows(part, range(batch.start, batch.stop))
+
+    def of_rows(self, part: Part, rows: Sequence[int]) -> Record:
+        """The features of some images, as of a batch.
+
+        Args:
+            part: Training or test images.
+            rows: Which of them.
+        """
         problems, found, kept = [], [], []
-        for row, read in zip(
-            range(batch.start, batch.stop),
-            part.read(range(batch.start, batch.stop), lambda _: True),
-            strict=True,
-        ):
+        for row, read in zip(rows, part.read(rows, lambda _: True), strict=True):
             if isinstance(read, ConvscopeError):
                 problems.append(f"{part.names[row]}: {read.code} {read.what}")
             else:

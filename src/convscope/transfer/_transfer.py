@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from convscope._random import source
 from convscope.classifier import Classifier
-from convscope.data import Dataset, ReadFile, refuse_problems
+from convscope.data import Dataset, ReadFile, refuse_problems, sample_rows
 from convscope.errors import ConvscopeError, DataError
 from convscope.probe import Probe
 from convscope.progress import announce, stage
@@ -128,6 +128,39 @@ def transfer_of(
     """
     found = RecordedFeatures(judging, records)
     return _learned(judging.images, found, method, mistakes, generator, time.perf_counter())
+
+
+def rehearse_learning(judging: FeaturesJudging, *, method: str, images: int = 96) -> float:
+    """Learn once from as many features as there are, made of those of a few images.
+
+    Features of an image of the same class with noise added stand for those that are not known.
+
+    Args:
+        judging: How features are found.
+        method: A name in `TRANSFER_CLASSIFIERS`.
+        images: How many are run.
+
+    Returns:
+        How many times as long the job takes: this fits every value to one fold only.
+    """
+    part, folds = judging.images.training, _folds(judging.images)
+    labels = np.array(part.labels)
+    some = judging.of_rows(part, sample_rows(torch.from_numpy(labels), images).tolist())
+    known, rows = unit(some.arrays["features"]), np.array(some.numbers["rows"])
+    random = np.random.default_rng(0)
+    inside = random.permutation(len(labels))[: len(labels) * (folds - 1) // folds]
+    stands_for = np.array([
+        random.choice(same if len(same := np.flatnonzero(labels[rows] == k)) else len(rows))
+        for k in labels[inside]
+    ])  # fmt: skip
+    noise = random.standard_normal((len(inside), known.shape[1]), dtype=np.float32)
+    x = unit(known[stands_for] + 0.5 * known.std(axis=0) * noise)
+    name = TRANSFER_CLASSIFIERS.known(method)
+    values = TRANSFER_CLASSIFIERS.spec(name).values
+    for row, value in enumerate(values):
+        announce(row / len(values))
+        _fitted(TRANSFER_CLASSIFIERS[name](value, 0), x, labels[inside])
+    return folds + 1 / len(values)
 
 
 class _Features(Protocol):
