@@ -42,7 +42,6 @@ INTERNAL |= {
     "Audit",
     "Inspection",
     "Structure",
-    "Kept",
     "Engine",
     "Network",
     "Trial",
