@@ -1,6 +1,7 @@
 // The playground inside a report: network and images lie in the page, the worker is made of its text.
 
 import { Playground } from "./playground.js";
+import { openByPointing } from "./terms.js";
 
 const text = (id) => document.getElementById(id).textContent;
 
@@ -20,4 +21,5 @@ function startWorker() {
 const root = document.getElementById("playground-root");
 root.hidden = false;
 document.getElementById("playground-missing")?.remove();
+openByPointing();
 globalThis.playground = new Playground(root, { data: JSON.parse(text("playground-data")), weights: text("playground-weights"), start: startWorker });

@@ -10,6 +10,7 @@ import { enlarged } from "./methods.js";
 import { control, element, largest, number, paintChange, paintImage, paintMap, percent, positive, short, signed } from "./paint.js";
 import { Pad } from "./pad.js";
 import { Picture } from "./pictures.js";
+import { markTerms } from "./terms.js";
 import { bytesOf } from "./weights.js";
 import { fromHash, packPixels, toHash, unpackPixels, whole } from "./state.js";
 
@@ -122,11 +123,13 @@ export class Playground {
       part("Why", element("div", { class: "controls" }, control("pg-explained", "Explain", this.explained), this.window.root, this.stride.root),
         element("div", { class: "tiles" }, this.saw.root, this.saliency.root, this.cam.root, this.occlusion.root)),
       part("Fool it", element("div", { class: "controls" }, this.epsilon.root, control("pg-target", "Toward", this.target)),
+        element("p", { class: "fact" }, "An attack (PGD, 20 steps) looks for the worst image in which no pixel differs by more than epsilon."),
         this.verdict, element("div", { class: "tiles" }, this.original.root, this.attacked.root, this.noise.root)),
       part("Change the image", element("p", { class: "fact" }, "The same image, transformed: what the network predicts then. A network that has learned the object, not the picture, keeps its answer, where the change leaves the object what it is."), this.transforms),
       part("Feature maps", this.layers.root),
       part("One convolution, step by step", this.arithmetic.root),
       this.help);
+    for (const each of this.root.querySelectorAll(":scope > .top, :scope > .part")) markTerms(each);
     this.listen();
   }
 
@@ -159,8 +162,10 @@ export class Playground {
     const louder = (by) => this.change({ epsilon: Math.min(most, Math.max(0, Math.round((this.state.epsilon + by) / step) * step)) });
     const count = this.data.examples.length;
     const current = /^\d+$/.test(this.state.image ?? "") ? Number(this.state.image) : -1;
-    if (event.key === "Escape") this.clear();
-    else if (typing) return;
+    if (event.key === "Escape") {
+      if (document.querySelector(":popover-open")) return;
+      this.clear();
+    } else if (typing) return;
     else if (event.key === "?") this.help.showModal();
     else if (event.key === "+" || event.key === "=") louder(step);
     else if (event.key === "-" || event.key === "−") louder(-step);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convscope.reports._pdf import find_browser, print_pdf
-from convscope.reports._render import Rendered, read_report, render
+from convscope.reports._render import Rendered, glossary_html, read_report, render
 from convscope.reports._scripts import linked as linked_scripts
 from convscope.reports._write import Report, Section, refuse_taken
 
@@ -12,6 +12,7 @@ __all__ = [
     "Report",
     "Section",
     "find_browser",
+    "glossary_html",
     "linked_scripts",
     "print_pdf",
     "read_report",

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from convscope.errors import DataError, UsageError
 from convscope.files import REPORT, checked_path, plain_json, read_json, usable_path, write_whole
 from convscope.reports._blocks import Reader, Shown
+from convscope.reports._glossary import Marker
 from convscope.reports._images import Files, InFolder, InMemory
 from convscope.reports._scripts import TRUSTED, digest, playground_scripts
 from convscope.reports._text import TONES, clean, cut, runs
@@ -102,6 +103,19 @@ def page(
     return text, refused
 
 
+def glossary_html() -> str:
+    """All words that may be marked, as a list for a page whose scripts mark them (``terms.js``).
+
+    Example:
+        >>> 'id="T-logit" data-forms="logit|logits"' in glossary_html()
+        True
+    """
+    marker = Marker()
+    marker.mention_all()
+    module = _environment().get_template("glossary.html").make_module()
+    return str(module.explained(marker.terms(), forms=True))  # type: ignore[attr-defined]
+
+
 def read_report(folder: Path | str) -> dict[str, Any]:
     """The checked content of ``report.json``.
 
@@ -130,10 +144,15 @@ def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple
         _section(raw, i, reader) for i, raw in enumerate(tree["sections"]) if isinstance(raw, dict)
     ]
     known = {section["id"] for section in sections}
+    tiles = [_tile(tile) for tile in _dicts(tree.get("tiles"))]
+    alerts = [_alert(alert, known) for alert in _dicts(tree.get("alerts"))]
+    marker = Marker()
+    _mark(marker, tiles, alerts, sections)
     css, scripts = _asset("report.css"), []
     if reader.playground is not None:
         css += (resources.files("convscope.playground") / "playground.css").read_text("utf-8")
         scripts = playground_scripts()
+        marker.mention(scripts[-1])
     text = (
         _environment()
         .get_template("report.html")
@@ -143,9 +162,10 @@ def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple
             created=cut(str(tree.get("created", "")), 100),
             generator=cut(str(tree.get("generator", "")), 100),
             remark=remark,
-            tiles=[_tile(tile) for tile in _dicts(tree.get("tiles"))],
-            alerts=[_alert(alert, known) for alert in _dicts(tree.get("alerts"))],
+            tiles=tiles,
+            alerts=alerts,
             sections=sections,
+            terms=marker.terms(),
             css=Markup(css),
             policy=_policy(css, scripts),
             playground=reader.playground,
@@ -153,6 +173,19 @@ def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple
         )
     )
     return text, tuple(reader.refused)
+
+
+def _mark(marker: Marker, tiles: list[Shown], alerts: list[Shown], sections: list[Shown]) -> None:
+    """Mark the words of the glossary, in the order of the page."""
+    for tile in tiles:
+        tile["label"] = marker.text(tile["label"])
+    for alert in alerts:
+        alert["text"] = marker.text(alert["text"])
+    for section in sections:
+        marker.section()
+        section["finding"] = marker.paragraphs(section["finding"])
+        section["lead"] = marker.paragraphs(section["lead"])
+        marker.blocks(section["blocks"])
 
 
 def _policy(css: str, scripts: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from convscope.errors import ConvscopeError, DataError, UsageError
 from convscope.files import loads_json, plain_json
+from convscope.reports import glossary_html
 from convscope.serve._door import Door, body_of, status_of
 from convscope.serve._frames import packed, unpacked
 from convscope.serve._jobs import Job, Lane, described
@@ -262,6 +263,7 @@ def _html(template: str, served: Served, **values: Any) -> Response:
         .render(
             networks=[network.name for network in served.networks],
             shelf=served.shelf is not None,
+            glossary=glossary_html(),
             **values,
         )
     )

@@ -8,6 +8,7 @@ import { element, number, paintMap, short, signed } from "./paint.js";
 import { Playground } from "./playground.js";
 import { Remote } from "./remote.js";
 import { toHash } from "./state.js";
+import { openByPointing } from "./terms.js";
 
 const PANELS = [
   ["explain", "Explain it with any method", "Runs on the image above, on the server, with the settings of the command line."],
@@ -120,6 +121,7 @@ async function begin() {
     globalThis.panels[family] = made;
     place.append(element("section", { id: family, "aria-label": title }, made.root));
   }
+  openByPointing();
   document.documentElement.dataset.ready = "true";
 }
 
