@@ -339,6 +339,14 @@ def glossary() -> str:
     return "\n".join([*lines, "```"])
 
 
+def tour() -> str:
+    """The steps of the teacher's tour and their tasks."""
+    from convscope.reports import TOUR
+
+    rows = [[str(n), step.title, step.digits or step.task] for n, step in enumerate(TOUR, 1)]
+    return table(["step", "what one looks at", "task (on a page of digits)"], rows)
+
+
 # ---- The bibliography --------------------------------------------------------------------------
 
 
@@ -492,6 +500,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "shared-attacks": shared_attacks,
     "shipped-weights": shipped_weights,
     "source-tree": source_tree,
+    "tour": tour,
     "training-recipes": training_recipes,
     "transfer-classifiers": transfer_classifiers,
     "visualization-recipes": visualization_recipes,

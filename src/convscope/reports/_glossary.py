@@ -38,9 +38,7 @@ class Marker:
             end = stop
         return Markup("").join([*out, escape(text[end:])])
 
-    def paragraphs(
-        self, paragraphs: list[list[tuple[str, bool]]]
-    ) -> list[list[tuple[str, bool]]]:
+    def paragraphs(self, paragraphs: list[list[tuple[str, bool]]]) -> list[list[tuple[str, bool]]]:
         """What `runs` made, marked but for code."""
         return [
             [(text if code else self.text(text), code) for text, code in paragraph]

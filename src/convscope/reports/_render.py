@@ -20,6 +20,7 @@ from convscope.reports._glossary import Marker
 from convscope.reports._images import Files, InFolder, InMemory
 from convscope.reports._scripts import TRUSTED, digest, playground_scripts
 from convscope.reports._text import TONES, clean, cut, runs
+from convscope.reports._tour import tour_json
 from convscope.reports._write import FILE, SCHEMA, Report
 
 LARGEST = 20_000_000
@@ -90,7 +91,16 @@ def render(
 def page(
     report: Report | Path | str, *, enlarge: int = 1, alone: bool = False
 ) -> tuple[str, tuple[str, ...]]:
-    """The HTML text of a report, and what could not be shown."""
+    """The HTML text of a report, and what could not be shown. See `render`, which writes it.
+
+    Args:
+        report: A `Report`, or the folder of one.
+        enlarge: Repeat the pixels of small pictures.
+        alone: The page will have no folder.
+
+    Raises:
+        DataError: If there is no readable ``report.json``.
+    """
     files: Files
     if isinstance(report, Report):
         tree, files = report.content(), InMemory(report.files())
@@ -169,6 +179,7 @@ def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple
             css=Markup(css),
             policy=_policy(css, scripts),
             playground=reader.playground,
+            tour=tour_json() if scripts else "",
             scripts=[Markup(script) for script in scripts],
         )
     )
