@@ -114,6 +114,7 @@ def playable_page(
         UsageError: U05 without images.
 
     Example:
+        >>> import torch
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
         >>> classifier = Classifier.wrap(net, input_shape=(1, 4, 4), class_names=("yes", "no"))
         >>> shown = playable_page(classifier, torch.rand(8, 1, 4, 4))
