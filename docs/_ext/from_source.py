@@ -21,6 +21,7 @@ import convscope
 from convscope import errors
 from convscope.error_codes import CODES, FAMILIES
 from convscope.error_index import Entry, error_index
+from convscope.glossary import GLOSSARY
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -320,6 +321,32 @@ def audit_sections() -> str:
     return ", ".join(f"`{name}`" for name in AUDIT_SECTIONS)
 
 
+# ---- Words -------------------------------------------------------------------------------------
+
+
+def glossary() -> str:
+    """The words, what they mean, and where the definition comes from."""
+    page = (ROOT / "docs" / "bibliography.md").read_text("utf-8")
+    known = {title: key for key, title in re.findall(r'^\((.*)\)=\n[^"\n]*"([^"]+)"', page, re.M)}
+    lines = ["```{glossary}"]
+    for term in GLOSSARY:
+        lines += [term.name, f"  {term.text}"]
+        if term.source:
+            cited = term.source.split('"')[1]
+            key = next(key for title, key in known.items() if title.startswith(cited))
+            lines += ["", f"  [{term.source}.](#{key})"]
+        lines.append("")
+    return "\n".join([*lines, "```"])
+
+
+def tour() -> str:
+    """The steps of the teacher's tour and their tasks."""
+    from convscope.reports import TOUR
+
+    rows = [[str(n), step.title, step.digits or step.task] for n, step in enumerate(TOUR, 1)]
+    return table(["step", "what one looks at", "task (on a page of digits)"], rows)
+
+
 # ---- The bibliography --------------------------------------------------------------------------
 
 
@@ -464,6 +491,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "exit-codes": exit_codes,
     "explanations": explanations,
     "figures": figures,
+    "glossary": glossary,
     "further-sources": further_sources,
     "layer-views": layer_views,
     "layers": layers,
@@ -472,6 +500,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "shared-attacks": shared_attacks,
     "shipped-weights": shipped_weights,
     "source-tree": source_tree,
+    "tour": tour,
     "training-recipes": training_recipes,
     "transfer-classifiers": transfer_classifiers,
     "visualization-recipes": visualization_recipes,

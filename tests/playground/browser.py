@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import time
+from contextlib import contextmanager
 from itertools import pairwise
 
 PATIENCE = 120
@@ -121,6 +122,26 @@ class Browser:
                 return value
             assert time.monotonic() < deadline, f"never true: {expression}"
             time.sleep(0.05)
+
+    @contextmanager
+    def inside(self):
+        """Meanwhile, everything is said to the frame of the page that has a process of its own."""
+        self.send(
+            "Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True
+        )
+        found = next(
+            event["params"]["sessionId"]
+            for event in reversed(self.events)
+            if event.get("method") == "Target.attachedToTarget"
+            and event["params"]["targetInfo"]["type"] == "iframe"
+        )
+        outer, self.session = self.session, found
+        try:
+            for domain in ("Runtime", "Log"):
+                self.send(f"{domain}.enable")
+            yield
+        finally:
+            self.session = outer
 
     def complaints(self):
         """Errors in the console and uncaught exceptions since the page was opened."""

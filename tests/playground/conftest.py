@@ -8,11 +8,16 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+from convscope.data import open_dataset
+from convscope.models import load
 from convscope.playground._export import describe
 from convscope.playground._quantize import pack, store
 from convscope.playground._trace import trace
 from convscope.reports import find_browser, linked_scripts
+
+from .reader import DONE, write_page
 
 WHOLE_PAGE = """<!doctype html><meta charset="utf-8"><pre id="out"></pre>
 <script type="application/json" id="payload">{payload}</script>
@@ -73,6 +78,42 @@ def javascript(tmp_path_factory):
     if not node and not browser:
         pytest.skip("needs node, or Chromium, to run JavaScript")
     return JavaScript(node, browser, tmp_path_factory.mktemp("javascript"))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    program = find_browser()
+    if program is None or sys.platform == "win32":
+        pytest.skip("needs Chromium or Chrome, which pages are tested in")
+    from .browser import Browser
+
+    started = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def digits():
+    classifier = load("mnist-conv2")
+    test = open_dataset("digits").test
+    return classifier, test.to_float(torch.arange(8)), test.labels[:8].tolist()
+
+
+@pytest.fixture(scope="session")
+def page(digits, tmp_path_factory):
+    """The address of a page with a small network."""
+    return write_page(tmp_path_factory.mktemp("page"), *digits).path.as_uri()
+
+
+@pytest.fixture
+def opened(browser, page):
+    browser.resize(1280, 900)
+    browser.media()
+    browser.open(page)
+    browser.until(DONE)
+    yield browser
+    assert browser.complaints() == []
+    assert browser.requests() == []
 
 
 def whole(classifier):

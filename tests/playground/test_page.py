@@ -1,7 +1,6 @@
 """The page in a real browser: what a reader does, and what may go wrong."""
 
 import re
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,94 +9,13 @@ import torch
 from PIL import Image
 
 from convscope import Classifier
-from convscope.data import open_dataset
-from convscope.models import load
-from convscope.playground import example, page_data, playable_network
-from convscope.reports import Report, find_browser, render
 
-PATIENCE = 120
+from .reader import DONE, PATIENCE, STATUS, bars, set_value, settle, write_page
 
-DONE = (
-    "!playground.asking && !playground.waiting &&"
-    "document.getElementById('playground-root').dataset.done === String(playground.client.newest)"
-)
-STATUS = "document.querySelector('.playground .status').textContent"
 HOSTILE = (
     "</script><script>hacked=1</script>", "<img src=x onerror=hacked=1>", "\u202e\u2066x",
     "--><!--<script>", "'\"`${hacked=1}", "a" * 300, "&lt;b&gt;", "]]>", "\\u003c", "ok",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    program = find_browser()
-    if program is None or sys.platform == "win32":
-        pytest.skip("needs Chromium or Chrome, which pages are tested in")
-    from .browser import Browser
-
-    started = Browser(program, tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
-
-
-def write_page(folder, classifier, images, labels, **more):
-    made = playable_network(classifier, images)
-    report = Report(title="A page", generator="convscope")
-    section = report.section("playground", "Playground", "The network in the page.")
-    examples = [
-        example(image, f"test image {i}", label)
-        for i, (image, label) in enumerate(zip(images, labels, strict=True))
-    ]
-    section.playground(page_data(made, examples, epsilon=0.1, **more), made.weights)
-    report.section("after", "After").text("More of the page.")
-    return render(report, folder / "page.html")
-
-
-@pytest.fixture(scope="module")
-def digits():
-    classifier = load("mnist-conv2")
-    test = open_dataset("digits").test
-    return classifier, test.to_float(torch.arange(8)), test.labels[:8].tolist()
-
-
-@pytest.fixture(scope="module")
-def page(digits, tmp_path_factory):
-    """The address of a page with a small network."""
-    return write_page(tmp_path_factory.mktemp("page"), *digits).path.as_uri()
-
-
-@pytest.fixture
-def opened(browser, page):
-    browser.resize(1280, 900)
-    browser.media()
-    browser.open(page)
-    browser.until(DONE)
-    yield browser
-    assert browser.complaints() == []
-    assert browser.requests() == []
-
-
-def settle(browser):
-    """Wait until everything asked for is on the page; returns what was predicted."""
-    browser.until(DONE)
-    return browser.evaluate("document.getElementById('playground-root').dataset.prediction")
-
-
-def bars(browser):
-    """Percentages of the table: before and after."""
-    cells = browser.evaluate(
-        "[...document.querySelectorAll('.probabilities tbody tr')].map((row) =>"
-        "[...row.querySelectorAll('.share')].map((share) => parseFloat(share.textContent)))"
-    )
-    return np.array(cells) / 100
-
-
-def set_value(browser, selector, value):
-    browser.evaluate(
-        f"(() => {{ const e = document.querySelector('{selector}'); e.value = '{value}';"
-        "e.dispatchEvent(new Event('input', {bubbles: true}));"
-        "e.dispatchEvent(new Event('change', {bubbles: true})); })()"
-    )
 
 
 def test_the_page_predicts_what_the_network_predicts(opened, digits):

@@ -75,7 +75,7 @@ def test_texts_of_the_network_cannot_leave_their_place(folder, tmp_path):
         return json.dumps(tree).encode()
 
     text = render(copied(folder, tmp_path, "playground.json", change)).path.read_text()
-    assert text.count("</script>") == 4 and "<img src=x" not in text and "<!--" not in text
+    assert text.count("</script>") == 5 and "<img src=x" not in text and "<!--" not in text
     held = re.search(r'id="playground-data">(.*?)</script>', text, re.DOTALL)[1]
     assert json.loads(held)["graph"]["classes"][0] == "</script><img src=x onerror=alert(1)>"
 

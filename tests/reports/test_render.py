@@ -380,3 +380,18 @@ def test_a_figure_gets_one_title_and_keeps_the_rest():
     drawing = '<svg xmlns="http://www.w3.org/2000/svg"><title>old</title><rect/></svg>'
     titled = harmless(drawing, prefix="f1-", title="new")
     assert titled == '<svg role="img"><title>new</title><rect/></svg>'
+
+
+def test_nothing_is_heard_twice_and_no_head_is_empty(tmp_path):
+    report = Report(title="t")
+    section = report.section("s", "S")
+    section.table(["a", ""], [["1", "2"]])
+    file = section.image("one", png())
+    items = [{"file": file, "alt": alt, "title": "A three"} for alt in ("a three", "a drawn three")]
+    section.add({"type": "gallery", "items": items})
+    section.add({"type": "grid", "columns": ["", "b"], "rows": [{"title": "r", "cells": items}]})
+    made = render(report, tmp_path / "a.html")
+    text = made.path.read_text()
+    assert made.refused == () and "></th>" not in text
+    assert text.count('alt=""') == 2 == text.count('alt="a drawn three"')
+    assert text.count("<td></td>") == 3

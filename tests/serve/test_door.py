@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 import pytest
 
+from convscope.reports import TOUR
 from tests.serve.conftest import ORIGIN, PORT, TOKEN, client_of, packed
 
 PATHS = ["/", "/shelf", "/assets/served.js", "/api/0/page", "/api/shelf", "/shelf/show?name=x"]
@@ -179,3 +180,10 @@ def test_errors_are_json_without_a_traceback(page, monkeypatch, caplog):
     assert "secret" not in answer.text
     assert "bug" in answer.json()["error"]["what"]
     assert "a secret detail" in caplog.text
+
+
+def test_pages_hold_the_glossary_and_the_tour(page):
+    text = page.client.get("/").text
+    assert 'id="T-logit" data-forms="logit|logits"' in text
+    steps = page.client.get("/api/0/page").json()["tour"]
+    assert [step["title"] for step in steps] == [step.title for step in TOUR]

@@ -18,6 +18,7 @@ from convscope.pages._image_page import (
     selected_galleries,
     write_images,
 )
+from convscope.pages._playground_page import PlayablePage, playable_page
 from convscope.pages._prediction_page import (
     class_rows,
     joined_predictions,
@@ -47,6 +48,7 @@ from convscope.pages._write import (
 __all__ = [
     "TRUST_COLUMNS",
     "Inspection",
+    "PlayablePage",
     "agreement",
     "attack_rows",
     "class_rows",
@@ -60,6 +62,7 @@ __all__ = [
     "name_of",
     "occlusion_rows",
     "picture_rows",
+    "playable_page",
     "prediction_rows",
     "scale_bars",
     "screen_scale",

@@ -1,6 +1,9 @@
 // The playground inside a report: network and images lie in the page, the worker is made of its text.
 
 import { Playground } from "./playground.js";
+import { keepLinksInside } from "./state.js";
+import { openByPointing } from "./terms.js";
+import { startTour } from "./tour.js";
 
 const text = (id) => document.getElementById(id).textContent;
 
@@ -20,4 +23,7 @@ function startWorker() {
 const root = document.getElementById("playground-root");
 root.hidden = false;
 document.getElementById("playground-missing")?.remove();
+openByPointing();
+keepLinksInside();
 globalThis.playground = new Playground(root, { data: JSON.parse(text("playground-data")), weights: text("playground-weights"), start: startWorker });
+startTour(globalThis.playground, JSON.parse(text("playground-tour")));

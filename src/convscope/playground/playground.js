@@ -10,8 +10,9 @@ import { enlarged } from "./methods.js";
 import { control, element, largest, number, paintChange, paintImage, paintMap, percent, positive, short, signed } from "./paint.js";
 import { Pad } from "./pad.js";
 import { Picture } from "./pictures.js";
+import { markTerms } from "./terms.js";
 import { bytesOf } from "./weights.js";
-import { fromHash, packPixels, toHash, unpackPixels, whole } from "./state.js";
+import { fromHash, isState, packPixels, toHash, unpackPixels, whole, writeHash } from "./state.js";
 
 const TIMES = 10;
 
@@ -20,6 +21,7 @@ const KEYS = [
   ["− and +", "weaker and stronger attack"], ["0 to 9", "target of the attack: class 0 to 9"], ["x", "no target: any other class"],
   ["arrow keys", "on the drawing pad: move the pen; on a map: move from place to place"],
   ["space", "on the drawing pad: pen down or up"],
+  ["t", "the tour of this page"], ["n and p", "on the tour, also → and ←: next and previous step; Esc ends it"],
 ];
 
 export class Playground {
@@ -40,7 +42,7 @@ export class Playground {
       onPart: (part) => this.show(part),
       onPlace: (place) => { root.dataset.engine = place; this.place.textContent = place === "worker" ? "" : "Computing on this page, without a worker."; } });
     this.restore(location.hash);
-    addEventListener("hashchange", () => { if (location.hash !== this.written) this.restore(location.hash); });
+    addEventListener("hashchange", () => { if (isState(location.hash) && location.hash !== this.written) this.restore(location.hash); });
   }
 
   // ---- What is on the page -------------------------------------------------------------------
@@ -83,6 +85,8 @@ export class Playground {
       shows: "How far the score of the explained class falls while a window around each pixel is hidden by the image's mean color: orange where hiding hurts.",
       not: "It sees one window at a time: what is shown twice looks unimportant.",
       hover: (row, column) => this.windowWords(row, column) });
+    this.saw.root.id = "pg-saw";
+    this.occlusion.root.id = "pg-occlusion";
     this.occlusion.onLeave = () => this.saw.frame(null);
     const smaller = Math.min(shape[1], shape[2]);
     this.window = this.slider("pg-window", "Window", 1, smaller, 1, () => this.change({ window: Number(this.window.input.value), stride: Math.min(this.state.stride, Number(this.window.input.value)) }));
@@ -115,18 +119,20 @@ export class Playground {
       element("p", {}, "They work while the focus is in the playground."),
       element("button", { type: "button", onclick: () => this.help.close() }, "Close"));
 
-    const part = (title, ...children) => element("section", { class: "part", "aria-label": title }, element("h3", {}, title), ...children);
+    const part = (id, title, ...children) => element("section", { id: `pg-part-${id}`, class: "part", "aria-label": title }, element("h3", {}, title), ...children);
     this.root.replaceChildren(
-      element("div", { class: "top" }, source, element("div", { class: "answer" }, this.status, this.bars.root, this.place,
+      element("div", { id: "pg-part-image", class: "top" }, source, element("div", { class: "answer" }, this.status, this.bars.root, this.place,
         element("button", { type: "button", class: "keys", "aria-haspopup": "dialog", onclick: () => this.help.showModal() }, "Keys (?)"))),
-      part("Why", element("div", { class: "controls" }, control("pg-explained", "Explain", this.explained), this.window.root, this.stride.root),
+      part("why", "Why", element("div", { class: "controls" }, control("pg-explained", "Explain", this.explained), this.window.root, this.stride.root),
         element("div", { class: "tiles" }, this.saw.root, this.saliency.root, this.cam.root, this.occlusion.root)),
-      part("Fool it", element("div", { class: "controls" }, this.epsilon.root, control("pg-target", "Toward", this.target)),
+      part("fool", "Fool it", element("div", { class: "controls" }, this.epsilon.root, control("pg-target", "Toward", this.target)),
+        element("p", { class: "fact" }, "An attack (PGD, 20 steps) looks for the worst image in which no pixel differs by more than epsilon."),
         this.verdict, element("div", { class: "tiles" }, this.original.root, this.attacked.root, this.noise.root)),
-      part("Change the image", element("p", { class: "fact" }, "The same image, transformed: what the network predicts then. A network that has learned the object, not the picture, keeps its answer, where the change leaves the object what it is."), this.transforms),
-      part("Feature maps", this.layers.root),
-      part("One convolution, step by step", this.arithmetic.root),
+      part("change", "Change the image", element("p", { class: "fact" }, "The same image, transformed: what the network predicts then. A network that has learned the object, not the picture, keeps its answer, where the change leaves the object what it is."), this.transforms),
+      part("maps", "Feature maps", this.layers.root),
+      part("sum", "One convolution, step by step", this.arithmetic.root),
       this.help);
+    for (const each of this.root.querySelectorAll(":scope > .top, :scope > .part")) markTerms(each);
     this.listen();
   }
 
@@ -159,9 +165,12 @@ export class Playground {
     const louder = (by) => this.change({ epsilon: Math.min(most, Math.max(0, Math.round((this.state.epsilon + by) / step) * step)) });
     const count = this.data.examples.length;
     const current = /^\d+$/.test(this.state.image ?? "") ? Number(this.state.image) : -1;
-    if (event.key === "Escape") this.clear();
-    else if (typing) return;
+    if (event.key === "Escape") {
+      if (document.querySelector(":popover-open")) return;
+      this.clear();
+    } else if (typing) return;
     else if (event.key === "?") this.help.showModal();
+    else if (event.key === "t" && this.tour) this.tour.go(0);
     else if (event.key === "+" || event.key === "=") louder(step);
     else if (event.key === "-" || event.key === "−") louder(-step);
     else if (event.key === "x") this.change({ target: null });
@@ -249,7 +258,7 @@ export class Playground {
     else if (data.examples.length) this.setImage(this.examplePixels(index ?? 0), String(index ?? 0));
     else this.setImage(this.image, null);
     this.pad.show(this.image, shape);
-    if (hash.startsWith("#playground:")) this.root.scrollIntoView({ block: "start" });
+    if (isState(hash)) this.root.scrollIntoView({ block: "start" });
     this.restored = true;
   }
 
@@ -257,8 +266,7 @@ export class Playground {
     clearTimeout(this.writing);
     this.writing = setTimeout(() => {
       const state = { ...this.state, image: this.state.image ?? packPixels(this.image), epsilon: Number(this.state.epsilon.toFixed(4)) };
-      this.written = toHash(state);
-      try { history.replaceState(null, "", this.written); } catch { /* a frame without an address */ }
+      this.written = writeHash(toHash(state));
     }, 250);
   }
 

@@ -1,6 +1,7 @@
 // What is on the page as text behind "#playground:", and back. Everything here is text of strangers.
 
 const PREFIX = "#playground:";
+export const TOUR = "#tour/";
 
 const KEYS = { image: "i", epsilon: "e", target: "t", explained: "c", layer: "l", unit: "u", place: "p", window: "w", stride: "s", channel: "k", product: "m" };
 
@@ -25,6 +26,33 @@ export function fromHash(hash) {
     try { found[name] = decodeURIComponent(part.slice(at + 1)); } catch { /* not ours */ }
   }
   return found;
+}
+
+// The address shows the state, but not while it shows a step of the tour. Returns what it shows.
+export function writeHash(hash) {
+  if (location.hash.startsWith(TOUR)) return location.hash;
+  replaceHash(hash);
+  return hash;
+}
+
+// Relative addresses would not do: those of a page in a frame are relative to what is around it.
+export function replaceHash(hash) {
+  try { history.replaceState(null, "", location.href.split("#")[0] + hash); } catch { /* a frame without an address */ }
+}
+
+// Inside of a frame, links to places of the page would lead to the page around it.
+export function keepLinksInside() {
+  if (location.protocol !== "about:") return;
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a[href^='#']");
+    if (!link) return;
+    event.preventDefault();
+    location.hash = link.getAttribute("href");
+  });
+}
+
+export function isState(hash) {
+  return hash.startsWith(PREFIX);
 }
 
 // A whole number of `text` between two bounds, or `otherwise`.

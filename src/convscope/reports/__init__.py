@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from convscope.reports._pdf import find_browser, print_pdf
-from convscope.reports._render import Rendered, read_report, render
+from convscope.reports._render import Rendered, glossary_html, page, read_report, render
 from convscope.reports._scripts import linked as linked_scripts
+from convscope.reports._tour import TOUR, TourStep
 from convscope.reports._write import Report, Section, refuse_taken
 
 __all__ = [
+    "TOUR",
     "Rendered",
     "Report",
     "Section",
+    "TourStep",
     "find_browser",
+    "glossary_html",
     "linked_scripts",
+    "page",
     "print_pdf",
     "read_report",
     "refuse_taken",

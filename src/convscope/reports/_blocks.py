@@ -122,15 +122,19 @@ class Reader:
         found = read_picture(self.files, raw.get("file"), enlarge=self.enlarge, limit=self.limit)
         if found.problem:
             self.refused.append(f"{printable(str(raw.get('file')), 80)}: {found.problem}")
+        alt, title = cut(str(raw.get("alt", "")), 400), str(raw.get("title", ""))
+        detail = cut(str(raw.get("detail", "")), 60)
         return {
             "uri": found.uri,
             "problem": found.problem,
             "width": max(1, round(found.width * scale)),
             "height": max(1, round(found.height * scale)),
-            "alt": cut(str(raw.get("alt", "")), 400),
-            "title": cut(str(raw.get("title", "")), 40),
-            "full_title": str(raw.get("title", ""))[:1000],
-            "detail": cut(str(raw.get("detail", "")), 60),
+            "alt": alt,
+            # What stands below it need not be heard twice.
+            "told": alt.lower() in (title.lower(), detail.lower()),
+            "title": cut(title, 40),
+            "full_title": title[:1000],
+            "detail": detail,
             "tone": raw.get("tone") if raw.get("tone") in TONES else "",
         }
 

@@ -16,9 +16,11 @@ from markupsafe import Markup
 from convscope.errors import DataError, UsageError
 from convscope.files import REPORT, checked_path, plain_json, read_json, usable_path, write_whole
 from convscope.reports._blocks import Reader, Shown
+from convscope.reports._glossary import Marker
 from convscope.reports._images import Files, InFolder, InMemory
 from convscope.reports._scripts import TRUSTED, digest, playground_scripts
 from convscope.reports._text import TONES, clean, cut, runs
+from convscope.reports._tour import tour_json
 from convscope.reports._write import FILE, SCHEMA, Report
 
 LARGEST = 20_000_000
@@ -89,7 +91,16 @@ def render(
 def page(
     report: Report | Path | str, *, enlarge: int = 1, alone: bool = False
 ) -> tuple[str, tuple[str, ...]]:
-    """The HTML text of a report, and what could not be shown."""
+    """The HTML text of a report, and what could not be shown. See `render`, which writes it.
+
+    Args:
+        report: A `Report`, or the folder of one.
+        enlarge: Repeat the pixels of small pictures.
+        alone: The page will have no folder.
+
+    Raises:
+        DataError: If there is no readable ``report.json``.
+    """
     files: Files
     if isinstance(report, Report):
         tree, files = report.content(), InMemory(report.files())
@@ -100,6 +111,19 @@ def page(
         remark = "Pictures were shrunk to at most 96 pixels a side to keep this file below 20 MB."
         text, refused = _page(tree, Reader(files, limit=96, alone=alone), remark)
     return text, refused
+
+
+def glossary_html() -> str:
+    """All words that may be marked, as a list for a page whose scripts mark them (``terms.js``).
+
+    Example:
+        >>> 'id="T-logit" data-forms="logit|logits"' in glossary_html()
+        True
+    """
+    marker = Marker()
+    marker.mention_all()
+    module = _environment().get_template("glossary.html").make_module()
+    return str(module.explained(marker.terms(), forms=True))  # type: ignore[attr-defined]
 
 
 def read_report(folder: Path | str) -> dict[str, Any]:
@@ -130,10 +154,15 @@ def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple
         _section(raw, i, reader) for i, raw in enumerate(tree["sections"]) if isinstance(raw, dict)
     ]
     known = {section["id"] for section in sections}
+    tiles = [_tile(tile) for tile in _dicts(tree.get("tiles"))]
+    alerts = [_alert(alert, known) for alert in _dicts(tree.get("alerts"))]
+    marker = Marker()
+    _mark(marker, tiles, alerts, sections)
     css, scripts = _asset("report.css"), []
     if reader.playground is not None:
         css += (resources.files("convscope.playground") / "playground.css").read_text("utf-8")
         scripts = playground_scripts()
+        marker.mention(scripts[-1])
     text = (
         _environment()
         .get_template("report.html")
@@ -143,16 +172,31 @@ def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple
             created=cut(str(tree.get("created", "")), 100),
             generator=cut(str(tree.get("generator", "")), 100),
             remark=remark,
-            tiles=[_tile(tile) for tile in _dicts(tree.get("tiles"))],
-            alerts=[_alert(alert, known) for alert in _dicts(tree.get("alerts"))],
+            tiles=tiles,
+            alerts=alerts,
             sections=sections,
+            terms=marker.terms(),
             css=Markup(css),
             policy=_policy(css, scripts),
             playground=reader.playground,
+            tour=tour_json() if scripts else "",
             scripts=[Markup(script) for script in scripts],
         )
     )
     return text, tuple(reader.refused)
+
+
+def _mark(marker: Marker, tiles: list[Shown], alerts: list[Shown], sections: list[Shown]) -> None:
+    """Mark the words of the glossary, in the order of the page."""
+    for tile in tiles:
+        tile["label"] = marker.text(tile["label"])
+    for alert in alerts:
+        alert["text"] = marker.text(alert["text"])
+    for section in sections:
+        marker.section()
+        section["finding"] = marker.paragraphs(section["finding"])
+        section["lead"] = marker.paragraphs(section["lead"])
+        marker.blocks(section["blocks"])
 
 
 def _policy(css: str, scripts: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import wait
+from dataclasses import asdict
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -19,6 +20,7 @@ from starlette.routing import Route
 
 from convscope.errors import ConvscopeError, DataError, UsageError
 from convscope.files import loads_json, plain_json
+from convscope.reports import TOUR, glossary_html
 from convscope.serve._door import Door, body_of, status_of
 from convscope.serve._frames import packed, unpacked
 from convscope.serve._jobs import Job, Lane, described
@@ -121,7 +123,7 @@ def application(served: Served, *, token: str, port: int) -> Any:
         network = served.network(request)
         data = await asyncio.wrap_future(served.quick.call(network.page))
         methods = [method.described(network) for method in served.methods.values()]
-        return _json({**data, "methods": methods})
+        return _json({**data, "methods": methods, "tour": [asdict(step) for step in TOUR]})
 
     async def image(request: Request) -> Response:
         network = served.network(request)
@@ -262,6 +264,7 @@ def _html(template: str, served: Served, **values: Any) -> Response:
         .render(
             networks=[network.name for network in served.networks],
             shelf=served.shelf is not None,
+            glossary=glossary_html(),
             **values,
         )
     )

@@ -6,6 +6,7 @@ import { argmax } from "./functions.js";
 import { toGray } from "./images.js";
 import { element, largest, number, paintChange, paintImage, paintMap, percent, positive, short, signed } from "./paint.js";
 import { Picture } from "./pictures.js";
+import { markTerms } from "./terms.js";
 
 export class MethodPanel {
   // methods: records of the server; image: () => Float32Array, what the page shows now.
@@ -61,6 +62,7 @@ export class MethodPanel {
     this.folded.hidden = method.fields.length === 0;
     this.count.textContent = `Settings (${method.fields.length})`;
     if (method.fields.some(({ required }) => required)) this.folded.open = true;
+    markTerms(this.root);
   }
 
   input(field) {

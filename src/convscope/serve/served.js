@@ -7,7 +7,9 @@ import { enlarged } from "./methods.js";
 import { element, number, paintMap, short, signed } from "./paint.js";
 import { Playground } from "./playground.js";
 import { Remote } from "./remote.js";
-import { toHash } from "./state.js";
+import { toHash, writeHash } from "./state.js";
+import { openByPointing } from "./terms.js";
+import { startTour } from "./tour.js";
 
 const PANELS = [
   ["explain", "Explain it with any method", "Runs on the image above, on the server, with the settings of the command line."],
@@ -58,8 +60,7 @@ class ServedPlayground extends Playground {
     if (this.state.image !== null || this.image.length <= LONGEST) { super.write(); return; }
     clearTimeout(this.writing);
     this.writing = setTimeout(() => {
-      this.written = toHash({ ...this.state, epsilon: Number(this.state.epsilon.toFixed(4)) });
-      history.replaceState(null, "", this.written);
+      this.written = writeHash(toHash({ ...this.state, epsilon: Number(this.state.epsilon.toFixed(4)) }));
     }, 250);
   }
 
@@ -120,6 +121,8 @@ async function begin() {
     globalThis.panels[family] = made;
     place.append(element("section", { id: family, "aria-label": title }, made.root));
   }
+  openByPointing();
+  startTour(playground, data.tour);
   document.documentElement.dataset.ready = "true";
 }
 

@@ -1,0 +1,44 @@
+"""A page on paper: nothing is wider than the sheet, which a browser would cut or shrink."""
+
+import pytest
+
+from convscope.reports import Report, render
+
+SHEET = 695
+"""Pixels of an A4 sheet between the margins."""
+
+
+def test_wide_tables_and_words_fit_the_sheet(browser, tmp_path):
+    report = Report(title="A report")
+    section = report.section("one", "One", "The robust accuracy, and the confidence interval.")
+    heads = ["method", *(f"a long title of column {n}" for n in range(8))]
+    row = ["integrated-gradients", *[12345.678] * 8]
+    section.table([{"title": heads[0], "kind": "code"}, *heads[1:]], [row], caption="All of them.")
+    for _ in range(2):  # Side by side on a screen.
+        section.table(heads[:5], [row[:5]])
+    made = render(report, tmp_path / "page.html")
+    assert made.refused == ()
+    browser.resize(SHEET, 1000)
+    browser.media(kind="print")
+    browser.open(made.path.as_uri())
+    try:
+        assert browser.evaluate("document.documentElement.scrollWidth") == SHEET
+        wide = browser.evaluate(
+            "[...document.querySelectorAll('table')].map((e) => e.getBoundingClientRect().right)"
+        )
+        assert len(wide) == 3 and max(wide) <= SHEET + 0.5
+    finally:
+        browser.media()
+        browser.resize(1280, 900)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_playable_page_fits_the_sheet(opened, scheme):
+    opened.resize(SHEET, 1000)
+    opened.media(kind="print", scheme=scheme)
+    assert opened.evaluate("document.documentElement.scrollWidth") == SHEET
+    assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == (
+        "rgb(255, 255, 255)"
+    )
+    opened.media()
+    opened.resize(1280, 900)
