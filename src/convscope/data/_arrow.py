@@ -81,11 +81,11 @@ def hfdata_inventory(directory: str) -> Inventory:
         DataError: U02, no such folder; D27, it is none that ``save_to_disk`` wrote, or is damaged;
             D21, it is not certain which columns are images and labels.
     """
-    arrow = _library()
     folder = usable_path(directory, DataError)
     if not folder.is_dir():
         raise DataError("no such folder", code="U02", where=folder)
     parts, notes = _parts(folder)
+    arrow = _library()
     problems: list[str] = []
     rows: list[tuple[str, str, Path, str, tuple[int, int]]] = []
     names: tuple[str, ...] | None = None
