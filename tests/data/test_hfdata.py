@@ -219,6 +219,7 @@ def test_what_the_library_saves(tmp_path):
 
 
 def test_without_the_library(tmp_path, refused, monkeypatch):
+    (tmp_path / "state.json").write_text("{}")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.ipc", None)
     error = refused("M22", UsageError, open_dataset, f"hfdata:{tmp_path}")
