@@ -81,3 +81,16 @@ def whole(classifier):
     found = [(n, key, t) for n in nodes for key, t in n.tensors.items() if t is not None]
     stored = [store(tensor, 32) for _, _, tensor in found]
     return nodes, describe(classifier, nodes, found, stored), pack(stored)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A browser without a window."""
+    program = find_browser()
+    if program is None or sys.platform == "win32":
+        pytest.skip("needs Chromium or Chrome, which pages are tested in")
+    from .browser import Browser
+
+    started = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()

@@ -1,7 +1,6 @@
 """The page in a real browser: what a reader does, and what may go wrong."""
 
 import re
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,7 @@ from convscope import Classifier
 from convscope.data import open_dataset
 from convscope.models import load
 from convscope.playground import example, page_data, playable_network
-from convscope.reports import Report, find_browser, render
+from convscope.reports import Report, render
 
 PATIENCE = 120
 
@@ -26,18 +25,6 @@ HOSTILE = (
     "</script><script>hacked=1</script>", "<img src=x onerror=hacked=1>", "\u202e\u2066x",
     "--><!--<script>", "'\"`${hacked=1}", "a" * 300, "&lt;b&gt;", "]]>", "\\u003c", "ok",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    program = find_browser()
-    if program is None or sys.platform == "win32":
-        pytest.skip("needs Chromium or Chrome, which pages are tested in")
-    from .browser import Browser
-
-    started = Browser(program, tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
 
 
 def write_page(folder, classifier, images, labels, **more):

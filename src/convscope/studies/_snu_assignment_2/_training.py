@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from convscope.classifier import Classifier
 from convscope.data import Augmentation, Split
 from convscope.figures import confusion_matrix, per_class_bars, run_curves
 from convscope.pages import name_of
@@ -110,6 +111,11 @@ def chosen(study: Study) -> tuple[Trial, TrainResult]:
             **best.changes,
         )  # fmt: skip
     return best, run
+
+
+def own_network(study: Study) -> Classifier:
+    """The network with the chosen settings, which all pictures are made of."""
+    return chosen(study)[1].classifier
 
 
 def cifar_10(study: Study, question: Question) -> None:
