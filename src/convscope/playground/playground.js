@@ -40,7 +40,7 @@ export class Playground {
       onPart: (part) => this.show(part),
       onPlace: (place) => { root.dataset.engine = place; this.place.textContent = place === "worker" ? "" : "Computing on this page, without a worker."; } });
     this.restore(location.hash);
-    addEventListener("hashchange", () => { if (location.hash !== this.written) this.restore(location.hash); });
+    addEventListener("hashchange", () => { if (location.hash !== this.written && location.hash.startsWith("#playground:")) this.restore(location.hash); });
   }
 
   // ---- What is on the page -------------------------------------------------------------------

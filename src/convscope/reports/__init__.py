@@ -5,9 +5,10 @@ from __future__ import annotations
 from convscope.reports._pdf import find_browser, print_pdf
 from convscope.reports._render import Rendered, read_report, render
 from convscope.reports._scripts import linked as linked_scripts
-from convscope.reports._write import Report, Section, refuse_taken
+from convscope.reports._write import LARGEST_MATRIX, Report, Section, refuse_taken
 
 __all__ = [
+    "LARGEST_MATRIX",
     "Rendered",
     "Report",
     "Section",

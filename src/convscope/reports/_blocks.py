@@ -31,6 +31,9 @@ DEEPEST = 4
 NARROW_TABLE, NARROW_MATRIX, NARROW_PICTURE, NARROW_DRAWING = 5, 10, 460, 400
 """Columns, columns, pixels and units of a drawing that fit into half of a card."""
 
+MOST_THUMBNAIL = 128
+"""Pixels of a side of what a cell of a matrix shows."""
+
 PHONE = 345
 """Units of a drawing that a phone shows without shrinking."""
 
@@ -56,6 +59,7 @@ class Reader:
         alone: Whether CSV files go into the page, which has no folder beside it.
         refused: One sentence per block or picture that is missing.
         playground: Network and images of the one block that runs, as text.
+        addresses: Of single things inside of blocks, such as ``conv2/17``.
     """
 
     files: Files
@@ -65,6 +69,7 @@ class Reader:
     refused: list[str] = field(default_factory=list)
     figures: int = 0
     playground: Shown | None = None
+    addresses: set[str] = field(default_factory=set)
 
     def blocks(self, raw: Any, address: str, depth: int = 0) -> list[Shown]:
         """All blocks of a section, each with an address; narrow neighbors stand side by side.
@@ -238,7 +243,7 @@ def _matrix(reader: Reader, raw: Any) -> Shown:
     top = max((abs(v) for v in flat), default=1) or 1
     wrong = [v for i, row in enumerate(values) for j, v in enumerate(row) if i != j and v]
     most_wrong = max(wrong, default=1) or 1
-    rows = []
+    rows: list[Shown] = []
     for i, (name, row) in enumerate(zip(names, values, strict=True)):
         total = sum(v for v in row if v) or 1
         cells = []
@@ -251,17 +256,93 @@ def _matrix(reader: Reader, raw: Any) -> Shown:
                 tone = "d" if (value or 0) >= 0 else "e"
             shade = 0 if not value else 1 + round(min(max(share, 0), 1) ** 0.7 * (STEPS - 1))
             cells.append(
-                {"text": _matrix_text(value, kind), "shade": f"{tone}{shade}" if shade else ""}
+                {
+                    "text": _matrix_text(value, kind),
+                    "shade": f"{tone}{shade}" if shade else "",
+                    "opens": None,
+                }
             )
         rows.append({"name": cut(str(name), 24), "full": str(name)[:1000], "cells": cells})
+    columns = [{"name": cut(str(h), 12), "full": str(h)[:1000]} for h in heads]
+    images = None
+    if raw.get("images") is not None:
+        try:
+            images = _cell_images(reader, raw, rows, columns)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            for shown in rows:
+                for each in shown["cells"]:
+                    each["opens"] = None
+            reader.refused.append(
+                printable(f"The images of a matrix cannot be shown: {error}", 300)
+            )
     return {
-        "columns": [{"name": cut(str(h), 12), "full": str(h)[:1000]} for h in heads],
+        "columns": columns,
         "rows": rows,
+        "images": images,
         "row_title": str(raw.get("row_title", "")),
         "column_title": str(raw.get("column_title", "")),
         "caption": str(raw.get("caption", "")),
         **_csv(reader, raw),
     }
+
+
+def _cell_images(reader: Reader, raw: Any, rows: list[Shown], columns: list[Shown]) -> Shown | None:
+    """What the cells of a matrix open; a cell gets the address of its images.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    images, name = raw["images"], str(raw.get("name", ""))
+    if reader.enlarge > 1:
+        return None  # paper opens nothing
+    width, height, across = (int(images[key]) for key in ("width", "height", "columns"))
+    scale = _scale(images)
+    if not (0 < width <= MOST_THUMBNAIL and 0 < height <= MOST_THUMBNAIL and 0 < across <= 100):
+        raise ValueError("thumbnails have no such size")
+    sheet = read_picture(reader.files, images["file"])
+    if sheet.problem:
+        raise ValueError(f"{printable(str(images['file']), 80)}: {sheet.problem}")
+    room = sheet.width // width * (sheet.height // height) if sheet.width == across * width else 0
+    prefix, count = name if _WORD.fullmatch(name) else "cell", 2
+    while any(address.startswith(f"{prefix}/") for address in reader.addresses):
+        prefix, count = f"{prefix.rstrip('0123456789').rstrip('-')}-{count}", count + 1
+    cells: list[Shown] = []
+    place = 0
+    for one in images["cells"]:
+        row, column = int(one["row"]), int(one["column"])
+        if row < 0 or column < 0 or rows[row]["cells"][column]["opens"] is not None:
+            raise ValueError("a cell is outside of the matrix, or named twice")
+        address = f"{prefix}/{row}-{column}"
+        tiles = []
+        for image in one["images"]:
+            tiles.append(
+                {
+                    "x": place % across * width,
+                    "y": place // across * height,
+                    "name": cut(str(image["name"]), 60),
+                    "confidence": cut(str(image.get("confidence") or ""), 20),
+                }
+            )
+            place += 1
+        shown = {
+            "address": address,
+            "true": cut(rows[row]["full"], LONGEST),
+            "predicted": cut(columns[column]["full"], LONGEST),
+            "total": max(int(one["total"]), len(tiles)),
+            "tiles": tiles,
+        }
+        rows[row]["cells"][column]["opens"] = shown
+        cells.append(shown)
+    if place > room:
+        raise ValueError("there are fewer thumbnails than are named")
+    reader.addresses.update(shown["address"] for shown in cells)
+    return {
+        "cells": cells, "uri": sheet.uri, "width": sheet.width, "height": sheet.height,
+        "tile": (width, height), "screen": (round(width * scale), round(height * scale)),
+    }  # fmt: skip
+
+
+_WORD = re.compile(r"[a-z][a-z0-9-]{0,40}")
 
 
 def _csv(reader: Reader, raw: Any) -> Shown:

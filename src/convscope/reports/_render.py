@@ -17,7 +17,7 @@ from convscope.errors import DataError, UsageError
 from convscope.files import REPORT, checked_path, plain_json, read_json, usable_path, write_whole
 from convscope.reports._blocks import Reader, Shown
 from convscope.reports._images import Files, InFolder, InMemory
-from convscope.reports._scripts import TRUSTED, digest, playground_scripts
+from convscope.reports._scripts import TRUSTED, digest, playground_scripts, reading_script
 from convscope.reports._text import TONES, clean, cut, runs
 from convscope.reports._write import FILE, SCHEMA, Report
 
@@ -134,6 +134,7 @@ def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple
     if reader.playground is not None:
         css += (resources.files("convscope.playground") / "playground.css").read_text("utf-8")
         scripts = playground_scripts()
+    reading = reading_script() if reader.addresses else ""
     text = (
         _environment()
         .get_template("report.html")
@@ -147,29 +148,30 @@ def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple
             alerts=[_alert(alert, known) for alert in _dicts(tree.get("alerts"))],
             sections=sections,
             css=Markup(css),
-            policy=_policy(css, scripts),
+            policy=_policy(css, [*scripts, *filter(None, [reading])], worker=bool(scripts)),
             playground=reader.playground,
             scripts=[Markup(script) for script in scripts],
+            reading=Markup(reading),
         )
     )
     return text, tuple(reader.refused)
 
 
-def _policy(css: str, scripts: Sequence[str]) -> str:
+def _policy(css: str, scripts: Sequence[str], *, worker: bool) -> str:
     """The strictest Content-Security-Policy under which the page works.
 
-    Without a playground nothing runs. With one, these scripts run and no others, whatever a text
-    of the page may hold; a worker may be made, from bytes in memory only, and a Trusted Types
-    policy of that name lets the one address through that the page made itself. Nothing can be
-    loaded or sent: there is no `connect-src`.
+    These scripts run and no others, whatever a text of the page may hold. With a playground a
+    worker may be made, from bytes in memory only, and a Trusted Types policy of that name lets the
+    one address through that the page made itself. Nothing can be loaded or sent: there is no
+    `connect-src`.
     """
     parts = ["default-src 'none'", "img-src data:", f"style-src '{digest(css)}'"]
     if scripts:
         parts += [
             "script-src " + " ".join(f"'{digest(script)}'" for script in scripts),
-            "worker-src blob:",
+            *(["worker-src blob:"] if worker else []),
             "require-trusted-types-for 'script'",
-            f"trusted-types {TRUSTED}",
+            "trusted-types " + (TRUSTED if worker else "'none'"),
         ]
     return "; ".join([*parts, "base-uri 'none'", "form-action 'none'"])
 

@@ -139,6 +139,7 @@ class Section:
         kind: str = "share",
         caption: str = "",
         name: str = "",
+        images: Mapping[str, Any] | None = None,
     ) -> None:
         """A shaded table of numbers.
 
@@ -151,7 +152,12 @@ class Section:
             kind: ``"confusion"`` (counts; the diagonal is right, the rest wrong), ``"share"``
                 (numbers between 0 and 1, shown in percent) or ``"number"``.
             caption: What it says.
-            name: Of the CSV file.
+            name: Of the CSV file, and of the addresses of cells: ``#NAME/ROW-COLUMN``.
+            images: What cells show when they are opened: ``file`` (from `image`), one picture of
+                thumbnails of ``width`` times ``height`` pixels, ``columns`` beside each other, at
+                ``scale`` screen pixels per pixel; and ``cells``: dicts with ``row``, ``column``,
+                ``total`` and ``images``, dicts with ``name`` and ``confidence`` in the order of
+                the thumbnails.
         """
         block: Block = {
             "type": "matrix",
@@ -166,6 +172,8 @@ class Section:
         if name:
             table = [[head, *row] for head, row in zip(rows, values, strict=True)]
             block["csv"] = self._keep_csv(name, [row_title or "row", *columns], table)
+        if images is not None:
+            block |= {"images": dict(images), "name": _slug(name)}
         self.add(block)
 
     def figure(

@@ -7,7 +7,7 @@ from typing import Any
 
 from convscope.classifier import Classifier
 from convscope.data import Augmentation, Split
-from convscope.figures import confusion_matrix, per_class_bars, run_curves
+from convscope.figures import per_class_bars, run_curves
 from convscope.pages import name_of
 from convscope.progress import stage
 from convscope.stats import wilson
@@ -161,9 +161,9 @@ def cifar_10(study: Study, question: Question) -> None:
         "per-class", per_class_bars(found), alt="Test accuracy of each class",
         caption="Test accuracy on the images of each class.",
     )  # fmt: skip
-    question.figure(
-        "confusions", confusion_matrix(found), alt="True class against predicted class",
-        caption="Test images by true class (rows) and predicted class (columns).",
+    question.confusions(
+        found, labels=dataset.test.labels, predicted=found.predicted,
+        images=dataset.test.to_float, confidences=found.confidences,
     )  # fmt: skip
     _random_images(study, question, run)
     _numbers(question, tried, best, found)
