@@ -57,7 +57,7 @@ def show_confusions(
     opens, sheet = "", None
     if images is not None and len(labels):
         cells = chosen_images(labels, predicted, confidences)
-        sheet = _sheet(section, cells, images, confidences, lambda row: f"{source} {position(row)}")
+        sheet = _sheet(section, cells, images, confidences, source, position)
         opens = " A cell opens its images" + (
             "."
             if confidences is None
@@ -120,7 +120,8 @@ def _sheet(
     cells: dict[tuple[int, int], tuple[int, Tensor]],
     images: Callable[[Tensor], Tensor],
     confidences: Tensor | None,
-    name: Callable[[int], str],
+    source: str,
+    position: Callable[[int], int],
 ) -> dict[str, Any]:
     """All thumbnails as one picture, and what each is."""
     every = torch.cat([rows for _, rows in cells.values()])
@@ -132,7 +133,8 @@ def _sheet(
             "total": total,
             "images": [
                 {
-                    "name": name(row),
+                    "name": f"{source} {position(row)}",
+                    "address": f"image/{position(row)}",
                     "confidence": None if confidences is None else percent(float(value), 1),
                 }
                 for row, value in zip(

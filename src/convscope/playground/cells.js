@@ -68,6 +68,7 @@ export class Cells {
     this.hash = hash;
     const list = document.getElementById(hash.slice(1));
     const copy = list.cloneNode(true);
+    for (const named of copy.querySelectorAll("[id]")) named.removeAttribute("id");
     const title = copy.querySelector("b");
     title.id = "cell-title";
     this.panel.setAttribute("aria-labelledby", title.id);

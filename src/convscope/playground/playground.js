@@ -10,6 +10,7 @@ import { enlarged } from "./methods.js";
 import { control, element, largest, number, paintChange, paintImage, paintMap, percent, positive, short, signed } from "./paint.js";
 import { Pad } from "./pad.js";
 import { Picture } from "./pictures.js";
+import { UnitImage } from "./unit.js";
 import { bytesOf } from "./weights.js";
 import { fromHash, packPixels, toHash, unpackPixels, whole } from "./state.js";
 
@@ -104,8 +105,10 @@ export class Playground {
     this.verdict = element("p", { class: "verdict" });
     this.transforms = element("div", { class: "tiles small" });
 
-    this.layers = new Layers({ nodes: this.graph.nodes,
-      onChoose: ({ layer, unit }) => this.change({ layer: layer.name, unit, place: layer.name === this.state.layer ? this.state.place : null, channel: 0, product: null }),
+    this.unit = new UnitImage({ shape, ask: (layer, unit) => this.client.unit(layer, unit) });
+    this.layers = new Layers({ nodes: this.graph.nodes, below: this.unit.root,
+      onUnit: (layer, unit) => this.unit.choose(layer, unit),
+      onChoose: ({ layer, unit }) => { this.unit.clear(); this.change({ layer: layer.name, unit, place: layer.name === this.state.layer ? this.state.place : null, channel: 0, product: null }); },
       onPlace: (row, column) => this.change({ place: [row, column] }),
       onField: (box) => this.saw.frame(box, shape[1], shape[2]) });
     this.arithmetic = new Arithmetic({ nodes: this.graph.nodes, onChange: (step) => { Object.assign(this.state, step); this.write(); } });
@@ -357,6 +360,10 @@ export class Playground {
 
   show_maps(part) {
     this.layers.show(part);
+  }
+
+  show_unit(part) {
+    this.unit.show(part);
   }
 
   show_attack({ image, probabilities, predicted, success }) {

@@ -60,6 +60,7 @@ class Reader:
         refused: One sentence per block or picture that is missing.
         playground: Network and images of the one block that runs, as text.
         addresses: Of single things inside of blocks, such as ``conv2/17``.
+        tiles: Thumbnails, and the addresses they would have.
     """
 
     files: Files
@@ -70,6 +71,7 @@ class Reader:
     figures: int = 0
     playground: Shown | None = None
     addresses: set[str] = field(default_factory=set)
+    tiles: list[tuple[Shown, Any]] = field(default_factory=list)
 
     def blocks(self, raw: Any, address: str, depth: int = 0) -> list[Shown]:
         """All blocks of a section, each with an address; narrow neighbors stand side by side.
@@ -116,6 +118,19 @@ class Reader:
             what = f"needs {error}" if isinstance(error, KeyError) else str(error)
             return self.missing(f"A block ({printable(str(kind), 40)}) cannot be shown: {what}")
 
+    def address(self, raw: Any) -> str:
+        """The address of a single thing, such as ``conv2/17``, for the first that asks for it."""
+        wish = raw.get("address") if isinstance(raw, dict) else raw
+        if not isinstance(wish, str) or not _ADDRESS.fullmatch(wish) or wish in self.addresses:
+            return ""
+        self.addresses.add(wish)
+        return wish
+
+    def claim_rest(self) -> None:
+        """Thumbnails get the addresses that no larger picture has."""
+        for tile, wish in self.tiles:
+            tile["address"] = self.address(wish)
+
     def missing(self, why: str) -> Shown:
         """A remark in the place of a block."""
         text = printable(why, limit=300)
@@ -137,6 +152,7 @@ class Reader:
             "full_title": str(raw.get("title", ""))[:1000],
             "detail": cut(str(raw.get("detail", "")), 60),
             "tone": raw.get("tone") if raw.get("tone") in TONES else "",
+            "address": self.address(raw),
         }
 
 
@@ -222,9 +238,12 @@ def _table(reader: Reader, raw: Any) -> Shown:
         if rows and all(row[i]["kind"] == "n" for row in rows):
             head["kind"] = "number"
     total = max(int(raw.get("total", len(raw["rows"]))), len(raw["rows"]))
+    wishes = raw.get("addresses") or []
+    addresses = [reader.address(wish) for wish in wishes[: len(rows)]]
     return {
         "columns": columns,
         "rows": rows,
+        "addresses": addresses + [""] * (len(rows) - len(addresses)),
         "caption": str(raw.get("caption", "")),
         "rest": total - len(rows),
         "wide": bool(raw.get("wide", False)),
@@ -307,6 +326,7 @@ def _cell_images(reader: Reader, raw: Any, rows: list[Shown], columns: list[Show
     while any(address.startswith(f"{prefix}/") for address in reader.addresses):
         prefix, count = f"{prefix.rstrip('0123456789').rstrip('-')}-{count}", count + 1
     cells: list[Shown] = []
+    asking: list[tuple[Shown, Any]] = []
     place = 0
     for one in images["cells"]:
         row, column = int(one["row"]), int(one["column"])
@@ -321,8 +341,10 @@ def _cell_images(reader: Reader, raw: Any, rows: list[Shown], columns: list[Show
                     "y": place // across * height,
                     "name": cut(str(image["name"]), 60),
                     "confidence": cut(str(image.get("confidence") or ""), 20),
+                    "address": "",
                 }
             )
+            asking.append((tiles[-1], image))
             place += 1
         shown = {
             "address": address,
@@ -336,6 +358,7 @@ def _cell_images(reader: Reader, raw: Any, rows: list[Shown], columns: list[Show
     if place > room:
         raise ValueError("there are fewer thumbnails than are named")
     reader.addresses.update(shown["address"] for shown in cells)
+    reader.tiles += asking
     return {
         "cells": cells, "uri": sheet.uri, "width": sheet.width, "height": sheet.height,
         "tile": (width, height), "screen": (round(width * scale), round(height * scale)),
@@ -343,6 +366,9 @@ def _cell_images(reader: Reader, raw: Any, rows: list[Shown], columns: list[Show
 
 
 _WORD = re.compile(r"[a-z][a-z0-9-]{0,40}")
+
+_ADDRESS = re.compile(r"[A-Za-z0-9][\w.-]{0,60}/[\w.-]{1,60}", re.ASCII)
+"""A layer and a map, or a word and a name: with one slash, which no other address has."""
 
 
 def _csv(reader: Reader, raw: Any) -> Shown:
@@ -444,7 +470,7 @@ def _grid_cell(reader: Reader, raw: Any, scale: float) -> Shown | None:
         name = str(bar["label"])
         bars.append({"label": cut(name, LONGEST_LABEL), "full": name[:1000], "shares": shares})
     tone = raw.get("tone") if raw.get("tone") in TONES else ""
-    return {"bars": bars, "tone": tone, "alt": cut(str(raw.get("alt", "")), 400)}
+    return {"bars": bars, "tone": tone, "alt": cut(str(raw.get("alt", "")), 400), "address": ""}
 
 
 def _scale(raw: Any) -> float:

@@ -129,6 +129,7 @@ def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple
     sections = [
         _section(raw, i, reader) for i, raw in enumerate(tree["sections"]) if isinstance(raw, dict)
     ]
+    reader.claim_rest()
     known = {section["id"] for section in sections}
     css, scripts = _asset("report.css"), []
     if reader.playground is not None:

@@ -195,6 +195,7 @@ def _images(
                 "title": true if true == read else f"{true} → {read}",
                 "detail": percent(float(chosen.confidences[i]), 1),
                 "tone": "" if true == read else "bad",
+                "address": f"image/{audit.test.position(row)}",
             }
         )
     return items
