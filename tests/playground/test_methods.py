@@ -219,3 +219,47 @@ def test_a_state_survives_the_address(javascript):
     assert found["damaged"] == [None] * 4
     assert found["strange"] == [None, {}]
     assert found["hash"].isascii()
+
+
+ASCEND = """
+async function main({ graph, weights, image, layer, units }) {
+  const network = new $nn.Network(graph, await $weights.decodeWeights(weights, graph.tensors));
+  return units.map((unit) => {
+    const made = $methods.finish($methods.maximize(network, layer, unit));
+    return { ...made, image: made.image && [...made.image] };
+  });
+}
+"""
+
+
+def test_an_image_for_a_map_drives_its_middle_up_and_within_the_network_too(javascript, digit):
+    classifier, graph, weights, image, _ = digit
+    nodes = [node["name"] for node in graph["nodes"]]
+    layer = nodes.index("pool2")
+    made = javascript(
+        ["methods", "nn", "weights"],
+        ASCEND,
+        {"graph": graph, "weights": weights, "image": [], "layer": layer, "units": [0, 3, 17]},
+    )
+    maps = explanations.feature_maps(classifier, image, ["pool2"]).layers[0].maps
+    row, column = maps.shape[2] // 2, maps.shape[3] // 2
+    for unit, found in zip([0, 3, 17], made, strict=True):
+        assert found["value"] > 3 * max(found["start"], 0.05)
+        pixels = torch.tensor(found["image"]).view_as(image)
+        assert pixels.min() >= 0 and pixels.max() <= 1
+        theirs = explanations.feature_maps(classifier, pixels, ["pool2"]).layers[0].maps
+        assert float(theirs[0, unit, row, column]) == pytest.approx(found["value"], rel=1e-4)
+
+
+def test_a_dead_map_has_no_image(javascript):
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(),
+                              torch.nn.Linear(72, 2))  # fmt: skip
+    torch.nn.init.constant_(net[0].bias, -100.0)
+    _, graph, weights = whole(Classifier.wrap(net, input_shape=(1, 8, 8)))
+    names = [node["op"] for node in graph["nodes"]]
+    made = javascript(
+        ["methods", "nn", "weights"],
+        ASCEND,
+        {"graph": graph, "weights": weights, "layer": names.index("relu"), "units": [0, 1]},
+    )
+    assert [found["image"] for found in made] == [None, None]

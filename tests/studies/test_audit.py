@@ -98,7 +98,7 @@ def test_the_network_is_in_the_page_for_those_who_ask(made, tmp_path):
     render(made[0].folder, playable)
     assert "<script" not in plain.read_text() and "script-src" not in plain.read_text()
     text = playable.read_text()
-    assert text.count("<script") == 4 and "worker-src blob:" in text
+    assert text.count("<script") == 5 and "worker-src blob:" in text
     assert not (tmp_path / "r" / "playground").exists()
 
 

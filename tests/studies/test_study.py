@@ -11,6 +11,7 @@ import torch
 from convscope.cli import main
 from convscope.errors import DataError, ResourceError, UsageError
 from convscope.figures import line_chart
+from convscope.models import load
 from convscope.progress import announce, watch
 from convscope.studies import (
     DOCUMENTS,
@@ -81,10 +82,16 @@ def failing(study, question):
     raise DataError("no luck", hint="try again")
 
 
+def toy_network(study):
+    CALLS.append("network")
+    return load("mnist-conv1")
+
+
 def content(*answers):
     rows = {counted: ("002.1",), drawn: ("002.4", "002.5"), failing: ("002.6",)}
     return StudyContent(
         setup=setup,
+        network=toy_network,
         questions=tuple(
             QuestionSpec(
                 name=answer.__name__, number=str(i + 1), title=f"Question {i + 1}", answer=answer,
@@ -456,8 +463,10 @@ def test_why_a_question_stopped_stands_before_its_code(tmp_path):
     one = STUDIES["toy"].questions[0]
     del STUDIES["toy"]
     STUDIES["toy"] = StudySpec(
-        StudyContent(setup=setup, questions=(replace(one, snippet=snippet),)), "A toy.",
-        title="A toy", document="002", data=("digits", "digits"),
+        StudyContent(
+            setup=setup, network=toy_network, questions=(replace(one, snippet=snippet),)
+        ),
+        "A toy.", title="A toy", document="002", data=("digits", "digits"),
     )  # fmt: skip
     page = run_study("toy", tmp_path / "s", fast=True).page.read_text()
     assert page.index("This section stopped: no luck") < page.index("How many images there are")

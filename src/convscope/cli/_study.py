@@ -48,6 +48,7 @@ def study(
     pdf: Flag = False,
     only: QuestionNames | None = None,
     again: Flag = False,
+    playable: Flag = False,
     data_dir: DataDir | None = None,
     seed: Seed = 0,
     accept_modified: AcceptModified = False,
@@ -68,6 +69,8 @@ def study(
         pdf: Also print a PDF, with the code as an appendix.
         only: Only these questions.
         again: Answer questions again that are finished.
+        playable: Put the document's own network into the page, where it can be played with
+            offline: draw, explain, attack. Up to 1.5 MB of network.
         data_dir: Folder that holds the data files.
         seed: Seed of every random choice.
         accept_modified: Go on with data files whose checksum is not the known one.
@@ -111,6 +114,7 @@ def study(
                 only=questions,
                 again=again,
                 device=device,
+                playable=playable,
                 **given,
             )
         results.append(found)
@@ -118,6 +122,8 @@ def study(
             _print(found)
         if found.recalled:
             say(f"{found.recalled} questions were finished before")
+        if found.unplayable:
+            warn(f"{one}: the network is not in the page: {found.unplayable}")
         wrote(found.page)
         if name == ALL:
             write_index(results, root)
@@ -133,6 +139,12 @@ def study(
         raise PartlyRefused(
             f"{len(failed)} questions stopped: {'; '.join(failed[:3])}",
             hint="the page says why; the same command tries them again",
+        )
+    still = [found.name for found in results if found.unplayable]
+    if still:
+        raise PartlyRefused(
+            f"no playground in {', '.join(still)}",
+            hint="the page says why; everything else is in it",
         )
 
 

@@ -7,6 +7,7 @@ Python, and what the sections of an audit share with these pages.
 from __future__ import annotations
 
 from convscope.pages._attack_page import attack_rows, spoken, write_result
+from convscope.pages._confusion import show_confusions
 from convscope.pages._image_page import (
     Inspection,
     agreement,
@@ -68,6 +69,7 @@ __all__ = [
     "screen_scale",
     "seconds_per_pass",
     "selected_galleries",
+    "show_confusions",
     "shown_name",
     "some_are",
     "spoken",

@@ -88,11 +88,13 @@ def picture_rows(section: Section, found: Visualization, scale: float) -> None:
     """One column per unit: the image, the same from random weights, and real ones."""
     rows = []
     shown = bands(found)
-    for title, images in shown:
+    where = "class" if found.layer == "logits" else found.layer
+    for place, (title, images) in enumerate(shown):
         cells = [
             {
                 "file": section.image(f"{found.layer}-{title}-{i}", lossless(pixels(image))),
                 "alt": f"{title} of {unit}",
+                **({} if place else {"address": f"{where}/{int(found.channels[i])}"}),
             }
             for i, (unit, image) in enumerate(zip(found.units, images, strict=True))
         ]

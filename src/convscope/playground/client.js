@@ -12,6 +12,7 @@ export class Client {
     this.newest = 0;
     this.silence = SILENCE;
     this.request = null;
+    this.wanted = null;
     this.loaded = false;
     this.timer = null;
     this.worker = null;
@@ -43,6 +44,12 @@ export class Client {
     this.post({ kind: "ask", id: this.newest, ...question });
   }
 
+  // An image for map `unit` of node `layer`: comes as the part "unit".
+  unit(layer, unit) {
+    this.wanted = { layer, unit };
+    if (this.loaded) this.post({ kind: "unit", ...this.wanted });
+  }
+
   hear(message) {
     if (message.part === "failed" && !this.loaded && this.worker !== null) { this.fallBack(); return; }
     if (message.part === "loaded") {
@@ -50,9 +57,11 @@ export class Client {
       clearTimeout(this.timer);
       this.onPart(message);
       if (this.request !== null) this.run(this.request);
+      if (this.wanted) this.unit(this.wanted.layer, this.wanted.unit);
       return;
     }
     if (message.part === "failed" || (message.part === "done" && message.id === this.newest)) clearTimeout(this.timer);
+    else if (message.part === "unit") this.wanted = null;
     else if (message.part !== "arithmetic") this.watch();
     // A part of an older request about the same image is still true, or replaced in a moment.
     if (message.serial !== undefined && message.serial !== this.request.serial) return;

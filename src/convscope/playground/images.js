@@ -235,7 +235,7 @@ function mirrored(position, size) {
   return at < size ? at : 2 * (size - 1) - at;
 }
 
-function blurred(image, shape, std) {
+export function blurred(image, shape, std) {
   const [channels, rows, columns] = shape;
   let from = image;
   for (const [length, step] of [[columns, 1], [rows, columns]]) {

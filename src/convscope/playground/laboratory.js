@@ -5,7 +5,7 @@
 
 import { argmax, softmax } from "./functions.js";
 import { TRANSFORMS } from "./images.js";
-import { attack, gradCam, occlusion, saliency } from "./methods.js";
+import { attack, gradCam, maximize, occlusion, saliency } from "./methods.js";
 import { Network } from "./nn.js";
 
 export class Laboratory {
@@ -70,6 +70,13 @@ export class Laboratory {
   maps(layer) {
     if (layer === null) return { values: null };
     return { layer, values: this.tape.values[layer].slice() };
+  }
+
+  // An image that drives a map up, and how high the same place is in the image at hand.
+  *unit(layer, unit) {
+    const [, height, width] = this.network.nodes[layer].shape;
+    const here = this.tape.values[layer][(unit * height + Math.floor(height / 2)) * width + Math.floor(width / 2)];
+    return { layer, unit, here, ...(yield* maximize(this.network, layer, unit)) };
   }
 
   *transforms(image) {

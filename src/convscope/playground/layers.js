@@ -7,10 +7,11 @@ import { Picture } from "./pictures.js";
 const MOST = 256;
 
 export class Layers {
-  // onChoose({layer, unit}) and onPlace(row, column) report what the reader picked;
+  // onChoose({layer, unit}) and onPlace(row, column) report what the reader picked, onUnit(layer,
+  // unit) that the reader asked for more of a map; below: what is shown then.
   // onField(box) shows a part of the image.
-  constructor({ nodes, onChoose, onPlace, onField }) {
-    Object.assign(this, { nodes, onChoose, onPlace, onField });
+  constructor({ nodes, onChoose, onPlace, onField, onUnit, below }) {
+    Object.assign(this, { nodes, onChoose, onPlace, onField, onUnit });
     this.layers = layersOf(nodes);
     this.values = null;
     this.layer = this.layers[0] ?? null;
@@ -32,13 +33,11 @@ export class Layers {
     this.root = element("div", { class: "layers" },
       element("div", { class: "controls" },
         control("pg-layer", "Layer", this.select), control("pg-unit", "Map", this.number)),
-      element("div", { class: "mapsplit" }, this.large.root, element("div", {}, this.grid, this.legend = element("p", { class: "fact" }))));
+      element("div", { class: "mapsplit" }, element("div", {}, this.large.root, below), element("div", {}, this.grid, this.legend = element("p", { class: "fact" }))));
   }
 
   choose(layer, unit) {
-    this.layer = layer;
-    this.unit = unit;
-    this.onChoose({ layer, unit });
+    this.onChoose({ layer, unit }); // Comes back by `set`, as any other state does.
   }
 
   set(layer, unit) {
@@ -70,7 +69,7 @@ export class Layers {
     while (this.grid.children.length > shown) this.grid.lastChild.remove();
     while (this.grid.children.length < shown) {
       const unit = this.grid.children.length;
-      const button = element("button", { type: "button", tabindex: -1, onclick: () => this.choose(this.layer, unit) },
+      const button = element("button", { type: "button", tabindex: -1, onclick: () => { this.choose(this.layer, unit); this.onUnit(this.layer, unit); } },
         element("canvas", { "aria-hidden": "true" }));
       this.grid.append(button);
     }

@@ -1,6 +1,7 @@
 // Explanations and attacks of one image, with the definitions of convscope's own.
 
 import { argmax, softmax } from "./functions.js";
+import { blurred } from "./images.js";
 
 const oneHot = (length, index) => {
   const out = new Float32Array(length);
@@ -18,6 +19,51 @@ export function saliency(network, tape, target) {
     for (let i = 0; i < area; i++) map[i] = Math.max(map[i], Math.abs(gradient[c * area + i]));
   }
   return map;
+}
+
+// Ascent of one value inside the network: steps, their root mean square per pixel, how often what
+// was made is blurred and by how much, and the noise that it starts from.
+const ASCENT = { steps: 40, size: 0.02, every: 5, blur: 0.6, noise: 0.1 };
+const PASSING = new Set(["relu", "max_pool"]);
+
+// The value in the middle of map `unit` of a node: its place, and a gradient that is one there.
+function middle(node, unit) {
+  const [channels, height, width] = node.shape;
+  const at = (unit * height + Math.floor(height / 2)) * width + Math.floor(width / 2);
+  return { at, one: oneHot(channels * height * width, at) };
+}
+
+// An image that drives the value in the middle of map `unit` of node `layer`: from gray with a
+// little noise, along the normalized gradient; the best of all steps, or null if none is higher than
+// the first. While a ReLU holds the value at zero, what comes before the ReLU is driven. Yields the
+// share that is done.
+export function* maximize(network, layer, unit) {
+  const { nodes } = network;
+  const shape = nodes[0].shape;
+  let source = layer;
+  while (PASSING.has(nodes[source].op)) source = nodes[source].from[0];
+  const { at, one } = middle(nodes[layer], unit);
+  const before = middle(nodes[source], unit);
+  let state = unit + 1;
+  const noise = () => { state = (Math.imul(state, 1664525) + 1013904223) >>> 0; return state / 2 ** 31 - 1; };
+  let image = new Float32Array(shape[0] * shape[1] * shape[2]).map(() => 0.5 + ASCENT.noise * noise());
+  let best = null, value = -Infinity, start = null;
+  for (let step = 0; ; step++) {
+    const tape = network.forward(image);
+    const now = tape.values[layer][at];
+    start ??= now;
+    if (now > value) { value = now; best = image; }
+    yield step / ASCENT.steps;
+    if (step === ASCENT.steps) break;
+    let gradient = network.backward(tape, one, 0, layer);
+    if (gradient.every((each) => each === 0)) gradient = network.backward(tape, before.one, 0, source);
+    const length = Math.sqrt(gradient.reduce((sum, each) => sum + each * each, 0));
+    if (length === 0) break;
+    const scale = (ASCENT.size * Math.sqrt(image.length)) / length;
+    image = image.map((pixel, i) => Math.min(1, Math.max(0, pixel + scale * gradient[i])));
+    if ((step + 1) % ASCENT.every === 0 && step + 1 < ASCENT.steps) image = blurred(image, shape, ASCENT.blur);
+  }
+  return { image: value > start ? best : null, value, start, steps: ASCENT.steps };
 }
 
 // Maps of a layer, each weighted by the mean of its gradient (Selvaraju et al., 2017): raw, signed,

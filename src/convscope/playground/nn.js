@@ -252,11 +252,12 @@ export class Network {
     return softmax(this.forward(image).logits);
   }
 
-  // The gradient at node `to` of the sum of logits weighted by `weights`.
-  backward(tape, weights, to = 0) {
+  // The gradient at node `to` of the sum of the values of node `of`, by default the logits, weighted
+  // by `weights`.
+  backward(tape, weights, to = 0, of = this.nodes.length - 1) {
     const gradients = new Array(this.nodes.length).fill(null);
-    gradients[this.nodes.length - 1] = Float32Array.from(weights);
-    for (let i = this.nodes.length - 1; i > to; i--) {
+    gradients[of] = Float32Array.from(weights);
+    for (let i = of; i > to; i--) {
       const g = gradients[i];
       const node = this.nodes[i];
       if (g === null || node.from.every((k) => k < to)) continue;

@@ -11,6 +11,7 @@ import { control, element, largest, number, paintChange, paintImage, paintMap, p
 import { Pad } from "./pad.js";
 import { Picture } from "./pictures.js";
 import { markTerms } from "./terms.js";
+import { UnitImage } from "./unit.js";
 import { bytesOf } from "./weights.js";
 import { fromHash, isState, packPixels, toHash, unpackPixels, whole, writeHash } from "./state.js";
 
@@ -108,8 +109,10 @@ export class Playground {
     this.verdict = element("p", { class: "verdict" });
     this.transforms = element("div", { class: "tiles small" });
 
-    this.layers = new Layers({ nodes: this.graph.nodes,
-      onChoose: ({ layer, unit }) => this.change({ layer: layer.name, unit, place: layer.name === this.state.layer ? this.state.place : null, channel: 0, product: null }),
+    this.unit = new UnitImage({ shape, ask: (layer, unit) => this.client.unit(layer, unit) });
+    this.layers = new Layers({ nodes: this.graph.nodes, below: this.unit.root,
+      onUnit: (layer, unit) => this.unit.choose(layer, unit),
+      onChoose: ({ layer, unit }) => { this.unit.clear(); this.change({ layer: layer.name, unit, place: layer.name === this.state.layer ? this.state.place : null, channel: 0, product: null }); },
       onPlace: (row, column) => this.change({ place: [row, column] }),
       onField: (box) => this.saw.frame(box, shape[1], shape[2]) });
     this.arithmetic = new Arithmetic({ nodes: this.graph.nodes, onChange: (step) => { Object.assign(this.state, step); this.write(); } });
@@ -365,6 +368,10 @@ export class Playground {
 
   show_maps(part) {
     this.layers.show(part);
+  }
+
+  show_unit(part) {
+    this.unit.show(part);
   }
 
   show_attack({ image, probabilities, predicted, success }) {

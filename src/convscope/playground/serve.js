@@ -12,6 +12,7 @@ export function serve(post) {
   let laboratory = null;
   let waiting = null;
   let busy = false;
+  let asked = 0;
 
   async function work() {
     busy = true;
@@ -33,6 +34,20 @@ export function serve(post) {
     busy = false;
   }
 
+  // Beside the work on the image, in slices; the newest question wins.
+  async function unit({ layer, unit: map }) {
+    const mine = ++asked;
+    const steps = laboratory.unit(layer, map);
+    for (let slice = performance.now(); ; ) {
+      const { done, value } = steps.next();
+      if (done) { post({ part: "unit", ...value }); return; }
+      if (performance.now() - slice < SLICE) continue;
+      await pause();
+      if (mine !== asked) return;
+      slice = performance.now();
+    }
+  }
+
   return async function receive(message) {
     try {
       if (message.kind === "load") {
@@ -41,6 +56,8 @@ export function serve(post) {
       } else if (message.kind === "run") {
         waiting = message;
         if (!busy && laboratory !== null) await work();
+      } else if (message.kind === "unit" && laboratory?.tape) {
+        await unit(message);
       } else if (message.kind === "ask" && laboratory?.tape) {
         const { layer, unit, row, column } = message;
         post({ id: message.id, serial: laboratory.serial, part: "arithmetic", ...laboratory.arithmetic(layer, unit, row, column) });

@@ -6,9 +6,10 @@ from convscope.reports._pdf import find_browser, print_pdf
 from convscope.reports._render import Rendered, glossary_html, page, read_report, render
 from convscope.reports._scripts import linked as linked_scripts
 from convscope.reports._tour import TOUR, TourStep
-from convscope.reports._write import Report, Section, refuse_taken
+from convscope.reports._write import LARGEST_MATRIX, Report, Section, refuse_taken
 
 __all__ = [
+    "LARGEST_MATRIX",
     "TOUR",
     "Rendered",
     "Report",

@@ -31,6 +31,9 @@ DEEPEST = 4
 NARROW_TABLE, NARROW_MATRIX, NARROW_PICTURE, NARROW_DRAWING = 5, 10, 460, 400
 """Columns, columns, pixels and units of a drawing that fit into half of a card."""
 
+MOST_THUMBNAIL = 128
+"""Pixels of a side of what a cell of a matrix shows."""
+
 PHONE = 345
 """Units of a drawing that a phone shows without shrinking."""
 
@@ -56,6 +59,8 @@ class Reader:
         alone: Whether CSV files go into the page, which has no folder beside it.
         refused: One sentence per block or picture that is missing.
         playground: Network and images of the one block that runs, as text.
+        addresses: Of single things inside of blocks, such as ``conv2/17``.
+        tiles: Thumbnails, and the addresses they would have.
     """
 
     files: Files
@@ -65,6 +70,8 @@ class Reader:
     refused: list[str] = field(default_factory=list)
     figures: int = 0
     playground: Shown | None = None
+    addresses: set[str] = field(default_factory=set)
+    tiles: list[tuple[Shown, Any]] = field(default_factory=list)
 
     def blocks(self, raw: Any, address: str, depth: int = 0) -> list[Shown]:
         """All blocks of a section, each with an address; narrow neighbors stand side by side.
@@ -111,6 +118,19 @@ class Reader:
             what = f"needs {error}" if isinstance(error, KeyError) else str(error)
             return self.missing(f"A block ({printable(str(kind), 40)}) cannot be shown: {what}")
 
+    def address(self, raw: Any) -> str:
+        """The address of a single thing, such as ``conv2/17``, for the first that asks for it."""
+        wish = raw.get("address") if isinstance(raw, dict) else raw
+        if not isinstance(wish, str) or not _ADDRESS.fullmatch(wish) or wish in self.addresses:
+            return ""
+        self.addresses.add(wish)
+        return wish
+
+    def claim_rest(self) -> None:
+        """Thumbnails get the addresses that no larger picture has."""
+        for tile, wish in self.tiles:
+            tile["address"] = self.address(wish)
+
     def missing(self, why: str) -> Shown:
         """A remark in the place of a block."""
         text = printable(why, limit=300)
@@ -136,6 +156,7 @@ class Reader:
             "full_title": title[:1000],
             "detail": detail,
             "tone": raw.get("tone") if raw.get("tone") in TONES else "",
+            "address": self.address(raw),
         }
 
 
@@ -221,9 +242,12 @@ def _table(reader: Reader, raw: Any) -> Shown:
         if rows and all(row[i]["kind"] == "n" for row in rows):
             head["kind"] = "number"
     total = max(int(raw.get("total", len(raw["rows"]))), len(raw["rows"]))
+    wishes = raw.get("addresses") or []
+    addresses = [reader.address(wish) for wish in wishes[: len(rows)]]
     return {
         "columns": columns,
         "rows": rows,
+        "addresses": addresses + [""] * (len(rows) - len(addresses)),
         "caption": str(raw.get("caption", "")),
         "rest": total - len(rows),
         "wide": bool(raw.get("wide", False)),
@@ -242,7 +266,7 @@ def _matrix(reader: Reader, raw: Any) -> Shown:
     top = max((abs(v) for v in flat), default=1) or 1
     wrong = [v for i, row in enumerate(values) for j, v in enumerate(row) if i != j and v]
     most_wrong = max(wrong, default=1) or 1
-    rows = []
+    rows: list[Shown] = []
     for i, (name, row) in enumerate(zip(names, values, strict=True)):
         total = sum(v for v in row if v) or 1
         cells = []
@@ -255,17 +279,100 @@ def _matrix(reader: Reader, raw: Any) -> Shown:
                 tone = "d" if (value or 0) >= 0 else "e"
             shade = 0 if not value else 1 + round(min(max(share, 0), 1) ** 0.7 * (STEPS - 1))
             cells.append(
-                {"text": _matrix_text(value, kind), "shade": f"{tone}{shade}" if shade else ""}
+                {
+                    "text": _matrix_text(value, kind),
+                    "shade": f"{tone}{shade}" if shade else "",
+                    "opens": None,
+                }
             )
         rows.append({"name": cut(str(name), 24), "full": str(name)[:1000], "cells": cells})
+    columns = [{"name": cut(str(h), 12), "full": str(h)[:1000]} for h in heads]
+    images = None
+    if raw.get("images") is not None:
+        try:
+            images = _cell_images(reader, raw, rows, columns)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            for shown in rows:
+                for each in shown["cells"]:
+                    each["opens"] = None
+            reader.refused.append(
+                printable(f"The images of a matrix cannot be shown: {error}", 300)
+            )
     return {
-        "columns": [{"name": cut(str(h), 12), "full": str(h)[:1000]} for h in heads],
+        "columns": columns,
         "rows": rows,
+        "images": images,
         "row_title": str(raw.get("row_title", "")),
         "column_title": str(raw.get("column_title", "")),
         "caption": str(raw.get("caption", "")),
         **_csv(reader, raw),
     }
+
+
+def _cell_images(reader: Reader, raw: Any, rows: list[Shown], columns: list[Shown]) -> Shown | None:
+    """What the cells of a matrix open; a cell gets the address of its images.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    images, name = raw["images"], str(raw.get("name", ""))
+    if reader.enlarge > 1:
+        return None  # paper opens nothing
+    width, height, across = (int(images[key]) for key in ("width", "height", "columns"))
+    scale = _scale(images)
+    if not (0 < width <= MOST_THUMBNAIL and 0 < height <= MOST_THUMBNAIL and 0 < across <= 100):
+        raise ValueError("thumbnails have no such size")
+    sheet = read_picture(reader.files, images["file"])
+    if sheet.problem:
+        raise ValueError(f"{printable(str(images['file']), 80)}: {sheet.problem}")
+    room = sheet.width // width * (sheet.height // height) if sheet.width == across * width else 0
+    prefix, count = name if _WORD.fullmatch(name) else "cell", 2
+    while any(address.startswith(f"{prefix}/") for address in reader.addresses):
+        prefix, count = f"{prefix.rstrip('0123456789').rstrip('-')}-{count}", count + 1
+    cells: list[Shown] = []
+    asking: list[tuple[Shown, Any]] = []
+    place = 0
+    for one in images["cells"]:
+        row, column = int(one["row"]), int(one["column"])
+        if row < 0 or column < 0 or rows[row]["cells"][column]["opens"] is not None:
+            raise ValueError("a cell is outside of the matrix, or named twice")
+        address = f"{prefix}/{row}-{column}"
+        tiles = []
+        for image in one["images"]:
+            tiles.append(
+                {
+                    "x": place % across * width,
+                    "y": place // across * height,
+                    "name": cut(str(image["name"]), 60),
+                    "confidence": cut(str(image.get("confidence") or ""), 20),
+                    "address": "",
+                }
+            )
+            asking.append((tiles[-1], image))
+            place += 1
+        shown = {
+            "address": address,
+            "true": cut(rows[row]["full"], LONGEST),
+            "predicted": cut(columns[column]["full"], LONGEST),
+            "total": max(int(one["total"]), len(tiles)),
+            "tiles": tiles,
+        }
+        rows[row]["cells"][column]["opens"] = shown
+        cells.append(shown)
+    if place > room:
+        raise ValueError("there are fewer thumbnails than are named")
+    reader.addresses.update(shown["address"] for shown in cells)
+    reader.tiles += asking
+    return {
+        "cells": cells, "uri": sheet.uri, "width": sheet.width, "height": sheet.height,
+        "tile": (width, height), "screen": (round(width * scale), round(height * scale)),
+    }  # fmt: skip
+
+
+_WORD = re.compile(r"[a-z][a-z0-9-]{0,40}")
+
+_ADDRESS = re.compile(r"[A-Za-z0-9][\w.-]{0,60}/[\w.-]{1,60}", re.ASCII)
+"""A layer and a map, or a word and a name: with one slash, which no other address has."""
 
 
 def _csv(reader: Reader, raw: Any) -> Shown:
@@ -367,7 +474,7 @@ def _grid_cell(reader: Reader, raw: Any, scale: float) -> Shown | None:
         name = str(bar["label"])
         bars.append({"label": cut(name, LONGEST_LABEL), "full": name[:1000], "shares": shares})
     tone = raw.get("tone") if raw.get("tone") in TONES else ""
-    return {"bars": bars, "tone": tone, "alt": cut(str(raw.get("alt", "")), 400)}
+    return {"bars": bars, "tone": tone, "alt": cut(str(raw.get("alt", "")), 400), "address": ""}
 
 
 def _scale(raw: Any) -> float:

@@ -18,7 +18,7 @@ from convscope.files import REPORT, checked_path, plain_json, read_json, usable_
 from convscope.reports._blocks import Reader, Shown
 from convscope.reports._glossary import Marker
 from convscope.reports._images import Files, InFolder, InMemory
-from convscope.reports._scripts import TRUSTED, digest, playground_scripts
+from convscope.reports._scripts import TRUSTED, digest, playground_scripts, reading_script
 from convscope.reports._text import TONES, clean, cut, runs
 from convscope.reports._tour import tour_json
 from convscope.reports._write import FILE, SCHEMA, Report
@@ -153,6 +153,7 @@ def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple
     sections = [
         _section(raw, i, reader) for i, raw in enumerate(tree["sections"]) if isinstance(raw, dict)
     ]
+    reader.claim_rest()
     known = {section["id"] for section in sections}
     tiles = [_tile(tile) for tile in _dicts(tree.get("tiles"))]
     alerts = [_alert(alert, known) for alert in _dicts(tree.get("alerts"))]
@@ -163,6 +164,7 @@ def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple
         css += (resources.files("convscope.playground") / "playground.css").read_text("utf-8")
         scripts = playground_scripts()
         marker.mention(scripts[-1])
+    reading = reading_script() if reader.addresses else ""
     text = (
         _environment()
         .get_template("report.html")
@@ -177,10 +179,11 @@ def _page(tree: dict[str, Any], reader: Reader, remark: str) -> tuple[str, tuple
             sections=sections,
             terms=marker.terms(),
             css=Markup(css),
-            policy=_policy(css, scripts),
+            policy=_policy(css, [*scripts, *filter(None, [reading])], worker=bool(scripts)),
             playground=reader.playground,
             tour=tour_json() if scripts else "",
             scripts=[Markup(script) for script in scripts],
+            reading=Markup(reading),
         )
     )
     return text, tuple(reader.refused)
@@ -199,21 +202,21 @@ def _mark(marker: Marker, tiles: list[Shown], alerts: list[Shown], sections: lis
         marker.blocks(section["blocks"])
 
 
-def _policy(css: str, scripts: Sequence[str]) -> str:
+def _policy(css: str, scripts: Sequence[str], *, worker: bool) -> str:
     """The strictest Content-Security-Policy under which the page works.
 
-    Without a playground nothing runs. With one, these scripts run and no others, whatever a text
-    of the page may hold; a worker may be made, from bytes in memory only, and a Trusted Types
-    policy of that name lets the one address through that the page made itself. Nothing can be
-    loaded or sent: there is no `connect-src`.
+    These scripts run and no others, whatever a text of the page may hold. With a playground a
+    worker may be made, from bytes in memory only, and a Trusted Types policy of that name lets the
+    one address through that the page made itself. Nothing can be loaded or sent: there is no
+    `connect-src`.
     """
     parts = ["default-src 'none'", "img-src data:", f"style-src '{digest(css)}'"]
     if scripts:
         parts += [
             "script-src " + " ".join(f"'{digest(script)}'" for script in scripts),
-            "worker-src blob:",
+            *(["worker-src blob:"] if worker else []),
             "require-trusted-types-for 'script'",
-            f"trusted-types {TRUSTED}",
+            "trusted-types " + (TRUSTED if worker else "'none'"),
         ]
     return "; ".join([*parts, "base-uri 'none'", "form-action 'none'"])
 

@@ -25,8 +25,8 @@ _INDENT = re.compile(r"^ +", re.MULTILINE)
 TRUSTED = "convscope-playground"
 """Name of the Trusted Types policy in ``embedded.js``."""
 
-ENGINE, PAGE = "serve", "embedded"
-"""Modules where the two scripts of a page begin; a worker runs the first alone."""
+ENGINE, PAGE, READING = "serve", "embedded", "reading"
+"""Modules where the scripts of a page begin; a worker runs the first alone."""
 
 
 def playground_scripts() -> list[str]:
@@ -34,6 +34,11 @@ def playground_scripts() -> list[str]:
     engine = linked([ENGINE])
     page = linked([PAGE], without=members([ENGINE]))
     return [f"{engine}const playgroundEngine = ${ENGINE};\n", page]
+
+
+def reading_script() -> str:
+    """The script of a page that has addresses of single things: it opens and shows them."""
+    return linked([READING])
 
 
 def linked(names: Sequence[str], *, without: Collection[str] = ()) -> str:

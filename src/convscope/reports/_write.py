@@ -104,6 +104,7 @@ class Section:
         caption: str = "",
         name: str = "",
         wide: bool = False,
+        addresses: Sequence[str] = (),
     ) -> None:
         """A table; all of it also goes to ``tables/NAME.csv`` if it has a name.
 
@@ -114,6 +115,7 @@ class Section:
             caption: What the table says.
             name: Of the CSV file.
             wide: Takes the whole width; otherwise narrow ones stand beside each other.
+            addresses: One per row, such as ``"attack/pgd"``: where a link to the row leads.
         """
         heads = [c if isinstance(c, dict) else {"title": c, "kind": "text"} for c in columns]
         block: Block = {
@@ -126,6 +128,8 @@ class Section:
         }
         if name:
             block["csv"] = self._keep_csv(name, [h["title"] for h in heads], rows)
+        if addresses:
+            block["addresses"] = list(addresses[:LONGEST_TABLE])
         self.add(block)
 
     def matrix(
@@ -139,6 +143,7 @@ class Section:
         kind: str = "share",
         caption: str = "",
         name: str = "",
+        images: Mapping[str, Any] | None = None,
     ) -> None:
         """A shaded table of numbers.
 
@@ -151,7 +156,12 @@ class Section:
             kind: ``"confusion"`` (counts; the diagonal is right, the rest wrong), ``"share"``
                 (numbers between 0 and 1, shown in percent) or ``"number"``.
             caption: What it says.
-            name: Of the CSV file.
+            name: Of the CSV file, and of the addresses of cells: ``#NAME/ROW-COLUMN``.
+            images: What cells show when they are opened: ``file`` (from `image`), one picture of
+                thumbnails of ``width`` times ``height`` pixels, ``columns`` beside each other, at
+                ``scale`` screen pixels per pixel; and ``cells``: dicts with ``row``, ``column``,
+                ``total`` and ``images``, dicts with ``name`` and ``confidence`` in the order of
+                the thumbnails.
         """
         block: Block = {
             "type": "matrix",
@@ -166,6 +176,8 @@ class Section:
         if name:
             table = [[head, *row] for head, row in zip(rows, values, strict=True)]
             block["csv"] = self._keep_csv(name, [row_title or "row", *columns], table)
+        if images is not None:
+            block |= {"images": dict(images), "name": _slug(name)}
         self.add(block)
 
     def figure(
@@ -192,6 +204,7 @@ class Section:
         caption: str = "",
         scale: float = 1,
         kind: str = "",
+        address: str = "",
     ) -> None:
         """One picture at `scale` screen pixels per pixel.
 
@@ -202,9 +215,11 @@ class Section:
             caption: Text under it.
             scale: How much it is enlarged, without blurring.
             kind: ``"smooth"`` for photographs, which may be interpolated.
+            address: Such as ``"image/42"``; the first picture of a page with it gets it.
         """
         block = {"type": "picture", "alt": alt, "caption": caption, "scale": scale, "kind": kind}
-        self.add(block | {"file": self.image(name, data)})
+        named = {"address": address} if address else {}
+        self.add(block | named | {"file": self.image(name, data)})
 
     def image(self, name: str, data: bytes) -> str:
         """Keep a picture for a gallery or a grid; returns the path to give as ``file``."""
@@ -218,7 +233,7 @@ class Section:
 
         Args:
             items: Dicts with ``file`` (from `image`), ``alt``, and optionally ``title``,
-                ``detail`` and ``tone``.
+                ``detail``, ``tone`` and ``address``, such as ``"image/42"``.
             caption: What they have in common.
             scale: Screen pixels per pixel.
         """
@@ -239,7 +254,7 @@ class Section:
         Args:
             columns: Titles.
             rows: Dicts with ``title`` and ``cells``; a cell is ``None`` or a dict with ``file``,
-                ``alt``, and optionally ``detail`` and ``tone``.
+                ``alt``, and optionally ``detail``, ``tone`` and ``address``.
             caption: How to read it.
             scale: Screen pixels per pixel.
             beside: Needs half of a card only: stands beside another such block.

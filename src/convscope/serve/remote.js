@@ -34,6 +34,7 @@ export class Remote {
     if (message.kind === "load") setTimeout(() => this.tell({ part: "loaded" }));
     else if (message.kind === "run") this.run(message);
     else if (message.kind === "ask") this.ask(message);
+    else if (message.kind === "unit") setTimeout(() => this.tell({ part: "unit", layer: message.layer, unit: message.unit, image: undefined }));
   }
 
   terminate() {

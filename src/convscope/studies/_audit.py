@@ -20,7 +20,7 @@ from convscope.reports import Report, refuse_taken
 from convscope.sharding import Record, judged_here
 from convscope.studies import AUDIT_SECTIONS
 from convscope.studies._audit_judging import WHOLE, AuditJudging, head_of
-from convscope.studies._context import ATTACKED, Audit, has_large_images
+from convscope.studies._context import ATTACKED, Audit, default_epsilon, has_large_images
 from convscope.studies._playground import compare_playable
 from convscope.studies._stages import DamagedPiece, Found, JudgedSection, is_missing_part
 
@@ -384,11 +384,6 @@ def _with_asked(names: list[str], playable: bool) -> list[str]:
 def _attacked(classifier: Classifier, asked: int | None) -> int:
     """Images that attacks are measured on."""
     return ATTACKED[has_large_images(classifier)] if asked is None else max(1, asked)
-
-
-def default_epsilon(classifier: Classifier) -> float:
-    """0.1 for gray images, 8/255 for color: changes that hardly anybody sees."""
-    return 0.1 if classifier.input_shape[0] == 1 else 8 / 255
 
 
 def network_name(classifier: Classifier) -> str:

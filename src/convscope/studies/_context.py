@@ -39,6 +39,11 @@ def has_large_images(classifier: Classifier) -> bool:
     return math.prod(classifier.input_shape[1:]) >= LARGE
 
 
+def default_epsilon(classifier: Classifier) -> float:
+    """0.1 for gray images, 8/255 for color: changes that hardly anybody sees."""
+    return 0.1 if classifier.input_shape[0] == 1 else 8 / 255
+
+
 @dataclass
 class Audit:
     """One audit in progress.

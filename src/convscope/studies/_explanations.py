@@ -76,7 +76,11 @@ def looking(audit: Audit, section: Section) -> None:
     for i in range(len(images)):
         true = name_of(names, int(labels[i]))
         cells: list[dict[str, Any]] = [
-            {"file": keep_image(section, f"image-{i}", images[i]), "alt": f"Test image, {true}"}
+            {
+                "file": keep_image(section, f"image-{i}", images[i]),
+                "alt": f"Test image, {true}",
+                "address": f"image/{audit.test.position(int(audit.shown_rows[i]))}",
+            }
         ]
         for explanation in explanations:
             tile = lossless(explanation_tile(explanation, i))

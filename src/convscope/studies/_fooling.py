@@ -171,6 +171,7 @@ def _table(section: Section, done: list[AttackResult]) -> None:
         "adversarial as floats but not as 8-bit images. Passes are per image; images that are done "
         "cost nothing more.",
         name="attacks",
+        addresses=[f"attack/{found.method}" for found in done],
     )
 
 

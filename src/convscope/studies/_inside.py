@@ -161,6 +161,7 @@ def maps(audit: Audit, section: Section) -> None:
             alt=f"Test image, {true}",
             caption=f"Test image {int(audit.shown_rows[row])}: {true}.",
             scale=audit.scale,
+            address=f"image/{audit.test.position(int(audit.shown_rows[row]))}",
         )
         for layer in found.layers if row == 0 else found.layers[-1:]:
             side = max(layer.maps.shape[2:])

@@ -10,14 +10,11 @@ import torch
 from convscope._metrics import gates_of
 from convscope.data import absent_sentence
 from convscope.figures import calibration_diagram, per_class_bars, percent, svg, top_confusions
-from convscope.pages import keep_image, name_of, some_are
-from convscope.reports import Section
+from convscope.pages import keep_image, name_of, show_confusions, some_are
+from convscope.reports import LARGEST_MATRIX, Section
 from convscope.stats import wilson
 from convscope.studies._context import Audit
 from convscope.training import Evaluation, Examples
-
-LARGEST = 24
-"""Classes up to which the confusion matrix is shown cell by cell."""
 
 
 def performance(audit: Audit, section: Section) -> None:
@@ -33,7 +30,7 @@ def performance(audit: Audit, section: Section) -> None:
         for k, share in zip(found.top, found.top_accuracy, strict=True)
         if k > 1
     )
-    confusions(section, found)
+    confusions(audit, section, found)
     section.figure("classes", svg(per_class_bars(found)), alt="Accuracy of each class with its "
                    "95 % interval", caption="Accuracy of each class, with 95 % "
                    "intervals.")  # fmt: skip
@@ -50,20 +47,20 @@ def performance(audit: Audit, section: Section) -> None:
     _alerts(audit, found)
 
 
-def confusions(section: Section, found: Evaluation) -> None:
+def confusions(audit: Audit, section: Section, found: Evaluation) -> None:
     """The matrix, or the most frequent confusions of many classes."""
     names = found.class_names
-    if len(names) <= LARGEST:
-        section.matrix(
-            found.confusion.tolist(),
-            rows=names,
-            columns=names,
-            row_title="true class",
-            column_title="predicted class",
-            kind="confusion",
-            caption="Confusion matrix: images per true class (row) and predicted class (column). "
-            "Stronger color: a larger share of the row on the diagonal, more images off it.",
-            name="confusion",
+    if len(names) <= LARGEST_MATRIX:
+        show_confusions(
+            section,
+            found.confusion,
+            names,
+            labels=audit.test.labels,
+            predicted=found.predicted,
+            images=audit.test.to_float,
+            confidences=found.confidences,
+            source=audit.split,
+            position=audit.test.position,
         )
         return
     rows = [
@@ -127,7 +124,7 @@ def time_per_image(audit: Audit) -> tuple[float, float]:
 def _classes(audit: Audit, section: Section, found: Evaluation) -> None:
     totals, hits = found.confusion.sum(dim=1), found.confusion.diagonal()
     order = (totals > 0).nonzero()[:, 0].tolist()
-    if len(totals) > LARGEST:
+    if len(totals) > LARGEST_MATRIX:
         order = sorted(order, key=lambda label: float(found.per_class[label]))
     favorite = dict[int, tuple[int, int]]()
     for true, read, count in top_confusions(found, 10**7):
@@ -198,6 +195,7 @@ def _images(
                 "title": true if true == read else f"{true} → {read}",
                 "detail": percent(float(chosen.confidences[i]), 1),
                 "tone": "" if true == read else "bad",
+                "address": f"image/{audit.test.position(row)}",
             }
         )
     return items

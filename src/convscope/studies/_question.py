@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope._readable import readable
-from convscope.figures import lossless, photo, picture_grid, pixels, svg
-from convscope.pages import screen_scale
-from convscope.reports import Section
+from convscope.figures import confusion_matrix, lossless, photo, picture_grid, pixels, svg
+from convscope.pages import screen_scale, show_confusions
+from convscope.reports import LARGEST_MATRIX, Section
 from convscope.studies._comparison import Comparison, Unit
 from convscope.studies._study import QuestionSpec
 from convscope.studies._tables import Column, add_table
+from convscope.training import Evaluation
+from convscope.transfer import TransferResult
 
 DPI = 150
 """Of the PNG files of figures."""
@@ -105,6 +107,48 @@ class Question:
         """
         self.section.figure(name, svg(drawn, alt=alt), alt=alt, caption=caption, wide=wide)
         path = self.section.blocks[-1]["file"]
+        self._keep(str(PurePosixPath(path).with_suffix(".png")), png_of(drawn))
+        self._answers(path, row)
+
+    def confusions(
+        self,
+        found: Evaluation | TransferResult,
+        *,
+        labels: Tensor,
+        predicted: Tensor,
+        images: Callable[[Tensor], Tensor] | None,
+        confidences: Tensor | None = None,
+        row: str = "",
+    ) -> None:
+        """A confusion matrix: on the page its cells open their images; and as a figure in files.
+
+        Of very many classes, the figure of the most frequent confusions.
+
+        Args:
+            found: Class names and counts.
+            labels: ``(n,)``, true classes.
+            predicted: ``(n,)``, predicted classes.
+            images: ``images(rows)``, as for `convscope.pages.show_confusions`; ``None`` if
+                they are not at hand.
+            confidences: ``(n,)``, softmax of the predicted class.
+            row: As for `figure`.
+        """
+        drawn, alt = confusion_matrix(found), "True class against predicted class"
+        if len(found.class_names) > LARGEST_MATRIX:
+            words = "The most frequent confusions: true class and predicted class."
+            self.figure("confusions", drawn, alt=alt, caption=words, row=row)
+            return
+        show_confusions(
+            self.section,
+            found.confusion,
+            found.class_names,
+            labels=labels,
+            predicted=predicted,
+            images=images,
+            confidences=confidences,
+        )
+        path = f"figures/{self.section.id}-confusions.svg"
+        self._keep(path, svg(drawn, alt=alt).encode())
         self._keep(str(PurePosixPath(path).with_suffix(".png")), png_of(drawn))
         self._answers(path, row)
 

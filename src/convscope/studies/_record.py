@@ -55,7 +55,7 @@ def record_of(study: Study, answers: Sequence[Answer], *, seconds: float | None)
                 "title": spec.title,
                 "rows": list(spec.rows),
                 "status": "failed" if answer.failed else "ok",
-                "error": "" if answer.error is None else printable(_reason(answer.error)),
+                "error": "" if answer.error is None else printable(reason_of(answer.error)),
                 "finding": question.section.finding,
                 "numbers": question.numbers,
                 "comparisons": [entry.record() for entry in question.comparisons],
@@ -97,7 +97,8 @@ def record_of(study: Study, answers: Sequence[Answer], *, seconds: float | None)
     return made
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """What an error says, and of which kind it is if it is none of ours."""
     return str(error) if isinstance(error, ConvscopeError) else f"{type(error).__name__}: {error}"
 
 

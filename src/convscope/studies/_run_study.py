@@ -18,8 +18,9 @@ from convscope.reports import render
 from convscope.studies._digests import code_of_study, digest_of, versions
 from convscope.studies._kept import keep, recall
 from convscope.studies._notebook import notebook_of
+from convscope.studies._playground import StudyPlayground, study_playground
 from convscope.studies._question import Question
-from convscope.studies._record import Answer, record_of
+from convscope.studies._record import Answer, reason_of, record_of
 from convscope.studies._study import QuestionSpec, Study, StudyContent
 from convscope.studies._study_page import page_of, read_notes, section_of
 
@@ -40,6 +41,7 @@ class StudyResult:
         failed: Headings of the questions that stopped; the page says why.
         recalled: How many questions were finished before.
         seconds: Wall time of this call.
+        unplayable: Why the network is not in the page, if it was to be; the page says it, too.
     """
 
     name: str
@@ -49,6 +51,7 @@ class StudyResult:
     failed: tuple[str, ...]
     recalled: int
     seconds: float
+    unplayable: str = ""
 
 
 def run_study(
@@ -63,6 +66,7 @@ def run_study(
     offline: bool = False,
     accept_modified: bool = False,
     device: str = "cpu",
+    playable: bool = False,
 ) -> StudyResult:
     """Answer a course document, question by question, and write all of it to a folder.
 
@@ -83,6 +87,9 @@ def run_study(
         accept_modified: Go on with data files whose checksum is not the known one.
         device: Where networks are trained and run: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``
             or ``"auto"``. Comparisons with other libraries stay on the CPU.
+        playable: Put the document's own network into the page, where it runs without a server. It
+            is trained if no question was asked that needs it. Where a page cannot hold it, the page
+            says why. Finished questions count with and without.
 
     Returns:
         Where it is, and what was found.
@@ -109,9 +116,14 @@ def run_study(
     _claim(folder, name)
     announce(0.0, "reading data")
     answers = _answers(study, content, wanted, again=again)
+    playground = None
+    if playable:
+        with stage(1.0, 1.0, "the network in the page"):
+            playground = study_playground(study, content)
     announce(1.0, "writing")
     seconds = time.perf_counter() - start
-    made = _write(study, content, answers, seconds=seconds)
+    made = _write(study, content, answers, seconds=seconds, playground=playground)
+    lack = None if playground is None else playground.error
     return StudyResult(
         name=name,
         folder=folder,
@@ -120,6 +132,7 @@ def run_study(
         failed=tuple(answer.spec.heading for answer in answers if answer.failed),
         recalled=sum(answer.recalled for answer in answers),
         seconds=seconds,
+        unplayable="" if lack is None else reason_of(lack),
     )
 
 
@@ -306,12 +319,17 @@ def _claim(folder: Path, name: str) -> None:
 
 
 def _write(
-    study: Study, content: StudyContent, answers: Sequence[Answer], *, seconds: float | None
+    study: Study,
+    content: StudyContent,
+    answers: Sequence[Answer],
+    *,
+    seconds: float | None,
+    playground: StudyPlayground | None = None,
 ) -> dict[str, Any]:
     """Page, figures, tables, numbers and notebook of what is answered so far."""
     folder = study.out
     notes = read_notes(folder / "notes.md")
-    report = page_of(study, content, answers, notes=notes, seconds=seconds)
+    report = page_of(study, content, answers, notes=notes, seconds=seconds, playground=playground)
     report.created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     report.write(folder, force=True)
     made = record_of(study, answers, seconds=seconds)

@@ -97,10 +97,13 @@ class StudyContent:
             the networks that the snippets of the questions take as parameters.
         materials: What questions need besides the data set of the study: functions that raise if it
             is not on this machine. They are called before hours of work.
+        network: The document's own network: what ``--playable`` puts into the page. Where a
+            document has several, the one that most of its questions are about.
     """
 
     questions: tuple[QuestionSpec, ...]
     setup: Callable[..., Any]
+    network: Callable[[Study], Classifier]
     materials: tuple[Callable[[Study], object], ...] = ()
 
 

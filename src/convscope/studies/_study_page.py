@@ -14,6 +14,7 @@ from typing import Any
 from convscope.files import Kind, read_text
 from convscope.reports import Report, Section
 from convscope.studies._comparison import Comparison
+from convscope.studies._playground import StudyPlayground
 from convscope.studies._record import Answer
 from convscope.studies._snippets import code_of, first_cell
 from convscope.studies._study import QuestionSpec, Study, StudyContent
@@ -34,6 +35,7 @@ def page_of(
     *,
     notes: Mapping[str, str],
     seconds: float | None,
+    playground: StudyPlayground | None = None,
 ) -> Report:
     """The page of what is answered so far.
 
@@ -43,6 +45,7 @@ def page_of(
         answers: In order.
         notes: Texts of the reader by their headings; ``""``: of the whole study.
         seconds: Wall time of the run, once it is over.
+        playground: The network, if the page is to hold it.
     """
     report = Report(title=study.spec.title, generator=f"convscope {version('convscope')}")
     report.subtitle = study.spec.cited.citation
@@ -65,6 +68,10 @@ def page_of(
             level="warning",
         )
     report.sections.append(_overview(study, content, answers, notes=notes, seconds=seconds))
+    if playground is not None:
+        report.sections.append(playground.section)
+        if playground.error is not None:
+            report.fail(playground.section, playground.error)
     for answer in answers:
         report.sections.append(_question_section(report, answer, notes))
     report.sections.append(_deviations(answers))

@@ -18,6 +18,7 @@ from convscope.studies._assignment_2_report._looking import (
 )
 from convscope.studies._assignment_2_report._training import (
     batch_normalization,
+    own_network,
     parameters,
     training,
 )
@@ -25,6 +26,7 @@ from convscope.studies._study import QuestionSpec, StudyContent
 
 CONTENT = StudyContent(
     setup=snippets.setup,
+    network=own_network,
     questions=(
         QuestionSpec(
             name="training",

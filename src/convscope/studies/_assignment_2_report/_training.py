@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import mean
 
+from convscope.classifier import Classifier
 from convscope.figures import Part, run_curves
 from convscope.models import build, summarize
 from convscope.pages import name_of
@@ -21,6 +22,11 @@ SHOWN = 20
 def document_run(study: Study, model: str = PLAIN, seed: int | None = None) -> TrainResult:
     """A network as the report trained it: batches of 16, Adam, five epochs."""
     return study.trained(model, preset="paper", seed=seed)
+
+
+def own_network(study: Study) -> Classifier:
+    """The network without batch normalization, which the report is about."""
+    return document_run(study).classifier
 
 
 def seeds_of(study: Study) -> list[int]:

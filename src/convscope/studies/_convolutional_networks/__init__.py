@@ -10,6 +10,7 @@ from convscope.studies._convolutional_networks._data import data
 from convscope.studies._convolutional_networks._maximizing import logits, neurons
 from convscope.studies._convolutional_networks._noises import adversarial_noises, nine_images
 from convscope.studies._convolutional_networks._training import (
+    best_network,
     dense_layer,
     one_convolution,
     two_convolutions,
@@ -24,6 +25,7 @@ ASKED = (
 
 CONTENT = StudyContent(
     setup=snippets.setup,
+    network=best_network,
     questions=(
         QuestionSpec(
             name="one-convolution",

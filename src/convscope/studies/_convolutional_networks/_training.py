@@ -49,7 +49,7 @@ def best_model(study: Study) -> str:
 
 
 def best_network(study: Study) -> Classifier:
-    """The classifier that is attacked and looked into below."""
+    """The best of the three on the validation images, which questions 6 to 9 look into."""
     return learned(study, best_model(study)).classifier
 
 

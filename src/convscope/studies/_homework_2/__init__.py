@@ -14,13 +14,18 @@ from convscope.studies._homework_2._fooling import fooling
 from convscope.studies._homework_2._materials import network_files, pets, photo_files
 from convscope.studies._homework_2._paper import paper_with_code
 from convscope.studies._homework_2._peppers import peppers
-from convscope.studies._homework_2._small_networks import network_11x11, with_batch_normalization
+from convscope.studies._homework_2._small_networks import (
+    network_11x11,
+    own_network,
+    with_batch_normalization,
+)
 from convscope.studies._homework_2._transfer import transfer_to_pets
 from convscope.studies._homework_2._transformations import transformed
 from convscope.studies._study import QuestionSpec, StudyContent
 
 CONTENT = StudyContent(
     setup=snippets.setup,
+    network=own_network,
     materials=(network_files, photo_files, pets),
     questions=(
         QuestionSpec(

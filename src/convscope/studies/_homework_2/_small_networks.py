@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
+from convscope.classifier import Classifier
 from convscope.explanations import Filters, filters
 from convscope.figures import draw, filter_legend, per_class_bars, run_curves
 from convscope.models import MODELS, NetworkSummary, summarize
@@ -50,6 +51,11 @@ def better(study: Study) -> str:
 def trained(study: Study, model: str) -> TrainResult:
     """A network of this problem; asked again, the same one."""
     return study.trained(model, **plan(study, model))
+
+
+def own_network(study: Study) -> Classifier:
+    """The network with 11 x 11 filters, which the homework designs; that of ImageNet is given."""
+    return trained(study, PLAIN).classifier
 
 
 def settings(study: Study, model: str) -> TrainSettings:

@@ -7,7 +7,6 @@ import math
 from convscope.data import SHAPE_NAMES, Dataset, Split, shape_scenes
 from convscope.figures import (
     class_label,
-    confusion_matrix,
     cross_validation_curve,
     per_class_bars,
     pixels,
@@ -28,8 +27,10 @@ Share = {"kind": "percent"}
 def transfer_to_pets(study: Study, question: Question) -> None:
     """Features before the last layer, of length one, and a linear classifier on them."""
     classifier = network(study)
+    images = None
     if study.fast:
-        result = transfer(classifier, _few_shapes(), generator=study.generator(2))
+        shapes = _few_shapes()
+        result, images = transfer(classifier, shapes, generator=study.generator(2)), shapes.test
     else:
         for file in pets(study):
             study.file(file)
@@ -71,11 +72,8 @@ def transfer_to_pets(study: Study, question: Question) -> None:
         "per-class", per_class_bars(result), alt="Accuracy of each class with its interval",
         caption="Accuracy of each class (dot) with its 95 % interval (line); dashed: their mean.",
     )  # fmt: skip
-    question.figure(
-        "confusions", confusion_matrix(result), alt="How often each class is taken for each other",
-        caption="Test images by true class (rows) and predicted class (columns); darker: a larger "
-        "share of the row.",
-    )  # fmt: skip
+    question.confusions(result, labels=result.labels, predicted=result.predicted,
+                       images=None if images is None else images.to_float)  # fmt: skip
     question.figure(
         "regularization", cross_validation_curve(result),
         alt="Mean-per-class accuracy of each fold over the regularization",

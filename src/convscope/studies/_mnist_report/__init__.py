@@ -19,11 +19,16 @@ from convscope.studies._mnist_report._looking import (
     inner_maps,
     occlusion_of_all_digits,
 )
-from convscope.studies._mnist_report._training import batch_normalization, tables
+from convscope.studies._mnist_report._training import (
+    batch_normalization,
+    own_network,
+    tables,
+)
 from convscope.studies._study import QuestionSpec, StudyContent
 
 CONTENT = StudyContent(
     setup=snippets.setup,
+    network=own_network,
     questions=(
         QuestionSpec(
             name="batch-normalization",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import mean
 from typing import Any
 
+from convscope.classifier import Classifier
 from convscope.figures import Measure, run_curves
 from convscope.models import build, summarize
 from convscope.studies._question import Question
@@ -25,6 +26,11 @@ def report_run(study: Study, model: str = NORMALIZED, seed: int | None = None) -
         model, preset="paper", seed=seed, epochs=10, batch_size=64,
         learning_rate=study.pick(2e-3, 5e-4),
     )  # fmt: skip
+
+
+def own_network(study: Study) -> Classifier:
+    """The network with batch normalization, which the report goes on with."""
+    return report_run(study).classifier
 
 
 def batch_normalization(study: Study, question: Question) -> None:

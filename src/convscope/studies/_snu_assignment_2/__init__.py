@@ -12,7 +12,7 @@ from convscope.studies._snu_assignment_2._by_hand import layers_by_hand
 from convscope.studies._snu_assignment_2._convolution import convolution_and_padding
 from convscope.studies._snu_assignment_2._inception import inception
 from convscope.studies._snu_assignment_2._libraries import notebooks
-from convscope.studies._snu_assignment_2._training import cifar_10
+from convscope.studies._snu_assignment_2._training import cifar_10, own_network
 from convscope.studies._snu_assignment_2._visualization import (
     class_representatives,
     saliency_maps,
@@ -21,6 +21,7 @@ from convscope.studies._study import QuestionSpec, StudyContent
 
 CONTENT = StudyContent(
     setup=snippets.setup,
+    network=own_network,
     questions=(
         QuestionSpec(
             name="by-hand",

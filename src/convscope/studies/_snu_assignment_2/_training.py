@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from convscope.classifier import Classifier
 from convscope.data import Augmentation, Split
-from convscope.figures import confusion_matrix, per_class_bars, run_curves
+from convscope.figures import per_class_bars, run_curves
 from convscope.pages import name_of
 from convscope.progress import stage
 from convscope.stats import wilson
@@ -112,6 +113,11 @@ def chosen(study: Study) -> tuple[Trial, TrainResult]:
     return best, run
 
 
+def own_network(study: Study) -> Classifier:
+    """The network with the chosen settings, which all pictures are made of."""
+    return chosen(study)[1].classifier
+
+
 def cifar_10(study: Study, question: Question) -> None:
     """The split, six settings by validation accuracy, and the chosen one on the test images."""
     dataset = study.dataset()
@@ -155,9 +161,9 @@ def cifar_10(study: Study, question: Question) -> None:
         "per-class", per_class_bars(found), alt="Test accuracy of each class",
         caption="Test accuracy on the images of each class.",
     )  # fmt: skip
-    question.figure(
-        "confusions", confusion_matrix(found), alt="True class against predicted class",
-        caption="Test images by true class (rows) and predicted class (columns).",
+    question.confusions(
+        found, labels=dataset.test.labels, predicted=found.predicted,
+        images=dataset.test.to_float, confidences=found.confidences,
     )  # fmt: skip
     _random_images(study, question, run)
     _numbers(question, tried, best, found)
