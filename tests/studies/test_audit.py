@@ -98,7 +98,7 @@ def test_the_network_is_in_the_page_for_those_who_ask(made, tmp_path):
     render(made[0].folder, playable)
     assert "<script" not in plain.read_text() and "script-src" not in plain.read_text()
     text = playable.read_text()
-    assert text.count("<script") == 5 and "worker-src blob:" in text
+    assert text.count("<script") == 6 and "worker-src blob:" in text
     assert not (tmp_path / "r" / "playground").exists()
 
 
@@ -288,7 +288,7 @@ def test_the_page_is_complete_and_small(made):
     result, _ = made
     page = render(result.folder)
     text = page.path.read_text()
-    assert page.refused == () and page.size < 300_000
+    assert page.refused == () and page.size < 350_000
     assert "<b>cat</b>" not in text and "&lt;b&gt;cat&lt;/b&gt;" in text
     assert "http://" not in text.replace("http://www.w3.org", "") and "https://" not in text
 
