@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from convscope.data import Augmentation, Split
+from convscope.data import Augmentation, Split, open_dataset
 from convscope.errors import UsageError
 from convscope.training import Measured, TrainSettings, Warned, train
 from convscope.training._batches import Batches, Normalize
@@ -292,3 +292,10 @@ def test_compiled_runs_go_on_with_the_same_bits(dataset, settings, tmp_path, cra
         train(settings, dataset, out=tmp_path / "run", on_event=crash_after(7))
     train(settings, dataset, out=tmp_path / "run", resume=True)
     assert digest(tmp_path / "run") == digest(tmp_path / "calm")
+
+
+def test_a_square_larger_than_the_images_is_refused_before_anything_is_trained(tmp_path):
+    settings = TrainSettings(model="mnist-conv1", data="digits", epochs=1, cutout=28)
+    with pytest.raises(UsageError, match="cutout is 28, and the images are 28"):
+        train(settings, open_dataset("digits"), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -13,9 +13,11 @@ import pytest
 
 from convscope.errors import CheckpointError, ResourceError, UsageError
 from convscope.training import (
+    Interrupted,
     Stepped,
     TrainSettings,
     _faults,
+    _search,
     _search_study,
     check_space,
     importance,
@@ -330,6 +332,16 @@ def test_a_folder_that_another_process_begins_at_the_same_moment_is_joined(
     (tmp_path / "late").mkdir()
     monkeypatch.setattr(Path, "iterdir", while_another_begins)
     assert run("late").table() == calm.table()
+
+
+def test_an_interrupted_search_says_that_the_same_command_goes_on(run, monkeypatch):
+    def stopped(*args, **settings):
+        raise Interrupted("stopped after step 3 of 4", hint="the same command with --resume")
+
+    monkeypatch.setattr(_search, "train", stopped)
+    with pytest.raises(Interrupted, match="stopped in trial 0") as caught:
+        run()
+    assert "--resume" not in str(caught.value) and "the same command" in str(caught.value)
 
 
 def test_an_interrupted_trial_goes_on(run):

@@ -127,6 +127,24 @@ def test_hyper_parameters_are_the_same_words_for_a_config_that_was_read_back():
     assert "muon" in settings.summary() and "degrees 12" in settings.summary()
 
 
+def test_the_summary_names_everything_that_changes_the_network():
+    plain = TrainSettings(model="mnist-conv1", data="digits")
+    changes = {
+        **{"mixup": 0.2, "cutmix": 1.0, "cutout": 8, "microbatches": 4, "patience": 3},
+        **{"body_lr": 0.5, "freeze": "body", "sampling": "balanced", "precision": "fp32"},
+    }
+    for name, value in changes.items():
+        words = replace(plain, **{name: value}).summary()
+        assert (
+            f"{name.replace('_', ' ')} {value:g}" in words
+            if isinstance(value, float)
+            else (f"{name.replace('_', ' ')} {value}" in words)
+        )
+    attacked = replace(plain, adversary="trades", epsilon=0.3, trades_weight=5.0).summary()
+    assert "adversary trades, epsilon 0.3" in attacked and "trades weight 5" in attacked
+    assert replace(plain, adversary_steps=3, trades_weight=5.0).summary() == plain.summary()
+
+
 def test_overrides_reach_into_tables():
     settings = recipe("mnist-conv1", preset="long", overrides={"augment": {"degrees": 5}})
     assert settings.augment == Augmentation(shift=1, degrees=5.0)

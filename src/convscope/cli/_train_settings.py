@@ -69,8 +69,9 @@ class Overrides:
     learning_rate: float | None = None
     "Maximum learning rate."
     nonfilter_lr: float | None = None
-    bias_lr: float | None = None
     "muon: the rate of everything that is not a filter."
+    bias_lr: float | None = None
+    "muon: the rate of biases."
     weight_decay: float | None = None
     "Decay of filters and matrices (never of biases or normalization)."
     momentum: float | None = None

@@ -126,7 +126,17 @@ def training_data(dataset: Dataset, settings: TrainSettings) -> Dataset:
     """`dataset` with the training images that `settings.train_split` asks for.
 
     With ``"train+validation"`` all of them are training images and no validation images are left.
+
+    Raises:
+        UsageError: T19, `settings.cutout` covers whole images.
     """
+    side = min(dataset.input_shape[1:])
+    if settings.cutout >= side:
+        raise UsageError(
+            f"cutout is {settings.cutout}, and the images are {side} pixels wide or high",
+            code="T19",
+            expected=f"0 to {side - 1}; a quarter to a half of the image is usual",
+        )
     if settings.train_split == "train" or not len(dataset.validation):
         return dataset
     return dataset.with_all_trained_on()

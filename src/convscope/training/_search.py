@@ -17,6 +17,7 @@ from convscope.errors import NumericalError, RunBusyError, UsageError, choose
 from convscope.training._batches import require_validation, training_data
 from convscope.training._environment import data_digest
 from convscope.training._events import Event, Measured, Stepped
+from convscope.training._process import Interrupted
 from convscope.training._run_folder import read_history
 from convscope.training._search_folder import FolderLedger
 from convscope.training._search_space import (
@@ -319,6 +320,11 @@ def _train(
                     on_event=listen,
                 )
             return
+        except Interrupted as stop:
+            raise type(stop)(
+                f"stopped in trial {claim.number}; everything is saved",
+                hint="the same command goes on, and runs no trial twice",
+            ) from None
         except RunBusyError:
             if not again:
                 raise

@@ -285,6 +285,7 @@ class TrainSettings:
         if self.optimizer in ("sgd", "muon"):
             words.append(f"momentum {self.momentum:g}")
         words.append(f"weight decay {self.weight_decay:g}")
+        plain = TrainSettings(model=self.model, data=self.data)
         for name, label in (
             ("max_grad_norm", "gradient norm up to"),
             ("label_smoothing", "label smoothing"),
@@ -293,13 +294,28 @@ class TrainSettings:
         ):
             if value := getattr(self, name):
                 words.append(f"{label} {value:g}")
-        plain = Augmentation()
+        adversary = ("epsilon", "adversary_", "trades_")
+        for item in fields(self):
+            value = getattr(self, item.name)
+            idle = item.name.startswith(adversary) and self.adversary == "none"
+            if item.name in _TOLD or idle or value == getattr(plain, item.name):
+                continue
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            words.append(f"{item.name.replace('_', ' ')} {shown}")
         for item in fields(Augmentation):
             value = getattr(self.augment, item.name)
-            if value != getattr(plain, item.name):
+            if value != getattr(plain.augment, item.name):
                 words.append(f"{item.name} {value if isinstance(value, str) else f'{value:g}'}")
         return ", ".join(words)
 
+
+_TOLD = {
+    *("model", "data", "preset", "train_split", "seed", "epochs", "device", "tta", "augment"),
+    *("compile", "evals_per_epoch", "validation_images", "checkpoint_seconds", "checkpoint_steps"),
+    *("batch_size", "optimizer", "learning_rate", "nonfilter_lr", "bias_lr", "weight_decay"),
+    *("momentum", "schedule", "warm_up", "max_grad_norm", "label_smoothing", "ema", "noise_std"),
+}
+"""What `TrainSettings.summary` says in words of its own, or what does not change the network."""
 
 RENAMED = {
     "accumulate": "microbatches",
