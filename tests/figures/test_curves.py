@@ -99,3 +99,13 @@ def test_a_curve_of_no_images_says_so():
         class_names=("a",),
     )
     assert "no images" in svg(draw(result))
+
+
+def test_no_line_lies_below_the_legend_of_a_curve_with_a_pale_one():
+    drawn = run_curves({"a": of_two_kinds(), "b": of_two_kinds()}, "loss")
+    drawn.canvas.draw()
+    panel = drawn.axes[0]
+    legend = panel.get_legend().get_window_extent().ymin
+    for line in panel.lines:
+        if len(line.get_xdata()):
+            assert panel.transData.transform(line.get_xydata())[:, 1].max() < legend

@@ -167,6 +167,9 @@ def run_curves(
             panel.set_ylim(top=min(100.5, panel.get_ylim()[1]))
         if many:
             panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        elif log and pale:
+            _room_above(panel)
+            panel.legend(loc="upper right")
         elif lines:
             panel.legend()
         remark(panel, [missing - zeros], sum(len(values) for _, _, values in lines))
@@ -316,6 +319,12 @@ def by_images(points: Sequence[Measured]) -> tuple[list[Measured], list[Measured
     most = max((point.validation_images for point in points), default=0)
     whole = [point for point in points if point.validation_images in (0, most)]
     return whole, [point for point in points if point.validation_images not in (0, most)]
+
+
+def _room_above(panel: Axes) -> None:
+    """Leave the upper third of a logarithmic axis to the legend: lines fill the rest."""
+    low, high = panel.get_ylim()
+    panel.set_ylim(low, high * (high / low) ** 0.5)
 
 
 def _name_pale(panel: Axes, images: set[int]) -> None:
