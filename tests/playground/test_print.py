@@ -1,6 +1,9 @@
 """A page on paper: nothing is wider than the sheet, which a browser would cut or shrink."""
 
+from io import BytesIO
+
 import pytest
+from PIL import Image
 
 from convscope.reports import Report, render
 
@@ -27,6 +30,31 @@ def test_wide_tables_and_words_fit_the_sheet(browser, tmp_path):
             "[...document.querySelectorAll('table')].map((e) => e.getBoundingClientRect().right)"
         )
         assert len(wide) == 3 and max(wide) <= SHEET + 0.5
+    finally:
+        browser.media()
+        browser.resize(1280, 900)
+
+
+def test_pictures_of_a_wide_grid_have_one_size_on_paper(browser, tmp_path):
+    report = Report(title="A report")
+    section = report.section("one", "One")
+    data = BytesIO()
+    Image.new("L", (32, 32)).save(data, "PNG")
+    file = section.image("black", data.getvalue())
+    heads = ["airplane", "automobile", *[f"c{n}" for n in range(8)]]
+    cells = [{"file": file, "alt": "black"} for _ in heads]
+    section.grid(heads, [{"title": "without the penalty", "cells": cells}], scale=3)
+    made = render(report, tmp_path / "page.html")
+    assert made.refused == ()
+    browser.resize(SHEET, 1000)
+    browser.media(kind="print")
+    browser.open(made.path.as_uri())
+    try:
+        sizes = browser.evaluate(
+            "[...document.querySelectorAll('.grid img')].map((e) => e.clientWidth)"
+        )
+        assert len(sizes) == 10 and len(set(sizes)) == 1
+        assert browser.evaluate("document.documentElement.scrollWidth") == SHEET
     finally:
         browser.media()
         browser.resize(1280, 900)

@@ -159,13 +159,17 @@ def class_representatives(study: Study, question: Question) -> None:
         caption=f"From noise, an image for each class of CIFAR-10 by gradient ascent in {source}: "
         "the score of the class it ends with, and its probability; green: predicted as the class.",
     )  # fmt: skip
+    between = found.history.split(RECIPE["every"])
+    highest = torch.stack([steps.amax(dim=0) for steps in between])
+    places = [RECIPE["every"] * (k + 1) for k in range(len(between) - 1)] + [len(found.history)]
     question.figure(
         "ascent",
-        line_chart({name: found.history[:, k].tolist() for k, name in enumerate(names)},
-                    title="Ascent", x="step", y="score − λ ||I||²"),
+        line_chart({name: highest[:, k].tolist() for k, name in enumerate(names)},
+                    title="Ascent", x="step", y="score − λ ||I||²", places=places),
         alt="Objective of each of the ten images over the steps",
-        caption="What is maximized, over the steps: a line per class. A blur every "
-        f"{RECIPE['every']} steps makes the dents. The image of the highest value is kept.",
+        caption="What is maximized, over the steps: a line per class, the highest value between "
+        f"two blurs. Each blur, every {RECIPE['every']} steps, takes some of it away again. The "
+        "image of the highest value is kept.",
     )  # fmt: skip
     _parts_of_the_recipe(study, question, classifier, found)
     read = "" if found.held_out is None else (
