@@ -1,4 +1,4 @@
-"""A page on paper: nothing is wider than the sheet, which a browser would cut or shrink."""
+"""A page on paper and on a phone: nothing is wider than the sheet, which a browser would cut."""
 
 from io import BytesIO
 
@@ -57,6 +57,20 @@ def test_pictures_of_a_wide_grid_have_one_size_on_paper(browser, tmp_path):
         assert browser.evaluate("document.documentElement.scrollWidth") == SHEET
     finally:
         browser.media()
+        browser.resize(1280, 900)
+
+
+def test_a_long_file_name_fits_a_phone(browser, tmp_path):
+    report = Report(title="A report")
+    section = report.section("convolution", "Convolution")
+    section.table(["a"], [["1"]], caption="One.", name="convolution_or_cross_correlation_" * 2)
+    made = render(report, tmp_path / "page.html")
+    browser.resize(400, 900)
+    browser.open(made.path.as_uri())
+    try:
+        assert browser.evaluate("document.querySelectorAll('.file').length") == 1
+        assert browser.evaluate("document.documentElement.scrollWidth") == 400
+    finally:
         browser.resize(1280, 900)
 
 
