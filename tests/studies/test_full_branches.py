@@ -30,6 +30,9 @@ def few(name):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(  # Of Keras, when it reads torch's tensors.
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_full_branches_answer_their_rows(name, tmp_path, monkeypatch):
     real, most = Study.trained, 1 if name in CIFAR_QUESTIONS else 3
