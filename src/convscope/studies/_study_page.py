@@ -115,8 +115,8 @@ def _overview(
         elif met:
             hits = sum(bool(entry.met) for entry in met)
             section.finding = (
-                f"{hits} of {len(met)} values of the {document.kind} that should be high are met "
-                "or beaten."
+                f"{hits} of {len(met)} values of the {document.kind} of which more is better are "
+                "met or beaten."
             )
         add_table(
             section,

@@ -73,10 +73,13 @@ def non_targeted(study: Study, question: Question) -> None:
                      unit="count", words=f"of {len(classes)}", at_least=10)  # fmt: skip
     question.compare("cost", document="falls", words=_fall(found))
     sure = (found.history.exp() >= 0.99).float().argmax(dim=0)
+    own_class = int(found.logits_before[0].argmax())
+    others = [k for k in classes.tolist() if k != own_class]
+    near, far = min(others, key=lambda k: int(sure[k])), max(others, key=lambda k: int(sure[k]))
     question.discuss(
-        f"The noise itself is predicted as {in_words(classifier, found.logits_before[0])}; from "
-        f"there {names[int(sure.argmin())]} is nearest (99 % after {int(sure.min())} steps) and "
-        f"{names[int(sure.argmax())]} farthest ({int(sure.max())}). None of the "
+        f"The noise itself is predicted as {in_words(classifier, found.logits_before[0])}; of the "
+        f"other classes {names[near]} is nearest (99 % at step {int(sure[near])}) and "
+        f"{names[far]} farthest (step {int(sure[far])}). None of the "
         "images looks like a digit: confidence says how far an image lies from the boundaries of "
         "the classes, not whether it is a digit at all."
     )
@@ -230,10 +233,9 @@ def calculated_noise(study: Study, question: Question) -> None:
     question.number("rates", {row[0]: row[1:] for row in rates})
     question.find(
         "On images that it was not made for, the noise of the "
-        + " and that of the ".join(
-            f"{row[0]} makes {100 * row[2]:.1f} % wrong ({100 * row[1]:.1f} % become a {row[0]})"
-            for row in rates
-        )
+        + " and that of the ".join(f"{row[0]} makes {100 * row[2]:.1f} % wrong" for row in rates)
+        + "; of those of other classes "
+        + " and ".join(f"{100 * row[1]:.1f} % become a {row[0]}" for row in rates)
         + "."
     )
     for row in rates:
