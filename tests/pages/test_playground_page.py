@@ -2,7 +2,6 @@
 
 import html
 import re
-import sys
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,6 @@ from convscope import Classifier
 from convscope.errors import ModelContractError, UsageError
 from convscope.models import load
 from convscope.pages import playable_page
-from convscope.reports import find_browser
 
 HOSTILE = '"></iframe><script>hacked = 1</script>&quot;'
 
@@ -81,47 +79,36 @@ def test_large_images_are_few_and_labels_may_be_missing():
         playable_page(classifier, torch.rand(5, 3, 100, 100), torch.tensor([0, 1]))
 
 
-def test_the_network_runs_inside_a_notebook_and_reaches_nothing_of_it(made, tmp_path):
-    program = find_browser()
-    if program is None or sys.platform == "win32":
-        pytest.skip("needs Chromium or Chrome, which pages are tested in")
-    from tests.playground.browser import Browser
-
+def test_the_network_runs_inside_a_notebook_and_reaches_nothing_of_it(made, browser, tmp_path):
     notebook = tmp_path / "notebook.html"
     notebook.write_text(
         "<!doctype html><meta charset='utf-8'><title>secret</title><script>hacked = 0</script>"
         f"<body>{made._repr_html_()}",
         encoding="utf-8",
     )
-    browser = Browser(program, tmp_path / "profile")
-    try:
-        browser.open(notebook.as_uri())
-        with browser.inside():
-            root = "document.getElementById('playground-root')"
-            browser.until(f"{root}?.dataset.prediction")
-            assert browser.evaluate("origin") == "null"
-            assert browser.evaluate(f"{root}.dataset.engine") == "worker"
-            assert browser.evaluate("document.querySelector('.tour-link').textContent").endswith(
-                "8 steps"
-            )
-            reached = (
-                "(() => { try { return parent.document.title; } catch (e) { return e.name; } })()"
-            )
-            assert browser.evaluate(reached) == "SecurityError"
-            assert browser.evaluate("typeof hacked") == "undefined"
-            browser.evaluate(
-                "(() => { const e = document.getElementById('pg-epsilon'); e.value = 0.3;"
-                "e.dispatchEvent(new Event('input')); })()"
-            )
-            browser.until(f"{root}.dataset.done === String(playground.client.newest)")
-            assert browser.evaluate("Math.max(...playground.after)") <= 1
-            # Links to places of the page stay in the frame, whose address begins with about:.
-            browser.evaluate("document.querySelector('.tour-link a').click()")
-            browser.until("location.href === 'about:srcdoc#tour/1'")
-            browser.evaluate("document.querySelector('nav a[href=\"#Glossary\"]').click()")
-            browser.until("location.href === 'about:srcdoc#Glossary'")
-        assert browser.complaints() == []
-        assert browser.evaluate("hacked") == 0
-        assert browser.evaluate("document.querySelectorAll('iframe').length") == 1
-    finally:
-        browser.close()
+    browser.open(notebook.as_uri())
+    with browser.inside():
+        root = "document.getElementById('playground-root')"
+        browser.until(f"{root}?.dataset.prediction")
+        assert browser.evaluate("origin") == "null"
+        assert browser.evaluate(f"{root}.dataset.engine") == "worker"
+        assert browser.evaluate("document.querySelector('.tour-link').textContent").endswith(
+            "8 steps"
+        )
+        reached = "(() => { try { return parent.document.title; } catch (e) { return e.name; } })()"
+        assert browser.evaluate(reached) == "SecurityError"
+        assert browser.evaluate("typeof hacked") == "undefined"
+        browser.evaluate(
+            "(() => { const e = document.getElementById('pg-epsilon'); e.value = 0.3;"
+            "e.dispatchEvent(new Event('input')); })()"
+        )
+        browser.until(f"{root}.dataset.done === String(playground.client.newest)")
+        assert browser.evaluate("Math.max(...playground.after)") <= 1
+        # Links to places of the page stay in the frame, whose address begins with about:.
+        browser.evaluate("document.querySelector('.tour-link a').click()")
+        browser.until("location.href === 'about:srcdoc#tour/1'")
+        browser.evaluate("document.querySelector('nav a[href=\"#Glossary\"]').click()")
+        browser.until("location.href === 'about:srcdoc#Glossary'")
+    assert browser.complaints() == []
+    assert browser.evaluate("hacked") == 0
+    assert browser.evaluate("document.querySelectorAll('iframe').length") == 1
