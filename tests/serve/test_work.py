@@ -14,9 +14,8 @@ from convscope.attacks import ATTACKS, SHARED, pgd
 from convscope.cli import served_methods
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS, grad_cam, occlusion, saliency
 from convscope.progress import at_step
-from convscope.serve import Method
 from convscope.visualizations import VISUALIZATION_RECIPES
-from tests.serve.conftest import ORIGIN, Page, frames, packed, serving
+from tests.serve.conftest import ORIGIN, Page, Slow, frames, packed, serving
 
 EVERY = ["prediction", "saliency", "maps", "cam", "transforms", "attack", "occlusion"]
 METHODS = {method.name: method for method in served_methods()}
@@ -280,27 +279,6 @@ def test_what_is_no_image_is_refused_and_named(page, data):
 
 
 # ---- The newest wins, and cancel -------------------------------------------------------------
-
-
-class Slow:
-    """A method that takes steps until it is let go, and says how it ended."""
-
-    def __init__(self):
-        self.began, self.ended = threading.Semaphore(0), []
-
-    def __call__(self, classifier, images, targets=None):
-        self.began.release()
-        try:
-            for step in range(3_000):
-                at_step(step % 100, 100)
-                threading.Event().wait(0.002)
-        except BaseException as error:
-            self.ended.append(type(error).__name__)
-            raise
-
-    def method(self):
-        usual = METHODS["saliency"]
-        return Method(**{**vars(usual), "name": "slow", "call": lambda: self, "fields": ()})
 
 
 @pytest.fixture

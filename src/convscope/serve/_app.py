@@ -183,7 +183,8 @@ def application(served: Served, *, token: str, port: int) -> Any:
         shelf, name = _the_shelf(), request.query_params.get("name")
         text = request.query_params.get("after", "0")
         after = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-        return _json(await run_in_threadpool(lambda: shelf.run(name, after=after)))
+        mark = request.query_params.get("mark", "")
+        return _json(await run_in_threadpool(lambda: shelf.run(name, after=after, mark=mark)))
 
     async def shelf_show(request: Request) -> Response:
         shelf, name = _the_shelf(), request.query_params.get("name")

@@ -36,6 +36,10 @@ class ServedPlayground extends Playground {
     }
   }
 
+  show_failed({ why }) {
+    this.say(`Refused: ${why}`);
+  }
+
   setImage(image, name) {
     if (name !== null) this.notes = [];
     super.setImage(image, name);
@@ -93,7 +97,7 @@ async function begin() {
   try {
     data = await (await send(`${api}/page`, { method: "GET" })).json();
   } catch (error) {
-    wait.textContent = `The server does not answer: ${error.message}`;
+    wait.textContent = `This page cannot begin: ${error.message}`;
     return;
   }
   data.api = api;
