@@ -210,14 +210,36 @@ def test_an_image_file_is_dropped_and_a_damaged_one_is_said_to_be_damaged(opened
     assert settle(opened)
 
 
-def test_a_lost_worker_is_replaced_by_the_page(opened):
-    opened.evaluate("playground.client.silence = 1500; playground.client.worker.terminate()")
+def test_a_killed_worker_is_replaced_by_a_fresh_one_and_then_by_the_page(opened):
+    engine = "document.getElementById('playground-root').dataset.engine"
+    kill = "playground.client.silence = 1500; playground.client.worker.terminate()"
+    opened.evaluate(kill)
     set_value(opened, "#pg-epsilon", "0.3")
-    opened.until("document.getElementById('playground-root').dataset.engine === 'page'")
+    opened.until("playground.client.workers === 2")
     settle(opened)
-    opened.until("document.querySelector('.verdict').dataset.success === 'true'")
+    assert opened.evaluate("document.querySelector('.verdict').dataset.success") == "true"
+    assert opened.evaluate(engine) == "worker"
+    assert opened.evaluate("playground.place.textContent") == ""
+    # Killed again at once, while nothing but one sum of a convolution is asked for.
+    opened.evaluate(f"{kill}; playground.arithmetic.found = null; playground.askArithmetic("
+                    "playground.layers.layer)")  # fmt: skip
+    opened.until(f"{engine} === 'page' && playground.arithmetic.found")
+    assert "runs in the page itself" in opened.evaluate("playground.place.textContent")
     opened.click(".examples button:nth-child(3)")
     assert settle(opened)
+    assert opened.evaluate("playground.client.workers") == 2
+
+
+def test_workers_that_are_killed_long_after_one_another_are_all_replaced(opened):
+    opened.evaluate("playground.client.silence = 1500; playground.client.calm = 0")
+    for killed in (1, 2):
+        opened.evaluate("playground.client.worker.terminate()")
+        opened.click(f".examples button:nth-child({killed + 1})")
+        opened.until(f"playground.client.workers === {killed + 1}")
+        settle(opened)
+    assert opened.evaluate("document.getElementById('playground-root').dataset.engine") == "worker"
+    # Quiet afterwards: nothing is owed, so nothing is given up.
+    assert opened.evaluate("playground.client.owed") == 0
 
 
 def test_without_workers_the_page_computes_itself(browser, page):

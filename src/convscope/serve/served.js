@@ -109,7 +109,7 @@ async function begin() {
   // There is no second engine to fall back to, however long the server needs.
   clearTimeout(playground.client.timer);
   playground.client.watch = () => {};
-  playground.client.fallBack = () => {};
+  playground.client.lose = () => {};
   playground.leaveOut();
   globalThis.playground = playground;
   const about = [`${data.size.toLocaleString("en-US")} parameters`, `${shape[1]} × ${shape[2]} ${shape[0] === 1 ? "gray" : "color"} pixels`, `${data.graph.classes.length.toLocaleString("en-US")} classes`];
