@@ -10,8 +10,9 @@ from convscope.models import load
 from convscope.pages import show_confusions
 from convscope.playground import example, page_data, playable_network
 from convscope.reports import Report, render
+from tests.hostile import NAMES as HOSTILE
 
-from .test_page import DONE, HOSTILE
+from .test_page import DONE
 
 PANEL = "reading.cells.panel"
 LABELS = [0, 0, 0, 1, 2, 3, 3, 9]

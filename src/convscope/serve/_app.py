@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from convscope.errors import ConvscopeError, DataError, UsageError
 from convscope.files import loads_json, plain_json
-from convscope.reports import TOUR, glossary_html
+from convscope.reports import TOUR, glossary_html, without_controls
 from convscope.serve._door import Door, body_of, status_of
 from convscope.serve._frames import packed, unpacked
 from convscope.serve._jobs import Job, Lane, described
@@ -104,16 +104,14 @@ def application(served: Served, *, token: str, port: int) -> Any:
     async def home(request: Request) -> Response:
         if not served.networks:
             return await shelf_page(request)
-        return _html("network.html", served, number=0, network=served.networks[0])
+        return _html("network.html", served, number=0)
 
     async def network_page(request: Request) -> Response:
-        return _html(
-            "network.html", served, number=request.path_params["number"],
-            network=served.network(request),
-        )  # fmt: skip
+        served.network(request)
+        return _html("network.html", served, number=request.path_params["number"])
 
     async def shelf_page(_: Request) -> Response:
-        return _html("shelf.html", served, number=None, network=None)
+        return _html("shelf.html", served, number=None)
 
     async def asset(request: Request) -> Response:
         text, kind = _asset(request.path_params["name"])
@@ -235,7 +233,7 @@ def _panel(request: Request) -> tuple[str, ...]:
 
 
 def _json(value: Mapping[str, Any]) -> Response:
-    return JSONResponse(plain_json(value))
+    return JSONResponse(plain_json(value, text=without_controls))
 
 
 def _frames(data: bytes) -> Response:
@@ -263,7 +261,7 @@ def _html(template: str, served: Served, **values: Any) -> Response:
         _environment()
         .get_template(template)
         .render(
-            networks=[network.name for network in served.networks],
+            networks=[without_controls(network.name) for network in served.networks],
             shelf=served.shelf is not None,
             glossary=glossary_html(),
             **values,

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from convscope.errors import ConvscopeError, DataError
 from convscope.files import SETTINGS, Kind, read_bytes, read_json_table, read_toml
-from convscope.reports import read_report, render
+from convscope.reports import read_report, render, without_controls
 from convscope.training import read_history
 
 ItemKind = Literal["run", "report", "study", "page"]
@@ -85,13 +85,14 @@ class Shelf:
         return found[:MOST_ITEMS]
 
     def item(self, name: object) -> tuple[Item, Path]:
-        """One of `items` by its name, and where it is.
+        """One of `items` by its name, as it is or as pages show it, and where it is.
 
         Raises:
             DataError: U02 if there is none.
         """
         for place in self._places():
-            if place.relative_to(self.root).as_posix() == name:
+            own = place.relative_to(self.root).as_posix()
+            if name in (own, without_controls(own)):
                 item = self._item(place)
                 if item is not None:
                     return item, place
