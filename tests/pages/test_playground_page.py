@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from convscope import Classifier
+from convscope.data import open_dataset
 from convscope.errors import ModelContractError, UsageError
 from convscope.models import load
 from convscope.pages import playable_page
+from convscope.studies import audit
 
 HOSTILE = '"></iframe><script>hacked = 1</script>&quot;'
 
@@ -53,6 +55,44 @@ def test_it_is_saved_as_a_file(made, tmp_path):
         made.save(out)
     assert refused.value.code == "U13"
     made.save(out, force=True)
+
+
+def test_a_network_for_a_page_shows_itself_and_prints_in_a_line(made, browser, tmp_path):
+    text = made.network._repr_html_()
+    page = srcdoc(text)
+    assert f'id="playground-weights">{made.network.weights}</script>' in page
+    assert "<script>hacked" not in page and '"examples":[]' in page
+    assert repr(made.network).startswith("<PlayableNetwork: a network for a page, 0.")
+    assert len(repr(made.network)) < 300
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(f"<!doctype html><meta charset='utf-8'>{text}", encoding="utf-8")
+    browser.open(notebook.as_uri())
+    with browser.inside():
+        root = "document.getElementById('playground-root')"
+        browser.until(f"{root}?.dataset.prediction")
+        assert browser.evaluate(f"{root}.dataset.engine") == "worker"
+        assert browser.evaluate("origin") == "null"
+    assert browser.complaints() == []
+
+
+def test_the_result_of_an_audit_shows_its_page_and_plays_if_that_does(tmp_path):
+    dataset = open_dataset("digits")
+    for playable in (False, True):
+        found = audit(
+            load("mnist-conv1"), dataset, out_folder=tmp_path / str(playable), sections=["limits"],
+            playable=playable,
+        )  # fmt: skip
+        page = srcdoc(found._repr_html_())
+        assert ('id="playground-root"' in page) == playable
+        assert "Content-Security-Policy" in page and '<section id="limits">' in page
+        assert repr(found).startswith("<AuditResult: ") and "\n" not in repr(found)
+    (found.folder / "report.json").unlink()
+    assert found._repr_html_() is None, "the sentence is shown"
+
+
+def test_what_is_too_large_for_a_notebook_shows_its_sentence(made, monkeypatch):
+    monkeypatch.setattr("convscope.pages._playground_page.LARGEST_FRAME", 90_000)
+    assert made.network._repr_html_() is None
 
 
 def test_what_is_too_large_is_refused_with_its_size():

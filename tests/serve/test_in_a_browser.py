@@ -172,6 +172,10 @@ def test_a_form_is_made_of_the_records_and_its_settings_reach_the_method(page):
     write(page, "#attack-set-steps", "3")
     page.click("#attack .primary")
     page.until("panels.attack.root.dataset.shown === 'pgd' && !panels.attack.flight")
+    headings = page.evaluate(
+        "[...document.querySelectorAll('#attack :is(h2, h3, h4)')].map((e) => e.tagName)"
+    )
+    assert headings == ["H2", "H3", "H4", "H4"], "no level is left out"
     facts = page.evaluate("panels.attack.found.querySelector('.facts').textContent")
     assert "steps 3" in facts
     change = page.evaluate("panels.attack.found.textContent.match(/L∞ ([0-9.]+),/)[1]")

@@ -139,11 +139,12 @@ export class MethodPanel {
   show(header, arrays, image) {
     this.root.dataset.shown = header.name;
     const facts = element("ul", { class: "facts" }, ...header.facts.map((fact) => element("li", {}, fact)));
-    if (header.kind === "map") this.found.replaceChildren(this.map(header, arrays.map.values, image), facts);
-    else if (header.kind === "attack") this.found.replaceChildren(...this.attack(header, arrays, image), facts);
+    const title = element("h3", {}, `What ${header.name} found`);
+    if (header.kind === "map") this.found.replaceChildren(title, this.map(header, arrays.map.values, image), facts);
+    else if (header.kind === "attack") this.found.replaceChildren(title, ...this.attack(header, arrays, image), facts);
     else {
       const words = `${header.name}: ${this.method.about}`;
-      this.found.replaceChildren(element("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": words },
+      this.found.replaceChildren(title, element("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": words },
         element("img", { class: "drawn", src: `data:image/png;base64,${header.picture}`, alt: words })), facts);
       this.status.textContent = `${header.name} is done.`;
     }
