@@ -167,6 +167,10 @@ def test_a_form_is_made_of_the_records_and_its_settings_reach_the_method(page):
         "[...panels.attack.settings.querySelectorAll('label')].map((label) => label.textContent)"
     )
     assert options == [field.option for field in method.fields]
+    style = "getComputedStyle(document.querySelector('{}')).backgroundColor"
+    assert page.evaluate(style.format("#attack .primary")) != page.evaluate(
+        style.format("#attack button:not(.primary)")
+    ), "the button that begins stands out"
     page.click("#attack summary")
     write(page, "#attack-set-epsilon", "8/255")
     write(page, "#attack-set-steps", "3")
@@ -175,7 +179,7 @@ def test_a_form_is_made_of_the_records_and_its_settings_reach_the_method(page):
     headings = page.evaluate(
         "[...document.querySelectorAll('#attack :is(h2, h3, h4)')].map((e) => e.tagName)"
     )
-    assert headings == ["H2", "H3", "H4", "H4"], "no level is left out"
+    assert headings == ["H2", "H3", "H3"], "no level is left out"
     facts = page.evaluate("panels.attack.found.querySelector('.facts').textContent")
     assert "steps 3" in facts
     change = page.evaluate("panels.attack.found.textContent.match(/L∞ ([0-9.]+),/)[1]")

@@ -139,12 +139,11 @@ export class MethodPanel {
   show(header, arrays, image) {
     this.root.dataset.shown = header.name;
     const facts = element("ul", { class: "facts" }, ...header.facts.map((fact) => element("li", {}, fact)));
-    const title = element("h3", {}, `What ${header.name} found`);
-    if (header.kind === "map") this.found.replaceChildren(title, this.map(header, arrays.map.values, image), facts);
-    else if (header.kind === "attack") this.found.replaceChildren(title, ...this.attack(header, arrays, image), facts);
+    if (header.kind === "map") this.found.replaceChildren(this.map(header, arrays.map.values, image), facts);
+    else if (header.kind === "attack") this.found.replaceChildren(...this.attack(header, arrays, image), facts);
     else {
       const words = `${header.name}: ${this.method.about}`;
-      this.found.replaceChildren(title, element("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": words },
+      this.found.replaceChildren(element("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": words },
         element("img", { class: "drawn", src: `data:image/png;base64,${header.picture}`, alt: words })), facts);
       this.status.textContent = `${header.name} is done.`;
     }
@@ -154,8 +153,8 @@ export class MethodPanel {
     const [, rows, columns] = this.shape;
     const scale = hasSign === false ? positive : signed;
     const words = (row, column) => `Row ${row}, column ${column}: ${number(values[row * columns + column])}.`;
-    const alone = new Picture({ title: "The map", shows: this.method.about, hover: words });
-    const over = new Picture({ title: "Over the image", shows: "The same map over a pale copy of the image.", hover: words });
+    const alone = new Picture({ level: 3, title: "The map", shows: this.method.about, hover: words });
+    const over = new Picture({ level: 3, title: "Over the image", shows: "The same map over a pale copy of the image.", hover: words });
     const most = paintMap(alone.canvas, values, rows, columns, scale);
     paintMap(over.canvas, values, rows, columns, scale, toGray(image, this.shape));
     const legend = scale === signed ? `blue −${number(most)}, no color 0, orange ${number(most)}` : `dark 0, yellow ${number(most)}`;
@@ -169,8 +168,8 @@ export class MethodPanel {
     const change = after.map((value, i) => value - image[i]);
     const most = largest(change);
     const factor = most > 0 ? 0.5 / most : 1;
-    const attacked = new Picture({ title: "After the attack", shows: this.method.about });
-    const noise = new Picture({ title: "The change", shows: "The difference of the two images at full range; gray is no change." });
+    const attacked = new Picture({ level: 3, title: "After the attack", shows: this.method.about });
+    const noise = new Picture({ level: 3, title: "The change", shows: "The difference of the two images at full range; gray is no change." });
     paintImage(attacked.canvas, after, this.shape);
     paintChange(noise.canvas, change, this.shape, 2 * factor);
     const bars = new Bars(this.classes);
