@@ -88,6 +88,7 @@ def test_no_name_runs_on_a_report_with_everything(watched, hostile, tmp_path):
     watched.assert_nothing_ran()
 
 
+@pytest.mark.slow
 def test_no_name_runs_on_the_page_of_a_notebook(watched, hostile, tmp_path):
     page = watched.browser
     made = playable_page(*hostile, title=ALL)

@@ -224,6 +224,7 @@ def test_a_killed_worker_is_replaced_by_a_fresh_one_and_then_by_the_page(opened)
     assert opened.evaluate("playground.client.workers") == 2
 
 
+@pytest.mark.slow
 def test_workers_that_are_killed_long_after_one_another_are_all_replaced(opened):
     opened.evaluate("playground.client.silence = 1500; playground.client.calm = 0")
     for killed in (1, 2):

@@ -63,6 +63,7 @@ def watched(browser, address):
     watched.close()
 
 
+@pytest.mark.slow
 def test_no_name_runs_on_the_page_of_a_network(watched, address, tmp_path):
     page = watched.browser
     page.open(address)

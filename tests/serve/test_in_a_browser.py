@@ -86,6 +86,7 @@ def test_a_stroke_is_drawn_by_mouse_and_by_finger(page):
     page.resize(1280, 900)
 
 
+@pytest.mark.slow
 def test_the_keyboard_alone_draws_sets_and_runs(page):
     page.evaluate("document.querySelector('.pad').focus()")
     page.key("Escape")
@@ -155,6 +156,25 @@ def test_of_fifty_events_a_second_the_last_one_counts(page):
     assert page.evaluate("globalThis.frames") > 5
     assert page.evaluate("globalThis.sent") <= 2 * 60
     assert page.evaluate("playground.client.worker.waiting") is None
+
+
+def test_a_chosen_map_shows_an_image_that_drives_it(page):
+    names = page.evaluate("playground.layers.layers.map((layer) => layer.name)")
+    page.evaluate(
+        f"playground.layers.select.selectedIndex = {names.index('pool2')};"
+        "playground.layers.select.dispatchEvent(new Event('change'))"
+    )
+    settle(page)
+    page.click(".maps button:nth-child(4)")
+    page.click(".maps button:nth-child(5)")
+    page.until("playground.unit.root.dataset.shown === 'pool2/4'")
+    words = page.evaluate("playground.unit.root.textContent")
+    assert "Made here in 40 steps" in words and "map 4" in words
+    found = re.search(r"map: ([\d.]+); for your image: ([\d.]+)\.", words)
+    reached, here = map(float, found.groups())
+    assert reached > here
+    width = page.evaluate("playground.unit.picture.canvas.width")
+    assert width == 28
 
 
 # ---- Methods ---------------------------------------------------------------------------------

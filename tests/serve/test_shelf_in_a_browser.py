@@ -59,6 +59,7 @@ def test_one_run_then_two_over_each_other_and_the_address_keeps_them(shelf, runs
     page.until("document.getElementById('curves').hidden")
 
 
+@pytest.mark.slow
 def test_the_curves_of_a_run_in_progress_grow(shelf, runs):
     folder = make_run(runs / "run", steps=2)
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "started": "now"}

@@ -86,6 +86,25 @@ def test_the_arithmetic_of_a_convolution_adds_up(page, network, image):
                                               False]  # fmt: skip
 
 
+def test_an_image_for_a_map_drives_it_and_maps_that_there_are_not_are_refused(page, network, image):
+    nodes = page.client.get("/api/0/page").json()["graph"]["nodes"]
+    layer = [k for k, node in enumerate(nodes) if node["op"] == "relu"][1]
+
+    def ask(**where):
+        answer = page.post("/api/0/unit?panel=p", packed(where, image=image))
+        return {header["part"]: (header, arrays) for header, arrays in frames(answer.content)}
+
+    header, arrays = ask(layer=layer, unit=5)["unit"]
+    with torch.no_grad():
+        maps = network.classifier.module[:4](torch.stack([arrays["image"], image]))
+    assert maps[:, 5, 4, 4].tolist() == pytest.approx([header["value"], header["here"]])
+    assert header["value"] > header["here"]
+    for wrong, code in (({"unit": 6}, "U05"), ({"unit": -1}, "U05"), ({"layer": 99}, "U05"),
+                        ({"layer": len(nodes) - 1}, "U21")):  # fmt: skip
+        failed = ask(**{"layer": layer, "unit": 5, **wrong})["failed"][0]["error"]
+        assert failed["code"] == code
+
+
 @pytest.mark.parametrize(
     ("values", "code"),
     [({"explained": 4}, "U08"), ({"explained": True}, "U08"), ({"target": -1}, "U08"),

@@ -24,7 +24,7 @@ from convscope.reports import TOUR, glossary_html, without_controls
 from convscope.serve._door import Door, body_of, status_of
 from convscope.serve._frames import packed, unpacked
 from convscope.serve._jobs import Job, Lane, described
-from convscope.serve._laboratory import arithmetic, image_of, look
+from convscope.serve._laboratory import arithmetic, image_of, look, unit_image
 from convscope.serve._methods import Method, chosen, run_method
 from convscope.serve._networks import ServedNetwork
 from convscope.serve._shelf import Shelf
@@ -154,6 +154,12 @@ def application(served: Served, *, token: str, port: int) -> Any:
         made = served.quick.call(lambda: arithmetic(network, header, arrays))
         return _json(await asyncio.wrap_future(made))
 
+    async def unit(request: Request) -> Response:
+        network, header, arrays = await _question(request)
+        panel = (*_panel(request), "unit")
+        job = Job(panel, lambda job: unit_image(job, network, header, arrays))
+        return _stream(served.slow.submit(job))
+
     async def cancel(request: Request) -> Response:
         header = loads_json((await body_of(request, LARGEST_QUESTION)).decode("utf-8", "replace"))
         family = str(header.get("family")) if isinstance(header, dict) else ""
@@ -201,6 +207,7 @@ def application(served: Served, *, token: str, port: int) -> Any:
         Route(f"{api}/run", run, methods=["POST"]),
         Route(f"{api}/method", method, methods=["POST"]),
         Route(f"{api}/arithmetic", explain_sum, methods=["POST"]),
+        Route(f"{api}/unit", unit, methods=["POST"]),
         Route("/api/cancel", cancel, methods=["POST"]),
         Route("/api/shelf", shelf_list),
         Route("/api/shelf/run", shelf_run),
