@@ -70,8 +70,8 @@ def test_a_click_opens_the_images_of_a_cell_and_escape_gives_the_focus_back(page
     assert page.evaluate("document.activeElement.textContent") == "Close"
     page.key("Escape")
     page.until(f"!{PANEL}.open")
+    page.until("location.hash === '#performance-1'", patience=20)  # after the event of closing
     assert focused(page) == "2 images: true 0, predicted 1"
-    assert page.evaluate("location.hash") == "#performance-1"
 
 
 def test_every_cell_is_reached_by_arrow_keys_and_the_matrix_is_one_stop_of_tab(page):
