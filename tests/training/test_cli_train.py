@@ -185,3 +185,27 @@ def test_a_run_that_fails_before_it_begins_leaves_nothing(words, tmp_path, capsy
     out.mkdir(parents=True)
     assert main(["train", "mnist-conv1", *words, "--out", str(out)]) in (2, 3)
     assert not list(out.iterdir())
+
+
+FACTORY = """
+import numpy, torch
+from torch import nn
+
+def network():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    with torch.no_grad():
+        net[1].bias += float(numpy.random.rand())
+    return net
+"""
+
+
+def test_a_factory_draws_the_same_first_weights_from_the_same_seed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "drawing_factory.py").write_text(FACTORY)
+    words = ["train", "drawing_factory:network", "--input-shape", "1,28,28", *QUICK[2:]]
+
+    def weights(out, seed):
+        assert main([*words, "--seed", str(seed), "--out", out]) == 0
+        return (tmp_path / out / "model.safetensors").read_bytes()
+
+    assert weights("a", 0) == weights("b", 0) != weights("c", 1)
