@@ -188,14 +188,14 @@ def test_a_run_that_fails_before_it_begins_leaves_nothing(words, tmp_path, capsy
 
 
 FACTORY = """
-import numpy, torch
+import numpy, pathlib, random, torch
 from torch import nn
 
 def network():
-    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-    with torch.no_grad():
-        net[1].bias += float(numpy.random.rand())
-    return net
+    drawn = torch.rand(1).item(), numpy.random.rand(), random.random()
+    with pathlib.Path("drawn").open("a") as file:
+        print(*drawn, file=file)
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
 """
 
 
@@ -203,9 +203,10 @@ def test_a_factory_draws_the_same_first_weights_from_the_same_seed(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     (tmp_path / "drawing_factory.py").write_text(FACTORY)
     words = ["train", "drawing_factory:network", "--input-shape", "1,28,28", *QUICK[2:]]
-
-    def weights(out, seed):
-        assert main([*words, "--seed", str(seed), "--out", out]) == 0
-        return (tmp_path / out / "model.safetensors").read_bytes()
-
-    assert weights("a", 0) == weights("b", 0) != weights("c", 1)
+    for out, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        assert main([*words, "--seed", seed, "--out", out]) == 0
+    drawn = [line.split() for line in (tmp_path / "drawn").read_text().splitlines()]
+    assert drawn[0] == drawn[1]
+    assert all(one != other for one, other in zip(drawn[0], drawn[2], strict=True))
+    same = [(tmp_path / out / "model.safetensors").read_bytes() for out in "ab"]
+    assert same[0] == same[1]
