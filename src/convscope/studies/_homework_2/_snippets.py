@@ -20,11 +20,11 @@ def setup(data: str, data_dir: str | None, fast: bool) -> None:
     classifier = convscope.load("cifar-resnet20" if fast else f"hf:{folder / 'imagenet'}")
     target = class_number("ship" if fast else "space shuttle", classifier.class_names)
     if fast:  # generated shapes of four kinds, the first of each that is not predicted as a ship
-        scenes, first = shape_scenes("test", 60, difficulty="easy"), {}
+        scenes = shape_scenes("test", 60, difficulty="easy")
         images = scenes.images.float() / 255
-        for row in (classifier.predict(images, top=1).labels[:, 0] != target).nonzero()[:, 0]:
-            first.setdefault(int(scenes.labels[row]), int(row))
-        photos = images[list(first.values())[:4]]
+        others = (classifier.predict(images, top=1).labels[:, 0] != target).nonzero()[:, 0]
+        first = {int(scenes.labels[row]): row for row in reversed(others.tolist())}
+        photos = images[sorted(first.values())[:4]]
     else:  # the peppers, and three photos spread evenly over the names of the others
         files = [file for file in sorted(folder.glob("photos/*")) if file.suffix != ".txt"]
         peppers = [file for file in files if "peppers" in file.stem.lower()]
