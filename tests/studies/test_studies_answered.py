@@ -19,6 +19,10 @@ LARGEST = 1_000_000
 
 NAMES = list(STUDIES)
 
+pytestmark = pytest.mark.filterwarnings(  # Of Keras, when it reads torch's tensors.
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_questions_cover_the_rows_of_the_document(name):
@@ -117,6 +121,7 @@ def test_every_row_has_a_figure_or_a_table_that_is_there(answered):
 
 @pytest.mark.slow
 def test_every_cell_of_the_notebook_makes_the_numbers_of_the_page(answered, tmp_path, monkeypatch):
+    assert answered.failed == ()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("convscope.training.train", taken_from(answered.folder / "runs"))
     notebook = json.loads((answered.folder / "notebook.ipynb").read_text())
