@@ -33,7 +33,7 @@ CONTENT = StudyContent(
             "with central differences, with torch, and with definitions in plain loops.",
             minutes=(0.1, 0.1),
             snippet=snippets.layers_by_hand,
-            left_out="eleven of the thirteen layers, torch and plain loops",
+            left_out="the other layers, torch and plain loops",
         ),
         QuestionSpec(
             name="convolution",
