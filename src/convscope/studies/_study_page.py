@@ -170,7 +170,7 @@ def _question_section(report: Report, answer: Answer, notes: Mapping[str, str]) 
         made.table(columns, [list(deviation) for deviation in question.deviations], wide=True)
     if spec.snippet is not None:
         with made.details("In Python"):
-            made.code(code_of(spec.snippet))
+            made.code(code_of(spec.snippet), caption=f"Numbers {spec.cell}.")
     return made
 
 

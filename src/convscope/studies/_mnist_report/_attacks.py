@@ -98,13 +98,13 @@ def targeted(study: Study, question: Question) -> None:
     """A 2 that is predicted as 3, 6 and 8, at b = 1 and at stronger pulls."""
     classifier, test = report_run(study).classifier, study.dataset().test
     image, rows = first_of_class(classifier, test, 2)
-    targets = torch.tensor([3, 6, 8])
+    targets, steps = torch.tensor([3, 6, 8]), study.pick(150, 400)
     names = [name_of(classifier.class_names, k) for k in targets.tolist()]
     labels = torch.full_like(targets, 2)
     results = {
         pull: toward_image(
             classifier, image.expand(3, -1, -1, -1).contiguous(), labels, targets=targets,
-            pull=pull, steps=study.pick(150, 400), generator=study.generator(6),
+            pull=pull, steps=steps, generator=study.generator(6),
         )
         for pull in (1.0, 30.0, 300.0)
     }  # fmt: skip
@@ -161,6 +161,8 @@ def targeted(study: Study, question: Question) -> None:
         "plain gradient steps", "Adam with a step of 0.02",
         "It needs no tuning of the step for each b.",
     )  # fmt: skip
+    if study.fast:
+        question.deviate("400 iterations", f"{steps} iterations", "--fast takes fewer steps.")
 
 
 def calculated_noise(study: Study, question: Question) -> None:
