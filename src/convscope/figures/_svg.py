@@ -76,7 +76,7 @@ def _thin_uses(root: ElementTree.Element) -> None:
     for name, uses in copies.items():
         if name not in shapes:
             continue
-        for key in _KEPT_STYLE:
+        for key in sorted(_KEPT_STYLE):  # A set has another order in every process.
             values = {use.get(key) for use in uses}
             if len(values) == 1 and (value := values.pop()) is not None:
                 if shapes[name].get(key, value) != value:
