@@ -30,7 +30,6 @@ from convscope.studies import (
 from convscope.studies._comparison import Comparison
 from convscope.studies._kept import read_kept
 from convscope.studies._snippets import code_of
-from convscope.studies._study_page import read_notes
 from convscope.studies._tables import latex_table
 from convscope.training import Interrupted
 
@@ -314,15 +313,6 @@ def test_notes_are_merged_into_the_page(tmp_path):
     page = (folder / "report.html").read_text()
     assert all(text in page for text in ("On all.", "As &lt;i&gt;expected&lt;/i&gt;.", "Odd."))
     assert json.loads((folder / "report.json").read_text())["alerts"] == []
-    assert read_notes(folder / "nothing.md") == {}
-
-
-def test_notes_to_no_question_are_not_lost_in_silence(tmp_path):
-    (tmp_path / "s").mkdir()
-    (tmp_path / "s" / "notes.md").write_text("## 7 Elsewhere\nOdd.\n\n## 1\nFine.\n")
-    page = run_study("toy", tmp_path / "s", fast=True).page.read_text()
-    (alert,) = json.loads((tmp_path / "s" / "report.json").read_text())["alerts"]
-    assert "no question is called 7 Elsewhere" in alert["text"] and "Fine." in page
 
 
 def test_progress_reaches_the_end_and_never_falls(tmp_path):

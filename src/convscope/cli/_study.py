@@ -124,6 +124,9 @@ def study(
             say(f"{found.recalled} questions were finished before")
         if found.unplayable:
             warn(f"{one}: the network is not in the page: {found.unplayable}")
+        if found.stray_notes:
+            warn(f"{one}: {found.stray_notes}")
+            say("  fix: begin notes with the number or the name of a question, such as ## 6")
         wrote(found.page)
         if name == ALL:
             write_index(results, root)

@@ -187,6 +187,11 @@ def _text(reader: Reader, raw: Any) -> Shown:
     return {"paragraphs": runs(str(raw["text"]))}
 
 
+def _list(reader: Reader, raw: Any) -> Shown:
+    items = [[run for paragraph in runs(str(item)) for run in paragraph] for item in raw["items"]]
+    return {"items": items, "first": max(0, int(raw.get("first", 0)))}
+
+
 def _heading(reader: Reader, raw: Any) -> Shown:
     return {"text": cut(str(raw["text"]), 120)}
 
@@ -536,6 +541,7 @@ _NO_HTML = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}
 
 _MAKERS: dict[str, Callable[[Reader, Any], Shown]] = {
     "text": _text,
+    "list": _list,
     "heading": _heading,
     "links": _links,
     "note": _note,
