@@ -266,8 +266,24 @@ def test_missing_data_stop_the_questions_that_need_them_and_no_others(tmp_path, 
     page = (tmp_path / "a" / "report.html").read_text()
     assert "This section stopped" in page and "convscope data download mnist" in page
     assert "A curve" in page and CALLS == ["counted", "drawn"]
+    page = page.split('<section id="code">')[0]
+    assert f"looked for in {tmp_path / 'empty'}" in said and "or --data" not in said + page
+    assert "or --fast" not in said + page, "it is given already"
     assert main([*words, "--out", str(tmp_path / "b")]) == 8
+    said = capsys.readouterr().err
+    assert "or --fast, which needs no files" in said and "or --data" not in said
     assert "cifar10" in (tmp_path / "b" / "report.html").read_text()
+
+
+def test_the_end_counts_the_questions_that_it_does_not_name(tmp_path, capsys):
+    register(*[failing] * 5)
+    assert main(["study", "toy", "--fast", "--out", str(tmp_path / "s")]) == 8
+    said = capsys.readouterr().err
+    assert "5 questions stopped: " in said and "Question 5; and 2 more" in said
+    register(failing)
+    assert main(["study", "toy", "--fast", "--out", str(tmp_path / "t")]) == 8
+    said = capsys.readouterr().err
+    assert "1 question stopped: toy: 1 Question 1\n" in said
 
 
 def test_data_that_are_there_again_answer_what_was_left_open(tmp_path):

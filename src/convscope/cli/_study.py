@@ -104,7 +104,10 @@ def study(
         with showing_progress(f"{one}: data"):
             missing = () if questions else missing_materials(one, **given)
         for lack in missing:
-            warn(f"{one}: {lack.what}; questions that need it say so, the others are answered")
+            place = f" (looked for in {lack.where})" if lack.where else ""
+            warn(
+                f"{one}: {lack.what}{place}; questions that need it say so, the others are answered"
+            )
             say(f"  fix: {lack.hint}")
         with watching(one):
             found = run_study(
@@ -139,8 +142,10 @@ def study(
     say(f"open {page} in a browser")
     failed = [f"{found.name}: {heading}" for found in results for heading in found.failed]
     if failed:
+        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise PartlyRefused(
-            f"{len(failed)} questions stopped: {'; '.join(failed[:3])}",
+            f"{len(failed)} question{'s' if len(failed) > 1 else ''} stopped: "
+            f"{'; '.join(failed[:3])}{more}",
             hint="the page says why; the same command tries them again",
         )
     still = [found.name for found in results if found.unplayable]
