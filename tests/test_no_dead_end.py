@@ -219,7 +219,7 @@ def test_doctor_proposes_what_helps(here, capsys):
     ("line", "said", "wanted"),
     [
         ("study 002 --seed x", "--seed 'x'", "a whole number"),
-        ("audit mnist-conv1 --data digits --images few", "--images 'few'", "a whole number"),
+        ("audit mnist-conv1 --data digits --shown few", "--shown 'few'", "a whole number"),
         ("train mnist-conv1 --data digits --weight-decay y", "--weight-decay 'y'", "a number"),
         ("study 002 --fast=maybe", "--fast 'maybe'", "true or false"),
         ("attack evaluate mnist-conv1 --data digits --epsilon x", "--epsilon: 'x' is not a number",
