@@ -3,12 +3,14 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from convscope.cli import main
+from convscope.cli._study import PACE
 from convscope.errors import DataError, ResourceError, UsageError
 from convscope.figures import line_chart
 from convscope.models import load
@@ -430,10 +432,12 @@ def test_the_index_leads_to_the_studies(tmp_path):
 
 def test_the_list_says_what_each_study_does_and_how_long_it_takes(capsys):
     assert main(["study"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
     for name, spec in STUDIES.specs().items():
         (line,) = [line for line in lines if line.startswith(f"{name}\t")]
         assert spec.about in line and f"{spec.minutes[0]:g} min" in line
+    assert f"with --fast {PACE[0]}, in full {PACE[1]}" in printed.err
     assert main(["study", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["document"]
 
@@ -476,3 +480,14 @@ def test_why_a_question_stopped_stands_before_its_code(tmp_path):
     )  # fmt: skip
     page = run_study("toy", tmp_path / "s", fast=True).page.read_text()
     assert page.index("This section stopped: no luck") < page.index("How many images there are")
+
+
+def test_the_list_is_no_more_hopeful_than_the_measured_runs():
+    """Full runs of `docs/results.md`, on one core beside other jobs."""
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text("utf-8")
+    measured = re.findall(
+        r"^## \d+: `([\w-]+)`.*?A full run [^;]*; ([\d.]+) minutes", text, re.M | re.S
+    )
+    assert len(measured) >= 4
+    for name, minutes in measured:
+        assert 0.8 * float(minutes) <= STUDIES.spec(name).minutes[1] <= 3 * float(minutes), name

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ALL = "all"
 FOLDER = Path("runs/study")
+PACE = ("on two free cores", "on one core beside other jobs, less on free ones")
+"""What the minutes of a study are for: with ``--fast``, and in full."""
 
 StudyName = Annotated[
     str, cyclopts.Parameter(help=f"{', '.join(STUDIES)}, or all; without one, they are listed.")
@@ -96,7 +98,7 @@ def study(
     results = []
     for one in STUDIES if name == ALL else (name,):
         minutes = STUDIES.spec(one).minutes[0 if fast else 1]
-        say(f"{one}: about {_spoken(minutes)} on two free cores")
+        say(f"{one}: about {_spoken(minutes)} {PACE[0 if fast else 1]}")
         given: dict[str, Any] = {
             "fast": fast, "data_dir": data_dir, "offline": offline,
             "accept_modified": accept_modified,
@@ -181,6 +183,7 @@ def _list(*, as_json: bool) -> None:
             for name, spec in specs.items()
         ],
     )
+    say(f"minutes: with --fast {PACE[0]}, in full {PACE[1]}")
     say("next: convscope study NAME --fast, or convscope study all --fast")
 
 

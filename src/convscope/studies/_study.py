@@ -41,7 +41,8 @@ class StudySpec(Spec):
         title: Heading of its page.
         document: Key of the document in `DOCUMENTS`.
         data: Names of the data sets that it opens: with ``--fast``, and in full.
-        minutes: What to expect on two cores: with ``--fast``, and in full.
+        minutes: What to expect: with ``--fast`` on two free cores; in full on one core of an AMD
+            EPYC beside other jobs, as measured (``docs/results.md``).
     """
 
     title: str = field(default="", kw_only=True)
