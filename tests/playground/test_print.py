@@ -126,6 +126,24 @@ def test_a_long_file_name_fits_a_phone(browser, tmp_path):
         browser.resize(1280, 900)
 
 
+@pytest.mark.parametrize(("columns", "words"), [(2, False), (14, True)])
+def test_only_what_scrolls_sideways_says_so(browser, tmp_path, columns, words):
+    report = Report(title="A report")
+    section = report.section("one", "One")
+    section.table([f"column {n}" for n in range(columns)], [[12345.678] * columns])
+    made = render(report, tmp_path / "page.html")
+    browser.resize(400, 900)
+    browser.open(made.path.as_uri())
+    try:
+        size = browser.evaluate(
+            "parseFloat(getComputedStyle(document.querySelector('.scroll'), '::after').fontSize)"
+        )
+        assert (size > 10) == words
+        assert browser.evaluate("document.documentElement.scrollWidth") == 400
+    finally:
+        browser.resize(1280, 900)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_playable_page_fits_the_sheet(opened, scheme):
     opened.resize(SHEET, 1000)

@@ -217,7 +217,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="CS 5787 Deep Learning, Homework 2",
             document="003",
             data=("digits", "cifar10"),
-            minutes=(1.5, 70),  # in full: 2.3 times a first guess, as for the others
+            minutes=(1.5, 70),
         ),
         "snu-assignment-2": StudySpec(
             "_snu_assignment_2:CONTENT",

@@ -10,6 +10,7 @@ from convscope.figures import difference_tile, difference_words, draw, line_char
 from convscope.pages import name_of
 from convscope.robustness import DefenseComparison, compare_defenses
 from convscope.studies._chosen import first_of_class, in_words, listed, random_rows
+from convscope.studies._comparison import span
 from convscope.studies._mnist_report._training import PLAIN, report_run
 from convscope.studies._question import Picture, Question
 from convscope.studies._study import Study
@@ -65,17 +66,19 @@ def non_targeted(study: Study, question: Question) -> None:
     question.number("steps", found.steps.tolist())
     question.find(
         f"{reached} of {len(classes)} images are predicted as their class after at most {STEPS} "
-        f"steps, with a confidence of {100 * float(own.min()):.2f} to "
-        f"{100 * float(own.max()):.2f} %."
+        f"steps, with a confidence of "
+        f"{span(100 * float(own.min()), 100 * float(own.max()), 2)} %."
     )
     question.tile("images from noise", f"{reached} of {len(classes)}", detail="predicted as wanted")
     question.compare("classes reached", document="all, with high confidence", measured=reached,
                      unit="count", words=f"of {len(classes)}", at_least=10)  # fmt: skip
     question.compare("cost", document="falls", words=_fall(found))
     sure = (found.history.exp() >= 0.99).float().argmax(dim=0)
+    first = int(sure.min())
     question.discuss(
         f"The noise itself is predicted as {in_words(classifier, found.logits_before[0])}; from "
-        f"there {names[int(sure.argmin())]} is nearest (99 % after {int(sure.min())} steps) and "
+        f"there {names[int(sure.argmin())]} is nearest (99 % after {first} "
+        f"step{'s' if first != 1 else ''}) and "
         f"{names[int(sure.argmax())]} farthest ({int(sure.max())}). None of the "
         "images looks like a digit: confidence says how far an image lies from the boundaries of "
         "the classes, not whether it is a digit at all."
