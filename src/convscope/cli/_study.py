@@ -106,9 +106,10 @@ def study(
         with showing_progress(f"{one}: data"):
             missing = () if questions else missing_materials(one, **given)
         for lack in missing:
-            place = f" (looked for in {lack.where})" if lack.where else ""
+            sought = f" (looked for in {lack.where})" if lack.where else ""
             warn(
-                f"{one}: {lack.what}{place}; questions that need it say so, the others are answered"
+                f"{one}: {lack.what}{sought}; questions that need it say so, "
+                "the others are answered"
             )
             say(f"  fix: {lack.hint}")
         with watching(one):

@@ -169,8 +169,8 @@ class Study:
                 )
             except ResourceError as error:
                 # A study has its own data: what may be named in their place elsewhere is not here.
-                ways, found, last = error.hint.rpartition("; or ")
-                if found and last.endswith("needs no files"):
+                ways, cut, last = error.hint.rpartition("; or ")
+                if cut and last.endswith("needs no files"):
                     error.hint = ways if self.fast else f"{ways}; or --fast, which needs no files"
                 raise
         found: Dataset = self._opened[key]

@@ -104,8 +104,8 @@ def occlusion_of_all_digits(study: Study, question: Question) -> None:
         caption="Two digits per row, three pictures each. Image with the probability of its "
         "class; probability of the true class with the window at each of 7 x 7 positions, placed "
         "as on the image, from 0 (dark blue) to 1 (yellow), with the number of positions at which "
-        "another class is predicted; where hiding lowers it (orange), laid over the image.".replace(
-            "7 x 7", f"{across} x {across}"),
+        "another class is predicted; the image, orange where hiding lowers the "
+        "probability.".replace("7 x 7", f"{across} x {across}"),
     )  # fmt: skip
     number = {"kind": "number"}
     question.table(
