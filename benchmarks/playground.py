@@ -199,7 +199,7 @@ def in_browser(page: Path, folder: Path, repeats: int = 5) -> dict[str, float] |
     if program is None:
         return None
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tests.playground.browser import Browser
+    from tests.browser import Browser
 
     browser = Browser(program, folder / "profile")
     first, slider = [], []

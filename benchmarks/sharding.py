@@ -41,7 +41,9 @@ def without_times(tree: Any) -> Any:
         return [without_times(value) for value in kept]
     if not isinstance(tree, dict):
         return tree
-    titles = [column.get("title") for column in tree.get("columns", ()) if isinstance(column, dict)]
+    columns = tree.get("columns")  # of a grid: how many
+    listed = columns if isinstance(columns, list) else ()
+    titles = [column.get("title") for column in listed if isinstance(column, dict)]
     if "seconds" in titles:
         place = titles.index("seconds")
         tree = {**tree, "rows": [[*row[:place], *row[place + 1 :]] for row in tree["rows"]]}

@@ -90,14 +90,15 @@ def page_of(results: dict[str, dict[str, Any]]) -> tuple[str, list[Missing]]:
     ]
     head = [
         "# Results: the course documents, row by row",
-        "Written by `benchmarks/study_results.py` from the numbers of [studies](studies.md) that "
-        "ran; do not edit. A row is a demand or a result of a document. *Met*: a value that should "
-        "be high is as high as in the document; nothing stands there where a document has no such "
-        "value. sd: standard deviation over n seeds.",
+        "Written by `benchmarks/study_results.py` from the numbers of [studies](studies.md) "
+        "that ran; do not edit. A row is a demand or a result of a document. *Met*: where more "
+        "is better, what is measured here is as high as in the document, or as all that it asks "
+        "for; nothing stands there where a document has no such value. sd: standard deviation "
+        "over n seeds.",
         f"{rows - len(missing)} of {rows} rows are answered"
         + (
-            f"; of {len(judged)} values that should be high, {sum(judged)} are met or beaten in "
-            "full runs."
+            f"; of {len(judged)} values of which more is better, {sum(judged)} are met or beaten "
+            "in full runs."
             if judged
             else "."
         ),

@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,18 @@ def device(request):
     from tests.stand_in import a_gpu, stand_in
 
     return stand_in() if request.param == "stand-in" else a_gpu()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A browser without a window, if this machine has one; everybody opens pages of their own."""
+    from convscope.reports import find_browser
+
+    program = find_browser()
+    if program is None or sys.platform == "win32":
+        pytest.skip("needs Chromium or Chrome, which pages are tested in")
+    from tests.browser import Browser
+
+    started = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()

@@ -60,7 +60,7 @@ INTERNAL |= {
 
 
 def result_types():
-    """Every public dataclass that holds tensors, and everything that can be drawn."""
+    """Every public dataclass that holds tensors or is called a result, or can be drawn."""
     found = {
         getattr(importlib.import_module(spec.package), name)
         for name, spec in FIGURES.specs().items()
@@ -72,7 +72,8 @@ def result_types():
             if isinstance(kind, type) and dataclasses.is_dataclass(kind):
                 texts = [str(field.type) for field in dataclasses.fields(kind)]
                 words = ("Tensor", "ndarray", "Images", "Logits", "Heatmaps", "Examples", "Module")
-                if any(word in text for text in texts for word in words):
+                named = kind.__name__.endswith("Result") or kind.__name__ == "PlayableNetwork"
+                if named or any(word in text for text in texts for word in words):
                     found.add(kind)
     return sorted(
         (k for k in found if not k.__name__.startswith("_") and k.__name__ not in INTERNAL),

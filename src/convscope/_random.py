@@ -87,14 +87,18 @@ class RandomStates:
 
 
 class Draws:
-    """A network that draws random numbers gets a stream of its own, from seed 0.
+    """A network that draws random numbers gets a stream of its own.
 
     What it draws depends neither on the caller's random state nor moves it. The global states are
     exchanged for the length of one run; a second thread that draws during it draws from the
     network's stream.
+
+    Args:
+        seed: Where the stream begins.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
         self.mine: RandomStates | None = None
 
     def __enter__(self) -> Draws:
@@ -102,9 +106,9 @@ class Draws:
         _EXCHANGE.acquire()
         self.theirs = RandomStates()
         if self.mine is None:
-            torch.manual_seed(0)
-            np.random.seed(0)  # noqa: NPY002
-            random.seed(0)
+            torch.manual_seed(self.seed)
+            np.random.seed(self.seed % 2**32)  # noqa: NPY002 - NumPy takes 32 bits
+            random.seed(self.seed)
         else:
             self.mine.rewind()
         return self

@@ -11,8 +11,9 @@ from convscope.cli._app import build_app
 from convscope.cli._large import Large
 from convscope.cli._merge import COMMANDS as MERGED
 from convscope.cli._plan import lengths
-from convscope.cli._trials import LEAST, tried
+from convscope.cli._trials import LEAST, known_before, tried
 from convscope.progress import announce, at_step
+from convscope.sharding import Record
 
 MODEL, SOME = "mnist-conv1", ["--data", "digits", "--count", "6"]
 JOBS = {
@@ -121,6 +122,35 @@ def test_no_handler_of_a_method_takes_the_stop_for_an_error():
         return "through"
 
     assert tried(work, longest=0.0)[1] is None
+
+
+class Slow:
+    """A judging, before which comes another one; the first call of all is slow."""
+
+    size, calls = 1, 0
+
+    def __init__(self, rows, before=None):
+        self.rows, self.before = rows, before
+
+    def head(self):
+        return Record()
+
+    def head_after(self, records):
+        return Record({"seen": len(records)})
+
+    def judge(self, rows, head):
+        Slow.calls += 1
+        time.sleep(0.3 if Slow.calls == 1 else 0.0)
+        return Record()
+
+    def inputs(self, rows):
+        return {}
+
+
+def test_a_slow_first_call_is_not_multiplied_by_the_images():
+    Slow.calls = 0
+    trial, head = known_before(Slow(1, Slow(1000)), Slow(1, Slow(10)))
+    assert 0.3 <= trial.seconds < 3.0 and head.numbers == {"seen": 10}
 
 
 def test_blocks_take_a_time_of_their_own_and_one_for_each_image():

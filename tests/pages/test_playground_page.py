@@ -2,17 +2,17 @@
 
 import html
 import re
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
 from convscope import Classifier
+from convscope.data import open_dataset
 from convscope.errors import ModelContractError, UsageError
 from convscope.models import load
 from convscope.pages import playable_page
-from convscope.reports import find_browser
+from convscope.studies import audit
 
 HOSTILE = '"></iframe><script>hacked = 1</script>&quot;'
 
@@ -57,6 +57,44 @@ def test_it_is_saved_as_a_file(made, tmp_path):
     made.save(out, force=True)
 
 
+def test_a_network_for_a_page_shows_itself_and_prints_in_a_line(made, browser, tmp_path):
+    text = made.network._repr_html_()
+    page = srcdoc(text)
+    assert f'id="playground-weights">{made.network.weights}</script>' in page
+    assert "<script>hacked" not in page and '"examples":[]' in page
+    assert repr(made.network).startswith("<PlayableNetwork: a network for a page, 0.")
+    assert len(repr(made.network)) < 300
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(f"<!doctype html><meta charset='utf-8'>{text}", encoding="utf-8")
+    browser.open(notebook.as_uri())
+    with browser.inside():
+        root = "document.getElementById('playground-root')"
+        browser.until(f"{root}?.dataset.prediction")
+        assert browser.evaluate(f"{root}.dataset.engine") == "worker"
+        assert browser.evaluate("origin") == "null"
+    assert browser.complaints() == []
+
+
+def test_the_result_of_an_audit_shows_its_page_and_plays_if_that_does(tmp_path):
+    dataset = open_dataset("digits")
+    for playable in (False, True):
+        found = audit(
+            load("mnist-conv1"), dataset, out_folder=tmp_path / str(playable), sections=["limits"],
+            playable=playable,
+        )  # fmt: skip
+        page = srcdoc(found._repr_html_())
+        assert ('id="playground-root"' in page) == playable
+        assert "Content-Security-Policy" in page and '<section id="limits">' in page
+        assert repr(found).startswith("<AuditResult: ") and "\n" not in repr(found)
+    (found.folder / "report.json").unlink()
+    assert found._repr_html_() is None, "the sentence is shown"
+
+
+def test_what_is_too_large_for_a_notebook_shows_its_sentence(made, monkeypatch):
+    monkeypatch.setattr("convscope.pages._playground_page.LARGEST_FRAME", 90_000)
+    assert made.network._repr_html_() is None
+
+
 def test_what_is_too_large_is_refused_with_its_size():
     classifier = load("mnist-conv1")
     images = torch.rand(2, 1, 28, 28)
@@ -81,47 +119,36 @@ def test_large_images_are_few_and_labels_may_be_missing():
         playable_page(classifier, torch.rand(5, 3, 100, 100), torch.tensor([0, 1]))
 
 
-def test_the_network_runs_inside_a_notebook_and_reaches_nothing_of_it(made, tmp_path):
-    program = find_browser()
-    if program is None or sys.platform == "win32":
-        pytest.skip("needs Chromium or Chrome, which pages are tested in")
-    from tests.playground.browser import Browser
-
+def test_the_network_runs_inside_a_notebook_and_reaches_nothing_of_it(made, browser, tmp_path):
     notebook = tmp_path / "notebook.html"
     notebook.write_text(
         "<!doctype html><meta charset='utf-8'><title>secret</title><script>hacked = 0</script>"
         f"<body>{made._repr_html_()}",
         encoding="utf-8",
     )
-    browser = Browser(program, tmp_path / "profile")
-    try:
-        browser.open(notebook.as_uri())
-        with browser.inside():
-            root = "document.getElementById('playground-root')"
-            browser.until(f"{root}?.dataset.prediction")
-            assert browser.evaluate("origin") == "null"
-            assert browser.evaluate(f"{root}.dataset.engine") == "worker"
-            assert browser.evaluate("document.querySelector('.tour-link').textContent").endswith(
-                "8 steps"
-            )
-            reached = (
-                "(() => { try { return parent.document.title; } catch (e) { return e.name; } })()"
-            )
-            assert browser.evaluate(reached) == "SecurityError"
-            assert browser.evaluate("typeof hacked") == "undefined"
-            browser.evaluate(
-                "(() => { const e = document.getElementById('pg-epsilon'); e.value = 0.3;"
-                "e.dispatchEvent(new Event('input')); })()"
-            )
-            browser.until(f"{root}.dataset.done === String(playground.client.newest)")
-            assert browser.evaluate("Math.max(...playground.after)") <= 1
-            # Links to places of the page stay in the frame, whose address begins with about:.
-            browser.evaluate("document.querySelector('.tour-link a').click()")
-            browser.until("location.href === 'about:srcdoc#tour/1'")
-            browser.evaluate("document.querySelector('nav a[href=\"#Glossary\"]').click()")
-            browser.until("location.href === 'about:srcdoc#Glossary'")
-        assert browser.complaints() == []
-        assert browser.evaluate("hacked") == 0
-        assert browser.evaluate("document.querySelectorAll('iframe').length") == 1
-    finally:
-        browser.close()
+    browser.open(notebook.as_uri())
+    with browser.inside():
+        root = "document.getElementById('playground-root')"
+        browser.until(f"{root}?.dataset.prediction")
+        assert browser.evaluate("origin") == "null"
+        assert browser.evaluate(f"{root}.dataset.engine") == "worker"
+        assert browser.evaluate("document.querySelector('.tour-link').textContent").endswith(
+            "8 steps"
+        )
+        reached = "(() => { try { return parent.document.title; } catch (e) { return e.name; } })()"
+        assert browser.evaluate(reached) == "SecurityError"
+        assert browser.evaluate("typeof hacked") == "undefined"
+        browser.evaluate(
+            "(() => { const e = document.getElementById('pg-epsilon'); e.value = 0.3;"
+            "e.dispatchEvent(new Event('input')); })()"
+        )
+        browser.until(f"{root}.dataset.done === String(playground.client.newest)")
+        assert browser.evaluate("Math.max(...playground.after)") <= 1
+        # Links to places of the page stay in the frame, whose address begins with about:.
+        browser.evaluate("document.querySelector('.tour-link a').click()")
+        browser.until("location.href === 'about:srcdoc#tour/1'")
+        browser.evaluate("document.querySelector('nav a[href=\"#Glossary\"]').click()")
+        browser.until("location.href === 'about:srcdoc#Glossary'")
+    assert browser.complaints() == []
+    assert browser.evaluate("hacked") == 0
+    assert browser.evaluate("document.querySelectorAll('iframe').length") == 1

@@ -81,18 +81,6 @@ def javascript(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    program = find_browser()
-    if program is None or sys.platform == "win32":
-        pytest.skip("needs Chromium or Chrome, which pages are tested in")
-    from .browser import Browser
-
-    started = Browser(program, tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="session")
 def digits():
     classifier = load("mnist-conv2")
     test = open_dataset("digits").test

@@ -12,7 +12,7 @@ from convscope.ascent import gaussian_blur
 from convscope.attacks import cropped, rotated
 from convscope.data import open_dataset, read_image
 from convscope.models import load
-from convscope.playground import playable_network
+from convscope.playground import layers_seen, playable_network
 from convscope.resizing import Resize
 
 from .conftest import whole
@@ -249,13 +249,18 @@ def test_an_image_for_a_map_drives_its_middle_up_and_within_the_network_too(java
         assert pixels.min() >= 0 and pixels.max() <= 1
         theirs = explanations.feature_maps(classifier, pixels, ["pool2"]).layers[0].maps
         assert float(theirs[0, unit, row, column]) == pytest.approx(found["value"], rel=1e-4)
+        # Python makes the same image, for a page that asks a server.
+        pixels_here, value, steps = layers_seen(classifier, image).unit_image(layer, unit)
+        assert value == pytest.approx(found["value"], rel=0.02)
+        assert float((pixels_here - pixels[0]).abs().mean()) < 0.02 and steps == found["steps"]
 
 
 def test_a_dead_map_has_no_image(javascript):
     net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(),
                               torch.nn.Linear(72, 2))  # fmt: skip
     torch.nn.init.constant_(net[0].bias, -100.0)
-    _, graph, weights = whole(Classifier.wrap(net, input_shape=(1, 8, 8)))
+    classifier = Classifier.wrap(net, input_shape=(1, 8, 8))
+    _, graph, weights = whole(classifier)
     names = [node["op"] for node in graph["nodes"]]
     made = javascript(
         ["methods", "nn", "weights"],
@@ -263,3 +268,5 @@ def test_a_dead_map_has_no_image(javascript):
         {"graph": graph, "weights": weights, "layer": names.index("relu"), "units": [0, 1]},
     )
     assert [found["image"] for found in made] == [None, None]
+    seen = layers_seen(classifier, torch.rand(1, 1, 8, 8))
+    assert seen.unit_image(names.index("relu"), 0)[:2] == (None, 0.0)

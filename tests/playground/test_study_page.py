@@ -89,6 +89,9 @@ def test_without_the_flag_nothing_is_embedded_and_no_network_is_made(tmp_path):
 def test_the_network_of_the_study_predicts_in_its_page(tmp_path, browser):
     found = run_study("toy", tmp_path / "s", fast=True, playable=True)
     assert found.unplayable == "" and holds_network(tmp_path / "s")
+    shown = found._repr_html_()
+    assert shown.startswith('<iframe sandbox="allow-scripts" title="Report"')
+    assert "playground-weights" in shown and "<script" not in shown
     page = found.page.read_text()
     assert re.search(r"<h2>Playground</h2>", page)
     assert page.index('id="overview"') < page.index('id="playground"') < page.index('id="first"')

@@ -7,36 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from convscope.reports import Report
 from convscope.serve import ServedNetwork, Shelf
-from tests.serve.conftest import Page, serving
-
-COLUMNS = (
-    "step,epoch,learning_rate,train_loss,train_error,train_accuracy,validation_loss,"
-    "validation_error,validation_accuracy,validation_images"
-)
-MARKUP = "<script>alert(1)</script>"
-
-
-def row(step):
-    return f"{step},{step / 10},0.1,{1 / step},0.5,0.5,{2 / step},0.25,0.75,100\n"
-
-
-def make_run(folder, steps=3, **settings):
-    folder.mkdir(parents=True)
-    lines = {"model": "mnist-conv1", "data": "digits", "epochs": 3, **settings}
-    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
-    (folder / "config.toml").write_text(text)
-    rows = "".join(row(step) for step in range(1, steps + 1))
-    (folder / "metrics.csv").write_text(f"{COLUMNS}\n{rows}")
-    return folder
-
-
-def make_report(folder, title="A report"):
-    report = Report(title=title)
-    report.section("numbers", "Numbers").text("Three of them.")
-    report.write(folder)
-    return folder
+from tests.serve.conftest import COLUMNS, MARKUP, Page, make_report, make_run, row, serving
 
 
 def listed(page):
@@ -79,8 +51,9 @@ def test_a_run_in_progress_is_followed_row_by_row(page, tmp_path):
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "started": "now"}
     (folder / "run.lock").write_text(json.dumps(owner))
 
-    def ask(after):
-        return page.client.get("/api/shelf/run", params={"name": "run", "after": after}).json()
+    def ask(after, mark=""):
+        where = {"name": "run", "after": after, "mark": mark}
+        return page.client.get("/api/shelf/run", params=where).json()
 
     first = ask(0)
     assert [line["step"] for line in first["rows"]] == [1, 2]
@@ -88,12 +61,14 @@ def test_a_run_in_progress_is_followed_row_by_row(page, tmp_path):
     assert first["epochs"] == 3
     with (folder / "metrics.csv").open("a") as file:
         file.write(row(3) + row(4)[:7])  # a line that is being written
-    later = ask(2)
+    later = ask(2, first["mark"])
     assert [line["step"] for line in later["rows"]] == [3]
     assert later["count"] == 3
     assert listed(page)["run"]["live"]
     (folder / "run.lock").unlink()
-    assert ask(3)["owner"] == ""
+    assert ask(3, later["mark"])["owner"] == ""
+    assert ask(3, later["mark"])["rows"] == []
+    assert len(ask(3, first["mark"])["rows"]) == 3
     assert not listed(page)["run"]["live"]
 
 

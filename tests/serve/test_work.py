@@ -14,9 +14,8 @@ from convscope.attacks import ATTACKS, SHARED, pgd
 from convscope.cli import served_methods
 from convscope.explanations import EXPLANATIONS, LAYER_VIEWS, grad_cam, occlusion, saliency
 from convscope.progress import at_step
-from convscope.serve import Method
 from convscope.visualizations import VISUALIZATION_RECIPES
-from tests.serve.conftest import ORIGIN, Page, frames, packed, serving
+from tests.serve.conftest import ORIGIN, Page, Slow, frames, packed, serving
 
 EVERY = ["prediction", "saliency", "maps", "cam", "transforms", "attack", "occlusion"]
 METHODS = {method.name: method for method in served_methods()}
@@ -85,6 +84,25 @@ def test_the_arithmetic_of_a_convolution_adds_up(page, network, image):
     assert len(found["channels"]) == 4
     assert found["channels"][0]["inside"] == [False, False, False, True, True, False, True, True,
                                               False]  # fmt: skip
+
+
+def test_an_image_for_a_map_drives_it_and_maps_that_there_are_not_are_refused(page, network, image):
+    nodes = page.client.get("/api/0/page").json()["graph"]["nodes"]
+    layer = [k for k, node in enumerate(nodes) if node["op"] == "relu"][1]
+
+    def ask(**where):
+        answer = page.post("/api/0/unit?panel=p", packed(where, image=image))
+        return {header["part"]: (header, arrays) for header, arrays in frames(answer.content)}
+
+    header, arrays = ask(layer=layer, unit=5)["unit"]
+    with torch.no_grad():
+        maps = network.classifier.module[:4](torch.stack([arrays["image"], image]))
+    assert maps[:, 5, 4, 4].tolist() == pytest.approx([header["value"], header["here"]])
+    assert header["value"] > header["here"]
+    for wrong, code in (({"unit": 6}, "U05"), ({"unit": -1}, "U05"), ({"layer": 99}, "U05"),
+                        ({"layer": len(nodes) - 1}, "U21")):  # fmt: skip
+        failed = ask(**{"layer": layer, "unit": 5, **wrong})["failed"][0]["error"]
+        assert failed["code"] == code
 
 
 @pytest.mark.parametrize(
@@ -280,27 +298,6 @@ def test_what_is_no_image_is_refused_and_named(page, data):
 
 
 # ---- The newest wins, and cancel -------------------------------------------------------------
-
-
-class Slow:
-    """A method that takes steps until it is let go, and says how it ended."""
-
-    def __init__(self):
-        self.began, self.ended = threading.Semaphore(0), []
-
-    def __call__(self, classifier, images, targets=None):
-        self.began.release()
-        try:
-            for step in range(3_000):
-                at_step(step % 100, 100)
-                threading.Event().wait(0.002)
-        except BaseException as error:
-            self.ended.append(type(error).__name__)
-            raise
-
-    def method(self):
-        usual = METHODS["saliency"]
-        return Method(**{**vars(usual), "name": "slow", "call": lambda: self, "fields": ()})
 
 
 @pytest.fixture

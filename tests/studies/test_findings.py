@@ -19,8 +19,9 @@ from convscope.studies._audit import network_name
 from convscope.studies._explanations import _occlusion_table
 from convscope.studies._fooling import finding as attacks_finding
 from convscope.studies._inside import _filters_finding, effects
-from convscope.studies._network import ends, training_finding
+from convscope.studies._network import training_finding
 from convscope.studies._noises import finding as noises_finding
+from convscope.studies._overfitting import ends, overfitting_words
 from convscope.studies._performance import _classes
 from convscope.studies._robustness import finding as robustness_finding
 from convscope.training import Evaluation, Measured
@@ -230,3 +231,19 @@ def test_universal_noises_of_color_images_are_smaller(monkeypatch, channels, siz
     with pytest.raises(StopIteration):
         _noises._universal(work, Report(title="t").section("noises", "Noises"))
     assert asked == [size]
+
+
+@pytest.mark.parametrize(
+    ("losses", "words"),
+    [
+        ((0.5, 0.4), "lowest at the end, 0.4 after 2 iterations (training loss 0.2): it still"),
+        ((0.4, 0.41), "lowest at iteration 1 of 2, 0.4, and 2 % above that at the end (training "
+         "loss 0.2): too little to speak of learning by heart."),
+        ((0.4, 0.6), "lowest at iteration 1 of 2, 0.4, and 50 % above that at the end (training "
+         "loss 0.2): the network has begun to learn its training images by heart."),
+    ],
+)  # fmt: skip
+def test_overfitting_is_a_loss_that_rises_and_no_gap(losses, words):
+    rows = [point(k + 1, float(k + 1), loss) for k, loss in enumerate(losses)]
+    rows[-1] = replace(rows[-1], train_loss=0.2)
+    assert words in overfitting_words(rows)

@@ -77,7 +77,7 @@ def test_a_line_says_the_documents_number_ours_and_where():
         "| 002.3 | batch normalization: losses, accuracy with and without, 99.05 % | "
         "| **missing**: the study assignment-2-report did not answer all of it | | |",
     ]
-    assert "2 of 44 rows are answered; of 2 values that should be high, 1 are met" in page
+    assert "2 of 44 rows are answered; of 2 values of which more is better, 1 are met" in page
     assert [one.row for one in missing] == [
         row for row in all_rows() if row not in ("002.1", "002.2")
     ]

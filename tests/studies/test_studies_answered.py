@@ -1,19 +1,27 @@
 """Every study answers its document: every row, every snippet, on a page that is not too large."""
 
+import ast
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from convscope.studies import STUDIES, StudyContent, run_study
 from convscope.studies._snippets import code_of, first_cell
+from convscope.training import read_settings, train
+from tests.studies.cells import CELLS, numbers_of, table_of
 
 ROOT = Path(__file__).parents[2]
 LARGEST = 1_000_000
 """Bytes of a fast page."""
 
 NAMES = list(STUDIES)
+
+pytestmark = pytest.mark.filterwarnings(  # Of Keras, when it reads torch's tensors.
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -66,15 +74,21 @@ def test_minutes_of_the_questions_add_up_to_those_of_the_study(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_snippets_are_short_and_take_what_the_notebook_has(name):
     content = STUDIES[name]
-    known = {"data", "data_dir", "seed", "fast"} | set(
-        re.findall(r"^(\w+)(?:, \w+)* = ", code_of(content.setup), re.M)
-    )
+    nodes = ast.walk(ast.parse(code_of(content.setup)))
+    known = {"data", "data_dir", "seed", "fast"} | {
+        node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
     for question in content.questions:
         code = question.snippet.__code__
         taken = set(code.co_varnames[: code.co_argcount])
         assert taken <= known, question.name
         lines = [line for line in code_of(question.snippet).splitlines() if line.strip()]
         assert len(lines) <= 16, (question.name, len(lines))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_cell_of_every_question_is_compared_with_the_page(name):
+    assert set(CELLS[name]) == {question.name for question in STUDIES[name].questions}
 
 
 def test_the_table_in_the_documentation_is_that_of_the_records():
@@ -106,16 +120,50 @@ def test_every_row_has_a_figure_or_a_table_that_is_there(answered):
 
 
 @pytest.mark.slow
-def test_every_cell_of_the_notebook_runs(answered, tmp_path, monkeypatch):
+def test_every_cell_of_the_notebook_makes_the_numbers_of_the_page(answered, tmp_path, monkeypatch):
+    assert answered.failed == ()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("convscope.training.train", taken_from(answered.folder / "runs"))
     notebook = json.loads((answered.folder / "notebook.ipynb").read_text())
     cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
-    content = STUDIES[answered.name]
-    assert len(cells) == 2 + len(content.questions)
+    questions = STUDIES[answered.name].questions
     assert cells[0] == first_cell(fast=True, seed=0, data=STUDIES.spec(answered.name).data[0])
     scope = {}
-    for cell in cells:
+    for cell in cells[:2]:
         exec(compile(cell, "notebook", "exec"), scope)
+    unlike = {}
+    for question, cell in zip(questions, cells[2:], strict=True):
+        names = dict(scope)
+        exec(compile(cell, question.name, "exec"), names)
+        numbers = next(q for q in answered.numbers["questions"] if q["name"] == question.name)
+        table = table_of(answered.folder, question.name)
+        pairs = CELLS[answered.name][question.name](names, numbers["numbers"], table)
+        assert pairs, question.name
+        for made, shown in pairs:
+            made, shown = numbers_of(made), numbers_of(shown)
+            if not made or not alike(made, shown):
+                unlike[question.name] = (made, shown)
+    assert unlike == {}
+
+
+def alike(made, shown):
+    """Equal to the digits that batches of another size leave equal."""
+    if any(isinstance(one, str) for one in made):
+        return made == shown
+    return made == pytest.approx(shown, rel=1e-3, abs=1e-5)
+
+
+def taken_from(folder):
+    """`train` that takes a network of the study, and refuses what the study did not train."""
+    kept = [(read_settings(run / "config.toml"), run) for run in sorted(folder.iterdir())]
+
+    def take(settings, dataset, *, out, resume):
+        wanted = replace(settings, device="cpu")
+        found = [(own, run) for own, run in kept if replace(own, device="cpu") == wanted]
+        assert found, f"the study has no training for {out}: {settings.summary()}"
+        return train(found[0][0], dataset, out=found[0][1], resume=True)
+
+    return take
 
 
 @pytest.mark.slow

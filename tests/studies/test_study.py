@@ -96,6 +96,7 @@ def content(*answers):
             QuestionSpec(
                 name=answer.__name__, number=str(i + 1), title=f"Question {i + 1}", answer=answer,
                 rows=rows.get(answer, ("002.9",)), snippet=snippet if answer is counted else None,
+                left_out="what is <drawn>" if answer is counted else "",
             )
             for i, answer in enumerate(answers)
         ),
@@ -133,6 +134,16 @@ def test_a_study_writes_page_figures_tables_numbers_and_notebook(tmp_path):
     assert ("They are here. " * 20).strip() in page, "a reason is not cut"
     assert "How many images there are" not in code_of(setup) and "bincount()" in page
     assert 'class=" good"' in page and 'class=" warn"' in page
+
+
+def test_what_a_cell_leaves_out_is_said_beside_it_on_the_page_and_in_the_notebook(tmp_path):
+    folder = run_study("toy", tmp_path / "s", fast=True).folder
+    said = "as on this page, without what is &lt;drawn&gt;"
+    assert (folder / "report.html").read_text().count(said) == 1
+    cells = json.loads((folder / "notebook.ipynb").read_text())["cells"]
+    texts = ["".join(cell["source"]) for cell in cells]
+    place = next(i for i, text in enumerate(texts) if "without what is <drawn>" in text)
+    assert texts[place + 1] == code_of(snippet)
 
 
 def test_result_json_knows_rows_figures_and_comparisons(tmp_path):

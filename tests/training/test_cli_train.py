@@ -185,3 +185,28 @@ def test_a_run_that_fails_before_it_begins_leaves_nothing(words, tmp_path, capsy
     out.mkdir(parents=True)
     assert main(["train", "mnist-conv1", *words, "--out", str(out)]) in (2, 3)
     assert not list(out.iterdir())
+
+
+FACTORY = """
+import numpy, pathlib, random, torch
+from torch import nn
+
+def network():
+    drawn = torch.rand(1).item(), numpy.random.rand(), random.random()
+    with pathlib.Path("drawn").open("a") as file:
+        print(*drawn, file=file)
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+"""
+
+
+def test_a_factory_draws_the_same_first_weights_from_the_same_seed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "drawing_factory.py").write_text(FACTORY)
+    words = ["train", "drawing_factory:network", "--input-shape", "1,28,28", *QUICK[2:]]
+    for out, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        assert main([*words, "--seed", seed, "--out", out]) == 0
+    drawn = [line.split() for line in (tmp_path / "drawn").read_text().splitlines()]
+    assert drawn[0] == drawn[1]
+    assert all(one != other for one, other in zip(drawn[0], drawn[2], strict=True))
+    same = [(tmp_path / out / "model.safetensors").read_bytes() for out in "ab"]
+    assert same[0] == same[1]

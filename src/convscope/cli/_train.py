@@ -105,6 +105,7 @@ def train_model(
     check_picture(find_learning_rate)
     for name in log.split(",") if log else ():
         choose("log", name.strip(), LOGS)
+    from convscope._random import Draws
     from convscope.training import (
         check_run_folder,
         settings_to_toml,
@@ -130,7 +131,10 @@ def train_model(
     elif not is_main:
         VOICE.quiet = True
 
-    base = None if trained_from_the_start(settings.model) else network.load(settings.model)
+    base = None
+    if not trained_from_the_start(settings.model):
+        with Draws(settings.seed):  # A factory of the user's may draw its first weights.
+            base = network.load(settings.model)
     if base is None:
         refuse_description(network)
     dataset = opened_training_data(

@@ -114,7 +114,7 @@ def show_trials(
 
     begin = time.perf_counter()
     with watching("rehearsing"):
-        first, head = _head(judging, tried_on)
+        first, head = known_before(judging, tried_on)
         of_blocks = _kinds(tried_on)
         kinds = list(dict.fromkeys(of_blocks))
         known: dict[str, Callable[[int], Trial]] = {}
@@ -151,14 +151,31 @@ def show_trials(
     emit(plan.table() if as_json else plan.spoken(), as_json=as_json)
 
 
-def _head(judging: Judging, tried_on: Judging) -> tuple[Trial, Record]:
-    """What is known before the first block, and what it takes for all images."""
+def known_before(judging: Judging, tried_on: Judging) -> tuple[Trial, Record]:
+    """What is known before the first block, and what it takes for all images.
+
+    The first call of the network takes longer, and only once: a first block is tried and thrown
+    away, so that this is not multiplied by the number of images.
+    """
     before, less = getattr(judging, "before", None), getattr(tried_on, "before", None)
     if before is None or less is None:
         return tried(tried_on.head, math.inf)
+    cold, _ = tried(partial(_first_block, less), math.inf)
+    warm, _ = tried(partial(_first_block, less), math.inf)
     trial, (_, records) = tried(partial(judged_here, less), math.inf)
     other, head = tried(lambda: tried_on.head_after(records), math.inf)  # type: ignore[attr-defined]
-    return _sum([trial.times(before.rows / max(1, less.rows)), other]), head
+    each = trial.times(before.rows / max(1, less.rows))
+    return _sum([_besides(cold, warm), each, other]), head
+
+
+def _first_block(job: Judging) -> None:
+    for rows in blocks_of(job.rows, job.size)[:1]:
+        job.judge(rows, job.head())
+
+
+def _besides(cold: Trial, warm: Trial) -> Trial:
+    """What a first call takes besides; its passes are counted where they are made again."""
+    return Trial(max(0.0, cold.seconds - warm.seconds), 0, 0)
 
 
 def _of_kind(
@@ -188,7 +205,7 @@ def _of_kind(
     other = mine[len(mine) // 2]
     warm, _ = tried(partial(job.judge, blocks[other], head))
     each = warm.times(1 / max(1, _counts(job)[other]))
-    return Trial(max(0.0, cold.seconds - each.seconds * count), 0, 0), each.times
+    return _besides(cold, each.times(count)), each.times
 
 
 def _kinds(job: Judging) -> list[str]:

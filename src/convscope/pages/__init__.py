@@ -19,7 +19,13 @@ from convscope.pages._image_page import (
     selected_galleries,
     write_images,
 )
-from convscope.pages._playground_page import PlayablePage, playable_page
+from convscope.pages._playground_page import (
+    PlayablePage,
+    framed,
+    framed_network,
+    framed_report,
+    playable_page,
+)
 from convscope.pages._prediction_page import (
     class_rows,
     joined_predictions,
@@ -55,6 +61,9 @@ __all__ = [
     "class_rows",
     "class_table",
     "effect_rows",
+    "framed",
+    "framed_network",
+    "framed_report",
     "inspect_images",
     "joined_predictions",
     "keep_image",

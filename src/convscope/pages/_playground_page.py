@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -72,11 +73,50 @@ class PlayablePage:
 
     def _repr_html_(self) -> str:
         """The page in a frame of no origin: its scripts run, and reach nothing of the notebook."""
-        return (
-            f'<iframe sandbox="allow-scripts" title="Playground" srcdoc="{escape(self.html)}" '
-            f'style="width: 100%; height: {self.height}px; border: 1px solid #8888; '
-            'border-radius: 8px; resize: vertical"></iframe>'
-        )
+        return framed(self.html, height=self.height)
+
+
+def framed(html: str, *, title: str = "Playground", height: int = HEIGHT) -> str:
+    """A page in a frame of no origin, for a notebook: scripts run in it, and reach nothing outside.
+
+    Args:
+        html: The whole page.
+        title: What the frame is called by programs that read pages aloud.
+        height: Pixels on the screen.
+
+    Example:
+        >>> framed("<p>hello", title="A page")[:69]
+        '<iframe sandbox="allow-scripts" title="A page" srcdoc="&lt;p&gt;hello'
+    """
+    return (
+        f'<iframe sandbox="allow-scripts" title="{escape(title)}" srcdoc="{escape(html)}" '
+        f'style="width: 100%; height: {height}px; border: 1px solid #8888; '
+        'border-radius: 8px; resize: vertical"></iframe>'
+    )
+
+
+def framed_network(network: PlayableNetwork) -> str | None:
+    """The playground of a network, without images to begin with, in a frame for a notebook.
+
+    Returns:
+        HTML, or ``None`` if the page has more than `LARGEST_FRAME` bytes.
+    """
+    channels = network.graph["nodes"][0]["shape"][0]
+    html = _page_of(network, [], title="Playground", epsilon=_usual_epsilon(channels))
+    return framed(html) if len(html) <= LARGEST_FRAME else None
+
+
+def framed_report(folder: Path | str, *, title: str = "Report") -> str | None:
+    """A report, with the network if it holds one, in a frame for a notebook.
+
+    Returns:
+        HTML, or ``None`` if the page has more than `LARGEST_FRAME` bytes.
+
+    Raises:
+        DataError: If there is no readable ``report.json``.
+    """
+    html, _ = page(folder, alone=True)
+    return framed(html, title=title) if len(html) <= LARGEST_FRAME else None
 
 
 def playable_page(
@@ -126,20 +166,13 @@ def playable_page(
     if labels is not None:
         labels = classifier.check_labels(labels, len(images)).cpu()
     if epsilon is None:
-        epsilon = 0.1 if images.shape[1] == 1 else 8 / 255
+        epsilon = _usual_epsilon(images.shape[1])
     count = max(1, min(SHOWN, SHOWN_BYTES // images[0].numel()))
     examples = [
         example(image, f"image {row}", -1 if labels is None else int(labels[row]))
         for row, image in enumerate(images[:count])
     ]
-    report = Report(title=title, generator="convscope")
-    section = report.section("playground", "Playground")
-    section.playground(page_data(network, examples, epsilon=epsilon), network.weights)
-    section.finding = (
-        f"What runs here predicts what the network predicts: on {network.compared:,} images no "
-        f"probability is further than {network.difference:.1e} from its own."
-    )
-    html, _ = page(report, alone=True)
+    html = _page_of(network, examples, title=title, epsilon=epsilon)
     if len(html) > largest:
         raise ModelContractError(
             f"the page with the network has {len(html) / 1e6:.1f} MB",
@@ -148,3 +181,21 @@ def playable_page(
             hint="a smaller network or smaller images, or a larger `largest`",
         )
     return PlayablePage(network=network, html=html, height=height)
+
+
+def _usual_epsilon(channels: int) -> float:
+    return 0.1 if channels == 1 else 8 / 255
+
+
+def _page_of(
+    network: PlayableNetwork, examples: list[dict[str, Any]], *, title: str, epsilon: float
+) -> str:
+    report = Report(title=title, generator="convscope")
+    section = report.section("playground", "Playground")
+    section.playground(page_data(network, examples, epsilon=epsilon), network.weights)
+    section.finding = (
+        f"What runs here predicts what the network predicts: on {network.compared:,} images no "
+        f"probability is further than {network.difference:.1e} from its own."
+    )
+    html, _ = page(report, alone=True)
+    return html

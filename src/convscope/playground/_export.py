@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from convscope._network.black_box import refuse_black_box
 from convscope._network.hooks import plain_name
+from convscope._readable import readable
 from convscope.classifier import Classifier
 from convscope.errors import ModelContractError, UsageError
 from convscope.explanations import grad_cam
@@ -36,9 +38,10 @@ LARGEST = 1_500_000
 """Bytes of a network inside a page."""
 
 
+@readable
 @dataclass(frozen=True, kw_only=True)
 class PlayableNetwork:
-    """What a page needs to run a network.
+    """What a page needs to run a network. A notebook shows it, to be drawn for.
 
     Attributes:
         graph: Operations, shapes, class names and how images are brought to size; plain values.
@@ -59,6 +62,19 @@ class PlayableNetwork:
     def size(self) -> int:
         """Bytes inside a page."""
         return len(self.weights) + len(json.dumps(self.graph, separators=(",", ":")))
+
+    def headline(self) -> str:
+        """What it is and how large."""
+        return f"a network for a page, {self.size / 1e6:.2f} MB"
+
+    def _repr_html_(self) -> str | None:
+        """The network in a sandboxed frame; ``None``, and so its sentence, if it is too large."""
+        try:
+            # By name: pages are made of networks, so the arrow points the other way.
+            found: str | None = importlib.import_module("convscope.pages").framed_network(self)
+            return found
+        except Exception:  # A notebook shows the sentence instead of a traceback.
+            return None
 
 
 def playable_network(

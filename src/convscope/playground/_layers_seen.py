@@ -17,6 +17,7 @@ from convscope.playground._export import TOLERANCE, camera, describe, input_rule
 from convscope.playground._nodes import Node, refusal
 from convscope.playground._run import values_until
 from convscope.playground._trace import trace
+from convscope.playground._unit_image import STEPS, unit_image
 from convscope.types import Images
 
 
@@ -88,6 +89,19 @@ class LayersSeen:
             "kernel": list(s["kernel"]), "channels": channels, "bias": own,
             "total": own + sum(channel["sum"] for channel in channels),
         }  # fmt: skip
+
+    def unit_image(self, layer: int, unit: int) -> tuple[Tensor | None, float, int]:
+        """An image that drives the value in the middle of a map up, made as the page makes it.
+
+        Args:
+            layer: Place in ``graph["nodes"]`` of a node with maps.
+            unit: Which of its maps.
+
+        Returns:
+            The image ``(channel, height, width)``, or ``None`` if no step rose above the first; the
+            value that it reaches; and how many steps there were.
+        """
+        return (*unit_image(self.nodes, layer, unit), STEPS)
 
     def _value(self, image: Tensor, layer: int) -> Tensor:
         return values_until(self.nodes, image[None].float().cpu(), layer)[0]

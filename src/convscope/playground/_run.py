@@ -29,11 +29,16 @@ def run(nodes: Sequence[Node], images: Tensor) -> Tensor:
 @torch.no_grad()
 def values_until(nodes: Sequence[Node], images: Tensor, last: int) -> Tensor:
     """As `run`, the value of node `last`; what comes after it is not computed."""
+    return all_values(nodes, images, last)[last]
+
+
+def all_values(nodes: Sequence[Node], images: Tensor, last: int) -> list[Tensor]:
+    """The values of all nodes up to `last`, with gradients where they are on."""
     values: list[Tensor] = [images]
     for node in nodes[1 : last + 1]:
         inputs = [values[k] for k in node.sources]
         values.append(_OPERATIONS[node.op](node, *inputs).reshape(len(images), *node.shape))
-    return values[last]
+    return values
 
 
 def _per_channel(numbers: Tensor, x: Tensor) -> Tensor:

@@ -1,47 +1,62 @@
-// The page's side of a laboratory: a worker, and this thread if there is no worker or it is lost.
+// The page's side of a laboratory: a worker, a fresh one if it is lost, and this thread if there is
+// no worker or they are lost one after the other.
 
 import { serve } from "./serve.js";
 
-const SILENCE = 6000; // Milliseconds without a word after which a busy worker is given up.
+const SILENCE = 6000; // Milliseconds without a word after which a worker that owes one is given up.
+const CALM = 30000; // Milliseconds that a fresh worker has to last, or there is no other one.
 
 export class Client {
   // start: () => Worker, or throws; graph, weights: what the laboratory is made of;
-  // onPart: called with each part of the newest request.
+  // onPart: called with each part of the newest request; onPlace: with "worker" or "page", and
+  // whether workers were lost.
   constructor({ start, graph, weights, onPart, onPlace }) {
-    Object.assign(this, { graph, weights, onPart, onPlace });
+    Object.assign(this, { start, graph, weights, onPart, onPlace });
     this.newest = 0;
     this.silence = SILENCE;
+    this.calm = CALM;
     this.request = null;
     this.wanted = null;
-    this.loaded = false;
     this.timer = null;
-    this.worker = null;
+    this.lost = -Infinity;
+    this.workers = 0;
+    this.begin();
+  }
+
+  begin() {
+    this.loaded = false;
+    this.owed = 0;
     try {
-      this.worker = start();
-      this.worker.onmessage = ({ data }) => this.hear(data);
-      this.worker.onerror = (event) => { event.preventDefault?.(); this.fallBack(); };
-      this.worker.onmessageerror = () => this.fallBack();
-      this.post = (message) => this.worker.postMessage(message);
-      this.onPlace?.("worker");
-      this.post({ kind: "load", graph, weights });
-      this.watch();
+      const worker = this.start();
+      const own = (what) => (event) => { if (worker === this.worker) what(event); };
+      worker.onmessage = own(({ data }) => this.hear(data));
+      worker.onerror = own((event) => { event.preventDefault?.(); this.lose(); });
+      worker.onmessageerror = own(() => this.lose());
+      this.worker = worker;
     } catch {
       this.fallBack();
+      return;
     }
+    this.workers++;
+    this.onPlace?.("worker", this.workers > 1);
+    this.post({ kind: "load", graph: this.graph, weights: this.weights });
+  }
+
+  post(message) {
+    this.owed++;
+    if (this.worker === null) this.receive(message);
+    else this.worker.postMessage(message);
+    this.watch();
   }
 
   run(request) {
     this.request = request;
     this.newest++;
-    if (!this.loaded) return;
-    this.post({ kind: "run", id: this.newest, request });
-    this.watch();
+    if (this.loaded) this.post({ kind: "run", id: this.newest, request });
   }
 
   ask(question) {
-    this.question = question;
-    if (!this.loaded) return;
-    this.post({ kind: "ask", id: this.newest, ...question });
+    if (this.loaded) this.post({ kind: "ask", id: this.newest, ...question });
   }
 
   // An image for map `unit` of node `layer`: comes as the part "unit".
@@ -51,37 +66,51 @@ export class Client {
   }
 
   hear(message) {
-    if (message.part === "failed" && !this.loaded && this.worker !== null) { this.fallBack(); return; }
-    if (message.part === "loaded") {
+    const { part } = message;
+    if (part === "over") this.owed--;
+    this.watch();
+    if (part === "over" || part === "alive") return;
+    if (part === "failed" && !this.loaded && this.worker !== null) { this.fallBack(); return; }
+    if (part === "loaded") {
       this.loaded = true;
-      clearTimeout(this.timer);
       this.onPart(message);
       if (this.request !== null) this.run(this.request);
       if (this.wanted) this.unit(this.wanted.layer, this.wanted.unit);
       return;
     }
-    if (message.part === "failed" || (message.part === "done" && message.id === this.newest)) clearTimeout(this.timer);
-    else if (message.part === "unit") this.wanted = null;
-    else if (message.part !== "arithmetic") this.watch();
+    if (part === "unit") this.wanted = null;
     // A part of an older request about the same image is still true, or replaced in a moment.
     if (message.serial !== undefined && message.serial !== this.request.serial) return;
-    if (message.part !== "alive") this.onPart(message);
+    this.onPart(message);
   }
 
+  // Every message is answered in the end by "over"; until then a worker may not be silent for long.
   watch() {
     clearTimeout(this.timer);
-    if (this.worker !== null) this.timer = setTimeout(() => this.fallBack(), this.silence);
+    if (this.worker !== null && this.owed > 0) this.timer = setTimeout(() => this.lose(), this.silence);
   }
 
-  // From now on, work is done here, in short slices.
-  fallBack() {
+  lose() {
+    const now = performance.now();
+    const soon = now - this.lost < this.calm;
+    this.lost = now;
+    if (soon) { this.fallBack(true); return; }
+    this.end();
+    this.begin();
+  }
+
+  end() {
     clearTimeout(this.timer);
     this.worker?.terminate();
     this.worker = null;
+  }
+
+  // From now on, work is done here, in short slices.
+  fallBack(lost = false) {
+    this.end();
     this.loaded = false;
-    const receive = serve((message) => this.hear(message));
-    this.post = (message) => { receive(message); };
-    this.onPlace?.("page");
+    this.receive = serve((message) => this.hear(message));
+    this.onPlace?.("page", lost);
     this.post({ kind: "load", graph: this.graph, weights: this.weights });
   }
 }

@@ -7,8 +7,9 @@ import { startTour } from "./tour.js";
 
 const text = (id) => document.getElementById(id).textContent;
 
-// A worker from the engine's own script; `require-trusted-types-for` lets only this address through.
-function startWorker() {
+// The engine's own script as an address; `require-trusted-types-for` lets only this one through. The
+// policy of the page allows it to be made once.
+function ownWorker() {
   const source = `${text("playground-engine")}\nconst receive = playgroundEngine.serve((part) => postMessage(part));\nonmessage = (event) => receive(event.data);`;
   let address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
   if (globalThis.trustedTypes) {
@@ -17,8 +18,11 @@ function startWorker() {
       createScriptURL: (asked) => { if (asked !== own) throw new TypeError("not the playground's own worker"); return asked; },
     }).createScriptURL(own);
   }
-  return new Worker(address);
+  return address;
 }
+
+let address = null;
+const startWorker = () => new Worker(address ??= ownWorker());
 
 const root = document.getElementById("playground-root");
 root.hidden = false;

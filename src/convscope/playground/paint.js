@@ -94,4 +94,11 @@ export const number = (value) => {
   return value.toFixed(size >= 100 ? 1 : 3).replace("-", "−");
 };
 
-export const short = (text, limit = 24) => (text.length > limit ? `${text.slice(0, limit - 1).trimEnd()}…` : text);
+// Names of files and classes: characters that turn or hide text become escapes.
+const plain = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
+  (letter) => `\\u${letter.codePointAt(0).toString(16).padStart(4, "0")}`);
+
+export const short = (text, limit = 24) => {
+  const shown = plain(text);
+  return shown.length > limit ? `${shown.slice(0, limit - 1).trimEnd()}…` : shown;
+};

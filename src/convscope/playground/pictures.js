@@ -3,8 +3,8 @@
 import { element } from "./paint.js";
 
 export class Picture {
-  // shows, not: a sentence each; hover(row, column) or null gives the words for a pixel.
-  constructor({ title, shows, not = "", hover = null, keyboard = false, onPoint = null }) {
+  // level: of its heading; shows, not: a sentence each; hover(row, column) or null gives the words for a pixel.
+  constructor({ title, level = 4, shows, not = "", hover = null, keyboard = false, onPoint = null }) {
     this.hover = hover;
     this.onPoint = onPoint;
     this.canvas = element("canvas", { width: 1, height: 1, role: "img", "aria-label": title });
@@ -13,7 +13,7 @@ export class Picture {
     this.holder = element("div", { class: "frameholder" }, this.canvas, this.frames);
     const about = element("details", { class: "about" }, element("summary", {}, "What is this?"),
       element("p", {}, shows, not ? ` ${not}` : ""));
-    this.root = element("figure", { class: "tile" }, element("h4", {}, title), this.holder, this.fact, about);
+    this.root = element("figure", { class: "tile" }, element(`h${level}`, {}, title), this.holder, this.fact, about);
     this.point = null;
     if (hover) this.listen(keyboard);
   }

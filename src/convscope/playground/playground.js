@@ -41,7 +41,7 @@ export class Playground {
     this.build();
     this.client = new Client({ start, graph: this.graph, weights,
       onPart: (part) => this.show(part),
-      onPlace: (place) => { root.dataset.engine = place; this.place.textContent = place === "worker" ? "" : "Computing on this page, without a worker."; } });
+      onPlace: (place, lost) => this.computing(place, lost) });
     this.restore(location.hash);
     addEventListener("hashchange", () => { if (isState(location.hash) && location.hash !== this.written) this.restore(location.hash); });
   }
@@ -329,6 +329,13 @@ export class Playground {
   show(part) {
     this.shown = (this.shown ?? 0) + 1;
     this[`show_${part.part}`]?.(part);
+  }
+
+  computing(place, lost) {
+    this.root.dataset.engine = place;
+    this.place.textContent = place === "worker" ? ""
+      : lost ? "The background process of this page ended, twice in a short time. The network now runs in the page itself, which may react more slowly; reload the page to try again."
+        : "The network runs in the page itself, without a background process.";
   }
 
   show_failed({ why }) {

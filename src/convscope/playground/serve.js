@@ -7,7 +7,8 @@ const SLICE = 12; // Milliseconds of work between looks at what came in.
 
 const pause = () => new Promise((resolve) => setTimeout(resolve, 0));
 
-// Answers {kind: "load" | "run" | "ask"} with `post`; returns the function that takes messages.
+// Answers {kind: "load" | "run" | "ask" | "unit"} with `post`, at last with the part "over"; returns
+// the function that takes messages.
 export function serve(post) {
   let laboratory = null;
   let waiting = null;
@@ -42,6 +43,7 @@ export function serve(post) {
       const { done, value } = steps.next();
       if (done) { post({ part: "unit", ...value }); return; }
       if (performance.now() - slice < SLICE) continue;
+      post({ part: "alive" });
       await pause();
       if (mine !== asked) return;
       slice = performance.now();
@@ -65,6 +67,8 @@ export function serve(post) {
     } catch (error) {
       busy = false;
       post({ part: "failed", why: String(error?.message ?? error) });
+    } finally {
+      post({ part: "over" });
     }
   };
 }

@@ -44,8 +44,8 @@ export class UnitImage {
     this.ask(layer.index, unit);
   }
 
-  // image: pixels; null: there is no way up; undefined: this host makes none.
-  show({ layer, unit, image, value, here, steps }) {
+  // image: pixels; null: there is no way up; undefined: it could not be made, and why.
+  show({ layer, unit, image, value, here, steps, why }) {
     if (this.wanted === null || this.wanted.layer.index !== layer || this.wanted.unit !== unit || this.root.dataset.from !== "here") return;
     const { name } = this.wanted.layer;
     const label = `An image for ${name}, map ${unit}`;
@@ -55,7 +55,7 @@ export class UnitImage {
     } else if (image === null) {
       this.picture.tell(`None: in ${steps} steps from gray the value never rose above ${number(value)}. The map may be dead.`, label);
     } else {
-      this.picture.tell("Not made here.", label);
+      this.picture.tell(`It could not be made: ${why}`, label);
     }
     if (!image) this.link.append(element("code", {}, `convscope inspect MODEL --units ${name}:${unit} --data DATA`));
     this.root.dataset.shown = `${name}/${unit}`;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from convscope.reports._pdf import find_browser, print_pdf
 from convscope.reports._render import Rendered, glossary_html, page, read_report, render
 from convscope.reports._scripts import linked as linked_scripts
+from convscope.reports._text import without_controls
 from convscope.reports._tour import TOUR, TourStep
 from convscope.reports._write import LARGEST_MATRIX, Report, Section, refuse_taken
 
@@ -23,4 +24,5 @@ __all__ = [
     "read_report",
     "refuse_taken",
     "render",
+    "without_controls",
 ]

@@ -20,11 +20,11 @@ from starlette.routing import Route
 
 from convscope.errors import ConvscopeError, DataError, UsageError
 from convscope.files import loads_json, plain_json
-from convscope.reports import TOUR, glossary_html
+from convscope.reports import TOUR, glossary_html, without_controls
 from convscope.serve._door import Door, body_of, status_of
 from convscope.serve._frames import packed, unpacked
 from convscope.serve._jobs import Job, Lane, described
-from convscope.serve._laboratory import arithmetic, image_of, look
+from convscope.serve._laboratory import arithmetic, image_of, look, unit_image
 from convscope.serve._methods import Method, chosen, run_method
 from convscope.serve._networks import ServedNetwork
 from convscope.serve._shelf import Shelf
@@ -104,16 +104,14 @@ def application(served: Served, *, token: str, port: int) -> Any:
     async def home(request: Request) -> Response:
         if not served.networks:
             return await shelf_page(request)
-        return _html("network.html", served, number=0, network=served.networks[0])
+        return _html("network.html", served, number=0)
 
     async def network_page(request: Request) -> Response:
-        return _html(
-            "network.html", served, number=request.path_params["number"],
-            network=served.network(request),
-        )  # fmt: skip
+        served.network(request)
+        return _html("network.html", served, number=request.path_params["number"])
 
     async def shelf_page(_: Request) -> Response:
-        return _html("shelf.html", served, number=None, network=None)
+        return _html("shelf.html", served, number=None)
 
     async def asset(request: Request) -> Response:
         text, kind = _asset(request.path_params["name"])
@@ -156,6 +154,12 @@ def application(served: Served, *, token: str, port: int) -> Any:
         made = served.quick.call(lambda: arithmetic(network, header, arrays))
         return _json(await asyncio.wrap_future(made))
 
+    async def unit(request: Request) -> Response:
+        network, header, arrays = await _question(request)
+        panel = (*_panel(request), "unit")
+        job = Job(panel, lambda job: unit_image(job, network, header, arrays))
+        return _stream(served.slow.submit(job))
+
     async def cancel(request: Request) -> Response:
         header = loads_json((await body_of(request, LARGEST_QUESTION)).decode("utf-8", "replace"))
         family = str(header.get("family")) if isinstance(header, dict) else ""
@@ -183,7 +187,8 @@ def application(served: Served, *, token: str, port: int) -> Any:
         shelf, name = _the_shelf(), request.query_params.get("name")
         text = request.query_params.get("after", "0")
         after = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-        return _json(await run_in_threadpool(lambda: shelf.run(name, after=after)))
+        mark = request.query_params.get("mark", "")
+        return _json(await run_in_threadpool(lambda: shelf.run(name, after=after, mark=mark)))
 
     async def shelf_show(request: Request) -> Response:
         shelf, name = _the_shelf(), request.query_params.get("name")
@@ -202,6 +207,7 @@ def application(served: Served, *, token: str, port: int) -> Any:
         Route(f"{api}/run", run, methods=["POST"]),
         Route(f"{api}/method", method, methods=["POST"]),
         Route(f"{api}/arithmetic", explain_sum, methods=["POST"]),
+        Route(f"{api}/unit", unit, methods=["POST"]),
         Route("/api/cancel", cancel, methods=["POST"]),
         Route("/api/shelf", shelf_list),
         Route("/api/shelf/run", shelf_run),
@@ -234,7 +240,7 @@ def _panel(request: Request) -> tuple[str, ...]:
 
 
 def _json(value: Mapping[str, Any]) -> Response:
-    return JSONResponse(plain_json(value))
+    return JSONResponse(plain_json(value, text=without_controls))
 
 
 def _frames(data: bytes) -> Response:
@@ -262,7 +268,7 @@ def _html(template: str, served: Served, **values: Any) -> Response:
         _environment()
         .get_template(template)
         .render(
-            networks=[network.name for network in served.networks],
+            networks=[without_controls(network.name) for network in served.networks],
             shelf=served.shelf is not None,
             glossary=glossary_html(),
             **values,

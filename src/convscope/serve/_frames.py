@@ -17,6 +17,7 @@ from torch import Tensor
 
 from convscope.errors import ConvscopeError, UsageError
 from convscope.files import loads_json, plain_json
+from convscope.reports import without_controls
 
 LONGEST_HEADER = 1 << 20
 _LENGTH = struct.Struct("<I")
@@ -26,7 +27,7 @@ def packed(header: Mapping[str, Any], arrays: Mapping[str, Tensor] | None = None
     """One frame.
 
     Args:
-        header: Plain values; NaN becomes null.
+        header: Plain values; NaN becomes null, and control characters of texts escapes.
         arrays: Tensors by name, sent as float32.
 
     Example:
@@ -38,7 +39,8 @@ def packed(header: Mapping[str, Any], arrays: Mapping[str, Tensor] | None = None
         for name, value in (arrays or {}).items()
     }
     about = {**header, "arrays": [[name, list(value.shape)] for name, value in named.items()]}
-    text = json.dumps(plain_json(about), separators=(",", ":"), allow_nan=False).encode()
+    plain = plain_json(about, text=without_controls)
+    text = json.dumps(plain, separators=(",", ":"), allow_nan=False).encode()
     body = b"".join(value.astype("<f4", copy=False).tobytes() for value in named.values())
     return _LENGTH.pack(len(text)) + text + body
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from convscope.errors import ConvscopeError, UsageError
 from convscope.progress import watch
+from convscope.reports import without_controls
 from convscope.serve._frames import packed
 
 MOST_WAITING = 64
@@ -170,10 +171,8 @@ def described(error: BaseException) -> dict[str, str]:
     """An error as pages get it: code, what, and what to do; a traceback goes to the log only."""
     if isinstance(error, ConvscopeError):
         where = f"{error.where}: " if error.where else ""
-        return {
-            "code": error.code, "what": where + error.what, "expected": error.expected,
-            "fix": error.hint,
-        }  # fmt: skip
+        words = {"what": where + error.what, "expected": error.expected, "fix": error.hint}
+        return {"code": error.code, **{key: without_controls(text) for key, text in words.items()}}
     if isinstance(error, MemoryError):
         return {"code": "", "what": "out of memory", "expected": "", "fix": "take less at once"}
     logging.getLogger("convscope.serve").error("a request failed", exc_info=error)

@@ -217,6 +217,32 @@ PARTS: dict[str, Make | None] = {
 NEEDS_GRADIENTS = {"saliency", "maps", "cam", "attack"}
 
 
+def unit_image(
+    job: Job, served: ServedNetwork, request: Mapping[str, Any], arrays: Mapping[str, Tensor]
+) -> None:
+    """Post an image that drives a map up.
+
+    Raises:
+        UsageError: U05, U21 for a map that there is not.
+    """
+    image = image_of(served, arrays)
+    seen = served.layers()[0]
+    if seen is None:
+        raise UsageError("a network without layers to look at", code="U21")
+    asked = _Asked(served, image, 0, 0, request)
+    layer = asked.whole("layer", 1, len(seen.nodes) - 1)
+    if len(seen.nodes[layer].shape) != 3:
+        raise UsageError("that layer has no maps", code="U21")
+    unit = asked.whole("unit", 0, seen.nodes[layer].shape[0] - 1)
+    _, rows, columns = seen.nodes[layer].shape
+    here = float(seen.maps(image, layer)[unit, rows // 2, columns // 2])
+    made, value, steps = seen.unit_image(layer, unit)
+    job.post(
+        "unit", {} if made is None else {"image": made}, layer=layer, unit=unit, value=value,
+        here=here, steps=steps,
+    )  # fmt: skip
+
+
 def arithmetic(
     served: ServedNetwork, request: Mapping[str, Any], arrays: Mapping[str, Tensor]
 ) -> dict[str, Any]:

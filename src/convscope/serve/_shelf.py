@@ -6,11 +6,12 @@ of the folder are not followed.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, Literal
 
 from convscope.errors import ConvscopeError, DataError
 from convscope.files import SETTINGS, Kind, read_bytes, read_json_table, read_toml
-from convscope.reports import read_report, render
+from convscope.reports import read_report, render, without_controls
 from convscope.training import read_history
 
 ItemKind = Literal["run", "report", "study", "page"]
@@ -84,13 +85,14 @@ class Shelf:
         return found[:MOST_ITEMS]
 
     def item(self, name: object) -> tuple[Item, Path]:
-        """One of `items` by its name, and where it is.
+        """One of `items` by its name, as it is or as pages show it, and where it is.
 
         Raises:
             DataError: U02 if there is none.
         """
         for place in self._places():
-            if place.relative_to(self.root).as_posix() == name:
+            own = place.relative_to(self.root).as_posix()
+            if name in (own, without_controls(own)):
                 item = self._item(place)
                 if item is not None:
                     return item, place
@@ -150,8 +152,14 @@ class Shelf:
             made = render(place, Path(folder) / "report.html", alone=True)
             return read_bytes(made.path, PAGE), REPORT_POLICY
 
-    def run(self, name: object, *, after: int = 0) -> dict[str, Any]:
+    def run(self, name: object, *, after: int = 0, mark: str = "") -> dict[str, Any]:
         """A run: its settings, its curves from row `after` on, and whether it is in progress.
+
+        Args:
+            name: Of the item.
+            after: How many rows the page has.
+            mark: The ``"mark"`` that came with them. If the run has other rows there now, it was
+                begun again, and all of its rows come: ``"after"`` is 0.
 
         Raises:
             DataError: It is none, or its metrics are damaged.
@@ -161,10 +169,12 @@ class Shelf:
             raise DataError("is no run", code="U02", where=item.name)
         rows = read_history(place)
         settings = _settings(place)
+        if mark != _mark(rows[:after]):
+            after = 0
         return {
             "name": item.name, "title": item.title, "rows": [asdict(row) for row in rows[after:]],
-            "count": len(rows), "settings": settings, "owner": _owner(place),
-            "epochs": settings.get("epochs"), "changed": item.changed,
+            "after": after, "count": len(rows), "mark": _mark(rows), "settings": settings,
+            "owner": _owner(place), "epochs": settings.get("epochs"), "changed": item.changed,
         }  # fmt: skip
 
     def described(self, item: Item) -> dict[str, Any]:
@@ -201,6 +211,11 @@ def _kind_of_folder(folder: Path) -> Any:
         if all((folder / name).is_file() for name in names):
             return kind
     return ""
+
+
+def _mark(rows: Sequence[Any]) -> str:
+    """By which rows of a run are known again."""
+    return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
 
 
 def _settings(run: Path) -> dict[str, Any]:

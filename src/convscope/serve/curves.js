@@ -70,8 +70,9 @@ export function chart({ title, series, width, log = false, format, unit = "epoch
     root.append(svg("path", { class: `${tone}${train ? " train" : ""}${part ? " part" : ""}`, d }));
     const [x, y] = shown.at(-1);
     if (shown.length === 1) root.append(svg("circle", { class: tone, cx: toX(x), cy: toY(y), r: 3 }));
-    if (!train && !part) ends.push({ tone, x: toX(x) + 6, y: toY(y) + 4, text: `${name} ${format(y)}` });
+    if (!train && !part) ends.push({ tone, x: toX(x) + 6, y: toY(y) + (x < x1 ? -7 : 4), text: `${name} ${format(y)}` });
   }
+  // A name that stands within the chart is above its line.
   ends.sort((a, b) => a.y - b.y);
   // Two names keep a line's height apart, and above the axis.
   if (ends.length === 2 && ends[1].y - ends[0].y < 14) {

@@ -153,8 +153,8 @@ export class MethodPanel {
     const [, rows, columns] = this.shape;
     const scale = hasSign === false ? positive : signed;
     const words = (row, column) => `Row ${row}, column ${column}: ${number(values[row * columns + column])}.`;
-    const alone = new Picture({ title: "The map", shows: this.method.about, hover: words });
-    const over = new Picture({ title: "Over the image", shows: "The same map over a pale copy of the image.", hover: words });
+    const alone = new Picture({ level: 3, title: "The map", shows: this.method.about, hover: words });
+    const over = new Picture({ level: 3, title: "Over the image", shows: "The same map over a pale copy of the image.", hover: words });
     const most = paintMap(alone.canvas, values, rows, columns, scale);
     paintMap(over.canvas, values, rows, columns, scale, toGray(image, this.shape));
     const legend = scale === signed ? `blue −${number(most)}, no color 0, orange ${number(most)}` : `dark 0, yellow ${number(most)}`;
@@ -168,8 +168,8 @@ export class MethodPanel {
     const change = after.map((value, i) => value - image[i]);
     const most = largest(change);
     const factor = most > 0 ? 0.5 / most : 1;
-    const attacked = new Picture({ title: "After the attack", shows: this.method.about });
-    const noise = new Picture({ title: "The change", shows: "The difference of the two images at full range; gray is no change." });
+    const attacked = new Picture({ level: 3, title: "After the attack", shows: this.method.about });
+    const noise = new Picture({ level: 3, title: "The change", shows: "The difference of the two images at full range; gray is no change." });
     paintImage(attacked.canvas, after, this.shape);
     paintChange(noise.canvas, change, this.shape, 2 * factor);
     const bars = new Bars(this.classes);

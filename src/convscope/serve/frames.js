@@ -37,12 +37,17 @@ export function unpack(bytes) {
   return { header, arrays, size: at };
 }
 
+// What the browser says of a server that is gone ("Failed to fetch", "network error") helps nobody.
+function lost(error) {
+  throw error.name === "AbortError" ? error : new Error("the server does not answer; to do: see whether convscope serve still runs");
+}
+
 // All frames of an answer as they come.
 export async function* framesOf(response) {
   const reader = response.body.getReader();
   let bytes = new Uint8Array(0);
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch(lost);
     if (done) return;
     const joined = new Uint8Array(bytes.length + value.length);
     joined.set(bytes);
@@ -57,7 +62,7 @@ export async function* framesOf(response) {
 
 // A request to the server; throws an Error with the server's words where it refuses.
 export async function send(address, { body = null, method = "POST", signal = undefined } = {}) {
-  const response = await fetch(address, { method, body, signal, credentials: "same-origin", cache: "no-store" });
+  const response = await fetch(address, { method, body, signal, credentials: "same-origin", cache: "no-store" }).catch(lost);
   if (response.ok) return response;
   let error = null;
   try { ({ error } = await response.json()); } catch { /* no words came */ }

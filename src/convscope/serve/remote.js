@@ -34,12 +34,13 @@ export class Remote {
     if (message.kind === "load") setTimeout(() => this.tell({ part: "loaded" }));
     else if (message.kind === "run") this.run(message);
     else if (message.kind === "ask") this.ask(message);
-    else if (message.kind === "unit") setTimeout(() => this.tell({ part: "unit", layer: message.layer, unit: message.unit, image: undefined }));
+    else if (message.kind === "unit") this.unit(message);
   }
 
   terminate() {
     this.flight?.controller.abort();
     this.question?.abort();
+    this.driven?.abort();
   }
 
   tell(data) {
@@ -125,6 +126,22 @@ export class Remote {
       this.tell({ ...(await response.json()), id, serial, part: "arithmetic" });
     } catch (error) {
       if (error.name !== "AbortError") this.tell({ id, part: "failed", why: String(error.message ?? error) });
+    }
+  }
+
+  // An image for a map; the newest choice wins.
+  async unit({ layer, unit }) {
+    this.driven?.abort();
+    this.driven = new AbortController();
+    try {
+      const body = pack({ layer, unit }, { image: { shape: this.shape, values: this.image } });
+      const response = await send(`${this.api}/unit?panel=${this.panel}`, { body, signal: this.driven.signal });
+      for await (const { header, arrays } of framesOf(response)) {
+        if (header.part === "failed") throw new Error(wordsOf(header.error));
+        if (header.part === "unit") this.tell({ ...header, image: arrays.image?.values ?? null });
+      }
+    } catch (error) {
+      if (error.name !== "AbortError") this.tell({ part: "unit", layer, unit, why: String(error.message ?? error) });
     }
   }
 }

@@ -36,6 +36,10 @@ class ServedPlayground extends Playground {
     }
   }
 
+  show_failed({ why }) {
+    this.say(`Refused: ${why}`);
+  }
+
   setImage(image, name) {
     if (name !== null) this.notes = [];
     super.setImage(image, name);
@@ -93,7 +97,7 @@ async function begin() {
   try {
     data = await (await send(`${api}/page`, { method: "GET" })).json();
   } catch (error) {
-    wait.textContent = `The server does not answer: ${error.message}`;
+    wait.textContent = `This page cannot begin: ${error.message}`;
     return;
   }
   data.api = api;
@@ -105,7 +109,7 @@ async function begin() {
   // There is no second engine to fall back to, however long the server needs.
   clearTimeout(playground.client.timer);
   playground.client.watch = () => {};
-  playground.client.fallBack = () => {};
+  playground.client.lose = () => {};
   playground.leaveOut();
   globalThis.playground = playground;
   const about = [`${data.size.toLocaleString("en-US")} parameters`, `${shape[1]} × ${shape[2]} ${shape[0] === 1 ? "gray" : "color"} pixels`, `${data.graph.classes.length.toLocaleString("en-US")} classes`];

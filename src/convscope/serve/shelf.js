@@ -75,13 +75,12 @@ class ShelfPage {
     for (const name of this.chosen) {
       const known = this.runs.get(name);
       try {
-        const found = await (await send(`/api/shelf/run?name=${encodeURIComponent(name)}&after=${known?.rows.length ?? 0}`, { method: "GET" })).json();
-        // Fewer rows than before: the run was begun again.
-        const rows = known && found.count >= known.rows.length ? [...known.rows, ...found.rows] : found.rows;
-        if (known && found.count < known.rows.length) this.runs.delete(name);
-        else this.runs.set(name, { ...found, rows });
+        const found = await (await send(`/api/shelf/run?name=${encodeURIComponent(name)}&after=${known?.rows.length ?? 0}&mark=${known?.mark ?? ""}`, { method: "GET" })).json();
+        // If the run was begun again, all of its rows come, and none of before is kept.
+        this.runs.set(name, { ...found, rows: [...(known?.rows.slice(0, found.after) ?? []), ...found.rows] });
       } catch (error) {
-        this.runs.set(name, { name, title: name, rows: [], settings: {}, owner: "", error: error.message });
+        // What was measured stays.
+        this.runs.set(name, { ...(known ?? { name, rows: [], settings: {} }), owner: "", error: error.message });
       }
     }
     this.following = false;
@@ -92,7 +91,7 @@ class ShelfPage {
     const runs = this.chosen.map((name) => this.runs.get(name)).filter(Boolean);
     const place = document.getElementById("curves");
     place.hidden = runs.length === 0;
-    const key = JSON.stringify([innerWidth, runs.map(({ name, count, owner, error }) => [name, count, owner, error])]);
+    const key = JSON.stringify([innerWidth, runs.map(({ name, mark, owner, error }) => [name, mark, owner, error])]);
     if (runs.length === 0 || key === this.painted) return;
     this.painted = key;
     const names = runs.length > 1 ? ["A", "B"] : [""];

@@ -5,16 +5,19 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
+from convscope._readable import readable
 from convscope._registry import Effort
 from convscope.classifier import Classifier
 from convscope.data import Dataset, absent_sentence, match_classes, match_dataset
-from convscope.errors import ModelContractError, UsageError, choose
+from convscope.errors import ConvscopeError, ModelContractError, UsageError, choose
 from convscope.figures import percent
+from convscope.pages import framed_report
 from convscope.progress import announce, stage
 from convscope.reports import Report, refuse_taken
 from convscope.sharding import Record, judged_here
@@ -28,9 +31,10 @@ LONGEST_NAME = 60
 """Characters of a network's name in a heading."""
 
 
+@readable
 @dataclass(frozen=True, kw_only=True)
 class AuditResult:
-    """What an audit found.
+    """What an audit found. A notebook shows its page.
 
     Attributes:
         folder: The report folder; `convscope.reports.render` makes it a page.
@@ -65,6 +69,17 @@ class AuditResult:
             "failed_sections": list(self.failed),
             "seconds": self.seconds,
         }
+
+    def headline(self) -> str:
+        """How much there is to read first, and what stopped."""
+        stopped = f", {len(self.failed)} stopped sections" if self.failed else ""
+        return f"{len(self.alerts)} alerts{stopped}"
+
+    def _repr_html_(self) -> str | None:
+        """The report in a sandboxed frame; ``None`` if it is gone or too large."""
+        with suppress(ConvscopeError, OSError):
+            return framed_report(self.folder)
+        return None
 
 
 def audit(

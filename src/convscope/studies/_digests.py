@@ -34,7 +34,7 @@ LEARNING = ("training", "models", "data", "_network", "classifier.py", "probe.py
 SHOWING = ("cli", "reports", "studies")
 """Parts that do not decide what a question finds. Of the studies, only its own does."""
 
-SHARED = ("_study", "_question", "_comparison", "_tables", "_chosen")
+SHARED = ("_study", "_question", "_comparison", "_tables", "_chosen", "_overfitting")
 """Modules of the studies that all of them rest on."""
 
 _digests: dict[tuple[str, ...], str] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -14,10 +13,8 @@ from convscope.files import ENVIRONMENT, read_json_table
 from convscope.models import MODELS, LayerSummary, summarize
 from convscope.reports import Section
 from convscope.studies._context import Audit
-from convscope.training import Measured, best_row, read_history, read_settings
-
-RISEN = 1.25
-"""A last validation loss of this many times the lowest one is an alert."""
+from convscope.studies._overfitting import ends, has_risen
+from convscope.training import Measured, read_history, read_settings
 
 COLUMNS = (
     "step", "epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss",
@@ -141,29 +138,12 @@ def training(audit: Audit, section: Section) -> None:
         caption=f"{len(points)} points were measured.",
         name="curve",
     )
-    if last.validation_loss > max(RISEN * best.validation_loss, best.validation_loss + 0.01):
+    if has_risen(last, best):
         audit.report.alert(
             f"Validation loss rose from {_plain(best.validation_loss)} at epoch {_epoch(best)} to "
             f"{_plain(last.validation_loss)} at the end: the network has begun to overfit.",
             section="training",
         )
-
-
-def ends(points: Sequence[Measured]) -> tuple[Measured, Measured]:
-    """The last point and that of the lowest validation loss, both measured on all images.
-
-    Args:
-        points: Rows of ``metrics.csv``, one at least. Those inside an epoch may be measured on a
-            part of the validation images, on which the loss is another.
-
-    Returns:
-        Both; the very last row twice if no epoch ended with a finite loss.
-    """
-    best = best_row(points)
-    if best is None:
-        return points[-1], points[-1]
-    like = [point for point in points if point.validation_images == best.validation_images]
-    return like[-1], best
 
 
 def training_finding(last: Measured, best: Measured) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,6 +35,7 @@ from convscope.progress import stage
 from convscope.reports import Section
 from convscope.studies._context import Audit, legend
 from convscope.studies._fooling import predicted
+from convscope.studies._stages import Fill, Found, JudgedSection, Shown, Stage
 
 MOST_CLASSES = 10
 FEW_CLASSES = 3
@@ -49,15 +52,32 @@ FITTED = (2000, 200)
 """Images that noises are made on and validated with: small ones, large ones."""
 
 
-def noises(audit: Audit, section: Section) -> None:
-    """Universal noises, images from noise, images toward others, transferred noise."""
-    parts = (_universal, _from_noise, _toward, _carried)
-    for number, part in enumerate(parts):
-        try:
-            with stage(number / len(parts), (number + 1) / len(parts)):
-                part(audit, section)
-        except ConvscopeError as error:
-            section.note(f"A part of this section stopped: {error}", level="warning")
+def _stages(audit: Audit) -> dict[str, Stage]:
+    """Four pieces of very different length, each a block of its own."""
+    parts = {
+        "universal": _universal,
+        "from noise": _from_noise,
+        "toward images": _toward,
+        "transferred": _carried,
+    }
+    return {name: partial(_piece, fill=fill) for name, fill in parts.items()}
+
+
+def _piece(audit: Audit, section: Section, *, fill: Fill) -> None:
+    """What a network may cause ends a piece, and not the section."""
+    try:
+        fill(audit, section)
+    except ConvscopeError as error:
+        section.note(f"A part of this section stopped: {error}", level="warning")
+
+
+def _show(shown: Shown, section: Section, found: Mapping[str, Found]) -> None:
+    for one in found.values():
+        one.put(shown, section)
+
+
+noises = JudgedSection(stages=_stages, show=_show)
+"""Universal noises, images from noise, images toward others, transferred noise."""
 
 
 def _classes(audit: Audit) -> Tensor:

@@ -34,6 +34,8 @@ def notebook_of(study: Study, content: StudyContent, answers: Sequence[Answer]) 
             if question.comparisons:
                 words.append(_markdown_table(question.comparisons))
             words += question.discussion
+        if spec.left_out:
+            words.append(f"The cell below makes the numbers of the page, without {spec.left_out}.")
         cells.append(("markdown", "\n\n".join(filter(None, words))))
         if spec.snippet is not None:
             cells.append(("code", code_of(spec.snippet)))

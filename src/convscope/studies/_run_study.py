@@ -6,10 +6,12 @@ import datetime
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convscope._readable import readable
 from convscope.devices import resolve_device
 from convscope.errors import ConvscopeError, UsageError, choose
 from convscope.files import REPORT, read_json_table, write_whole
@@ -31,9 +33,10 @@ MARK = "study.json"
 """The file by which a folder is known as that of a study."""
 
 
+@readable
 @dataclass(frozen=True, kw_only=True)
 class StudyResult:
-    """What a study found.
+    """What a study found. A notebook shows its page.
 
     Attributes:
         name: Of the study.
@@ -56,6 +59,18 @@ class StudyResult:
     seconds: float
     unplayable: str = ""
     stray_notes: str = ""
+
+    def headline(self) -> str:
+        """What stopped, if anything did."""
+        return f"{len(self.failed)} stopped questions" if self.failed else "every question answered"
+
+    def _repr_html_(self) -> str | None:
+        """The page in a sandboxed frame; ``None`` if it is gone or too large."""
+        from convscope.pages import framed_report
+
+        with suppress(ConvscopeError, OSError):
+            return framed_report(self.folder)
+        return None
 
 
 def run_study(

@@ -18,7 +18,7 @@ from convscope.errors import UsageError
 
 
 def code_of(snippet: Callable[..., Any]) -> str:
-    """The body of a function as code of its own.
+    """The body of a function as code of its own, without what only a formatter reads.
 
     Args:
         snippet: Defined in a file.
@@ -40,7 +40,7 @@ def code_of(snippet: Callable[..., Any]) -> str:
     if isinstance(last, ast.Return):
         place = last.lineno - body[0].lineno
         lines[place] = lines[place].replace("return ", "", 1)
-    return textwrap.dedent("\n".join(lines))
+    return textwrap.dedent("\n".join(lines)).replace("  # fmt: skip", "")
 
 
 def first_cell(*, fast: bool, seed: int, data: str) -> str:

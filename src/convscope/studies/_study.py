@@ -72,6 +72,8 @@ class QuestionSpec:
         minutes: With ``--fast``, and in full; the bar of progress goes by them.
         snippet: A function whose body is the Python that makes it, in ten lines: shown on the
             page, and a cell of the notebook. See `convscope.studies._snippets`.
+        left_out: What the page has and the snippet does not make, such as ``"adversarial
+            training"``; said beside the code. All numbers that it does make are those of the page.
     """
 
     name: str
@@ -82,11 +84,17 @@ class QuestionSpec:
     lead: str = ""
     minutes: tuple[float, float] = (0.1, 0.5)
     snippet: Callable[..., Any] | None = None
+    left_out: str = ""
 
     @property
     def heading(self) -> str:
         """Number and title."""
         return f"{self.number} {self.title}".strip()
+
+    @property
+    def cell(self) -> str:
+        """What the snippet makes of the page."""
+        return "as on this page" + (f", without {self.left_out}" if self.left_out else "")
 
 
 @dataclass(frozen=True, kw_only=True)

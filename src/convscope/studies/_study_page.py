@@ -105,8 +105,8 @@ def _overview(
         elif met:
             hits = sum(bool(entry.met) for entry in met)
             section.finding = (
-                f"{hits} of {len(met)} values of the {document.kind} that should be high are met "
-                "or beaten."
+                f"{hits} of {len(met)} values of the {document.kind} of which more is better are "
+                "met or beaten."
             )
         add_table(
             section,
@@ -159,7 +159,7 @@ def _question_section(report: Report, answer: Answer, notes: Notes) -> Section:
         made.table(columns, [list(deviation) for deviation in question.deviations], wide=True)
     if spec.snippet is not None:
         with made.details("In Python"):
-            made.code(code_of(spec.snippet))
+            made.code(code_of(spec.snippet), caption=f"Numbers {spec.cell}.")
     return made
 
 

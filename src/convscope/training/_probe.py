@@ -77,11 +77,12 @@ def features_of(
 ) -> Tensor | None:
     """``(image, feature)``: what goes into `layer` for images as they are; ``None`` if stopped."""
     seen: list[Tensor] = []
+    whole: Tensor | None = None
     device = next(learner.parameters()).device
     was_training = learner.training
     learner.eval()
     handle = layer.register_forward_pre_hook(
-        lambda module, arguments: seen.append(arguments[0].float().cpu().clone())
+        lambda module, arguments: seen.append(arguments[0].float().cpu())
     )
     try:
         chunks = torch.split(rows, CHUNK)
@@ -90,10 +91,16 @@ def features_of(
                 return None
             announce(number / len(chunks), "features for the new head")
             learner(normalize(part.to(device).float().div_(255)))
+            found = seen.pop()
+            if whole is None:
+                # One block: small ones that stay between large ones that go leave holes behind.
+                whole = torch.empty(len(rows), *found.shape[1:])
+            whole[number * CHUNK :][: len(found)] = found
+            del found
     finally:
         handle.remove()
         learner.train(was_training)
-    return torch.cat(seen)
+    return whole
 
 
 def fit_probe(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:

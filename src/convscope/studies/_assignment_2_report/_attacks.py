@@ -126,7 +126,7 @@ def targeted(study: Study, question: Question) -> None:
     for digit in (7, 2):
         question.compare(
             f"targets reached like a {digit}, beta 1000", document="ten, with correct predictions",
-            measured=kept[digit, PULL], unit="count", words="of 10",
+            measured=kept[digit, PULL], unit="count", words="of 10", at_least=10,
             note=f"{kept[digit, best]} of 10 at beta {best:g}" if best != PULL else "",
         )  # fmt: skip
     question.number("reached", {f"{d} at {pull:g}": count for (d, pull), count in kept.items()})
@@ -193,6 +193,7 @@ def adding_noise(study: Study, question: Question) -> None:
             f"noise towards {target} on other images", document="shown for a few images",
             measured=rates[target]["as_target"], unit="share",
             words=f"become a {target}; {100 * rates[target]['errors']:.1f} % become wrong",
+            note=f"a {target}: of images of other classes; wrong: of images that were right",
         )  # fmt: skip
     share = {"kind": "percent"}
     number = {"kind": "number"}
@@ -202,7 +203,9 @@ def adding_noise(study: Study, question: Question) -> None:
          share | {"title": "other images predicted as it"}, share | {"title": "made wrong"}],
         [[str(target), round(found["l2"], 3), round(found["linf"], 3), found["as_target"],
           found["errors"]] for target, found in rates.items()],
-        caption=f"Each noise, made for one image, on {len(everything):,} test images.",
+        caption=f"Each noise, made for one image, on {len(everything):,} test images: the share "
+        "predicted as its class is that of images of other classes, the share made wrong that of "
+        "images that were right before.",
     )  # fmt: skip
     question.number("rates", rates)
     question.find(

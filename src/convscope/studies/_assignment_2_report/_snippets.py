@@ -12,42 +12,69 @@ from convscope.models import NetworkSummary
 from convscope.training import TrainResult
 
 
-def setup(data: str, data_dir: str | None, seed: int) -> None:
+def setup(data: str, data_dir: str | None, seed: int, fast: bool) -> None:
     from pathlib import Path
 
     import convscope
-    from convscope.training import recipe, train
+    from convscope.training import evaluate, recipe, train
 
     dataset = convscope.open_dataset(data, data_dir=data_dir)
     settings = recipe("mnist-conv2-fc", data=data, preset="paper", seed=seed)
-    run = train(settings, dataset, out=Path("runs/conv2-fc"), resume=True)
+    run = train(settings, dataset, out=Path(f"runs/mnist-conv2-fc-paper-{seed}"), resume=True)
     classifier = run.classifier
+    # The first test image of each digit that is classified correctly.
+    right = evaluate(classifier, dataset.test).predicted == dataset.test.labels
+    firsts = [int((right & (dataset.test.labels == k)).nonzero()[0]) for k in range(10)]
+    # Accuracies are of several trainings: by the recipe of the report, in full by this package's.
+    trainings = [("paper", seed), ("paper", seed + 1)]
+    if not fast:
+        trainings = [("paper", seed), *(("fast", seed + more) for more in range(3))]
 
 
-def training(classifier: Classifier, dataset: Dataset, run: TrainResult) -> Figure:
-    from convscope.figures import draw
-    from convscope.training import evaluate
-
-    print(evaluate(classifier, dataset.test).accuracy)
-    return draw(run)
-
-
-def parameters(classifier: Classifier) -> NetworkSummary:
-    from convscope.models import summarize
-
-    return summarize(classifier.module, classifier.input_shape)
-
-
-def batch_normalization(dataset: Dataset, data: str, seed: int, run: TrainResult) -> Figure:
+def training(
+    dataset: Dataset, data: str, run: TrainResult, trainings: list[tuple[str, int]]
+) -> Figure:
     from pathlib import Path
 
     from convscope.figures import run_curves
     from convscope.training import evaluate, recipe, train
 
-    settings = recipe("mnist-conv2-fc-bn", data=data, preset="paper", seed=seed)
-    normalized = train(settings, dataset, out=Path("runs/conv2-fc-bn"), resume=True)
-    print(evaluate(normalized.classifier, dataset.test).accuracy)
-    histories = {"without": run.history, "with batch normalization": normalized.history}
+    accuracies = {}
+    for preset, one in trainings:
+        settings = recipe("mnist-conv2-fc", data=data, preset=preset, seed=one)
+        again = train(
+            settings, dataset, out=Path(f"runs/mnist-conv2-fc-{preset}-{one}"), resume=True
+        )
+        accuracies[preset, one] = evaluate(again.classifier, dataset.test).accuracy
+    print(accuracies)  # by recipe and seed
+    return run_curves({"": run.history}, "loss", parts=("training", "validation"), x="step")
+
+
+def parameters(classifier: Classifier) -> NetworkSummary:
+    from convscope.models import summarize
+
+    summary = summarize(classifier.module, classifier.input_shape)
+    print(summary.parameters, summary.neurons, summary.document_neurons)
+    return summary
+
+
+def batch_normalization(
+    dataset: Dataset, data: str, run: TrainResult, trainings: list[tuple[str, int]]
+) -> Figure:
+    from pathlib import Path
+
+    from convscope.figures import run_curves
+    from convscope.training import evaluate, recipe, train
+
+    accuracies, histories = {}, {"without": run.history}
+    for preset, one in trainings:
+        settings = recipe("mnist-conv2-fc-bn", data=data, preset=preset, seed=one)
+        normalized = train(
+            settings, dataset, out=Path(f"runs/mnist-conv2-fc-bn-{preset}-{one}"), resume=True
+        )
+        accuracies[preset, one] = evaluate(normalized.classifier, dataset.test).accuracy
+        histories.setdefault("with batch normalization", normalized.history)
+    print(accuracies)  # with batch normalization, by recipe and seed
     return run_curves(histories, "accuracy", x="step")
 
 
@@ -55,27 +82,30 @@ def filters_of_both_layers(classifier: Classifier) -> Figure:
     from convscope.explanations import filters
     from convscope.figures import draw
 
-    first = draw(filters(classifier, "conv1"))
-    return draw(filters(classifier, "conv2", seen_map=23))
+    first, second = filters(classifier, "conv1"), filters(classifier, "conv2", seen_map=23)
+    print(first.weights.min(), first.weights.max())
+    draw(first)
+    return draw(second)
 
 
-def activation_maps(classifier: Classifier, dataset: Dataset) -> Figure:
+def activation_maps(classifier: Classifier, dataset: Dataset, firsts: list[int]) -> Figure:
     from convscope.explanations import feature_maps
-    from convscope.figures import draw
+    from convscope.figures import draw_feature_maps
 
-    rows = [int((dataset.test.labels == digit).nonzero()[0]) for digit in range(10)]
-    found = feature_maps(classifier, dataset.test.to_float(rows), ["relu1", "relu2"])
-    return draw(found)  # of the 0; figures.draw_feature_maps(found, row=7) shows the 7
+    found = feature_maps(classifier, dataset.test.to_float(firsts), ["relu1", "relu2"])
+    for layer in found.layers:  # zeros and dead maps over an image of each digit
+        print(layer.layer, (layer.maps == 0).float().mean(), layer.dead.nonzero()[:, 0])
+    return draw_feature_maps(found, row=7)
 
 
-def occlusion_of_two_digits(classifier: Classifier, dataset: Dataset) -> Figure:
+def occlusion_of_two_digits(classifier: Classifier, dataset: Dataset, firsts: list[int]) -> Figure:
     import torch
 
     from convscope.explanations import occlusion
     from convscope.figures import draw
 
-    rows = [int((dataset.test.labels == digit).nonzero()[0]) for digit in (7, 9)]
-    found = occlusion(classifier, dataset.test.to_float(rows), torch.tensor([7, 9]), preset="14/7")
+    images = dataset.test.to_float([firsts[7], firsts[9]])
+    found = occlusion(classifier, images, torch.tensor([7, 9]), preset="14/7")
     if found.table is not None:  # probability of the true class and prediction at nine positions
         print(found.table.of_label, found.table.predicted)
     return draw(found)
@@ -88,29 +118,46 @@ def non_targeted(classifier: Classifier, seed: int) -> Figure:
     from convscope.figures import draw
 
     classes, blank = torch.arange(10), torch.zeros(10, 1, 28, 28)
-    noise = torch.Generator().manual_seed(seed)
-    return draw(from_noise(classifier, blank, classes, targets=classes, generator=noise))
+    noise = torch.Generator().manual_seed(1009 * seed + 7)
+    found = from_noise(classifier, blank, classes, targets=classes, generator=noise)
+    print(found.steps, found.logits_after.softmax(dim=1).diagonal())
+    return draw(found)
 
 
-def targeted(classifier: Classifier, dataset: Dataset) -> Figure:
+def targeted(
+    classifier: Classifier, dataset: Dataset, firsts: list[int], seed: int, fast: bool
+) -> Figure:
     import torch
 
     from convscope.attacks import toward_image
     from convscope.figures import draw
 
-    seven = dataset.test.to_float([int((dataset.test.labels == 7).nonzero()[0])])
-    ten, sevens, classes = seven.expand(10, -1, -1, -1), torch.full((10,), 7), torch.arange(10)
-    return draw(toward_image(classifier, ten, sevens, targets=classes, pull=1000.0, steps=100))
+    classes, steps, reached = torch.arange(10), 100 if fast else 300, {}
+    for digit in (2, 7):
+        ten = dataset.test.to_float([firsts[digit]] * 10)
+        for pull in (30.0, 100.0, 300.0, 1000.0):
+            found = toward_image(
+                classifier, ten, torch.full((10,), digit), targets=classes, pull=pull, steps=steps,
+                generator=torch.Generator().manual_seed(1009 * seed + 8),
+            )  # fmt: skip
+            reached[digit, pull] = int((found.logits_after.argmax(dim=1) == classes).sum())
+    print(reached)  # of ten targets, by digit and beta
+    return draw(found)  # the last: like a 7, beta 1000
 
 
-def adding_noise(classifier: Classifier, dataset: Dataset) -> Figure:
+def adding_noise(classifier: Classifier, dataset: Dataset, firsts: list[int], seed: int) -> Figure:
     import torch
 
     from convscope.attacks import added_noise, apply_noise
     from convscope.figures import draw
 
-    images, labels = dataset.test.to_float(range(20)), dataset.test.labels[:20]
-    row, seven = int((labels != 7).nonzero()[0]), torch.tensor([7])
-    found = added_noise(classifier, images[[row]], labels[[row]], targets=seven)
-    noise = found.perturbations
-    return draw(apply_noise(classifier, images, labels, noises=noise, noise_targets=seven))
+    two, labels, targets = dataset.test.to_float([firsts[3], firsts[9]]), [3, 9], [7, 4]
+    made = added_noise(classifier, two, torch.tensor(labels), targets=torch.tensor(targets))
+    mixed = torch.Generator().manual_seed(1009 * seed + 10)
+    rows = torch.randperm(len(dataset.test), generator=mixed)[:2000]
+    shown = apply_noise(
+        classifier, dataset.test.to_float(rows), dataset.test.labels[rows],
+        noises=made.perturbations, noise_targets=torch.tensor(targets),
+    )  # fmt: skip
+    print(shown.target_rates, shown.error_rates)
+    return draw(shown)

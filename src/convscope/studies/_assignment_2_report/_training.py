@@ -9,9 +9,10 @@ from convscope.figures import Part, run_curves
 from convscope.models import build, summarize
 from convscope.pages import name_of
 from convscope.studies._chosen import random_rows
+from convscope.studies._overfitting import overfitting_words
 from convscope.studies._question import Picture, Question
 from convscope.studies._study import Study
-from convscope.training import TrainResult, best_row, evaluate
+from convscope.training import TrainResult, evaluate
 
 PLAIN, NORMALIZED = "mnist-conv2-fc", "mnist-conv2-fc-bn"
 DOCUMENT, DOCUMENT_NORMALIZED = 0.9892, 0.9905
@@ -91,18 +92,7 @@ def training(study: Study, question: Question) -> None:
     last = run.history[-1]
     question.number("test_accuracies", found)
     question.number("validation_loss", last.validation_loss)
-    best = best_row(run.history) or last
-    question.discuss(
-        f"The training loss falls to {last.train_loss:.3g}, the validation loss to "
-        f"{best.validation_loss:.3g} at iteration {best.step:,} and is {last.validation_loss:.3g} "
-        f"at the end. "
-        + (
-            "The gap between the two says that the network begins to learn its training images by "
-            "heart."
-            if last.validation_loss > 1.5 * last.train_loss
-            else "The two end close together: nothing speaks for overfitting yet."
-        )
-    )
+    question.discuss(overfitting_words(run.history))
     question.deviate(
         "the size of the validation set is not told",
         f"{len(study.dataset().train):,} images for training, "

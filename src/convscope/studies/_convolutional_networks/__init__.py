@@ -81,6 +81,7 @@ CONTENT = StudyContent(
             "does at three strengths.",
             minutes=(0.3, 4.9),
             snippet=snippets.weight_decay,
+            left_out="the update that is taken apart tensor by tensor",
         ),
         QuestionSpec(
             name="noises",
@@ -113,6 +114,7 @@ CONTENT = StudyContent(
             "the image with the largest output before the softmax.",
             minutes=(0.15, 0.99),
             snippet=snippets.logits,
+            left_out="the other readings of sigma",
         ),
         QuestionSpec(
             name="neurons",

@@ -9,9 +9,10 @@ from convscope.figures import Measure, run_curves
 from convscope.models import summarize
 from convscope.pages import name_of
 from convscope.studies._chosen import random_rows
+from convscope.studies._overfitting import overfitting_words
 from convscope.studies._question import Picture, Question
 from convscope.studies._study import Study
-from convscope.training import Measured, TrainResult, best_row, evaluate, recipe
+from convscope.training import Measured, TrainResult, evaluate, recipe
 
 MODELS = ("mnist-conv1", "mnist-conv2", "mnist-conv2-fc")
 """The networks of the assignment, in its order."""
@@ -132,19 +133,10 @@ def _network(study: Study, question: Question, model: str) -> None:
     question.number("train_error", last.train_error)
     question.number("validation_error", last.validation_error)
     question.number("wrong_of_shown", wrong)
-    low = best_row(run.history) or last
-    over = last.validation_loss / max(low.validation_loss, 1e-12)
     question.discuss(
         f"After {run.history[0].step:,} iterations "
         f"{100 * run.history[0].validation_accuracy:.1f} % of the validation images are right, at "
-        f"the end {100 * last.validation_accuracy:.2f} %. The validation loss is lowest at "
-        f"iteration {low.step:,} of {last.step:,} "
-        + (
-            f"and {100 * (over - 1):.0f} % above that at the end: the network begins to learn its "
-            "training images by heart."
-            if over > 1.1
-            else "and hardly higher at the end: nothing speaks for learning by heart yet."
-        )
+        f"the end {100 * last.validation_accuracy:.2f} %. {overfitting_words(run.history)}"
     )
 
 

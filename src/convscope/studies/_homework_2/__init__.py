@@ -104,6 +104,7 @@ CONTENT = StudyContent(
             "change by more than epsilon. The peppers become a space shuttle.",
             minutes=(0.2, 1.4),
             snippet=snippets.fooling,
+            left_out="the other updates of the table",
         ),
         QuestionSpec(
             name="transformations",

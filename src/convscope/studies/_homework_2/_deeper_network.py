@@ -69,7 +69,7 @@ def deeper_network(study: Study, question: Question) -> None:
         "error", run_curves(histories, "error", parts=("training",)),
         alt="Training error of the three networks over the epochs",
         caption="Misclassified training images over the epochs, logarithmic: errors, because the "
-        "better network's loss is smoothed over the classes and cannot be compared. It sees the "
+        "deeper network's loss is smoothed over the classes and cannot be compared. It sees the "
         "images augmented, which is harder.",
     )  # fmt: skip
     question.figure(
@@ -86,6 +86,14 @@ def deeper_network(study: Study, question: Question) -> None:
         "filters are 3 x 3 or smaller: two of them see 5 x 5 pixels with fewer weights and a "
         "ReLU between them."
     )
+    if accuracy < best:
+        question.discuss(
+            f"It is not better here: {chosen.epochs} epochs of {len(study.dataset().train):,} "
+            f"images are {chosen.epochs * len(study.dataset().train):,} looks, in which a deep "
+            "network does not find its way. "
+            + ("Without --fast it has CIFAR-10 and its whole recipe." if study.fast else
+               "More epochs are what it wants.")
+        )  # fmt: skip
     question.discuss(
         f"Recipe: {chosen.epochs} epochs, {chosen.summary()}. Initialization: "
         f"{MODELS[name].initialization}."

@@ -21,6 +21,9 @@ MAPS = 5
 TILE = 112
 """Pixels of a map on the page, at least: small maps are enlarged, every value a square."""
 
+COARSE = 12
+"""Maps with at most so many rows are no pictures, whatever explains their values."""
+
 BRIGHT = 0.5
 """A position of a normalized map counts as bright from here on."""
 
@@ -118,6 +121,9 @@ def _discuss_maps(
         share = found["explained"]
         kind = (
             "They are pictures of the image: colors, light and dark, edges of one direction"
+            if share > 0.5 and min(height, width) > COARSE
+            else f"They are too coarse for a picture: {height} x {width} values say where "
+            "something bright or dark is, and that explains much of so few values"
             if share > 0.5
             else "They are related to the image's colors and edges, and no copies of them"
             if share > 0.2

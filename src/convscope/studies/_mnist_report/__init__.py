@@ -92,7 +92,7 @@ CONTENT = StudyContent(
             answer=targeted,
             rows=("001.6",),
             lead="A 2 that is predicted as 3, 6 and 8: the log-probability of the class minus b "
-            "times the mean squared difference to the 2, with b = 1, 400 iterations.",
+            "times the mean squared difference to the 2, with b = 1. The report takes 400 steps.",
             minutes=(0.15, 0.99),
             snippet=snippets.targeted,
         ),
@@ -139,6 +139,7 @@ CONTENT = StudyContent(
             "against adversarial images.",
             minutes=(0.4, 4.9),
             snippet=snippets.defenses,
+            left_out="adversarial training",
         ),
     ),
 )

@@ -9,62 +9,72 @@ from matplotlib.figure import Figure
 from convscope.classifier import Classifier
 from convscope.data import Dataset
 from convscope.models import NetworkSummary
-from convscope.training import TrainResult
 
 
 def setup(data: str, data_dir: str | None, seed: int, fast: bool) -> None:
     from pathlib import Path
 
     import convscope
-    from convscope.training import recipe, train
+    from convscope.training import evaluate, recipe, train
 
     dataset = convscope.open_dataset(data, data_dir=data_dir)
     as_reported = {"epochs": 10, "batch_size": 64, "learning_rate": 2e-3 if fast else 5e-4}
     settings = recipe(
         "mnist-conv2-fc-bn", data=data, preset="paper", seed=seed, overrides=as_reported
     )
-    normalized = train(settings, dataset, out=Path("runs/with-bn"), resume=True)
+    normalized = train(settings, dataset, out=Path(f"runs/mnist-conv2-fc-bn-{seed}"), resume=True)
     classifier = normalized.classifier
+    # The first test image of each digit that is classified correctly.
+    right = evaluate(classifier, dataset.test).predicted == dataset.test.labels
+    firsts = [int((right & (dataset.test.labels == k)).nonzero()[0]) for k in range(10)]
 
 
 def batch_normalization(
-    dataset: Dataset, data: str, seed: int, as_reported: dict[str, float], normalized: TrainResult
+    dataset: Dataset, data: str, seed: int, fast: bool, as_reported: dict[str, float]
 ) -> Figure:
     from pathlib import Path
 
     from convscope.figures import run_curves
     from convscope.training import evaluate, recipe, train
 
-    settings = recipe("mnist-conv2-fc", data=data, preset="paper", seed=seed, overrides=as_reported)
-    runs = {"with": normalized, "without": train(settings, dataset, out=Path("runs/without-bn"),
-                                                 resume=True)}  # fmt: skip
-    print({name: evaluate(run.classifier, dataset.test).accuracy for name, run in runs.items()})
-    return run_curves({name: run.history for name, run in runs.items()}, "accuracy")
+    runs, seeds = {}, (seed, seed + 1) if fast else (seed,)
+    for model, one in ((m, s) for m in ("mnist-conv2-fc", "mnist-conv2-fc-bn") for s in seeds):
+        settings = recipe(model, data=data, preset="paper", seed=one, overrides=as_reported)
+        runs[model, one] = train(settings, dataset, out=Path(f"runs/{model}-{one}"), resume=True)
+    accuracies = {k: evaluate(run.classifier, dataset.test).accuracy for k, run in runs.items()}
+    print(accuracies)  # by network and seed
+    return run_curves({m: run.history for (m, one), run in runs.items() if one == seed}, "accuracy")
 
 
-def tables(classifier: Classifier) -> NetworkSummary:
-    from convscope.models import summarize
+def tables() -> NetworkSummary:
+    from convscope.models import build, summarize
 
-    return summarize(classifier.module, classifier.input_shape)
+    summary = summarize(build("mnist-conv2-fc"), (1, 28, 28))
+    print(summary.parameters, summary.neurons, summary.document_neurons)
+    return summary
 
 
-def feature_maps_of_both_layers(classifier: Classifier, dataset: Dataset) -> Figure:
+def feature_maps_of_both_layers(
+    classifier: Classifier, dataset: Dataset, firsts: list[int]
+) -> Figure:
     from convscope.explanations import feature_maps
     from convscope.figures import draw
 
-    image = dataset.test.to_float([int((dataset.test.labels == 3).nonzero()[0])])
-    return draw(feature_maps(classifier, image, ["relu1", "relu2"]))
+    found = feature_maps(classifier, dataset.test.to_float([firsts[3]]), ["relu1", "relu2"])
+    print({layer.layer: (layer.maps == 0).float().mean() for layer in found.layers})
+    return draw(found)
 
 
-def occlusion_of_all_digits(classifier: Classifier, dataset: Dataset) -> Figure:
+def occlusion_of_all_digits(classifier: Classifier, dataset: Dataset, firsts: list[int]) -> Figure:
     import torch
 
     from convscope.explanations import occlusion
     from convscope.figures import draw
 
-    rows = [int((dataset.test.labels == digit).nonzero()[0]) for digit in range(10)]
-    images, labels = dataset.test.to_float(rows), torch.arange(10)
+    images, labels = dataset.test.to_float(firsts), torch.arange(10)
     found = occlusion(classifier, images, labels, preset="12/4", score="probability")
+    if found.table is not None:  # lowest probability of the true class over the positions
+        print(found.table.of_label.amin(dim=1))
     return draw(found)
 
 
@@ -77,57 +87,85 @@ def non_targeted(classifier: Classifier, seed: int) -> Figure:
     classes, blank = torch.arange(10), torch.zeros(10, 1, 28, 28)
     found = from_noise(
         classifier, blank, classes, targets=classes, steps=200, confidence=0.9999,
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(1009 * seed + 5),
     )  # fmt: skip
+    print(found.steps, found.logits_after.softmax(dim=1).diagonal())
     return draw(found)
 
 
-def targeted(classifier: Classifier, dataset: Dataset, fast: bool) -> Figure:
+def targeted(
+    classifier: Classifier, dataset: Dataset, firsts: list[int], seed: int, fast: bool
+) -> Figure:
     import torch
 
     from convscope.attacks import toward_image
     from convscope.figures import draw
 
-    two = dataset.test.to_float([int((dataset.test.labels == 2).nonzero()[0])] * 3)
-    labels, targets = torch.tensor([2, 2, 2]), torch.tensor([3, 6, 8])
-    steps = 100 if fast else 400
-    return draw(toward_image(classifier, two, labels, targets=targets, pull=1.0, steps=steps))
+    two, targets, distances = dataset.test.to_float([firsts[2]] * 3), torch.tensor([3, 6, 8]), {}
+    for pull in (300.0, 30.0, 1.0):
+        found = toward_image(
+            classifier, two, torch.tensor([2, 2, 2]), targets=targets, pull=pull,
+            steps=150 if fast else 400, generator=torch.Generator().manual_seed(1009 * seed + 6),
+        )  # fmt: skip
+        distances[pull] = (found.adversarials - two).square().flatten(1).mean(dim=1).sqrt()
+        print(pull, int(found.success.sum()), distances[pull].mean())
+    return draw(found)  # the last: b = 1
 
 
-def calculated_noise(classifier: Classifier, dataset: Dataset) -> Figure:
+def calculated_noise(
+    classifier: Classifier, dataset: Dataset, firsts: list[int], seed: int
+) -> Figure:
     import torch
 
     from convscope.attacks import added_noise, apply_noise
     from convscope.figures import draw
 
-    zero = dataset.test.to_float([int((dataset.test.labels == 0).nonzero()[0])] * 2)
-    targets = torch.tensor([4, 5])
-    found = added_noise(classifier, zero, torch.tensor([0, 0]), targets=targets)
-    images, labels = dataset.test.to_float(range(20)), dataset.test.labels[:20]
-    noises = found.perturbations
-    return draw(apply_noise(classifier, images, labels, noises=noises, noise_targets=targets))
+    zeros, targets = dataset.test.to_float([firsts[0]] * 2), torch.tensor([4, 5])
+    made = added_noise(classifier, zeros, torch.tensor([0, 0]), targets=targets)
+    mixed = torch.Generator().manual_seed(1009 * seed + 11)
+    rows = torch.randperm(len(dataset.test), generator=mixed)[:2000]
+    images, labels = dataset.test.to_float(rows), dataset.test.labels[rows]
+    noises = made.perturbations
+    shown = apply_noise(classifier, images, labels, noises=noises, noise_targets=targets)
+    print(shown.target_rates, shown.error_rates)
+    return draw(shown)
 
 
 def image_optimization(classifier: Classifier) -> Figure:
     from convscope.figures import draw
     from convscope.visualizations import class_images, zero_l2
 
-    return draw(class_images(classifier, recipe=zero_l2(steps=200, step_size=0.05), control=False))
+    found = class_images(classifier, recipe=zero_l2(steps=200, step_size=0.05), control=False)
+    print(-found.history[0], -found.history[-1])  # the cost at first and at the end
+    return draw(found)
 
 
-def inner_maps(classifier: Classifier) -> Figure:
+def inner_maps(classifier: Classifier, seed: int, fast: bool) -> Figure:
+    import torch
+
     from convscope.figures import draw
     from convscope.visualizations import logit_trajectory
 
-    return draw(logit_trajectory(classifier, "pool2:0-3", steps=100))
+    noise = torch.Generator().manual_seed(1009 * seed + 9)
+    found = logit_trajectory(
+        classifier, "pool2:0-5", steps=100 if fast else 200, pull=0.03, generator=noise
+    )
+    print(found.change)  # of each class's logit, a row per map
+    return draw(found)
 
 
-def defenses(classifier: Classifier, dataset: Dataset) -> Figure:
+def defenses(classifier: Classifier, dataset: Dataset, data: str, seed: int, fast: bool) -> Figure:
+    import torch
+
     from convscope.defenses import blur, threshold
     from convscope.figures import draw
     from convscope.robustness import compare_defenses
 
+    mixed, noise = (torch.Generator().manual_seed(1009 * seed + k) for k in (10, 12))
+    rows = torch.randperm(len(dataset.test), generator=mixed)[: 100 if fast else 500]
     defended = {"blur": blur(classifier, std=1.0), "threshold": threshold(classifier, level=0.5)}
-    images, labels = dataset.test.to_float(range(50)), dataset.test.labels[:50]
-    found = compare_defenses(classifier, defended, images, labels, epsilon=0.2, steps=20)
+    found = compare_defenses(
+        classifier, defended, dataset.test.to_float(rows), dataset.test.labels[rows],
+        epsilon=0.2, steps=20 if fast else 50, generator=noise,
+    )  # fmt: skip
     return draw(found)

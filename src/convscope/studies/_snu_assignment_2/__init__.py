@@ -33,6 +33,7 @@ CONTENT = StudyContent(
             "with central differences, with torch, and with definitions in plain loops.",
             minutes=(0.1, 0.24),
             snippet=snippets.layers_by_hand,
+            left_out="the other layers, torch and plain loops",
         ),
         QuestionSpec(
             name="convolution",
@@ -88,6 +89,7 @@ CONTENT = StudyContent(
             "blurred by a Gaussian now and then.",
             minutes=(0.4, 3.6),
             snippet=snippets.class_representatives,
+            left_out="the images of other recipes",
         ),
         QuestionSpec(
             name="adversarial-examples",
@@ -109,6 +111,7 @@ CONTENT = StudyContent(
             lead="This study as a notebook, and networks that other libraries made.",
             minutes=(0.2, 0.73),
             snippet=snippets.notebooks,
+            left_out="Keras and ONNX",
         ),
     ),
 )

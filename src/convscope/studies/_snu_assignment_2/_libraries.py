@@ -300,7 +300,7 @@ def _notebook_table(question: Question, content: StudyContent) -> None:
     question.table(
         "notebook",
         ["question", {"title": "its cell is", "kind": "words"}],
-        [[spec.heading, f"{spec.snippet.__name__.replace('_', ' ')}: as on this page"]
+        [[spec.heading, f"{spec.snippet.__name__.replace('_', ' ')}: {spec.cell}"]
          for spec in content.questions if spec.snippet is not None],
         caption="notebook.ipynb has a cell for the data, one for the network, and one for each "
         "question. The command jupyter lab notebook.ipynb opens it in the browser; Colab and "

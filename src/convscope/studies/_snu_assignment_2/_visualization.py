@@ -160,9 +160,9 @@ def class_representatives(study: Study, question: Question) -> None:
         caption=f"From noise, an image for each class of CIFAR-10 by gradient ascent in {source}: "
         "the score of the class it ends with, and its probability; green: predicted as the class.",
     )  # fmt: skip
-    between = found.history.split(RECIPE["every"])
-    highest = torch.stack([steps.amax(dim=0) for steps in between])
-    places = [RECIPE["every"] * (k + 1) for k in range(len(between) - 1)] + [len(found.history)]
+    every = int(RECIPE["every"])
+    places = [*range(every, len(found.history), every), len(found.history)]
+    highest = torch.stack([found.history[k - every : k].amax(dim=0) for k in places])
     question.figure(
         "ascent",
         line_chart({name: highest[:, k].tolist() for k, name in enumerate(names)},

@@ -27,7 +27,7 @@ class Browser:
         options = [
             "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--mute-audio",
             "--disable-background-networking", "--disable-extensions", "--hide-scrollbars",
-            "--host-resolver-rules=MAP * ~NOTFOUND", "--disable-dev-shm-usage",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-dev-shm-usage",
             f"--user-data-dir={folder}", "--remote-debugging-pipe", "about:blank",
         ]  # fmt: skip
         # The browser reads from file 3 and writes to file 4. Copies far from both cannot collide.
@@ -51,7 +51,7 @@ class Browser:
         os.close(to_us)
         self.writing, self.reading = to_browser, from_browser
         self.held, self.number, self.session = b"", 0, None
-        self.events = []
+        self.events, self.servers = [], []
         targets = self.send("Target.getTargets")["targetInfos"]
         target = next(t["targetId"] for t in targets if t["type"] == "page")
         attached = self.send("Target.attachToTarget", targetId=target, flatten=True)
@@ -142,6 +142,9 @@ class Browser:
             yield
         finally:
             self.session = outer
+            self.send(
+                "Target.setAutoAttach", autoAttach=False, waitForDebuggerOnStart=False, flatten=True
+            )
 
     def complaints(self):
         """Errors in the console and uncaught exceptions since the page was opened."""
@@ -163,13 +166,14 @@ class Browser:
         return out
 
     def requests(self):
-        """Addresses that were asked for, but the file itself and data in it."""
+        """Addresses that were asked for, but the file itself and data in it, or its own server."""
         asked = [
             event["params"]["request"]["url"]
             for event in self.events
             if event.get("method") == "Network.requestWillBeSent"
         ]
-        return [a for a in asked if not a.startswith(("file:", "data:", "blob:", "about:"))]
+        own = ("file:", "data:", "blob:", "about:", *self.servers)
+        return [a for a in asked if not a.startswith(own)]
 
     def resize(self, width, height, *, touch=False):
         """The size of the window in pixels."""
@@ -237,13 +241,14 @@ class Browser:
         """Press an element."""
         self.drag(selector, [(0.5, 0.5)])
 
-    def key(self, name, *, text=""):
+    def key(self, name, *, text="", **more):
         """Press a key, by the name that JavaScript has for it."""
         codes = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowLeft": 37, "ArrowUp": 38,
                  "ArrowRight": 39, "ArrowDown": 40, "Home": 36, "End": 35}  # fmt: skip
         text = text or (name if len(name) == 1 else "\r" if name == "Enter" else "")
-        common = {"key": name, "windowsVirtualKeyCode": codes.get(name, ord(name[0].upper()))}
-        if text:
+        code = codes.get(name, ord(name[0].upper()))
+        common = {"key": name, "windowsVirtualKeyCode": code, **more}
+        if text and not more:
             common["text"] = text
         self.send("Input.dispatchKeyEvent", type="keyDown", **common)
         self.send("Input.dispatchKeyEvent", type="keyUp", **common)
@@ -254,3 +259,21 @@ class Browser:
         data = {"items": [], "files": [str(f) for f in files], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
             self.send("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
+    def write(self, text):
+        """Put text where the focus is, in place of what is there."""
+        self.key("a", modifiers=2, commands=["selectAll"])
+        self.send("Input.insertText", text=text)
+
+    def paste(self, data, kind="image/png"):
+        """Press Ctrl+V with an image in the clipboard."""
+        self.send("Browser.grantPermissions",
+                  permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])  # fmt: skip
+        self.send("Page.bringToFront")
+        text = base64.b64encode(data).decode()
+        self.evaluate(
+            f"(() => {{ const bytes = Uint8Array.from(atob('{text}'), (c) => c.charCodeAt(0));"
+            f"return navigator.clipboard.write([new ClipboardItem({{'{kind}':"
+            f"new Blob([bytes], {{type: '{kind}'}})}})]); }})()"
+        )
+        self.key("v", modifiers=2, commands=["paste"])
