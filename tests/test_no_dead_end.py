@@ -213,3 +213,20 @@ def test_doctor_proposes_what_helps(here, capsys):
     assert found["data digits"].fix == found["data shapes"].fix == ""
     assert not any("downloading is off" in one.found for one in found.values())
     assert check_data(here / "my data")[1].fix.endswith(f"--data-dir '{here / 'my data'}'")
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "wanted"),
+    [
+        ("study 002 --seed x", "--seed 'x'", "a whole number"),
+        ("audit mnist-conv1 --data digits --shown few", "--shown 'few'", "a whole number"),
+        ("train mnist-conv1 --data digits --weight-decay y", "--weight-decay 'y'", "a number"),
+        ("study 002 --fast=maybe", "--fast 'maybe'", "true or false"),
+        ("attack evaluate mnist-conv1 --data digits --epsilon x", "--epsilon: 'x' is not a number",
+         "a number such as 0.3 or 8/255"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_kind_is_answered_with_the_kind(line, said, wanted, capsys):
+    assert main(line.split()) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert said in lines[0] and lines[1] == f"  expected: {wanted}"

@@ -157,7 +157,7 @@ def test_offline_says_what_to_do(tmp_path, refused, make_mnist):
     assert "t10k-labels-idx1-ubyte" in str(error)
     assert "convscope data import" in str(error)
     assert "--data-dir DIRECTORY" in error.hint
-    assert "--data digits" in str(error)
+    assert "or digits in its place" in str(error)
 
 
 def test_a_data_folder_that_is_a_file_is_refused(tmp_path, refused):

@@ -22,7 +22,7 @@ from convscope import figures
 from convscope.errors import UsageError
 from convscope.explanations import Explanation
 from convscope.figures import FIGURES, draw, has_figure, svg
-from convscope.figures._svg import _short_path
+from convscope.figures._svg import _short_path, compact
 from convscope.figures._theme import DARK
 from convscope.robustness import RobustnessCurve, RobustnessEvaluation
 from convscope.visualizations import Control, HeldOutEvaluation, Nearest, Visualization
@@ -58,6 +58,54 @@ def test_a_result_becomes_a_figure_that_belongs_to_no_window(result):
 @pytest.mark.parametrize("result", RESULTS[:3] + RESULTS[-4:])
 def test_the_same_result_gives_the_same_svg(result):
     assert svg(draw(result)) == svg(draw(result))
+
+
+CLIP = '<clipPath id="{}"><rect x="0" y="0" width="{}" height="2"/></clipPath>'
+CLIPPED = """<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"
+ viewBox="0 0 9 9"><defs><path id="{marker}" d="M 0 0 L 1 1"/></defs>
+<g clip-path="url(#{one})"><path d="M 0 0 L 2 2"/></g><use xlink:href="#{marker}" x="1" y="1"/>
+<g clip-path="url(#{two})"><path d="M 0 0 L 3 3"/></g><defs>{clips}</defs></svg>"""
+
+
+def clipped(marker, one, two, width):
+    clips = "".join(CLIP.format(*c) for c in dict.fromkeys([(one, "3.500001"), (two, width)]))
+    return compact(CLIPPED.format(marker=marker, one=one, two=two, clips=clips))
+
+
+def test_names_in_a_svg_follow_from_what_is_drawn():
+    """Matplotlib hashes places, whose last bits differ from process to process."""
+    first = clipped("m1", "p2", "p3", "4.5")
+    assert first == clipped("p9", "p8", "p1", "4.5") and first.count("<clipPath") == 2
+    equal = clipped("m1", "p2", "p3", "3.5")
+    assert equal == clipped("m1", "p3", "p2", "3.5") == clipped("m1", "p2", "p2", "3.500001")
+    for text in (first, equal):
+        known = {e.get("id") for e in ElementTree.fromstring(text).iter() if e.get("id")}
+        assert set(re.findall(r'(?:url\(|href=")#(\w+)', text)) == known
+
+
+DRAWN_OFTEN = """
+import random
+import numpy as np
+from convscope.figures import svg
+from convscope.figures._pictures import picture_grid
+
+tile, kept = np.zeros((28, 28), np.uint8), []
+for turn in range(8):
+    kept.append([bytearray(random.randrange(1, 3000)) for _ in range(2000)])
+    print(svg(picture_grid([""] * 3, [("", [(tile, "7", "0.9", "good")] * 3)] * 3)))
+"""
+
+
+@pytest.mark.slow
+def test_the_same_figure_is_the_same_in_every_process_whatever_was_drawn_before():
+    found = set()
+    for seed in "01":
+        done = subprocess.run(
+            [sys.executable, "-c", DRAWN_OFTEN], capture_output=True, text=True, check=True,
+            env=os.environ | {"PYTHONHASHSEED": seed}, timeout=300,
+        )  # fmt: skip
+        found |= set(done.stdout.splitlines())
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("result", all_results(HOSTILE), ids=KINDS)

@@ -53,11 +53,63 @@ def test_pictures_of_a_wide_grid_have_one_size_on_paper(browser, tmp_path):
         sizes = browser.evaluate(
             "[...document.querySelectorAll('.grid img')].map((e) => e.clientWidth)"
         )
+        whole = browser.evaluate("getComputedStyle(document.querySelector('.grid')).breakInside")
+        assert whole == "avoid", "rows of pictures and what they mean stay on one sheet"
         assert len(sizes) == 10 and len(set(sizes)) == 1
         assert browser.evaluate("document.documentElement.scrollWidth") == SHEET
     finally:
         browser.media()
         browser.resize(1280, 900)
+
+
+SHAPES = ["circle", "square", "triangle", "rectangle", "pentagon", "star", "ring", "cross", "bar",
+          "ellipse"]  # fmt: skip
+CHART = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 380 200"><path d="M0 0h380v200"/></svg>'
+)
+
+
+def chart_and_matrix(folder, names):
+    report = Report(title="A report")
+    section = report.section("one", "One")
+    section.figure("chart", CHART, alt="a chart", caption="A chart with a caption.")
+    counts = [[30 if i == j else 0 for j in range(len(names))] for i in range(len(names))]
+    section.matrix(
+        counts, rows=names, columns=names, row_title="true class", column_title="predicted class",
+        kind="confusion", caption="A matrix.",
+    )  # fmt: skip
+    made = render(report, folder / "page.html")
+    assert made.refused == ()
+    return made.path.as_uri()
+
+
+@pytest.mark.parametrize(
+    "names", [list("0123456789"), SHAPES, [f"a long class name {n}" for n in range(20)]]
+)
+def test_a_matrix_covers_no_neighbor_and_fits_the_sheet(browser, tmp_path, names):
+    browser.resize(SHEET, 1000)
+    browser.media(kind="print")
+    browser.open(chart_and_matrix(tmp_path, names))
+    try:
+        chart = browser.box(".chart")
+        matrix = browser.box(".matrix table")
+        assert matrix["x"] + matrix["width"] <= SHEET + 0.5
+        beside = matrix["x"] >= chart["x"] + chart["width"]
+        assert beside == (names[0] == "0")
+        assert beside or matrix["y"] >= chart["y"] + chart["height"]
+    finally:
+        browser.media()
+        browser.resize(1280, 900)
+
+
+@pytest.mark.parametrize("names", [list("0123456789"), SHAPES])
+def test_a_matrix_of_ten_classes_is_not_cut_on_a_screen(browser, tmp_path, names):
+    browser.open(chart_and_matrix(tmp_path, names))
+    inside = browser.evaluate(
+        "(() => { const e = document.querySelector('.matrix .scroll');"
+        "return e.scrollWidth <= e.clientWidth })()"
+    )
+    assert inside
 
 
 def test_a_long_file_name_fits_a_phone(browser, tmp_path):
@@ -69,6 +121,24 @@ def test_a_long_file_name_fits_a_phone(browser, tmp_path):
     browser.open(made.path.as_uri())
     try:
         assert browser.evaluate("document.querySelectorAll('.file').length") == 1
+        assert browser.evaluate("document.documentElement.scrollWidth") == 400
+    finally:
+        browser.resize(1280, 900)
+
+
+@pytest.mark.parametrize(("columns", "words"), [(2, False), (14, True)])
+def test_only_what_scrolls_sideways_says_so(browser, tmp_path, columns, words):
+    report = Report(title="A report")
+    section = report.section("one", "One")
+    section.table([f"column {n}" for n in range(columns)], [[12345.678] * columns])
+    made = render(report, tmp_path / "page.html")
+    browser.resize(400, 900)
+    browser.open(made.path.as_uri())
+    try:
+        size = browser.evaluate(
+            "parseFloat(getComputedStyle(document.querySelector('.scroll'), '::after').fontSize)"
+        )
+        assert (size > 10) == words
         assert browser.evaluate("document.documentElement.scrollWidth") == 400
     finally:
         browser.resize(1280, 900)

@@ -6,8 +6,8 @@ from convscope.reports import Section
 from convscope.studies import QuestionSpec, Study, StudySpec
 from convscope.studies._kept import keep, read_kept
 from convscope.studies._network import _environment, _settings
+from convscope.studies._notes import read_notes
 from convscope.studies._question import Question
-from convscope.studies._study_page import read_notes
 from tests.fuzz.damage import check_reader, data_file, needs_alarm, run_file
 
 READERS = {

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,7 +31,6 @@ from convscope.studies import (
 from convscope.studies._comparison import Comparison
 from convscope.studies._kept import read_kept
 from convscope.studies._snippets import code_of
-from convscope.studies._study_page import read_notes
 from convscope.studies._tables import latex_table
 from convscope.training import Interrupted
 
@@ -278,8 +278,24 @@ def test_missing_data_stop_the_questions_that_need_them_and_no_others(tmp_path, 
     page = (tmp_path / "a" / "report.html").read_text()
     assert "This section stopped" in page and "convscope data download mnist" in page
     assert "A curve" in page and CALLS == ["counted", "drawn"]
+    page = page.split('<section id="code">')[0]
+    assert f"looked for in {tmp_path / 'empty'}" in said and "or --data" not in said + page
+    assert "or --fast" not in said + page, "it is given already"
     assert main([*words, "--out", str(tmp_path / "b")]) == 8
+    said = capsys.readouterr().err
+    assert "or --fast, which needs no files" in said and "or --data" not in said
     assert "cifar10" in (tmp_path / "b" / "report.html").read_text()
+
+
+def test_the_end_counts_the_questions_that_it_does_not_name(tmp_path, capsys):
+    register(*[failing] * 5)
+    assert main(["study", "toy", "--fast", "--out", str(tmp_path / "s")]) == 8
+    said = capsys.readouterr().err
+    assert "5 questions stopped: " in said and "Question 5; and 2 more" in said
+    register(failing)
+    assert main(["study", "toy", "--fast", "--out", str(tmp_path / "t")]) == 8
+    said = capsys.readouterr().err
+    assert "1 question stopped: toy: 1 Question 1\n" in said
 
 
 def test_data_that_are_there_again_answer_what_was_left_open(tmp_path):
@@ -325,15 +341,6 @@ def test_notes_are_merged_into_the_page(tmp_path):
     page = (folder / "report.html").read_text()
     assert all(text in page for text in ("On all.", "As &lt;i&gt;expected&lt;/i&gt;.", "Odd."))
     assert json.loads((folder / "report.json").read_text())["alerts"] == []
-    assert read_notes(folder / "nothing.md") == {}
-
-
-def test_notes_to_no_question_are_not_lost_in_silence(tmp_path):
-    (tmp_path / "s").mkdir()
-    (tmp_path / "s" / "notes.md").write_text("## 7 Elsewhere\nOdd.\n\n## 1\nFine.\n")
-    page = run_study("toy", tmp_path / "s", fast=True).page.read_text()
-    (alert,) = json.loads((tmp_path / "s" / "report.json").read_text())["alerts"]
-    assert "no question is called 7 Elsewhere" in alert["text"] and "Fine." in page
 
 
 def test_progress_reaches_the_end_and_never_falls(tmp_path):
@@ -435,10 +442,12 @@ def test_the_index_leads_to_the_studies(tmp_path):
 
 def test_the_list_says_what_each_study_does_and_how_long_it_takes(capsys):
     assert main(["study"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
     for name, spec in STUDIES.specs().items():
         (line,) = [line for line in lines if line.startswith(f"{name}\t")]
         assert spec.about in line and f"{spec.minutes[0]:g} min" in line
+    assert "with --fast on two free cores, in full on one core beside other jobs" in printed.err
     assert main(["study", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["document"]
 
@@ -481,3 +490,14 @@ def test_why_a_question_stopped_stands_before_its_code(tmp_path):
     )  # fmt: skip
     page = run_study("toy", tmp_path / "s", fast=True).page.read_text()
     assert page.index("This section stopped: no luck") < page.index("How many images there are")
+
+
+def test_the_list_is_no_more_hopeful_than_the_measured_runs():
+    """Full runs of `docs/results.md`, on one core beside other jobs."""
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text("utf-8")
+    measured = re.findall(
+        r"^## \d+: `([\w-]+)`.*?A full run [^;]*; ([\d.]+) minutes", text, re.M | re.S
+    )
+    assert len(measured) >= 4
+    for name, minutes in measured:
+        assert 0.8 * float(minutes) <= STUDIES.spec(name).minutes[1] <= 3 * float(minutes), name

@@ -233,8 +233,21 @@ def _crash(error: Exception) -> int:
     return 70
 
 
+VALUES = {int: "a whole number", float: "a number", bool: "true or false"}
+"""What an option of a type takes."""
+
+
 def _as_usage(error: cyclopts.CycloptsError) -> UsageError:
     """What the parser says, as an error of the family with an example of the command."""
+    if isinstance(error, cyclopts.CoercionError) and error.token is not None:
+        option = error.token.keyword or (error.argument.name if error.argument else "")
+        if isinstance(error.__cause__, UsageError):
+            error.__cause__.where = option
+            return error.__cause__
+        if error.msg is None and error.target_type in VALUES:
+            return UsageError(
+                f"{option} {error.token.value!r}", code="U11", expected=VALUES[error.target_type]
+            )
     what = " ".join(str(error).split())
     unused = re.fullmatch(r"Unused Tokens: \[(.*)\]\.?", what)
     if unused:

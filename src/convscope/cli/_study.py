@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ALL = "all"
 FOLDER = Path("runs/study")
+PACE = ("on two free cores", "on one core beside other jobs, less on free ones")
+"""What the minutes of a study are for: with ``--fast``, and in full."""
 
 StudyName = Annotated[
     str, cyclopts.Parameter(help=f"{', '.join(STUDIES)}, or all; without one, they are listed.")
@@ -96,7 +98,7 @@ def study(
     results = []
     for one in STUDIES if name == ALL else (name,):
         minutes = STUDIES.spec(one).minutes[0 if fast else 1]
-        say(f"{one}: about {_spoken(minutes)} on two free cores")
+        say(f"{one}: about {_spoken(minutes)} {PACE[0 if fast else 1]}")
         given: dict[str, Any] = {
             "fast": fast, "data_dir": data_dir, "offline": offline,
             "accept_modified": accept_modified,
@@ -104,7 +106,11 @@ def study(
         with showing_progress(f"{one}: data"):
             missing = () if questions else missing_materials(one, **given)
         for lack in missing:
-            warn(f"{one}: {lack.what}; questions that need it say so, the others are answered")
+            sought = f" (looked for in {lack.where})" if lack.where else ""
+            warn(
+                f"{one}: {lack.what}{sought}; questions that need it say so, "
+                "the others are answered"
+            )
             say(f"  fix: {lack.hint}")
         with watching(one):
             found = run_study(
@@ -124,6 +130,9 @@ def study(
             say(f"{found.recalled} questions were finished before")
         if found.unplayable:
             warn(f"{one}: the network is not in the page: {found.unplayable}")
+        if found.stray_notes:
+            warn(f"{one}: {found.stray_notes}")
+            say("  fix: begin notes with the number or the name of a question, such as ## 6")
         wrote(found.page)
         if name == ALL:
             write_index(results, root)
@@ -136,8 +145,10 @@ def study(
     say(f"open {page} in a browser")
     failed = [f"{found.name}: {heading}" for found in results for heading in found.failed]
     if failed:
+        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise PartlyRefused(
-            f"{len(failed)} questions stopped: {'; '.join(failed[:3])}",
+            f"{len(failed)} question{'s' if len(failed) > 1 else ''} stopped: "
+            f"{'; '.join(failed[:3])}{more}",
             hint="the page says why; the same command tries them again",
         )
     still = [found.name for found in results if found.unplayable]
@@ -173,6 +184,7 @@ def _list(*, as_json: bool) -> None:
             for name, spec in specs.items()
         ],
     )
+    say(f"minutes: with --fast {PACE[0]}, in full {PACE[1]}")
     say("next: convscope study NAME --fast, or convscope study all --fast")
 
 

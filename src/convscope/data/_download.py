@@ -247,7 +247,7 @@ def _offline_hint(name: str) -> str:
     return (
         "if the files are in another folder: --data-dir DIRECTORY; without a network: on a "
         f"connected machine `convscope data download {name} --to {name}.tar`, here `convscope data "
-        f"import {name}.tar`; or --data digits, which needs no download"
+        f"import {name}.tar`; or digits in its place, which needs no files"
     )
 
 

@@ -231,7 +231,7 @@ DATASETS: Registry[Callable[..., Dataset], DatasetSpec] = Registry(
             find="_pets:find",
             by_hand="unpack images.tar.gz and annotations.tar.gz of "
             "https://www.robots.ox.ac.uk/~vgg/data/pets/ into oxford-iiit-pet/ in that folder; "
-            "or --data shapes, which needs no files",
+            "or shapes in its place, which needs no files",
             classes=37,
             shape=(3, 224, 224),
             license="CC BY-SA 4.0",

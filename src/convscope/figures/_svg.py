@@ -44,8 +44,7 @@ def svg(figure: Figure, *, alt: str = "") -> str:
 def compact(text: str, *, alt: str = "") -> str:
     """Matplotlib's SVG text, rewritten short."""
     root = ElementTree.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", text))
-    used = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text))
-    out = _element(root, used, _short_names(used))
+    out = _element(root, _short_names(root, text))
     for child in list(out):
         if _tag(child) in ("metadata", "title"):
             out.remove(child)
@@ -115,21 +114,37 @@ def _tag(element: ElementTree.Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
-def _short_names(used: set[str]) -> dict[str, str]:
-    return {name: f"a{i}" for i, name in enumerate(sorted(used))}
+def _short_names(root: ElementTree.Element, text: str) -> dict[str, str]:
+    """Names by order of appearance; clips of the same place have one.
+
+    Matplotlib's own are hashes of places, whose last bits differ from process to process.
+    """
+    first: dict[str, str] = {}
+    same = {}
+    for clip in root.iter(f"{{{_SVG}}}clipPath"):
+        shape = _round("".join(ElementTree.tostring(child, encoding="unicode") for child in clip))
+        same[clip.get("id", "")] = first.setdefault(shape, clip.get("id", ""))
+    used = re.findall(r'(?:url\(|href=")#([^)"]+)', text)
+    short: dict[str, str] = {}
+    for name in used:
+        short.setdefault(same.get(name, name), f"a{len(short)}")
+    return {name: short[same.get(name, name)] for name in used}
 
 
-def _element(
-    element: ElementTree.Element, used: set[str], names: dict[str, str]
-) -> ElementTree.Element:
+def _element(element: ElementTree.Element, names: dict[str, str]) -> ElementTree.Element:
     out = ElementTree.Element(f"{{{_SVG}}}{_tag(element)}")
     out.text = element.text.strip() if element.text and element.text.strip() else None
     for key, value in element.attrib.items():
         _set(out, key.rpartition("}")[2], value, names)
+    clips = set()
     for child in element:
         if _tag(child) in ("metadata", "style"):
             continue
-        made = _element(child, used, names)
+        made = _element(child, names)
+        if _tag(made) == "clipPath":
+            if made.get("id") in clips:
+                continue
+            clips.add(made.get("id"))
         if _tag(made) == "defs" and len(made) == 0:
             continue
         if _tag(made) == "g" and not made.attrib:

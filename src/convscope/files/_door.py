@@ -173,7 +173,7 @@ def decoded(data: bytes, kind: Kind, *, where: object) -> str:
             f"not UTF-8 text: byte {error.start:,} is {data[error.start]:#04x}",
             code=kind.damaged,
             where=where,
-            hint=kind.hint,
+            hint=kind.hint or "save it as UTF-8",
         ) from None
     if "\0" in text:
         raise kind.error("NUL bytes in a text", code=kind.damaged, where=where, hint=kind.hint)

@@ -28,8 +28,15 @@ MOST_BARS, LONGEST_LABEL = 5, 22
 DEEPEST = 4
 """Details inside details."""
 
-NARROW_TABLE, NARROW_MATRIX, NARROW_PICTURE, NARROW_DRAWING = 5, 10, 460, 400
-"""Columns, columns, pixels and units of a drawing that fit into half of a card."""
+NARROW_TABLE, NARROW_MATRIX, NARROW_PICTURE, NARROW_DRAWING = 5, 480, 460, 400
+"""Columns, pixels, pixels and units of a drawing that fit into half of a card."""
+
+SHEET, HALF_SHEET = 690, 330
+"""Pixels of a sheet of paper, and of one of two columns."""
+
+BOLD, PLAIN, PAPER = 8.6, 7.8, 0.907
+"""Pixels of a letter of a matrix, at most on average: the fonts of readers differ; and how much
+smaller letters are on paper."""
 
 MOST_THUMBNAIL = 128
 """Pixels of a side of what a cell of a matrix shows."""
@@ -168,7 +175,7 @@ def _is_narrow(shown: Shown) -> bool:
         case "table":
             return len(shown["columns"]) <= NARROW_TABLE and not shown["wide"]
         case "matrix":
-            return len(shown["columns"]) <= NARROW_MATRIX
+            return float(shown["pixels"]) <= NARROW_MATRIX
         case "grid":
             return bool(shown["beside"])
         case "picture":
@@ -178,6 +185,11 @@ def _is_narrow(shown: Shown) -> bool:
 
 def _text(reader: Reader, raw: Any) -> Shown:
     return {"paragraphs": runs(str(raw["text"]))}
+
+
+def _list(reader: Reader, raw: Any) -> Shown:
+    items = [[run for paragraph in runs(str(item)) for run in paragraph] for item in raw["items"]]
+    return {"items": items, "first": max(0, int(raw.get("first", 0)))}
 
 
 def _heading(reader: Reader, raw: Any) -> Shown:
@@ -298,15 +310,30 @@ def _matrix(reader: Reader, raw: Any) -> Shown:
             reader.refused.append(
                 printable(f"The images of a matrix cannot be shown: {error}", 300)
             )
+    screen, paper = _matrix_pixels(str(raw.get("row_title", "")), rows, columns)
     return {
         "columns": columns,
         "rows": rows,
         "images": images,
+        "pixels": screen,
+        "paper": "" if paper <= HALF_SHEET else "sheet" if paper <= SHEET else "sheet steep",
         "row_title": str(raw.get("row_title", "")),
         "column_title": str(raw.get("column_title", "")),
         "caption": str(raw.get("caption", "")),
         **_csv(reader, raw),
     }
+
+
+def _matrix_pixels(row_title: str, rows: list[Shown], columns: list[Shown]) -> tuple[float, float]:
+    """How wide a matrix is at most, on a screen and on paper, where its letters are smaller."""
+    first = max(PLAIN * len(row_title), *(BOLD * len(row["name"]) for row in rows))
+    needed = [
+        (BOLD * len(head["name"]), PLAIN * max(len(row["cells"][j]["text"]) for row in rows))
+        for j, head in enumerate(columns)
+    ]
+    screen = first + 14 + sum(max(head + 14, text + 14, 38) for head, text in needed)
+    paper = PAPER * first + 14 + sum(max(PAPER * h + 14, PAPER * t + 9) for h, t in needed)
+    return screen, paper
 
 
 def _cell_images(reader: Reader, raw: Any, rows: list[Shown], columns: list[Shown]) -> Shown | None:
@@ -514,6 +541,7 @@ _NO_HTML = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}
 
 _MAKERS: dict[str, Callable[[Reader, Any], Shown]] = {
     "text": _text,
+    "list": _list,
     "heading": _heading,
     "links": _links,
     "note": _note,

@@ -62,6 +62,8 @@ class Marker:
         match block["type"]:
             case "text" | "note":
                 block["paragraphs"] = self.paragraphs(block["paragraphs"])
+            case "list":
+                block["items"] = self.paragraphs(block["items"])
             case "facts":
                 for item in block["items"]:
                     item["label"] = self.text(item["label"])

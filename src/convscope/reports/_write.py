@@ -71,6 +71,15 @@ class Section:
         """Paragraphs, separated by blank lines; words in `backticks` are set as code."""
         self.add({"type": "text", "text": text})
 
+    def bullets(self, items: Sequence[str], *, first: int = 0) -> None:
+        """A list.
+
+        Args:
+            items: A line or two each; words in `backticks` are set as code.
+            first: The number of the first item; 0: bullets in place of numbers.
+        """
+        self.add({"type": "list", "items": list(items), "first": first})
+
     def heading(self, text: str) -> None:
         """A heading below that of the section."""
         self.add({"type": "heading", "text": text})

@@ -187,7 +187,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="Programming Assignment 2: Convolutional Neural Networks",
             document="000",
             data=("digits", "mnist"),
-            minutes=(2, 8),
+            minutes=(2, 24),
         ),
         "mnist-report": StudySpec(
             "_mnist_report:CONTENT",
@@ -197,7 +197,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="Assignment 2: Convolutional Neural Networks",
             document="001",
             data=("digits", "mnist"),
-            minutes=(1.5, 8),
+            minutes=(1.5, 18),
         ),
         "assignment-2-report": StudySpec(
             "_assignment_2_report:CONTENT",
@@ -207,7 +207,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="EE6132 Assignment 2: Convolutional Neural Networks",
             document="002",
             data=("digits", "mnist"),
-            minutes=(1.5, 8),
+            minutes=(1.5, 13),
         ),
         "homework-2": StudySpec(
             "_homework_2:CONTENT",
@@ -217,7 +217,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="CS 5787 Deep Learning, Homework 2",
             document="003",
             data=("digits", "cifar10"),
-            minutes=(1.5, 30),
+            minutes=(1.5, 70),
         ),
         "snu-assignment-2": StudySpec(
             "_snu_assignment_2:CONTENT",
@@ -227,7 +227,7 @@ STUDIES: Registry[StudyContent, StudySpec] = Registry(
             title="Assignment 2: Convolutional Neural Networks",
             document="004",
             data=("digits", "cifar10"),
-            minutes=(1.5, 27),
+            minutes=(1.5, 65),
         ),
     },
 )

@@ -83,3 +83,14 @@ def in_unit(value: float, unit: Unit) -> str:
     if unit == "share":
         return f"{100 * value:.2f} %"
     return f"{value:,.0f}" if unit == "count" else f"{value:.4g}"
+
+
+def span(low: float, high: float, digits: int = 0) -> str:
+    """The smallest and the largest of some numbers, or one where both are written alike.
+
+    Example:
+        >>> span(28, 1200), span(30, 30), span(98.96, 99.04, 1)
+        ('28 to 1,200', '30', '99.0')
+    """
+    first, last = f"{low:,.{digits}f}", f"{high:,.{digits}f}"
+    return first if first == last else f"{first} to {last}"

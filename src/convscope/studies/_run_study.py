@@ -20,13 +20,15 @@ from convscope.reports import render
 from convscope.studies._digests import code_of_study, digest_of, versions
 from convscope.studies._kept import keep, recall
 from convscope.studies._notebook import notebook_of
+from convscope.studies._notes import read_notes
 from convscope.studies._playground import StudyPlayground, study_playground
 from convscope.studies._question import Question
 from convscope.studies._record import Answer, reason_of, record_of
 from convscope.studies._study import QuestionSpec, Study, StudyContent
-from convscope.studies._study_page import page_of, read_notes, section_of
+from convscope.studies._study_page import page_of, section_of
 
 RESULT = "result.json"
+NOTES_FILE = "notes.md"
 MARK = "study.json"
 """The file by which a folder is known as that of a study."""
 
@@ -45,6 +47,7 @@ class StudyResult:
         recalled: How many questions were finished before.
         seconds: Wall time of this call.
         unplayable: Why the network is not in the page, if it was to be; the page says it, too.
+        stray_notes: Which headings in ``notes.md`` are no question's; the page says it, too.
     """
 
     name: str
@@ -55,6 +58,7 @@ class StudyResult:
     recalled: int
     seconds: float
     unplayable: str = ""
+    stray_notes: str = ""
 
     def headline(self) -> str:
         """What stopped, if anything did."""
@@ -111,6 +115,7 @@ def run_study(
 
     Raises:
         UsageError: U01 for an unknown study or question, U13 if the folder holds something else.
+        DataError: ``notes.md`` in the folder is no UTF-8 text.
         ResourceError: The disk refuses; T27, the device is not there.
         Interrupted: SIGINT or SIGTERM came during a training; everything is saved.
 
@@ -129,6 +134,7 @@ def run_study(
     name, folder, content = study.name, study.out, STUDIES[study.name]
     wanted = [choose("question", q, [one.name for one in content.questions]) for q in only]
     _claim(folder, name)
+    read_notes(folder / NOTES_FILE)  # refused before the work
     announce(0.0, "reading data")
     answers = _answers(study, content, wanted, again=again)
     playground = None
@@ -148,6 +154,7 @@ def run_study(
         recalled=sum(answer.recalled for answer in answers),
         seconds=seconds,
         unplayable="" if lack is None else reason_of(lack),
+        stray_notes=read_notes(folder / NOTES_FILE, content.questions).remark,
     )
 
 
@@ -315,7 +322,7 @@ def _claim(folder: Path, name: str) -> None:
             )
     else:
         others = (
-            [path.name for path in folder.iterdir() if path.name != "notes.md"]
+            [path.name for path in folder.iterdir() if path.name != NOTES_FILE]
             if folder.is_dir()
             else []
         )
@@ -343,7 +350,7 @@ def _write(
 ) -> dict[str, Any]:
     """Page, figures, tables, numbers and notebook of what is answered so far."""
     folder = study.out
-    notes = read_notes(folder / "notes.md")
+    notes = read_notes(folder / NOTES_FILE, content.questions)
     report = page_of(study, content, answers, notes=notes, seconds=seconds, playground=playground)
     report.created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     report.write(folder, force=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from convscope._registry import Spec
+from convscope.errors import ResourceError
 from convscope.files import ENVIRONMENT, Kind, read_bytes, read_json_table
 from convscope.studies._digests import LEARNING, code_digest, digest_of
 from convscope.studies._documents import DOCUMENTS, Document
@@ -40,7 +41,8 @@ class StudySpec(Spec):
         title: Heading of its page.
         document: Key of the document in `DOCUMENTS`.
         data: Names of the data sets that it opens: with ``--fast``, and in full.
-        minutes: What to expect on two cores: with ``--fast``, and in full.
+        minutes: What to expect: with ``--fast`` on two free cores; in full on one core of an AMD
+            EPYC beside other jobs, as measured (``docs/results.md``).
     """
 
     title: str = field(default="", kw_only=True)
@@ -166,12 +168,19 @@ class Study:
         if key not in self._opened:
             from convscope.data import open_dataset
 
-            self._opened[key] = open_dataset(
-                name,
-                data_dir=self.data_dir,
-                offline=self.offline,
-                accept_modified=self.accept_modified,
-            )
+            try:
+                self._opened[key] = open_dataset(
+                    name,
+                    data_dir=self.data_dir,
+                    offline=self.offline,
+                    accept_modified=self.accept_modified,
+                )
+            except ResourceError as error:
+                # A study has its own data: what may be named in their place elsewhere is not here.
+                ways, cut, last = error.hint.rpartition("; or ")
+                if cut and last.endswith("needs no files"):
+                    error.hint = ways if self.fast else f"{ways}; or --fast, which needs no files"
+                raise
         found: Dataset = self._opened[key]
         self.used[key] = digest_of(found.hashes)
         return found

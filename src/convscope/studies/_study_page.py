@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from convscope.files import Kind, read_text
 from convscope.reports import Report, Section
 from convscope.studies._comparison import Comparison
+from convscope.studies._notes import Notes, show_notes
 from convscope.studies._playground import StudyPlayground
 from convscope.studies._record import Answer
 from convscope.studies._snippets import code_of, first_cell
 from convscope.studies._study import QuestionSpec, Study, StudyContent
 from convscope.studies._tables import add_table
-
-NOTES = Kind(what="notes", largest=1 << 20)
 
 
 def section_of(spec: QuestionSpec) -> Section:
@@ -33,7 +30,7 @@ def page_of(
     content: StudyContent,
     answers: Sequence[Answer],
     *,
-    notes: Mapping[str, str],
+    notes: Notes,
     seconds: float | None,
     playground: StudyPlayground | None = None,
 ) -> Report:
@@ -43,7 +40,7 @@ def page_of(
         study: In progress or done.
         content: Its questions.
         answers: In order.
-        notes: Texts of the reader by their headings; ``""``: of the whole study.
+        notes: Of the reader.
         seconds: Wall time of the run, once it is over.
         playground: The network, if the page is to hold it.
     """
@@ -57,16 +54,8 @@ def page_of(
         report.alert(
             f"Not answered yet: {', '.join(left)}. The same command goes on.", level="warning"
         )
-    lost = [
-        heading
-        for heading in notes
-        if heading and not any(is_about(heading, spec) for spec in content.questions)
-    ]
-    if lost:
-        report.alert(
-            f"notes.md: no question is called {', '.join(lost)}; these notes are not shown.",
-            level="warning",
-        )
+    if notes.stray:
+        report.alert(notes.remark, level="warning", section="overview")
     report.sections.append(_overview(study, content, answers, notes=notes, seconds=seconds))
     if playground is not None:
         report.sections.append(playground.section)
@@ -84,7 +73,7 @@ def _overview(
     content: StudyContent,
     answers: Sequence[Answer],
     *,
-    notes: Mapping[str, str],
+    notes: Notes,
     seconds: float | None,
 ) -> Section:
     document = study.spec.cited
@@ -102,8 +91,9 @@ def _overview(
         "answered in": f"{sum(answer.seconds for answer in answers):.0f} s",
     }
     section.facts(facts)
-    for paragraph in filter(None, [notes.get("", "")]):
-        section.text(paragraph)
+    if notes.title or notes.whole:
+        section.heading(notes.title or "Notes")
+        show_notes(section, notes.whole)
     everything = [entry for answer in answers for entry in answer.question.comparisons]
     if everything:
         met = [entry for entry in everything if entry.met is not None]
@@ -141,7 +131,7 @@ def _overview(
     return section
 
 
-def _question_section(report: Report, answer: Answer, notes: Mapping[str, str]) -> Section:
+def _question_section(report: Report, answer: Answer, notes: Notes) -> Section:
     """The chapter as it is shown: comparison first, then what was added, discussion, code.
 
     Why a question stopped is said in its place, and at the top of the report.
@@ -160,10 +150,9 @@ def _question_section(report: Report, answer: Answer, notes: Mapping[str, str]) 
     if question.discussion:
         made.heading("Discussion")
         made.text(_bound("\n\n".join(question.discussion)))
-    mine = "\n\n".join(text for heading, text in notes.items() if is_about(heading, spec))
-    if mine:
+    if mine := notes.about.get(spec.name, ""):
         made.heading("Notes")
-        made.text(mine)
+        show_notes(made, mine)
     if question.deviations:
         made.heading("Done otherwise than in the document")
         columns = _words("in the document", "here", "reason")
@@ -237,46 +226,3 @@ def _modules(content: StudyContent) -> list[str]:
             files = sorted(Path(str(import_module(package).__file__)).parent.glob("_*.py"))
             found += [f"{package}.{file.stem}" for file in files if file.stem != "__init__"]
     return list(dict.fromkeys(found))
-
-
-def read_notes(path: Path) -> dict[str, str]:
-    r"""The reader's own notes by question.
-
-    A heading begins the notes of a question (`is_about`); what stands before the first one is about
-    the whole study.
-
-    Raises:
-        DataError: No UTF-8 text, or more than a megabyte.
-
-    Example:
-        >>> import tempfile
-        >>> file = Path(tempfile.mkdtemp()) / "notes.md"
-        >>> _ = file.write_text("On all.\n\n## Problem 4 Part 2\nSurprising.\n")
-        >>> read_notes(file)
-        {'': 'On all.', 'Problem 4 Part 2': 'Surprising.'}
-    """
-    if not path.exists():
-        return {}
-    parts = re.split(r"^#+ +(\S[^\n]*)$", read_text(path, NOTES), flags=re.M)
-    found = {"": parts[0].strip()}
-    for heading, text in zip(parts[1::2], parts[2::2], strict=True):
-        key = heading.strip()
-        found[key] = "\n\n".join(filter(None, (found.get(key, ""), text.strip())))
-    return {key: text for key, text in found.items() if text}
-
-
-def is_about(heading: str, spec: QuestionSpec) -> bool:
-    """Whether a heading of the notes is a question's: its name, its number, or both numbers alone.
-
-    Example:
-        >>> from convscope.studies import STUDIES
-        >>> spec = next(q for q in STUDIES["homework-2"].questions if q.name == "transformations")
-        >>> [is_about(h, spec) for h in ("transformations", "problem 4 part 2: odd", "4.2", "4")]
-        [True, True, True, False]
-    """
-    first = heading.split()[0].rstrip(":.") if heading.strip() else ""
-    digits = ".".join(re.findall(r"\d+", spec.number))
-    if first and first in (spec.name, digits):
-        return True
-    number = re.escape(spec.number)
-    return bool(number and re.match(rf"{number}(?![\w.])", heading, re.IGNORECASE))

@@ -37,7 +37,7 @@ CONTENT = StudyContent(
             lead="Two convolutions of 32 3 x 3 filters, each with ReLU and a 2 x 2 max-pool, then "
             "500 hidden units: loss over the iterations, accuracy, and random test images with the "
             "predicted (P) and the true (T) class.",
-            minutes=(0.3, 2.5),
+            minutes=(0.3, 4.5),
             snippet=snippets.training,
         ),
         QuestionSpec(
@@ -47,7 +47,7 @@ CONTENT = StudyContent(
             answer=parameters,
             rows=("002.2",),
             lead="Layer by layer, in the convolutions and in the dense layers.",
-            minutes=(0.02, 0.1),
+            minutes=(0.02, 0.18),
             snippet=snippets.parameters,
         ),
         QuestionSpec(
@@ -58,7 +58,7 @@ CONTENT = StudyContent(
             rows=("002.3",),
             lead="The same network with batch normalization between each convolution and its ReLU, "
             "trained the same way.",
-            minutes=(0.5, 3),
+            minutes=(0.5, 5.3),
             snippet=snippets.batch_normalization,
         ),
         QuestionSpec(
@@ -68,7 +68,7 @@ CONTENT = StudyContent(
             answer=filters_of_both_layers,
             rows=("002.4",),
             lead="The weights of the convolutions as small pictures.",
-            minutes=(0.02, 0.1),
+            minutes=(0.02, 0.18),
             snippet=snippets.filters_of_both_layers,
         ),
         QuestionSpec(
@@ -78,7 +78,7 @@ CONTENT = StudyContent(
             answer=activation_maps,
             rows=("002.5",),
             lead="What the filters answer to one image of every digit.",
-            minutes=(0.02, 0.1),
+            minutes=(0.02, 0.18),
             snippet=snippets.activation_maps,
         ),
         QuestionSpec(
@@ -89,7 +89,7 @@ CONTENT = StudyContent(
             rows=("002.6",),
             lead="A gray window of 14 x 14 pixels moves over a 7 and a 9 in steps of 7 pixels, "
             "from left to right, then from top to bottom: nine images each.",
-            minutes=(0.03, 0.1),
+            minutes=(0.03, 0.18),
             snippet=snippets.occlusion_of_two_digits,
         ),
         QuestionSpec(
@@ -100,7 +100,7 @@ CONTENT = StudyContent(
             rows=("002.7",),
             lead="From noise, an image for every class that the network predicts as this class: "
             "what it looks like does not matter.",
-            minutes=(0.1, 0.3),
+            minutes=(0.1, 0.53),
             snippet=snippets.non_targeted,
         ),
         QuestionSpec(
@@ -112,7 +112,7 @@ CONTENT = StudyContent(
             lead="Images that look like a 7 (and like a 2) and are predicted as each of the ten "
             "classes: the log-probability of the class rises, minus beta times the mean squared "
             "difference to the digit.",
-            minutes=(0.4, 0.7),
+            minutes=(0.4, 1.2),
             snippet=snippets.targeted,
         ),
         QuestionSpec(
@@ -123,7 +123,7 @@ CONTENT = StudyContent(
             rows=("002.9",),
             lead="A noise that makes one image be predicted as a 7 (and as a 4); then the same "
             "noise on other images, which it was not made for.",
-            minutes=(0.1, 0.4),
+            minutes=(0.1, 0.71),
             snippet=snippets.adding_noise,
         ),
     ),

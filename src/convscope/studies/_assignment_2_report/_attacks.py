@@ -10,6 +10,7 @@ from convscope.figures import difference_tile, difference_words, line_chart
 from convscope.pages import name_of
 from convscope.studies._assignment_2_report._training import document_run
 from convscope.studies._chosen import first_of_class, in_words, listed, random_rows
+from convscope.studies._comparison import span
 from convscope.studies._question import Picture, Question
 from convscope.studies._study import Study
 
@@ -34,7 +35,7 @@ def non_targeted(study: Study, question: Question) -> None:
     reached = int((shares.argmax(dim=1) == classes).sum())
     question.find(
         f"{reached} of {len(classes)} images are predicted as their class, with probabilities of "
-        f"{100 * float(own.min()):.1f} to {100 * float(own.max()):.1f} %, and none looks like a "
+        f"{span(100 * float(own.min()), 100 * float(own.max()), 1)} %, and none looks like a "
         "digit."
     )
     question.tile("images from noise", f"{reached} of {len(classes)}", detail="predicted as wanted")

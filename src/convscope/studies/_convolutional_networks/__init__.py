@@ -35,7 +35,7 @@ CONTENT = StudyContent(
             rows=("000.1",),
             lead="32 filters of 3 x 3, stride 1, padding 1, ReLU, a 2 x 2 max-pool, ten outputs. "
             + ASKED,
-            minutes=(0.2, 1.5),
+            minutes=(0.2, 4.9),
             snippet=snippets.one_convolution,
         ),
         QuestionSpec(
@@ -46,7 +46,7 @@ CONTENT = StudyContent(
             rows=("000.2",),
             lead="The same with a second convolution of 32 3 x 3 filters and a second max-pool. "
             + ASKED,
-            minutes=(0.25, 1.5),
+            minutes=(0.25, 4.9),
             snippet=snippets.two_convolutions,
         ),
         QuestionSpec(
@@ -58,7 +58,7 @@ CONTENT = StudyContent(
             lead="The same with 500 hidden units before the ten outputs. "
             + ASKED
             + " Then the three networks beside each other.",
-            minutes=(0.35, 1.5),
+            minutes=(0.35, 4.9),
             snippet=snippets.dense_layer,
         ),
         QuestionSpec(
@@ -68,7 +68,7 @@ CONTENT = StudyContent(
             answer=data,
             rows=("000.4",),
             lead="Images from MNIST's binary files or from scikit-learn, shuffled, in three parts.",
-            minutes=(0.03, 0.1),
+            minutes=(0.03, 0.33),
             snippet=snippets.data,
         ),
         QuestionSpec(
@@ -79,7 +79,7 @@ CONTENT = StudyContent(
             rows=("000.5",),
             lead="Weights are pulled to zero, biases are not: shown tensor by tensor, and what it "
             "does at three strengths.",
-            minutes=(0.3, 1.5),
+            minutes=(0.3, 4.9),
             snippet=snippets.weight_decay,
             left_out="the update that is taken apart tensor by tensor",
         ),
@@ -91,7 +91,7 @@ CONTENT = StudyContent(
             rows=("000.6",),
             lead="The best network is frozen. For every class a noise that starts at zero is made "
             "so that any image plus this noise is predicted as the class.",
-            minutes=(0.3, 0.6),
+            minutes=(0.3, 2),
             snippet=snippets.adversarial_noises,
         ),
         QuestionSpec(
@@ -101,7 +101,7 @@ CONTENT = StudyContent(
             answer=nine_images,
             rows=("000.7",),
             lead="The same nine images with every noise: true and predicted class.",
-            minutes=(0.06, 0.1),
+            minutes=(0.06, 0.33),
             snippet=snippets.nine_images,
         ),
         QuestionSpec(
@@ -112,7 +112,7 @@ CONTENT = StudyContent(
             rows=("000.8",),
             lead="From noise around mid-gray, 200 steps along blurred gradients: for every class "
             "the image with the largest output before the softmax.",
-            minutes=(0.15, 0.3),
+            minutes=(0.15, 0.99),
             snippet=snippets.logits,
             left_out="the other readings of sigma",
         ),
@@ -123,7 +123,7 @@ CONTENT = StudyContent(
             answer=neurons,
             rows=("000.9",),
             lead="The same for the central neuron of ten of the 32 maps.",
-            minutes=(0.06, 0.2),
+            minutes=(0.06, 0.66),
             snippet=snippets.neurons,
         ),
     ),

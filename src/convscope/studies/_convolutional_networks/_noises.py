@@ -11,6 +11,7 @@ from convscope.data import Split
 from convscope.figures import line_chart, noise_error_curve, noise_success_curve, noise_tile
 from convscope.pages import name_of
 from convscope.studies._chosen import first_of_class, random_rows
+from convscope.studies._comparison import span
 from convscope.studies._convolutional_networks._maximizing import in_fives
 from convscope.studies._convolutional_networks._training import best_model, best_network
 from convscope.studies._question import Picture, Question
@@ -184,7 +185,7 @@ def nine_images(study: Study, question: Question) -> None:
             else "No image keeps its class with the noise of another. "
         )
         + f"With the noise of their own class {own} of {len(labels)} are predicted as it. The "
-        f"noises have L2 norms of {float(norms.min()):.1f} to {float(norms.max()):.1f}; two of the "
+        f"noises have L2 norms of {span(float(norms.min()), float(norms.max()), 1)}; two of the "
         f"nine images are {apart:.1f} apart on average, so that a noise is "
         f"{100 * float(norms.mean()) / apart:.0f} % as long as the difference of two digits."
     )

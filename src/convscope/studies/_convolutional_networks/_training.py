@@ -194,7 +194,7 @@ def _against(study: Study, question: Question, model: str, simpler: str, words: 
     question.number("gain_points", gain)
     question.discuss(
         f"{words} changes the number of parameters from {sizes[0]:,} to {sizes[1]:,} and the test "
-        f"accuracy by {gain:+.2f} points, {abs(gain) * test / 100:.1f} of {test:,} images."
+        f"accuracy by {gain:+.2f} points, {abs(gain) * test / 100:.0f} of {test:,} images."
         + (" A difference of so few images may be chance." if abs(gain) * test / 100 < 10 else "")
     )
 

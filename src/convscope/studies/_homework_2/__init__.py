@@ -36,7 +36,7 @@ CONTENT = StudyContent(
             rows=("003.1",),
             lead="A network trained on ImageNet is shown a photo of peppers: its three most "
             "probable classes with their probabilities.",
-            minutes=(0.05, 0.1),
+            minutes=(0.05, 0.23),
             snippet=snippets.peppers,
         ),
         QuestionSpec(
@@ -47,7 +47,7 @@ CONTENT = StudyContent(
             rows=("003.2",),
             lead="Five maps each of an early, a middle and a late layer for the same photo, "
             "normalized, and what differs between them.",
-            minutes=(0.05, 0.1),
+            minutes=(0.05, 0.23),
             snippet=snippets.feature_maps_of_three_layers,
         ),
         QuestionSpec(
@@ -59,7 +59,7 @@ CONTENT = StudyContent(
             lead="Images become what enters the network's last layer, after its ReLU, scaled to "
             "length one. A linear classifier learns the breeds from that; accuracy is the mean "
             "over the classes.",
-            minutes=(0.2, 0.5),
+            minutes=(0.2, 1.2),
             snippet=snippets.transfer_to_pets,
         ),
         QuestionSpec(
@@ -70,7 +70,7 @@ CONTENT = StudyContent(
             rows=("003.4",),
             lead="64 filters of 11 x 11, a 2 x 2 max-pool with stride 2, 128 of 3 x 3, 128 of "
             "3 x 3, average pooling and a dense layer, trained on all training images.",
-            minutes=(0.25, 10),
+            minutes=(0.25, 23),
             snippet=snippets.network_11x11,
         ),
         QuestionSpec(
@@ -81,7 +81,7 @@ CONTENT = StudyContent(
             rows=("003.5",),
             lead="Batch normalization between each convolution and its ReLU; images, order and "
             "settings are the same.",
-            minutes=(0.3, 11),
+            minutes=(0.3, 25),
             snippet=snippets.with_batch_normalization,
         ),
         QuestionSpec(
@@ -91,7 +91,7 @@ CONTENT = StudyContent(
             answer=deeper_network,
             rows=("003.6",),
             lead="More layers, smaller filters, and whatever else helps.",
-            minutes=(0.25, 7),
+            minutes=(0.25, 16),
             snippet=snippets.deeper_network,
         ),
         QuestionSpec(
@@ -102,7 +102,7 @@ CONTENT = StudyContent(
             rows=("003.7",),
             lead="Noise is added to a photo so that the network sees something else: no pixel may "
             "change by more than epsilon. The peppers become a space shuttle.",
-            minutes=(0.2, 0.6),
+            minutes=(0.2, 1.4),
             snippet=snippets.fooling,
             left_out="the other updates of the table",
         ),
@@ -114,7 +114,7 @@ CONTENT = StudyContent(
             rows=("003.8",),
             lead="The four fooled images are mirrored, cropped to 80 %, rotated by 30 degrees and "
             "turned gray: the new classes and probabilities.",
-            minutes=(0.2, 1),
+            minutes=(0.2, 2.3),
             snippet=snippets.transformed,
         ),
         QuestionSpec(
@@ -125,7 +125,7 @@ CONTENT = StudyContent(
             rows=("003.9",),
             lead="Three hidden units with a hard threshold add two binary numbers, one place per "
             "step. All weights, thresholds and the first hidden state are found by hand.",
-            minutes=(0.02, 0.05),
+            minutes=(0.02, 0.12),
             snippet=snippets.binary_adder,
         ),
         QuestionSpec(
@@ -135,7 +135,7 @@ CONTENT = StudyContent(
             answer=paper_with_code,
             rows=("003.10",),
             lead="What is handed in: answers, figures and the code that made them, in one file.",
-            minutes=(0.01, 0.01),
+            minutes=(0.01, 0.023),
             snippet=snippets.paper_with_code,
         ),
     ),

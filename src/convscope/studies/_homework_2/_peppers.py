@@ -75,7 +75,9 @@ def peppers(study: Study, question: Question) -> None:
     question.deviate(
         "any network trained on ImageNet, such as VGG or ResNet",
         f"{classifier.source}; {_million(classifier.module)} million parameters",
-        "It is the one in the data folder." if not study.fast else "See below.",
+        "It is the one in the data folder."
+        if not study.fast
+        else "--fast uses only what is in the package.",
     )
     say_stand_in(study, question)
 

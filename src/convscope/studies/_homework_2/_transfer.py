@@ -12,6 +12,7 @@ from convscope.figures import (
     pixels,
     top_confusions,
 )
+from convscope.studies._comparison import span
 from convscope.studies._homework_2._materials import network, pets, say_stand_in
 from convscope.studies._question import Picture, Question
 from convscope.studies._study import Study
@@ -142,7 +143,7 @@ def _discuss_transfer(question: Question, result: TransferResult) -> None:
     counts = result.confusion.sum(dim=1)
     question.discuss(
         f"Mean-per-class accuracy gives every class the same weight; accuracy gives it to every "
-        f"image. Classes have {int(counts.min())} to {int(counts.max())} test images, so that the "
+        f"image. A class has {span(int(counts.min()), int(counts.max()))} test images, so that the "
         f"two differ by {abs(difference):.2f} points."
     )
 

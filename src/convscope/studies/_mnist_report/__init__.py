@@ -38,7 +38,7 @@ CONTENT = StudyContent(
             rows=("001.1",),
             lead="Two convolutions of 32 3 x 3 filters, each with ReLU and a 2 x 2 max-pool, then "
             "500 hidden units; batches of 64, Adam at 5e-4, ten epochs.",
-            minutes=(0.6, 3.5),
+            minutes=(0.6, 8.6),
             snippet=snippets.batch_normalization,
         ),
         QuestionSpec(
@@ -49,7 +49,7 @@ CONTENT = StudyContent(
             rows=("001.2",),
             lead="Layer by layer: what goes in and comes out, how many neurons, how many "
             "parameters.",
-            minutes=(0.02, 0.1),
+            minutes=(0.02, 0.25),
             snippet=snippets.tables,
         ),
         QuestionSpec(
@@ -59,7 +59,7 @@ CONTENT = StudyContent(
             answer=feature_maps_of_both_layers,
             rows=("001.3",),
             lead="What the filters answer to one image.",
-            minutes=(0.03, 0.1),
+            minutes=(0.03, 0.25),
             snippet=snippets.feature_maps_of_both_layers,
         ),
         QuestionSpec(
@@ -71,7 +71,7 @@ CONTENT = StudyContent(
             lead="A gray window of 12 x 12 pixels moves over an image of every digit in steps of 4 "
             "pixels. A map has one square per position: the probability of the true class with the "
             "window there.",
-            minutes=(0.05, 0.1),
+            minutes=(0.05, 0.25),
             snippet=snippets.occlusion_of_all_digits,
         ),
         QuestionSpec(
@@ -82,7 +82,7 @@ CONTENT = StudyContent(
             rows=("001.5",),
             lead="From N(0.5, 0.05), 200 iterations: images that the network predicts as a class "
             "with high confidence, whatever they look like.",
-            minutes=(0.1, 0.3),
+            minutes=(0.1, 0.74),
             snippet=snippets.non_targeted,
         ),
         QuestionSpec(
@@ -93,7 +93,7 @@ CONTENT = StudyContent(
             rows=("001.6",),
             lead="A 2 that is predicted as 3, 6 and 8: the log-probability of the class minus b "
             "times the mean squared difference to the 2, with b = 1. The report takes 400 steps.",
-            minutes=(0.15, 0.4),
+            minutes=(0.15, 0.99),
             snippet=snippets.targeted,
         ),
         QuestionSpec(
@@ -104,7 +104,7 @@ CONTENT = StudyContent(
             rows=("001.7",),
             lead="The noise that makes a 0 be predicted as a 4 (and as a 5), added to images that "
             "it was not made for: true and predicted class.",
-            minutes=(0.1, 0.3),
+            minutes=(0.1, 0.74),
             snippet=snippets.calculated_noise,
         ),
         QuestionSpec(
@@ -115,7 +115,7 @@ CONTENT = StudyContent(
             rows=("001.8",),
             lead="From a black image, 200 iterations of Adam at 0.05 raise the logit of a class "
             "minus a penalty on the squared pixels.",
-            minutes=(0.1, 0.2),
+            minutes=(0.1, 0.49),
             snippet=snippets.image_optimization,
         ),
         QuestionSpec(
@@ -126,7 +126,7 @@ CONTENT = StudyContent(
             rows=("001.9",),
             lead="While the mean of a map inside the network is maximized, the logits of all "
             "classes move: one chart per map, one line per class.",
-            minutes=(0.15, 0.3),
+            minutes=(0.15, 0.74),
             snippet=snippets.inner_maps,
         ),
         QuestionSpec(
@@ -137,7 +137,7 @@ CONTENT = StudyContent(
             rows=("001.10",),
             lead="Three ideas of the report, tried: blur the image, make it black and white, train "
             "against adversarial images.",
-            minutes=(0.4, 2),
+            minutes=(0.4, 4.9),
             snippet=snippets.defenses,
             left_out="adversarial training",
         ),

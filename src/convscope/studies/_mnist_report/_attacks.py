@@ -10,6 +10,7 @@ from convscope.figures import difference_tile, difference_words, draw, line_char
 from convscope.pages import name_of
 from convscope.robustness import DefenseComparison, compare_defenses
 from convscope.studies._chosen import first_of_class, in_words, listed, random_rows
+from convscope.studies._comparison import span
 from convscope.studies._mnist_report._training import PLAIN, report_run
 from convscope.studies._question import Picture, Question
 from convscope.studies._study import Study
@@ -65,8 +66,8 @@ def non_targeted(study: Study, question: Question) -> None:
     question.number("steps", found.steps.tolist())
     question.find(
         f"{reached} of {len(classes)} images are predicted as their class after at most {STEPS} "
-        f"steps, with a confidence of {100 * float(own.min()):.2f} to "
-        f"{100 * float(own.max()):.2f} %."
+        f"steps, with a confidence of "
+        f"{span(100 * float(own.min()), 100 * float(own.max()), 2)} %."
     )
     question.tile("images from noise", f"{reached} of {len(classes)}", detail="predicted as wanted")
     question.compare("classes reached", document="all, with high confidence", measured=reached,

@@ -17,6 +17,7 @@ from convscope.figures import (
 )
 from convscope.pages import name_of
 from convscope.studies._chosen import first_of_class, first_of_each, in_words, listed
+from convscope.studies._comparison import span
 from convscope.studies._mnist_report._training import report_run
 from convscope.studies._question import Picture, Question
 from convscope.studies._study import Study
@@ -87,26 +88,24 @@ def occlusion_of_all_digits(study: Study, question: Question) -> None:
         lowest.append(float(shares.min()))
         lost.append(wrong)
         rows.append(
-            (
-                f"a {name}",
-                [
-                    Picture(image=images[i], detail=f"{100 * float(table.clean[i, i]):.1f} %"),
-                    Picture(image=probability_map(shares), detail=f"lowest {lowest[i]:.3f}",
-                            title=f"{wrong} of {len(table.windows)} lost",
-                            tone="bad" if wrong else "good"),
-                    Picture(image=overlay_tile(found, i), detail="fall"),
-                ],
-            )
+            [
+                Picture(image=images[i], title=f"a {name}",
+                        detail=f"{100 * float(table.clean[i, i]):.1f} %"),
+                Picture(image=probability_map(shares), detail=f"lowest {lowest[i]:.3f}",
+                        title=f"{wrong} of {len(table.windows)} lost",
+                        tone="bad" if wrong else "good"),
+                Picture(image=overlay_tile(found, i),
+                        alt=f"Where hiding lowers the probability of {name}"),
+            ]
         )  # fmt: skip
     question.pictures(
-        "maps", ["image", "true class", "laid over"] * 2,
-        [(f"{a[0]}, {b[0]}", [*a[1], *b[1]])
-         for a, b in zip(rows[:5], rows[5:], strict=True)],
-        caption="Two digits per row. Image with the probability of its class; probability of the "
-        "true class with the window at each of 7 x 7 positions, placed as on the image, from 0 "
-        "(dark blue) to 1 (yellow), with the number of positions at which another class is "
-        "predicted; where hiding lowers the probability (orange), laid over the image.".replace(
-            "7 x 7", f"{across} x {across}"),
+        "maps", ["image", "probability of the true class", "its fall, laid over"] * 2,
+        [("", [*a, *b]) for a, b in zip(rows[:5], rows[5:], strict=True)],
+        caption="Two digits per row, three pictures each. Image with the probability of its "
+        "class; probability of the true class with the window at each of 7 x 7 positions, placed "
+        "as on the image, from 0 (dark blue) to 1 (yellow), with the number of positions at which "
+        "another class is predicted; the image, orange where hiding lowers the "
+        "probability.".replace("7 x 7", f"{across} x {across}"),
     )  # fmt: skip
     number = {"kind": "number"}
     question.table(
@@ -207,7 +206,7 @@ def image_optimization(study: Study, question: Question) -> None:
     late = (cost[-21] - cost[-1]) / fall.clamp_min(1e-9)
     question.number("cost_first_last", [cost[0].tolist(), cost[-1].tolist()])
     question.find(
-        f"The cost of every image falls, by {float(fall.min()):.1f} to {float(fall.max()):.1f}, "
+        f"The cost of every image falls, by {span(float(fall.min()), float(fall.max()), 1)}, "
         f"and {right} of {len(names)} images are predicted as their class."
         if bool((fall > 0).all())
         else f"The cost falls for {int((fall > 0).sum())} of {len(names)} images."

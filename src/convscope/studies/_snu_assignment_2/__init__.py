@@ -31,7 +31,7 @@ CONTENT = StudyContent(
             rows=("004.1",),
             lead="Layers in NumPy, without a library for networks. Their gradients are compared "
             "with central differences, with torch, and with definitions in plain loops.",
-            minutes=(0.1, 0.1),
+            minutes=(0.1, 0.24),
             snippet=snippets.layers_by_hand,
             left_out="the other layers, torch and plain loops",
         ),
@@ -43,7 +43,7 @@ CONTENT = StudyContent(
             rows=("004.2",),
             lead="Whether the kernel is turned, how far it moves, and how many zeros lie around "
             "the image.",
-            minutes=(0.1, 0.1),
+            minutes=(0.1, 0.24),
             snippet=snippets.convolution_and_padding,
         ),
         QuestionSpec(
@@ -54,7 +54,7 @@ CONTENT = StudyContent(
             rows=("004.3",),
             lead="40,000 images to learn from, 10,000 to choose settings by, and 10,000 that are "
             "looked at once.",
-            minutes=(0.6, 22),
+            minutes=(0.6, 53),
             snippet=snippets.cifar_10,
         ),
         QuestionSpec(
@@ -65,7 +65,7 @@ CONTENT = StudyContent(
             rows=("004.4",),
             lead="1 x 1, 3 x 3 and 5 x 5 kernels and a max-pool side by side; a 1 x 1 convolution "
             "first brings the channels down that the large kernels see.",
-            minutes=(0.05, 0.1),
+            minutes=(0.05, 0.24),
             snippet=snippets.inception,
         ),
         QuestionSpec(
@@ -76,7 +76,7 @@ CONTENT = StudyContent(
             rows=("004.5",),
             lead="The absolute derivative of the score of an image's class by each pixel, the "
             "largest over the channels.",
-            minutes=(0.05, 0.2),
+            minutes=(0.05, 0.49),
             snippet=snippets.saliency_maps,
         ),
         QuestionSpec(
@@ -87,7 +87,7 @@ CONTENT = StudyContent(
             rows=("004.5",),
             lead="From noise, images that maximize the score of a class minus λ ||I||², and are "
             "blurred by a Gaussian now and then.",
-            minutes=(0.4, 1.5),
+            minutes=(0.4, 3.6),
             snippet=snippets.class_representatives,
             left_out="the images of other recipes",
         ),
@@ -99,7 +99,7 @@ CONTENT = StudyContent(
             rows=("004.5",),
             lead="From an image, ascent of the score of another class by L2-normalized gradients, "
             "until that class is predicted.",
-            minutes=(0.1, 2.5),
+            minutes=(0.1, 6.1),
             snippet=snippets.adversarial_examples,
         ),
         QuestionSpec(
@@ -109,7 +109,7 @@ CONTENT = StudyContent(
             answer=notebooks,
             rows=("004.6",),
             lead="This study as a notebook, and networks that other libraries made.",
-            minutes=(0.2, 0.3),
+            minutes=(0.2, 0.73),
             snippet=snippets.notebooks,
             left_out="Keras and ONNX",
         ),

@@ -9,6 +9,7 @@ import numpy as np
 from convscope.figures import line_chart
 from convscope.models import NetworkSummary, build, summarize
 from convscope.scratch import Inception, convolve, dense
+from convscope.studies._comparison import span
 from convscope.studies._question import Question
 from convscope.studies._snu_assignment_2._torch_twin import precisely, rounded
 from convscope.studies._snu_assignment_2._training import FULL, trials
@@ -37,7 +38,7 @@ def inception(study: Study, question: Question) -> None:
     own = [factor for name, factor in factors.items() if name != "GoogLeNet, 3a"]
     question.find(
         f"The 1 x 1 reductions save a factor of {factors['GoogLeNet, 3a']:.2f} in the first block "
-        f"of GoogLeNet, and {min(own):.2f} to {max(own):.2f} in the four blocks of {FULL}: of "
+        f"of GoogLeNet, and {span(min(own), max(own), 2)} in the four blocks of {FULL}: of "
         "weights and of multiply-adds alike."
     )
     question.tile("saved by 1 x 1 reductions", f"{factors['GoogLeNet, 3a']:.2f} x",

@@ -16,6 +16,7 @@ from convscope.figures import (
 from convscope.models import load
 from convscope.pages import name_of
 from convscope.studies._chosen import first_of_each
+from convscope.studies._comparison import span
 from convscope.studies._question import Picture, Question
 from convscope.studies._snu_assignment_2._torch_twin import rounded
 from convscope.studies._snu_assignment_2._training import chosen
@@ -176,10 +177,10 @@ def class_representatives(study: Study, question: Question) -> None:
         f" An independently trained network ({SHIPPED}) predicts {found.held_out.correct} of them "
         "as their class."
     )  # fmt: skip
+    scores = found.logits.diagonal()
     question.find(
         f"{right} of {len(names)} images are predicted as their class, with scores of "
-        f"{float(found.logits.diagonal().min()):.1f} to {float(found.logits.diagonal().max()):.1f}."
-        + read
+        f"{span(float(scores.min()), float(scores.max()), 1)}." + read
     )
     question.tile("class images", f"{right} of {len(names)}", detail="predicted as their class")
     question.compare("class representative images", document="for classes of the student's choice",
