@@ -82,7 +82,7 @@ def features_of(
     was_training = learner.training
     learner.eval()
     handle = layer.register_forward_pre_hook(
-        lambda module, arguments: seen.append(arguments[0].float().cpu())
+        lambda module, arguments: seen.append(arguments[0].float().cpu().clone())
     )
     try:
         chunks = torch.split(rows, CHUNK)
