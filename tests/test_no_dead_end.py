@@ -222,6 +222,8 @@ def test_doctor_proposes_what_helps(here, capsys):
         ("audit mnist-conv1 --data digits --shown few", "--shown 'few'", "a whole number"),
         ("train mnist-conv1 --data digits --weight-decay y", "--weight-decay 'y'", "a number"),
         ("study 002 --fast=maybe", "--fast 'maybe'", "true or false"),
+        ("eval mnist-conv1 --data digits --seed 1.5", "--seed '1.5'", "a whole number"),
+        ("audit mnist-conv1 --data digits --shown=.5", "--shown '.5'", "a whole number"),
         ("attack evaluate mnist-conv1 --data digits --epsilon x", "--epsilon: 'x' is not a number",
          "a number such as 0.3 or 8/255"),
     ],

@@ -162,7 +162,7 @@ def test_every_mirror_is_named_when_none_helps(server, tmp_path, refused):
     assert error.exit_code == 6
     assert "Not Found" in str(error)
     assert "wrong checksum" in str(error)
-    assert "--data digits" in str(error)
+    assert "or digits in its place" in str(error)
     assert list((tmp_path / "set").iterdir()) == []
 
 

@@ -20,7 +20,7 @@ import cyclopts
 from convscope.cli._help import EPILOGUE, EXAMPLES, HELP, PlainWords, epilogue
 from convscope.cli._methods import HELP_FLAGS, show_all_settings, show_page, wanted_page
 from convscope.cli._output import VOICE
-from convscope.cli._words import translated
+from convscope.cli._words import refuse_fractions, translated
 from convscope.error_codes import CODES
 from convscope.errors import ConvscopeError, UsageError, printable
 
@@ -106,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         app = build_app(words[0] if words else "")
         words = translated(app, words)
+        refuse_fractions(app, words)
         VOICE.words = tuple(words)
         result = app(words)
         if asks_help and words[0] == "inspect" and words[1] not in ("list", "settings"):

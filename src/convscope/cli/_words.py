@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, get_args
 
 from convscope.cli._output import fraction
 from convscope.cli._settings import FILLS, Setting, settings_of
@@ -176,18 +177,56 @@ def translated(app: cyclopts.App, words: Sequence[str]) -> list[str]:
     return found
 
 
+FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*")
+"""A number that is not whole; 30.0 is."""
+
+
+def refuse_fractions(app: cyclopts.App, words: Sequence[str]) -> None:
+    """The parser rounds a fraction for an option that takes a whole number; nobody asked for it.
+
+    Raises:
+        UsageError: U11 for such a value.
+
+    Example:
+        >>> from convscope.cli._app import build_app
+        >>> refuse_fractions(build_app(), ["train", "mnist-conv1", "--epochs", "2.5"])
+        Traceback (most recent call last):
+            ...
+        convscope.errors.UsageError: --epochs '2.5'; expected: a whole number
+    """
+    words = words[: list(words).index("--")] if "--" in words else words
+    pairs = [*pairwise(words)]
+    pairs += [(name, value) for name, equals, value in (w.partition("=") for w in words) if equals]
+    broken = [(name, value) for name, value in pairs
+              if name.startswith("--") and FRACTION.fullmatch(value)]  # fmt: skip
+    if not broken:
+        return
+    whole = {
+        name
+        for argument in _arguments(app, words)
+        if int in (argument.hint, *get_args(argument.hint)) and float not in get_args(argument.hint)
+        for name in argument.names
+    }
+    for name, value in broken:
+        if name in whole:
+            raise UsageError(f"{name} {value!r}", code="U11", expected="a whole number")
+
+
 def _options(app: cyclopts.App, words: Sequence[str]) -> set[str]:
     """Names of the options of the command that the words begin with."""
-    _, apps, _ = app.parse_commands(list(words))
-    command = apps[-1]
-    if command.default_command is None:
-        return set()
     return {
         name
-        for argument in command.assemble_argument_collection()
+        for argument in _arguments(app, words)
         for name in argument.names
         if name.startswith("-")
     }
+
+
+def _arguments(app: cyclopts.App, words: Sequence[str]) -> Sequence[cyclopts.Argument]:
+    """What the command that the words begin with takes."""
+    _, apps, _ = app.parse_commands(list(words))
+    command = apps[-1]
+    return () if command.default_command is None else command.assemble_argument_collection()
 
 
 def read_settings(name: str, method: Callable[..., Any], words: Sequence[str]) -> dict[str, Any]:
