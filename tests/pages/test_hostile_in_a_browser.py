@@ -71,6 +71,7 @@ def test_no_name_runs_on_a_report_with_everything(watched, hostile, tmp_path):
         settle(page)
         label = page.evaluate("playground.saliency.canvas.getAttribute('aria-label')")
         assert label == f"Saliency map for {SHOWN[row]}"
+    page.until("location.hash === playground.written")  # or it is written over the next address
     words = page.evaluate("document.body.innerText")
     for name in SHOWN:
         assert name[:60] in words, name

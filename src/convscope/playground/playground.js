@@ -43,7 +43,10 @@ export class Playground {
       onPart: (part) => this.show(part),
       onPlace: (place, lost) => this.computing(place, lost) });
     this.restore(location.hash);
-    addEventListener("hashchange", () => { if (isState(location.hash) && location.hash !== this.written) this.restore(location.hash); });
+    addEventListener("hashchange", () => {
+      clearTimeout(this.writing); // The address that was opened is not written over.
+      if (isState(location.hash) && location.hash !== this.written) this.restore(location.hash);
+    });
   }
 
   // ---- What is on the page -------------------------------------------------------------------
