@@ -85,7 +85,7 @@ NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name == "auto-attack")) 
 """AutoAttack runs four of the others in turn."""
 
 
-@pytest.mark.parametrize("factor", [1e-4, 1e4])
+@pytest.mark.parametrize("factor", [pytest.param(1e-4, marks=pytest.mark.slow), 1e4])
 @pytest.mark.parametrize("name", NAMES)
 def test_success_and_distance_do_not_depend_on_the_scale(name, factor, digits, plain):
     classifier, images, labels = digits

@@ -45,7 +45,7 @@ FAST = {
 }
 
 
-@pytest.fixture(params=["network", "images too"])
+@pytest.fixture(params=["network", pytest.param("images too", marks=pytest.mark.slow)])
 def there(request):
     """What is on the device: the network alone, as in the commands, or images as well."""
     return request.param == "images too"

@@ -46,12 +46,15 @@ def test_every_kind_of_result_is_drawn_here():
 
 
 @pytest.mark.parametrize("result", RESULTS, ids=KINDS)
-def test_a_result_becomes_a_figure_that_belongs_to_no_window(result):
+def test_a_result_becomes_a_readable_figure_that_belongs_to_no_window(result):
     before = dict(matplotlib.rcParams)
     figure = draw(result)
     assert figure.axes and figure.canvas.manager is None
+    assert_bars_begin_at_zero_and_percents_end_at_a_hundred(figure)
+    assert_nothing_is_cut_and_nothing_is_tiny(figure)
     text = svg(figure, alt="what it shows")
     assert text.startswith("<svg") and "<script" not in text and "<title>what it shows" in text
+    assert_what_it_refers_to_is_in_it(text)
     assert dict(matplotlib.rcParams) == before
 
 
@@ -207,14 +210,6 @@ def test_text_on_shaded_cells_has_no_color_that_a_dark_page_would_turn():
     assert len(shaded) >= 2, shaded
 
 
-@pytest.mark.parametrize("result", RESULTS, ids=KINDS)
-def test_no_text_is_smaller_than_nine_pixels(result):
-    figure = draw(result)
-    FigureCanvasAgg(figure).draw()
-    sizes = {text.get_text(): text.get_fontsize() for text in figure.findobj(Text)}
-    assert {words: size for words, size in sizes.items() if words.strip() and size < 9} == {}
-
-
 def test_every_record_draws_the_result_it_names():
     for name, spec in FIGURES.specs().items():
         kind = getattr(importlib.import_module(spec.package), name)
@@ -301,11 +296,11 @@ def axes_of(figure):
     return [axes for axes in figure.axes if axes.get_visible() and axes.get_label() != "<colorbar>"]
 
 
-@pytest.mark.parametrize("result", RESULTS, ids=KINDS)
-def test_nothing_is_cut_and_no_picture_is_tiny(result):
-    figure = draw(result)
+def assert_nothing_is_cut_and_nothing_is_tiny(figure):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
+    sizes = {text.get_text(): text.get_fontsize() for text in figure.findobj(Text)}
+    assert {words: size for words, size in sizes.items() if words.strip() and size < 9} == {}
     width, height = figure.get_size_inches()
     assert 3 <= width <= 12 and 2 <= height <= 12
     inside = figure.get_tightbbox(canvas.get_renderer())
@@ -315,10 +310,9 @@ def test_nothing_is_cut_and_no_picture_is_tiny(result):
         assert min(box.width, box.height) / figure.dpi >= 0.8
 
 
-@pytest.mark.parametrize("result", RESULTS, ids=KINDS)
-def test_bars_begin_at_zero_and_percents_end_at_a_hundred(result):
+def assert_bars_begin_at_zero_and_percents_end_at_a_hundred(figure):
     """A bar that began at 60 would make a small difference large."""
-    for axes in axes_of(draw(result)):
+    for axes in axes_of(figure):
         bars = [container for container in axes.containers if isinstance(container, BarContainer)]
         for words, (low, high) in (
             (axes.get_xlabel(), axes.get_xlim()),
@@ -354,9 +348,8 @@ def test_the_interval_of_a_robust_accuracy_lies_on_the_bar_of_the_last_attack():
     assert end == pytest.approx([100 * found.high, start[1]])
 
 
-@pytest.mark.parametrize("result", RESULTS, ids=KINDS)
-def test_what_an_svg_refers_to_is_in_it(result):
-    root = ElementTree.fromstring(svg(draw(result)))
+def assert_what_it_refers_to_is_in_it(text):
+    root = ElementTree.fromstring(text)
     parts = {one.get("id") for one in root.iter() if one.get("id")}
     used = {one.get("href")[1:] for one in root.iter() if one.get("href", "").startswith("#")}
     cut = {one.get("clip-path")[5:-1] for one in root.iter() if one.get("clip-path")}
