@@ -11,7 +11,17 @@ SHEET = 695
 """Pixels of an A4 sheet between the margins."""
 
 
-def test_wide_tables_and_words_fit_the_sheet(browser, tmp_path):
+@pytest.fixture
+def paper(browser):
+    """A browser that prints on a sheet; the screen again afterwards."""
+    browser.resize(SHEET, 1000)
+    browser.media(kind="print")
+    yield browser
+    browser.media()
+    browser.resize(1280, 900)
+
+
+def test_wide_tables_and_words_fit_the_sheet(paper, tmp_path):
     report = Report(title="A report")
     section = report.section("one", "One", "The robust accuracy, and the confidence interval.")
     heads = ["method", *(f"a long title of column {n}" for n in range(8))]
@@ -21,21 +31,15 @@ def test_wide_tables_and_words_fit_the_sheet(browser, tmp_path):
         section.table(heads[:5], [row[:5]])
     made = render(report, tmp_path / "page.html")
     assert made.refused == ()
-    browser.resize(SHEET, 1000)
-    browser.media(kind="print")
-    browser.open(made.path.as_uri())
-    try:
-        assert browser.evaluate("document.documentElement.scrollWidth") == SHEET
-        wide = browser.evaluate(
-            "[...document.querySelectorAll('table')].map((e) => e.getBoundingClientRect().right)"
-        )
-        assert len(wide) == 3 and max(wide) <= SHEET + 0.5
-    finally:
-        browser.media()
-        browser.resize(1280, 900)
+    paper.open(made.path.as_uri())
+    assert paper.evaluate("document.documentElement.scrollWidth") == SHEET
+    wide = paper.evaluate(
+        "[...document.querySelectorAll('table')].map((e) => e.getBoundingClientRect().right)"
+    )
+    assert len(wide) == 3 and max(wide) <= SHEET + 0.5
 
 
-def test_pictures_of_a_wide_grid_have_one_size_on_paper(browser, tmp_path):
+def test_pictures_of_a_wide_grid_have_one_size_on_paper(paper, tmp_path):
     report = Report(title="A report")
     section = report.section("one", "One")
     data = BytesIO()
@@ -46,20 +50,12 @@ def test_pictures_of_a_wide_grid_have_one_size_on_paper(browser, tmp_path):
     section.grid(heads, [{"title": "without the penalty", "cells": cells}], scale=3)
     made = render(report, tmp_path / "page.html")
     assert made.refused == ()
-    browser.resize(SHEET, 1000)
-    browser.media(kind="print")
-    browser.open(made.path.as_uri())
-    try:
-        sizes = browser.evaluate(
-            "[...document.querySelectorAll('.grid img')].map((e) => e.clientWidth)"
-        )
-        whole = browser.evaluate("getComputedStyle(document.querySelector('.grid')).breakInside")
-        assert whole == "avoid", "rows of pictures and what they mean stay on one sheet"
-        assert len(sizes) == 10 and len(set(sizes)) == 1
-        assert browser.evaluate("document.documentElement.scrollWidth") == SHEET
-    finally:
-        browser.media()
-        browser.resize(1280, 900)
+    paper.open(made.path.as_uri())
+    sizes = paper.evaluate("[...document.querySelectorAll('.grid img')].map((e) => e.clientWidth)")
+    whole = paper.evaluate("getComputedStyle(document.querySelector('.grid')).breakInside")
+    assert whole == "avoid", "rows of pictures and what they mean stay on one sheet"
+    assert len(sizes) == 10 and len(set(sizes)) == 1
+    assert paper.evaluate("document.documentElement.scrollWidth") == SHEET
 
 
 SHAPES = ["circle", "square", "triangle", "rectangle", "pentagon", "star", "ring", "cross", "bar",
